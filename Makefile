@@ -1,0 +1,55 @@
+# Needs only Python 3.11 (with venv) and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --inexact
+export DAGSTER_HOME := $(CURDIR)/.mesh/dagster
+
+.DEFAULT_GOAL := help
+
+help: ## show what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(BIN)/.installed ## install what the mesh needs
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(BIN)/.installed: pyproject.toml | $(UV)
+	$(SYNC) --extra demo --no-dev
+	@touch $@
+
+$(BIN)/.installed-dev: pyproject.toml | $(UV)
+	$(SYNC) --extra demo --group dev
+	@touch $@ $(BIN)/.installed
+
+demo: install ## the main job on real retail data: events to published products
+	@$(BIN)/mesh demo
+
+dev: install ## Dagster's web page on port 3000
+	@$(BIN)/mesh dev
+
+test: $(BIN)/.installed-dev ## every test
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.installed-dev ## style of Python and SQL, and what can be checked without data
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint --processes 2 models domains
+	$(BIN)/mesh check
+
+bench: $(BIN)/.installed-dev ## the figures, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+lock: $(UV) ## write exact versions of everything into pyproject.toml
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) lock --quiet --upgrade
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) export --quiet --all-extras --all-groups --no-hashes \
+		--no-annotate --no-header --no-emit-project | $(BIN)/python .ci/lock.py pyproject.toml
+
+clean: ## remove the local lake, events and builds
+	rm -rf .mesh target domains/*/target logs domains/*/logs
+
+.PHONY: help install demo dev test lint bench lock clean

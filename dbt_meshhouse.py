@@ -1,0 +1,67 @@
+"""Makes `ref('<domain>', '<product>')` read the published product.
+
+Belongs here: dbt-core's plugin interface, and nothing else (references.py decides).
+dbt-core finds plugins in top-level modules whose name begins with `dbt_`, and calls
+`get_nodes` while it parses a project.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from dbt.artifacts.resources.types import AccessType
+from dbt.contracts.graph.node_args import ModelNodeArgs
+from dbt.flags import get_flags
+from dbt.plugins.manager import dbt_hook, dbtPlugin
+from dbt.plugins.manifest import PluginNodes
+
+from meshhouse.errors import MeshError
+from meshhouse.lake import Lake
+from meshhouse.references import resolve
+from meshhouse.repository import Product, Repository
+
+READING_COMMANDS = {"build", "run", "test", "show", "snapshot", "retry", "clone"}
+"""dbt commands that read data, and so need what they read to be published."""
+
+
+class MeshhousePlugin(dbtPlugin):
+    """Injects the products of the domains named in `dependencies.yml`."""
+
+    @dbt_hook
+    def get_nodes(self) -> PluginNodes:
+        """Nodes that name the relation consumers see, never the provider's build."""
+        nodes = PluginNodes()
+        flags = get_flags()
+        folder = Path(flags.PROJECT_DIR or Path.cwd()).resolve()
+        try:
+            repository = Repository.find(folder)
+        except MeshError:
+            return nodes  # some other dbt project in the same Python environment
+        if self.project_name not in repository.domain_names:
+            return nodes
+        consumer = repository.domain(self.project_name)
+        reads = flags.WHICH in READING_COMMANDS
+        published = Lake(repository.home).pointers() if reads else None
+        for product in resolve(repository, consumer, published):
+            nodes.add_model(_node(product))
+        return nodes
+
+
+def _node(product: Product) -> ModelNodeArgs:
+    # No group: dagster-dbt cannot load an injected node that has one. No database: the
+    # consumer's own target decides it (on Spark there is none).
+    deprecated = product.deprecation_date
+    return ModelNodeArgs(
+        name=product.model,
+        package_name=product.domain,
+        identifier=product.name,
+        schema=product.domain,
+        version=product.version if product.versioned else None,
+        latest_version=product.latest_version if product.versioned else None,
+        access=AccessType.Public,
+        deprecation_date=datetime.fromisoformat(deprecated) if deprecated else None,
+    )
+
+
+plugins = [MeshhousePlugin]

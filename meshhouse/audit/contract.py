@@ -1,0 +1,109 @@
+"""The Soda contract of a product: its checks file, completed from its dbt contract.
+
+Belongs here: what is added to what the domain wrote, so that nothing is declared twice.
+Does not: running it (verify.py).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from meshhouse.repository import Product
+from meshhouse.repository.types import DataType, parse_type
+from meshhouse.repository.yaml import Located, read_yaml
+
+DATA_SOURCE = "mesh"
+PREVIOUS_SUFFIX = "_published"
+"""Checks see what is published now in the schema `<domain>_published`."""
+KEEP_ROWS_PERCENT = 90
+"""Least share of the published rows that a candidate must have, unless its promises differ."""
+
+_SODA_TYPES = {
+    "string": "varchar",
+    "timestamptz": "timestamp with time zone",
+}
+
+
+def read_checks(product: Product) -> Located:
+    """What the domain wrote in `<product>.checks.yml`.
+
+    Raises:
+        DeclarationError: there is no such file, or it is no YAML.
+    """
+    return read_yaml(product.checks_path)
+
+
+def soda_contract(product: Product) -> dict[str, Any]:
+    """The complete contract, ready for Soda.
+
+    Columns and types come from the dbt contract; the schema check and the row count
+    against the previous publication are added where the domain did not write them.
+    """
+    written = read_checks(product)
+    checks_of = {
+        str(column.get("name")): column for column in written.get("columns") or [] if column
+    }
+    columns = []
+    for column in product.columns:
+        entry = dict(checks_of.pop(column.name, {}))
+        columns.append({**entry, "name": column.name, **_type(parse_type(column.data_type))})
+    columns += [dict(unknown) for unknown in checks_of.values()]
+    checks = [dict(check) for check in written.get("checks") or []]
+    if not any("schema" in check for check in checks):
+        checks.insert(0, {"schema": None})
+    checks.append(_row_count_against_previous(product))
+    return {
+        **{key: value for key, value in written.items() if key not in ("columns", "checks")},
+        "dataset": f"{DATA_SOURCE}/{product.domain}/{product.name}",
+        "columns": columns,
+        "checks": checks,
+    }
+
+
+def declared_checks(product: Product) -> dict[str, str]:
+    """Key -> what it is about, of every check that the audit of a product evaluates."""
+    contract = soda_contract(product)
+    return {
+        check_key(kind, column, (body or {}).get("qualifier")): str(
+            (body or {}).get("name") or f"{kind} {column or product.name}"
+        )
+        for column, checks in [
+            (None, contract["checks"]),
+            *((each["name"], each.get("checks") or []) for each in contract["columns"]),
+        ]
+        for check in checks
+        for kind, body in check.items()
+    }
+
+
+def check_key(kind: str, column: str | None, qualifier: object) -> str:
+    """What identifies a check within a product: column, kind and qualifier."""
+    parts = [part for part in (column, kind, qualifier) if part]
+    return re.sub(r"\W", "_", "__".join(str(part) for part in parts))
+
+
+def _type(data_type: DataType) -> dict[str, Any]:
+    if data_type.kind == "decimal":
+        return {
+            "data_type": "decimal",
+            "numeric_precision": data_type.precision,
+            "numeric_scale": data_type.scale,
+        }
+    return {"data_type": _SODA_TYPES.get(data_type.kind, data_type.kind)}
+
+
+def _row_count_against_previous(product: Product) -> dict[str, Any]:
+    least = product.promises.get("keeps_rows_percent", KEEP_ROWS_PERCENT)
+    published = f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
+    return {
+        "metric": {
+            "qualifier": "rows_against_previous",
+            "name": "Rows, as percent of the previous publication",
+            "query": (
+                f"select coalesce(100.0 * (select count(*) from {product.relation}) / "
+                f"nullif((select count(*) from {published}), 0), 100.0)"
+            ),
+            "threshold": {"must_be_greater_than_or_equal": float(least)},
+        }
+    }

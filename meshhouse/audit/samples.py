@@ -1,0 +1,87 @@
+"""A few rows that show what a failed check means.
+
+Belongs here: SQL for the kinds of checks that are about rows. Does not: the verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meshhouse.lake.scan import literal, quote, quote_relation
+from meshhouse.repository import Product
+
+SAMPLES = 5
+
+
+def sample_rows(
+    product: Product, check: Any, contract: Mapping[str, Any], connection: Any
+) -> tuple[Mapping[str, Any], ...]:
+    """Up to `SAMPLES` rows that made a check fail; none where rows cannot show it.
+
+    Args:
+        product: whose candidate is checked.
+        check: Soda's check.
+        contract: the contract that holds its definition.
+        connection: the DuckDB connection that the check ran on.
+    """
+    definition = _definition(check, contract)
+    sql = _sql(product, check, definition)
+    if sql is None:
+        return ()
+    cursor = connection.execute(f"select * from ({sql}) limit {SAMPLES}")
+    names = [column[0] for column in cursor.description]
+    return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+
+
+def _definition(check: Any, contract: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the contract says of a check; found by kind, column and qualifier."""
+    checks = contract["checks"]
+    if check.column_name:
+        column = next(each for each in contract["columns"] if each["name"] == check.column_name)
+        checks = column.get("checks") or []
+    for each in checks:
+        body = each.get(check.type, ...)
+        if body is ...:
+            continue
+        body = body or {}
+        if str(body.get("qualifier") or "") == str(check.qualifier or ""):
+            return body
+    return {}
+
+
+def _sql(product: Product, check: Any, definition: Mapping[str, Any]) -> str | None:
+    relation = quote_relation(product.relation)
+    where = f" where {definition['filter']}" if definition.get("filter") else ""
+    if check.type == "failed_rows":
+        if definition.get("query"):
+            return str(definition["query"]).rstrip().rstrip(";")
+        return f"select * from {relation} where {definition.get('expression', 'false')}"
+    if check.type == "duplicate":
+        columns = definition.get("columns") or [check.column_name]
+        names = ", ".join(quote(str(column)) for column in columns)
+        return (
+            f"select {names}, count(*) as times from {relation}{where} "
+            f"group by {names} having count(*) > 1 order by times desc"
+        )
+    if check.column_name is None:
+        return None
+    column = quote(check.column_name)
+    if check.type == "missing":
+        return f"select * from {relation} where {column} is null"
+    if check.type == "invalid":
+        conditions = _invalid(column, definition)
+        return f"select * from {relation} where {conditions}" if conditions else None
+    return None
+
+
+def _invalid(column: str, definition: Mapping[str, Any]) -> str:
+    conditions = []
+    if "valid_min" in definition:
+        conditions.append(f"{column} < {float(definition['valid_min'])}")
+    if "valid_max" in definition:
+        conditions.append(f"{column} > {float(definition['valid_max'])}")
+    if "valid_values" in definition:
+        values = ", ".join(literal(str(value)) for value in definition["valid_values"])
+        conditions.append(f"cast({column} as varchar) not in ({values})")
+    return " or ".join(conditions)

@@ -1,0 +1,225 @@
+"""Runs a product's Soda contract on its candidate, in this process.
+
+Belongs here: the only use of Soda, and the verdict. Does not: what is checked
+(contract.py), or what follows from the verdict (publication.py).
+
+Soda calls a session `is_ok` when a check was not evaluated. Here a candidate passes only
+if as many checks were evaluated as were declared, and each of them passed or warned.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import yaml
+
+from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
+from meshhouse.audit.samples import sample_rows
+from meshhouse.errors import MeshError
+from meshhouse.repository import Product, display_path
+
+_LOCK = threading.Lock()  # Soda shares one YAML parser between threads
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check and what it found."""
+
+    key: str
+    """Identifies the check within its product, see `contract.check_key`."""
+    name: str
+    kind: str
+    column: str | None
+    outcome: str
+    """`passed`, `warned`, `failed` or `not evaluated`."""
+    value: float | None
+    threshold: str
+    samples: tuple[Mapping[str, Any], ...] = ()
+    """A few of the rows that a failed check means."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the check lets the candidate pass."""
+        return self.outcome in ("passed", "warned")
+
+    def describe(self) -> str:
+        """One line for people: the check, the number it found, the number it allows."""
+        value = "nothing" if self.value is None else f"{self.value:g}"
+        return f"{self.name}: found {value}, {self.threshold}"
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """The verdict on one candidate."""
+
+    product: Product
+    checks: tuple[CheckResult, ...]
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may be published."""
+        return bool(self.checks) and all(check.ok for check in self.checks)
+
+    @property
+    def score(self) -> float:
+        """Percent of the checks that passed without a warning."""
+        passed = sum(check.outcome == "passed" for check in self.checks)
+        return round(100.0 * passed / len(self.checks), 2) if self.checks else 0.0
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The checks as the registry keeps them; sample rows are not kept: they hold data."""
+        return [
+            {
+                "key": check.key,
+                "name": check.name,
+                "kind": check.kind,
+                "column": check.column,
+                "outcome": check.outcome,
+                "value": check.value,
+                "threshold": check.threshold,
+            }
+            for check in self.checks
+        ]
+
+
+def audit(product: Product, connection: Any) -> AuditResult:
+    """Verifies every check of a product.
+
+    Args:
+        product: whose candidate it is.
+        connection: a DuckDB connection in which `<domain>.<product>` is the candidate.
+
+    Raises:
+        MeshError: the checks cannot be run at all; the message says why.
+    """
+    started_at = datetime.now(UTC)
+    contract = soda_contract(product)
+    with _LOCK:
+        results, errors = _verify(contract, connection)
+    declared = _declared(contract)
+    if errors or len(results) != declared:
+        detail = "; ".join(dict.fromkeys(errors)) or (
+            f"{declared} checks are declared, {len(results)} were evaluated"
+        )
+        raise MeshError(
+            f"The checks of {product.relation} could not be run: {detail}. "
+            f"See {display_path(product.checks_path)}."
+        )
+    checks = tuple(_check_result(each, product, connection, contract) for each in results)
+    return AuditResult(product, checks, started_at, datetime.now(UTC))
+
+
+def _verify(contract: Mapping[str, Any], connection: Any) -> tuple[list[Any], list[str]]:
+    # Before the import: Soda sets up its telemetry when it is loaded.
+    os.environ.setdefault("SODA_CORE_TELEMETRY_ENABLED", "false")
+    from soda_core.common.yaml import ContractYamlSource
+    from soda_core.contracts.contract_verification import ContractVerificationSession
+    from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
+
+    text = yaml.safe_dump(json.loads(json.dumps(contract, default=str)), sort_keys=False)
+    source = DuckDBDataSourceImpl.from_existing_cursor(connection, name=DATA_SOURCE)
+    with _only_warnings_on_the_terminal():
+        try:
+            session = ContractVerificationSession.execute(
+                contract_yaml_sources=[ContractYamlSource.from_str(text)],
+                data_source_impls=[source],
+                variables={},
+            )
+        except Exception as error:  # noqa: BLE001 - Soda raises bare exceptions on bad YAML
+            return [], [_one_line(str(error))]
+    errors = [_one_line(message) for message in session.get_errors()]
+    results = [
+        check for result in session.contract_verification_results for check in result.check_results
+    ]
+    return results, errors
+
+
+class _only_warnings_on_the_terminal:  # noqa: N801 - reads as a phrase where it is used
+    """Keeps Soda's report off the terminal.
+
+    Only handlers are touched: Soda finds its own errors through records that reach the
+    root logger, so the level and propagation of its logger must stay as they are.
+    """
+
+    def __enter__(self) -> None:
+        self._silenced = []
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(_not_soda)
+            self._silenced.append(handler)
+
+    def __exit__(self, *error: object) -> None:
+        for handler in self._silenced:
+            handler.removeFilter(_not_soda)
+
+
+def _not_soda(record: logging.LogRecord) -> bool:
+    return not record.name.startswith("soda")
+
+
+def _declared(contract: Mapping[str, Any]) -> int:
+    in_columns = sum(len(column.get("checks") or []) for column in contract["columns"])
+    return in_columns + len(contract["checks"])
+
+
+_OUTCOMES = {
+    "PASSED": "passed",
+    "WARN": "warned",
+    "FAILED": "failed",
+    "NOT_EVALUATED": "not evaluated",
+    "EXCLUDED": "not evaluated",
+}
+
+
+def _check_result(
+    result: Any, product: Product, connection: Any, contract: Mapping[str, Any]
+) -> CheckResult:
+    check = result.check
+    outcome = _OUTCOMES[result.outcome.name]
+    samples: tuple[Mapping[str, Any], ...] = ()
+    if outcome == "failed":
+        samples = sample_rows(product, check, contract, connection)
+    where = f" of `{check.column_name}`" if check.column_name else ""
+    value = result.threshold_value
+    return CheckResult(
+        key=check_key(check.type, check.column_name, check.qualifier),
+        name=f"{check.name or check.type}{where}",
+        kind=check.type,
+        column=check.column_name,
+        outcome=outcome,
+        value=float(value) if isinstance(value, int | float | Decimal) else None,
+        threshold=_threshold(check.threshold),
+        samples=samples,
+    )
+
+
+def _threshold(threshold: Any) -> str:
+    if threshold is None:
+        return "must match the contract"
+    words = {
+        "must_be_greater_than": "must be more than",
+        "must_be_greater_than_or_equal": "must be at least",
+        "must_be_less_than": "must be less than",
+        "must_be_less_than_or_equal": "must be at most",
+        "must_be": "must be",
+        "must_not_be": "must not be",
+    }
+    bounds = [
+        f"{phrase} {getattr(threshold, key):g}"
+        for key, phrase in words.items()
+        if getattr(threshold, key, None) is not None
+    ]
+    return " and ".join(bounds) or "must match the contract"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,29 @@
+"""`mesh dev`: Dagster's web page over this mesh."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from meshhouse.repository import Repository
+from meshhouse.runs import fresh_manifest
+
+
+@click.command()
+@click.option("--port", default=3000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+def dev(port: int, host: str) -> None:
+    """Open the mesh in Dagster (Ctrl-C ends it)."""
+    from orchestration.run import dagster_home
+
+    repository = Repository.find()
+    for domain in repository.domains:  # so that the page need not wait for dbt
+        fresh_manifest(repository, domain)
+    os.environ["DAGSTER_HOME"] = str(dagster_home(repository))
+    os.environ["MESH_ROOT"] = str(repository.root)
+    program = str(Path(sys.executable).with_name("dagster"))
+    arguments = ["dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
+    os.execv(program, [program, *arguments])  # noqa: S606 - the installed dagster, no shell

@@ -1,0 +1,112 @@
+"""`mesh`: its commands, and what becomes of errors.
+
+Belongs here: the list of commands, loaded when they are called; one line for each
+failure; exit codes. Does not: what a command does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from meshhouse.errors import MeshError, UsageError
+
+_COMMANDS = {
+    "check": "check",
+    "demo": "demo",
+    "dev": "dev",
+    "history": "publications",
+    "land": "land",
+    "replay": "replay",
+    "rollback": "publications",
+    "run": "run",
+    "sql": "sql",
+    "status": "status",
+}
+"""Command -> the module of this package that defines it."""
+
+
+class _Commands(click.Group):
+    """Loads the module of a command only when it is called, which keeps `--help` quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        return getattr(importlib.import_module(f"meshhouse.cli.{module}"), cmd_name)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean `mesh {close[0]}`?" if close else " See `mesh --help`."
+            raise UsageError(f"There is no command `{args[0]}`.{hint}") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the whole traceback of a failure.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """A data mesh: domains land events, build with dbt, and publish audited products."""
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of `mesh`."""
+    sys.exit(run(cli, sys.argv[1:] if arguments is None else arguments))
+
+
+def run(command: click.Command, arguments: list[str]) -> int:
+    """Runs a command; the exit code is 0, 1 for a failure, 2 for misuse, 130 after Ctrl-C."""
+    debug = "--debug" in arguments
+    # Wherever --debug stands, it belongs to `mesh` itself.
+    arguments = [*(["--debug"] if debug else []), *(each for each in arguments if each != "--debug")]
+    try:
+        return _exit_code(lambda: command.main(arguments, "mesh", standalone_mode=False))
+    except (KeyboardInterrupt, click.Abort):
+        _say("Interrupted. Nothing is half done: run the same command again to go on.")
+        return 130
+    except click.ClickException as error:
+        _say(f"{error.format_message()} See `mesh --help`.")
+        return 2
+    except Exception as error:  # noqa: BLE001 - the last resort of every command
+        if debug:
+            raise
+        explained, code = explain(error)
+        _say(explained)
+        return code
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """One line about a failure, and the exit code it deserves."""
+    if isinstance(error, MeshError):
+        return str(error), error.exit_code
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) or type(error).__module__.startswith(("sqlite3", "_duckdb")):
+        return f"{text.rstrip('.')}. Mend that and run the same command again.", 1
+    return f"{type(error).__name__}: {text} (`--debug` shows where this happened.)", 1
+
+
+def _exit_code(call: Callable[[], Any]) -> int:
+    result = call()
+    return result if isinstance(result, int) else 0
+
+
+def _say(line: str) -> None:
+    click.echo(f"mesh: {line}", err=True)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

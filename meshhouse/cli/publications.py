@@ -1,0 +1,70 @@
+"""`mesh history` and `mesh rollback`."""
+
+from __future__ import annotations
+
+import click
+
+from meshhouse.cli.output import console, print_json, results, size, table
+from meshhouse.engines import engine
+from meshhouse.publication import product_history, rollback as roll_back, standing_publications
+from meshhouse.registry import Registry
+from meshhouse.repository import Repository
+
+
+@click.command()
+@click.argument("product", metavar="DOMAIN.PRODUCT")
+@click.option("--json", "as_json", is_flag=True, help="Print the ledger entries as JSON.")
+def history(product: str, as_json: bool) -> None:
+    """List the publications of a product, newest first."""
+    repository = Repository.find()
+    found = repository.product(product)
+    registry = Registry(engine(repository).lake)
+    entries = product_history(registry, found)
+    standing = standing_publications(entries)
+    audits = {entry["audit_id"]: entry for entry in registry.entries("audits", found.domain)}
+    if as_json:
+        print_json(
+            [
+                {**entry, "checks": audits.get(entry["audit_id"], {}).get("checks")}
+                for entry in reversed(entries)
+            ]
+        )
+        return
+    if not entries:
+        console().print(f"{product} was never published. Run `mesh run {found.domain}`.")
+        return
+    results().print(
+        table(
+            ["", "published", "kind", "version", "rows", "size", "score", "snapshot", "by"],
+            [
+                (
+                    "*" if standing and entry is standing[-1] else "",
+                    entry["finished_at"],
+                    entry["kind"],
+                    entry["version"],
+                    entry["rows"],
+                    size(entry["bytes"]),
+                    entry["score"],
+                    str(entry["snapshot_id"]),
+                    entry["done_by"],
+                )
+                for entry in reversed(entries)
+            ],
+            right=["rows", "size", "score", "version"],
+        )
+    )
+    console().print("* is what consumers see")
+
+
+@click.command()
+@click.argument("product", metavar="DOMAIN.PRODUCT")
+def rollback(product: str) -> None:
+    """Show consumers the previous publication of a product again."""
+    repository = Repository.find()
+    found = repository.product(product)
+    chosen = engine(repository)
+    previous = roll_back(chosen, Registry(chosen.lake), found)
+    console().print(
+        f"Consumers of {product} see the publication of {previous['finished_at']:%Y-%m-%d %H:%M:%S} "
+        f"again ({previous['rows']:,} rows). Runs leave it so until its code or inputs change."
+    )

@@ -1,0 +1,76 @@
+"""`mesh replay`: the demo's real data, as events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+from meshhouse.cli.output import console, print_json
+from meshhouse.cli.run import progress_bar
+from meshhouse.errors import UsageError
+from meshhouse.events import event_log
+from meshhouse.repository import Repository
+
+
+def replay_events(
+    repository: Repository,
+    until: date | datetime | None,
+    weeks: int | None,
+    topics: Sequence[str],
+    shown_on: Any,
+) -> list[dict[str, Any]]:
+    """Writes what is missing and shows a bar a topic; returns what was written."""
+    from meshhouse.demo.replay import replay as write_events
+
+    with progress_bar(shown_on) as bars:
+        tasks: dict[str, Any] = {}
+
+        def progress(topic: str, done: int, total: int) -> None:
+            if topic not in tasks:
+                tasks[topic] = bars.add_task(f"replaying {topic}", total=total)
+            bars.update(tasks[topic], completed=done, total=total)
+
+        reports = write_events(
+            event_log(repository.home), until, weeks, progress, list(topics) or None
+        )
+    return [
+        {"topic": each.topic, "written": each.written, "in_log": each.total_in_log}
+        for each in reports
+    ]
+
+
+@click.command()
+@click.argument("topics", nargs=-1)
+@click.option("--until", metavar="DATE", help="Only events to the end of this day (New York).")
+@click.option("--all", "everything", is_flag=True, help="All 53 weeks of promotions, not two.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def replay(
+    topics: tuple[str, ...], until: str | None, everything: bool, quiet: bool, as_json: bool
+) -> None:
+    """Write the demo's retail data into topics, in time order; twice adds nothing."""
+    weeks = None if everything else 2
+    shown_on = console(quiet or as_json)
+    written = replay_events(Repository.find(), parse_until(until), weeks, topics, shown_on)
+    if as_json:
+        print_json(written)
+        return
+    for each in written:
+        shown_on.print(f"{each['topic']}: {each['written']:,} written, {each['in_log']:,} in all")
+
+
+def parse_until(text: str | None) -> date | datetime | None:
+    """A date, or a moment with its time zone.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"`{text}` is no date. Write it as 2017-03-01.") from error

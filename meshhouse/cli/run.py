@@ -1,0 +1,206 @@
+"""`mesh run`: land, build, audit, publish."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from meshhouse.cli.output import console, print_json, size
+from meshhouse.events import event_log
+from meshhouse.landing import Landing
+from meshhouse.repository import RawTable, Repository
+from meshhouse.runs import DomainRun
+
+
+class TerminalReporter:
+    """Shows a run to people while it happens, and sums it up."""
+
+    def __init__(self, repository: Repository, quiet: bool, force: bool = False) -> None:
+        self.force = force
+        self.landings: list[Landing] = []
+        self.runs: list[DomainRun] = []
+        self.failures: list[tuple[str, str]] = []
+        self._repository = repository
+        self._console = console(quiet)
+        self._progress: Progress | None = None
+
+    def landing(self, raw: RawTable) -> Any:
+        """Opens a progress bar over the events that wait in the topic."""
+        topic = event_log(self._repository.home).describe(raw.topic)
+        total = sum(partition.end - partition.begin for partition in topic.partitions.values())
+        self._progress = progress_bar(self._console)
+        task = self._progress.add_task(f"landing {raw.relation}", total=total)
+        self._progress.start()
+        progress = self._progress
+
+        def advance(events: int) -> None:
+            progress.advance(task, events)
+
+        return advance
+
+    def landed(self, landing: Landing) -> None:
+        """Closes the bar and says what came of it."""
+        self._stop()
+        self.landings.append(landing)
+        if landing.commits:
+            rejected = f", {landing.rejected:,} rejected" if landing.rejected else ""
+            self._console.print(
+                f"[green]landed[/]    {landing.raw.relation}: {landing.rows:,} rows{rejected} "
+                f"in {landing.seconds:.1f} s"
+            )
+
+    def say(self, line: str) -> None:
+        """What a domain is doing."""
+        domain, _, rest = line.partition(": ")
+        verb, _, names = rest.partition(" ")
+        self._console.print(f"[dim]{verb:<9} {names if names else domain}[/]")
+
+    def finished(self, run: DomainRun) -> None:
+        """What came of a domain's run."""
+        self.runs.append(run)
+        for entry in run.published:
+            self._console.print(
+                f"[green]published[/] {entry['domain']}.{entry['product']}: {entry['rows']:,} rows, "
+                f"{size(entry['bytes'])}, score {entry['score']}"
+            )
+        if run.unchanged:
+            names = ", ".join(product.relation for product in run.unchanged)
+            self._console.print(f"[dim]unchanged[/] {names}")
+        for product in run.withdrawn:
+            self._console.print(
+                f"[yellow]held back[/] {product.relation}: rolled back, and neither its code nor its "
+                "inputs changed since (--force publishes it all the same)"
+            )
+        if not run.ok:
+            self.failed(run.domain, run.message)
+            self._show_samples(run)
+
+    def failed(self, domain: str, message: str) -> None:
+        """A domain that consumers see unchanged because something went wrong."""
+        self._stop()
+        self.failures.append((domain, message))
+        self._console.print(f"[red]failed[/]    {domain}: ", end="")
+        self._console.print(message, markup=False)
+
+    def _show_samples(self, run: DomainRun) -> None:
+        for candidate, result in run.audited:
+            for check in result.checks:
+                for row in check.samples:
+                    values = ", ".join(f"{name}={value}" for name, value in row.items())
+                    self._console.print(
+                        f"          {candidate.product.relation}, {check.name}: {values}",
+                        markup=False,
+                    )
+
+    def _stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def summary(self, domains: list[str], seconds: float) -> dict[str, Any]:
+        """Everything the run did, for people and for `--json`."""
+        seen = {run.domain for run in self.runs} | {domain for domain, _ in self.failures}
+        return {
+            "seconds": round(seconds, 1),
+            "landed": [
+                {
+                    "table": landing.raw.relation,
+                    "rows": landing.rows,
+                    "rejected": landing.rejected,
+                    "seconds": round(landing.seconds, 1),
+                }
+                for landing in self.landings
+            ],
+            "published": [
+                {
+                    "product": f"{entry['domain']}.{entry['product']}",
+                    "rows": entry["rows"],
+                    "bytes": entry["bytes"],
+                    "snapshot_id": entry["snapshot_id"],
+                    "score": float(entry["score"]),
+                }
+                for run in self.runs
+                for entry in run.published
+            ],
+            "unchanged": [product.relation for run in self.runs for product in run.unchanged],
+            "held_back": [product.relation for run in self.runs for product in run.withdrawn],
+            "failed": [
+                {"domain": domain, "message": message} for domain, message in self.failures
+            ],
+            "not_run": [domain for domain in domains if domain not in seen],
+        }
+
+
+def progress_bar(shown_on: Any) -> Progress:
+    """The one look of progress bars; they vanish when done."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=shown_on,
+        transient=True,
+        disable=not shown_on.is_terminal,
+    )
+
+
+def execute(
+    repository: Repository,
+    targets: tuple[str, ...],
+    downstream: bool,
+    quiet: bool,
+    force: bool,
+) -> tuple[dict[str, Any], bool]:
+    """Runs targets and sums up; the second value is whether all went well."""
+    # The only place of the platform that starts the orchestrator: `mesh run` and the web
+    # page execute the same definitions.
+    import logging
+    import warnings
+
+    warnings.filterwarnings("ignore", module="dagster")
+    from orchestration.run import planned_domains, run as run_definitions
+
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    started = time.monotonic()
+    reporter = TerminalReporter(repository, quiet, force)
+    try:
+        ok = run_definitions(repository, targets, downstream, reporter)
+    finally:
+        reporter._stop()
+    domains = planned_domains(repository, targets, downstream)
+    summary = reporter.summary(domains, time.monotonic() - started)
+    shown = console(quiet)
+    for domain in summary["not_run"]:
+        shown.print(
+            f"[yellow]not run[/]   {domain}: it uses a domain that failed; "
+            "its consumers keep what was published"
+        )
+    rows = sum(landing["rows"] for landing in summary["landed"])
+    shown.print(
+        f"{rows:,} rows landed, {len(summary['published'])} products published, "
+        f"{len(summary['unchanged'])} unchanged, {len(summary['failed'])} failed "
+        f"in {summary['seconds']} s"
+    )
+    return summary, ok
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN.PRODUCT]...")
+@click.option("--downstream", is_flag=True, help="Also run everything that uses them.")
+@click.option("--force", is_flag=True, help="Publish even what is unchanged or was rolled back.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def run(
+    targets: tuple[str, ...], downstream: bool, force: bool, quiet: bool, as_json: bool
+) -> int:
+    """Land new events, build, audit and publish: everything, or the named targets."""
+    summary, ok = execute(Repository.find(), targets, downstream, quiet or as_json, force)
+    if as_json:
+        print_json(summary)
+    elif quiet:
+        for failure in summary["failed"]:
+            click.echo(f"mesh: {failure['domain']}: {failure['message']}", err=True)
+    return 0 if ok else 1

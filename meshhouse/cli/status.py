@@ -1,0 +1,58 @@
+"""`mesh status`: every product at a glance."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from meshhouse.cli.output import print_json, results, table
+from meshhouse.engines import engine
+from meshhouse.registry import Registry
+from meshhouse.repository import Repository
+from meshhouse.status import age, product_statuses
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def status(as_json: bool) -> None:
+    """Show each product: version, published when, rows, score, freshness."""
+    repository = Repository.find()
+    statuses = product_statuses(repository, Registry(engine(repository).lake))
+    now = datetime.now(UTC)
+    if as_json:
+        print_json(
+            [
+                {
+                    "product": each.product.relation,
+                    "version": each.product.version,
+                    "published_at": each.published_at,
+                    "rows": each.rows,
+                    "score": each.score,
+                    "refreshed_at": each.refreshed_at,
+                    "freshness": each.freshness(now),
+                    "last_run": each.last_run,
+                }
+                for each in statuses
+            ]
+        )
+        return
+    results().print(
+        table(
+            ["product", "version", "published", "rows", "score", "refreshed", "promise", "last run"],
+            [
+                (
+                    each.product.relation,
+                    each.product.version,
+                    age(each.published_at, now) if each.published_at else "never",
+                    each.rows,
+                    each.score,
+                    age(each.refreshed_at, now),
+                    each.freshness(now),
+                    each.last_run,
+                )
+                for each in statuses
+            ],
+            right=["version", "rows", "score"],
+        )
+    )

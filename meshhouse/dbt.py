@@ -1,0 +1,208 @@
+"""dbt in this process: parse a domain, build a domain.
+
+Belongs here: how dbt is called and what comes back, without Dagster. Does not: which
+models to build and what follows (runs.py), or reading manifests (repository/manifest.py).
+
+One `dbt` command costs seconds before it does anything, so all domains of a run share
+one process. dbt keeps state in the process and is not thread-safe: one call at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from meshhouse.errors import MeshError
+from meshhouse.repository import Repository
+
+OnLine = Callable[[str, str], None]
+"""Called with level (`debug`, `info`, `warn`, `error`) and text of each line dbt logs."""
+
+_LOCK = threading.Lock()
+_QUIET_ENVIRONMENT = {
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DBT_VERSION_CHECK": "false",
+    "DBT_USE_COLORS": "false",
+}
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What became of one model or test."""
+
+    unique_id: str
+    resource_type: str
+    name: str
+    status: str
+    """dbt's word: success, pass, warn, fail, error, skipped."""
+    message: str
+    seconds: float
+    failures: int | None
+    rows: int | None
+    compiled_sql: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against going on."""
+        return self.status in ("success", "pass", "warn", "no-op")
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What one `dbt build` did."""
+
+    nodes: tuple[NodeResult, ...]
+
+    @property
+    def failed(self) -> tuple[NodeResult, ...]:
+        """Nodes that failed themselves; what was skipped because of them is not listed."""
+        return tuple(node for node in self.nodes if not node.ok and node.status != "skipped")
+
+
+class DbtFailed(MeshError):
+    """dbt could not even start: the message is dbt's own."""
+
+
+def parse(repository: Repository, domain: str) -> None:
+    """Writes a fresh manifest of a domain to its target folder.
+
+    Raises:
+        DbtFailed: the project does not parse.
+    """
+    _invoke(repository, domain, ["parse"], {}, None)
+
+
+def build(
+    repository: Repository,
+    domain: str,
+    select: Sequence[str],
+    pins: Mapping[str, str] | None = None,
+    full_refresh: bool = False,
+    on_line: OnLine | None = None,
+) -> BuildResult:
+    """Runs `dbt build` in a domain.
+
+    Args:
+        repository: where the domain is declared.
+        domain: its name.
+        select: dbt selectors; empty selects everything.
+        pins: relation -> metadata file of everything the domain reads.
+        full_refresh: rebuild incremental models from nothing.
+        on_line: receives what dbt logs.
+
+    Raises:
+        DbtFailed: dbt could not start, for instance because SQL does not compile.
+    """
+    arguments = ["build"]
+    if select:
+        arguments += ["--select", *select]
+    if full_refresh:
+        arguments.append("--full-refresh")
+    with _pins_file(pins) as variables:
+        result = _invoke(repository, domain, arguments, variables, on_line)
+    return BuildResult(tuple(_node_result(each) for each in getattr(result, "results", ())))
+
+
+@contextmanager
+def _pins_file(pins: Mapping[str, str] | None) -> Iterator[dict[str, str]]:
+    if pins is None:
+        yield {}
+        return
+    with NamedTemporaryFile("w", suffix=".json", prefix="mesh-pins-") as file:
+        json.dump(dict(pins), file)
+        file.flush()
+        yield {"MESH_PINS": file.name}
+
+
+def _invoke(
+    repository: Repository,
+    domain: str,
+    arguments: list[str],
+    variables: Mapping[str, str],
+    on_line: OnLine | None,
+) -> Any:
+    from dbt.cli.main import dbtRunner
+
+    def on_event(event: Any) -> None:
+        if on_line is not None and event.info.msg:
+            on_line(event.info.level, event.info.msg)
+
+    folder = repository.folder(domain)
+    options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
+    options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
+    with _LOCK, _environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository), **variables}):
+        try:
+            outcome = dbtRunner(callbacks=[on_event]).invoke([*options_first(arguments), *options])
+        finally:
+            close_connections()
+    if outcome.exception is not None:
+        raise DbtFailed(f"{domain}: {_plain(outcome.exception)}") from outcome.exception
+    return outcome.result
+
+
+def _mesh_variables(repository: Repository) -> dict[str, str]:
+    return {"MESH_ROOT": str(repository.root), "MESH_HOME": str(repository.home)}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables and the working directory back afterwards: dbt moves both."""
+    before = {name: os.environ.get(name) for name in variables}
+    folder = Path.cwd()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def close_connections() -> None:
+    """Gives up the database files that dbt holds for as long as the process lives."""
+    from dbt.adapters.factory import FACTORY
+
+    for adapter in FACTORY.adapters.values():
+        close = getattr(type(adapter.connections), "close_all_connections", None)
+        if close is not None:
+            close()
+
+
+def _plain(error: BaseException) -> str:
+    """dbt's message without its headings."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    headings = ("Runtime Error", "Compilation Error", "Parsing Error", "Database Error")
+    lines = [line for line in lines if line not in headings]
+    return " ".join(lines).removeprefix("get_nodes: ") or type(error).__name__
+
+
+def _without_macro_trace(message: str) -> str:
+    """dbt's message in one line, without the stack of its own macros."""
+    return " ".join(message.split()).partition(" > in macro ")[0]
+
+
+def _node_result(result: Any) -> NodeResult:
+    node = result.node
+    response = result.adapter_response or {}
+    rows = response.get("rows_affected")
+    return NodeResult(
+        unique_id=node.unique_id,
+        resource_type=str(node.resource_type),
+        name=node.name,
+        status=str(result.status),
+        message=_without_macro_trace(str(result.message or "")),
+        seconds=float(result.execution_time),
+        failures=result.failures,
+        rows=int(rows) if isinstance(rows, int) and rows >= 0 else None,
+        compiled_sql=getattr(node, "compiled_code", None),
+    )

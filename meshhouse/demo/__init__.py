@@ -1,0 +1,1 @@
+"""The demo: a year of real retail data, replayed into topics."""

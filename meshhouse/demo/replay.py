@@ -1,0 +1,149 @@
+"""Replay: the demo's year, written into topics as if it were happening.
+
+Belongs here: how far to write, where an earlier replay stopped, and writing the rest.
+Does not: what the events are (retail.py, support.py).
+
+Each partition's events have one order that never changes, and the log knows how many of
+them it holds. So a replay that is stopped, repeated or told to go further writes what
+is missing and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import duckdb
+
+from meshhouse.demo import retail, support
+from meshhouse.demo.topic import DemoTopic, literal
+from meshhouse.errors import UsageError
+from meshhouse.events.log import EventLog
+from meshhouse.events.partitioner import by_partition, partition_of
+
+PRODUCER = "replay"
+TOPICS = retail.TOPICS + support.TOPICS
+_PROMOTIONS = "merchandising.promotions"
+
+Progress = Callable[[str, int, int], None]
+"""Topic, events that it holds of this replay so far, events that it will hold."""
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """What a replay did to one topic."""
+
+    topic: str
+    written: int
+    total_in_log: int
+
+
+def replay(
+    log: EventLog,
+    until: datetime | date | None = None,
+    promotions_weeks: int | None = 2,
+    progress: Progress | None = None,
+    topics: Collection[str] | None = None,
+) -> list[ReplayReport]:
+    """Writes the demo's events that `log` does not hold yet, in time order per topic.
+
+    Args:
+        log: where the topics are; those that are missing are created.
+        until: a date means to the end of that day in New York; a moment, which must say
+            its time zone, means up to but without it; None means everything.
+        promotions_weeks: how many weeks of promotions, 390,000 events each; None means
+            all 53.
+        progress: called after each piece that was written.
+        topics: only these; all by default.
+
+    Raises:
+        UsageError: an argument makes no sense, or the data's package is not installed.
+        MeshError: the log cannot be written; running it again continues.
+    """
+    chosen = _chosen(topics)
+    if promotions_weeks is not None and promotions_weeks < 0:
+        raise UsageError(f"There are no {promotions_weeks} weeks of promotions; take 0 or more.")
+    if isinstance(until, datetime) and until.tzinfo is None:
+        raise UsageError(
+            f"{until} has no time zone. Add one (2017-03-01T00:00:00-05:00), or give a date."
+        )
+    reports = []
+    with retail.open_retail() as connection:
+        if any(topic.is_synthetic for topic in chosen):
+            support.add_support(connection)
+        bound = _bound(connection, until)
+        for topic in chosen:
+            end = bound
+            if topic.name == _PROMOTIONS and promotions_weeks is not None:
+                week_ends = _moment(connection, f"week_begins({promotions_weeks + 1})")
+                end = min(bound, week_ends) if bound else week_ends
+            reports.append(_replay_topic(log, connection, topic, end, progress))
+    return reports
+
+
+def _chosen(names: Collection[str] | None) -> list[DemoTopic]:
+    known = [topic.name for topic in TOPICS]
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise UsageError(
+            f"The demo has no topic {', '.join(unknown)}. It has: {', '.join(sorted(known))}."
+        )
+    return [topic for topic in TOPICS if names is None or topic.name in names]
+
+
+def _bound(connection: duckdb.DuckDBPyConnection, until: datetime | date | None) -> datetime | None:
+    if until is None or isinstance(until, datetime) or until == date.max:
+        return until if isinstance(until, datetime) else None
+    return _moment(connection, f"day_begins({literal(until + timedelta(days=1))})")
+
+
+def _moment(connection: duckdb.DuckDBPyConnection, sql: str) -> datetime:
+    return connection.execute(f"select {sql}").fetchone()[0].replace(tzinfo=UTC)
+
+
+def _replay_topic(
+    log: EventLog,
+    connection: duckdb.DuckDBPyConnection,
+    topic: DemoTopic,
+    until: datetime | None,
+    progress: Progress | None,
+) -> ReplayReport:
+    if topic.name not in log.topics():
+        log.create_topic(topic.name, topic.partitions)
+    partitions = len(log.describe(topic.name).partitions)
+    held = [log.producer_position(topic.name, n, PRODUCER) for n in range(partitions)]
+    since = _complete_until([position.last_timestamp for position in held])
+    passed, wanted = _counts(topic.keys(connection, since, until), partitions)
+    is_complete = all(
+        position.next_sequence >= want for position, want in zip(held, wanted, strict=True)
+    )
+    written, done, total = 0, sum(passed), sum(wanted)
+    for events in () if is_complete else topic.events(connection, since, until):
+        for number, part in by_partition(events, partitions):
+            written += log.append(topic.name, number, part, PRODUCER, passed[number])
+            passed[number] += part.num_rows
+        done += events.num_rows
+        if progress:
+            progress(topic.name, done, total)
+    if progress and is_complete:
+        progress(topic.name, total, total)
+    held_now = log.describe(topic.name).partitions.values()
+    return ReplayReport(topic.name, written, sum(each.end - each.begin for each in held_now))
+
+
+def _complete_until(last_timestamps: Sequence[int | None]) -> datetime | None:
+    """The moment before which no partition lacks an event; None where one is empty."""
+    known = [moment for moment in last_timestamps if moment is not None]
+    if len(known) < len(last_timestamps):
+        return None
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=min(known))
+
+
+def _counts(keys: Sequence[tuple[bytes, int, int]], partitions: int) -> tuple[list[int], list[int]]:
+    passed, wanted = [0] * partitions, [0] * partitions
+    for key, before_since, before_until in keys:
+        partition = partition_of(key, partitions)
+        passed[partition] += before_since
+        wanted[partition] += before_until
+    return passed, wanted

@@ -1,0 +1,81 @@
+"""What differs between targets, behind one protocol.
+
+Belongs here: choosing the engine of `MESH_TARGET` and what every engine can do. Does
+not: anything that is the same on all targets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from meshhouse.errors import UsageError
+from meshhouse.lake import Lake, Staged
+from meshhouse.repository import Domain, Product, Repository
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The newest build of a product, readable by the audit, seen by nobody else."""
+
+    product: Product
+    staged: Staged
+    rows: int
+    bytes: int
+    """Size of its data files."""
+
+
+class Engine(Protocol):
+    """One target."""
+
+    name: str
+    lake: Lake
+
+    def pin(self, domain: Domain) -> dict[str, str]:
+        """What the domain may read, each relation at the state that it has now."""
+        ...
+
+    def stage(self, product: Product) -> Candidate:
+        """Writes what dbt built of a product as the state that publication would show."""
+        ...
+
+    def reader(
+        self, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> AbstractContextManager[Any]:
+        """A connection for the audit in which each relation shows the given state.
+
+        `empty`: relation without rows -> relation whose columns it has.
+        """
+        ...
+
+    def row_counts(self, domain: Domain) -> dict[str, int]:
+        """Rows of each table that dbt built in the domain's own schema."""
+        ...
+
+    def withdraw(self, candidates: Sequence[Candidate]) -> None:
+        """Removes candidates that will not be published."""
+        ...
+
+    def restore(self, product: Product, snapshot_id: int) -> Staged:
+        """Stages the product as it was at an earlier snapshot."""
+        ...
+
+
+def engine(repository: Repository) -> Engine:
+    """The engine of the target in use.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    target = os.environ.get("MESH_TARGET", "local")
+    if target == "local":
+        from meshhouse.engines.duckdb import DuckDBEngine
+
+        return DuckDBEngine(repository)
+    raise UsageError(f"There is no target `{target}`. Targets: local. Set MESH_TARGET.")
+
+
+__all__ = ["Candidate", "Engine", "engine"]

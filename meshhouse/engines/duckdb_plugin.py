@@ -1,0 +1,56 @@
+"""What dbt-duckdb needs to build a domain on the lake.
+
+Belongs here: the domain's own DuckDB file, and views over the raw tables and published
+products it reads, each pinned at one snapshot for the whole run. Does not: anything that
+happens before or after dbt (duckdb.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.flags import get_flags
+from duckdb import DuckDBPyConnection
+
+from meshhouse.engines.duckdb import readable, work_file
+from meshhouse.lake import Lake
+from meshhouse.lake.scan import create_views, enable_iceberg
+from meshhouse.repository import Domain, Repository
+
+PINS_VARIABLE = "MESH_PINS"
+"""Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
+
+
+class Plugin(BasePlugin):
+    """Named in profiles.yml; dbt-duckdb calls it when it opens the domain's file."""
+
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
+        """Points the connection to the domain's own file."""
+        repository, domain = self._project()
+        path = work_file(repository.home, domain.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        creds.path = str(path)
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Makes what the domain may read visible, as of now or as pinned."""
+        repository, domain = self._project()
+        enable_iceberg(conn)
+        pins_file = os.environ.get(PINS_VARIABLE)
+        if pins_file:
+            pins = json.loads(Path(pins_file).read_text())
+        else:
+            pins = readable(repository, domain, Lake(repository.home).pointers())
+        create_views(conn, pins)
+
+    def _project(self) -> tuple[Repository, Domain]:
+        folder = Path(get_flags().PROJECT_DIR or Path.cwd()).resolve()
+        repository = Repository.find(folder)
+        name = next(
+            each for each in repository.domain_names if repository.folder(each) == folder
+        )
+        return repository, repository.domain(name)

@@ -1,0 +1,296 @@
+"""The Iceberg catalog: which metadata file each table shows now.
+
+Belongs here: reading all pointers at one moment, preparing a new state of a table
+without showing it (`stage`), and moving many pointers in one transaction (`commit`).
+Does not: what is in the tables, or when to show it (landing/, publication.py).
+
+The catalog is the SQL catalog that Iceberg's JDBC catalog and pyiceberg share: one row
+a table in `iceberg_tables`. Only a conditional update of that row makes a staged state
+visible, so N such updates in one SQLite transaction publish N tables at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.errors import MeshError
+from meshhouse.lake.scan import plain_path
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+CATALOG_NAME = "mesh"
+_BUSY_SECONDS = 60
+
+# The table layout of Iceberg's JDBC catalog, schema version V1 (JdbcUtil.java).
+_CREATE = """
+create table if not exists iceberg_tables (
+    catalog_name varchar(255) not null,
+    table_namespace varchar(255) not null,
+    table_name varchar(255) not null,
+    metadata_location varchar(1000),
+    previous_metadata_location varchar(1000),
+    iceberg_type varchar(5),
+    primary key (catalog_name, table_namespace, table_name)
+);
+create table if not exists iceberg_namespace_properties (
+    catalog_name varchar(255) not null,
+    namespace varchar(255) not null,
+    property_key varchar(255) not null,
+    property_value varchar(1000),
+    primary key (catalog_name, namespace, property_key)
+);
+"""
+
+
+class Conflict(MeshError):
+    """Somebody else moved a pointer first; nothing of this commit happened."""
+
+    def __init__(self, relations: Sequence[str]) -> None:
+        super().__init__(
+            f"{', '.join(relations)} changed while this run was at work; nothing was changed by "
+            "this run. Run it again."
+        )
+        self.relations = tuple(relations)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A new state of a table, written but not shown."""
+
+    relation: str
+    base: str | None
+    """Metadata file that it builds on; None for a table that does not exist yet."""
+    metadata_location: str
+    snapshot_id: int | None
+
+
+class Lake:
+    """Tables under one warehouse folder and the catalog that points to them."""
+
+    def __init__(self, home: Path) -> None:
+        """`home` is the mesh's data folder; the lake lives in `home/lake`."""
+        self.warehouse = home / "lake"
+        self.catalog_path = self.warehouse / "catalog.db"
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> metadata file, for every table, read at one moment."""
+        if not self.catalog_path.exists():
+            return {}
+        with closing(self._connect()) as connection:
+            rows = connection.execute(
+                "select table_namespace || '.' || table_name, metadata_location "
+                "from iceberg_tables where catalog_name = ?",
+                (CATALOG_NAME,),
+            )
+            return dict(rows.fetchall())
+
+    def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
+        """The pyiceberg table, now or at a given metadata file; None if there is none.
+
+        Its own commits are refused: everything is written through `stage` and `commit`.
+        """
+        location = metadata_location or self.pointers().get(relation)
+        if location is None:
+            return None
+        from pyiceberg.io.pyarrow import PyArrowFileIO
+        from pyiceberg.serializers import FromInputFile
+        from pyiceberg.table import Table
+
+        io = PyArrowFileIO()
+        metadata = FromInputFile.table_metadata(io.new_input(location))
+        return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
+
+    def stage(
+        self, relation: str, schema: Schema, properties: Mapping[str, str] | None = None
+    ) -> Table:
+        """A table object whose commits write metadata files that nobody sees.
+
+        A table that does not exist yet starts empty; one whose columns differ from
+        `schema` gets the new columns (names keep their field ids where the type is the
+        same). Hand the result to `staged` and then to `commit`.
+        """
+        from pyiceberg.io.pyarrow import PyArrowFileIO
+        from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
+        from pyiceberg.table import Table
+        from pyiceberg.table.metadata import new_table_metadata
+        from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
+
+        identifier = tuple(relation.split("."))
+        table = self.load(relation)
+        if table is None:
+            namespace, name = identifier
+            metadata = new_table_metadata(
+                schema=schema,
+                partition_spec=UNPARTITIONED_PARTITION_SPEC,
+                sort_order=UNSORTED_SORT_ORDER,
+                location=(self.warehouse / namespace / name).as_uri(),
+                properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
+            )
+            return Table(identifier, metadata, "", PyArrowFileIO(), _Stage())  # type: ignore[arg-type]
+        table.metadata = _with_schema(table.metadata, schema)
+        return table
+
+    def staged(self, table: Table, base: str | None) -> Staged:
+        """What `commit` needs to know of a staged table."""
+        snapshot = table.current_snapshot()
+        return Staged(
+            relation=".".join(table.name()),
+            base=base,
+            metadata_location=table.metadata_location,
+            snapshot_id=snapshot.snapshot_id if snapshot else None,
+        )
+
+    def commit(self, changes: Iterable[Staged], keep: Collection[Staged] = ()) -> None:
+        """Shows all staged states at once, or none of them.
+
+        Raises:
+            Conflict: a table no longer is what a change builds on. The metadata files of
+                the refused changes are removed, but for those in `keep`, which the
+                caller may try again.
+        """
+        changes = list(changes)
+        self.warehouse.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as connection:
+            if not _has_tables(connection):
+                connection.execute("pragma journal_mode = wal")
+                connection.executescript(_CREATE)
+            connection.execute("begin immediate")
+            lost = [change for change in changes if not _move(connection, change)]
+            if lost:
+                connection.execute("rollback")
+            else:
+                connection.execute("commit")
+        if lost:
+            for change in changes:
+                if change not in keep:
+                    self.discard(change)
+            raise Conflict([change.relation for change in lost])
+
+    def discard(self, change: Staged) -> None:
+        """Removes the metadata file of a state that will not be shown."""
+        Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(
+                self.catalog_path, timeout=_BUSY_SECONDS, isolation_level=None
+            )
+        except sqlite3.OperationalError as error:
+            raise MeshError(
+                f"The catalog {self.catalog_path} cannot be opened: {error}. "
+                "Check that the folder exists and may be written."
+            ) from error
+
+
+_TABLE_PROPERTIES = {
+    "write.parquet.compression-codec": "zstd",
+    # Bounds the memory of a streamed write: one file's rows are held at a time.
+    "write.target-file-size-bytes": str(128 * 1024 * 1024),
+    # A zombie writer must fail: a retry inside pyiceberg would land its batch twice.
+    "commit.retry.num-retries": "0",
+}
+
+
+def snapshot_id(metadata_location: str) -> int | None:
+    """Current snapshot of a metadata file; None for a table without rows yet."""
+    metadata = json.loads(Path(plain_path(metadata_location)).read_bytes())
+    current = metadata.get("current-snapshot-id")
+    return None if current in (None, -1) else int(current)
+
+
+class _Stage:
+    """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
+        from pyiceberg.serializers import ToOutputFile
+        from pyiceberg.table import CommitTableResponse
+        from pyiceberg.table.locations import load_location_provider
+        from pyiceberg.table.update import update_table_metadata
+
+        for requirement in requirements:
+            requirement.validate(table.metadata)
+        metadata = update_table_metadata(
+            table.metadata, updates, metadata_location=table.metadata_location or None
+        )
+        provider = load_location_provider(metadata.location, metadata.properties)
+        version = _version_of(table.metadata_location) + 1
+        location = provider.new_table_metadata_file_location(version)
+        ToOutputFile.table_metadata(metadata, table.io.new_output(location), overwrite=False)
+        return CommitTableResponse(metadata=metadata, metadata_location=location)
+
+    def supports_server_side_planning(self) -> bool:
+        """Scans are planned here, from the manifests."""
+        return False
+
+    def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
+        """Called by pyiceberg after a commit; nothing is old before it is replaced."""
+
+
+def _version_of(metadata_location: str) -> int:
+    name = metadata_location.rpartition("/")[2]
+    number = name.partition("-")[0]
+    return int(number) if number.isdigit() else -1
+
+
+def _with_schema(metadata: Any, wanted: Schema) -> Any:
+    """Metadata whose current schema has the wanted columns, ids kept where nothing changed."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.update import (
+        AddSchemaUpdate,
+        SetCurrentSchemaUpdate,
+        update_table_metadata,
+    )
+
+    current = {field.name: field for field in metadata.schema().fields}
+    shape = [(field.name, field.field_type, field.required) for field in metadata.schema().fields]
+    if shape == [(field.name, field.field_type, field.required) for field in wanted.fields]:
+        return metadata
+    next_id = metadata.last_column_id
+    fields = []
+    for field in wanted.fields:
+        known = current.get(field.name)
+        if known is not None and known.field_type == field.field_type:
+            field_id = known.field_id
+        else:
+            next_id += 1
+            field_id = next_id
+        fields.append(field.model_copy(update={"field_id": field_id}))
+    schema = Schema(*fields, schema_id=max(each.schema_id for each in metadata.schemas) + 1)
+    return update_table_metadata(
+        metadata, (AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=-1))
+    )
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("select 1 from sqlite_master where name = 'iceberg_tables'")
+    return found.fetchone() is not None
+
+
+def _move(connection: sqlite3.Connection, change: Staged) -> bool:
+    namespace, _, name = change.relation.partition(".")
+    if change.base is None:
+        # A namespace exists for other Iceberg clients once it has a property.
+        connection.execute(
+            "insert or ignore into iceberg_namespace_properties values (?, ?, 'exists', 'true')",
+            (CATALOG_NAME, namespace),
+        )
+        result = connection.execute(
+            "insert or ignore into iceberg_tables values (?, ?, ?, ?, null, 'TABLE')",
+            (CATALOG_NAME, namespace, name, change.metadata_location),
+        )
+    else:
+        result = connection.execute(
+            "update iceberg_tables set metadata_location = ?, previous_metadata_location = ? "
+            "where catalog_name = ? and table_namespace = ? and table_name = ? "
+            "and metadata_location = ?",
+            (change.metadata_location, change.base, CATALOG_NAME, namespace, name, change.base),
+        )
+    return result.rowcount == 1

@@ -1,0 +1,60 @@
+"""Iceberg schemas from declared columns.
+
+Belongs here: the one mapping from `DataType` to Iceberg. Does not: changing a table
+that exists (catalog.py decides what becomes of field ids).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyiceberg.schema import Schema
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+)
+
+from meshhouse.repository.types import DataType
+
+_SIMPLE: dict[str, IcebergType] = {
+    "bigint": LongType(),
+    "integer": IntegerType(),
+    "string": StringType(),
+    "boolean": BooleanType(),
+    "date": DateType(),
+    "timestamp": TimestampType(),
+    "timestamptz": TimestamptzType(),
+    "double": DoubleType(),
+    "binary": BinaryType(),
+}
+
+
+def iceberg_type(data_type: DataType) -> IcebergType:
+    """Iceberg's name for a declared type."""
+    if data_type.kind == "decimal":
+        return DecimalType(data_type.precision, data_type.scale)
+    return _SIMPLE[data_type.kind]
+
+
+def iceberg_schema(columns: Iterable[tuple[str, DataType]]) -> Schema:
+    """An Iceberg schema with fresh field ids, every column optional.
+
+    Nullability is promised by contracts and verified by the audit; an optional column
+    can be read by every engine after any later change.
+    """
+    return Schema(
+        *(
+            NestedField(field_id=index, name=name, field_type=iceberg_type(data_type))
+            for index, (name, data_type) in enumerate(columns, start=1)
+        )
+    )

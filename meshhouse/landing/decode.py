@@ -1,0 +1,196 @@
+"""From the bytes of events to typed rows, and to the reasons why some are none.
+
+Belongs here: what a JSON event must look like to become a row, as one SQL statement
+that DuckDB runs over Arrow, thousands of events at once. Does not: where events come
+from, or where rows go (land.py).
+
+A value converts only if nothing is lost: `1.5` is no integer and `1.999` is no
+decimal(12,2), where a plain SQL cast would round.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meshhouse.lake.scan import literal, quote
+from meshhouse.repository import RawTable
+from meshhouse.repository.types import DataType, parse_type
+
+METADATA_COLUMNS: tuple[tuple[str, DataType], ...] = (
+    ("_rescued", DataType("string")),
+    ("_partition", DataType("integer")),
+    ("_offset", DataType("bigint")),
+    ("_timestamp", DataType("timestamptz")),
+    ("_key", DataType("string")),
+    ("_deleted", DataType("boolean")),
+    ("_landed_at", DataType("timestamptz")),
+)
+REJECTED_COLUMNS: tuple[tuple[str, DataType], ...] = (
+    ("_partition", DataType("integer")),
+    ("_offset", DataType("bigint")),
+    ("_timestamp", DataType("timestamptz")),
+    ("_key", DataType("string")),
+    ("value", DataType("binary")),
+    ("reason", DataType("string")),
+    ("_landed_at", DataType("timestamptz")),
+)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of one batch of events."""
+
+    rows: pa.Table
+    """Columns of the raw table, declared columns first."""
+    rejected: pa.Table
+    """`REJECTED_COLUMNS`."""
+
+
+class Decoder:
+    """Decodes the events of one raw table. Not thread-safe."""
+
+    def __init__(self, raw: RawTable) -> None:
+        """One connection and one core a decoder: several of them work side by side."""
+        self._raw = raw
+        self._columns = [(column, parse_type(column.data_type)) for column in raw.columns]
+        self._connection = duckdb.connect(config={"threads": 1})
+        self._connection.execute("set TimeZone = 'UTC'")
+
+    @property
+    def columns(self) -> list[tuple[str, DataType]]:
+        """Names and types of the raw table."""
+        return [(column.name, kind) for column, kind in self._columns] + list(METADATA_COLUMNS)
+
+    def decode(self, partition: int, events: pa.Table, landed_at: datetime) -> Decoded:
+        """Types a batch of events of one partition.
+
+        Args:
+            partition: the partition that they come from.
+            events: in the shape of `meshhouse.events.source.EVENT_SCHEMA`.
+            landed_at: the time of the commit that they will be part of.
+        """
+        self._connection.register("events", events)
+        try:
+            decoded = self._connection.execute(
+                self._statement, {"partition": partition, "landed_at": landed_at}
+            ).to_arrow_table()
+        finally:
+            self._connection.unregister("events")
+        names = [name for name, _ in self.columns]
+        reasons = decoded["reason"]
+        if reasons.null_count == len(reasons):
+            return Decoded(decoded.select(names), self._rejected(decoded.slice(0, 0)))
+        good = pc.is_null(reasons)
+        return Decoded(
+            decoded.filter(good).select(names),
+            self._rejected(decoded.filter(pc.invert(good))),
+        )
+
+    def _rejected(self, decoded: pa.Table) -> pa.Table:
+        return decoded.select([name for name, _ in REJECTED_COLUMNS])
+
+    @cached_property
+    def _statement(self) -> str:
+        fields = [(f"doc.{quote(column.name)}", column, kind) for column, kind in self._columns]
+        structure = literal(json.dumps({column.name: "VARCHAR" for column, _ in self._columns}))
+        without_declared = literal(json.dumps({column.name: None for column, _ in self._columns}))
+        converted = ", ".join(
+            f"{_convert(field, kind)} as {quote(column.name)}" for field, column, kind in fields
+        )
+        present = " + ".join(f"({field} is not null)::integer" for field, _, _ in fields)
+        deletion = "value is null" if self._raw.changelog else "false"
+        return f"""
+            with texts as (
+                select
+                    "offset" as _offset,
+                    "timestamp"::timestamptz as _timestamp,
+                    coalesce(try(decode(key)), key::varchar) as _key,
+                    value,
+                    try(decode(value)) as text,
+                from events
+            ),
+            documents as (
+                select
+                    *,
+                    coalesce(json_valid(text), false) as is_json,
+                    is_json and starts_with(ltrim(text, e' \\t\\r\\n'), '{{') as is_object,
+                    case when is_object then text end as object,
+                    json_transform(object, {structure}) as doc,
+                from texts
+            ),
+            rows as (
+                select
+                    {converted},
+                    case
+                        when len(json_keys(object)) > {present}
+                            then nullif(
+                                json_merge_patch(object, {without_declared})::varchar, '{{}}'
+                            )
+                    end as _rescued,
+                    $partition::integer as _partition,
+                    _offset, _timestamp, _key,
+                    {deletion} as _deleted,
+                    $landed_at::timestamptz as _landed_at,
+                    doc, text, is_json, is_object, value as event_value,
+                from documents
+            )
+            select
+                * exclude (doc, text, is_json, is_object, event_value),
+                case {self._reasons(fields)} end as reason,
+                case when reason is not null then event_value end as value,
+            from rows
+        """
+
+    def _reasons(self, fields: list) -> str:
+        cases = [("_deleted", "null")]
+        if not self._raw.changelog:
+            cases.append(
+                ("event_value is null", literal("has no value (a tombstone); only a changelog may"))
+            )
+        cases += [
+            ("text is null", literal("is not valid UTF-8")),
+            ("not is_json", literal("is no JSON")),
+            ("not is_object", literal("is JSON, but not an object")),
+        ]
+        cases += [
+            (f"{field} is null", literal(f"misses the required field `{column.name}`"))
+            for field, column, _ in fields
+            if column.required
+        ]
+        cases += [
+            (
+                f"{quote(column.name)} is null and {field} is not null",
+                f"{literal(f'field `{column.name}`: `')} || left({field}, 100) || "
+                f"{literal(f'` is no {kind}')}",
+            )
+            for field, column, kind in fields
+            if kind.kind != "string"
+        ]
+        return " ".join(f"when {condition} then {reason}" for condition, reason in cases)
+
+
+def _convert(field: str, kind: DataType) -> str:
+    """SQL that converts the text of a field, to null where it cannot without loss."""
+    if kind.kind == "string":
+        return field
+    if kind.kind == "boolean":
+        return f"case {field} when 'true' then true when 'false' then false end"
+    cast = f"try_cast({field} as {kind})"
+    if kind.kind == "double":
+        return f"case when isfinite({cast}) then {cast} end"
+    if kind.kind not in ("bigint", "integer", "decimal"):
+        return cast
+    # Digits after the point, or an exponent, are where a cast rounds: compare those only.
+    exact = f"case when try_cast({field} as decimal(38, 15)) = {cast} then {cast} end"
+    fits = f"strpos({field}, '.') = 0"
+    if kind.kind == "decimal":
+        fits = f"({fits} or length({field}) - strpos({field}, '.') <= {kind.scale})"
+    plain = f"{fits} and strpos(lower({field}), 'e') = 0"
+    return f"case when {plain} then {cast} else {exact} end"

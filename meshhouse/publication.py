@@ -1,0 +1,202 @@
+"""Publication: make an audited candidate what consumers see, or leave it as it was.
+
+Belongs here: the decision to publish, skip or hold back; the one transaction that shows
+a domain's products with their ledger entries; rollback. Does not: how an engine stores
+tables (engines/), what a check means (audit/), or when dbt runs (runs.py).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from meshhouse.audit import AuditResult
+from meshhouse.engines import Candidate, Engine
+from meshhouse.errors import MeshError
+from meshhouse.registry import Registry
+from meshhouse.repository import Product
+
+
+class Decision(Enum):
+    """What a run does about a product before anything is built."""
+
+    BUILD = "build"
+    UNCHANGED = "unchanged"
+    WITHDRAWN = "withdrawn"
+    """It was rolled back, and nothing has changed since: publishing it would undo that."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a product is made of: if neither part changes, the product does not."""
+
+    code_version: str
+    input_snapshots: Mapping[str, int | None]
+
+    def is_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a publication was made from this."""
+        return entry["code_version"] == self.code_version and entry["input_snapshots"] == dict(
+            self.input_snapshots
+        )
+
+
+def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = False) -> Decision:
+    """Whether a product must be built.
+
+    Args:
+        basis: what it would be made from now.
+        history: its ledger entries, oldest first.
+        force: build whatever the ledger says.
+    """
+    standing = standing_publications(history)
+    if force or not standing:
+        return Decision.BUILD
+    if basis.is_of(standing[-1]):
+        return Decision.UNCHANGED
+    withdrawn = _withdrawn(history)
+    if withdrawn is not None and basis.is_of(withdrawn):
+        return Decision.WITHDRAWN
+    return Decision.BUILD
+
+
+def standing_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Publications that were not rolled back, oldest first; the last one is what is shown."""
+    standing: list[Mapping[str, Any]] = []
+    for entry in history:
+        if entry["kind"] == "rollback":
+            standing.pop()
+        else:
+            standing.append(entry)
+    return standing
+
+
+def _withdrawn(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The publication that the newest rollback took back, if nothing was published since."""
+    if not history or history[-1]["kind"] != "rollback":
+        return None
+    return standing_publications(history[:-1])[-1]
+
+
+def publish(
+    registry: Registry,
+    run_id: str,
+    audited: Sequence[tuple[Candidate, AuditResult]],
+    bases: Mapping[str, Basis],
+    run_entry: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Shows all candidates at once and records why, in one catalog transaction.
+
+    Args:
+        registry: where it is recorded.
+        run_id: the run that built them.
+        audited: every candidate with the audit that it passed.
+        bases: product relation -> what it was made from.
+        run_entry: how the run ended, recorded in the same transaction.
+
+    Returns:
+        The new publications.
+
+    Raises:
+        Conflict: one of the products was published by somebody else meanwhile.
+    """
+    entries: dict[str, list[dict[str, Any]]] = {"audits": [], "publications": []}
+    for candidate, result in audited:
+        entry = audit_entry(run_id, candidate, result)
+        basis = bases[candidate.product.relation]
+        entries["audits"].append(entry)
+        entries["publications"].append(
+            {
+                "run_id": run_id,
+                "publication_id": str(uuid.uuid4()),
+                "domain": candidate.product.domain,
+                "product": candidate.product.name,
+                "version": candidate.product.version,
+                "kind": "publish",
+                "snapshot_id": candidate.staged.snapshot_id,
+                "input_snapshots": dict(basis.input_snapshots),
+                "code_version": basis.code_version,
+                "rows": candidate.rows,
+                "bytes": candidate.bytes,
+                "audit_id": entry["audit_id"],
+                "score": entry["score"],
+                "started_at": run_entry["started_at"],
+                "finished_at": datetime.now(UTC),
+            }
+        )
+    staged = [candidate.staged for candidate, _ in audited]
+    registry.commit(staged, {**entries, "runs": [run_entry]})
+    return entries["publications"]
+
+
+def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[str, Any]:
+    """The ledger entry of an audit."""
+    from decimal import Decimal
+
+    return {
+        "run_id": run_id,
+        "audit_id": str(uuid.uuid4()),
+        "domain": candidate.product.domain,
+        "product": candidate.product.name,
+        "passed": result.passed,
+        "score": Decimal(str(result.score)).quantize(Decimal("0.01")),
+        "rows": candidate.rows,
+        "checks": result.as_json(),
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+    }
+
+
+def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[str, Any]:
+    """Shows the previous publication of one product again.
+
+    Returns:
+        The ledger entry of the publication that is shown now.
+
+    Raises:
+        MeshError: there is no publication before the one that is shown.
+    """
+    history = product_history(registry, product)
+    standing = standing_publications(history)
+    if len(standing) < 2:
+        count = "was never published" if not standing else "has only one publication"
+        raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
+    current, previous = standing[-1], standing[-2]
+    started_at = datetime.now(UTC)
+    staged = engine.restore(product, previous["snapshot_id"])
+    entry = {
+        **{key: previous[key] for key in _KEPT_BY_ROLLBACK},
+        "run_id": str(uuid.uuid4()),
+        "publication_id": str(uuid.uuid4()),
+        "kind": "rollback",
+        "started_at": started_at,
+        "finished_at": max(datetime.now(UTC), current["finished_at"]),
+    }
+    registry.commit([staged], {"publications": [entry]})
+    return previous
+
+
+_KEPT_BY_ROLLBACK = (
+    "domain",
+    "product",
+    "version",
+    "snapshot_id",
+    "input_snapshots",
+    "code_version",
+    "rows",
+    "bytes",
+    "audit_id",
+    "score",
+)
+
+
+def product_history(registry: Registry, product: Product) -> list[dict[str, Any]]:
+    """Every publication and rollback of a product, oldest first."""
+    return [
+        entry
+        for entry in registry.entries("publications", product.domain)
+        if entry["product"] == product.name
+    ]

@@ -1,0 +1,98 @@
+"""References to other domains' published products.
+
+Belongs here: which products a domain may `ref`, and the clear word when a reference does
+not resolve. Does not: dbt; the plugin `dbt_meshhouse` turns the answer into its nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from meshhouse.errors import UsageError
+from meshhouse.repository import (
+    CrossReference,
+    Domain,
+    Product,
+    Repository,
+    display_path,
+    unknown_product,
+)
+
+def resolve(
+    repository: Repository, consumer: Domain, published: Collection[str] | None
+) -> list[Product]:
+    """The products that a domain's models may reference.
+
+    Args:
+        repository: where domains are declared.
+        consumer: the domain whose models are read.
+        published: relations that are published now, or None to accept what is only
+            declared (parsing needs no data).
+
+    Raises:
+        UsageError: a model references what does not resolve; the message says why.
+    """
+    for reference in consumer.references:
+        problem = unresolved(repository, consumer, reference)
+        if problem is None and published is not None:
+            problem = _unpublished(repository, reference, published)
+        if problem:
+            place = f"{display_path(reference.path)}:{reference.line}"
+            raise UsageError(f"{problem}   ({place})")
+    return [
+        product
+        for name in consumer.upstream
+        for product in repository.domain(name).products
+    ]
+
+
+def unresolved(
+    repository: Repository, consumer: Domain, reference: CrossReference
+) -> str | None:
+    """Why a reference is to no product that the domain may use; None if all is well."""
+    if reference.domain == consumer.name:
+        return None
+    if reference.domain not in repository.domain_names:
+        known = ", ".join(repository.domain_names)
+        return f"There is no domain `{reference.domain}`. Domains: {known}."
+    provider = repository.domain(reference.domain)
+    versions = [each for each in provider.products if each.model == reference.product]
+    if not versions:
+        return unknown_product(provider, reference.product)
+    if reference.version is not None and reference.version not in {
+        each.version for each in versions
+    }:
+        numbers = ", ".join(str(each.version) for each in versions)
+        return (
+            f"{provider.name}.{reference.product} has no version {reference.version}. "
+            f"Versions: {numbers}."
+        )
+    if reference.domain not in consumer.upstream:
+        return (
+            f"{consumer.name} uses {reference.domain}.{reference.product} without naming "
+            f"{reference.domain} as a dependency; add `- name: {reference.domain}` under "
+            f"`projects:` in {display_path(consumer.path / 'dependencies.yml')}."
+        )
+    return None
+
+
+def _unpublished(
+    repository: Repository, reference: CrossReference, published: Collection[str]
+) -> str | None:
+    if reference.domain not in repository.domain_names:
+        return None
+    product = next(
+        (
+            each
+            for each in repository.domain(reference.domain).products
+            if each.model == reference.product
+            and (each.is_latest if reference.version is None else each.version == reference.version)
+        ),
+        None,
+    )
+    if product is None or product.relation in published:
+        return None
+    return (
+        f"{product.relation} was never published, so nothing can be read from it yet. "
+        f"Run `mesh run {product.domain}` first."
+    )

@@ -1,0 +1,151 @@
+"""The ledger: what was landed, audited and published, and how runs ended.
+
+Belongs here: the append-only tables `meshhouse.*` in the lake. Does not: deciding
+anything from them.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake.scan import connect_memory, literal, plain_path
+from meshhouse.repository.types import DataType
+
+_STRING, _BIGINT, _TIME = DataType("string"), DataType("bigint"), DataType("timestamptz")
+_COMMON = (
+    ("run_id", _STRING),
+    ("domain", _STRING),
+    ("started_at", _TIME),
+    ("finished_at", _TIME),
+    ("done_by", _STRING),
+)
+LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
+    "landings": (
+        *_COMMON,
+        ("raw_table", _STRING),
+        ("topic", _STRING),
+        ("rows", _BIGINT),
+        ("rejected", _BIGINT),
+        ("offsets", _STRING),
+        ("snapshot_id", _BIGINT),
+    ),
+    "audits": (
+        *_COMMON,
+        ("audit_id", _STRING),
+        ("product", _STRING),
+        ("passed", DataType("boolean")),
+        ("score", DataType("decimal", 5, 2)),
+        ("rows", _BIGINT),
+        ("checks", _STRING),
+    ),
+    "publications": (
+        *_COMMON,
+        ("publication_id", _STRING),
+        ("product", _STRING),
+        ("version", _BIGINT),
+        ("kind", _STRING),
+        ("snapshot_id", _BIGINT),
+        ("input_snapshots", _STRING),
+        ("code_version", _STRING),
+        ("rows", _BIGINT),
+        ("bytes", _BIGINT),
+        ("audit_id", _STRING),
+        ("score", DataType("decimal", 5, 2)),
+    ),
+    "runs": (
+        *_COMMON,
+        ("outcome", _STRING),
+        ("message", _STRING),
+    ),
+}
+"""Ledger -> its columns; `input_snapshots`, `offsets` and `checks` hold JSON."""
+
+_ATTEMPTS = 20
+
+
+class Registry:
+    """Appends to and reads the ledgers of one lake."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def commit(
+        self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
+        """Shows staged tables and records why, in one transaction.
+
+        Args:
+            changes: tables to show; they succeed or fail with their ledger entries.
+            entries: ledger -> rows; missing columns are null.
+
+        Raises:
+            Conflict: one of `changes` is outdated. Rival appends to a ledger are no
+                conflict: the entry is written again behind theirs.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            appended = [self._append(name, rows) for name, rows in entries.items() if rows]
+            try:
+                self._lake.commit([*changes, *appended], keep=changes)
+                return
+            except Conflict as conflict:
+                ledgers_only = all(name.startswith("meshhouse.") for name in conflict.relations)
+                if not ledgers_only or attempt == _ATTEMPTS:
+                    for change in changes:
+                        self._lake.discard(change)
+                    raise
+
+    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+        """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet."""
+        relation = f"meshhouse.{ledger}"
+        location = self._lake.pointers().get(relation)
+        if location is None:
+            return []
+        where = f"where domain = {literal(domain)}" if domain else ""
+        cursor = connect_memory().execute(
+            f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
+            "order by finished_at, started_at"
+        )
+        names = [column[0] for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        for row in rows:
+            for name in ("input_snapshots", "offsets", "checks"):
+                if row.get(name):
+                    row[name] = json.loads(row[name])
+        return rows
+
+    def current_publications(self, domain: str | None = None) -> dict[str, dict[str, Any]]:
+        """`domain.product` -> the newest ledger entry about it."""
+        return {
+            f"{row['domain']}.{row['product']}": row for row in self.entries("publications", domain)
+        }
+
+    def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]]) -> Staged:
+        import pyarrow as pa
+
+        from meshhouse.lake.schema import iceberg_schema
+
+        columns = LEDGERS[ledger]
+        table = self._lake.stage(f"meshhouse.{ledger}", iceberg_schema(columns))
+        base = table.metadata_location or None
+        encoded = [
+            {
+                name: json.dumps(value) if isinstance(value, dict | list) else value
+                for name, value in {"done_by": user(), **row}.items()
+            }
+            for row in rows
+        ]
+        with table.transaction() as transaction:
+            transaction.append(pa.Table.from_pylist(encoded, schema=table.schema().as_arrow()))
+        return self._lake.staged(table, base)
+
+
+def user() -> str:
+    """Who is at work, for the ledger."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

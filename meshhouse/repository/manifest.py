@@ -1,0 +1,196 @@
+"""dbt's manifest of one domain: what its models are made of.
+
+Belongs here: the only reader of `target/manifest.json`, and whether it is fresh. Does
+not: making a fresh one (meshhouse/dbt.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from meshhouse.repository.model import Domain, Product
+from meshhouse.repository.read import Repository
+
+_FINGERPRINT = "meshhouse.fingerprint"
+
+
+def manifest_path(repository: Repository, domain: str) -> Path:
+    """Where dbt writes a domain's manifest."""
+    return repository.folder(domain) / "target" / "manifest.json"
+
+
+def is_fresh(repository: Repository, domain: Domain) -> bool:
+    """Whether the manifest was made from the files as they are now."""
+    path = manifest_path(repository, domain.name).with_name(_FINGERPRINT)
+    return (
+        manifest_path(repository, domain.name).exists()
+        and path.exists()
+        and path.read_text() == project_fingerprint(repository, domain)
+    )
+
+
+def mark_fresh(repository: Repository, domain: Domain, fingerprint: str) -> None:
+    """Remembers from which files the manifest was made."""
+    path = manifest_path(repository, domain.name).with_name(_FINGERPRINT)
+    path.write_text(fingerprint)
+
+
+def project_fingerprint(repository: Repository, domain: Domain) -> str:
+    """A digest of every file that a domain's manifest depends on."""
+    digest = hashlib.sha256()
+    for path in _project_files(repository, domain):
+        digest.update(str(path.relative_to(repository.root)).encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _project_files(repository: Repository, domain: Domain) -> Iterable[Path]:
+    folders = [domain.path / name for name in ("models", "tests", "macros", "seeds", "snapshots")]
+    folders += [repository.root / "macros", repository.root / "profiles"]
+    if domain.path == repository.root:
+        folders = [folder for folder in folders if folder.name != "tests"]
+    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    files |= {domain.path / "dbt_project.yml", domain.path / "dependencies.yml"}
+    # Injected nodes come from the declarations of upstream products.
+    for name in domain.upstream:
+        files |= {product.path for product in repository.domain(name).products}
+    return sorted(path for path in files if path.exists())
+
+
+class Manifest:
+    """The parts of a dbt manifest that the platform uses."""
+
+    def __init__(self, repository: Repository, domain: Domain) -> None:
+        """Reads the manifest of a domain; it must exist."""
+        self._repository = repository
+        self._domain = domain
+        self.path = manifest_path(repository, domain.name)
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The whole manifest, as dbt wrote it."""
+        return json.loads(self.path.read_bytes())
+
+    @property
+    def nodes(self) -> dict[str, Any]:
+        """Models, tests and so on, by unique id."""
+        return self.content["nodes"]
+
+    def model_id(self, product: Product) -> str:
+        """dbt's unique id of a product."""
+        identifier = f"model.{product.domain}.{product.model}"
+        return f"{identifier}.v{product.version}" if product.versioned else identifier
+
+    def selector(self, product: Product) -> str:
+        """What to give to `--select` for a product and all it is made of."""
+        version = f".v{product.version}" if product.versioned else ""
+        return f"+{product.model}{version}"
+
+    def ancestors(self, product: Product) -> list[str]:
+        """Unique ids of all a product is made of, itself included, sorted."""
+        found: set[str] = set()
+        waiting = [self.model_id(product)]
+        while waiting:
+            identifier = waiting.pop()
+            if identifier in found:
+                continue
+            found.add(identifier)
+            node = self.nodes.get(identifier, {})
+            waiting += node.get("depends_on", {}).get("nodes", [])
+        return sorted(found)
+
+    def relations_read(self, product: Product) -> list[str]:
+        """Raw tables and other domains' products that a product is made of or checked with."""
+        relations = set(checked_relations(self._repository, self._domain, product))
+        for identifier in self.ancestors(product):
+            source = self.content["sources"].get(identifier)
+            node = self.nodes.get(identifier)
+            if source is not None:
+                relations.add(f"{source['schema']}.{source['name']}")
+            elif node is not None and node["package_name"] != self._domain.name:
+                relations.add(f"{node['schema']}.{node['alias']}")
+        return sorted(relations)
+
+    def code_version(self, product: Product) -> str:
+        """A digest of everything that decides what a product holds or promises, but data.
+
+        SQL, contract, configuration and tests of its models, the macros they use, and
+        its checks. (dagster-dbt's own digest is of the raw SQL only.)
+        """
+        ancestors = set(self.ancestors(product))
+        parts: list[Any] = []
+        macros: set[str] = set()
+        for identifier in sorted(ancestors | self._tests_of(ancestors)):
+            node = self.nodes.get(identifier) or self.content["unit_tests"].get(identifier)
+            if node is None or node["package_name"] != self._domain.name:
+                continue
+            parts.append({key: node.get(key) for key in _CODE_KEYS})
+            macros |= set(node.get("depends_on", {}).get("macros", []))
+        parts.append([self.content["macros"][name]["macro_sql"] for name in self._own(macros)])
+        if product.checks_path.exists():
+            parts.append(product.checks_path.read_text())
+        text = json.dumps(parts, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _tests_of(self, models: set[str]) -> set[str]:
+        tests = {
+            identifier
+            for identifier, node in self.nodes.items()
+            if node["resource_type"] == "test" and models & set(node["depends_on"]["nodes"])
+        }
+        units = {
+            identifier
+            for identifier, node in self.content["unit_tests"].items()
+            if models & set(node["depends_on"]["nodes"])
+        }
+        return tests | units
+
+    def _own(self, macros: set[str]) -> list[str]:
+        """The repository's macros among `macros` and those that they use."""
+        prefix = f"macro.{self._domain.name}."
+        found: set[str] = set()
+        waiting = [name for name in macros if name.startswith(prefix)]
+        while waiting:
+            name = waiting.pop()
+            if name not in found and name in self.content["macros"]:
+                found.add(name)
+                used = self.content["macros"][name]["depends_on"]["macros"]
+                waiting += [each for each in used if each.startswith(prefix)]
+        return sorted(found)
+
+
+_CODE_KEYS = (
+    "raw_code",
+    "columns",
+    "constraints",
+    "unrendered_config",
+    "test_metadata",
+    "given",
+    "expect",
+    "overrides",
+)
+
+
+def checked_relations(
+    repository: Repository, domain: Domain, product: Product
+) -> list[str]:
+    """Other domains' products and own raw tables that a product's checks read."""
+    if not product.checks_path.exists():
+        return []
+    text = product.checks_path.read_text()
+    known: Mapping[str, None] = dict.fromkeys(
+        [raw.relation for raw in domain.raw_tables]
+        + [each.relation for name in domain.upstream for each in repository.domain(name).products]
+    )
+    return [relation for relation in known if _mentions(text, relation)]
+
+
+def _mentions(text: str, relation: str) -> bool:
+    import re
+
+    return re.search(rf"(?<![\w.]){re.escape(relation)}(?![\w])", text) is not None

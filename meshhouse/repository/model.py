@@ -1,0 +1,138 @@
+"""What the repository declares: domains, topics, products.
+
+Belongs here: facts as frozen dataclasses. Does not: reading files (read.py), or
+anything that has happened, such as what is published (the registry).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT_DOMAIN = "mesh"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declared column."""
+
+    name: str
+    data_type: str
+    description: str = ""
+    required: bool = False
+    line: int = 1
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A topic and the typed table that its events land in: `<schema>.<name>`."""
+
+    domain: str
+    schema: str
+    name: str
+    topic: str
+    columns: tuple[Column, ...]
+    description: str
+    changelog: bool
+    """A null value is a deletion, not a defect."""
+    path: Path
+    line: int
+
+    @property
+    def relation(self) -> str:
+        """Schema and table."""
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def rejected(self) -> str:
+        """Name of the table of rejected events, in the same schema."""
+        return f"{self.name}__rejected"
+
+
+@dataclass(frozen=True)
+class Product:
+    """A dbt model with `access: public`."""
+
+    domain: str
+    model: str
+    version: int
+    is_latest: bool
+    columns: tuple[Column, ...]
+    description: str
+    group: str | None
+    contract: bool
+    grain: tuple[str, ...]
+    promises: Mapping[str, Any]
+    path: Path
+    """Its YAML file."""
+    line: int
+    sql_path: Path
+    deprecation_date: str | None = None
+    versioned: bool = False
+    latest_version: int = 1
+
+    @property
+    def name(self) -> str:
+        """How consumers call it: the latest version bears the plain name."""
+        return self.model if self.is_latest else f"{self.model}_v{self.version}"
+
+    @property
+    def relation(self) -> str:
+        """Published schema and table."""
+        return f"{self.domain}.{self.name}"
+
+    @property
+    def build_name(self) -> str:
+        """Name of the built table in the domain's own schema, as dbt aliases it."""
+        return f"{self.model}_v{self.version}" if self.versioned else self.model
+
+    @property
+    def checks_path(self) -> Path:
+        """The Soda checks beside the SQL."""
+        return self.sql_path.with_name(f"{self.sql_path.stem}.checks.yml")
+
+
+@dataclass(frozen=True)
+class CrossReference:
+    """A two-argument `ref` found in a model: `ref('<domain>', '<product>')`."""
+
+    domain: str
+    product: str
+    path: Path
+    line: int
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain: a dbt project and what it declares."""
+
+    name: str
+    path: Path
+    upstream: tuple[str, ...]
+    """Domains whose products it uses, from `dependencies.yml`."""
+    owners: Mapping[str, Mapping[str, str]]
+    """dbt groups: name -> owner's `name` and `email`."""
+    raw_tables: tuple[RawTable, ...]
+    products: tuple[Product, ...]
+    private_models: tuple[str, ...]
+    references: tuple[CrossReference, ...]
+    description: str = ""
+    yaml_files: tuple[Path, ...] = field(default=(), compare=False)
+
+    @property
+    def build_schema(self) -> str:
+        """Where dbt builds; private to the domain."""
+        return f"{self.name}_build"
+
+    def product(self, name: str) -> Product | None:
+        """The product that consumers call `name`."""
+        return next((product for product in self.products if product.name == name), None)
+
+    def owner(self, product: Product | None = None) -> Mapping[str, str]:
+        """Name and e-mail of a product's owner (of the domain's first group without one)."""
+        if product is not None and product.group in self.owners:
+            return self.owners[product.group]
+        return next(iter(self.owners.values()), {})

@@ -1,0 +1,341 @@
+"""Reads the repository: the only reader of declarations.
+
+Belongs here: finding domains and turning their YAML into `model.py`'s facts, without
+dbt. Does not: judging them (`mesh check`), or dbt manifests (manifest.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from meshhouse.errors import UsageError
+from meshhouse.repository.model import (
+    ROOT_DOMAIN,
+    Column,
+    CrossReference,
+    Domain,
+    Product,
+    RawTable,
+)
+from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
+
+_REFERENCE = re.compile(
+    r"""\bref\(\s*(['"])(?P<domain>\w+)\1\s*,\s*(['"])(?P<product>\w+)\3"""
+    r"""(?:\s*,\s*(?:v|version)\s*=\s*(?P<version>\d+))?\s*\)"""
+)
+_JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+CHECKS_SUFFIX = ".checks.yml"
+
+OnError = Callable[[DeclarationError], None]
+
+
+def _raise(error: DeclarationError) -> None:
+    raise error
+
+
+class Repository:
+    """A checkout: the root domain and one domain a folder under `domains/`."""
+
+    def __init__(self, root: Path, on_error: OnError = _raise) -> None:
+        """`on_error` receives each unusable declaration; by default it is raised."""
+        self.root = root.resolve()
+        self._on_error = on_error
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> Repository:
+        """The repository around `start` (by default `MESH_ROOT` or the working directory).
+
+        Raises:
+            UsageError: no repository there.
+        """
+        here = (start or Path(os.environ.get("MESH_ROOT") or Path.cwd())).resolve()
+        for folder in (here, *here.parents):
+            if (folder / "dbt_project.yml").is_file() and (folder / "domains").is_dir():
+                return cls(folder)
+        raise UsageError(
+            f"{here} is not inside a Meshhouse repository (a folder with dbt_project.yml and "
+            "domains/). Change into one, or set MESH_ROOT."
+        )
+
+    @cached_property
+    def home(self) -> Path:
+        """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`."""
+        return Path(os.environ.get("MESH_HOME") or self.root / ".mesh").resolve()
+
+    @cached_property
+    def domain_names(self) -> tuple[str, ...]:
+        """Every domain, the root domain last."""
+        folders = sorted(path.parent.name for path in self.root.glob("domains/*/dbt_project.yml"))
+        return (*folders, ROOT_DOMAIN)
+
+    @cached_property
+    def domains(self) -> tuple[Domain, ...]:
+        """Every domain, upstream domains first; the root domain last among equals.
+
+        Raises:
+            DeclarationError: domains depend on each other in a circle.
+        """
+        domains = {name: self._read_domain(name) for name in self.domain_names}
+        return tuple(domains[name] for name in _upstream_first(domains))
+
+    def domain(self, name: str) -> Domain:
+        """One domain by name.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if name not in self.domain_names:
+            known = ", ".join(self.domain_names)
+            raise UsageError(f"There is no domain `{name}`. Domains: {known}.")
+        return next(domain for domain in self.domains if domain.name == name)
+
+    def product(self, relation: str) -> Product:
+        """A product by `<domain>.<product>`.
+
+        Raises:
+            UsageError: no such domain or product; the message lists what there is.
+        """
+        domain_name, _, name = relation.partition(".")
+        domain = self.domain(domain_name)
+        product = domain.product(name)
+        if product is None:
+            raise UsageError(unknown_product(domain, name))
+        return product
+
+    def folder(self, name: str) -> Path:
+        """The dbt project of a domain."""
+        return self.root if name == ROOT_DOMAIN else self.root / "domains" / name
+
+    def _read_domain(self, name: str) -> Domain:
+        folder = self.folder(name)
+        project = self._read(folder / "dbt_project.yml")
+        if project.get("name") != name:
+            expected = f"the dbt project must be named `{name}`, like its folder"
+            if name == ROOT_DOMAIN:
+                expected = f"the root dbt project must be named `{ROOT_DOMAIN}`"
+            self._on_error(
+                DeclarationError(
+                    folder / "dbt_project.yml",
+                    project.line_of("name"),
+                    f"{expected}; it says `{project.get('name')}`.",
+                )
+            )
+        models = folder / "models"
+        files = tuple(
+            path
+            for pattern in ("*.yml", "*.yaml")
+            for path in sorted(models.rglob(pattern))
+            if not path.name.endswith(CHECKS_SUFFIX)
+        )
+        declared = [(path, self._read(path)) for path in files]
+        products, private = self._models(name, declared)
+        return Domain(
+            name=name,
+            path=folder,
+            upstream=self._upstream(folder, name),
+            owners={
+                str(group.get("name")): _mapping(group.get("owner"))
+                for _, content in declared
+                for group in _mappings(content.get("groups"))
+            },
+            raw_tables=tuple(self._raw_tables(name, declared)),
+            products=tuple(products),
+            private_models=tuple(private),
+            references=tuple(_references(models)),
+            description=str(project.get("description", "")),
+            yaml_files=files,
+        )
+
+    def _read(self, path: Path) -> Located:
+        try:
+            return read_yaml(path)
+        except DeclarationError as error:
+            self._on_error(error)
+            empty = Located()
+            empty.lines = {}
+            return empty
+
+    def _upstream(self, folder: Path, name: str) -> tuple[str, ...]:
+        path = folder / "dependencies.yml"
+        if not path.exists():
+            return ()
+        upstream = []
+        for entry in _mappings(self._read(path).get("projects")):
+            other = str(entry.get("name"))
+            line = entry.line_of("name")
+            if other == name:
+                problem = f"domain `{name}` names itself as a dependency; remove the line."
+                self._on_error(DeclarationError(path, line, problem))
+            elif other not in self.domain_names:
+                known = ", ".join(each for each in self.domain_names if each != name)
+                problem = f"there is no domain `{other}`. Domains: {known}."
+                self._on_error(DeclarationError(path, line, problem))
+            else:
+                upstream.append(other)
+        return tuple(upstream)
+
+    def _raw_tables(
+        self, domain: str, declared: Iterable[tuple[Path, Located]]
+    ) -> Iterable[RawTable]:
+        for path, content in declared:
+            for source in _mappings(content.get("sources")):
+                for table in _mappings(source.get("tables")):
+                    meta = _meta(table)
+                    if "topic" not in meta:
+                        problem = (
+                            f"source table `{table.get('name')}` names no topic; "
+                            "add config.meta.topic."
+                        )
+                        self._on_error(DeclarationError(path, table.line, problem))
+                        continue
+                    yield RawTable(
+                        domain=domain,
+                        schema=str(source.get("schema", source.get("name"))),
+                        name=str(table.get("name")),
+                        topic=str(meta["topic"]),
+                        columns=_columns(table),
+                        description=str(table.get("description", "")).strip(),
+                        changelog=bool(meta.get("changelog", False)),
+                        path=path,
+                        line=table.line,
+                    )
+
+    def _models(
+        self, domain: str, declared: Iterable[tuple[Path, Located]]
+    ) -> tuple[list[Product], list[str]]:
+        products: list[Product] = []
+        private: list[str] = []
+        for path, content in declared:
+            for model in _mappings(content.get("models")):
+                config = _mapping(model.get("config"))
+                if config.get("access", model.get("access")) == "public":
+                    products += _products(domain, path, model, config)
+                else:
+                    private.append(str(model.get("name")))
+        return products, private
+
+
+def unknown_product(domain: Domain, name: str) -> str:
+    """What to tell somebody who asked a domain for a product that it does not publish."""
+    import difflib
+
+    names = sorted(product.name for product in domain.products)
+    published = f"{domain.name} publishes: {', '.join(names) or 'nothing'}."
+    if name in domain.private_models:
+        owner = domain.owner()
+        contact = f"{owner.get('name', domain.name)} <{owner.get('email', 'no address')}>"
+        return (
+            f"`{name}` is a private model of {domain.name}, not a product; ask its owner "
+            f"({contact}) to publish it. {published}"
+        )
+    message = f"{domain.name} publishes no product `{name}`. {published}"
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"{message} Did you mean ref('{domain.name}', '{close[0]}')?" if close else message
+
+
+def _products(domain: str, path: Path, model: Located, config: Located) -> list[Product]:
+    meta = _meta(model)
+    name = str(model.get("name"))
+    versions = _mappings(model.get("versions"))
+    numbers = [int(entry["v"]) for entry in versions if "v" in entry] or [1]
+    latest = int(model.get("latest_version") or max(numbers))
+    stems = {int(entry["v"]): str(entry.get("defined_in", f"{name}_v{entry['v']}"))
+             for entry in versions if "v" in entry}  # fmt: skip
+    return [
+        Product(
+            domain=domain,
+            model=name,
+            version=number,
+            is_latest=number == latest,
+            versioned=bool(versions),
+            latest_version=latest,
+            columns=_columns(model),
+            description=str(model.get("description", "")).strip(),
+            group=str(group) if (group := config.get("group", model.get("group"))) else None,
+            contract=bool(_mapping(config.get("contract")).get("enforced", False)),
+            grain=tuple(str(column) for column in meta.get("grain") or ()),
+            promises=_mapping(meta.get("promises")),
+            path=path,
+            line=model.line,
+            sql_path=path.with_name(f"{stems.get(number, name)}.sql"),
+            deprecation_date=str(date) if (date := model.get("deprecation_date")) else None,
+        )
+        for number in numbers
+    ]
+
+
+def _columns(entry: Located) -> tuple[Column, ...]:
+    return tuple(
+        Column(
+            name=str(column.get("name")),
+            data_type=str(column.get("data_type", "")),
+            description=str(column.get("description", "")).strip(),
+            required=bool(_meta(column).get("required", False))
+            or any(each.get("type") == "not_null" for each in _mappings(column.get("constraints"))),
+            line=column.line,
+        )
+        for column in _mappings(entry.get("columns"))
+    )
+
+
+def _meta(entry: Located) -> Located:
+    return _mapping(_mapping(entry.get("config")).get("meta", entry.get("meta")))
+
+
+def _mapping(value: Any) -> Located:
+    if isinstance(value, Located):
+        return value
+    empty = Located()
+    empty.lines = {}
+    return empty
+
+
+def _mappings(value: Any) -> list[Located]:
+    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
+
+
+def _references(models: Path) -> Iterable[CrossReference]:
+    for path in sorted(models.rglob("*.sql")):
+        # Comments keep their line breaks, so that the lines of what follows stay right.
+        text = _JINJA_COMMENT.sub(
+            lambda match: "\n" * match.group().count("\n"), path.read_text(errors="replace")
+        )
+        for match in _REFERENCE.finditer(text):
+            version = match["version"]
+            yield CrossReference(
+                domain=match["domain"],
+                product=match["product"],
+                path=path,
+                line=text.count("\n", 0, match.start()) + 1,
+                version=int(version) if version else None,
+            )
+
+
+def _upstream_first(domains: dict[str, Domain]) -> list[str]:
+    ordered: list[str] = []
+    path: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in ordered:
+            return
+        if name in path:
+            circle = " -> ".join([*path[path.index(name) :], name])
+            raise DeclarationError(
+                domains[name].path / "dependencies.yml",
+                1,
+                f"domains depend on each other in a circle: {circle}. Remove one dependency.",
+            )
+        path.append(name)
+        for other in domains[name].upstream:
+            visit(other)
+        path.pop()
+        ordered.append(name)
+
+    for name in domains:
+        visit(name)
+    return ordered

@@ -1,0 +1,316 @@
+"""One run of one domain: build with dbt, audit the candidates, publish them together.
+
+Belongs here: the order of the steps and what one failing step means for the rest. Does
+not: any step itself, or who starts runs (orchestration/, cli/).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from meshhouse import dbt
+from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
+from meshhouse.engines import Candidate, Engine
+from meshhouse.errors import MeshError
+from meshhouse.lake import snapshot_id
+from meshhouse.locks import lock
+from meshhouse.publication import Basis, Decision, audit_entry, decide, publish, standing_publications
+from meshhouse.references import resolve
+from meshhouse.registry import Registry
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.manifest import (
+    Manifest,
+    is_fresh,
+    manifest_path,
+    mark_fresh,
+    project_fingerprint,
+)
+
+Say = Callable[[str], None]
+"""Receives one line for people about what is happening now."""
+
+
+@dataclass
+class DomainRun:
+    """What a run of one domain did."""
+
+    domain: str
+    run_id: str
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+    outcome: str = "failed"
+    """`published`, `unchanged`, `rejected` or `failed`."""
+    message: str = ""
+    published: list[dict[str, Any]] = field(default_factory=list)
+    unchanged: list[Product] = field(default_factory=list)
+    withdrawn: list[Product] = field(default_factory=list)
+    standing_checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
+    nodes: tuple[dbt.NodeResult, ...] = ()
+    audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether consumers see what they should."""
+        return self.outcome in ("published", "unchanged")
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
+
+    def entry(self) -> dict[str, Any]:
+        """The run as the registry keeps it."""
+        return {
+            "run_id": self.run_id,
+            "domain": self.domain,
+            "outcome": self.outcome,
+            "message": self.message,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at or datetime.now(UTC),
+        }
+
+
+def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
+    """The domain's manifest; dbt parses the project only if a file changed.
+
+    Raises:
+        MeshError: the project does not parse.
+    """
+    if not is_fresh(repository, domain):
+        with lock(repository.home / "locks" / f"{domain.name}.parse"):
+            if not is_fresh(repository, domain):
+                fingerprint = project_fingerprint(repository, domain)
+                manifest_path(repository, domain.name).unlink(missing_ok=True)
+                dbt.parse(repository, domain.name)
+                mark_fresh(repository, domain, fingerprint)
+    return Manifest(repository, domain)
+
+
+def run_domain(
+    repository: Repository,
+    engine: Engine,
+    domain: Domain,
+    products: Collection[str] | None = None,
+    force: bool = False,
+    say: Say = lambda line: None,
+    on_line: dbt.OnLine | None = None,
+) -> DomainRun:
+    """Builds, audits and publishes a domain; waits while another run of it is at work.
+
+    Consumers keep what they have unless every candidate of the run passes.
+
+    Args:
+        repository: where the domain is declared.
+        engine: the target in use.
+        domain: what to run.
+        products: names of the products to run; None for all.
+        force: build and publish even what is unchanged or was rolled back.
+        say: receives what is happening.
+        on_line: receives what dbt logs.
+
+    Returns:
+        What happened; a failure of the domain is an outcome, not an exception.
+    """
+    run = DomainRun(domain.name, str(uuid.uuid4()))
+    registry = Registry(engine.lake)
+
+    def waiting(holder: str) -> None:
+        say(f"{domain.name}: waiting for another run of it (process {holder})")
+
+    with lock(repository.home / "locks" / f"{domain.name}.run", waiting):
+        try:
+            _run(repository, engine, registry, domain, products, force, run, say, on_line)
+        except MeshError as error:
+            run.outcome, run.message = "failed", str(error)
+        run.finished_at = run.finished_at or datetime.now(UTC)
+        if run.outcome != "published":  # a publication is recorded with what it shows
+            entries = [audit_entry(run.run_id, *audited) for audited in run.audited]
+            registry.commit([], {"runs": [run.entry()], "audits": entries})
+    return run
+
+
+def _run(
+    repository: Repository,
+    engine: Engine,
+    registry: Registry,
+    domain: Domain,
+    names: Collection[str] | None,
+    force: bool,
+    run: DomainRun,
+    say: Say,
+    on_line: dbt.OnLine | None,
+) -> None:
+    pointers = engine.lake.pointers()
+    resolve(repository, domain, pointers)
+    manifest = fresh_manifest(repository, domain)
+    pins = engine.pin(domain)
+    history = registry.entries("publications", domain.name)
+    bases: dict[str, Basis] = {}
+    wanted: list[Product] = []
+    for product in domain.products:
+        if names is not None and product.name not in names:
+            continue
+        basis = Basis(manifest.code_version(product), _input_snapshots(manifest, product, pins))
+        bases[product.relation] = basis
+        own = [entry for entry in history if entry["product"] == product.name]
+        decision = decide(basis, own, force)
+        lists = {Decision.UNCHANGED: run.unchanged, Decision.WITHDRAWN: run.withdrawn}
+        lists.get(decision, wanted).append(product)
+    run.standing_checks = _standing_checks(registry, domain, history, run.unchanged)
+    if not wanted:
+        run.outcome = "unchanged"
+        return
+    built = _BuildState(repository, domain)
+    versions = {product.name: bases[product.relation].code_version for product in wanted}
+    full_refresh = built.forget_outdated(versions)
+    say(f"{domain.name}: building {_listing(wanted)}")
+    selectors = [manifest.selector(product) for product in wanted]
+    result = dbt.build(repository, domain.name, selectors, pins, full_refresh, on_line)
+    run.nodes = result.nodes
+    if result.failed:
+        run.outcome, run.message = "failed", _dbt_failures(domain, result.failed)
+        return
+    built.remember(versions)
+    candidates: list[Candidate] = []
+    try:
+        for product in wanted:
+            candidates.append(engine.stage(product))
+        say(f"{domain.name}: auditing {_listing(wanted)}")
+        _audit(engine, domain, candidates, pins, run)
+        rejected = [audited for audited in run.audited if not audited[1].passed]
+        if rejected:
+            run.outcome, run.message = "rejected", _rejection(run.audited)
+            engine.withdraw(candidates)
+            return
+        say(f"{domain.name}: publishing {_listing(wanted)}")
+        run.outcome, run.finished_at = "published", datetime.now(UTC)
+        run.published = publish(registry, run.run_id, run.audited, bases, run.entry())
+    except BaseException:
+        run.finished_at = None
+        engine.withdraw(candidates)
+        raise
+
+
+def _standing_checks(
+    registry: Registry,
+    domain: Domain,
+    history: Sequence[Mapping[str, Any]],
+    unchanged: Sequence[Product],
+) -> dict[str, list[dict[str, Any]]]:
+    if not unchanged:
+        return {}
+    audits = {entry["audit_id"]: entry for entry in registry.entries("audits", domain.name)}
+    standing = {
+        product.name: standing_publications(
+            [entry for entry in history if entry["product"] == product.name]
+        )[-1]
+        for product in unchanged
+    }
+    return {name: audits[entry["audit_id"]]["checks"] for name, entry in standing.items()}
+
+
+def _input_snapshots(
+    manifest: Manifest, product: Product, pins: Mapping[str, str]
+) -> dict[str, int | None]:
+    relations = manifest.relations_read(product)
+    for relation in relations:
+        if relation not in pins:
+            provider = relation.partition(".")[0]
+            raise MeshError(
+                f"{product.relation} reads {relation}, which was never published. "
+                f"Run `mesh run {provider}` first."
+            )
+    return {relation: snapshot_id(pins[relation]) for relation in relations}
+
+
+def _audit(
+    engine: Engine,
+    domain: Domain,
+    candidates: Sequence[Candidate],
+    pins: Mapping[str, str],
+    run: DomainRun,
+) -> None:
+    """Audits every candidate where all of them are seen together, as they would be published."""
+    pointers = engine.lake.pointers()
+    own = {each.relation: pointers[each.relation] for each in domain.products
+           if each.relation in pointers}  # fmt: skip
+    previous = {
+        f"{domain.name}{PREVIOUS_SUFFIX}.{relation.partition('.')[2]}": location
+        for relation, location in own.items()
+    }
+    staged = {each.product.relation: each.staged.metadata_location for each in candidates}
+    empty = {
+        f"{domain.name}{PREVIOUS_SUFFIX}.{each.product.name}": each.product.relation
+        for each in candidates
+        if each.product.relation not in own
+    }
+    with engine.reader({**pins, **own, **previous, **staged}, empty) as connection:
+        for candidate in candidates:
+            run.audited.append((candidate, audit(candidate.product, connection)))
+
+
+class _BuildState:
+    """Which code built the tables that stand in the domain's build schema.
+
+    An incremental model adds to what stands there, which is wrong once its code has
+    changed: then it is built from nothing.
+    """
+
+    def __init__(self, repository: Repository, domain: Domain) -> None:
+        self._path = repository.home / "build" / domain.name / "built.json"
+
+    def forget_outdated(self, versions: Mapping[str, str]) -> bool:
+        """Whether any product was built by other code (or never); forgets those."""
+        built = self._read()
+        outdated = [name for name, version in versions.items() if built.get(name) != version]
+        if outdated:
+            self._write({name: built[name] for name in built if name not in outdated})
+        return bool(outdated)
+
+    def remember(self, versions: Mapping[str, str]) -> None:
+        """Notes that these products now stand as built by this code."""
+        self._write({**self._read(), **versions})
+
+    def _read(self) -> dict[str, str]:
+        return json.loads(self._path.read_text()) if self._path.exists() else {}
+
+    def _write(self, built: Mapping[str, str]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(dict(built), indent=1, sort_keys=True))
+        partial.replace(self._path)
+
+
+def _listing(products: Sequence[Product]) -> str:
+    return ", ".join(product.relation for product in products)
+
+
+def _dbt_failures(domain: Domain, failed: Sequence[dbt.NodeResult]) -> str:
+    kinds = {"test": "data test", "unit_test": "unit test"}
+    lines = [
+        f"{kinds.get(node.resource_type, node.resource_type)} {node.name}: {node.message}"
+        for node in failed
+    ]
+    return f"dbt build of {domain.name} failed; consumers keep what was published. " + "; ".join(
+        lines
+    )
+
+
+def _rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
+    parts = []
+    for candidate, result in audited:
+        failed = [check for check in result.checks if not check.ok]
+        if not failed:
+            continue
+        checks = "; ".join(check.describe() for check in failed)
+        parts.append(
+            f"{candidate.product.relation} failed {len(failed)} of {len(result.checks)} checks: "
+            f"{checks}"
+        )
+    return "Not published; consumers keep what they had. " + ". ".join(parts)

@@ -1,0 +1,386 @@
+"""The assets and checks of one domain, from its dbt project.
+
+Belongs here: what Dagster shows of a domain and how one of its runs becomes events. Does
+not: the run itself (meshhouse/runs.py, meshhouse/landing/).
+
+Two steps a domain: one lands its topics, one builds, audits and publishes. The second is
+one step because consumers see all products of a run at once or none of them.
+"""
+
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from typing import Any, Protocol
+
+import dagster as dg
+
+from meshhouse.audit import declared_checks
+from meshhouse.dbt import NodeResult
+from meshhouse.engines import Engine
+from meshhouse.engines import engine as engine_of
+from meshhouse.errors import MeshError
+from meshhouse.landing import Landing, land_table
+from meshhouse.repository import Column, Domain, Product, RawTable, Repository
+from meshhouse.repository.manifest import Manifest, checked_relations
+from meshhouse.runs import DomainRun, fresh_manifest, run_domain
+from orchestration.translator import MeshTranslator
+
+
+class Reporter(Protocol):
+    """Who is told what a run does, besides Dagster's own log."""
+
+    force: bool
+
+    def landing(self, raw: RawTable) -> Any:
+        """Called when a raw table is about to be landed; returns a progress callback."""
+        ...
+
+    def landed(self, landing: Landing) -> None:
+        """Called when a raw table was landed."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Called with what a domain is doing."""
+        ...
+
+    def finished(self, run: DomainRun) -> None:
+        """Called when a domain's run ended, well or not."""
+        ...
+
+    def failed(self, domain: str, message: str) -> None:
+        """Called when landing or preparing a domain failed."""
+        ...
+
+
+class Silent:
+    """A reporter for runs that only Dagster watches."""
+
+    force = False
+
+    def landing(self, raw: RawTable) -> Any:  # noqa: ARG002, D102
+        return lambda events: None
+
+    def landed(self, landing: Landing) -> None: ...  # noqa: D102
+    def say(self, line: str) -> None: ...  # noqa: D102
+    def finished(self, run: DomainRun) -> None: ...  # noqa: D102
+    def failed(self, domain: str, message: str) -> None: ...  # noqa: D102
+
+
+def domain_assets(
+    repository: Repository, domain: Domain, reporter: Reporter
+) -> list[dg.AssetsDefinition]:
+    """Everything that Dagster can materialise of a domain.
+
+    Raises:
+        MeshError: the domain's dbt project does not parse.
+    """
+    manifest = fresh_manifest(repository, domain)
+    steps = [_products_step(repository, domain, manifest, reporter)]
+    if domain.raw_tables:
+        steps.insert(0, _landing_step(repository, domain, reporter))
+    return steps
+
+
+def _landing_step(
+    repository: Repository, domain: Domain, reporter: Reporter
+) -> dg.AssetsDefinition:
+    tables = {dg.AssetKey([raw.schema, raw.name]): raw for raw in domain.raw_tables}
+
+    @dg.multi_asset(
+        name=f"{domain.name}_landing",
+        specs=[
+            dg.AssetSpec(
+                key,
+                description=raw.description,
+                group_name=domain.name,
+                owners=_owners(domain),
+                kinds={"iceberg"},
+                metadata={
+                    "topic": raw.topic,
+                    "dagster/table_name": raw.relation,
+                    "dagster/column_schema": _column_schema(raw.columns),
+                },
+            )
+            for key, raw in tables.items()
+        ],
+        can_subset=True,
+    )
+    def landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        engine = engine_of(repository)
+        for key in sorted(context.selected_asset_keys):
+            raw = tables[key]
+            try:
+                done = land_table(repository, engine.lake, raw, reporter.landing(raw))
+            except MeshError as error:
+                reporter.failed(domain.name, str(error))
+                raise dg.Failure(str(error), allow_retries=False) from error
+            reporter.landed(done)
+            context.log.info(f"{raw.relation}: {done.rows} rows, {done.rejected} rejected")
+            yield dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    "rows_landed": done.rows,
+                    "events_rejected": done.rejected,
+                    "dagster/row_count": done.total_rows,
+                    "snapshot_id": str(done.snapshot_id),
+                    "next_offsets": {str(number): end for number, end in done.offsets.items()},
+                    "seconds": done.seconds,
+                },
+                data_version=dg.DataVersion(str(done.snapshot_id)),
+            )
+
+    return landing
+
+
+def _products_step(
+    repository: Repository, domain: Domain, manifest: Manifest, reporter: Reporter
+) -> dg.AssetsDefinition:
+    translator = MeshTranslator(domain)
+    models = _model_specs(domain, manifest, translator)
+    products = {dg.AssetKey([domain.name, each.name]): each for each in domain.products}
+    checks = _check_specs(manifest, translator, models)
+
+    @dg.multi_asset(
+        name=domain.name,
+        specs=[
+            *models.values(),
+            *(_product_spec(repository, domain, each) for each in domain.products),
+        ],
+        check_specs=[*checks.values(), *_soda_specs(domain)],
+        can_subset=True,
+    )
+    def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Any]:
+        engine = engine_of(repository)
+        selected = context.selected_asset_keys
+        wanted = [product.name for key, product in products.items() if key in selected]
+
+        def on_line(level: str, text: str) -> None:
+            if level in ("warn", "error"):
+                getattr(context.log, "warning" if level == "warn" else "error")(text)
+
+        run = run_domain(
+            repository,
+            engine,
+            domain,
+            products=wanted,
+            force=reporter.force,
+            say=lambda line: (context.log.info(line), reporter.say(line)),
+            on_line=on_line,
+        )
+        reporter.finished(run)
+        yield from _check_results(context, run, checks, domain)
+        if not run.ok:
+            raise dg.Failure(run.message, metadata=_samples(run), allow_retries=False)
+        yield from _materializations(context, engine, domain, run, models, products)
+
+    return build_and_publish
+
+
+def _model_specs(
+    domain: Domain, manifest: Manifest, translator: MeshTranslator
+) -> dict[str, dg.AssetSpec]:
+    """dbt's unique id -> asset, for every model of the domain, upstream models first.
+
+    The order is the one in which Dagster wants to hear of them.
+    """
+    parents = {
+        identifier: set(node["depends_on"]["nodes"])
+        for identifier, node in manifest.nodes.items()
+        if node["resource_type"] == "model" and node["package_name"] == domain.name
+    }
+    return {
+        identifier: translator.get_asset_spec(manifest.content, identifier, None).replace_attributes(
+            owners=_owners(domain), kinds={"dbt"}
+        )
+        for identifier in TopologicalSorter(parents).static_order()
+        if identifier in parents
+    }
+
+
+def _check_specs(
+    manifest: Manifest, translator: MeshTranslator, models: dict[str, dg.AssetSpec]
+) -> dict[str, dg.AssetCheckSpec]:
+    """dbt's unique id -> check, for data tests and unit tests."""
+    specs: dict[str, dg.AssetCheckSpec] = {}
+    for identifier, node in manifest.nodes.items():
+        if node["resource_type"] != "test":
+            continue
+        for parent in dict.fromkeys([node.get("attached_node"), *node["depends_on"]["nodes"]]):
+            if parent in models:
+                spec = translator.get_asset_check_spec(
+                    models[parent], manifest.content, identifier, None
+                )
+                if spec is not None:
+                    specs[identifier] = spec
+                    break
+    for identifier, node in manifest.content["unit_tests"].items():
+        for parent in node["depends_on"]["nodes"]:
+            if parent in models:
+                specs[identifier] = dg.AssetCheckSpec(
+                    f"unit_test_{node['name']}",
+                    asset=models[parent].key,
+                    description=node.get("description") or "dbt unit test",
+                    blocking=True,
+                )
+                break
+    return specs
+
+
+def _product_spec(repository: Repository, domain: Domain, product: Product) -> dg.AssetSpec:
+    checked = [
+        dg.AssetKey(relation.split("."))
+        for relation in checked_relations(repository, domain, product)
+    ]
+    return dg.AssetSpec(
+        dg.AssetKey([domain.name, product.name]),
+        deps=[dg.AssetKey([domain.build_schema, product.build_name]), *checked],
+        description=product.description,
+        group_name=domain.name,
+        owners=_owners(domain, product),
+        kinds={"iceberg"},
+        tags={"meshhouse/product": ""},
+        metadata={
+            "dagster/table_name": product.relation,
+            "dagster/column_schema": _column_schema(product.columns),
+            "version": product.version,
+            "grain": ", ".join(product.grain),
+        },
+    )
+
+
+def _soda_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            key, asset=dg.AssetKey([domain.name, product.name]), description=about, blocking=True
+        )
+        for product in domain.products
+        if product.checks_path.exists()
+        for key, about in declared_checks(product).items()
+    ]
+
+
+def _check_results(
+    context: dg.AssetExecutionContext,
+    run: DomainRun,
+    specs: dict[str, dg.AssetCheckSpec],
+    domain: Domain,
+) -> Iterator[dg.AssetCheckResult]:
+    selected = context.selected_asset_check_keys
+    for node in run.nodes:
+        spec = specs.get(node.unique_id)
+        if spec is not None and spec.key in selected and node.status != "skipped":
+            yield _dbt_check(spec, node)
+    checks = {each.product.name: result.as_json() for each, result in run.audited}
+    for name, results in {**run.standing_checks, **checks}.items():
+        asset = dg.AssetKey([domain.name, name])
+        for check in results:
+            if dg.AssetCheckKey(asset, check["key"]) in selected:
+                yield _soda_check(asset, check)
+
+
+def _dbt_check(spec: dg.AssetCheckSpec, node: NodeResult) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=node.status == "pass",
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        severity=dg.AssetCheckSeverity.WARN
+        if node.status == "warn"
+        else dg.AssetCheckSeverity.ERROR,
+        metadata={"failures": node.failures or 0, "seconds": node.seconds, "message": node.message},
+    )
+
+
+def _soda_check(asset: dg.AssetKey, check: dict[str, Any]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=check["outcome"] == "passed",
+        asset_key=asset,
+        check_name=check["key"],
+        severity=dg.AssetCheckSeverity.WARN
+        if check["outcome"] == "warned"
+        else dg.AssetCheckSeverity.ERROR,
+        metadata={
+            "found": "nothing" if check["value"] is None else check["value"],
+            "allowed": check["threshold"],
+            "outcome": check["outcome"],
+        },
+    )
+
+
+def _materializations(
+    context: dg.AssetExecutionContext,
+    engine: Engine,
+    domain: Domain,
+    run: DomainRun,
+    models: dict[str, dg.AssetSpec],
+    products: dict[dg.AssetKey, Product],
+) -> Iterator[dg.MaterializeResult]:
+    """One for every selected asset: Dagster would skip what follows one that is missing.
+
+    What a run found unchanged keeps its data version, so nothing downstream is stale.
+    """
+    selected = context.selected_asset_keys
+    ran = {node.unique_id: node for node in run.nodes}
+    counts = engine.row_counts(domain) if ran else {}
+    for identifier, spec in models.items():
+        if spec.key not in selected:
+            continue
+        node = ran.get(identifier)
+        metadata: dict[str, Any] = {"unchanged": node is None}
+        if node is not None:
+            metadata["seconds"] = node.seconds
+            if spec.key.path[-1] in counts:
+                metadata["dagster/row_count"] = counts[spec.key.path[-1]]
+        yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
+    published = {entry["product"]: entry for entry in run.published}
+    for key, product in products.items():
+        if key not in selected:
+            continue
+        entry = published.get(product.name)
+        if entry is None:
+            yield dg.MaterializeResult(asset_key=key, metadata={"unchanged": True})
+            continue
+        yield dg.MaterializeResult(
+            asset_key=key,
+            metadata={
+                "dagster/row_count": entry["rows"],
+                "bytes": entry["bytes"],
+                "snapshot_id": str(entry["snapshot_id"]),
+                "input_snapshots": {
+                    relation: str(snapshot)
+                    for relation, snapshot in entry["input_snapshots"].items()
+                },
+                "score": float(entry["score"]),
+                "unchanged": False,
+            },
+            data_version=dg.DataVersion(str(entry["snapshot_id"])),
+        )
+
+
+def _samples(run: DomainRun) -> dict[str, Any]:
+    """Sample rows of failed checks, as tables."""
+    return {
+        f"{candidate.product.name} {check.key}": dg.MetadataValue.md(
+            "\n".join(f"- `{dict(row)}`" for row in check.samples)
+        )
+        for candidate, result in run.audited
+        for check in result.checks
+        if check.samples
+    }
+
+
+def _owners(domain: Domain, product: Product | None = None) -> list[str]:
+    email = domain.owner(product).get("email")
+    return [email] if email else [f"team:{domain.name}"]
+
+
+def _column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                each.name,
+                each.data_type,
+                description=each.description,
+                constraints=dg.TableColumnConstraints(nullable=not each.required),
+            )
+            for each in columns
+        ]
+    )

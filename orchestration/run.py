@@ -1,0 +1,118 @@
+"""Runs the definitions in this process, as `mesh run` does.
+
+Belongs here: from names of domains and products to a selection of assets, and its
+execution on the mesh's own Dagster instance, so that the web page shows these runs too.
+Does not: printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from meshhouse.repository import Product, Repository
+from orchestration.definitions import definitions
+from orchestration.domain import Reporter
+
+_INSTANCE_SETTINGS = """\
+# Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
+telemetry:
+  enabled: false
+"""
+
+
+def dagster_home(repository: Repository) -> Path:
+    """Dagster's home folder inside the mesh's, with telemetry switched off."""
+    home = repository.home / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(_INSTANCE_SETTINGS)
+    return home
+
+
+def run(
+    repository: Repository, targets: Sequence[str], downstream: bool, reporter: Reporter
+) -> bool:
+    """Lands, builds, audits and publishes.
+
+    Args:
+        repository: the mesh.
+        targets: domains (`sales`) or products (`sales.orders`); empty for everything.
+        downstream: also everything that uses them.
+        reporter: is told what happens.
+
+    Returns:
+        Whether every step succeeded.
+
+    Raises:
+        UsageError: a target does not exist.
+    """
+    selection, domains = _selection(repository, targets, downstream)
+    built = definitions(repository, domains, reporter)
+    with dg.DagsterInstance.from_config(str(dagster_home(repository))) as instance:
+        result = built.get_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=_keys(built, selection),
+            raise_on_error=False,
+            # The reporter speaks to people; Dagster's events go to its instance.
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    for event in result.filter_events(lambda each: each.is_step_failure):
+        error = event.step_failure_data.error
+        # A dg.Failure is one that a step reported itself.
+        if error is not None and error.cls_name != "Failure":
+            reporter.failed(str(event.step_key), f"{error.cls_name}: {error.message.strip()}")
+    return result.success
+
+
+def _selection(
+    repository: Repository, targets: Sequence[str], downstream: bool
+) -> tuple[dg.AssetSelection, list[str]]:
+    if not targets:
+        return dg.AssetSelection.all(), list(repository.domain_names)
+    selections: list[dg.AssetSelection] = []
+    domains: set[str] = set()
+    for target in targets:
+        if "." in target:
+            product = repository.product(target)
+            selections.append(_product_selection(product))
+            domains.add(product.domain)
+        else:
+            selections.append(dg.AssetSelection.groups(repository.domain(target).name))
+            domains.add(target)
+    selection = selections[0]
+    for other in selections[1:]:
+        selection = selection | other
+    if downstream:
+        domains |= _downstream(repository, domains)
+        selection = selection.downstream()
+    return selection, sorted(domains)
+
+
+def planned_domains(
+    repository: Repository, targets: Sequence[str], downstream: bool
+) -> list[str]:
+    """The domains that a run of these targets is about, upstream domains first."""
+    wanted = _selection(repository, targets, downstream)[1]
+    return [domain.name for domain in repository.domains if domain.name in wanted]
+
+
+def _product_selection(product: Product) -> dg.AssetSelection:
+    """The product and all it is made of within its domain, landing included."""
+    key = dg.AssetKey([product.domain, product.name])
+    return dg.AssetSelection.assets(key).upstream() & dg.AssetSelection.groups(product.domain)
+
+
+def _downstream(repository: Repository, domains: set[str]) -> set[str]:
+    found = set(domains)
+    for domain in repository.domains:  # upstream domains come first
+        if found & set(domain.upstream):
+            found.add(domain.name)
+    return found
+
+
+def _keys(built: dg.Definitions, selection: dg.AssetSelection) -> list[dg.AssetKey]:
+    return sorted(selection.resolve(built.resolve_asset_graph()))

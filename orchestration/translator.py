@@ -1,0 +1,45 @@
+"""Names and descriptions of dbt's nodes as Dagster assets.
+
+Belongs here: the asset key of a model, source or upstream product. Does not: what runs
+them (domain.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
+
+from meshhouse.repository import Domain
+
+
+class MeshTranslator(DagsterDbtTranslator):
+    """Own models are `<domain>_build/<model>`, other domains' products `<domain>/<product>`."""
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_asset_checks=True))
+        self._domain = domain
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Dagster's key of a dbt node, the same from every domain that knows the node."""
+        props = dbt_resource_props
+        if props["resource_type"] == "source":
+            return dg.AssetKey([props["schema"], props["name"]])
+        name = props.get("alias") or props["name"]
+        if props["package_name"] != self._domain.name:
+            return dg.AssetKey([props["package_name"], name])
+        return dg.AssetKey([self._domain.build_schema, name])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """Assets are grouped by domain."""
+        return str(dbt_resource_props["package_name"])
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The description alone; Dagster shows SQL elsewhere."""
+        return str(dbt_resource_props.get("description", "")).strip()
+
+    def get_code_version(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """dbt's own digest of the file."""
+        return dbt_resource_props.get("checksum", {}).get("checksum")
