@@ -139,7 +139,7 @@ def _invoke(
     options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
     with _LOCK, _environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository), **variables}):
         try:
-            outcome = dbtRunner(callbacks=[on_event]).invoke([*options_first(arguments), *options])
+            outcome = dbtRunner(callbacks=[on_event]).invoke(["--quiet", *arguments, *options])
         finally:
             close_connections()
     if outcome.exception is not None:

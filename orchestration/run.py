@@ -20,6 +20,9 @@ _INSTANCE_SETTINGS = """\
 # Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
 telemetry:
   enabled: false
+# No question for an e-mail address on the first visit.
+nux:
+  enabled: false
 """
 
 

@@ -1,0 +1,23 @@
+with
+
+audience as (
+
+    select * from {{ ref('stg_campaign_audience') }}
+
+),
+
+final as (
+
+    select
+        cast(campaign_id as bigint) as campaign_id,
+        cast(household_id as bigint) as household_id
+
+    from audience
+
+)
+
+select
+    campaign_id,
+    household_id
+
+from final

@@ -1,0 +1,6 @@
+"""`mesh check`: what can be said of a repository without any data."""
+
+from meshhouse.checks.finding import Finding
+from meshhouse.checks.rules import check
+
+__all__ = ["Finding", "check"]

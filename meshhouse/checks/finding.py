@@ -1,0 +1,22 @@
+"""One thing that is wrong: where, what, and how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from meshhouse.repository import display_path
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """A place in the repository that needs a change."""
+
+    path: Path
+    line: int
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        remedy = f" {self.remedy}" if self.remedy else ""
+        return f"{display_path(self.path)}:{self.line}: {self.problem}{remedy}"

@@ -1,0 +1,41 @@
+"""`mesh check`: findings without data, in seconds."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from meshhouse.checks import check as find
+from meshhouse.cli.output import console, print_json
+from meshhouse.repository import Repository, display_path
+
+
+@click.command()
+@click.option("--quiet", is_flag=True, help="Print findings only.")
+@click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
+def check(quiet: bool, as_json: bool) -> int:
+    """Check every declaration: owners, contracts, grains, references, columns, checks."""
+    started = time.monotonic()
+    repository = Repository.find()
+    findings = find(repository)
+    if as_json:
+        print_json(
+            [
+                {
+                    "file": display_path(each.path),
+                    "line": each.line,
+                    "problem": each.problem,
+                    "remedy": each.remedy,
+                }
+                for each in findings
+            ]
+        )
+    else:
+        for each in findings:
+            click.echo(str(each))
+        count = len(repository.domain_names)
+        console(quiet).print(
+            f"{len(findings)} findings in {count} domains in {time.monotonic() - started:.1f} s"
+        )
+    return 1 if findings else 0

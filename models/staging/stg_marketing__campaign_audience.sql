@@ -1,0 +1,5 @@
+select
+    campaign_id,
+    household_id
+
+from {{ ref('marketing', 'campaign_audience') }}
