@@ -2,7 +2,7 @@ with
 
 newest_events as (
 
-    select * from {{ newest_per_key(source('customers_raw', 'households')) }} as newest
+    select * from {{ newest_per_key(source('customers_raw', 'households')) }}
 
 ),
 

@@ -2,7 +2,7 @@ with
 
 newest_descriptions as (
 
-    select * from {{ newest_per_key(source('marketing_raw', 'campaign_descriptions')) }} as newest
+    select * from {{ newest_per_key(source('marketing_raw', 'campaign_descriptions')) }}
 
 ),
 

@@ -2,7 +2,7 @@ with
 
 newest_events as (
 
-    select * from {{ newest_per_key(source('merchandising_raw', 'products')) }} as newest
+    select * from {{ newest_per_key(source('merchandising_raw', 'products')) }}
 
 ),
 
