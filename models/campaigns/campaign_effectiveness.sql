@@ -2,19 +2,42 @@ with
 
 campaigns as (
 
-    select * from {{ ref('stg_marketing__campaigns') }}
+    select
+        campaign_id,
+        campaign_type,
+        start_date,
+        end_date,
+        duration_days
+
+    from {{ ref('stg_marketing__campaigns') }}
 
 ),
 
 reach as (
 
-    select * from {{ ref('int_campaign_reach') }}
+    select
+        campaign_id,
+        reach,
+        redeeming_households,
+        redemptions,
+        comparison_households
+
+    from {{ ref('int_campaign_reach') }}
 
 ),
 
 before_sales as (
 
-    select * from {{ ref('int_campaign_sales') }}
+    select
+        campaign_id,
+        days_with_data,
+        is_cut,
+        audience_sales_value,
+        comparison_sales_value,
+        audience_daily_sales_value,
+        comparison_daily_sales_value
+
+    from {{ ref('int_campaign_sales') }}
 
     where period = 'before'
 
@@ -22,7 +45,16 @@ before_sales as (
 
 during_sales as (
 
-    select * from {{ ref('int_campaign_sales') }}
+    select
+        campaign_id,
+        days_with_data,
+        is_cut,
+        audience_sales_value,
+        comparison_sales_value,
+        audience_daily_sales_value,
+        comparison_daily_sales_value
+
+    from {{ ref('int_campaign_sales') }}
 
     where period = 'during'
 
@@ -30,7 +62,16 @@ during_sales as (
 
 after_sales as (
 
-    select * from {{ ref('int_campaign_sales') }}
+    select
+        campaign_id,
+        days_with_data,
+        is_cut,
+        audience_sales_value,
+        comparison_sales_value,
+        audience_daily_sales_value,
+        comparison_daily_sales_value
+
+    from {{ ref('int_campaign_sales') }}
 
     where period = 'after'
 
@@ -86,8 +127,8 @@ final as (
             as comparison_daily_sales_value_after,
         ---------- what changed for the audience beyond what changed for everybody else
         cast(
-            (during_sales.audience_daily_sales_value - before_sales.audience_daily_sales_value)
-            - (during_sales.comparison_daily_sales_value - before_sales.comparison_daily_sales_value)
+            during_sales.audience_daily_sales_value - before_sales.audience_daily_sales_value
+            - during_sales.comparison_daily_sales_value + before_sales.comparison_daily_sales_value
             as decimal(12, 4)
         ) as daily_sales_value_uplift
 

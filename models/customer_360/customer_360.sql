@@ -2,31 +2,58 @@ with
 
 orders as (
 
-    select * from {{ ref('stg_sales__orders') }}
+    select
+        household_id,
+        order_date,
+        sales_value
+
+    from {{ ref('stg_sales__orders') }}
 
 ),
 
 demographics as (
 
-    select * from {{ ref('stg_customers__households') }}
+    select
+        household_id,
+        age,
+        income,
+        home_ownership,
+        marital_status,
+        household_size,
+        household_comp,
+        kids_count
+
+    from {{ ref('stg_customers__households') }}
 
 ),
 
 audience as (
 
-    select * from {{ ref('stg_marketing__campaign_audience') }}
+    select household_id from {{ ref('stg_marketing__campaign_audience') }}
 
 ),
 
 redemptions as (
 
-    select * from {{ ref('stg_marketing__coupon_redemptions') }}
+    select
+        household_id,
+        campaign_id
+
+    from {{ ref('stg_marketing__coupon_redemptions') }}
 
 ),
 
 contacts as (
 
-    select * from {{ ref('stg_support__contact_summary') }}
+    select
+        household_id,
+        tickets,
+        open_tickets,
+        messages,
+        last_contact_at,
+        average_satisfaction
+
+    from {{ ref('stg_support__contact_summary') }}
 
 ),
 
@@ -102,7 +129,8 @@ final as (
         cast(shopping.first_order_date as date) as first_order_date,
         cast(shopping.last_order_date as date) as last_order_date,
         cast(
-            {{ days_between('shopping.last_order_date', 'newest_order.newest_order_date') }} as integer
+            {{ days_between('shopping.last_order_date', 'newest_order.newest_order_date') }}
+            as integer
         ) as recency_days,
         cast(coalesce(shopping.orders, 0) as bigint) as orders,
         cast(coalesce(shopping.sales_value, 0) as decimal(18, 2)) as sales_value,

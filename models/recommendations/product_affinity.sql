@@ -8,7 +8,11 @@ with
 
 purchases as (
 
-    select * from {{ ref('int_household_goods') }}
+    select
+        household_id,
+        product_id
+
+    from {{ ref('int_household_goods') }}
 
 ),
 
@@ -45,7 +49,12 @@ most_popular as (
 
 products as (
 
-    select * from most_popular
+    select
+        product_id,
+        households,
+        popularity
+
+    from most_popular
 
     where popularity <= {{ max_products }}
 
@@ -136,7 +145,12 @@ both_directions as (
 nearest_first as (
 
     select
-        *,
+        product_id,
+        related_product_id,
+        households,
+        related_households,
+        shared_households,
+        similarity,
         row_number() over (
             partition by product_id
             order by similarity desc, related_households desc, related_product_id asc

@@ -2,19 +2,34 @@ with
 
 purchases as (
 
-    select * from {{ ref('int_household_goods') }}
+    select
+        household_id,
+        product_id
+
+    from {{ ref('int_household_goods') }}
 
 ),
 
 affinity as (
 
-    select * from {{ ref('product_affinity') }}
+    select
+        product_id,
+        related_product_id,
+        similarity,
+        related_households
+
+    from {{ ref('product_affinity') }}
 
 ),
 
 catalogue as (
 
-    select * from {{ ref('stg_merchandising__product_catalogue') }}
+    select
+        product_id,
+        product_category,
+        product_type
+
+    from {{ ref('stg_merchandising__product_catalogue') }}
 
 ),
 

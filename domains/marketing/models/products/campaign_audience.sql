@@ -2,7 +2,11 @@ with
 
 audience as (
 
-    select * from {{ ref('stg_campaign_audience') }}
+    select
+        campaign_id,
+        household_id
+
+    from {{ ref('stg_campaign_audience') }}
 
 ),
 

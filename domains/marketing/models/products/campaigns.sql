@@ -2,13 +2,24 @@ with
 
 descriptions as (
 
-    select * from {{ ref('stg_campaign_descriptions') }}
+    select
+        campaign_id,
+        campaign_type,
+        start_date,
+        end_date
+
+    from {{ ref('stg_campaign_descriptions') }}
 
 ),
 
 coupon_products as (
 
-    select * from {{ ref('stg_coupon_products') }}
+    select
+        campaign_id,
+        coupon_upc,
+        product_id
+
+    from {{ ref('stg_coupon_products') }}
 
 ),
 

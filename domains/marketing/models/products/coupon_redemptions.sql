@@ -2,7 +2,13 @@ with
 
 redemptions as (
 
-    select * from {{ ref('stg_coupon_redemptions') }}
+    select
+        household_id,
+        coupon_upc,
+        campaign_id,
+        redemption_date
+
+    from {{ ref('stg_coupon_redemptions') }}
 
 ),
 

@@ -2,13 +2,24 @@ with
 
 tickets as (
 
-    select * from {{ ref('tickets') }}
+    select
+        household_id,
+        status,
+        opened_at,
+        satisfaction
+
+    from {{ ref('tickets') }}
 
 ),
 
 messages as (
 
-    select * from {{ ref('stg_messages') }}
+    select
+        household_id,
+        author,
+        sent_at
+
+    from {{ ref('stg_messages') }}
 
 ),
 
@@ -56,15 +67,14 @@ final as (
         cast(coalesce(ticket_summary.tickets, 0) as bigint) as tickets,
         cast(coalesce(ticket_summary.open_tickets, 0) as bigint) as open_tickets,
         cast(coalesce(message_summary.messages, 0) as bigint) as messages,
-        -- What an agent writes is no contact by the household. Two cases instead of
-        -- greatest(), which is null on some engines where one of its arguments is.
+        -- What an agent writes is no contact by the household. On some engines greatest()
+        -- is null where one of its arguments is.
         cast(
-            case
-                when message_summary.last_written_at is null
-                    or ticket_summary.last_opened_at > message_summary.last_written_at
-                    then ticket_summary.last_opened_at
-                else message_summary.last_written_at
-            end as timestamptz
+            coalesce(
+                greatest(ticket_summary.last_opened_at, message_summary.last_written_at),
+                ticket_summary.last_opened_at,
+                message_summary.last_written_at
+            ) as timestamptz
         ) as last_contact_at,
         cast(
             {{ ratio('ticket_summary.satisfaction_total', 'ticket_summary.satisfaction_answers') }}

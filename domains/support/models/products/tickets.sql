@@ -30,7 +30,13 @@ messages as (
 events_newest_first as (
 
     select
-        *,
+        ticket_id,
+        household_id,
+        status,
+        topic,
+        priority,
+        satisfaction,
+        event_at,
         row_number() over (
             partition by ticket_id
             order by event_at desc, step desc, topic asc, priority asc, satisfaction desc
@@ -42,7 +48,16 @@ events_newest_first as (
 
 newest_events as (
 
-    select * from events_newest_first
+    select
+        ticket_id,
+        household_id,
+        status,
+        topic,
+        priority,
+        satisfaction,
+        event_at
+
+    from events_newest_first
 
     where position = 1
 
