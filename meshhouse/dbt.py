@@ -85,6 +85,7 @@ def build(
     select: Sequence[str],
     pins: Mapping[str, str] | None = None,
     full_refresh: bool = False,
+    unit_tests: bool = True,
     on_line: OnLine | None = None,
 ) -> BuildResult:
     """Runs `dbt build` in a domain.
@@ -95,6 +96,7 @@ def build(
         select: dbt selectors; empty selects everything.
         pins: relation -> metadata file of everything the domain reads.
         full_refresh: rebuild incremental models from nothing.
+        unit_tests: also run dbt's unit tests.
         on_line: receives what dbt logs.
 
     Raises:
@@ -105,6 +107,8 @@ def build(
         arguments += ["--select", *select]
     if full_refresh:
         arguments.append("--full-refresh")
+    if not unit_tests:
+        arguments += ["--exclude-resource-type", "unit_test"]
     with _pins_file(pins) as variables:
         result = _invoke(repository, domain, arguments, variables, on_line)
     return BuildResult(tuple(_node_result(each) for each in getattr(result, "results", ())))

@@ -9,11 +9,15 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.scan import connect_memory, literal, plain_path
 from meshhouse.repository.types import DataType
+
+if TYPE_CHECKING:
+    import duckdb
 
 _STRING, _BIGINT, _TIME = DataType("string"), DataType("bigint"), DataType("timestamptz")
 _COMMON = (
@@ -105,7 +109,7 @@ class Registry:
         if location is None:
             return []
         where = f"where domain = {literal(domain)}" if domain else ""
-        cursor = connect_memory().execute(
+        cursor = _reader().cursor().execute(
             f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
             "order by finished_at, started_at"
         )
@@ -141,6 +145,12 @@ class Registry:
         with table.transaction() as transaction:
             transaction.append(pa.Table.from_pylist(encoded, schema=table.schema().as_arrow()))
         return self._lake.staged(table, base)
+
+
+@cache
+def _reader() -> duckdb.DuckDBPyConnection:
+    """One connection a process: loading the Iceberg extension is most of a small read."""
+    return connect_memory()
 
 
 def user() -> str:

@@ -135,6 +135,79 @@ def run_domain(
     return run
 
 
+def unchanged_run(repository: Repository, engine: Engine, domain: Domain) -> DomainRun | None:
+    """The run of a domain in which every product stands; None if there is something to do."""
+    run = DomainRun(domain.name, str(uuid.uuid4()))
+    try:
+        plan = _Plan(repository, engine, Registry(engine.lake), domain, None, force=False)
+    except MeshError:
+        return None  # the run itself says what is wrong
+    if plan.to_build:
+        return None
+    plan.note(run)
+    run.finished_at = datetime.now(UTC)
+    return run
+
+
+class _Plan:
+    """What a run of a domain is about to do, from code, pinned inputs and the ledger."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        engine: Engine,
+        registry: Registry,
+        domain: Domain,
+        names: Collection[str] | None,
+        force: bool,
+    ) -> None:
+        resolve(repository, domain, engine.lake.pointers())
+        self.manifest = fresh_manifest(repository, domain)
+        self.pins = engine.pin(domain)
+        self.bases: dict[str, Basis] = {}
+        self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
+        self._registry = registry
+        self._domain = domain
+        self._history = registry.entries("publications", domain.name)
+        for product in domain.products:
+            if names is not None and product.name not in names:
+                continue
+            basis = Basis(
+                self.manifest.code_version(product),
+                _input_snapshots(self.manifest, product, self.pins),
+            )
+            self.bases[product.relation] = basis
+            decision = decide(basis, self._of(product), force)
+            self.by_decision[decision].append(product)
+
+    @property
+    def to_build(self) -> list[Product]:
+        return self.by_decision[Decision.BUILD]
+
+    def note(self, run: DomainRun) -> None:
+        """Says in a run what it leaves as it is."""
+        run.outcome = "unchanged"
+        run.unchanged = self.by_decision[Decision.UNCHANGED]
+        run.withdrawn = self.by_decision[Decision.WITHDRAWN]
+
+    def standing_checks(self) -> dict[str, list[dict[str, Any]]]:
+        """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
+        unchanged = self.by_decision[Decision.UNCHANGED]
+        if not unchanged:
+            return {}
+        audits = {
+            entry["audit_id"]: entry["checks"]
+            for entry in self._registry.entries("audits", self._domain.name)
+        }
+        return {
+            product.name: audits[standing_publications(self._of(product))[-1]["audit_id"]]
+            for product in unchanged
+        }
+
+    def _of(self, product: Product) -> list[dict[str, Any]]:
+        return [entry for entry in self._history if entry["product"] == product.name]
+
+
 def _run(
     repository: Repository,
     engine: Engine,
@@ -146,32 +219,23 @@ def _run(
     say: Say,
     on_line: dbt.OnLine | None,
 ) -> None:
-    pointers = engine.lake.pointers()
-    resolve(repository, domain, pointers)
-    manifest = fresh_manifest(repository, domain)
-    pins = engine.pin(domain)
-    history = registry.entries("publications", domain.name)
-    bases: dict[str, Basis] = {}
-    wanted: list[Product] = []
-    for product in domain.products:
-        if names is not None and product.name not in names:
-            continue
-        basis = Basis(manifest.code_version(product), _input_snapshots(manifest, product, pins))
-        bases[product.relation] = basis
-        own = [entry for entry in history if entry["product"] == product.name]
-        decision = decide(basis, own, force)
-        lists = {Decision.UNCHANGED: run.unchanged, Decision.WITHDRAWN: run.withdrawn}
-        lists.get(decision, wanted).append(product)
-    run.standing_checks = _standing_checks(registry, domain, history, run.unchanged)
+    plan = _Plan(repository, engine, registry, domain, names, force)
+    plan.note(run)
+    run.standing_checks = plan.standing_checks()
+    wanted, manifest, pins, bases = plan.to_build, plan.manifest, plan.pins, plan.bases
     if not wanted:
-        run.outcome = "unchanged"
         return
+    run.outcome = "failed"  # until it is published
     built = _BuildState(repository, domain)
     versions = {product.name: bases[product.relation].code_version for product in wanted}
     full_refresh = built.forget_outdated(versions)
     say(f"{domain.name}: building {_listing(wanted)}")
     selectors = [manifest.selector(product) for product in wanted]
-    result = dbt.build(repository, domain.name, selectors, pins, full_refresh, on_line)
+    # Unit tests judge code, not data: code that stands as it was built has passed them.
+    unit_tests = full_refresh or force
+    result = dbt.build(
+        repository, domain.name, selectors, pins, full_refresh, unit_tests, on_line
+    )
     run.nodes = result.nodes
     if result.failed:
         run.outcome, run.message = "failed", _dbt_failures(domain, result.failed)
@@ -195,24 +259,6 @@ def _run(
         run.finished_at = None
         engine.withdraw(candidates)
         raise
-
-
-def _standing_checks(
-    registry: Registry,
-    domain: Domain,
-    history: Sequence[Mapping[str, Any]],
-    unchanged: Sequence[Product],
-) -> dict[str, list[dict[str, Any]]]:
-    if not unchanged:
-        return {}
-    audits = {entry["audit_id"]: entry for entry in registry.entries("audits", domain.name)}
-    standing = {
-        product.name: standing_publications(
-            [entry for entry in history if entry["product"] == product.name]
-        )[-1]
-        for product in unchanged
-    }
-    return {name: audits[entry["audit_id"]]["checks"] for name, entry in standing.items()}
 
 
 def _input_snapshots(

@@ -37,24 +37,30 @@ def dagster_home(repository: Repository) -> Path:
 
 
 def run(
-    repository: Repository, targets: Sequence[str], downstream: bool, reporter: Reporter
+    repository: Repository,
+    domains: Sequence[str],
+    products: Sequence[str],
+    reporter: Reporter,
 ) -> bool:
     """Lands, builds, audits and publishes.
 
     Args:
         repository: the mesh.
-        targets: domains (`sales`) or products (`sales.orders`); empty for everything.
-        downstream: also everything that uses them.
+        domains: domains to run whole.
+        products: products (`sales.orders`) to run with what they are made of; everything
+            of their own domain's that they do not need is left alone.
         reporter: is told what happens.
 
     Returns:
         Whether every step succeeded.
-
-    Raises:
-        UsageError: a target does not exist.
     """
-    selection, domains = _selection(repository, targets, downstream)
-    built = definitions(repository, domains, reporter)
+    parts = [repository.product(relation) for relation in products]
+    involved = sorted({*domains, *(product.domain for product in parts)})
+    built = definitions(repository, involved, reporter)
+    selection = dg.AssetSelection.groups(*domains) if domains else None
+    for product in parts:
+        part = _product_selection(product)
+        selection = part if selection is None else selection | part
     with dg.DagsterInstance.from_config(str(dagster_home(repository))) as instance:
         result = built.get_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
@@ -71,51 +77,11 @@ def run(
     return result.success
 
 
-def _selection(
-    repository: Repository, targets: Sequence[str], downstream: bool
-) -> tuple[dg.AssetSelection, list[str]]:
-    if not targets:
-        return dg.AssetSelection.all(), list(repository.domain_names)
-    selections: list[dg.AssetSelection] = []
-    domains: set[str] = set()
-    for target in targets:
-        if "." in target:
-            product = repository.product(target)
-            selections.append(_product_selection(product))
-            domains.add(product.domain)
-        else:
-            selections.append(dg.AssetSelection.groups(repository.domain(target).name))
-            domains.add(target)
-    selection = selections[0]
-    for other in selections[1:]:
-        selection = selection | other
-    if downstream:
-        domains |= _downstream(repository, domains)
-        selection = selection.downstream()
-    return selection, sorted(domains)
-
-
-def planned_domains(
-    repository: Repository, targets: Sequence[str], downstream: bool
-) -> list[str]:
-    """The domains that a run of these targets is about, upstream domains first."""
-    wanted = _selection(repository, targets, downstream)[1]
-    return [domain.name for domain in repository.domains if domain.name in wanted]
-
-
 def _product_selection(product: Product) -> dg.AssetSelection:
     """The product and all it is made of within its domain, landing included."""
     key = dg.AssetKey([product.domain, product.name])
     return dg.AssetSelection.assets(key).upstream() & dg.AssetSelection.groups(product.domain)
 
 
-def _downstream(repository: Repository, domains: set[str]) -> set[str]:
-    found = set(domains)
-    for domain in repository.domains:  # upstream domains come first
-        if found & set(domain.upstream):
-            found.add(domain.name)
-    return found
-
-
-def _keys(built: dg.Definitions, selection: dg.AssetSelection) -> list[dg.AssetKey]:
-    return sorted(selection.resolve(built.resolve_asset_graph()))
+def _keys(built: dg.Definitions, selection: dg.AssetSelection | None) -> list[dg.AssetKey]:
+    return sorted(selection.resolve(built.resolve_asset_graph())) if selection else []

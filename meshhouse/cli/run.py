@@ -9,8 +9,10 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from meshhouse.cli.output import console, print_json, size
+from meshhouse.engines import engine
 from meshhouse.events import event_log
 from meshhouse.landing import Landing
+from meshhouse.planning import planned_domains, settled
 from meshhouse.repository import RawTable, Repository
 from meshhouse.runs import DomainRun
 
@@ -43,7 +45,7 @@ class TerminalReporter:
 
     def landed(self, landing: Landing) -> None:
         """Closes the bar and says what came of it."""
-        self._stop()
+        self.close()
         self.landings.append(landing)
         if landing.commits:
             rejected = f", {landing.rejected:,} rejected" if landing.rejected else ""
@@ -80,7 +82,7 @@ class TerminalReporter:
 
     def failed(self, domain: str, message: str) -> None:
         """A domain that consumers see unchanged because something went wrong."""
-        self._stop()
+        self.close()
         self.failures.append((domain, message))
         self._console.print(f"[red]failed[/]    {domain}: ", end="")
         self._console.print(message, markup=False)
@@ -95,7 +97,8 @@ class TerminalReporter:
                         markup=False,
                     )
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Takes the progress bar away."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -155,23 +158,24 @@ def execute(
     force: bool,
 ) -> tuple[dict[str, Any], bool]:
     """Runs targets and sums up; the second value is whether all went well."""
-    # The only place of the platform that starts the orchestrator: `mesh run` and the web
-    # page execute the same definitions.
-    import logging
-    import warnings
-
-    warnings.filterwarnings("ignore", module="dagster")
-    from orchestration.run import planned_domains, run as run_definitions
-
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
     started = time.monotonic()
     reporter = TerminalReporter(repository, quiet, force)
-    try:
-        ok = run_definitions(repository, targets, downstream, reporter)
-    finally:
-        reporter._stop()
     domains = planned_domains(repository, targets, downstream)
-    summary = reporter.summary(domains, time.monotonic() - started)
+    products = [target for target in targets if "." in target]
+    whole = [
+        domain
+        for domain in domains
+        if downstream or not any(each.startswith(f"{domain.name}.") for each in products)
+        or domain.name in targets
+    ]
+    if not force:
+        for run in settled(repository, engine(repository), whole):
+            reporter.finished(run)
+    done = {run.domain for run in reporter.runs}
+    names = [domain.name for domain in whole if domain.name not in done]
+    parts = [each for each in products if each.partition(".")[0] not in {*names, *done}]
+    ok = not (names or parts) or _orchestrate(repository, names, parts, reporter)
+    summary = reporter.summary([domain.name for domain in domains], time.monotonic() - started)
     shown = console(quiet)
     for domain in summary["not_run"]:
         shown.print(
@@ -185,6 +189,22 @@ def execute(
         f"in {summary['seconds']} s"
     )
     return summary, ok
+
+
+def _orchestrate(
+    repository: Repository, domains: list[str], products: list[str], reporter: TerminalReporter
+) -> bool:
+    # The only place of the platform that starts the orchestrator: `mesh run` and the web
+    # page execute the same definitions.
+    import warnings
+
+    warnings.filterwarnings("ignore", module="dagster")
+    from orchestration.run import run as run_definitions
+
+    try:
+        return run_definitions(repository, domains, products, reporter)
+    finally:
+        reporter.close()
 
 
 @click.command()

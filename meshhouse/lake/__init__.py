@@ -1,5 +1,5 @@
 """The lake: Iceberg tables, the catalog that points to them, and SQL over them."""
 
-from meshhouse.lake.catalog import Conflict, Lake, Staged, snapshot_id
+from meshhouse.lake.catalog import Conflict, Lake, Staged, snapshot_id, table_properties
 
-__all__ = ["Conflict", "Lake", "Staged", "snapshot_id"]
+__all__ = ["Conflict", "Lake", "Staged", "snapshot_id", "table_properties"]

@@ -206,6 +206,11 @@ def snapshot_id(metadata_location: str) -> int | None:
     return None if current in (None, -1) else int(current)
 
 
+def table_properties(metadata_location: str) -> dict[str, str]:
+    """Properties of a table as of a metadata file."""
+    return dict(json.loads(Path(plain_path(metadata_location)).read_bytes()).get("properties", {}))
+
+
 class _Stage:
     """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
 

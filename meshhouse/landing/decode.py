@@ -185,12 +185,49 @@ def _convert(field: str, kind: DataType) -> str:
     cast = f"try_cast({field} as {kind})"
     if kind.kind == "double":
         return f"case when isfinite({cast}) then {cast} end"
-    if kind.kind not in ("bigint", "integer", "decimal"):
-        return cast
-    # Digits after the point, or an exponent, are where a cast rounds: compare those only.
-    exact = f"case when try_cast({field} as decimal(38, 15)) = {cast} then {cast} end"
-    fits = f"strpos({field}, '.') = 0"
-    if kind.kind == "decimal":
-        fits = f"({fits} or length({field}) - strpos({field}, '.') <= {kind.scale})"
-    plain = f"{fits} and strpos(lower({field}), 'e') = 0"
-    return f"case when {plain} then {cast} else {exact} end"
+    if kind.kind in _ISO_8601:
+        return _moment(field, kind.kind)
+    # Digits after the point, or an exponent, are where a cast rounds: look at those only.
+    behind = f"strpos({field}, '.')"
+    fits = (
+        f"{behind} = 0 or length({field}) - {behind} <= {kind.scale} "
+        f"or length(rtrim({field}, '0')) - {behind} <= {kind.scale}"
+    )
+    exact = (
+        f"try_cast({field} as double) = {cast}::double "
+        f"and try_cast({field} as decimal(38, {max(15, kind.scale)})) = {cast}"
+    )
+    has_exponent = f"strpos(lower({field}), 'e') > 0"
+    return (
+        f"case when {has_exponent} then case when {exact} then {cast} end "
+        f"when {fits} then {cast} end"
+    )
+
+
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6}0*)?)?"
+_ISO_8601 = {
+    "date": _DAY,
+    "timestamp": f"{_DAY}([T ]{_TIME})?",
+    "timestamptz": f"{_DAY}([T ]{_TIME}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)?)?",
+}
+
+
+def _moment(field: str, kind: str) -> str:
+    """SQL for a date or time: ISO 8601, no finer than a microsecond, years 1 to 9999.
+
+    A bare cast takes more than that. It takes `infinity` and years that Iceberg's writer
+    cannot handle, so that one event would stop every landing; and after a zone by name it
+    reads the zoneless times that follow in the batch in that zone (DuckDB 1.5.5).
+    """
+    # The pattern costs three times the cast, `like` a third of it: first the usual shapes.
+    usual = {"date": "____-__-__", "timestamptz": "____-__-__T__:__:__Z"}.get(kind)
+    fits = f"regexp_full_match({field}, {literal(_ISO_8601[kind])})"
+    if usual:
+        fits = f"({field} like {literal(usual)} or {fits})"
+    cast = f"try_cast(case when {fits} then {field} end as {kind})"
+    years = f"{kind} '0001-01-01' and {kind} '9999-12-31{_LAST_MOMENT.get(kind, '')}'"
+    return f"case when {cast} between {years} then {cast} end"
+
+
+_LAST_MOMENT = {"timestamp": " 23:59:59.999999", "timestamptz": " 23:59:59.999999+00"}
