@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --inexact
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --inexact --compile-bytecode
 export DAGSTER_HOME := $(CURDIR)/.mesh/dagster
 
 .DEFAULT_GOAL := help

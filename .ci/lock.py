@@ -17,7 +17,9 @@ def main() -> None:
     path = Path(sys.argv[1])
     lines = [line.strip() for line in sys.stdin]
     pins = sorted({line for line in lines if re.match(r"^[A-Za-z0-9._\[\]-]+==", line)})
-    block = START + "".join(f'    "{pin}",\n'.replace('\\"', '"') for pin in map(_quote, pins)) + END
+    block = (
+        START + "".join(f'    "{pin}",\n'.replace('\\"', '"') for pin in map(_quote, pins)) + END
+    )
     text = path.read_text()
     pattern = re.compile(re.escape(START) + r".*?^" + re.escape(END), re.DOTALL | re.MULTILINE)
     if pattern.search(text):

@@ -183,7 +183,7 @@ def close_connections() -> None:
 
 
 def _plain(error: BaseException) -> str:
-    """dbt's message without its headings."""
+    """Dbt's message without its headings."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     headings = ("Runtime Error", "Compilation Error", "Parsing Error", "Database Error")
     lines = [line for line in lines if line not in headings]
@@ -191,7 +191,7 @@ def _plain(error: BaseException) -> str:
 
 
 def _without_macro_trace(message: str) -> str:
-    """dbt's message in one line, without the stack of its own macros."""
+    """Dbt's message in one line, without the stack of its own macros."""
     return " ".join(message.split()).partition(" > in macro ")[0]
 
 

@@ -49,9 +49,7 @@ def planned_domains(
     return chosen
 
 
-def settled(
-    repository: Repository, engine: Engine, domains: Sequence[Domain]
-) -> list[DomainRun]:
+def settled(repository: Repository, engine: Engine, domains: Sequence[Domain]) -> list[DomainRun]:
     """The domains that have nothing to do, each as a run that changed nothing.
 
     They are recorded, since consumers count on knowing when a product was last confirmed.

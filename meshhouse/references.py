@@ -18,6 +18,7 @@ from meshhouse.repository import (
     unknown_product,
 )
 
+
 def resolve(
     repository: Repository, consumer: Domain, published: Collection[str] | None
 ) -> list[Product]:
@@ -39,16 +40,10 @@ def resolve(
         if problem:
             place = f"{display_path(reference.path)}:{reference.line}"
             raise UsageError(f"{problem}   ({place})")
-    return [
-        product
-        for name in consumer.upstream
-        for product in repository.domain(name).products
-    ]
+    return [product for name in consumer.upstream for product in repository.domain(name).products]
 
 
-def unresolved(
-    repository: Repository, consumer: Domain, reference: CrossReference
-) -> str | None:
+def unresolved(repository: Repository, consumer: Domain, reference: CrossReference) -> str | None:
     """Why a reference is to no product that the domain may use; None if all is well."""
     if reference.domain == consumer.name:
         return None

@@ -109,9 +109,13 @@ class Registry:
         if location is None:
             return []
         where = f"where domain = {literal(domain)}" if domain else ""
-        cursor = _reader().cursor().execute(
-            f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
-            "order by finished_at, started_at"
+        cursor = (
+            _reader()
+            .cursor()
+            .execute(
+                f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
+                "order by finished_at, started_at"
+            )
         )
         names = [column[0] for column in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -19,7 +19,14 @@ from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
 from meshhouse.lake import snapshot_id
 from meshhouse.locks import lock
-from meshhouse.publication import Basis, Decision, audit_entry, decide, publish, standing_publications
+from meshhouse.publication import (
+    Basis,
+    Decision,
+    audit_entry,
+    decide,
+    publish,
+    standing_publications,
+)
 from meshhouse.references import resolve
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
@@ -233,9 +240,7 @@ def _run(
     selectors = [manifest.selector(product) for product in wanted]
     # Unit tests judge code, not data: code that stands as it was built has passed them.
     unit_tests = full_refresh or force
-    result = dbt.build(
-        repository, domain.name, selectors, pins, full_refresh, unit_tests, on_line
-    )
+    result = dbt.build(repository, domain.name, selectors, pins, full_refresh, unit_tests, on_line)
     run.nodes = result.nodes
     if result.failed:
         run.outcome, run.message = "failed", _dbt_failures(domain, result.failed)
@@ -243,8 +248,8 @@ def _run(
     built.remember(versions)
     candidates: list[Candidate] = []
     try:
-        for product in wanted:
-            candidates.append(engine.stage(product))
+        # One by one, so that those that were staged can be withdrawn when one fails.
+        candidates.extend(engine.stage(product) for product in wanted)
         say(f"{domain.name}: auditing {_listing(wanted)}")
         _audit(engine, domain, candidates, pins, run)
         rejected = [audited for audited in run.audited if not audited[1].passed]

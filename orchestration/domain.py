@@ -56,7 +56,7 @@ class Silent:
 
     force = False
 
-    def landing(self, raw: RawTable) -> Any:  # noqa: ARG002, D102
+    def landing(self, raw: RawTable) -> Any:  # noqa: D102
         return lambda events: None
 
     def landed(self, landing: Landing) -> None: ...  # noqa: D102
@@ -178,7 +178,7 @@ def _products_step(
 def _model_specs(
     domain: Domain, manifest: Manifest, translator: MeshTranslator
 ) -> dict[str, dg.AssetSpec]:
-    """dbt's unique id -> asset, for every model of the domain, upstream models first.
+    """Dbt's unique id -> asset, for every model of the domain, upstream models first.
 
     The order is the one in which Dagster wants to hear of them.
     """
@@ -188,9 +188,9 @@ def _model_specs(
         if node["resource_type"] == "model" and node["package_name"] == domain.name
     }
     return {
-        identifier: translator.get_asset_spec(manifest.content, identifier, None).replace_attributes(
-            owners=_owners(domain), kinds={"dbt"}
-        )
+        identifier: translator.get_asset_spec(
+            manifest.content, identifier, None
+        ).replace_attributes(owners=_owners(domain), kinds={"dbt"})
         for identifier in TopologicalSorter(parents).static_order()
         if identifier in parents
     }
@@ -199,7 +199,7 @@ def _model_specs(
 def _check_specs(
     manifest: Manifest, translator: MeshTranslator, models: dict[str, dg.AssetSpec]
 ) -> dict[str, dg.AssetCheckSpec]:
-    """dbt's unique id -> check, for data tests and unit tests."""
+    """Dbt's unique id -> check, for data tests and unit tests."""
     specs: dict[str, dg.AssetCheckSpec] = {}
     for identifier, node in manifest.nodes.items():
         if node["resource_type"] != "test":

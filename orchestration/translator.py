@@ -41,5 +41,5 @@ class MeshTranslator(DagsterDbtTranslator):
         return str(dbt_resource_props.get("description", "")).strip()
 
     def get_code_version(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """dbt's own digest of the file."""
+        """Dbt's own digest of the file."""
         return dbt_resource_props.get("checksum", {}).get("checksum")

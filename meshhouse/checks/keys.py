@@ -17,7 +17,7 @@ from meshhouse.repository.yaml import Located
 _PROPERTIES = {"version", "models", "sources", "unit_tests", "groups", "exposures", "macros",
                "data_tests", "snapshots", "seeds", "analyses", "functions"}  # fmt: skip
 _MODEL = {"name", "description", "config", "columns", "constraints", "data_tests", "versions",
-          "latest_version", "deprecation_date", "docs", "time_spine", "access", "group"}  # fmt: skip
+          "latest_version", "deprecation_date", "docs", "access", "group"}  # fmt: skip
 _COLUMN = {"name", "description", "data_type", "config", "constraints", "data_tests", "quote",
            "tags", "granularity", "meta"}  # fmt: skip
 _SOURCE = {"name", "description", "schema", "database", "tables", "config", "loader", "quoting",
@@ -84,7 +84,9 @@ def _unknown(
     for key in entry or ():
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
-            remedy = f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(sorted(known))}."
+            remedy = (
+                f"Did you mean `{close[0]}`?" if close else f"Known: {', '.join(sorted(known))}."
+            )
             yield Finding(path, entry.line_of(key), f"`{key}` means nothing in {where}.", remedy)
 
 

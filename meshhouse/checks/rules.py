@@ -76,7 +76,10 @@ def _raw_types(repository: Repository, domain: Domain) -> Iterator[Finding]:
             problem = _bad_type(column.data_type)
             if problem:
                 yield Finding(
-                    raw.path, column.line, f"column `{column.name}` of {raw.relation}: {problem}", ""
+                    raw.path,
+                    column.line,
+                    f"column `{column.name}` of {raw.relation}: {problem}",
+                    "",
                 )
 
 
@@ -117,7 +120,7 @@ def _product(domain: Domain, product: Product) -> Iterator[Finding]:
             product.path,
             product.line,
             f"product {product.relation} has no checks.",
-            f"Write {product.checks_path.name} beside its SQL, with a uniqueness check of its grain.",
+            f"Write {product.checks_path.name} beside its SQL; verify its grain there.",
         )
 
 
@@ -170,7 +173,10 @@ def _declaration(domain: Domain, product: Product) -> Iterator[Finding]:
         problem = _bad_type(each.data_type)
         if problem:
             yield Finding(
-                product.path, each.line, f"column `{each.name}` of {product.relation}: {problem}", ""
+                product.path,
+                each.line,
+                f"column `{each.name}` of {product.relation}: {problem}",
+                "",
             )
 
 

@@ -15,7 +15,7 @@ _NEXT = """
 Where to look next
   mesh status                                              every product: rows, score, freshness
   mesh sql "select * from mesh.customer_360 limit 5"       what consumers read
-  mesh history sales.orders                                every publication, and what it was made of
+  mesh history sales.orders                                every publication and its inputs
   make dev                                                 the mesh in Dagster, on port 3000
   domains/sales/                                           how a domain is made
 

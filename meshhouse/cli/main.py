@@ -17,31 +17,35 @@ import click
 from meshhouse.errors import MeshError, UsageError
 
 _COMMANDS = {
-    "check": "check",
-    "demo": "demo",
-    "dev": "dev",
-    "history": "publications",
-    "land": "land",
-    "replay": "replay",
-    "rollback": "publications",
-    "run": "run",
-    "sql": "sql",
-    "status": "status",
+    "check": ("check", "Check every declaration, without data, in seconds."),
+    "demo": ("demo", "Real retail events to audited products."),
+    "dev": ("dev", "Open the mesh in Dagster."),
+    "history": ("publications", "List the publications of a product."),
+    "land": ("land", "Land the events that wait in topics."),
+    "replay": ("replay", "Write the demo's retail data into topics."),
+    "rollback": ("publications", "Show consumers the previous publication again."),
+    "run": ("run", "Land, build, audit and publish."),
+    "sql": ("sql", "Run a query over published products."),
+    "status": ("status", "Show each product: version, rows, score, freshness."),
 }
-"""Command -> the module of this package that defines it."""
+"""Command -> the module of this package that defines it, and what `mesh --help` says."""
 
 
 class _Commands(click.Group):
     """Loads the module of a command only when it is called, which keeps `--help` quick."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
             return None
+        module, _ = _COMMANDS[cmd_name]
         return getattr(importlib.import_module(f"meshhouse.cli.{module}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in sorted(_COMMANDS.items())])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
@@ -71,7 +75,10 @@ def run(command: click.Command, arguments: list[str]) -> int:
     """Runs a command; the exit code is 0, 1 for a failure, 2 for misuse, 130 after Ctrl-C."""
     debug = "--debug" in arguments
     # Wherever --debug stands, it belongs to `mesh` itself.
-    arguments = [*(["--debug"] if debug else []), *(each for each in arguments if each != "--debug")]
+    arguments = [
+        *(["--debug"] if debug else []),
+        *(each for each in arguments if each != "--debug"),
+    ]
     try:
         return _exit_code(lambda: command.main(arguments, "mesh", standalone_mode=False))
     except (KeyboardInterrupt, click.Abort):
@@ -80,7 +87,7 @@ def run(command: click.Command, arguments: list[str]) -> int:
     except click.ClickException as error:
         _say(f"{error.format_message()} See `mesh --help`.")
         return 2
-    except Exception as error:  # noqa: BLE001 - the last resort of every command
+    except Exception as error:
         if debug:
             raise
         explained, code = explain(error)

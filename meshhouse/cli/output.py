@@ -23,7 +23,9 @@ def results() -> Console:
     return Console(highlight=False, width=width)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> Table:
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
+) -> Table:
     """A plain table; columns named in `right` hold numbers."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -50,7 +52,7 @@ def cell(value: Any) -> str:
 
 def print_json(value: Any) -> None:
     """JSON on standard output, dates as ISO 8601."""
-    print(json.dumps(value, indent=2, default=_jsonable))  # noqa: T201
+    print(json.dumps(value, indent=2, default=_jsonable))
 
 
 def _jsonable(value: Any) -> Any:

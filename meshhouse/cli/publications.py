@@ -6,7 +6,8 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
-from meshhouse.publication import product_history, rollback as roll_back, standing_publications
+from meshhouse.publication import product_history, standing_publications
+from meshhouse.publication import rollback as roll_back
 from meshhouse.registry import Registry
 from meshhouse.repository import Repository
 
@@ -65,6 +66,7 @@ def rollback(product: str) -> None:
     chosen = engine(repository)
     previous = roll_back(chosen, Registry(chosen.lake), found)
     console().print(
-        f"Consumers of {product} see the publication of {previous['finished_at']:%Y-%m-%d %H:%M:%S} "
-        f"again ({previous['rows']:,} rows). Runs leave it so until its code or inputs change."
+        f"Consumers of {product} see the publication of "
+        f"{previous['finished_at']:%Y-%m-%d %H:%M:%S} again ({previous['rows']:,} rows). "
+        "Runs leave it so until its code or inputs change."
     )

@@ -65,16 +65,16 @@ class TerminalReporter:
         self.runs.append(run)
         for entry in run.published:
             self._console.print(
-                f"[green]published[/] {entry['domain']}.{entry['product']}: {entry['rows']:,} rows, "
-                f"{size(entry['bytes'])}, score {entry['score']}"
+                f"[green]published[/] {entry['domain']}.{entry['product']}: "
+                f"{entry['rows']:,} rows, {size(entry['bytes'])}, score {entry['score']}"
             )
         if run.unchanged:
             names = ", ".join(product.relation for product in run.unchanged)
             self._console.print(f"[dim]unchanged[/] {names}")
         for product in run.withdrawn:
             self._console.print(
-                f"[yellow]held back[/] {product.relation}: rolled back, and neither its code nor its "
-                "inputs changed since (--force publishes it all the same)"
+                f"[yellow]held back[/] {product.relation}: rolled back, and neither its code nor "
+                "its inputs changed since (--force publishes it all the same)"
             )
         if not run.ok:
             self.failed(run.domain, run.message)
@@ -130,9 +130,7 @@ class TerminalReporter:
             ],
             "unchanged": [product.relation for run in self.runs for product in run.unchanged],
             "held_back": [product.relation for run in self.runs for product in run.withdrawn],
-            "failed": [
-                {"domain": domain, "message": message} for domain, message in self.failures
-            ],
+            "failed": [{"domain": domain, "message": message} for domain, message in self.failures],
             "not_run": [domain for domain in domains if domain not in seen],
         }
 
@@ -165,7 +163,8 @@ def execute(
     whole = [
         domain
         for domain in domains
-        if downstream or not any(each.startswith(f"{domain.name}.") for each in products)
+        if downstream
+        or not any(each.startswith(f"{domain.name}.") for each in products)
         or domain.name in targets
     ]
     if not force:
@@ -213,9 +212,7 @@ def _orchestrate(
 @click.option("--force", is_flag=True, help="Publish even what is unchanged or was rolled back.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def run(
-    targets: tuple[str, ...], downstream: bool, force: bool, quiet: bool, as_json: bool
-) -> int:
+def run(targets: tuple[str, ...], downstream: bool, force: bool, quiet: bool, as_json: bool) -> int:
     """Land new events, build, audit and publish: everything, or the named targets."""
     summary, ok = execute(Repository.find(), targets, downstream, quiet or as_json, force)
     if as_json:

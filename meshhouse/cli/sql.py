@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,7 +29,9 @@ def sql(query: str, form: str, output: Path | None) -> None:
     if output is not None and form == "table":
         form = output.suffix.removeprefix(".").lower()
         if form not in _FORMATS:
-            raise UsageError(f"`{output}` does not say which format; add --format csv|json|parquet.")
+            raise UsageError(
+                f"`{output}` does not say which format; add --format csv|json|parquet."
+            )
     connection = meshhouse.connect()
     try:
         relation = connection.sql(query)
@@ -43,7 +46,7 @@ def sql(query: str, form: str, output: Path | None) -> None:
         raise UsageError(_plain(error)) from error
 
 
-def _show(relation, form: str, output: Path | None) -> None:  # type: ignore[no-untyped-def]
+def _show(relation: Any, form: str, output: Path | None) -> None:
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet
@@ -70,7 +73,7 @@ def _show(relation, form: str, output: Path | None) -> None:  # type: ignore[no-
             target.close()
 
 
-def _write_json(reader, target) -> None:  # type: ignore[no-untyped-def]
+def _write_json(reader: Any, target: Any) -> None:
     """A JSON array; decimals stay exact as strings, times are ISO 8601."""
     import json
 

@@ -39,7 +39,16 @@ def status(as_json: bool) -> None:
         return
     results().print(
         table(
-            ["product", "version", "published", "rows", "score", "refreshed", "promise", "last run"],
+            [
+                "product",
+                "version",
+                "published",
+                "rows",
+                "score",
+                "refreshed",
+                "promise",
+                "last run",
+            ],
             [
                 (
                     each.product.relation,

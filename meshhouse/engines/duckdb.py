@@ -102,9 +102,7 @@ class DuckDBEngine:
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes metadata and data files that only the candidates use."""
         for candidate in candidates:
-            table = self.lake.load(
-                candidate.product.relation, candidate.staged.metadata_location
-            )
+            table = self.lake.load(candidate.product.relation, candidate.staged.metadata_location)
             snapshot = table.current_snapshot() if table else None
             if table is None or snapshot is None:
                 continue
@@ -140,7 +138,9 @@ class DuckDBEngine:
     def _open(self, product: Product) -> duckdb.DuckDBPyConnection:
         path = work_file(self._repository.home, product.domain)
         if not path.exists():
-            raise MeshError(f"{product.relation} has not been built: run `mesh run {product.domain}`.")
+            raise MeshError(
+                f"{product.relation} has not been built: run `mesh run {product.domain}`."
+            )
         return _read_only(path)
 
 
@@ -157,9 +157,7 @@ def work_file(home: Path, domain: str) -> Path:
     return home / "build" / domain / "work.duckdb"
 
 
-def readable(
-    repository: Repository, domain: Domain, pointers: Mapping[str, str]
-) -> dict[str, str]:
+def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]) -> dict[str, str]:
     """What a domain's models may read now: its raw tables, and products of its upstream.
 
     Returns:
@@ -175,9 +173,7 @@ def readable(
                 f"Run `mesh land {domain.name}` first."
             )
     wanted = {raw.relation for raw in domain.raw_tables} | {
-        product.relation
-        for name in domain.upstream
-        for product in repository.domain(name).products
+        product.relation for name in domain.upstream for product in repository.domain(name).products
     }
     return {relation: pointers[relation] for relation in sorted(wanted) if relation in pointers}
 

@@ -50,7 +50,5 @@ class Plugin(BasePlugin):
     def _project(self) -> tuple[Repository, Domain]:
         folder = Path(get_flags().PROJECT_DIR or Path.cwd()).resolve()
         repository = Repository.find(folder)
-        name = next(
-            each for each in repository.domain_names if repository.folder(each) == folder
-        )
+        name = next(each for each in repository.domain_names if repository.folder(each) == folder)
         return repository, repository.domain(name)

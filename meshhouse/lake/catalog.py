@@ -180,9 +180,7 @@ class Lake:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            return sqlite3.connect(
-                self.catalog_path, timeout=_BUSY_SECONDS, isolation_level=None
-            )
+            return sqlite3.connect(self.catalog_path, timeout=_BUSY_SECONDS, isolation_level=None)
         except sqlite3.OperationalError as error:
             raise MeshError(
                 f"The catalog {self.catalog_path} cannot be opened: {error}. "

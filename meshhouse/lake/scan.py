@@ -41,7 +41,9 @@ def _extensions() -> tuple[str, ...]:
 
     version = f"v{duckdb.__version__}"
     return tuple(
-        str(Path(module.__file__ or "").parent / "extensions" / version / f"{name}.duckdb_extension")
+        str(
+            Path(module.__file__ or "").parent / "extensions" / version / f"{name}.duckdb_extension"
+        )
         for name, module in (("avro", duckdb_extension_avro), ("iceberg", duckdb_extension_iceberg))
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import EventBatch, Source, Topic
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoded, Decoder
 from meshhouse.repository import RawTable, display_path
+from meshhouse.repository.types import DataType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -210,7 +211,13 @@ class _RawTarget:
         landing.commits += 1
         landing.snapshot_id = changes[0].snapshot_id
 
-    def _stage(self, relation, columns, rows, properties):  # type: ignore[no-untyped-def]
+    def _stage(
+        self,
+        relation: str,
+        columns: Iterable[tuple[str, DataType]],
+        rows: pa.Table | None,
+        properties: dict[str, str],
+    ) -> Staged:
         # Going on from the table of the last commit spares reading its metadata again.
         table = self._tables.get(relation)
         if table is None:
@@ -225,9 +232,7 @@ class _RawTarget:
         return self._lake.staged(table, base)
 
 
-def _ranges(
-    raw: RawTable, topic: Topic, offsets: dict[int, int]
-) -> dict[int, tuple[int, int]]:
+def _ranges(raw: RawTable, topic: Topic, offsets: dict[int, int]) -> dict[int, tuple[int, int]]:
     ranges = {}
     for number, partition in topic.partitions.items():
         start = offsets.get(number, partition.begin)

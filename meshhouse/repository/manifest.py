@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -82,7 +83,7 @@ class Manifest:
         return self.content["nodes"]
 
     def model_id(self, product: Product) -> str:
-        """dbt's unique id of a product."""
+        """Dbt's unique id of a product."""
         identifier = f"model.{product.domain}.{product.model}"
         return f"{identifier}.v{product.version}" if product.versioned else identifier
 
@@ -124,14 +125,12 @@ class Manifest:
         """
         ancestors = set(self.ancestors(product))
         parts: list[Any] = []
-        macros: set[str] = set()
         for identifier in sorted(ancestors | self._tests_of(ancestors)):
             node = self.nodes.get(identifier) or self.content["unit_tests"].get(identifier)
             if node is None or node["package_name"] != self._domain.name:
                 continue
             parts.append({key: node.get(key) for key in _CODE_KEYS})
-            macros |= set(node.get("depends_on", {}).get("macros", []))
-        parts.append([self.content["macros"][name]["macro_sql"] for name in self._own(macros)])
+        parts.append(self._macros_in(json.dumps(parts, default=str)))
         if product.checks_path.exists():
             parts.append(product.checks_path.read_text())
         text = json.dumps(parts, sort_keys=True, default=str)
@@ -150,18 +149,27 @@ class Manifest:
         }
         return tests | units
 
-    def _own(self, macros: set[str]) -> list[str]:
-        """The repository's macros among `macros` and those that they use."""
-        prefix = f"macro.{self._domain.name}."
-        found: set[str] = set()
-        waiting = [name for name in macros if name.startswith(prefix)]
+    def _macros_in(self, text: str) -> list[str]:
+        """SQL of the repository's macros that a text names, and of those that they name.
+
+        By name, not by what dbt noted as used: that depends on the branch a model took,
+        and `is_incremental()` takes another one on the second day.
+        """
+        own = {
+            macro["name"]: macro["macro_sql"]
+            for macro in self.content["macros"].values()
+            if macro["package_name"] == self._domain.name
+        }
+        found: dict[str, str] = {}
+        waiting = [text]
         while waiting:
-            name = waiting.pop()
-            if name not in found and name in self.content["macros"]:
-                found.add(name)
-                used = self.content["macros"][name]["depends_on"]["macros"]
-                waiting += [each for each in used if each.startswith(prefix)]
-        return sorted(found)
+            words = set(re.findall(r"\w+", waiting.pop()))
+            for name, sql in own.items():
+                # What `adapter.dispatch('name')` may choose is called `<adapter>__name`.
+                if name not in found and (name in words or name.rpartition("__")[2] in words):
+                    found[name] = sql
+                    waiting.append(sql)
+        return [found[name] for name in sorted(found)]
 
 
 _CODE_KEYS = (
@@ -176,9 +184,7 @@ _CODE_KEYS = (
 )
 
 
-def checked_relations(
-    repository: Repository, domain: Domain, product: Product
-) -> list[str]:
+def checked_relations(repository: Repository, domain: Domain, product: Product) -> list[str]:
     """Other domains' products and own raw tables that a product's checks read."""
     if not product.checks_path.exists():
         return []
@@ -191,6 +197,4 @@ def checked_relations(
 
 
 def _mentions(text: str, relation: str) -> bool:
-    import re
-
     return re.search(rf"(?<![\w.]){re.escape(relation)}(?![\w])", text) is not None

@@ -19,19 +19,19 @@ from conftest import ROOT, Mesh
 import meshhouse
 from meshhouse.demo.retail import data_folder
 
-PARTS = ("domains", "models", "macros", "profiles", "dbt_project.yml", "dependencies.yml", ".dbtignore")
+FOLDERS = ("domains", "models", "macros", "profiles")
+FILES = ("dbt_project.yml", "dependencies.yml", ".dbtignore")
 
 
 @pytest.fixture(scope="module")
 def retail_folder(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
     """A copy of the real repository's domains, with nothing in it."""
     folder = tmp_path_factory.mktemp("retail")
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("target", "logs"))
-        else:
-            shutil.copy(source, folder / part)
+    for name in FOLDERS:
+        ignored = shutil.ignore_patterns("target", "logs")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in FILES:
+        shutil.copy(ROOT / name, folder / name)
     return Mesh(folder)
 
 
@@ -74,7 +74,8 @@ def test_every_product_of_every_domain_is_published(first_run: dict) -> None:
 def test_order_lines_hold_every_purchase_to_the_cent(products, source) -> None:
     published = one(
         products,
-        """select count(*), sum(sales_value), sum(quantity), sum(retail_discount), sum(coupon_discount),
+        """select count(*), sum(sales_value), sum(quantity),
+            sum(retail_discount), sum(coupon_discount),
             count(distinct household_id), count(distinct basket_id), count(distinct product_id),
             min(ordered_at), max(ordered_at) from sales.order_lines""",
     )
@@ -83,7 +84,8 @@ def test_order_lines_hold_every_purchase_to_the_cent(products, source) -> None:
         """select count(*), sum(sales_value::decimal(12,2)), sum(quantity),
             sum(retail_disc::decimal(12,2)), sum(coupon_disc::decimal(12,2)),
             count(distinct household_id), count(distinct basket_id), count(distinct product_id),
-            min(transaction_timestamp) at time zone 'UTC', max(transaction_timestamp) at time zone 'UTC'
+            min(transaction_timestamp) at time zone 'UTC',
+            max(transaction_timestamp) at time zone 'UTC'
         from transactions""",
     )
     assert published == expected
@@ -93,11 +95,12 @@ def test_order_lines_hold_every_purchase_to_the_cent(products, source) -> None:
 def test_orders_and_daily_sales_add_up_to_the_same_money(products, source) -> None:
     assert one(products, "select count(*), sum(sales_value), sum(lines) from sales.orders") == one(
         source,
-        "select count(distinct basket_id), sum(sales_value::decimal(12,2)), count(*) from transactions",
+        """select count(distinct basket_id), sum(sales_value::decimal(12,2)), count(*)
+        from transactions""",
     )
-    assert one(products, "select sum(sales_value), sum(orders) from sales.daily_store_sales") == one(
-        products, "select sum(sales_value), count(*) from sales.orders"
-    )
+    assert one(
+        products, "select sum(sales_value), sum(orders) from sales.daily_store_sales"
+    ) == one(products, "select sum(sales_value), count(*) from sales.orders")
 
 
 def test_a_day_is_a_new_york_day(products, source) -> None:
@@ -107,7 +110,8 @@ def test_a_day_is_a_new_york_day(products, source) -> None:
     # New York is five hours behind UTC, four from 12 March to 5 November 2017, 2 a.m. each.
     expected = source.execute(
         """select (transaction_timestamp - case
-                when transaction_timestamp >= '2017-03-12 07:00' and transaction_timestamp < '2017-11-05 06:00'
+                when transaction_timestamp >= '2017-03-12 07:00'
+                    and transaction_timestamp < '2017-11-05 06:00'
                 then interval 4 hour else interval 5 hour end)::date as day,
             sum(sales_value::decimal(12,2))
         from transactions group by all order by all"""
@@ -153,7 +157,8 @@ def test_campaign_reach_and_redemptions_agree_with_the_source(products, source) 
     expected = source.execute(
         """select campaign_id, reach, coalesce(redemptions, 0) from
             (select campaign_id, count(*) as reach from campaigns group by all)
-            left join (select campaign_id, count(*) as redemptions from coupon_redemptions group by all)
+            left join
+            (select campaign_id, count(*) as redemptions from coupon_redemptions group by all)
             using (campaign_id) order by all"""
     ).fetchall()
     assert published == expected
@@ -163,7 +168,8 @@ def test_recommendations_are_ten_products_that_the_household_never_bought(produc
     assert one(products, "select max(rank), min(rank) from mesh.recommendations") == (10, 1)
     assert one(
         products,
-        """select count(*) from mesh.recommendations join sales.order_lines using (household_id, product_id)""",
+        """select count(*) from mesh.recommendations
+        join sales.order_lines using (household_id, product_id)""",
     ) == (0,)
 
 
@@ -222,4 +228,6 @@ def _append(mesh: Mesh, topic: str, events: list[tuple[bytes, bytes | None]]) ->
     from meshhouse.events import event_log
 
     now = int(datetime.now(UTC).timestamp() * 1000)
-    event_log(mesh.home).append_events(topic, [(key, value, now, []) for key, value in events], "late")
+    event_log(mesh.home).append_events(
+        topic, [(key, value, now, []) for key, value in events], "late"
+    )
