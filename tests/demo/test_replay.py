@@ -262,6 +262,25 @@ def test_a_replay_killed_while_it_writes_leaves_each_event_once_after_a_rerun(tm
     assert dump(killed) == dump(whole)
 
 
+def test_a_replay_stopped_between_two_partitions_goes_on_with_the_second(tmp_path, monkeypatch):
+    append, until = EventLog.append, date(2017, 1, 1)
+
+    def stop_at_the_last(log: EventLog, topic: str, partition: int, *rest) -> int:
+        if partition == 3:
+            raise KeyboardInterrupt
+        return append(log, topic, partition, *rest)
+
+    stopped, whole = EventLog(tmp_path / "stopped"), EventLog(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "append", stop_at_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            replay(stopped, until=until, topics=SALES)
+    [rest] = replay(stopped, until=until, topics=SALES)
+    [everything] = replay(whole, until=until, topics=SALES)
+    assert 0 < rest.written < everything.written
+    assert dump(stopped) == dump(whole)
+
+
 def test_two_replays_at_once_write_each_event_once(tmp_path):
     running = [
         subprocess.Popen(

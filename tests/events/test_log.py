@@ -171,6 +171,17 @@ def test_a_frame_torn_at_any_byte_is_not_part_of_the_log(log):
         assert values(reopened(torn)) == [0, 1, 2, 3]
 
 
+def test_nothing_of_a_long_torn_frame_stays_behind_a_short_one(log):
+    log.append("t", 0, numbered(0, 5_000), "p", 0)
+    path = segments(log)[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    again = reopened(log)
+    assert again.append("t", 0, numbered(0, 1), "p", 0) == 1
+    assert again.append("t", 0, numbered(1, 2), "p", 1) == 1
+    assert values(reopened(log)) == [0, 1]
+    assert path.stat().st_size < 4_000
+
+
 def test_a_reader_follows_when_a_torn_frame_is_replaced(log):
     log.append("t", 0, numbered(0, 2), "p", 0)
     reader = reopened(log)

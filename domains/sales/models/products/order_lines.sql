@@ -25,7 +25,7 @@ newest_first as (
         *,
         row_number() over (
             partition by basket_id, product_id
-            order by landed_at desc, event_offset desc
+            order by landed_at desc, event_partition desc, event_offset desc
         ) as delivery
 
     from transactions
@@ -42,9 +42,9 @@ select
     cast(retail_discount as decimal(12, 2)) as retail_discount,
     cast(coupon_discount as decimal(12, 2)) as coupon_discount,
     cast(coupon_match_discount as decimal(12, 2)) as coupon_match_discount,
-    cast(ordered_at as timestamp with time zone) as ordered_at,
+    cast(ordered_at as timestamptz) as ordered_at,
     cast(order_date as date) as order_date,
-    cast(landed_at as timestamp with time zone) as landed_at
+    cast(landed_at as timestamptz) as landed_at
 
 from newest_first
 
