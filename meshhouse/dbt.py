@@ -49,9 +49,9 @@ class NodeResult:
     compiled_sql: str | None
 
     @property
-    def ok(self) -> bool:
-        """Whether nothing stands against going on."""
-        return self.status in ("success", "pass", "warn", "no-op")
+    def has_failed(self) -> bool:
+        """Whether it failed itself, rather than being skipped because of another."""
+        return self.status not in ("success", "pass", "warn", "no-op", "skipped")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class BuildResult:
     @property
     def failed(self) -> tuple[NodeResult, ...]:
         """Nodes that failed themselves; what was skipped because of them is not listed."""
-        return tuple(node for node in self.nodes if not node.ok and node.status != "skipped")
+        return tuple(node for node in self.nodes if node.has_failed)
 
 
 class DbtFailed(MeshError):

@@ -51,7 +51,7 @@ class DomainRun:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished_at: datetime | None = None
     outcome: str = "failed"
-    """`published`, `unchanged`, `rejected` or `failed`."""
+    """`published`, `unchanged`, `rejected`, `failed`, or `built` if nothing was to be published."""
     message: str = ""
     published: list[dict[str, Any]] = field(default_factory=list)
     unchanged: list[Product] = field(default_factory=list)
@@ -64,7 +64,7 @@ class DomainRun:
     @property
     def ok(self) -> bool:
         """Whether consumers see what they should."""
-        return self.outcome in ("published", "unchanged")
+        return self.outcome in ("published", "unchanged", "built")
 
     @property
     def seconds(self) -> float:
@@ -139,6 +139,43 @@ def run_domain(
         if run.outcome != "published":  # a publication is recorded with what it shows
             entries = [audit_entry(run.run_id, *audited) for audited in run.audited]
             registry.commit([], {"runs": [run.entry()], "audits": entries})
+    return run
+
+
+def build_models(
+    repository: Repository,
+    engine: Engine,
+    domain: Domain,
+    models: Sequence[str],
+    say: Say = lambda line: None,
+    on_line: dbt.OnLine | None = None,
+) -> DomainRun:
+    """Builds and tests some models of a domain without publishing anything.
+
+    Args:
+        repository: where the domain is declared.
+        engine: the target in use.
+        domain: whose models they are.
+        models: their dbt names; what they are made of must have been built before.
+        say: receives what is happening.
+        on_line: receives what dbt logs.
+
+    Returns:
+        What happened; a failure is an outcome, not an exception.
+    """
+    run = DomainRun(domain.name, str(uuid.uuid4()))
+    with lock(repository.home / "locks" / f"{domain.name}.run"):
+        try:
+            resolve(repository, domain, engine.lake.pointers())
+            say(f"{domain.name}: building {', '.join(models)}")
+            pins = engine.pin(domain)
+            run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
+            failed = [node for node in run.nodes if node.has_failed]
+            run.outcome = "failed" if failed else "built"
+            run.message = _dbt_failures(domain, failed) if failed else ""
+        except MeshError as error:
+            run.message = str(error)
+    run.finished_at = datetime.now(UTC)
     return run
 
 

@@ -21,7 +21,7 @@ from meshhouse.errors import MeshError
 from meshhouse.landing import Landing, land_table
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.manifest import Manifest, checked_relations
-from meshhouse.runs import DomainRun, fresh_manifest, run_domain
+from meshhouse.runs import DomainRun, build_models, fresh_manifest, run_domain
 from orchestration.translator import MeshTranslator
 
 
@@ -157,15 +157,19 @@ def _products_step(
             if level in ("warn", "error"):
                 getattr(context.log, "warning" if level == "warn" else "error")(text)
 
-        run = run_domain(
-            repository,
-            engine,
-            domain,
-            products=wanted,
-            force=reporter.force,
-            say=lambda line: (context.log.info(line), reporter.say(line)),
-            on_line=on_line,
-        )
+        def say(line: str) -> None:
+            context.log.info(line)
+            reporter.say(line)
+
+        if wanted:
+            run = run_domain(
+                repository, engine, domain, wanted, reporter.force, say=say, on_line=on_line
+            )
+        else:
+            names = [
+                manifest.nodes[each]["name"] for each in models if models[each].key in selected
+            ]
+            run = build_models(repository, engine, domain, names, say, on_line)
         reporter.finished(run)
         yield from _check_results(context, run, checks, domain)
         if not run.ok:

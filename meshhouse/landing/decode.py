@@ -193,13 +193,12 @@ def _convert(field: str, kind: DataType) -> str:
         f"{behind} = 0 or length({field}) - {behind} <= {kind.scale} "
         f"or length(rtrim({field}, '0')) - {behind} <= {kind.scale}"
     )
-    exact = (
-        f"try_cast({field} as double) = {cast}::double "
-        f"and try_cast({field} as decimal(38, {max(15, kind.scale)})) = {cast}"
-    )
-    has_exponent = f"strpos(lower({field}), 'e') > 0"
+    # With an exponent, DuckDB casts to no decimal that has nothing before the point.
+    wide = f"try_cast({field} as decimal(38, {max(15, kind.scale)}))"
+    scaled = f"try_cast({wide} as {kind})"
+    exact = f"{scaled} = {wide} and {scaled}::double = try_cast({field} as double)"
     return (
-        f"case when {has_exponent} then case when {exact} then {cast} end "
+        f"case when strpos(lower({field}), 'e') > 0 then case when {exact} then {scaled} end "
         f"when {fits} then {cast} end"
     )
 

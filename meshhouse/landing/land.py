@@ -134,9 +134,11 @@ class _RawTarget:
         self._raw = raw
         self._decoder_columns = Decoder(raw).columns
         self._tables: dict[str, Table] = {}
-        self._bases: dict[str, str | None] = {}
         self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
         pointers = lake.pointers()
+        # The state that the offsets are read from is what commits build on: whatever a
+        # rival makes of the table from here on is a conflict.
+        self._bases: dict[str, str | None] = {raw.relation: pointers.get(raw.relation)}
         self.is_new = raw.relation not in pointers
         current = lake.load(raw.relation, pointers.get(raw.relation))
         if current is not None:
@@ -223,7 +225,7 @@ class _RawTarget:
         if table is None:
             table = self._lake.stage(relation, iceberg_schema(columns))
             self._tables[relation] = table
-            self._bases[relation] = table.metadata_location or None
+            self._bases.setdefault(relation, table.metadata_location or None)
         base = self._bases[relation]
         with table.transaction() as transaction:
             transaction.set_properties({"meshhouse.kind": "raw", **properties})
