@@ -57,8 +57,7 @@ def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = Fal
         return Decision.BUILD
     if basis.is_of(standing[-1]):
         return Decision.UNCHANGED
-    withdrawn = _withdrawn(history)
-    if withdrawn is not None and basis.is_of(withdrawn):
+    if any(basis.is_of(entry) for entry in _withdrawn(history)):
         return Decision.WITHDRAWN
     return Decision.BUILD
 
@@ -74,11 +73,13 @@ def standing_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[
     return standing
 
 
-def _withdrawn(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The publication that the newest rollback took back, if nothing was published since."""
-    if not history or history[-1]["kind"] != "rollback":
-        return None
-    return standing_publications(history[:-1])[-1]
+def _withdrawn(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The publications that were taken back, one rollback after another, since the newest one."""
+    newest = max(
+        (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
+    )
+    before = standing_publications(history[: newest + 1])
+    return before[len(standing_publications(history)) :]
 
 
 def publish(

@@ -7,12 +7,14 @@ Does not: printing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import dagster as dg
 
+from meshhouse.errors import MeshError
 from meshhouse.repository import Product, Repository
+from meshhouse.runs import fresh_manifest
 from orchestration.definitions import definitions
 from orchestration.domain import Reporter
 
@@ -55,12 +57,17 @@ def run(
         Whether every step succeeded.
     """
     parts = [repository.product(relation) for relation in products]
-    involved = sorted({*domains, *(product.domain for product in parts)})
-    built = definitions(repository, involved, reporter)
-    selection = dg.AssetSelection.groups(*domains) if domains else None
+    involved = {*domains, *(product.domain for product in parts)}
+    usable = _usable(repository, involved, reporter)
+    parts = [product for product in parts if product.domain in usable]
+    whole = [name for name in domains if name in usable]
+    built = definitions(repository, usable, reporter)
+    selection = dg.AssetSelection.groups(*whole) if whole else None
     for product in parts:
         part = _product_selection(product)
         selection = part if selection is None else selection | part
+    if selection is None:
+        return False
     with dg.DagsterInstance.from_config(str(dagster_home(repository))) as instance:
         result = built.get_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
@@ -74,7 +81,31 @@ def run(
         # A dg.Failure is one that a step reported itself.
         if error is not None and error.cls_name != "Failure":
             reporter.failed(str(event.step_key), f"{error.cls_name}: {error.message.strip()}")
-    return result.success
+    return result.success and len(usable) == len(involved)
+
+
+def _usable(repository: Repository, names: Collection[str], reporter: Reporter) -> list[str]:
+    """The domains whose dbt projects parse and that use none that does not.
+
+    Dagster needs every manifest before it starts, but one that cannot be had must stop
+    nobody else.
+    """
+    usable: list[str] = []
+    left_out: set[str] = set()
+    for domain in repository.domains:  # upstream domains come first
+        if domain.name not in names:
+            continue
+        if left_out & set(domain.upstream):
+            left_out.add(domain.name)
+            continue
+        try:
+            fresh_manifest(repository, domain)
+        except MeshError as error:
+            left_out.add(domain.name)
+            reporter.failed(domain.name, str(error))
+        else:
+            usable.append(domain.name)
+    return usable
 
 
 def _product_selection(product: Product) -> dg.AssetSelection:
@@ -83,5 +114,5 @@ def _product_selection(product: Product) -> dg.AssetSelection:
     return dg.AssetSelection.assets(key).upstream() & dg.AssetSelection.groups(product.domain)
 
 
-def _keys(built: dg.Definitions, selection: dg.AssetSelection | None) -> list[dg.AssetKey]:
-    return sorted(selection.resolve(built.resolve_asset_graph())) if selection else []
+def _keys(built: dg.Definitions, selection: dg.AssetSelection) -> list[dg.AssetKey]:
+    return sorted(selection.resolve(built.resolve_asset_graph()))

@@ -7,14 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from warm import Warm
+
+import meshhouse
+from meshhouse.repository import Repository
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "fixtures" / "tiny"
+WARM = Warm()
 
 
 @dataclass(frozen=True)
@@ -28,29 +36,71 @@ class Mesh:
         return self.root / ".mesh"
 
     @property
+    def repository(self) -> Repository:
+        """Its declarations as they are now."""
+        return Repository(self.root)
+
+    @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-        return {**kept, "MESH_ROOT": str(self.root), "COLUMNS": "200", "NO_COLOR": "1"}
+        # Without a bytecode cache every process would compile all its imports anew.
+        dropped = ("MESH_", "PYTHONDONTWRITEBYTECODE")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+        # Imports come from this repository, whatever folder a command runs in.
+        python_path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
+        own = {"MESH_ROOT": str(self.root), "COLUMNS": "200", "NO_COLOR": "1"}
+        return {**kept, **own, "PYTHONPATH": python_path}
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "meshhouse.cli.main", *arguments]
 
-    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self,
+        *arguments: str,
+        code: int | None = 0,
+        folder: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
         """Runs `mesh ARGUMENTS` in a process of its own; `code` is the expected exit code."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.root,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        with tempfile.TemporaryDirectory() as place:
+            output = Path(place, "out"), Path(place, "err")
+            variables = {**self.environment, **(environment or {})}
+            process = WARM.start(arguments, folder or self.root, variables, output)
+            done = subprocess.CompletedProcess(
+                ["mesh", *arguments],
+                WARM.wait(process, 300),
+                *(path.read_text(errors="replace") for path in output),
+            )
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts `mesh ARGUMENTS` from nothing, as a shell does, and does not wait for it."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def query(self, sql: str) -> list[dict]:
-        """Rows as consumers see them."""
+        """Rows as `mesh sql` shows them."""
         return json.loads(self.run("sql", sql, "--format", "json").stdout)
+
+    def rows(self, sql: str) -> list[tuple]:
+        """Rows as consumers in Python see them, which is quicker."""
+        with meshhouse.connect(self.root) as connection:
+            return connection.execute(sql).fetchall()
+
+    def row(self, sql: str) -> tuple:
+        """The only row of a query."""
+        [only] = self.rows(sql)
+        return only
+
+    def history(self, product: str) -> list[dict]:
+        """What the registry holds of a product, newest first."""
+        return json.loads(self.run("history", product, "--json").stdout)
 
     def send(self, topic: str, events: list[tuple[bytes | None, bytes | None]]) -> None:
         """Writes events (key, value) to a topic of the event log."""
@@ -61,12 +111,22 @@ class Mesh:
         now = int(datetime.now(UTC).timestamp() * 1000)
         log.append_events(topic, [(key, value, now, []) for key, value in events], "test")
 
+    def sell(self, *numbers: int, **fields: Any) -> None:
+        """Sends sales of these numbers; `fields` as `sale` takes them."""
+        self.send("shop.sales", [sale(number, **fields) for number in numbers])
+
     def edit(self, path: str, old: str, new: str) -> None:
         """Replaces text in a file of the repository."""
         file = self.root / path
         text = file.read_text()
         assert old in text, f"{old!r} is not in {path}"
         file.write_text(text.replace(old, new))
+
+    def write(self, path: str, text: str) -> None:
+        """Writes a file of the repository, and its folder if need be."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
 
 
 def sale(number: int, customer: int = 1, amount: float = 1.5) -> tuple[bytes, bytes]:
@@ -82,10 +142,25 @@ def sale(number: int, customer: int = 1, amount: float = 1.5) -> tuple[bytes, by
 
 def make_mesh(folder: Path) -> Mesh:
     """A copy of the tiny mesh, with the real macros and profiles."""
-    shutil.copytree(TINY, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("target", "logs"))
+    left_out = shutil.ignore_patterns("target", "logs")
+    shutil.copytree(TINY, folder, dirs_exist_ok=True, ignore=left_out)
     for name in ("macros", "profiles"):
         shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     return Mesh(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_the_tests_decide_where_the_mesh_is() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MESH_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_process_ends_with_the_tests() -> Iterator[None]:
+    yield
+    WARM.close()
 
 
 @pytest.fixture
@@ -95,8 +170,6 @@ def mesh(tmp_path: Path) -> Mesh:
 
 
 @pytest.fixture(scope="session")
-def published_template(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
-    mesh = make_mesh(tmp_path_factory.mktemp("template") / "tiny")
-    mesh.send("shop.sales", [sale(number, customer=number % 10) for number in range(100)])
-    mesh.run("run")
-    return mesh
+def new_mesh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Mesh]:
+    """Makes a small mesh for tests that share one, such as the steps of a journey."""
+    return lambda: make_mesh(tmp_path_factory.mktemp("mesh") / "tiny")

@@ -35,7 +35,6 @@ def check(quiet: bool, as_json: bool) -> int:
         for each in findings:
             click.echo(str(each))
         count = len(repository.domain_names)
-        console(quiet).print(
-            f"{len(findings)} findings in {count} domains in {time.monotonic() - started:.1f} s"
-        )
+        found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+        console(quiet).print(f"{found} in {count} domains in {time.monotonic() - started:.1f} s")
     return 1 if findings else 0

@@ -99,8 +99,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     """One line about a failure, and the exit code it deserves."""
     if isinstance(error, MeshError):
         return str(error), error.exit_code
-    text = " ".join(str(error).split())
-    if isinstance(error, OSError) or type(error).__module__.startswith(("sqlite3", "_duckdb")):
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps what the database said
+    text = " ".join(str(cause).split())
+    if isinstance(cause, OSError) or type(cause).__module__.startswith(("sqlite3", "_duckdb")):
         return f"{text.rstrip('.')}. Mend that and run the same command again.", 1
     return f"{type(error).__name__}: {text} (`--debug` shows where this happened.)", 1
 

@@ -83,6 +83,7 @@ class TerminalReporter:
     def failed(self, domain: str, message: str) -> None:
         """A domain that consumers see unchanged because something went wrong."""
         self.close()
+        message = message.removeprefix(f"{domain}: ")  # dbt's failures name their project
         self.failures.append((domain, message))
         self._console.print(f"[red]failed[/]    {domain}: ", end="")
         self._console.print(message, markup=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from meshhouse.cli.output import results, table
 from meshhouse.errors import UsageError
+
+if TYPE_CHECKING:
+    import duckdb
 
 _FORMATS = ("table", "csv", "json", "parquet")
 
@@ -34,16 +37,30 @@ def sql(query: str, form: str, output: Path | None) -> None:
             )
     connection = meshhouse.connect()
     try:
-        relation = connection.sql(query)
-        if relation is None:
-            raise UsageError("Published products are read only; give a query that returns rows.")
-        _show(relation, form, output)
+        _check_reads(connection.extract_statements(query))
+        _show(connection.sql(query), form, output)
     except duckdb.IOException as error:
         raise UsageError(_plain(error)) from error
     except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException) as error:
         raise UsageError(f"{_plain(error)} `mesh status` lists the products.") from error
     except duckdb.Error as error:
         raise UsageError(_plain(error)) from error
+
+
+def _check_reads(statements: list[duckdb.Statement]) -> None:
+    """Refuses what does more than read, such as COPY to a file, before any of it is done."""
+    import duckdb
+
+    kinds = duckdb.StatementType
+    queries = [each for each in statements if each.type in (kinds.SELECT, kinds.EXPLAIN)]
+    # PIVOT comes as the creation of a type, in memory, and a query.
+    others = [
+        each for each in statements if each.type not in (kinds.SELECT, kinds.EXPLAIN, kinds.CREATE)
+    ]
+    if others or not queries:
+        raise UsageError("Published products are read only; give a query that returns rows.")
+    if len(queries) > 1:
+        raise UsageError(f"Give one query; these are {len(queries)}.")
 
 
 def _show(relation: Any, form: str, output: Path | None) -> None:

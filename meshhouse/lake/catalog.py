@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,7 @@ class Lake:
         """`schema.table` -> metadata file, for every table, read at one moment."""
         if not self.catalog_path.exists():
             return {}
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             rows = connection.execute(
                 "select table_namespace || '.' || table_name, metadata_location "
                 "from iceberg_tables where catalog_name = ?",
@@ -158,7 +158,7 @@ class Lake:
         """
         changes = list(changes)
         self.warehouse.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             if not _has_tables(connection):
                 connection.execute("pragma journal_mode = wal")
                 connection.executescript(_CREATE)
@@ -178,13 +178,18 @@ class Lake:
         """Removes the metadata file of a state that will not be shown."""
         Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        # SQLite opens its files with the first statement, and writes beside them to read.
         try:
-            return sqlite3.connect(self.catalog_path, timeout=_BUSY_SECONDS, isolation_level=None)
+            with closing(
+                sqlite3.connect(self.catalog_path, timeout=_BUSY_SECONDS, isolation_level=None)
+            ) as connection:
+                yield connection
         except sqlite3.OperationalError as error:
             raise MeshError(
-                f"The catalog {self.catalog_path} cannot be opened: {error}. "
-                "Check that the folder exists and may be written."
+                f"The catalog {self.catalog_path} cannot be used: {error}. Make its folder "
+                "writable and make room on its disk, then run the same command again."
             ) from error
 
 

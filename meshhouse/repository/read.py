@@ -100,8 +100,11 @@ class Repository:
         Raises:
             UsageError: no such domain or product; the message lists what there is.
         """
-        domain_name, _, name = relation.partition(".")
+        domain_name, dot, name = relation.partition(".")
         domain = self.domain(domain_name)
+        if not dot:
+            names = ", ".join(product.relation for product in domain.products) or "none"
+            raise UsageError(f"`{relation}` is a domain, not a product. Its products: {names}.")
         product = domain.product(name)
         if product is None:
             raise UsageError(unknown_product(domain, name))

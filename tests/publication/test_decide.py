@@ -1,0 +1,89 @@
+"""What a run does about a product, from its ledger alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshhouse.publication import Basis, Decision, decide, standing_publications
+
+BUILD, UNCHANGED, WITHDRAWN = Decision.BUILD, Decision.UNCHANGED, Decision.WITHDRAWN
+
+
+def published(name: str, code: str = "code", **inputs: int | None) -> dict[str, Any]:
+    made_of = {"code_version": code, "input_snapshots": inputs}
+    return {"publication_id": name, "kind": "publish", **made_of}
+
+
+def rolled_back() -> dict[str, Any]:
+    # Its own columns repeat those of what is shown again; decisions must not count on that.
+    return {"publication_id": "rollback", "kind": "rollback"}
+
+
+FIRST, SECOND, THIRD = published("1", raw=1), published("2", raw=2), published("3", raw=3)
+BACK = rolled_back()
+
+
+def basis(code: str = "code", **inputs: int | None) -> Basis:
+    return Basis(code, inputs)
+
+
+@pytest.mark.parametrize(
+    ("history", "now", "decision"),
+    [
+        pytest.param([], basis(raw=1), BUILD, id="never published"),
+        pytest.param([FIRST], basis(raw=1), UNCHANGED, id="same code, same inputs"),
+        pytest.param([FIRST], basis("other", raw=1), BUILD, id="other code"),
+        pytest.param([FIRST], basis(raw=2), BUILD, id="newer input"),
+        pytest.param([FIRST], basis(raw=1, more=1), BUILD, id="one input more"),
+        pytest.param([FIRST], basis(), BUILD, id="one input less"),
+        pytest.param([published("1", raw=None)], basis(raw=None), UNCHANGED, id="empty input"),
+        pytest.param([published("1", raw=None)], basis(raw=1), BUILD, id="input no longer empty"),
+        pytest.param([FIRST, SECOND], basis(raw=1), BUILD, id="only the newest counts"),
+        pytest.param([FIRST, SECOND, BACK], basis(raw=2), WITHDRAWN, id="what was rolled back"),
+        pytest.param([FIRST, SECOND, BACK], basis(raw=1), UNCHANGED, id="what is shown again"),
+        pytest.param([FIRST, SECOND, BACK], basis(raw=3), BUILD, id="new input after rollback"),
+        pytest.param(
+            [FIRST, SECOND, BACK], basis("mended", raw=2), BUILD, id="mended after rollback"
+        ),
+        pytest.param(
+            [FIRST, SECOND, THIRD, BACK, BACK], basis(raw=3), WITHDRAWN, id="rolled back twice"
+        ),
+        pytest.param(
+            [FIRST, SECOND, THIRD, BACK, BACK], basis(raw=2), WITHDRAWN, id="the second of them"
+        ),
+        pytest.param(
+            [FIRST, SECOND, BACK, SECOND], basis(raw=2), UNCHANGED, id="forced after rollback"
+        ),
+        pytest.param(
+            [FIRST, SECOND, BACK, THIRD], basis(raw=2), BUILD, id="published since the rollback"
+        ),
+        pytest.param(
+            [FIRST, SECOND, BACK, THIRD, BACK], basis(raw=3), WITHDRAWN, id="a second rollback"
+        ),
+    ],
+)
+def test_decision(history, now, decision):
+    assert decide(now, history) is decision
+
+
+@pytest.mark.parametrize("history", [[], [FIRST], [FIRST, SECOND, BACK]])
+def test_force_builds_whatever_the_ledger_says(history):
+    assert decide(basis(raw=1), history, force=True) is BUILD
+    assert decide(basis(raw=2), history, force=True) is BUILD
+
+
+@pytest.mark.parametrize(
+    ("history", "standing"),
+    [
+        ([], []),
+        ([FIRST, SECOND], [FIRST, SECOND]),
+        ([FIRST, SECOND, BACK], [FIRST]),
+        ([FIRST, SECOND, THIRD, BACK, BACK], [FIRST]),
+        ([FIRST, SECOND, BACK, THIRD], [FIRST, THIRD]),
+        ([FIRST, SECOND, BACK, THIRD, BACK], [FIRST]),
+    ],
+)
+def test_a_rollback_takes_back_the_newest_publication_that_stands(history, standing):
+    assert standing_publications(history) == standing

@@ -1,0 +1,74 @@
+"""A reader who joins two products of a domain never sees a mixture of publications."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import killing
+
+LOOKS = 10_000
+LOOKS_PER_PUBLICATION = 200
+
+
+def test_ten_thousand_looks_while_products_are_published_over_and_over_are_never_torn(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    os.waitpid(killing.forked(lambda: killing.publish_round(home, 0)), 0)
+    ready, looked = os.pipe()
+    publisher = killing.forked(lambda: _publish_over_and_over(home, ready))
+    try:
+        seen = killing.result_of(lambda: _look(home, looked), tmp_path)
+    finally:
+        os.kill(publisher, signal.SIGKILL)
+        os.waitpid(publisher, 0)
+    assert seen["looks"] == LOOKS
+    assert seen["torn"] == 0
+    assert seen["publications"] > 20
+
+
+def test_a_connection_keeps_what_it_saw_until_it_is_refreshed(mesh) -> None:
+    import meshhouse
+
+    os.waitpid(killing.forked(lambda: killing.publish_round(mesh.home, 1)), 0)
+    with meshhouse.connect(mesh.root) as connection:
+        os.waitpid(killing.forked(lambda: killing.publish_round(mesh.home, 2)), 0)
+        before = connection.execute("select distinct round from shop.orders").fetchall()
+        meshhouse.refresh(connection, mesh.root)
+        after = connection.execute("select distinct round from shop.orders").fetchall()
+    assert (before, after) == ([(1,)], [(2,)])
+
+
+def _publish_over_and_over(home: Path, ready: int) -> None:
+    """One publication for every so many looks; the looks go on meanwhile."""
+    number = 0
+    while os.read(ready, 1):
+        number += 1
+        killing.publish_round(home, number)
+
+
+def _look(home: Path, looked: int) -> dict[str, int]:
+    """Joins both products again and again, each time as of now."""
+    from meshhouse.lake import Lake
+    from meshhouse.lake.scan import connect_memory, create_views
+
+    lake = Lake(home)
+    wanted = {product.relation for product in killing.PRODUCTS}
+    torn, rounds, shown = 0, set(), {}
+    with connect_memory() as connection:
+        for look in range(LOOKS):
+            if look % LOOKS_PER_PUBLICATION == 0:
+                os.write(looked, b".")
+            now = {name: place for name, place in lake.pointers().items() if name in wanted}
+            if now != shown:
+                create_views(connection, now)
+                shown = now
+            mixed, number = connection.execute(
+                "select count(*) filter (where orders.round <> order_lines.round), "
+                "max(orders.round) from shop.orders join shop.order_lines using (id)"
+            ).fetchone()
+            torn += mixed > 0
+            rounds.add(number)
+    return {"looks": LOOKS, "torn": torn, "publications": len(rounds)}
