@@ -69,13 +69,16 @@ def run(
     if selection is None:
         return False
     with dg.DagsterInstance.from_config(str(dagster_home(repository))) as instance:
-        result = built.get_implicit_global_asset_job_def().execute_in_process(
-            instance=instance,
-            asset_selection=_keys(built, selection),
-            raise_on_error=False,
-            # The reporter speaks to people; Dagster's events go to its instance.
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        )
+        try:
+            result = built.get_implicit_global_asset_job_def().execute_in_process(
+                instance=instance,
+                asset_selection=_keys(built, selection),
+                raise_on_error=False,
+                # The reporter speaks to people; Dagster's events go to its instance.
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+        except dg.DagsterExecutionInterruptedError as error:
+            raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
         error = event.step_failure_data.error
         # A dg.Failure is one that a step reported itself.
