@@ -146,6 +146,8 @@ def _invoke(
             outcome = dbtRunner(callbacks=[on_event]).invoke(["--quiet", *arguments, *options])
         finally:
             close_connections()
+    if outcome.exception is not None and not isinstance(outcome.exception, Exception):
+        raise outcome.exception  # Ctrl-C, or how the orchestrator passes it on
     if outcome.exception is not None:
         raise DbtFailed(f"{domain}: {_plain(outcome.exception)}") from outcome.exception
     return outcome.result

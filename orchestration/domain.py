@@ -269,10 +269,20 @@ def _check_results(
     domain: Domain,
 ) -> Iterator[dg.AssetCheckResult]:
     selected = context.selected_asset_check_keys
-    for node in run.nodes:
-        spec = specs.get(node.unique_id)
-        if spec is not None and spec.key in selected and node.status != "skipped":
+    ran = {node.unique_id: node for node in run.nodes}
+    for identifier, spec in specs.items():
+        node = ran.get(identifier)
+        if spec.key not in selected:
+            continue
+        if node is not None and node.status != "skipped":
             yield _dbt_check(spec, node)
+        elif node is None and (ran or run.ok):  # left out: it stands as it passed before
+            yield dg.AssetCheckResult(
+                passed=True,
+                asset_key=spec.asset_key,
+                check_name=spec.name,
+                metadata={"unchanged": True},
+            )
     checks = {each.product.name: result.as_json() for each, result in run.audited}
     for name, results in {**run.standing_checks, **checks}.items():
         asset = dg.AssetKey([domain.name, name])

@@ -55,6 +55,9 @@ def run(
 
     Returns:
         Whether every step succeeded.
+
+    Raises:
+        KeyboardInterrupt: somebody stopped it; Dagster makes a failure of that.
     """
     parts = [repository.product(relation) for relation in products]
     involved = {*domains, *(product.domain for product in parts)}
@@ -81,6 +84,8 @@ def run(
             raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
         error = event.step_failure_data.error
+        if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+            raise KeyboardInterrupt
         # A dg.Failure is one that a step reported itself.
         if error is not None and error.cls_name != "Failure":
             reporter.failed(str(event.step_key), f"{error.cls_name}: {error.message.strip()}")

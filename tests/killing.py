@@ -241,8 +241,19 @@ def forked(task: Callable[[], Any]) -> int:
 
 def result_of(task: Callable[[], Any], folder: Path) -> Any:
     """The JSON value of a task that ran in a forked process."""
-    answer = folder / "answer.json"
-    answer.unlink(missing_ok=True)
-    _, status = os.waitpid(forked(lambda: answer.write_text(json.dumps(task()))), 0)
+    _, status = os.waitpid(forked(lambda: answer(task, folder)), 0)
     assert status == 0, f"the task ended with {status}"
-    return json.loads(answer.read_text())
+    return answered(folder)
+
+
+def answer(task: Callable[[], Any], folder: Path) -> None:
+    """Runs a task and leaves its JSON value in a folder, for `answered`."""
+    (folder / "answer.json").write_text(json.dumps(task()))
+
+
+def answered(folder: Path) -> Any:
+    """What `answer` left; it can be read once."""
+    file = folder / "answer.json"
+    value = json.loads(file.read_text())
+    file.unlink()
+    return value

@@ -31,6 +31,7 @@ _BUSY_SECONDS = 60
 
 # The table layout of Iceberg's JDBC catalog, schema version V1 (JdbcUtil.java).
 _CREATE = """
+begin immediate;
 create table if not exists iceberg_tables (
     catalog_name varchar(255) not null,
     table_namespace varchar(255) not null,
@@ -47,6 +48,7 @@ create table if not exists iceberg_namespace_properties (
     property_value varchar(1000),
     primary key (catalog_name, namespace, property_key)
 );
+commit;
 """
 
 
@@ -85,6 +87,8 @@ class Lake:
         if not self.catalog_path.exists():
             return {}
         with self._connection() as connection:
+            if not _has_tables(connection):  # whoever was to make them was stopped
+                return {}
             rows = connection.execute(
                 "select table_namespace || '.' || table_name, metadata_location "
                 "from iceberg_tables where catalog_name = ?",

@@ -7,11 +7,15 @@ import signal
 from pathlib import Path
 
 import killing
+import pytest
 
-LOOKS = 10_000
+READERS = 2
+LOOKS = 5_000
+"""Of each reader: ten thousand together."""
 LOOKS_PER_PUBLICATION = 200
 
 
+@pytest.mark.timeout(1200)
 def test_ten_thousand_looks_while_products_are_published_over_and_over_are_never_torn(
     tmp_path: Path,
 ) -> None:
@@ -19,14 +23,25 @@ def test_ten_thousand_looks_while_products_are_published_over_and_over_are_never
     os.waitpid(killing.forked(lambda: killing.publish_round(home, 0)), 0)
     ready, looked = os.pipe()
     publisher = killing.forked(lambda: _publish_over_and_over(home, ready))
+    folders = [tmp_path / str(number) for number in range(READERS)]
     try:
-        seen = killing.result_of(lambda: _look(home, looked), tmp_path)
+        for folder in folders:
+            folder.mkdir()
+        readers = [
+            killing.forked(
+                lambda folder=folder: killing.answer(lambda: _look(home, looked), folder)
+            )
+            for folder in folders
+        ]
+        assert [os.waitpid(reader, 0)[1] for reader in readers] == [0] * READERS
     finally:
         os.kill(publisher, signal.SIGKILL)
         os.waitpid(publisher, 0)
-    assert seen["looks"] == LOOKS
-    assert seen["torn"] == 0
-    assert seen["publications"] > 20
+    for folder in folders:
+        seen = killing.answered(folder)
+        assert seen["looks"] == LOOKS
+        assert seen["torn"] == 0
+        assert seen["publications"] > 20
 
 
 def test_a_connection_keeps_what_it_saw_until_it_is_refreshed(mesh) -> None:
