@@ -15,7 +15,7 @@ LOOKS = 5_000
 LOOKS_PER_PUBLICATION = 200
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_ten_thousand_looks_while_products_are_published_over_and_over_are_never_torn(
     tmp_path: Path,
 ) -> None:
