@@ -102,7 +102,8 @@ def build(
     Raises:
         DbtFailed: dbt could not start, for instance because SQL does not compile.
     """
-    arguments = ["build"]
+    # Its artefacts are those of the parse; a build would write the same manifest twice more.
+    arguments = ["build", "--no-write-json"]
     if select:
         arguments += ["--select", *select]
     if full_refresh:

@@ -11,12 +11,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.instance import InstanceRef
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, Repository
 from meshhouse.runs import fresh_manifest
 from orchestration.definitions import definitions
 from orchestration.domain import Reporter
+from orchestration.storage import OpenEventLog
 
 _INSTANCE_SETTINGS = """\
 # Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
@@ -36,6 +38,18 @@ def dagster_home(repository: Repository) -> Path:
     if not settings.exists():
         settings.write_text(_INSTANCE_SETTINGS)
     return home
+
+
+def _instance(repository: Repository) -> dg.DagsterInstance:
+    home = dagster_home(repository)
+    log = {
+        "module": OpenEventLog.__module__,
+        "class": OpenEventLog.__name__,
+        "config": {"base_dir": str(home / "history" / "runs")},
+    }
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(home), overrides={"event_log_storage": log})
+    )
 
 
 def run(
@@ -71,7 +85,7 @@ def run(
         selection = part if selection is None else selection | part
     if selection is None:
         return False
-    with dg.DagsterInstance.from_config(str(dagster_home(repository))) as instance:
+    with _instance(repository) as instance:
         try:
             result = built.get_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
