@@ -189,6 +189,8 @@ def _replace(table: Table, batches: Any) -> list[Any]:
     from pyiceberg.io.pyarrow import bin_pack_record_batches, write_file
     from pyiceberg.table import TableProperties, WriteTask
 
+    from meshhouse.lake.rewrite import exchange_files
+
     old = [task.file for task in table.scan().plan_files()]
     target_size = int(table.properties[TableProperties.WRITE_TARGET_FILE_SIZE_BYTES])
     write_id = uuid.uuid4()
@@ -202,11 +204,7 @@ def _replace(table: Table, batches: Any) -> list[Any]:
                 write_uuid=write_id, task_id=number, schema=schema, record_batches=packed
             )
             files += write_file(table.io, transaction.table_metadata, iter([task]))
-        with transaction.update_snapshot().overwrite(commit_uuid=write_id) as snapshot:
-            for file in old:
-                snapshot.delete_data_file(file)
-            for file in files:
-                snapshot.append_data_file(file)
+        exchange_files(transaction, old, files, write_id)
     return files
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import killing
 import pytest
 
+from meshhouse.lake import Lake
+
 READERS = 2
 LOOKS = 5_000
 """Of each reader: ten thousand together."""
@@ -56,6 +58,17 @@ def test_a_connection_keeps_what_it_saw_until_it_is_refreshed(mesh) -> None:
     assert (before, after) == ([(1,)], [(2,)])
 
 
+def test_reading_a_product_opens_no_more_files_however_often_it_was_published(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    for number in range(5):
+        os.waitpid(killing.forked(lambda number=number: killing.publish_round(home, number)), 0)
+    table = Lake(home).load("shop.orders")
+    assert len(table.current_snapshot().manifests(table.io)) <= 2
+    assert table.scan().to_arrow()["round"].unique().to_pylist() == [4]
+
+
 def _publish_over_and_over(home: Path, ready: int) -> None:
     """One publication for every so many looks; the looks go on meanwhile."""
     number = 0
@@ -66,7 +79,6 @@ def _publish_over_and_over(home: Path, ready: int) -> None:
 
 def _look(home: Path, looked: int) -> dict[str, int]:
     """Joins both products again and again, each time as of now."""
-    from meshhouse.lake import Lake
     from meshhouse.lake.scan import connect_memory, create_views
 
     lake = Lake(home)
