@@ -22,7 +22,7 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra demo --group dev
+	$(SYNC) --extra demo --extra fast --extra kafka --group dev
 	@touch $@ $(BIN)/.installed
 
 demo: install ## the main job on real retail data: events to published products

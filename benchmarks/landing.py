@@ -37,7 +37,9 @@ class InMemory:
         begin, end = ranges[0]
         each = max(1, max_bytes * self._events.num_rows // self._events["value"].nbytes)
         for start in range(begin, end, each):
-            yield EventBatch(0, self._events.slice(start, min(each, end - start)))
+            yield EventBatch(
+                0, self._events.slice(start, min(each, end - start)), min(start + each, end)
+            )
 
 
 def purchases() -> pa.RecordBatch:

@@ -8,11 +8,11 @@ doing it (runs.py, orchestration/).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
-from meshhouse.events import event_log
+from meshhouse.events import open_source
 from meshhouse.lake import table_properties
 from meshhouse.landing.land import OFFSETS
 from meshhouse.registry import Registry
@@ -49,7 +49,12 @@ def planned_domains(
     return chosen
 
 
-def settled(repository: Repository, engine: Engine, domains: Sequence[Domain]) -> list[DomainRun]:
+def settled(
+    repository: Repository,
+    engine: Engine,
+    domains: Sequence[Domain],
+    parts: Mapping[str, Collection[str]] | None = None,
+) -> list[DomainRun]:
     """The domains that have nothing to do, each as a run that changed nothing.
 
     They are recorded, since consumers count on knowing when a product was last confirmed.
@@ -58,6 +63,7 @@ def settled(repository: Repository, engine: Engine, domains: Sequence[Domain]) -
         repository: the mesh.
         engine: the target in use.
         domains: the domains in question, upstream domains first.
+        parts: domain -> names of its products in question, where it is not about all.
     """
     runs: list[DomainRun] = []
     busy: set[str] = set()
@@ -65,7 +71,7 @@ def settled(repository: Repository, engine: Engine, domains: Sequence[Domain]) -
     for domain in domains:
         run = None
         if not busy & set(domain.upstream) and not _events_wait(repository, domain, pointers):
-            run = unchanged_run(repository, engine, domain)
+            run = unchanged_run(repository, engine, domain, (parts or {}).get(domain.name))
         if run is None:
             busy.add(domain.name)
         else:
@@ -85,7 +91,7 @@ def _waits(repository: Repository, raw: RawTable, pointers: dict[str, str]) -> b
     properties = table_properties(pointers[raw.relation])
     landed = {int(key): end for key, end in json.loads(properties.get(OFFSETS, "{}")).items()}
     try:
-        topic = event_log(repository.home).describe(raw.topic)
+        topic = open_source(repository.root, repository.home).describe(raw.topic)
     except MeshError:
         return True  # landing says what is wrong
-    return {number: each.end for number, each in topic.partitions.items() if each.end} != landed
+    return any(each.end != landed.get(number, 0) for number, each in topic.partitions.items())

@@ -37,6 +37,13 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("offsets", _STRING),
         ("snapshot_id", _BIGINT),
     ),
+    "rejections": (
+        *_COMMON,
+        ("kind", _STRING),
+        ("raw_table", _STRING),
+        ("events", _BIGINT),
+        ("reason", _STRING),
+    ),
     "audits": (
         *_COMMON,
         ("audit_id", _STRING),
@@ -64,6 +71,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         *_COMMON,
         ("outcome", _STRING),
         ("message", _STRING),
+        # JSON: product -> what became of it; null in runs of before it was recorded.
+        ("products", _STRING),
     ),
 }
 """Ledger -> its columns; `input_snapshots`, `offsets` and `checks` hold JSON."""

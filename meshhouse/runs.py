@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.manifest import (
     Manifest,
+    checked_relations,
     is_fresh,
     manifest_path,
     mark_fresh,
@@ -53,6 +54,8 @@ class DomainRun:
     outcome: str = "failed"
     """`published`, `unchanged`, `rejected`, `failed`, or `built` if nothing was to be published."""
     message: str = ""
+    covered: list[str] = field(default_factory=list)
+    """Names of the products that the run was about."""
     published: list[dict[str, Any]] = field(default_factory=list)
     unchanged: list[Product] = field(default_factory=list)
     withdrawn: list[Product] = field(default_factory=list)
@@ -71,6 +74,22 @@ class DomainRun:
         """How long it took."""
         return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
+    @property
+    def products(self) -> dict[str, str]:
+        """Product -> what became of it.
+
+        The run's outcome, but `unchanged` or `held back` (rolled back before) if there was
+        nothing to do, and `not published` if only the checks of others failed.
+        """
+        became = dict.fromkeys(self.covered, self.outcome)
+        if self.outcome == "rejected":
+            for candidate, result in self.audited:
+                if result.passed:
+                    became[candidate.product.name] = "not published"
+        became.update((product.name, "unchanged") for product in self.unchanged)
+        became.update((product.name, "held back") for product in self.withdrawn)
+        return became
+
     def entry(self) -> dict[str, Any]:
         """The run as the registry keeps it."""
         return {
@@ -78,6 +97,7 @@ class DomainRun:
             "domain": self.domain,
             "outcome": self.outcome,
             "message": self.message,
+            "products": self.products,
             "started_at": self.started_at,
             "finished_at": self.finished_at or datetime.now(UTC),
         }
@@ -116,8 +136,10 @@ def run_domain(
         repository: where the domain is declared.
         engine: the target in use.
         domain: what to run.
-        products: names of the products to run; None for all.
-        force: build and publish even what is unchanged or was rolled back.
+        products: names of the products to run, with those of the domain that they read or
+            are checked with and that changed; None for all.
+        force: build and publish the products even if unchanged or rolled back; not those
+            that only come with them.
         say: receives what is happening.
         on_line: receives what dbt logs.
 
@@ -125,6 +147,7 @@ def run_domain(
         What happened; a failure of the domain is an outcome, not an exception.
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
+    run.covered = sorted(products) if products is not None else _names(domain)
     registry = Registry(engine.lake)
 
     def waiting(holder: str) -> None:
@@ -179,11 +202,23 @@ def build_models(
     return run
 
 
-def unchanged_run(repository: Repository, engine: Engine, domain: Domain) -> DomainRun | None:
-    """The run of a domain in which every product stands; None if there is something to do."""
+def unchanged_run(
+    repository: Repository,
+    engine: Engine,
+    domain: Domain,
+    products: Collection[str] | None = None,
+) -> DomainRun | None:
+    """The run of a domain in which every product stands; None if there is something to do.
+
+    Args:
+        repository: where the domain is declared.
+        engine: the target in use.
+        domain: which one.
+        products: names of the products in question; None for all.
+    """
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
-        plan = _Plan(repository, engine, Registry(engine.lake), domain, None, force=False)
+        plan = _Plan(repository, engine, Registry(engine.lake), domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong
     if plan.to_build:
@@ -191,6 +226,42 @@ def unchanged_run(repository: Repository, engine: Engine, domain: Domain) -> Dom
     plan.note(run)
     run.finished_at = datetime.now(UTC)
     return run
+
+
+def with_companions(
+    repository: Repository, manifest: Manifest, domain: Domain, names: Collection[str]
+) -> list[Product]:
+    """Products, and those of the same domain that their SQL or checks read, and so on.
+
+    A candidate is checked against what stands beside it: one that was built from newer
+    events than its neighbours would be rejected for that alone.
+
+    Args:
+        repository: where the domain is declared.
+        manifest: the domain's.
+        domain: whose products they are.
+        names: of the products to start from.
+    """
+    # As if the domain were its own upstream: the check files name its products like others'.
+    own = replace(domain, raw_tables=(), upstream=(domain.name,))
+    found: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        found |= waiting
+        read: set[str] = set()
+        for product in domain.products:
+            if product.name in waiting:
+                read.update(checked_relations(repository, own, product))
+                made_of = set(manifest.ancestors(product))
+                read.update(
+                    each.relation for each in domain.products if manifest.model_id(each) in made_of
+                )
+        waiting = {relation.partition(".")[2] for relation in read} - found
+    return [product for product in domain.products if product.name in found]
+
+
+def _names(domain: Domain) -> list[str]:
+    return [product.name for product in domain.products]
 
 
 class _Plan:
@@ -213,15 +284,14 @@ class _Plan:
         self._registry = registry
         self._domain = domain
         self._history = registry.entries("publications", domain.name)
-        for product in domain.products:
-            if names is not None and product.name not in names:
-                continue
+        asked = _names(domain) if names is None else names
+        for product in with_companions(repository, self.manifest, domain, asked):
             basis = Basis(
                 self.manifest.code_version(product),
                 _input_snapshots(self.manifest, product, self.pins),
             )
             self.bases[product.relation] = basis
-            decision = decide(basis, self._of(product), force)
+            decision = decide(basis, self._of(product), force and product.name in asked)
             self.by_decision[decision].append(product)
 
     @property
@@ -231,6 +301,7 @@ class _Plan:
     def note(self, run: DomainRun) -> None:
         """Says in a run what it leaves as it is."""
         run.outcome = "unchanged"
+        run.covered = [each.name for products in self.by_decision.values() for each in products]
         run.unchanged = self.by_decision[Decision.UNCHANGED]
         run.withdrawn = self.by_decision[Decision.WITHDRAWN]
 

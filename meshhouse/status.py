@@ -6,8 +6,11 @@ printing them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
@@ -27,7 +30,9 @@ class ProductStatus:
     promise: timedelta | None
     """How old `refreshed_at` may become, by its owner's promise."""
     last_run: str | None
-    """Outcome of the domain's last run."""
+    """What became of it in the last run that was about it, see `DomainRun.products`."""
+    rolled_back: bool
+    """Whether a rollback is the newest that happened to it."""
 
     def freshness(self, now: datetime) -> str:
         """`fresh`, `late`, or `no promise`."""
@@ -38,34 +43,55 @@ class ProductStatus:
 
 def product_statuses(repository: Repository, registry: Registry) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first."""
-    histories: dict[str, list[dict]] = {}
+    histories: dict[str, list[dict[str, Any]]] = {}
     for entry in registry.entries("publications"):
         histories.setdefault(f"{entry['domain']}.{entry['product']}", []).append(entry)
     runs = registry.entries("runs")
-    last_run = {run["domain"]: run["outcome"] for run in runs}
-    refreshed = {
-        run["domain"]: run["finished_at"]
-        for run in runs
-        if run["outcome"] in ("published", "unchanged")
-    }
-    statuses = []
-    for domain in repository.domains:
-        for product in domain.products:
-            standing = standing_publications(histories.get(product.relation, []))
-            shown = standing[-1] if standing else None
-            hours = product.promises.get("refreshed_within_hours")
-            statuses.append(
-                ProductStatus(
-                    product=product,
-                    published_at=shown["finished_at"] if shown else None,
-                    rows=shown["rows"] if shown else None,
-                    score=float(shown["score"]) if shown else None,
-                    refreshed_at=refreshed.get(domain.name) if shown else None,
-                    promise=timedelta(hours=float(hours)) if hours is not None else None,
-                    last_run=last_run.get(domain.name),
-                )
-            )
-    return statuses
+    return [
+        _status(product, histories.get(product.relation, []), _outcomes(product, runs))
+        for domain in repository.domains
+        for product in domain.products
+    ]
+
+
+def _status(
+    product: Product,
+    history: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[tuple[datetime, str]],
+) -> ProductStatus:
+    standing = standing_publications(history)
+    shown = standing[-1] if standing else None
+    rolled_back = bool(history) and history[-1]["kind"] == "rollback"
+    confirmed = [when for when, outcome in outcomes if outcome in ("published", "unchanged")]
+    if shown is not None and rolled_back:
+        # What runs said before the rollback, they said of the publication that was taken back.
+        since = history[-1]["finished_at"]
+        confirmed = [shown["finished_at"], *(when for when in confirmed if when > since)]
+    hours = product.promises.get("refreshed_within_hours")
+    return ProductStatus(
+        product=product,
+        published_at=shown["finished_at"] if shown else None,
+        rows=shown["rows"] if shown else None,
+        score=float(shown["score"]) if shown else None,
+        refreshed_at=confirmed[-1] if shown and confirmed else None,
+        promise=timedelta(hours=float(hours)) if hours is not None else None,
+        last_run=outcomes[-1][1] if outcomes else None,
+        rolled_back=rolled_back,
+    )
+
+
+def _outcomes(product: Product, runs: Sequence[Mapping[str, Any]]) -> list[tuple[datetime, str]]:
+    """When runs that were about a product ended and what became of it, oldest first."""
+    found = []
+    for run in runs:
+        if run["domain"] != product.domain:
+            continue
+        # Without a list of products, a run is one of before they were recorded: of all.
+        became = json.loads(run["products"]) if run.get("products") else None
+        outcome = run["outcome"] if became is None else became.get(product.name)
+        if outcome is not None:
+            found.append((run["finished_at"], outcome))
+    return found
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str:

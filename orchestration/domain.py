@@ -7,7 +7,7 @@ Two steps a domain: one lands its topics, one builds, audits and publishes. The 
 one step because consumers see all products of a run at once or none of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from graphlib import TopologicalSorter
 from typing import Any, Protocol
 
@@ -23,6 +23,9 @@ from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.manifest import Manifest, checked_relations
 from meshhouse.runs import DomainRun, build_models, fresh_manifest, run_domain
 from orchestration.translator import MeshTranslator
+
+NAMED = "meshhouse/products"
+"""Tag of a run of single products: their relations, with spaces between."""
 
 
 class Reporter(Protocol):
@@ -151,7 +154,14 @@ def _products_step(
     def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Any]:
         engine = engine_of(repository)
         selected = context.selected_asset_keys
-        wanted = [product.name for key, product in products.items() if key in selected]
+        # Those that were named, or that somebody selected on the web page; a product that
+        # only comes with a named one is not forced.
+        named = context.run.tags.get(NAMED, "").split()
+        wanted = [
+            product.name
+            for key, product in products.items()
+            if key in selected and (product.relation in named or not _names_any(named, domain))
+        ]
 
         def on_line(level: str, text: str) -> None:
             if level in ("warn", "error"):
@@ -177,6 +187,10 @@ def _products_step(
         yield from _materializations(context, engine, domain, run, models, products)
 
     return build_and_publish
+
+
+def _names_any(relations: Collection[str], domain: Domain) -> bool:
+    return any(relation.startswith(f"{domain.name}.") for relation in relations)
 
 
 def _model_specs(

@@ -7,18 +7,22 @@ Does not: printing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
+from sqlalchemy.exc import OperationalError
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, Repository
-from meshhouse.runs import fresh_manifest
+from meshhouse.repository.manifest import Manifest
+from meshhouse.runs import fresh_manifest, with_companions
 from orchestration.definitions import definitions
-from orchestration.domain import Reporter
-from orchestration.storage import OpenEventLog
+from orchestration.domain import NAMED, Reporter
+from orchestration.storage import CannotRecord, OpenEventLog
 
 _INSTANCE_SETTINGS = """\
 # Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
@@ -40,16 +44,26 @@ def dagster_home(repository: Repository) -> Path:
     return home
 
 
-def _instance(repository: Repository) -> dg.DagsterInstance:
+@contextmanager
+def _instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
     home = dagster_home(repository)
     log = {
         "module": OpenEventLog.__module__,
         "class": OpenEventLog.__name__,
         "config": {"base_dir": str(home / "history" / "runs")},
     }
-    return dg.DagsterInstance.from_ref(
-        InstanceRef.from_dir(str(home), overrides={"event_log_storage": log})
-    )
+    reference = InstanceRef.from_dir(str(home), overrides={"event_log_storage": log})
+    try:
+        with dg.DagsterInstance.from_ref(reference) as instance:
+            yield instance
+    except (CannotRecord, OperationalError) as error:
+        # A full disk is often called a "disk I/O error" only.
+        left = shutil.disk_usage(home).free / 2**20
+        raise MeshError(
+            f"Dagster's record of runs in {home} cannot be written: "
+            f"{getattr(error, 'orig', error)} ({left:,.0f} MiB are free on its disk). Make its "
+            "folder writable and make room on its disk, then run the same command again."
+        ) from error
 
 
 def run(
@@ -63,8 +77,8 @@ def run(
     Args:
         repository: the mesh.
         domains: domains to run whole.
-        products: products (`sales.orders`) to run with what they are made of; everything
-            of their own domain's that they do not need is left alone.
+        products: products (`sales.orders`) to run with what they are made of or checked
+            with; everything of their own domain's that they do not need is left alone.
         reporter: is told what happens.
 
     Returns:
@@ -72,6 +86,7 @@ def run(
 
     Raises:
         KeyboardInterrupt: somebody stopped it; Dagster makes a failure of that.
+        MeshError: Dagster's own files cannot be written.
     """
     parts = [repository.product(relation) for relation in products]
     involved = {*domains, *(product.domain for product in parts)}
@@ -81,7 +96,7 @@ def run(
     built = definitions(repository, usable, reporter)
     selection = dg.AssetSelection.groups(*whole) if whole else None
     for product in parts:
-        part = _product_selection(product)
+        part = _product_selection(repository, product)
         selection = part if selection is None else selection | part
     if selection is None:
         return False
@@ -91,6 +106,7 @@ def run(
                 instance=instance,
                 asset_selection=_keys(built, selection),
                 raise_on_error=False,
+                tags={NAMED: " ".join(product.relation for product in parts)} if parts else None,
                 # The reporter speaks to people; Dagster's events go to its instance.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
@@ -130,10 +146,13 @@ def _usable(repository: Repository, names: Collection[str], reporter: Reporter) 
     return usable
 
 
-def _product_selection(product: Product) -> dg.AssetSelection:
-    """The product and all it is made of within its domain, landing included."""
-    key = dg.AssetKey([product.domain, product.name])
-    return dg.AssetSelection.assets(key).upstream() & dg.AssetSelection.groups(product.domain)
+def _product_selection(repository: Repository, product: Product) -> dg.AssetSelection:
+    """The product, those that come with it, and all they are made of, within the domain."""
+    domain = repository.domain(product.domain)
+    manifest = Manifest(repository, domain)
+    together = with_companions(repository, manifest, domain, [product.name])
+    keys = [dg.AssetKey([each.domain, each.name]) for each in together]
+    return dg.AssetSelection.assets(*keys).upstream() & dg.AssetSelection.groups(domain.name)
 
 
 def _keys(built: dg.Definitions, selection: dg.AssetSelection) -> list[dg.AssetKey]:

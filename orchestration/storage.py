@@ -15,9 +15,18 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 from dagster._core.storage.sql import create_engine
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 _LOCKED_FOR_SECONDS = 60
+
+
+class CannotRecord(BaseException):
+    """An event cannot be written; the message is the database's.
+
+    No `Exception`: Dagster would print one on the terminal, in its own words, and go on to
+    the next event. Like Ctrl-C, this ends the run.
+    """
 
 
 class OpenEventLog(SqliteEventLogStorage):
@@ -34,8 +43,11 @@ class OpenEventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        with self._db_lock, self._engine(shard).begin() as connection:
-            yield connection
+        try:
+            with self._db_lock, self._engine(shard).begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise CannotRecord(str(error.orig)) from error
 
     def _engine(self, shard: str) -> Engine:
         engine = self._engines.get(shard)

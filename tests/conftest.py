@@ -173,3 +173,14 @@ def mesh(tmp_path: Path) -> Mesh:
 def new_mesh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Mesh]:
     """Makes a small mesh for tests that share one, such as the steps of a journey."""
     return lambda: make_mesh(tmp_path_factory.mktemp("mesh") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Kafka broker, shared by all tests; each makes topics of its own."""
+    from meshhouse.events.kafka.broker import Broker
+
+    running = Broker(tmp_path_factory.mktemp("broker"))
+    running.start(port=0)
+    yield running
+    running.stop()

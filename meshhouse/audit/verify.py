@@ -188,7 +188,7 @@ def _check_result(
     samples: tuple[Mapping[str, Any], ...] = ()
     if outcome == "failed":
         samples = sample_rows(product, check, contract, connection)
-    where = f" of `{check.column_name}`" if check.column_name else ""
+    where = f" (column {check.column_name})" if check.column_name else ""
     value = result.threshold_value
     return CheckResult(
         key=check_key(check.type, check.column_name, check.qualifier),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from meshhouse.checks.columns import selected_columns
 from meshhouse.checks.finding import Finding
+from meshhouse.checks.formats import format_findings
 from meshhouse.checks.keys import unknown_keys
 from meshhouse.references import unresolved
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
@@ -33,7 +34,7 @@ def check(repository: Repository) -> list[Finding]:
         unusable(error)
         return sorted(set(findings))
     for domain in domains:
-        for rule in (_dbtignore, _references, _raw_types, _keys):
+        for rule in (_dbtignore, _references, _raw_types, _formats, _keys):
             findings += rule(tolerant, domain)
         for product in domain.products:
             findings += _product(domain, product)
@@ -81,6 +82,11 @@ def _raw_types(repository: Repository, domain: Domain) -> Iterator[Finding]:
                     f"column `{column.name}` of {raw.relation}: {problem}",
                     "",
                 )
+
+
+def _formats(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    for raw in domain.raw_tables:
+        yield from format_findings(raw)
 
 
 def _bad_type(text: str) -> str | None:

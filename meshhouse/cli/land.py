@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import click
 
 from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
-from meshhouse.landing import land_table
+from meshhouse.landing import Landing, Pace, follow_table, land_table
 from meshhouse.repository import RawTable, Repository
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN_RAW.TABLE]...")
+@click.option(
+    "--follow", is_flag=True, help="Go on landing until Ctrl-C; several may share a topic."
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --follow: commit this often.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    metavar="N",
+    help="With --follow: commit sooner after so many events.",
+)
+@click.option(
+    "--accept",
+    type=click.Choice(["lost-events", "new-topic"]),
+    multiple=True,
+    help="Go on although events are gone, or although the topic was made anew.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was landed as JSON.")
-def land(targets: tuple[str, ...], quiet: bool, as_json: bool) -> None:
+def land(
+    targets: tuple[str, ...],
+    follow: bool,
+    every: float,
+    events: int,
+    accept: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Land the events that wait in topics, each exactly once."""
     repository = Repository.find()
+    tables = _tables(repository, targets)
+    if accept and not targets:
+        raise UsageError("--accept is about one topic: name the raw table, too.")
+    if follow:
+        _follow(repository, tables, Pace(every, events), accept, quiet, as_json)
+        return
     reporter = TerminalReporter(repository, quiet or as_json)
     lake = Lake(repository.home)
-    tables = _tables(repository, targets)
     for raw in tables:
-        reporter.landed(land_table(repository, lake, raw, reporter.landing(raw)))
+        reporter.landed(land_table(repository, lake, raw, reporter.landing(raw), accept))
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)
@@ -31,6 +74,75 @@ def land(targets: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     rows = sum(each["rows"] for each in summary)
     rejected = sum(each["rejected"] for each in summary)
     console(quiet).print(f"{rows:,} rows landed, {rejected:,} events rejected")
+
+
+def _follow(
+    repository: Repository,
+    tables: Sequence[RawTable],
+    pace: Pace,
+    accept: Sequence[str],
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """One thread a table; one that fails leaves the others at work."""
+    out = console(quiet)
+    lake = Lake(repository.home)
+    failures: list[MeshError] = []
+    done: list[Landing] = []
+
+    def landed(landing: Landing) -> None:
+        if as_json:
+            print_json({**_facts(landing), "at": landing.offsets})
+            return
+        fields = ", ".join(landing.new_fields)
+        landing.new_fields = ()
+        rejected = f", {landing.rejected:,} rejected" if landing.rejected else ""
+        out.print(f"landed    {landing.raw.relation}: {landing.rows:,} rows{rejected}")
+        if fields:
+            out.print(f"new       {landing.raw.relation}: undeclared fields {fields}", markup=False)
+
+    def work(raw: RawTable) -> None:
+        try:
+            done.append(follow_table(repository, lake, raw, stop, pace, landed, accept))
+        except MeshError as error:
+            failures.append(error)
+            out.print(f"stopped   {raw.relation}: {error}", markup=False)
+
+    with _until_told() as stop:
+        workers = [threading.Thread(target=work, args=(raw,), name=raw.relation) for raw in tables]
+        for worker in workers:
+            worker.start()
+        out.print(f"landing   {', '.join(raw.relation for raw in tables)}; Ctrl-C stops")
+        for worker in workers:
+            while worker.is_alive():  # a join without end would not hear signals
+                worker.join(0.5)
+    rows = sum(landing.rows for landing in done)
+    out.print(f"{rows:,} rows landed")
+    if failures:
+        raise failures[0]
+
+
+def _facts(landing: Landing) -> dict[str, object]:
+    return {
+        "raw_table": landing.raw.relation,
+        "rows": landing.rows,
+        "rejected": landing.rejected,
+        "commits": landing.commits,
+        "snapshot_id": landing.snapshot_id,
+    }
+
+
+@contextmanager
+def _until_told() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM only set a flag, so that what was read is committed first."""
+    told = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, lambda number, frame: told.set()) for each in signals]
+    try:
+        yield told
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
 
 
 def _tables(repository: Repository, targets: tuple[str, ...]) -> list[RawTable]:

@@ -21,12 +21,16 @@ _COMMANDS = {
     "demo": ("demo", "Real retail events to audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
     "history": ("publications", "List the publications of a product."),
+    "kafka": ("kafka", "Run a Kafka broker of this mesh's own, without Docker."),
     "land": ("land", "Land the events that wait in topics."),
+    "rejected": ("rejected", "Show, replay or discard what landing did not take."),
+    "maintain": ("maintain", "Merge small files, drop what nobody can need any more."),
     "replay": ("replay", "Write the demo's retail data into topics."),
     "rollback": ("publications", "Show consumers the previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "sql": ("sql", "Run a query over published products."),
     "status": ("status", "Show each product: version, rows, score, freshness."),
+    "tail": ("tail", "Ship a growing log file to a topic, line by line."),
 }
 """Command -> the module of this package that defines it, and what `mesh --help` says."""
 

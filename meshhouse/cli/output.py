@@ -26,17 +26,24 @@ def results() -> Console:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
 ) -> Table:
-    """A plain table; columns named in `right` hold numbers."""
+    """A plain table; columns named in `right` hold numbers to be read, such as counts."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        shown.add_column(column, justify="right" if column in set(right) else "left")
+    numbers = [column in set(right) for column in columns]
+    for column, number in zip(columns, numbers, strict=True):
+        shown.add_column(column, justify="right" if number else "left")
     for row in rows:
-        shown.add_row(*(cell(value) for value in row))
+        cells = zip(row, numbers, strict=True)
+        shown.add_row(*(cell(value, separators=number) for value, number in cells))
     return shown
 
 
-def cell(value: Any) -> str:
-    """A value as people read it; brackets are no markup."""
+def cell(value: Any, separators: bool = True) -> str:
+    """A value as people read it; brackets are no markup.
+
+    Args:
+        value: what a query or a command found.
+        separators: write integers as `1,023`; not for those that may be identifiers.
+    """
     from rich.markup import escape
 
     if value is None:
@@ -44,7 +51,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return f"{value:,}" if separators else str(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return escape(str(value))
@@ -57,6 +64,11 @@ def print_json(value: Any) -> None:
 
 def _jsonable(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 row`, `2,000 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: int) -> str:

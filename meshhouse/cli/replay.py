@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import progress_bar
 from meshhouse.errors import UsageError
-from meshhouse.events import event_log
+from meshhouse.events import event_log, uses_kafka
 from meshhouse.repository import Repository
+
+if TYPE_CHECKING:
+    from meshhouse.demo.replay import ReplayTarget
 
 
 def replay_events(
@@ -21,6 +24,7 @@ def replay_events(
     weeks: int | None,
     topics: Sequence[str],
     shown_on: Any,
+    to: str | None = None,
 ) -> list[dict[str, Any]]:
     """Writes what is missing and shows a bar a topic; returns what was written."""
     from meshhouse.demo.replay import replay as write_events
@@ -34,7 +38,7 @@ def replay_events(
             bars.update(tasks[topic], completed=done, total=total)
 
         reports = write_events(
-            event_log(repository.home), until, weeks, progress, list(topics) or None
+            _target(repository, to), until, weeks, progress, list(topics) or None
         )
     return [
         {"topic": each.topic, "written": each.written, "in_log": each.total_in_log}
@@ -42,19 +46,45 @@ def replay_events(
     ]
 
 
+def _target(repository: Repository, to: str | None) -> ReplayTarget:
+    if (to or ("kafka" if uses_kafka(repository.root) else "log")) == "log":
+        return event_log(repository.home)
+    from meshhouse.events.kafka.settings import kafka_settings
+    from meshhouse.events.kafka.writer import KafkaWriter
+
+    settings = kafka_settings(repository.root)
+    if settings is None:
+        raise UsageError(
+            "There is no Kafka to replay to. Start one with `mesh kafka start`, and set "
+            "KAFKA_BOOTSTRAP_SERVERS as it says."
+        )
+    return KafkaWriter(settings)
+
+
 @click.command()
 @click.argument("topics", nargs=-1)
 @click.option("--until", metavar="DATE", help="Only events to the end of this day (New York).")
 @click.option("--all", "everything", is_flag=True, help="All 53 weeks of promotions, not two.")
+@click.option(
+    "--to",
+    type=click.Choice(["log", "kafka"]),
+    help="Where the topics are; by default Kafka where one is named, else the log.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def replay(
-    topics: tuple[str, ...], until: str | None, everything: bool, quiet: bool, as_json: bool
+    topics: tuple[str, ...],
+    until: str | None,
+    everything: bool,
+    to: str | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write the demo's retail data into topics, in time order; twice adds nothing."""
     weeks = None if everything else 2
     shown_on = console(quiet or as_json)
-    written = replay_events(Repository.find(), parse_until(until), weeks, topics, shown_on)
+    repository = Repository.find()
+    written = replay_events(repository, parse_until(until), weeks, topics, shown_on, to)
     if as_json:
         print_json(written)
         return

@@ -8,12 +8,12 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from meshhouse.cli.output import console, print_json, size
+from meshhouse.cli.output import console, counted, print_json, size
 from meshhouse.engines import engine
-from meshhouse.events import event_log
+from meshhouse.events import open_source
 from meshhouse.landing import Landing
 from meshhouse.planning import planned_domains, settled
-from meshhouse.repository import RawTable, Repository
+from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs import DomainRun
 
 
@@ -31,7 +31,8 @@ class TerminalReporter:
 
     def landing(self, raw: RawTable) -> Any:
         """Opens a progress bar over the events that wait in the topic."""
-        topic = event_log(self._repository.home).describe(raw.topic)
+        source = open_source(self._repository.root, self._repository.home)
+        topic = source.describe(raw.topic)
         total = sum(partition.end - partition.begin for partition in topic.partitions.values())
         self._progress = progress_bar(self._console)
         task = self._progress.add_task(f"landing {raw.relation}", total=total)
@@ -50,7 +51,8 @@ class TerminalReporter:
         if landing.commits:
             rejected = f", {landing.rejected:,} rejected" if landing.rejected else ""
             self._console.print(
-                f"[green]landed[/]    {landing.raw.relation}: {landing.rows:,} rows{rejected} "
+                f"[green]landed[/]    {landing.raw.relation}: "
+                f"{counted(landing.rows, 'row')}{rejected} "
                 f"in {landing.seconds:.1f} s"
             )
 
@@ -66,7 +68,7 @@ class TerminalReporter:
         for entry in run.published:
             self._console.print(
                 f"[green]published[/] {entry['domain']}.{entry['product']}: "
-                f"{entry['rows']:,} rows, {size(entry['bytes'])}, score {entry['score']}"
+                f"{counted(entry['rows'], 'row')}, {size(entry['bytes'])}, score {entry['score']}"
             )
         if run.unchanged:
             names = ", ".join(product.relation for product in run.unchanged)
@@ -169,7 +171,7 @@ def execute(
         or domain.name in targets
     ]
     if not force:
-        for run in settled(repository, engine(repository), whole):
+        for run in settled(repository, engine(repository), domains, _parts(products, whole)):
             reporter.finished(run)
     done = {run.domain for run in reporter.runs}
     names = [domain.name for domain in whole if domain.name not in done]
@@ -183,12 +185,24 @@ def execute(
             "its consumers keep what was published"
         )
     rows = sum(landing["rows"] for landing in summary["landed"])
+    failed = {each["domain"] for each in summary["failed"]}
     shown.print(
-        f"{rows:,} rows landed, {len(summary['published'])} products published, "
-        f"{len(summary['unchanged'])} unchanged, {len(summary['failed'])} failed "
+        f"{counted(rows, 'row')} landed, "
+        f"{counted(len(summary['published']), 'product')} published, "
+        f"{len(summary['unchanged'])} unchanged, {counted(len(failed), 'domain')} failed "
         f"in {summary['seconds']} s"
     )
     return summary, ok
+
+
+def _parts(products: list[str], whole: list[Domain]) -> dict[str, list[str]]:
+    """Domain -> names of the products that the run is about, where it is not about all."""
+    parts: dict[str, list[str]] = {}
+    for product in products:
+        domain, _, name = product.partition(".")
+        if domain not in {each.name for each in whole}:
+            parts.setdefault(domain, []).append(name)
+    return parts
 
 
 def _orchestrate(

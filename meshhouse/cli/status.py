@@ -10,7 +10,7 @@ from meshhouse.cli.output import print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.registry import Registry
 from meshhouse.repository import Repository
-from meshhouse.status import age, product_statuses
+from meshhouse.status import ProductStatus, age, product_statuses
 
 
 @click.command()
@@ -32,6 +32,7 @@ def status(as_json: bool) -> None:
                     "refreshed_at": each.refreshed_at,
                     "freshness": each.freshness(now),
                     "last_run": each.last_run,
+                    "rolled_back": each.rolled_back,
                 }
                 for each in statuses
             ]
@@ -53,7 +54,7 @@ def status(as_json: bool) -> None:
                 (
                     each.product.relation,
                     each.product.version,
-                    age(each.published_at, now) if each.published_at else "never",
+                    _published(each, now),
                     each.rows,
                     each.score,
                     age(each.refreshed_at, now),
@@ -65,3 +66,9 @@ def status(as_json: bool) -> None:
             right=["version", "rows", "score"],
         )
     )
+
+
+def _published(status: ProductStatus, now: datetime) -> str:
+    if status.published_at is None:
+        return "never"
+    return age(status.published_at, now) + (", rolled back" if status.rolled_back else "")

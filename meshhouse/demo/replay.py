@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
 
 import duckdb
+import pyarrow as pa
 
 from meshhouse.demo import retail, support
 from meshhouse.demo.topic import DemoTopic, literal
 from meshhouse.errors import UsageError
-from meshhouse.events.log import EventLog
+from meshhouse.events.frames import Position
 from meshhouse.events.partitioner import by_partition, partition_of
+from meshhouse.events.source import Topic
 
 PRODUCER = "replay"
 TOPICS = retail.TOPICS + support.TOPICS
@@ -28,6 +31,20 @@ _PROMOTIONS = "merchandising.promotions"
 
 Progress = Callable[[str, int, int], None]
 """Topic, events that it holds of this replay so far, events that it will hold."""
+
+
+class ReplayTarget(Protocol):
+    """Where the demo's topics are written: the event log or a Kafka cluster."""
+
+    def topics(self) -> list[str]: ...  # noqa: D102
+    def describe(self, topic: str) -> Topic: ...  # noqa: D102
+    def create_topic(self, name: str, partitions: int = 1) -> object: ...  # noqa: D102
+    def producer_position(  # noqa: D102
+        self, topic: str, partition: int, producer: str
+    ) -> Position: ...
+    def append(  # noqa: D102
+        self, topic: str, partition: int, events: pa.RecordBatch, producer: str, sequence: int
+    ) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +57,7 @@ class ReplayReport:
 
 
 def replay(
-    log: EventLog,
+    log: ReplayTarget,
     until: datetime | date | None = None,
     promotions_weeks: int | None = 2,
     progress: Progress | None = None,
@@ -103,7 +120,7 @@ def _moment(connection: duckdb.DuckDBPyConnection, sql: str) -> datetime:
 
 
 def _replay_topic(
-    log: EventLog,
+    log: ReplayTarget,
     connection: duckdb.DuckDBPyConnection,
     topic: DemoTopic,
     until: datetime | None,

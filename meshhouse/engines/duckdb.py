@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
 
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged
-from meshhouse.lake.scan import connect_memory, create_views, quote, quote_relation
+from meshhouse.lake.scan import (
+    connect_memory,
+    create_views,
+    plain_path,
+    quote,
+    quote_relation,
+)
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import parse_type
 
@@ -109,7 +114,7 @@ class DuckDBEngine:
             for manifest in snapshot.manifests(table.io):
                 for entry in manifest.fetch_manifest_entry(table.io):
                     if entry.snapshot_id == snapshot.snapshot_id:
-                        _local_path(entry.data_file.file_path).unlink(missing_ok=True)
+                        Path(plain_path(entry.data_file.file_path)).unlink(missing_ok=True)
             self.lake.discard(candidate.staged)
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
@@ -186,28 +191,12 @@ def _replace(table: Table, batches: Any) -> list[Any]:
     """
     import uuid
 
-    from pyiceberg.io.pyarrow import bin_pack_record_batches, write_file
-    from pyiceberg.table import TableProperties, WriteTask
-
+    from meshhouse.lake.files import write_files
     from meshhouse.lake.rewrite import exchange_files
 
     old = [task.file for task in table.scan().plan_files()]
-    target_size = int(table.properties[TableProperties.WRITE_TARGET_FILE_SIZE_BYTES])
     write_id = uuid.uuid4()
     with table.transaction() as transaction:
-        schema = transaction.table_metadata.schema()
-        files = []
-        # One task a call: write_file hands all its tasks to a pool before it writes the
-        # first, which would hold the whole product in memory.
-        for number, packed in enumerate(bin_pack_record_batches(batches, target_size)):
-            task = WriteTask(
-                write_uuid=write_id, task_id=number, schema=schema, record_batches=packed
-            )
-            files += write_file(table.io, transaction.table_metadata, iter([task]))
+        files = write_files(table.io, transaction.table_metadata, batches, write_id)
         exchange_files(transaction, old, files, write_id)
     return files
-
-
-def _local_path(location: str) -> Path:
-    parsed = urlparse(location)
-    return Path(unquote(parsed.path) if parsed.scheme == "file" else location)

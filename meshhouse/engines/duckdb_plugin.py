@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.flags import get_flags
+from dbt_common.exceptions import DbtRuntimeError
 from duckdb import DuckDBPyConnection
 
 from meshhouse.engines.duckdb import readable, work_file
+from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.scan import create_views, enable_iceberg
 from meshhouse.repository import Domain, Repository
@@ -31,20 +35,22 @@ class Plugin(BasePlugin):
 
     def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
         """Points the connection to the domain's own file."""
-        repository, domain = self._project()
+        with _explained():
+            repository, domain = self._project()
         path = work_file(repository.home, domain.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         creds.path = str(path)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Makes what the domain may read visible, as of now or as pinned."""
-        repository, domain = self._project()
         enable_iceberg(conn)
         pins_file = os.environ.get(PINS_VARIABLE)
         if pins_file:
             pins = json.loads(Path(pins_file).read_text())
         else:
-            pins = readable(repository, domain, Lake(repository.home).pointers())
+            with _explained():
+                repository, domain = self._project()
+                pins = readable(repository, domain, Lake(repository.home).pointers())
         create_views(conn, pins)
 
     def _project(self) -> tuple[Repository, Domain]:
@@ -52,3 +58,12 @@ class Plugin(BasePlugin):
         repository = Repository.find(folder)
         name = next(each for each in repository.domain_names if repository.folder(each) == folder)
         return repository, repository.domain(name)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Our explanations as dbt's own errors, which dbt prints without a traceback."""
+    try:
+        yield
+    except MeshError as error:
+        raise DbtRuntimeError(str(error)) from error

@@ -31,10 +31,11 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.batches import Event, from_rows, stored_batches
 from meshhouse.events.errors import UnknownTopic, explained
 from meshhouse.events.files import locked, replace, sync
+from meshhouse.events.follow import LogClient
 from meshhouse.events.frames import Position
 from meshhouse.events.partition import PartitionLog
 from meshhouse.events.partitioner import by_partition
-from meshhouse.events.source import EventBatch, Topic
+from meshhouse.events.source import Client, EventBatch, Topic
 
 # Kafka's rule, but for a leading dot: hidden folders are no topics.
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}")
@@ -152,7 +153,14 @@ class EventLog:
         facts = self._facts(topic)
         for number, (begin, end) in sorted(ranges.items()):
             for events in self._open(topic, number, facts).read(begin, end, max_bytes):
-                yield EventBatch(number, events)
+                yield EventBatch(number, events, events["offset"][-1].as_py() + 1)
+
+    def follow(self, topic: str, group: str) -> Client:
+        """A reader that goes on for ever; there are no groups to share a topic with."""
+        return LogClient(self, topic)
+
+    def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Does nothing: nobody watches the log but the mesh itself."""
 
     def append(
         self,

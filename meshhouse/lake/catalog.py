@@ -52,6 +52,10 @@ commit;
 """
 
 
+SAME_ROWS_AS = "meshhouse.same-rows-as"
+"""In the summary of a snapshot that only has another layout: the snapshot with its rows."""
+
+
 class Conflict(MeshError):
     """Somebody else moved a pointer first; nothing of this commit happened."""
 
@@ -113,13 +117,25 @@ class Lake:
         return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
 
     def stage(
-        self, relation: str, schema: Schema, properties: Mapping[str, str] | None = None
+        self,
+        relation: str,
+        schema: Schema,
+        properties: Mapping[str, str] | None = None,
+        at: str | None = None,
+        table: Table | None = None,
     ) -> Table:
         """A table object whose commits write metadata files that nobody sees.
 
         A table that does not exist yet starts empty; one whose columns differ from
         `schema` gets the new columns (names keep their field ids where the type is the
-        same). Hand the result to `staged` and then to `commit`.
+        same or widened). Hand the result to `staged` and then to `commit`.
+
+        Args:
+            relation: `schema.table`.
+            schema: the columns it is to have.
+            properties: of a table that does not exist yet.
+            at: the metadata file to go on from, if the caller has looked already.
+            table: what `load` gave for `at`; sparing it is most of a small commit.
         """
         from pyiceberg.io.pyarrow import PyArrowFileIO
         from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
@@ -128,14 +144,18 @@ class Lake:
         from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
         identifier = tuple(relation.split("."))
-        table = self.load(relation)
+        if table is None:
+            table = self.load(relation, at)
+        else:
+            table = Table(identifier, table.metadata, str(at), table.io, _Stage())  # type: ignore[arg-type]
         if table is None:
             namespace, name = identifier
             metadata = new_table_metadata(
                 schema=schema,
                 partition_spec=UNPARTITIONED_PARTITION_SPEC,
                 sort_order=UNSORTED_SORT_ORDER,
-                location=(self.warehouse / namespace / name).as_uri(),
+                # No escapes: readers take what is behind `file://` for the path.
+                location=f"file://{self.warehouse / namespace / name}",
                 properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
             )
             return Table(identifier, metadata, "", PyArrowFileIO(), _Stage())  # type: ignore[arg-type]
@@ -207,10 +227,17 @@ _TABLE_PROPERTIES = {
 
 
 def snapshot_id(metadata_location: str) -> int | None:
-    """Current snapshot of a metadata file; None for a table without rows yet."""
+    """Snapshot that stands for the rows of a metadata file; None for a table without any.
+
+    Compaction makes a new snapshot of the same rows; it stands for the one before it, so
+    that nothing downstream takes the rows for new ones.
+    """
     metadata = json.loads(Path(plain_path(metadata_location)).read_bytes())
     current = metadata.get("current-snapshot-id")
-    return None if current in (None, -1) else int(current)
+    if current in (None, -1):
+        return None
+    shown = next(each for each in metadata["snapshots"] if each["snapshot-id"] == current)
+    return int(shown.get("summary", {}).get(SAME_ROWS_AS, current))
 
 
 def table_properties(metadata_location: str) -> dict[str, str]:
@@ -261,6 +288,8 @@ def _with_schema(metadata: Any, wanted: Schema) -> Any:
         update_table_metadata,
     )
 
+    from meshhouse.lake.schema import widens
+
     current = {field.name: field for field in metadata.schema().fields}
     shape = [(field.name, field.field_type, field.required) for field in metadata.schema().fields]
     if shape == [(field.name, field.field_type, field.required) for field in wanted.fields]:
@@ -269,7 +298,9 @@ def _with_schema(metadata: Any, wanted: Schema) -> Any:
     fields = []
     for field in wanted.fields:
         known = current.get(field.name)
-        if known is not None and known.field_type == field.field_type:
+        if known is not None and (
+            known.field_type == field.field_type or widens(known.field_type, field.field_type)
+        ):
             field_id = known.field_id
         else:
             next_id += 1

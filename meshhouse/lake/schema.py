@@ -58,3 +58,12 @@ def iceberg_schema(columns: Iterable[tuple[str, DataType]]) -> Schema:
             for index, (name, data_type) in enumerate(columns, start=1)
         )
     )
+
+
+def widens(old: IcebergType, new: IcebergType) -> bool:
+    """Whether every value of `old` is one of `new`, in the same files (Iceberg's promotions)."""
+    if isinstance(old, IntegerType):
+        return isinstance(new, LongType)
+    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
+        return new.scale == old.scale and new.precision > old.precision
+    return False

@@ -1,6 +1,7 @@
 """Landing: from topics to raw tables, each event exactly once."""
 
+from meshhouse.landing.follow import Pace
 from meshhouse.landing.land import Landing, land
-from meshhouse.landing.service import land_table
+from meshhouse.landing.service import follow_table, group_of, land_table
 
-__all__ = ["Landing", "land", "land_table"]
+__all__ = ["Landing", "Pace", "follow_table", "group_of", "land", "land_table"]

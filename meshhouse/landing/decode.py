@@ -1,8 +1,8 @@
 """From the bytes of events to typed rows, and to the reasons why some are none.
 
 Belongs here: what a JSON event must look like to become a row, as one SQL statement
-that DuckDB runs over Arrow, thousands of events at once. Does not: where events come
-from, or where rows go (land.py).
+that DuckDB runs over Arrow, thousands of events at once. Does not: how events of other
+formats become JSON (formats/), where events come from, or where rows go (land.py).
 
 A value converts only if nothing is lost: `1.5` is no integer and `1.999` is no
 decimal(12,2), where a plain SQL cast would round.
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meshhouse.lake.scan import literal, quote
+from meshhouse.landing.formats import format_of
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import DataType, parse_type
 
@@ -59,6 +60,7 @@ class Decoder:
     def __init__(self, raw: RawTable) -> None:
         """One connection and one core a decoder: several of them work side by side."""
         self._raw = raw
+        self._format = format_of(raw)
         self._columns = [(column, parse_type(column.data_type)) for column in raw.columns]
         self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("set TimeZone = 'UTC'")
@@ -76,6 +78,9 @@ class Decoder:
             events: in the shape of `meshhouse.events.source.EVENT_SCHEMA`.
             landed_at: the time of the commit that they will be part of.
         """
+        if self._format:
+            original = events["value"]
+            events = self._format.as_json(events).append_column("original", original)
         self._connection.register("events", events)
         try:
             decoded = self._connection.execute(
@@ -84,7 +89,7 @@ class Decoder:
         finally:
             self._connection.unregister("events")
         names = [name for name, _ in self.columns]
-        reasons = decoded["reason"]
+        reasons = decoded["__reason"]
         if reasons.null_count == len(reasons):
             return Decoded(decoded.select(names), self._rejected(decoded.slice(0, 0)))
         good = pc.is_null(reasons)
@@ -94,57 +99,63 @@ class Decoder:
         )
 
     def _rejected(self, decoded: pa.Table) -> pa.Table:
-        return decoded.select([name for name, _ in REJECTED_COLUMNS])
+        names = [name for name, _ in REJECTED_COLUMNS]
+        held = [f"__{name}" if name in ("value", "reason") else name for name in names]
+        return decoded.select(held).rename_columns(names)
 
     @cached_property
     def _statement(self) -> str:
-        fields = [(f"doc.{quote(column.name)}", column, kind) for column, kind in self._columns]
+        fields = [(f"__doc.{quote(column.name)}", column, kind) for column, kind in self._columns]
         structure = literal(json.dumps({column.name: "VARCHAR" for column, _ in self._columns}))
         without_declared = literal(json.dumps({column.name: None for column, _ in self._columns}))
         converted = ", ".join(
             f"{_convert(field, kind)} as {quote(column.name)}" for field, column, kind in fields
         )
         present = " + ".join(f"({field} is not null)::integer" for field, _, _ in fields)
-        deletion = "value is null" if self._raw.changelog else "false"
+        # Other formats come as JSON beside their own bytes, which rejected events keep.
+        original, unreadable = ("original", "reason") if self._format else ("value", "null")
+        deletion = "__event is null" if self._raw.changelog else "false"
+        # Two underscores: a topic may well have columns `value`, `text` or `reason`.
         return f"""
             with texts as (
                 select
                     "offset" as _offset,
                     "timestamp"::timestamptz as _timestamp,
                     coalesce(try(decode(key)), key::varchar) as _key,
-                    value,
-                    try(decode(value)) as text,
+                    {original} as __event,
+                    {unreadable} as __unreadable,
+                    try(decode(value)) as __text,
                 from events
             ),
             documents as (
                 select
                     *,
-                    coalesce(json_valid(text), false) as is_json,
-                    is_json and starts_with(ltrim(text, e' \\t\\r\\n'), '{{') as is_object,
-                    case when is_object then text end as object,
-                    json_transform(object, {structure}) as doc,
+                    coalesce(json_valid(__text), false) as __is_json,
+                    __is_json and starts_with(ltrim(__text, e' \\t\\r\\n'), '{{') as __is_object,
+                    case when __is_object then __text end as __object,
+                    json_transform(__object, {structure}) as __doc,
                 from texts
             ),
             rows as (
                 select
                     {converted},
                     case
-                        when len(json_keys(object)) > {present}
+                        when len(json_keys(__object)) > {present}
                             then nullif(
-                                json_merge_patch(object, {without_declared})::varchar, '{{}}'
+                                json_merge_patch(__object, {without_declared})::varchar, '{{}}'
                             )
                     end as _rescued,
                     $partition::integer as _partition,
                     _offset, _timestamp, _key,
                     {deletion} as _deleted,
                     $landed_at::timestamptz as _landed_at,
-                    doc, text, is_json, is_object, value as event_value,
+                    __doc, __text, __unreadable, __is_json, __is_object, __event,
                 from documents
             )
             select
-                * exclude (doc, text, is_json, is_object, event_value),
-                case {self._reasons(fields)} end as reason,
-                case when reason is not null then event_value end as value,
+                * exclude (__doc, __text, __unreadable, __is_json, __is_object, __event),
+                case {self._reasons(fields)} end as __reason,
+                case when __reason is not null then __event end as __value,
             from rows
         """
 
@@ -152,12 +163,14 @@ class Decoder:
         cases = [("_deleted", "null")]
         if not self._raw.changelog:
             cases.append(
-                ("event_value is null", literal("has no value (a tombstone); only a changelog may"))
+                ("__event is null", literal("has no value (a tombstone); only a changelog may"))
             )
+        if self._format:
+            cases.append(("__unreadable is not null", "__unreadable"))
         cases += [
-            ("text is null", literal("is not valid UTF-8")),
-            ("not is_json", literal("is no JSON")),
-            ("not is_object", literal("is JSON, but not an object")),
+            ("__text is null", literal("is not valid UTF-8")),
+            ("not __is_json", literal("is no JSON")),
+            ("not __is_object", literal("is JSON, but not an object")),
         ]
         cases += [
             (f"{field} is null", literal(f"misses the required field `{column.name}`"))

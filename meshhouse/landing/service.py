@@ -1,20 +1,37 @@
 """Landing as commands and assets ask for it.
 
-Belongs here: one lander a table at a time on this machine, and the ledger entry. Does
-not: how a table is landed (land.py).
+Belongs here: one bounded lander a table at a time on this machine, none beside those that
+land it continuously, and the ledger entry. Does not: how a table is landed (land.py).
 """
 
 from __future__ import annotations
 
 import json
+import threading
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from meshhouse.events import event_log
+from meshhouse.events import open_source
 from meshhouse.lake import Lake
+from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
-from meshhouse.locks import lock
+from meshhouse.landing.target import Accept
+from meshhouse.locks import lock, lock_if_free, shared_lock
 from meshhouse.registry import Registry
 from meshhouse.repository import RawTable, Repository
+from meshhouse.upkeep import tidy
+
+_TIDY_EVERY = 25
+"""Commits between upkeep of a table that is landed continuously."""
+_LEDGER_SECONDS = 60.0
+"""A continuous landing is recorded about so often, not with each of its commits."""
+
+
+def group_of(raw: RawTable) -> str:
+    """The consumer group whose lag says how far landing a table is behind."""
+    return f"meshhouse.{raw.relation}"
 
 
 def land_table(
@@ -22,17 +39,88 @@ def land_table(
     lake: Lake,
     raw: RawTable,
     progress: Progress = lambda events: None,
+    accept: Accept = (),
 ) -> Landing:
     """Lands what the topic of one raw table holds now and records it.
+
+    A table that is landed continuously on this machine is left to those who do.
 
     Raises:
         MeshError: see `land`.
     """
-    with lock(repository.home / "locks" / f"{raw.relation}.landing"):
-        landing = land(event_log(repository.home), lake, raw, progress)
+    source = open_source(repository.root, repository.home)
+
+    def mirror(offsets: Mapping[int, int]) -> None:
+        source.mirror(raw.topic, group_of(raw), offsets)
+
+    locks = repository.home / "locks"
+    with (
+        lock(locks / f"{raw.relation}.landing"),
+        lock_if_free(locks / f"{raw.relation}.following") as follower,
+    ):
+        if follower:
+            return Landing(raw, followed_by=follower, finished_at=datetime.now(UTC))
+        landing = land(source, lake, raw, progress, accept=accept, mirror=mirror)
     if landing.commits:
         Registry(lake).commit([], {"landings": [_entry(landing)]})
     return landing
+
+
+def follow_table(
+    repository: Repository,
+    lake: Lake,
+    raw: RawTable,
+    stop: threading.Event,
+    pace: Pace,
+    on_landed: OnLanded = lambda landing: None,
+    accept: Accept = (),
+) -> Landing:
+    """Lands one raw table until `stop` is set; several processes may share its topic.
+
+    Raises:
+        MeshError: see `meshhouse.landing.follow.follow`.
+    """
+    source = open_source(repository.root, repository.home)
+    ledger = _Ledger(Registry(lake))
+
+    def landed(landing: Landing) -> None:
+        ledger.note(landing)
+        if landing.commits % _TIDY_EVERY == 0:
+            tidy(lake, raw.relation)
+        on_landed(landing)
+
+    with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
+        landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+    landing.finished_at = datetime.now(UTC)
+    ledger.close(landing)
+    return landing
+
+
+class _Ledger:
+    """Records a continuous landing in pieces."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._since = datetime.now(UTC)
+        self._rows = self._rejected = self._commits = 0
+
+    def note(self, landing: Landing) -> None:
+        if (datetime.now(UTC) - self._since).total_seconds() >= _LEDGER_SECONDS:
+            self.close(landing)
+
+    def close(self, landing: Landing) -> None:
+        if landing.commits == self._commits:
+            return
+        piece = replace(
+            landing,
+            rows=landing.rows - self._rows,
+            rejected=landing.rejected - self._rejected,
+            started_at=self._since,
+            finished_at=datetime.now(UTC),
+        )
+        self._registry.commit([], {"landings": [_entry(piece)]})
+        self._rows, self._rejected = landing.rows, landing.rejected
+        self._commits, self._since = landing.commits, datetime.now(UTC)
 
 
 def _entry(landing: Landing) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The repository's declarations, read without dbt."""
 
 from meshhouse.repository.model import (
+    FORMATS,
     ROOT_DOMAIN,
     Column,
     CrossReference,
@@ -12,6 +13,7 @@ from meshhouse.repository.read import Repository, unknown_product
 from meshhouse.repository.yaml import DeclarationError, display_path
 
 __all__ = [
+    "FORMATS",
     "ROOT_DOMAIN",
     "Column",
     "CrossReference",

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT_DOMAIN = "mesh"
+FORMATS = ("json", "avro", "protobuf", "text")
+"""Formats of events that a topic may declare."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class RawTable:
     """A null value is a deletion, not a defect."""
     path: Path
     line: int
+    format: str = "json"
+    """One of `FORMATS`, unless the declaration is wrong."""
+    pattern: str | None = None
+    """Of the format `text`: what a line looks like, or the name of a well-known pattern."""
+    schema_path: Path | None = None
+    """Of the format `avro`: the schema of all events; without one, events name theirs."""
 
     @property
     def relation(self) -> str:

@@ -206,6 +206,11 @@ class Repository:
                         changelog=bool(meta.get("changelog", False)),
                         path=path,
                         line=table.line,
+                        format=str(meta.get("format", "json")),
+                        pattern=_text(meta.get("pattern")),
+                        schema_path=self.folder(domain) / str(meta["schema"])
+                        if meta.get("schema") is not None
+                        else None,
                     )
 
     def _models(
@@ -284,6 +289,10 @@ def _columns(entry: Located) -> tuple[Column, ...]:
         )
         for column in _mappings(entry.get("columns"))
     )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _meta(entry: Located) -> Located:

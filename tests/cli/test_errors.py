@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def failed(mesh: Mesh) -> str:
     """The line of a run of shop that fails."""
     done = mesh.run("run", "shop", code=1)
     assert "Traceback" not in done.stderr
-    assert "0 products published, 0 unchanged, 1 failed" in done.stderr
+    assert "0 products published, 0 unchanged, 1 domain failed" in done.stderr
     [line] = [line for line in done.stderr.splitlines() if line.startswith("failed ")]
     assert mesh.repository.home.joinpath("lake").exists()
     return line
@@ -234,6 +235,35 @@ def landed_sales(mesh: Mesh, home: Path) -> list[int]:
         create_views(connection, Lake(home).pointers())
         rows = connection.execute("select sale_id from shop_raw.sales order by all").fetchall()
     return [number for (number,) in rows]
+
+
+@pytest.mark.parametrize("left", [300_000, 1_200_000, 2_400_000])
+def test_a_full_disk_during_a_run_is_one_line_that_names_the_folder(mesh, small_disk, left):
+    # Dagster's files are the first that grow: they fill up at the start, or amid the run.
+    mesh.sell(*range(10))
+    shutil.copytree(mesh.home, small_disk, dirs_exist_ok=True)
+    fill(small_disk, left)
+    done = mesh.run("run", "shop", code=1, environment={"MESH_HOME": str(small_disk)})
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("mesh: ")]
+    assert f"Dagster's record of runs in {small_disk}/dagster cannot be written: " in line
+    assert "(0 MiB are free on its disk)" in line or "disk is full" in line
+    assert done.stderr.splitlines()[-1] == line
+    assert "Exception while" not in done.stderr
+    assert "Background on this error" not in done.stderr
+
+
+def test_plain_dbt_in_an_empty_mesh_says_what_to_do_first(mesh):
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dbt"), "build"],
+        cwd=mesh.root / "domains" / "shop",
+        env={**mesh.environment, "DBT_PROFILES_DIR": str(mesh.root / "profiles")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "topic `shop.sales` was never landed. Run `mesh land shop` first." in said
+    assert "Traceback" not in said
 
 
 def test_a_read_only_disk_is_explained(landed, small_disk):

@@ -34,6 +34,11 @@ def test_a_table_for_people(mesh):
     ]
 
 
+def test_integers_of_a_query_may_be_identifiers_and_have_no_separators(mesh):
+    shown = mesh.run("sql", "select 1023 as order_id, 1234567 as n").stdout.split()
+    assert shown == ["order_id", "n", "1023", "1234567"]
+
+
 def test_csv(mesh):
     rows = list(csv.DictReader(mesh.run("sql", TWO, "--format", "csv").stdout.splitlines()))
     assert rows[1]["amount"] == "1.50"

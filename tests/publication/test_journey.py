@@ -215,7 +215,7 @@ def rejected(mesh: Mesh, more_sales: dict) -> subprocess.CompletedProcess[str]:
 
 def test_a_failing_check_is_named_with_its_number_and_a_sample_row(mesh, rejected):
     assert "shop.orders failed 1 of 6 checks" in rejected.stderr
-    assert "No negative amounts of `amount`: found 1, must be 0" in rejected.stderr
+    assert "No negative amounts (column amount): found 1, must be 0" in rejected.stderr
     assert "order_id=22, customer_id=1, amount=-3.25" in rejected.stderr
     assert "Traceback" not in rejected.stderr
 

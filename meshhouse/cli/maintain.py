@@ -1,0 +1,104 @@
+"""`mesh maintain`: tables stay quick to read, and take no more room than they need."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from meshhouse.cli.output import console, print_json, results, size, table
+from meshhouse.engines import engine
+from meshhouse.repository import Repository
+from meshhouse.upkeep import Upkept
+from meshhouse.upkeep import maintain as maintain_tables
+
+_UNITS = {"min": "minutes", "h": "hours", "d": "days"}
+_SHORTEST = timedelta(hours=1)
+
+
+class Duration(click.ParamType):
+    """A time span such as 90min, 12h or 3d."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        """The span as a timedelta."""
+        if isinstance(value, timedelta):
+            return value
+        match = re.fullmatch(r"(\d{1,6})\s*(min|h|d)", value.strip())
+        if match is None:
+            self.fail(f"`{value}` is no duration; write it as 90min, 12h or 3d.", param, ctx)
+        span = timedelta(**{_UNITS[match[2]]: int(match[1])})
+        if span < _SHORTEST:
+            self.fail(
+                f"`{value}` is less than 1h: a run at work may be about to use younger files.",
+                param,
+                ctx,
+            )
+        return span
+
+
+@click.command()
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.option(
+    "--older-than",
+    type=Duration(),
+    default="1d",
+    show_default=True,
+    help="Remove files that nothing refers to from this age on.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_json: bool) -> int:
+    """Merge small files, drop snapshots that nobody can need, remove orphaned files.
+
+    Without TABLE, of every table in the lake. Landing and reading go on meanwhile.
+    """
+    out = console(quiet or as_json)
+    done = maintain_tables(engine(Repository.find()).lake, tables, older_than, say=out.print)
+    if as_json:
+        print_json([asdict(each) for each in done])
+    elif not quiet:
+        _show(done)
+    late = [each.relation for each in done if each.gave_up]
+    for relation in late:
+        console().print(
+            f"mesh: {relation} was written to all the while, so it was left as it is. "
+            "Run `mesh maintain` again when less is landed."
+        )
+    return 1 if late else 0
+
+
+def _show(done: list[Upkept]) -> None:
+    changed = [
+        each
+        for each in done
+        if each.files_before != each.files_after or each.snapshots_expired or each.orphans_removed
+    ]
+    if changed:
+        results().print(
+            table(
+                ["table", "files", "now", "size", "now ", "expired", "removed", "freed"],
+                [
+                    (
+                        each.relation,
+                        each.files_before,
+                        each.files_after,
+                        size(each.bytes_before),
+                        size(each.bytes_after),
+                        each.snapshots_expired,
+                        each.orphans_removed,
+                        size(each.orphan_bytes),
+                    )
+                    for each in changed
+                ],
+                right=["files", "now", "size", "now ", "expired", "removed", "freed"],
+            )
+        )
+    rest = len(done) - len(changed)
+    console().print(f"{len(changed)} tables tidied; {rest} had nothing to tidy")

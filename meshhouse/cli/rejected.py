@@ -1,0 +1,240 @@
+"""`mesh rejected`: what landing did not take, and what to do about it."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from typing import Any
+
+import click
+
+from meshhouse.cli.output import cell, console, print_json, results, table
+from meshhouse.errors import UsageError
+from meshhouse.lake import Lake
+from meshhouse.landing.rejected import (
+    Choice,
+    RejectedEvent,
+    Summary,
+    count,
+    read,
+    summaries,
+)
+from meshhouse.landing.rejected import discard as discard_events
+from meshhouse.landing.rejected import replay as replay_events
+from meshhouse.repository import RawTable, Repository
+
+_WIDTH = 80
+_REASONS = 3
+
+_reason = click.option("--reason", metavar="TEXT", help="Only events whose reason contains this.")
+_table = click.argument("name", metavar="TABLE")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def rejected(context: click.Context) -> None:
+    """Show, replay or discard what landing did not take."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@rejected.command("list")
+@click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN_RAW.TABLE]...")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_(targets: tuple[str, ...], as_json: bool) -> None:
+    """Count rejected events, by raw table and reason."""
+    repository = Repository.find()
+    every = _raw_tables(repository)
+    for target in targets:
+        if not any(target in (raw.domain, raw.relation) for raw in every):
+            raise _unknown(target, every)
+    chosen = [
+        raw for raw in every if not targets or raw.domain in targets or raw.relation in targets
+    ]
+    found = summaries(Lake(repository.home), chosen)
+    if as_json:
+        print_json([_as_json(each) for each in found])
+        return
+    _print(
+        ["table", "topic", "rejected", "newest", "reasons"],
+        [
+            (each.raw.relation, each.raw.topic, each.events, each.newest, _reasons(each))
+            for each in found
+        ],
+        right=("rejected",),
+    )
+    if not any(each.events for each in found):
+        console().print("Nothing is rejected.")
+
+
+@rejected.command()
+@_table
+@_reason
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON, values in full.")
+def show(name: str, reason: str | None, limit: int, as_json: bool) -> None:
+    """Show rejected events of a raw table, newest first."""
+    repository = Repository.find()
+    raw = _raw_table(repository, name)
+    lake, choice = Lake(repository.home), Choice(reason)
+    events = read(lake, raw, choice, limit)
+    if as_json:
+        print_json([_event_as_json(each) for each in events])
+        return
+    if not events:
+        _nothing(raw, reason)
+        return
+    _print(
+        ["position", "time", "key", "reason", "value"],
+        [
+            (
+                f"{each.partition}/{each.offset}",
+                each.timestamp,
+                _shown(each.key),
+                _shown(each.reason),
+                _shown(each.value),
+            )
+            for each in events
+        ],
+    )
+    if len(events) == limit:
+        total, _ = count(lake, raw, choice)
+        if total > limit:
+            console().print(f"{limit:,} of {total:,} events; --limit shows more")
+
+
+@rejected.command()
+@_table
+@_reason
+def replay(name: str, reason: str | None) -> None:
+    """Decode rejected events again; what converts now becomes rows."""
+    repository = Repository.find()
+    raw = _raw_table(repository, name)
+    done = replay_events(Lake(repository.home), raw, Choice(reason))
+    if not done.moved and not done.kept:
+        _nothing(raw, reason)
+        return
+    console().print(
+        f"{done.moved:,} events moved into {raw.relation}, {done.kept:,} are still rejected"
+    )
+
+
+@rejected.command()
+@_table
+@_reason
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def discard(name: str, reason: str | None, yes: bool) -> None:
+    """Remove rejected events for good."""
+    repository = Repository.find()
+    raw = _raw_table(repository, name)
+    lake = Lake(repository.home)
+    events, newest = count(lake, raw, Choice(reason))
+    if not events:
+        _nothing(raw, reason)
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"This would remove {events:,} rejected events of {raw.relation} for good; "
+                "add --yes."
+            )
+        if not click.confirm(
+            f"Remove {events:,} rejected events of {raw.relation} for good?", err=True
+        ):
+            console().print("Nothing was removed.")
+            return
+    # What is rejected while somebody makes up their mind was not asked about.
+    removed = discard_events(lake, raw, Choice(reason, until=newest))
+    console().print(f"{removed:,} rejected events of {raw.relation} removed")
+
+
+def _raw_tables(repository: Repository) -> list[RawTable]:
+    return [raw for domain in repository.domains for raw in domain.raw_tables]
+
+
+def _raw_table(repository: Repository, name: str) -> RawTable:
+    every = _raw_tables(repository)
+    found = next((raw for raw in every if raw.relation == name), None)
+    if found is None:
+        raise _unknown(name, every)
+    return found
+
+
+def _unknown(name: str, every: list[RawTable]) -> UsageError:
+    known = ", ".join(raw.relation for raw in every)
+    return UsageError(f"There is no raw table `{name}`. Raw: {known}.")
+
+
+def _nothing(raw: RawTable, reason: str | None) -> None:
+    because = f" for a reason that contains `{_shown(reason)}`" if reason else ""
+    console().print(f"Nothing of {raw.relation} is rejected{because}.", markup=False)
+
+
+def _reasons(summary: Summary) -> str:
+    if summary.events is None:
+        return "(never landed)"
+    lines = [f"{events:,} {_shown(reason)}" for reason, events in summary.reasons[:_REASONS]]
+    if len(summary.reasons) > _REASONS:
+        lines.append("...")
+    return "\n".join(lines)
+
+
+def _print(columns: list[str], rows: list[tuple], right: tuple[str, ...] = ()) -> None:
+    from rich.text import Text
+
+    shown = table(columns, [], right)
+    for row in rows:
+        # As text, because rich looks for markup and `:smile:` in a string.
+        shown.add_row(*(Text(each) if isinstance(each, str) else cell(each) for each in row))
+    results().print(shown)
+
+
+def _shown(value: str | bytes | None) -> str | None:
+    """A line for people: what is no text as hexadecimal digits, what is long cut.
+
+    Whatever could move the cursor, change colours or hide is escaped: events come from others.
+    """
+    if value is None:
+        return None
+    text = _text(value) if isinstance(value, bytes) else value
+    if text is None:
+        text = f"0x{value[:_WIDTH].hex()}"
+    escaped = "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode()
+        for each in text[: _WIDTH + 1]
+    )
+    return escaped if len(escaped) <= _WIDTH else escaped[: _WIDTH - 1] + "…"
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _as_json(summary: Summary) -> dict[str, Any]:
+    return {
+        "table": summary.raw.relation,
+        "topic": summary.raw.topic,
+        "rejected": summary.events,
+        "newest": summary.newest,
+        "reasons": [{"reason": reason, "rejected": events} for reason, events in summary.reasons],
+    }
+
+
+def _event_as_json(event: RejectedEvent) -> dict[str, Any]:
+    text = encoded = None
+    if event.value is not None:
+        text = _text(event.value)
+        encoded = base64.b64encode(event.value).decode() if text is None else None
+    return {
+        "partition": event.partition,
+        "offset": event.offset,
+        "timestamp": event.timestamp,
+        "key": event.key,
+        "reason": event.reason,
+        "landed_at": event.landed_at,
+        "value": text,
+        "value_base64": encoded,
+    }

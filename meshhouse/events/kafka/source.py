@@ -1,0 +1,201 @@
+"""Topics of a Kafka cluster, as landing sees them.
+
+Belongs here: what a topic is and holds, and reading ranges of it. Does not: the clients
+themselves (clients.py), settings (settings.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from meshhouse.errors import MeshError
+from meshhouse.events.errors import UnknownTopic
+from meshhouse.events.kafka.clients import MakeClient, explained, fastest
+from meshhouse.events.kafka.settings import KafkaSettings
+from meshhouse.events.source import Client, EventBatch, Partition, Topic
+
+_SILENCE_SECONDS = 60.0
+"""A broker that sends nothing for so long, although it holds more, is away."""
+_POLL_SECONDS = 0.5
+
+
+class KafkaSource:
+    """A Kafka cluster."""
+
+    def __init__(self, settings: KafkaSettings, client: MakeClient | None = None) -> None:
+        """`client` reads events; by default the fastest that is installed."""
+        self._settings = settings
+        self._client = client or fastest()
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"Kafka at {self._settings.bootstrap_servers}"
+
+    def topics(self) -> list[str]:
+        """Names of all topics, sorted, without Kafka's own."""
+        with explained(self._settings):
+            return sorted(each for each in self.admin.list_topics() if not each.startswith("__"))
+
+    def describe(self, topic: str) -> Topic:
+        """Partitions and offsets of a topic now; ends are those of committed transactions.
+
+        Raises:
+            UnknownTopic: the cluster has no such topic.
+            MeshError: it cannot be reached.
+        """
+        with explained(self._settings):
+            [described] = self.admin.describe_topics([topic])
+            if described["error_code"] == _UNKNOWN_TOPIC:
+                raise UnknownTopic(topic, self.topics(), self.place)
+            partitions = [each["partition_index"] for each in described["partitions"]]
+            places = [_place(topic, number) for number in partitions]
+            begins = self._offsets.beginning_offsets(places)
+            ends = self._offsets.end_offsets(places)
+            cluster = self.admin.describe_cluster()["cluster_id"]
+        return Topic(
+            name=topic,
+            cluster_id=str(cluster),
+            topic_id=str(described["topic_id"]),
+            partitions={
+                place.partition: Partition(begins[place], ends[place])
+                for place in sorted(places, key=lambda each: each.partition)
+            },
+        )
+
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """The first offset of each partition whose event is not older than a moment."""
+        described = self.describe(topic)
+        wanted = {_place(topic, each): int(moment.timestamp() * 1000) for each in
+                  described.partitions}  # fmt: skip
+        with explained(self._settings):
+            found = self._offsets.offsets_for_times(wanted)
+        return {
+            place.partition: described.partitions[place.partition].end if at is None else at.offset
+            for place, at in found.items()
+        }
+
+    def read(
+        self, topic: str, ranges: Mapping[int, tuple[int, int]], max_bytes: int
+    ) -> Iterator[EventBatch]:
+        """Events of `ranges`; see `meshhouse.events.source.Source.read`.
+
+        Raises:
+            MeshError: the cluster cannot be reached, or has fallen silent.
+        """
+        client = self._client(self._settings, topic, None)
+        try:
+            client.assign({partition: start for partition, (start, _) in ranges.items()})
+            yield from self._until_ends(client, topic, ranges, max_bytes)
+        finally:
+            client.close()
+
+    def follow(self, topic: str, group: str) -> Client:
+        """A consumer in a group; `subscribe` is the caller's to call."""
+        return self._client(self._settings, topic, group)
+
+    def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Tells a group's committed offsets, so that its lag shows in every Kafka tool.
+
+        What fails here is left for the next time: the table knows where landing stands.
+        """
+        from kafka import OffsetAndMetadata
+        from kafka.errors import KafkaError
+
+        wanted = {_place(topic, each): OffsetAndMetadata(end, "", -1)
+                  for each, end in offsets.items()}  # fmt: skip
+        try:
+            self.admin.alter_group_offsets(group, wanted)
+        except KafkaError:
+            return  # the group has members, who tell it themselves; or Kafka is away
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for name in ("admin", "_offsets"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+
+    def _until_ends(
+        self,
+        client: Client,
+        topic: str,
+        ranges: Mapping[int, tuple[int, int]],
+        max_bytes: int,
+    ) -> Iterator[EventBatch]:
+        open_ends = {partition: end for partition, (_, end) in ranges.items()}
+        gathered: dict[int, list[EventBatch]] = {partition: [] for partition in ranges}
+        silent_since = time.monotonic()
+        while open_ends:
+            for batch in client.poll(_POLL_SECONDS):
+                end = open_ends.get(batch.partition)
+                if end is None:
+                    continue
+                silent_since = time.monotonic()
+                batch = _clipped(batch, end)
+                waiting = gathered[batch.partition]
+                waiting.append(batch)
+                is_last = batch.next_offset >= end
+                if is_last:
+                    del open_ends[batch.partition]
+                if is_last or sum(each.events["value"].nbytes for each in waiting) >= max_bytes:
+                    yield joined(waiting)
+                    gathered[batch.partition] = []
+            if time.monotonic() - silent_since > _SILENCE_SECONDS:
+                raise MeshError(
+                    f"{self.place} has sent nothing of topic `{topic}` for "
+                    f"{_SILENCE_SECONDS:.0f} seconds, although it holds more. What was committed "
+                    "stays; run the same command again when the cluster answers."
+                )
+
+    @cached_property
+    def admin(self) -> Any:
+        """kafka-python's admin client."""
+        from kafka import KafkaAdminClient
+
+        with explained(self._settings):
+            return KafkaAdminClient(**self._settings.python())
+
+    @cached_property
+    def _offsets(self) -> Any:
+        """A consumer that only asks for offsets."""
+        from kafka import KafkaConsumer
+
+        with explained(self._settings):
+            return KafkaConsumer(
+                **self._settings.python(consumer=True),
+                isolation_level="read_committed",
+                enable_auto_commit=False,
+            )
+
+
+def joined(batches: Sequence[EventBatch]) -> EventBatch:
+    """Consecutive batches of one partition as one."""
+    if len(batches) == 1:
+        return batches[0]
+    events = pa.concat_batches([each.events for each in batches])
+    return EventBatch(batches[0].partition, events, batches[-1].next_offset)
+
+
+def _clipped(batch: EventBatch, end: int) -> EventBatch:
+    """The batch without events from `end` on."""
+    if batch.next_offset <= end:
+        return batch
+    offsets = batch.events["offset"].to_pylist()
+    count = sum(offset < end for offset in offsets)
+    return EventBatch(batch.partition, batch.events.slice(0, count), end)
+
+
+def _place(topic: str, partition: int) -> Any:
+    from kafka import TopicPartition
+
+    return TopicPartition(topic, partition)
+
+
+_UNKNOWN_TOPIC = 3
+"""Kafka's error code UNKNOWN_TOPIC_OR_PARTITION."""

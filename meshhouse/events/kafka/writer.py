@@ -1,0 +1,309 @@
+"""Writing events into Kafka.
+
+Belongs here: what `mesh replay` and `mesh tail` need of a cluster. Does not: reading
+(source.py, clients.py).
+
+Every event carries the name of its producer and its number among that producer's events
+in headers, so that a producer that starts again finds out how far it came by reading the
+last event of a partition. The client is idempotent: what the cluster holds of a producer
+is always a first part of what it sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.errors import LogUnavailable
+from meshhouse.events.frames import Position
+from meshhouse.events.kafka.clients import explained
+from meshhouse.events.kafka.settings import KafkaSettings
+from meshhouse.events.kafka.source import KafkaSource
+from meshhouse.events.partitioner import partition_of
+from meshhouse.events.source import Outgoing, Topic
+
+PRODUCER_HEADER = "meshhouse.producer"
+SEQUENCE_HEADER = "meshhouse.sequence"
+
+_MAX_REQUEST_BYTES = 64 * 1024 * 1024
+"""The cluster's own limit is the one that counts."""
+
+Headers = list[tuple[str, bytes | None]]
+
+
+class _Sender(Protocol):
+    """A client that produces."""
+
+    def send(
+        self, topic: str, partition: int, event: tuple[Any, Any, int], headers: Headers
+    ) -> None:
+        """Queues one event (key, value, milliseconds); waits while the queue is full."""
+        ...
+
+    def flush(self) -> None:
+        """Waits until the cluster holds what was sent.
+
+        Raises:
+            LogUnavailable: some of it was refused or not acknowledged in time.
+        """
+        ...
+
+
+class KafkaWriter:
+    """Topics of a cluster, to write."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._source = KafkaSource(settings)
+
+    def topics(self) -> list[str]:
+        """Names of all topics, sorted."""
+        return self._source.topics()
+
+    def describe(self, topic: str) -> Topic:
+        """See `Source`."""
+        return self._source.describe(topic)
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Makes a topic, with as many replicas as the cluster makes by default.
+
+        Raises:
+            UsageError: it exists with another number of partitions.
+        """
+        from kafka.admin import NewTopic
+        from kafka.errors import TopicAlreadyExistsError
+
+        admin = self._source.admin
+        try:
+            with explained(self._settings):
+                admin.create_topics([NewTopic(name, partitions, -1)])
+                admin.wait_for_topics([name])
+        except MeshError as error:
+            if not isinstance(error.__cause__, TopicAlreadyExistsError):
+                raise
+        found = len(self.describe(name).partitions)
+        if found != partitions:
+            raise UsageError(
+                f"Topic {name} exists with {found} partitions, not {partitions}. Use it with "
+                f"{found}, or choose another name."
+            )
+
+    def producer_position(self, topic: str, partition: int, producer: str) -> Position:
+        """How far a producer came in a partition, with the time of its last event.
+
+        Raises:
+            MeshError: the partition ends with somebody else's events, so it cannot be known.
+        """
+        held = self.describe(topic).partitions[partition]
+        if held.begin == held.end:
+            return Position(0, None)
+        last: dict[str, Any] | None = None
+        # The last offsets may be marks of transactions, so look a little before them.
+        ranges = {partition: (max(held.begin, held.end - 16), held.end)}
+        for batch in self._source.read(topic, ranges, 1 << 30):
+            for event in batch.events.to_pylist():
+                last = event
+        found = {each["key"]: each["value"] for each in (last or {}).get("headers") or ()}
+        if last is None or found.get(PRODUCER_HEADER) != producer.encode():
+            raise MeshError(
+                f"Partition {partition} of topic {topic} ends with an event that `{producer}` "
+                "did not write, so nobody knows how far it came. Write to a topic of its own."
+            )
+        millis = int(last["timestamp"].timestamp() * 1000)
+        return Position(int(found[SEQUENCE_HEADER]) + 1, millis)
+
+    def append(
+        self, topic: str, partition: int, events: pa.RecordBatch, producer: str, sequence: int
+    ) -> int:
+        """Appends the events that the partition does not hold yet; returns how many.
+
+        Args:
+            topic: a topic that exists.
+            partition: of it.
+            events: key, value, timestamp and headers, in the shape of `EVENT_SCHEMA`.
+            producer: who writes.
+            sequence: how many events it wrote into this partition before these.
+        """
+        known = self._sequences.setdefault(
+            (topic, partition), self.producer_position(topic, partition, producer).next_sequence
+        )
+        skip = min(events.num_rows, max(0, known - sequence))
+        for number, event in enumerate(_rows(events.slice(skip)), sequence + skip):
+            headers = [(PRODUCER_HEADER, producer.encode()), (SEQUENCE_HEADER, b"%d" % number)]
+            self._sender.send(topic, partition, event, headers)
+        self._sender.flush()
+        self._sequences[(topic, partition)] = max(known, sequence + events.num_rows)
+        return events.num_rows - skip
+
+    @cached_property
+    def _sequences(self) -> dict[tuple[str, int], int]:
+        return {}
+
+    @cached_property
+    def _sender(self) -> _Sender:
+        return _sender(self._settings)
+
+
+class KafkaLines:
+    """A cluster as `mesh tail` writes to it: at least once.
+
+    Each event says in its headers which line of which file it is, so that one that was
+    sent twice can be recognised.
+    """
+
+    # Kafka's usual limit of 1 MiB counts key, headers and frame, too.
+    max_event_bytes = 1_000_000
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._writer = KafkaWriter(settings)
+
+    def ensure_topic(self, topic: str, partitions: int | None) -> None:
+        """See `Producer`."""
+        with _for_now():
+            if partitions is not None or topic not in self._writer.topics():
+                self._writer.create_topic(topic, partitions or 1)
+
+    def next_sequence(self, topic: str, producer: str) -> None:
+        """See `Producer`: nobody counts."""
+
+    def append(self, topic: str, events: list[Outgoing], producer: str, sequence: int) -> None:
+        """See `Producer`."""
+        with _for_now():
+            partitions = len(self._writer.describe(topic).partitions)
+            partition = partition_of(events[0][0] or b"", partitions)
+            for key, value, millis, headers in events:
+                self._sender.send(topic, partition, (key, value, millis), list(headers.items()))
+            self._sender.flush()
+
+    @cached_property
+    def _sender(self) -> _Sender:
+        return _sender(self._settings)
+
+
+class _for_now:  # noqa: N801
+    """What a cluster refuses now it may take later."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, MeshError) and not isinstance(error, UsageError | LogUnavailable):
+            raise LogUnavailable(str(error)) from error
+
+
+def _rows(events: pa.RecordBatch) -> Iterator[tuple[bytes | None, bytes | None, int]]:
+    millis = events["timestamp"].cast(pa.int64())
+    return zip(
+        events["key"].to_pylist(), events["value"].to_pylist(), millis.to_pylist(), strict=True
+    )
+
+
+def _sender(settings: KafkaSettings) -> _Sender:
+    try:
+        import confluent_kafka  # noqa: F401
+    except ImportError:
+        return _PythonSender(settings)
+    return _ConfluentSender(settings)
+
+
+class _PythonSender:
+    """kafka-python."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        from kafka import KafkaProducer
+
+        self._settings = settings
+        self._sent: list[Any] = []
+        with explained(settings):
+            self._producer = KafkaProducer(
+                **settings.python(),
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=20,
+                max_request_size=_MAX_REQUEST_BYTES,
+            )
+
+    def send(
+        self, topic: str, partition: int, event: tuple[Any, Any, int], headers: Headers
+    ) -> None:
+        key, value, millis = event
+        with explained(self._settings):
+            self._sent.append(
+                self._producer.send(
+                    topic, value, key, headers, partition=partition, timestamp_ms=millis
+                )
+            )
+
+    def flush(self) -> None:
+        sent, self._sent = self._sent, []
+        try:
+            with explained(self._settings):
+                self._producer.flush(timeout=60)
+                for each in sent:
+                    each.get(timeout=60)
+        except MeshError as error:
+            raise LogUnavailable(str(error)) from error
+
+
+class _ConfluentSender:
+    """confluent-kafka."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        from confluent_kafka import Producer
+
+        from meshhouse.events.kafka.clients import quiet_logger
+
+        self._settings = settings
+        self._refused: list[str] = []
+        self._producer = Producer(
+            {
+                **settings.confluent(),
+                "enable.idempotence": True,
+                "linger.ms": 20,
+                "message.timeout.ms": 60_000,
+                "queue.buffering.max.kbytes": 65_536,
+                "message.max.bytes": _MAX_REQUEST_BYTES,
+            },
+            logger=quiet_logger(),
+        )
+
+    def send(
+        self, topic: str, partition: int, event: tuple[Any, Any, int], headers: Headers
+    ) -> None:
+        key, value, millis = event
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    on_delivery=self._delivered,
+                    timestamp=millis,
+                    headers=headers,
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def flush(self) -> None:
+        left = self._producer.flush(90)
+        refused, self._refused = self._refused, []
+        if left and not refused:
+            refused = [f"{left} events were not acknowledged in time"]
+        if refused:
+            self._producer.purge()
+            raise LogUnavailable(
+                f"Kafka at {self._settings.bootstrap_servers}: "
+                f"{self._settings.without_secrets(refused[0])}. "
+                "What was not stored will be sent again."
+            )
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        if error is not None:
+            self._refused.append(error.str())

@@ -1,0 +1,234 @@
+"""Avro: events as JSON, by the schema that their writer had.
+
+Belongs here: what Avro's types become in JSON, and schemas that are not safe to read by.
+Does not: where an event says which schema is its own (wire.py).
+
+Enums become their symbol, unions the value alone, bytes base64, records and maps objects.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import fastavro
+import pyarrow as pa
+from fastavro._read_py import schemaless_reader as read_in_python
+from fastavro.read import LOGICAL_READERS
+from fastavro.schema import SchemaParseException, UnknownType
+
+from meshhouse.landing.formats import values
+from meshhouse.landing.formats.errors import BadDeclaration, Unreadable
+from meshhouse.landing.formats.registry import Schema
+from meshhouse.landing.formats.wire import Framed, Reader, each_as_json
+from meshhouse.repository import RawTable, display_path
+
+_MALFORMED = (SchemaParseException, UnknownType, KeyError, TypeError, AttributeError,
+              ValueError, RecursionError)  # fmt: skip
+_UNDECODABLE = (EOFError, IndexError, KeyError, TypeError, ValueError, OverflowError,
+                MemoryError, RecursionError)  # fmt: skip
+_OURS = "meshhouse-"
+_OBJECTS = ("record", "error", "map")
+
+
+def avro(raw: RawTable) -> Framed | Datums:
+    """What reads the events of a topic: by its schema file, or by schemas of a registry."""
+    if raw.schema_path is not None:
+        return Datums(raw, raw.schema_path)
+    return Framed("AVRO", f"{display_path(raw.path)}:{raw.line}", _reader)
+
+
+class Datums:
+    """Reads events that are bare Avro, all by the schema of one file."""
+
+    def __init__(self, raw: RawTable, path: Path) -> None:
+        """Reads the schema.
+
+        Raises:
+            BadDeclaration: the file is missing or holds no schema of a record.
+        """
+        remedy = f"Write the Avro schema of the events of {raw.topic} there."
+        try:
+            self._read = _reader(Schema("AVRO", path.read_text("utf-8")))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            problem = f"the schema {display_path(path)} of {raw.relation} cannot be read: {reason}."
+            raise BadDeclaration(raw.path, raw.line, problem, remedy) from error
+        except json.JSONDecodeError as error:
+            problem = f"this is no JSON, so no Avro schema: {error.msg}."
+            raise BadDeclaration(path, error.lineno, problem, remedy) from error
+        except ValueError as error:
+            problem = f"this is no Avro schema that can be used: {error}."
+            raise BadDeclaration(path, 1, problem, remedy) from error
+
+    def as_json(self, events: pa.Table) -> pa.Table:
+        """See `meshhouse.landing.formats.Format`."""
+        return each_as_json(events, self._read)
+
+
+def _reader(schema: Schema) -> Reader:
+    """Reads events by their writer's schema; a reader's own would drop new fields.
+
+    Raises:
+        ValueError: the schema cannot be used; the message says why.
+    """
+    named: dict[str, Any] = {}
+    written = _parsed(schema, named, set())
+    problem = _problem(written, named)
+    if problem:
+        raise ValueError(problem)
+    # The compiled reader does not count its depth: an event that nests deep enough in a
+    # schema that holds itself ends the process (fastavro 1.13.1). The plain one raises.
+    recursive = _holds_itself(written, named, (), set())
+    decode = read_in_python if recursive else fastavro.schemaless_reader
+
+    def read(value: bytes) -> str:
+        stream = BytesIO(value)
+        try:
+            document: Any = decode(stream, written, None)
+            text = values.json_text(document)
+        except _UNDECODABLE as error:
+            raise Unreadable(
+                f"does not decode as Avro: {str(error) or type(error).__name__}"
+            ) from error
+        if stream.tell() != len(value):
+            left = len(value) - stream.tell()
+            raise Unreadable(f"does not decode as Avro: {left} bytes are left over")
+        if not isinstance(document, dict):
+            raise Unreadable("is Avro, but not a record")
+        return text
+
+    return read
+
+
+def _parsed(schema: Schema, named: dict[str, Any], done: set[str]) -> Any:
+    for reference in schema.references:
+        if reference.schema.text not in done:
+            done.add(reference.schema.text)
+            _parsed(reference.schema, named, done)
+    try:
+        return fastavro.parse_schema(_ours(json.loads(schema.text)), named)
+    except json.JSONDecodeError:
+        raise
+    except _MALFORMED as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def _ours(schema: Any) -> Any:
+    """A schema whose logical types are read by this module, and without defaults.
+
+    fastavro's own readers round decimals to their declared precision and fail on moments
+    that Python has no value for. Defaults are for readers with a schema of their own.
+    """
+    if isinstance(schema, list):
+        return [_ours(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ours = {key: value for key, value in schema.items() if key != "default"}
+    for key in ("type", "items", "values"):
+        if key in ours:
+            ours[key] = _ours(ours[key])
+    if isinstance(ours.get("fields"), list):
+        ours["fields"] = [_ours(field) for field in ours["fields"]]
+    if isinstance(ours.get("logicalType"), str):
+        ours["logicalType"] = _OURS + ours["logicalType"]
+    return ours
+
+
+def _children(schema: Any) -> Iterator[Any]:
+    if isinstance(schema, list):
+        yield from schema
+    elif isinstance(schema, dict):
+        yield from (field["type"] for field in schema.get("fields", ()))
+        yield from (schema[key] for key in ("items", "values") if key in schema)
+
+
+def _named(schema: Any, named: dict[str, Any]) -> Any:
+    return named.get(schema, schema) if isinstance(schema, str) else schema
+
+
+def _holds_itself(
+    schema: Any, named: dict[str, Any], around: tuple[str, ...], done: set[str]
+) -> bool:
+    schema = _named(schema, named)
+    name = schema.get("name") if isinstance(schema, dict) else None
+    if name in around:
+        return True
+    if name in done:
+        return False
+    if name:
+        around = (*around, name)
+        done.add(name)
+    return any(_holds_itself(child, named, around, done) for child in _children(schema))
+
+
+def _problem(written: Any, named: dict[str, Any]) -> str | None:
+    """Why events must not be read by a schema that Avro allows."""
+    tops = written if isinstance(written, list) else [written]
+    tops = [_named(top, named) for top in tops]
+    if not any(isinstance(top, dict) and top["type"] in _OBJECTS for top in tops):
+        return "it describes no record"
+    # Ten bytes could announce 2^60 items that take no bytes, and fill all memory.
+    if any(_takes_no_bytes(items, named) for items in _all_items([written, *named.values()])):
+        return "it has an array of items that take no bytes"
+    return None
+
+
+def _all_items(schema: Any) -> Iterator[Any]:
+    if isinstance(schema, dict) and schema.get("type") == "array":
+        yield schema["items"]
+    for child in _children(schema):
+        yield from _all_items(child)
+
+
+def _takes_no_bytes(schema: Any, named: dict[str, Any], around: tuple[str, ...] = ()) -> bool:
+    schema = _named(schema, named)
+    if not isinstance(schema, dict):
+        return schema == "null"
+    if schema["type"] in ("record", "error"):
+        name = schema["name"]
+        return name in around or all(
+            _takes_no_bytes(field["type"], named, (*around, name)) for field in schema["fields"]
+        )
+    return schema["type"] == "null" or schema.get("size") == 0
+
+
+def _decimal(data: bytes, schema: dict[str, Any], _: Any = None) -> str:
+    scale = schema.get("scale", 0)
+    if not isinstance(scale, int):
+        raise ValueError(f"its schema has a decimal of scale `{scale}`")
+    return values.decimal(int.from_bytes(data, "big", signed=True), scale)
+
+
+def _uuid(data: bytes, *_: Any) -> str:
+    return str(UUID(bytes=data))
+
+
+def _moments(per_second: int, zone: str = "Z") -> Callable[..., str | int]:
+    return lambda count, *_: values.moment(count, per_second, zone)
+
+
+def _times(per_second: int) -> Callable[..., str | int]:
+    return lambda count, *_: values.time_of_day(count, per_second)
+
+
+_LOGICAL: dict[tuple[str, str], Callable[..., Any]] = {
+    ("bytes", "decimal"): _decimal,
+    ("fixed", "decimal"): _decimal,
+    ("fixed", "uuid"): _uuid,
+    ("int", "date"): lambda count, *_: values.day(count),
+    ("int", "time-millis"): _times(1000),
+    ("long", "time-micros"): _times(1_000_000),
+    ("long", "timestamp-millis"): _moments(1000),
+    ("long", "timestamp-micros"): _moments(1_000_000),
+    ("long", "timestamp-nanos"): _moments(1_000_000_000),
+    ("long", "local-timestamp-millis"): _moments(1000, ""),
+    ("long", "local-timestamp-micros"): _moments(1_000_000, ""),
+    ("long", "local-timestamp-nanos"): _moments(1_000_000_000, ""),
+}
+# fastavro's own way to read other logical types; the prefix keeps them from other users.
+LOGICAL_READERS.update({f"{kind}-{_OURS}{name}": read for (kind, name), read in _LOGICAL.items()})

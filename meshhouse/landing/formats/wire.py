@@ -1,0 +1,105 @@
+"""Events that carry the id of their schema, and the loop over events.
+
+Belongs here: Confluent's wire format (a zero byte, four bytes of schema id, the rest) and
+what becomes of events that lack it. Does not: fetching schemas (registry.py), or what the
+rest means (avro.py, protobuf.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from meshhouse.landing.formats.errors import Unreadable
+from meshhouse.landing.formats.registry import Schema, SchemaRegistry
+
+Reader = Callable[[bytes], str]
+"""From the bytes of one event to its JSON; raises `Unreadable`."""
+
+_HEADER = 5
+_MAX_ID = 2**31 - 1
+
+
+def with_json(
+    events: pa.Table, values: pa.ChunkedArray | pa.Array, reasons: pa.ChunkedArray | pa.Array
+) -> pa.Table:
+    """`events` with other values, and why some have none."""
+    place = events.schema.get_field_index("value")
+    replaced = events.set_column(place, pa.field("value", pa.binary()), values.cast(pa.binary()))
+    return replaced.append_column(pa.field("reason", pa.string()), reasons)
+
+
+def each_as_json(events: pa.Table, read: Reader) -> pa.Table:
+    """`events` with the JSON that `read` makes of each value."""
+    texts: list[str | None] = []
+    reasons: list[str | None] = []
+    for value in events["value"].to_pylist():
+        text = reason = None
+        if value is not None:
+            try:
+                text = read(value)
+            except Unreadable as unreadable:
+                reason = str(unreadable)
+        texts.append(text)
+        reasons.append(reason)
+    return with_json(events, pa.array(texts, pa.string()), pa.array(reasons, pa.string()))
+
+
+class Framed:
+    """Reads events with the schema that each names, fetched once from a registry."""
+
+    def __init__(self, kind: str, place: str, compile_schema: Callable[[Schema], Reader]) -> None:
+        """`kind` is the registry's word for the format, `place` where the topic is declared."""
+        self._kind = kind
+        self._place = place
+        self._compile = compile_schema
+        self._registry: SchemaRegistry | None = None
+        self._readers: dict[int, Reader] = {}
+
+    def as_json(self, events: pa.Table) -> pa.Table:
+        """See `meshhouse.landing.formats.Format`."""
+        # Remembered for one batch only: the registry may learn of an id later.
+        refused: dict[int, str] = {}
+
+        def read(value: bytes) -> str:
+            schema_id = _schema_id(value)
+            if schema_id in refused:
+                raise Unreadable(refused[schema_id])
+            try:
+                reader = self._readers.get(schema_id) or self._reader(schema_id)
+            except Unreadable as unreadable:
+                refused[schema_id] = str(unreadable)
+                raise
+            return reader(value[_HEADER:])
+
+        return each_as_json(events, read)
+
+    def _reader(self, schema_id: int) -> Reader:
+        # The settings are read when the first event needs them: looking at a topic's
+        # columns needs no registry.
+        if self._registry is None:
+            self._registry = SchemaRegistry.from_environment(
+                self._place, serialized=self._kind == "PROTOBUF"
+            )
+        schema = self._registry.schema(schema_id)
+        if schema is None:
+            raise Unreadable(f"names schema {schema_id}, which the schema registry does not know")
+        if schema.kind != self._kind:
+            raise Unreadable(f"names schema {schema_id}, which is {schema.kind}, not {self._kind}")
+        try:
+            reader = self._compile(schema)
+        except ValueError as error:
+            raise Unreadable(f"names schema {schema_id}, which cannot be used: {error}") from error
+        self._readers[schema_id] = reader
+        return reader
+
+
+def _schema_id(value: bytes) -> int:
+    schema_id = int.from_bytes(value[1:_HEADER], "big")
+    if len(value) < _HEADER or value[0] != 0 or schema_id > _MAX_ID:
+        raise Unreadable(
+            "is not in the wire format of a schema registry (a zero byte and four bytes of "
+            f"schema id first): it begins with 0x{value[:_HEADER].hex()}"
+        )
+    return schema_id

@@ -1,0 +1,408 @@
+"""A raw table as landing writes it: rows, rejected events and offsets in one commit.
+
+Belongs here: what goes into one commit, the fence against a rival, and going on when
+something else moved the table. Does not: what makes an event a row (decode.py), or when
+to commit (land.py, follow.py).
+
+The next offset of every partition is a property of the raw table, set in the same
+commit as the rows, and rejected events are shown by the same catalog transaction. A
+killed run therefore leaves either all of a commit or nothing of it. Offsets are no
+part of snapshots, which expire.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.source import EventBatch, Topic
+from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
+from meshhouse.landing.decode import REJECTED_COLUMNS, Decoded, Decoder
+from meshhouse.locks import lock
+from meshhouse.repository import RawTable, display_path
+from meshhouse.repository.types import DataType, parse_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+
+OFFSETS = "meshhouse.offsets"
+SOURCE = "meshhouse.source"
+LANDED_AT = "meshhouse.landed-at"
+NEW_FIELDS = "meshhouse.new-fields"
+
+_ATTEMPTS = 20
+_RESCUED_SAMPLE = 1_000
+
+Accept = Collection[str]
+"""What a person has looked at and accepts: `lost-events`, `new-topic`."""
+
+
+class Fenced(MeshError):
+    """Another lander has landed what this one was about to commit."""
+
+    def __init__(self, raw: RawTable, partitions: Iterable[int]) -> None:
+        self.partitions = tuple(sorted(partitions))
+        which = ", ".join(str(each) for each in self.partitions)
+        super().__init__(
+            f"Another lander took over partition {which} of topic `{raw.topic}` while this one "
+            f"was at work, and {raw.relation} holds what it landed. This one stopped; nothing is "
+            "lost or doubled."
+        )
+
+
+class Pending:
+    """Decoded batches that the next commit will hold."""
+
+    def __init__(self) -> None:
+        self.rows: list[pa.Table] = []
+        self.rejected: list[pa.Table] = []
+        self.starts: dict[int, int] = {}
+        """Where each partition stands in the table if nobody else lands it."""
+        self.offsets: dict[int, int] = {}
+        """Where each partition will stand."""
+        self.bytes = 0
+        self.events = 0
+
+    def add(self, start: int, batch: EventBatch, decoded: Decoded) -> None:
+        """Adds what became of a batch that goes on at `start`."""
+        if decoded.rows.num_rows:
+            self.rows.append(decoded.rows)
+        if decoded.rejected.num_rows:
+            self.rejected.append(decoded.rejected)
+        self.bytes += decoded.rows.nbytes + decoded.rejected.nbytes
+        self.events += batch.events.num_rows
+        self.starts.setdefault(batch.partition, start)
+        self.offsets[batch.partition] = batch.next_offset
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What one commit did."""
+
+    rows: int
+    rejected: int
+    snapshot_id: int | None
+    offsets: dict[int, int]
+    """Of the partitions that it moved."""
+    new_fields: tuple[str, ...] = ()
+    """Fields of events that no column is declared for, and that were not seen before."""
+
+
+@dataclass
+class _State:
+    """A raw table at one moment."""
+
+    pointer: str | None
+    table: Table | None
+    offsets: dict[int, int] = field(default_factory=dict)
+    source: dict[str, str] | None = None
+    landed_at: datetime | None = None
+    new_fields: tuple[str, ...] = ()
+
+
+class RawTarget:
+    """The raw table of one topic and its table of rejected events."""
+
+    def __init__(self, lake: Lake, raw: RawTable, topic: Topic, accept: Accept = ()) -> None:
+        """Reads where the table stands.
+
+        Raises:
+            UsageError: the declared columns no longer fit the table.
+            MeshError: the topic is not the one that was landed before.
+        """
+        self._lake = lake
+        self._raw = raw
+        self._columns = Decoder(raw).columns
+        self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
+        self._state = self._read()
+        self._rejected: tuple[str | None, Table | None] = (None, None)
+        if self._state.table is not None:
+            check_columns(raw, self._state.table)
+        self._starts_anew = False
+        if self._state.source not in (None, self._source):
+            if "new-topic" not in accept:
+                raise MeshError(
+                    f"Topic `{raw.topic}` was deleted and created again (or belongs to another "
+                    f"cluster) since {raw.relation} was last landed, so its offsets start anew. "
+                    "Nothing was landed. Restore the topic; or land the new one behind what is "
+                    f"there: `mesh land {raw.relation} --accept new-topic`."
+                )
+            self._starts_anew = True
+
+    @property
+    def exists(self) -> bool:
+        """Whether the table was ever landed."""
+        return self._state.pointer is not None
+
+    @property
+    def offsets(self) -> dict[int, int]:
+        """Next offset of each partition, as last read."""
+        return {} if self._starts_anew else dict(self._state.offsets)
+
+    @property
+    def snapshot_id(self) -> int | None:
+        """The table's current snapshot, as last read."""
+        snapshot = self._state.table.current_snapshot() if self._state.table else None
+        return snapshot.snapshot_id if snapshot else None
+
+    @property
+    def total_rows(self) -> int:
+        """Rows in the table, as last read, from its newest snapshot's summary."""
+        snapshot = self._state.table.current_snapshot() if self._state.table else None
+        summary = snapshot.summary if snapshot is not None else None
+        return int(summary["total-records"] or 0) if summary is not None else 0
+
+    def refresh(self) -> dict[int, int]:
+        """Reads again where the table stands; returns its offsets."""
+        if self._lake.pointers().get(self._raw.relation) != self._state.pointer:
+            self._state = self._read()
+        return self.offsets
+
+    def starts(self, topic: Topic, accept: Accept = ()) -> dict[int, int]:
+        """Where each partition of the topic goes on.
+
+        Raises:
+            MeshError: events that were not landed are gone, or the topic lost events.
+        """
+        return starts(self._raw, topic, self.offsets, accept, first=not self.exists)
+
+    def commit(self, pending: Pending) -> Committed:
+        """Shows rows, rejected events and offsets at once.
+
+        What only moved the table meanwhile (upkeep, a lander of other partitions) is no
+        obstacle: the commit is put behind it. Landers on one machine take turns, which
+        costs less than each of them finding out.
+
+        Raises:
+            Fenced: somebody else landed these partitions.
+        """
+        import pyarrow as pa
+
+        rows = pa.concat_tables(pending.rows) if pending.rows else None
+        rejected = pa.concat_tables(pending.rejected) if pending.rejected else None
+        turn = turn_of(self._lake, self._raw)
+        for attempt in range(1, _ATTEMPTS + 1):
+            with lock(turn):
+                self.refresh()
+                self._fence(pending)
+                try:
+                    return self._commit(pending, rows, rejected)
+                except Conflict:
+                    if attempt == _ATTEMPTS:
+                        raise
+        raise AssertionError("unreachable")
+
+    def _fence(self, pending: Pending) -> None:
+        known = self.offsets
+        lost = [
+            partition for partition, start in pending.starts.items()
+            if known.get(partition, start) != start
+        ]  # fmt: skip
+        if lost or (self._state.source not in (None, self._source) and not self._starts_anew):
+            raise Fenced(self._raw, lost or pending.starts)
+
+    def _commit(
+        self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
+    ) -> Committed:
+        offsets = {**self.offsets, **pending.offsets}
+        landed_at = self._next_landed_at()
+        found = _unknown_fields(rows)
+        new_fields = tuple(each for each in found if each not in self._state.new_fields)
+        properties = {
+            OFFSETS: json.dumps({str(key): value for key, value in sorted(offsets.items())}),
+            SOURCE: json.dumps(self._source),
+            LANDED_AT: landed_at.isoformat(),
+        }
+        if new_fields:
+            properties[NEW_FIELDS] = json.dumps(sorted({*self._state.new_fields, *new_fields}))
+        written: list[DataFile] = []
+        rejected_table = None
+        try:
+            table = self._lake.stage(
+                self._raw.relation,
+                iceberg_schema(self._columns),
+                at=self._state.pointer,
+                table=self._state.table,
+            )
+            raw = self._stage(table, rows, landed_at, properties, written)
+            changes = [raw]
+            if rejected is not None or not self.exists:
+                rejected_table = self._rejected_table()
+                changes.append(self._stage(rejected_table, rejected, landed_at, {}, written))
+        except BaseException:
+            remove_files(written)
+            raise
+        try:
+            self._lake.commit(changes)
+        except Conflict:
+            # Only this says that nothing was shown; after any other failure the files may
+            # be part of the table, and are left to upkeep if they are not.
+            remove_files(written)
+            raise
+        self._state = _State(raw.metadata_location, table, offsets, self._source, landed_at,
+                             (*self._state.new_fields, *new_fields))  # fmt: skip
+        self._starts_anew = False
+        if rejected_table is not None:
+            self._rejected = (changes[1].metadata_location, rejected_table)
+        return Committed(
+            rows=rows.num_rows if rows is not None else 0,
+            rejected=rejected.num_rows if rejected is not None else 0,
+            snapshot_id=raw.snapshot_id,
+            offsets=dict(pending.offsets),
+            new_fields=new_fields,
+        )
+
+    def _stage(
+        self,
+        table: Table,
+        rows: pa.Table | None,
+        landed_at: datetime,
+        properties: Mapping[str, str],
+        written: list[DataFile],
+    ) -> Staged:
+        base = table.metadata_location or None
+        write_id = uuid.uuid4()
+        with table.transaction() as transaction:
+            transaction.set_properties({"meshhouse.kind": "raw", **properties})
+            if rows is not None:
+                metadata = transaction.table_metadata
+                files = write_files(
+                    table.io, metadata, _stamped(rows, landed_at).to_batches(), write_id
+                )
+                written += files
+                with transaction.update_snapshot().fast_append() as snapshot:
+                    for file in files:
+                        snapshot.append_data_file(file)
+        return self._lake.staged(table, base)
+
+    def _rejected_table(self) -> Table:
+        relation = f"{self._raw.schema}.{self._raw.rejected}"
+        pointer = self._lake.pointers().get(relation)
+        known, table = self._rejected
+        if pointer is None or pointer != known:
+            table = None
+        return self._lake.stage(relation, iceberg_schema(REJECTED_COLUMNS), at=pointer, table=table)
+
+    def _next_landed_at(self) -> datetime:
+        """The time now, but always later than what the table holds.
+
+        Incremental models ask for what landed since they last looked, so two commits
+        must never share a time, whatever the clocks of their landers do.
+        """
+        now = datetime.now(UTC)
+        last = self._state.landed_at
+        return now if last is None or now > last else last + timedelta(microseconds=1)
+
+    def _read(self) -> _State:
+        pointer = self._lake.pointers().get(self._raw.relation)
+        if pointer is None:
+            return _State(None, None)
+        table = self._lake.load(self._raw.relation, pointer)
+        assert table is not None
+        properties = table.properties
+        landed_at = properties.get(LANDED_AT)
+        return _State(
+            pointer,
+            table,
+            offsets=offsets_of(properties),
+            source=json.loads(properties.get(SOURCE, "null")),
+            landed_at=datetime.fromisoformat(landed_at) if landed_at else None,
+            new_fields=tuple(json.loads(properties.get(NEW_FIELDS, "[]"))),
+        )
+
+
+def turn_of(lake: Lake, raw: RawTable) -> Path:
+    """The lock file of whoever commits to a raw table on this machine."""
+    return lake.warehouse.parent / "locks" / f"{raw.relation}.commit"
+
+
+def offsets_of(properties: Mapping[str, str]) -> dict[int, int]:
+    """Next offset of each partition, from a raw table's properties."""
+    stored = json.loads(properties.get(OFFSETS, "{}"))
+    return {int(partition): offset for partition, offset in stored.items()}
+
+
+def starts(
+    raw: RawTable, topic: Topic, offsets: Mapping[int, int], accept: Accept, first: bool
+) -> dict[int, int]:
+    """Where landing goes on in each partition, checked against what the topic still holds.
+
+    Args:
+        raw: the raw table.
+        topic: as it is now.
+        offsets: next offset of each partition that was landed before.
+        accept: `lost-events` goes on behind events that are gone.
+        first: the table was never landed; then it begins with what the topic holds.
+
+    Raises:
+        MeshError: events that were not landed are gone, or the topic lost events.
+    """
+    found = {}
+    for number, partition in topic.partitions.items():
+        # A partition that was added later begins at 0, like every partition.
+        start = offsets.get(number, partition.begin if first or not offsets else 0)
+        if start < partition.begin and "lost-events" not in accept:
+            raise MeshError(
+                f"Events {start} to {partition.begin - 1} of partition {number} of topic "
+                f"`{raw.topic}` were removed before they were landed. Nothing was landed. Restore "
+                f"them; or go on without them: `mesh land {raw.relation} --accept lost-events`."
+            )
+        if start > partition.end:
+            raise MeshError(
+                f"Partition {number} of topic `{raw.topic}` ends at offset {partition.end}, but "
+                f"{raw.relation} already holds events up to {start - 1}: the topic lost events. "
+                "Nothing was landed. Restore the topic."
+            )
+        found[number] = max(start, partition.begin)
+    return found
+
+
+def _stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
+    import pyarrow as pa
+
+    index = rows.schema.get_field_index("_landed_at")
+    kind = rows.schema.field(index).type
+    stamp = pa.repeat(pa.scalar(landed_at, kind), rows.num_rows)
+    return rows.set_column(index, rows.schema.field(index), stamp)
+
+
+def _unknown_fields(rows: pa.Table | None) -> list[str]:
+    """Names of fields that were kept in `_rescued`, from its first thousand values."""
+    if rows is None or rows["_rescued"].null_count == rows.num_rows:
+        return []
+    rescued = rows["_rescued"].drop_null().slice(0, _RESCUED_SAMPLE)
+    documents: list[dict[str, Any]] = [json.loads(text) for text in rescued.to_pylist()]
+    return sorted({name for document in documents for name in document})
+
+
+def check_columns(raw: RawTable, current: Table) -> None:
+    """Refuses a declaration that would lose what the table holds."""
+    declared: dict[str, DataType] = {
+        column.name: parse_type(column.data_type) for column in raw.columns
+    }
+    for existing in current.schema().fields:
+        if existing.name.startswith("_"):
+            continue
+        place = f"{display_path(raw.path)}:{raw.line}"
+        if existing.name not in declared:
+            raise UsageError(
+                f"{place}: column `{existing.name}` of {raw.relation} is no longer declared, but "
+                "the table holds its values. Declare it again; a model need not use it."
+            )
+        wanted = iceberg_type(declared[existing.name])
+        if wanted != existing.field_type and not widens(existing.field_type, wanted):
+            raise UsageError(
+                f"{place}: column `{existing.name}` of {raw.relation} holds "
+                f"{existing.field_type}; its type cannot become {wanted} without losing some of "
+                "them. Declare the old type (or a wider one) and cast in staging."
+            )

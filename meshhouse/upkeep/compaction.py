@@ -1,0 +1,206 @@
+"""Compaction: many small data files become few large ones with the same rows.
+
+Belongs here: which files to merge, and writing the merged ones. Does not: showing them
+(maintenance.py).
+
+Files under three quarters of the table's target are merged, oldest rows first, once
+there are eight of them: a lander leaves one a commit, and merging each pair anew would
+write every row over and over. Only the last merged file may be small again.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.fileformat import FileFormatFactory
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestContent
+from pyiceberg.table import Table, TableProperties
+from pyiceberg.table.locations import load_location_provider
+from pyiceberg.typedef import Record
+
+from meshhouse.lake.rewrite import is_small
+from meshhouse.lake.scan import plain_path
+
+WORTH_MERGING = 8
+"""Small files, or small manifests, from which on merging them pays."""
+
+_ROWS_READ = 8_192
+_ROW_GROUPS_PER_FILE = 8
+_FIELD_ID = b"PARQUET:field_id"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the current snapshot of a table is spread over files."""
+
+    files: tuple[DataFile, ...]
+    """Live data files, oldest rows first."""
+    small_manifests: int
+    has_deletes: bool
+    """Whether another engine left delete files, which name rows by file and position."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the data files."""
+        return sum(file.file_size_in_bytes for file in self.files)
+
+    @property
+    def needs_new_manifests(self) -> bool:
+        """Whether readers open more manifests than they must."""
+        return self.small_manifests >= WORTH_MERGING
+
+    def to_merge(self, target: int) -> tuple[DataFile, ...]:
+        """Files to merge into ones of about `target` bytes; empty if it does not pay."""
+        small = tuple(file for file in self.files if file.file_size_in_bytes < target * 3 // 4)
+        return small if len(small) >= WORTH_MERGING and not self.has_deletes else ()
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """Merged files, written but not shown, and those that they stand for."""
+
+    old: tuple[DataFile, ...] = ()
+    new: tuple[DataFile, ...] = ()
+
+    def fits(self, files: Collection[DataFile]) -> bool:
+        """Whether every file that it replaces is still among those of the table."""
+        return set(self.old) <= set(files)
+
+    def discard(self) -> None:
+        """Removes the merged files; only for a compaction that was never shown."""
+        for file in self.new:
+            Path(plain_path(file.file_path)).unlink(missing_ok=True)
+
+
+def layout(table: Table) -> Layout:
+    """The files of a table's current snapshot."""
+    snapshot = table.current_snapshot()
+    manifests = snapshot.manifests(table.io) if snapshot else []
+    data = [manifest for manifest in manifests if manifest.content == ManifestContent.DATA]
+    entries = [entry for manifest in data for entry in manifest.fetch_manifest_entry(table.io)]
+    entries.sort(key=lambda entry: entry.sequence_number or 0)
+    return Layout(
+        files=tuple(entry.data_file for entry in entries),
+        small_manifests=sum(map(is_small, data)),
+        has_deletes=len(data) < len(manifests),
+    )
+
+
+def target_bytes(table: Table) -> int:
+    """Size of data files that the table's own properties ask for."""
+    return int(
+        table.properties.get(
+            TableProperties.WRITE_TARGET_FILE_SIZE_BYTES,
+            TableProperties.WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT,
+        )
+    )
+
+
+def compact(table: Table, old: Sequence[DataFile]) -> Compaction:
+    """Writes the rows of `old` files, in their order, into few new ones.
+
+    Memory holds one batch of a file and one row group at a time.
+    """
+    writer = _Writer(table)
+    try:
+        for file in old:
+            for batch in _rows(table, file):
+                writer.write(batch)
+        writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    return Compaction(tuple(old), tuple(writer.files))
+
+
+def _rows(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
+    """Rows of one file under the table's columns of today, which may have grown since."""
+    wanted = schema_to_pyarrow(table.schema())
+    with pq.ParquetFile(plain_path(file.file_path)) as parquet:
+        position = {
+            int((field.metadata or {}).get(_FIELD_ID, -1)): index
+            for index, field in enumerate(parquet.schema_arrow)
+        }
+        for batch in parquet.iter_batches(_ROWS_READ):
+            columns = []
+            for field in wanted:
+                index = position.get(int(field.metadata[_FIELD_ID]))
+                columns.append(
+                    pa.nulls(batch.num_rows, field.type)
+                    if index is None
+                    else batch.column(index).cast(field.type)
+                )
+            yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+
+class _Writer:
+    """Batches become row groups, and row groups files of the target size."""
+
+    def __init__(self, table: Table) -> None:
+        self.files: list[DataFile] = []
+        self._table = table
+        self._target = target_bytes(table)
+        self._provider = load_location_provider(table.location(), table.properties)
+        self._write_id = uuid.uuid4()
+        self._batches: list[pa.RecordBatch] = []
+        self._bytes = 0
+        self._location = ""
+        self._parquet: Any = None
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes >= self._target // _ROW_GROUPS_PER_FILE:
+            self._write_row_group()
+
+    def finish(self) -> None:
+        if self._batches:
+            self._write_row_group()
+        if self._parquet is not None:
+            self._close_file()
+
+    def discard(self) -> None:
+        Compaction(new=tuple(self.files)).discard()
+        if self._parquet is not None:
+            self._parquet.close()
+            Path(plain_path(self._location)).unlink(missing_ok=True)
+
+    def _write_row_group(self) -> None:
+        if self._parquet is None:
+            name = f"00000-{len(self.files)}-{self._write_id}.parquet"
+            self._location = self._provider.new_data_location(name)
+            self._parquet = FileFormatFactory.get(FileFormat.PARQUET).create_writer(
+                self._table.io.new_output(self._location),
+                self._table.schema(),
+                self._table.properties,
+            )
+        self._parquet.write(pa.Table.from_batches(self._batches))
+        # Compressed, the next row group takes less room than this one did in memory.
+        if self._parquet._fos.tell() + self._bytes > self._target:
+            self._close_file()
+        self._batches, self._bytes = [], 0
+
+    def _close_file(self) -> None:
+        statistics = self._parquet.close()
+        self._parquet = None
+        self.files.append(
+            DataFile.from_args(
+                content=DataFileContent.DATA,
+                file_path=self._location,
+                file_format=FileFormat.PARQUET,
+                partition=Record(),
+                file_size_in_bytes=len(self._table.io.new_input(self._location)),
+                sort_order_id=None,
+                spec_id=self._table.metadata.default_spec_id,
+                equality_ids=None,
+                key_metadata=None,
+                **statistics.to_serialized_dict(),
+            )
+        )

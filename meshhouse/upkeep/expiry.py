@@ -1,0 +1,69 @@
+"""Expiry: which snapshots a table's metadata must go on listing.
+
+Belongs here: the decision, from the ledger and from when each snapshot was replaced.
+Does not: deleting files (orphans.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from pyiceberg.table.metadata import TableMetadata
+
+from meshhouse.publication import standing_publications
+
+KEPT_PUBLICATIONS = 10
+"""Of each product: so many can be rolled back one after another."""
+
+
+def needed_snapshots(publications: Iterable[Mapping[str, Any]]) -> dict[str, set[int]]:
+    """Relation -> snapshots that the ledger may still ask for.
+
+    Args:
+        publications: entries of the ledger, oldest first.
+    """
+    histories: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for entry in publications:
+        histories[f"{entry['domain']}.{entry['product']}"].append(entry)
+    needed: dict[str, set[int]] = defaultdict(set)
+    for relation, history in histories.items():
+        standing = standing_publications(history)
+        kept = [*standing[-KEPT_PUBLICATIONS:], *history[-KEPT_PUBLICATIONS:]]
+        needed[relation] |= {entry["snapshot_id"] for entry in kept}
+        for entry in (*standing[-1:], history[-1]):
+            for source, snapshot in (entry.get("input_snapshots") or {}).items():
+                needed[source].add(snapshot)
+    return needed
+
+
+def expired_snapshots(
+    metadata: TableMetadata, needed: Collection[int], since: datetime, newest: int = 0
+) -> list[int]:
+    """Snapshots that nobody needs and that were shown by no state since a moment.
+
+    Args:
+        metadata: of the table.
+        needed: snapshots to keep whatever their age.
+        since: what was shown then or later is kept.
+        newest: so many of the newest are kept, too.
+
+    What counts is when a snapshot was replaced, not when it was written: a table that
+    was quiet for a week and landed a minute ago still has readers of its previous state.
+    """
+    since_ms = since.timestamp() * 1000
+    heads = {ref.snapshot_id for ref in metadata.refs.values()}
+    shown_until = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
+    for entry, following in pairwise(metadata.snapshot_log):
+        shown_until[entry.snapshot_id] = following.timestamp_ms
+    by_age = sorted(metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
+    return [
+        snapshot.snapshot_id
+        for snapshot in (by_age[:-newest] if newest else by_age)
+        if snapshot.snapshot_id not in heads
+        and snapshot.snapshot_id not in needed
+        and shown_until[snapshot.snapshot_id] <= since_ms
+    ]

@@ -1,0 +1,235 @@
+"""Maintenance: all upkeep of some tables, beside landers and readers.
+
+Belongs here: which tables, the lock, and committing to a table that others write to.
+Does not: what is merged, expired or removed (compaction.py, expiry.py, orphans.py).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshhouse.errors import UsageError
+from meshhouse.lake import Conflict, Lake
+from meshhouse.lake.files import paths_of
+from meshhouse.lake.scan import plain_path
+from meshhouse.locks import lock
+from meshhouse.registry import Registry
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+    from meshhouse.upkeep.compaction import Compaction, Layout
+
+A_DAY = timedelta(days=1)
+
+KEPT_WHILE_LANDING = 25
+"""Snapshots; a commit to a table with 500 of them takes ten times as long."""
+
+_ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Upkept:
+    """What maintenance did to one table."""
+
+    relation: str
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+    """Size of the data files of the current state."""
+    snapshots_expired: int
+    orphans_removed: int
+    """Files of any kind that nothing refers to: of expired snapshots and of killed runs."""
+    orphan_bytes: int
+    gave_up: bool = False
+    """Others wrote to the table all the while: its files are as they were."""
+
+
+Say = Callable[[str], None]
+
+
+def maintain(
+    lake: Lake,
+    relations: Collection[str] = (),
+    older_than: timedelta = A_DAY,
+    retention: timedelta = A_DAY,
+    say: Say = lambda line: None,
+) -> list[Upkept]:
+    """Merges small files, expires snapshots and removes orphans; waits for a rival.
+
+    Landers and readers go on meanwhile. A run of the domain that owns a product waits
+    while that product is maintained, and the other way round: it could not publish over
+    a state that it has not seen.
+
+    Args:
+        lake: where the tables are.
+        relations: the tables; none means all.
+        older_than: age from which on a file that nothing refers to is removed.
+        retention: how long a state that was replaced can still be read.
+        say: receives what is being waited for.
+
+    Raises:
+        UsageError: there is no such table.
+    """
+    chosen = _chosen(lake.pointers(), relations)
+    locks = lake.warehouse.parent / "locks"
+    done = []
+    with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
+        needed = needed_of(lake)
+        for relation in chosen:
+            # The lock of `mesh run` for the domain of a product; other tables have no such run.
+            owner = relation.partition(".")[0]
+            waiting = f"{relation}: waiting for a run of {owner}"
+            with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
+                kept = needed.get(relation, set())
+                done.append(_maintain(lake, relation, kept, older_than, retention))
+    return done
+
+
+def tidy(lake: Lake, relation: str) -> bool:
+    """Keeps a table quick to commit to while somebody lands it continuously.
+
+    Merges small files and drops all but the newest snapshots from the metadata, of which
+    a commit copies every one. It removes no file: readers have pinned older states by
+    their metadata files, and go on; `maintain` removes what nobody reads a day later.
+
+    Returns:
+        False if others always were quicker; the next call will do it.
+    """
+    needed = needed_of(lake).get(relation, set())
+    return _tidy(lake, relation, needed, timedelta(0), KEPT_WHILE_LANDING) is not None
+
+
+def needed_of(lake: Lake) -> Mapping[str, set[int]]:
+    """Relation -> snapshots that publications may still ask for."""
+    from meshhouse.upkeep.expiry import needed_snapshots
+
+    return needed_snapshots(Registry(lake).entries("publications"))
+
+
+def _chosen(known: Iterable[str], wanted: Collection[str]) -> list[str]:
+    known = sorted(known)
+    for relation in wanted:
+        if relation not in known:
+            close = difflib.get_close_matches(relation, known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else ""
+            listing = f" Tables: {', '.join(known)}." if known else " There are no tables yet."
+            raise UsageError(f"There is no table `{relation}`.{hint or listing}")
+    return [relation for relation in known if relation in wanted or not wanted]
+
+
+def _maintain(
+    lake: Lake, relation: str, needed: set[int], older_than: timedelta, retention: timedelta
+) -> Upkept:
+    from meshhouse.upkeep.compaction import layout
+    from meshhouse.upkeep.orphans import orphans
+
+    before = layout(_load(lake, relation))
+    expired = _tidy(lake, relation, needed, retention)
+    after = layout(_load(lake, relation))
+    now = datetime.now(UTC)
+    removed = orphans(lake, relation, now - older_than, now - retention)
+    for file in removed:
+        file.path.unlink(missing_ok=True)
+    return Upkept(
+        relation=relation,
+        files_before=len(before.files),
+        files_after=len(after.files),
+        bytes_before=before.bytes,
+        bytes_after=after.bytes,
+        snapshots_expired=expired or 0,
+        orphans_removed=len(removed),
+        orphan_bytes=sum(file.bytes for file in removed),
+        gave_up=expired is None,
+    )
+
+
+def _tidy(
+    lake: Lake, relation: str, needed: set[int], retention: timedelta, newest: int = 0
+) -> int | None:
+    """Commits a compaction and the expiry of snapshots, on whatever state the table has.
+
+    Returns:
+        The number of snapshots expired; None if others always were quicker.
+    """
+    compaction: Compaction | None = None
+    for _ in range(_ATTEMPTS):
+        table = _load(lake, relation)
+        compaction, files = _compacted(table, compaction)
+        base, shown = table.metadata_location, table.metadata.current_snapshot_id
+        expired = _stage(table, compaction, files, needed, retention, newest)
+        if table.metadata_location == base:
+            return 0
+        try:
+            lake.commit([lake.staged(table, base)])
+        except Conflict:
+            if table.metadata.current_snapshot_id != shown:
+                _forget_snapshot(table)
+            continue
+        # From now on these are no part of the table, and a file's age counts from here.
+        for path in paths_of(compaction.old):
+            path.touch()
+        return expired
+    # Only here: after any other failure the files might be shown, or be tried again.
+    if compaction is not None:
+        compaction.discard()
+    return None
+
+
+def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, Layout]:
+    """Merged files for the state of a table; those of an earlier attempt if they still fit."""
+    from meshhouse.upkeep.compaction import compact, layout, target_bytes
+
+    files = layout(table)
+    if earlier is not None:
+        if earlier.fits(files.files):
+            return earlier, files
+        earlier.discard()
+    return compact(table, files.to_merge(target_bytes(table))), files
+
+
+def _stage(
+    table: Table,
+    compaction: Compaction,
+    files: Layout,
+    needed: set[int],
+    retention: timedelta,
+    newest: int,
+) -> int:
+    """Stages both changes as one new state, or none if there is nothing to change."""
+    from pyiceberg.table.update import RemoveSnapshotsUpdate
+
+    from meshhouse.lake.rewrite import exchange_files
+    from meshhouse.upkeep.expiry import expired_snapshots
+
+    with table.transaction() as transaction:
+        if compaction.old or files.needs_new_manifests:
+            exchange_files(transaction, compaction.old, compaction.new, same_rows=True)
+        since = datetime.now(UTC) - retention
+        expired = expired_snapshots(transaction.table_metadata, needed, since, newest)
+        if expired:
+            # `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
+            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=expired),))
+    return len(expired)
+
+
+def _forget_snapshot(table: Table) -> None:
+    """Removes the manifests of a refused snapshot; its data files are for the next attempt."""
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    manifests = snapshot.manifests(table.io)
+    own = [each for each in manifests if each.added_snapshot_id == snapshot.snapshot_id]
+    for location in (snapshot.manifest_list, *(each.manifest_path for each in own)):
+        Path(plain_path(location)).unlink(missing_ok=True)
+
+
+def _load(lake: Lake, relation: str) -> Table:
+    table = lake.load(relation)
+    assert table is not None, relation  # tables are never dropped
+    return table

@@ -1,0 +1,113 @@
+"""Orphans: files in a table's folder that none of its kept snapshots refers to.
+
+Belongs here: what killed landers, refused commits and expired snapshots left. Does not:
+expiring snapshots (expiry.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pyiceberg.table import Table
+
+from meshhouse.lake import Lake
+from meshhouse.lake.scan import plain_path
+
+KEPT_STATES = 20
+"""Newest metadata files that stay whatever their age, to look into what happened."""
+
+_METADATA = re.compile(r"(\d+)-.*\.metadata\.json")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of the table's folder."""
+
+    path: Path
+    written_at: float
+    bytes: int
+
+
+def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime) -> list[Found]:
+    """Files that nothing refers to.
+
+    Args:
+        lake: where the table is.
+        relation: the table.
+        written_before: younger files are left, as somebody may be about to commit them.
+        since: metadata files that were shown since then are left, as readers hold them.
+    """
+    table = lake.load(relation)
+    if table is None:
+        return []
+    # Listed before the state that judges them is read: whatever is committed from then on
+    # uses files of that state, or young ones.
+    found = list(_files(Path(plain_path(table.location()))))
+    table = lake.load(relation)
+    assert table is not None
+    kept = _referenced(table) | _kept_metadata(found, table, since)
+    oldest_left = written_before.timestamp()
+    return [file for file in found if file.path.name not in kept and file.written_at < oldest_left]
+
+
+def _files(folder: Path) -> Iterator[Found]:
+    for path in folder.rglob("*"):
+        # Other kinds of files, such as statistics of other engines, are not ours to judge.
+        if path.suffix in (".parquet", ".avro") or _METADATA.fullmatch(path.name):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue  # a refused commit takes its own metadata file away
+            yield Found(path, status.st_mtime, status.st_size)
+
+
+def _referenced(table: Table) -> set[str]:
+    """Names of all files of all snapshots.
+
+    Names, because they hold a UUID, and engines write the folder before them differently
+    (`file:/x`, `file:///x`).
+    """
+    manifests = {}
+    names = set()
+    for snapshot in table.metadata.snapshots:
+        names.add(_name(snapshot.manifest_list))
+        manifests |= {each.manifest_path: each for each in snapshot.manifests(table.io)}
+    for location, manifest in manifests.items():
+        names.add(_name(location))
+        names |= {
+            _name(entry.data_file.file_path) for entry in manifest.fetch_manifest_entry(table.io)
+        }
+    return names
+
+
+def _kept_metadata(found: list[Found], table: Table, since: datetime) -> set[str]:
+    """Names of the newest metadata files, and of those that were shown since a moment.
+
+    A file was shown until the next version was written.
+    """
+    versions: dict[int, list[Found]] = defaultdict(list)
+    for file in found:
+        if match := _METADATA.fullmatch(file.path.name):
+            versions[int(match[1])].append(file)
+    current = _name(table.metadata_location)
+    newest = next((each for each in versions if current in _names(versions[each])), 0)
+    kept = {current}
+    for version, files in versions.items():
+        following = versions.get(version + 1, files)
+        shown_until = max(file.written_at for file in following)
+        if version > newest - KEPT_STATES or shown_until > since.timestamp():
+            kept |= _names(files)
+    return kept
+
+
+def _names(files: list[Found]) -> set[str]:
+    return {file.path.name for file in files}
+
+
+def _name(location: str) -> str:
+    return plain_path(location).rpartition("/")[2]

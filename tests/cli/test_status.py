@@ -1,0 +1,128 @@
+"""`mesh status` says of each product what is true of it, not of its domain."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import Mesh
+
+from meshhouse import registry as registry_module
+from meshhouse.lake import Lake
+from meshhouse.registry import LEDGERS, Registry
+from meshhouse.status import ProductStatus, product_statuses
+
+START = datetime(2017, 1, 1, tzinfo=UTC)
+
+
+def at(hour: int) -> datetime:
+    return START + timedelta(hours=hour)
+
+
+@pytest.fixture
+def ledger(mesh: Mesh) -> Registry:
+    return Registry(Lake(mesh.home))
+
+
+def publication(product: str, hour: int, kind: str = "publish") -> dict[str, Any]:
+    return {
+        "domain": "shop",
+        "product": product,
+        "kind": kind,
+        "rows": hour,
+        "score": 100,
+        "finished_at": at(hour),
+    }
+
+
+def run(hour: int, outcome: str, **products: str) -> dict[str, Any]:
+    """A run of shop; without products it is one of before they were recorded."""
+    entry = {"domain": "shop", "outcome": outcome, "finished_at": at(hour)}
+    return {**entry, "products": products} if products else entry
+
+
+def keep(ledger: Registry, publications: list[dict] = (), runs: list[dict] = ()) -> None:
+    for entry in publications:
+        ledger.commit([], {"publications": [entry]})
+    for entry in runs:
+        ledger.commit([], {"runs": [entry]})
+
+
+def statuses(mesh: Mesh, ledger: Registry) -> dict[str, ProductStatus]:
+    return {each.product.relation: each for each in product_statuses(mesh.repository, ledger)}
+
+
+def test_a_run_of_one_product_refreshes_no_other(mesh, ledger):
+    keep(
+        ledger,
+        [publication("orders", 1), publication("totals", 1), publication("orders", 5)],
+        [run(1, "published", orders="published", totals="published"),
+         run(5, "published", orders="published")],
+    )  # fmt: skip
+    found = statuses(mesh, ledger)
+    assert found["shop.orders"].refreshed_at == at(5)
+    assert found["shop.totals"].refreshed_at == at(1)
+    assert found["shop.totals"].freshness(at(30)) == "no promise"
+    assert found["shop.orders"].freshness(at(30)) == "late"
+
+
+def test_a_failed_run_says_of_each_product_what_became_of_it(mesh, ledger):
+    keep(
+        ledger,
+        [publication("orders", 1), publication("totals", 1)],
+        [run(1, "published", orders="published", totals="published"),
+         run(5, "failed", orders="unchanged", totals="failed")],
+    )  # fmt: skip
+    found = statuses(mesh, ledger)
+    assert (found["shop.orders"].last_run, found["shop.totals"].last_run) == ("unchanged", "failed")
+    assert found["shop.orders"].refreshed_at == at(5)
+    assert found["shop.totals"].refreshed_at == at(1)
+    assert found["crm.customers"].last_run is None
+
+
+def test_runs_of_before_products_were_recorded_count_for_the_whole_domain(
+    mesh, ledger, monkeypatch
+):
+    keep(ledger, [publication("orders", 1), publication("totals", 1)])
+    before = tuple(column for column in LEDGERS["runs"] if column[0] != "products")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry_module, "LEDGERS", {**LEDGERS, "runs": before})
+        keep(ledger, runs=[{**run(2, "published"), "run_id": "old"}])
+    assert "products" not in ledger.entries("runs")[0]
+    assert {each.refreshed_at for each in statuses(mesh, ledger).values()} == {None, at(2)}
+    keep(ledger, runs=[run(5, "published", orders="published")])
+    found = statuses(mesh, ledger)
+    assert found["shop.orders"].refreshed_at == at(5)
+    assert found["shop.totals"].refreshed_at == at(2)
+    assert found["shop.totals"].last_run == "published"
+
+
+def test_a_rollback_is_shown_and_is_no_refreshment(mesh, ledger):
+    keep(
+        ledger,
+        [publication("orders", 1), publication("orders", 5), publication("orders", 6, "rollback")],
+        [run(1, "published", orders="published"),
+         run(5, "published", orders="published"),
+         run(7, "unchanged", orders="held back")],
+    )  # fmt: skip
+    orders = statuses(mesh, ledger)["shop.orders"]
+    assert orders.rolled_back
+    assert (orders.published_at, orders.refreshed_at) == (at(1), at(1))
+    assert orders.last_run == "held back"
+    [line] = [each for each in mesh.run("status").stdout.splitlines() if "shop.orders" in each]
+    assert "ago, rolled back" in line
+    keep(ledger, [publication("orders", 8)])
+    assert not statuses(mesh, ledger)["shop.orders"].rolled_back
+
+
+def test_json_has_all_of_it(mesh, ledger):
+    keep(ledger, [publication("orders", 1)], [run(1, "published", orders="published")])
+    [orders] = [
+        each
+        for each in json.loads(mesh.run("status", "--json").stdout)
+        if each["product"] == "shop.orders"
+    ]
+    assert orders["rolled_back"] is False
+    assert orders["last_run"] == "published"

@@ -1,0 +1,176 @@
+"""Whatever is killed, paused or restarted, every event lands exactly once."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+from pathlib import Path
+
+import chaos
+import killing
+import pytest
+from kafka_topics import Cluster
+
+from meshhouse.events.kafka.broker import Broker
+from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.settings import KafkaSettings
+
+BOUNDED_KILLS = 140
+FOLLOWER_KILLS = 60
+REBALANCES = 20
+SESSION_MILLIS = 1_500
+LIMIT = 2_000_000
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    """A broker of its own, since it is restarted, which notices the dead quickly."""
+    broker = Broker(tmp_path / "mesh")
+    broker.start(0, properties={"group.min.session.timeout.ms": "1000"})
+    made = Cluster(broker)
+    made.settings = KafkaSettings(
+        {**made.settings.properties, "session.timeout.ms": str(SESSION_MILLIS)}
+    )
+    yield made
+    broker.stop()
+
+
+class Crowd:
+    """Landers that run side by side."""
+
+    def __init__(self, cluster: Cluster, topic: str, home: Path, size: int) -> None:
+        self._work = lambda client: chaos.land_on(cluster, topic, home, client)
+        self.members = [self.join() for _ in range(size)]
+
+    def join(self) -> int:
+        return killing.forked(lambda: self._work(PythonClient))
+
+    def kill(self, index: int) -> None:
+        os.kill(self.members[index], signal.SIGKILL)
+        os.waitpid(self.members[index], 0)
+        self.members[index] = self.join()
+
+    def leave(self, index: int) -> None:
+        """One stops well, another comes: two rebalances."""
+        os.kill(self.members[index], signal.SIGTERM)
+        os.waitpid(self.members[index], 0)
+        self.members[index] = self.join()
+
+    def replace_stopped(self) -> None:
+        """A lander that was fenced, or that lost the broker, is started again."""
+        for index, member in enumerate(self.members):
+            if os.waitpid(member, os.WNOHANG)[0]:
+                self.members[index] = self.join()
+
+    def end(self) -> None:
+        for member in self.members:
+            os.kill(member, signal.SIGTERM)
+        for member in self.members:
+            os.waitpid(member, 0)
+
+
+@pytest.mark.timeout(1200)
+def test_every_event_lands_exactly_once_through_kills_rebalances_a_restart_and_a_zombie(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    home, dice = tmp_path / "home", random.Random(20170101)
+    topic = "chaos.sales"
+    _run(lambda: cluster.create(chaos.PARTITIONS, topic))
+    producer = killing.forked(lambda: chaos.produce(cluster, topic, tmp_path, LIMIT))
+
+    kills = 0
+    while kills < BOUNDED_KILLS:
+        client = dice.choice([PythonClient, ConfluentClient])
+        lander = killing.forked(lambda client=client: chaos.land_once(cluster, topic, home, client))
+        if _ended_within(lander, dice.uniform(0.05, 0.7)):
+            assert os.waitpid(lander, 0)[1] == 0
+            continue
+        os.kill(lander, signal.SIGKILL)
+        os.waitpid(lander, 0)
+        kills += 1
+
+    crowd = Crowd(cluster, topic, home, 3)
+    for number in range(FOLLOWER_KILLS):
+        _progress(crowd, home)
+        crowd.kill(dice.randrange(3))
+        if number % 3 == 0 and number < 3 * REBALANCES:
+            crowd.leave(dice.randrange(3))
+        if number == FOLLOWER_KILLS // 2:
+            cluster.broker.kill()
+            port = int(cluster.settings.bootstrap_servers.rpartition(":")[2])
+            cluster.broker.start(port, properties={"group.min.session.timeout.ms": "1000"})
+
+    _progress(crowd, home)
+    zombie = crowd.members[0]
+    os.kill(zombie, signal.SIGSTOP)
+    crowd.members[0] = crowd.join()
+    before = chaos.landed_offsets(home)
+    chaos.wait_until(
+        lambda: _moved(crowd, home, before, every=True), 90, "taking over from the zombie"
+    )
+    os.kill(zombie, signal.SIGCONT)
+    _progress(crowd, home)
+    crowd.members.append(zombie)
+
+    os.kill(producer, signal.SIGTERM)
+    assert os.waitpid(producer, 0)[1] == 0
+    crowd.end()
+    _run(lambda: chaos.land_once(cluster, topic, home, PythonClient))
+
+    produced = int((tmp_path / "produced").read_text())
+    found = killing.result_of(lambda: chaos.left_behind(home, produced), tmp_path)
+    assert found == {
+        "rows": produced,
+        "numbers": produced,
+        "offsets": produced,
+        "first": 0,
+        "last": produced - 1,
+        "misplaced": 0,
+        "rejected": len([each for each in range(produced) if each % 100 == 7]),
+        "produced": produced,
+    }
+
+
+def test_the_same_harness_sees_the_duplicates_of_a_plain_poll_append_commit_loop(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    home, topic = tmp_path / "home", "naive.sales"
+    _run(lambda: cluster.create(chaos.PARTITIONS, topic))
+    producer = killing.forked(lambda: chaos.produce(cluster, topic, tmp_path, 20_000))
+    os.waitpid(producer, 0)
+    for _ in range(chaos.PARTITIONS + 1):  # one partition must come twice
+        before = chaos.state_of(home)
+        lander = killing.forked(lambda: chaos.land_naively(cluster, topic, home, None))
+        # Rows are shown, their offsets are not: the moment that a kill finds sooner or later.
+        chaos.wait_until(lambda before=before: chaos.state_of(home) != before, 90, "landing")
+        os.kill(lander, signal.SIGKILL)
+        os.waitpid(lander, 0)
+    rows, numbers = killing.result_of(lambda: chaos.rows_and_numbers(home), tmp_path)
+    assert rows > numbers
+
+
+def _progress(crowd: Crowd, home: Path) -> None:
+    """Waits until something more is landed, so that a kill meets a lander at work."""
+    before = chaos.landed_offsets(home)
+    chaos.wait_until(lambda: _moved(crowd, home, before), 90, "landing")
+
+
+def _moved(crowd: Crowd, home: Path, before: dict[int, int], every: bool = False) -> bool:
+    crowd.replace_stopped()
+    now = chaos.landed_offsets(home)
+    moved = [now[each] > before.get(each, 0) for each in now]
+    return len(moved) == chaos.PARTITIONS and all(moved) if every else any(moved)
+
+
+def _run(task) -> None:
+    assert os.waitpid(killing.forked(task), 0)[1] == 0
+
+
+def _ended_within(process: int, seconds: float) -> bool:
+    descriptor = os.pidfd_open(process)
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
