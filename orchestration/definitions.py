@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from meshhouse.repository import Repository
+from orchestration.automation import automation
 from orchestration.domain import Reporter, Silent, domain_assets
 
 
@@ -26,6 +27,7 @@ def definitions(
             for asset in domain_assets(repository, domain, reporter or Silent())
         ],
         executor=dg.in_process_executor,
+        **(automation(repository) if domains is None else {}),
     )
 
 

@@ -7,7 +7,7 @@ Two steps a domain: one lands its topics, one builds, audits and publishes. The 
 one step because consumers see all products of a run at once or none of them.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from typing import Any, Protocol
 
@@ -19,10 +19,14 @@ from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.landing import Landing, land_table
+from meshhouse.landing.rejected import rejected_share
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.manifest import Manifest, checked_relations
 from meshhouse.runs import DomainRun, build_models, fresh_manifest, run_domain
 from orchestration.translator import MeshTranslator
+
+FOLLOWS = dg.AutomationCondition.eager()
+"""Whatever is behind a raw table is built, audited and published once for each landing."""
 
 NAMED = "meshhouse/products"
 """Tag of a run of single products: their relations, with spaces between."""
@@ -87,9 +91,11 @@ def _landing_step(
     repository: Repository, domain: Domain, reporter: Reporter
 ) -> dg.AssetsDefinition:
     tables = {dg.AssetKey([raw.schema, raw.name]): raw for raw in domain.raw_tables}
+    checks = {key: _rejected_spec(key, raw) for key, raw in tables.items()}
 
     @dg.multi_asset(
         name=f"{domain.name}_landing",
+        check_specs=list(checks.values()),
         specs=[
             dg.AssetSpec(
                 key,
@@ -107,7 +113,7 @@ def _landing_step(
         ],
         can_subset=True,
     )
-    def landing(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+    def landing(context: dg.AssetExecutionContext) -> Iterator[Any]:
         engine = engine_of(repository)
         for key in sorted(context.selected_asset_keys):
             raw = tables[key]
@@ -118,6 +124,11 @@ def _landing_step(
                 raise dg.Failure(str(error), allow_retries=False) from error
             reporter.landed(done)
             context.log.info(f"{raw.relation}: {done.rows} rows, {done.rejected} rejected")
+            if done.new_fields:
+                context.log.warning(
+                    f"{raw.relation}: events have fields that no column is declared for: "
+                    f"{', '.join(done.new_fields)}. They are kept in `_rescued`."
+                )
             yield dg.MaterializeResult(
                 asset_key=key,
                 metadata={
@@ -126,12 +137,43 @@ def _landing_step(
                     "dagster/row_count": done.total_rows,
                     "snapshot_id": str(done.snapshot_id),
                     "next_offsets": {str(number): end for number, end in done.offsets.items()},
+                    "end_offsets": {str(number): end for number, end in done.ends.items()},
+                    "lag": done.lag,
+                    "events_per_second": round((done.rows + done.rejected) / done.seconds, 1),
                     "seconds": done.seconds,
                 },
                 data_version=dg.DataVersion(str(done.snapshot_id)),
             )
+            if checks[key].key in context.selected_asset_check_keys:
+                yield _rejected_check(engine, checks[key], raw)
 
     return landing
+
+
+def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        "rejected_events",
+        asset=key,
+        description=f"At most {raw.max_rejected_percent:g} percent of the topic's events are "
+        "rejected; `mesh rejected show` lists them.",
+    )
+
+
+def _rejected_check(engine: Engine, spec: dg.AssetCheckSpec, raw: RawTable) -> dg.AssetCheckResult:
+    rejected, events = rejected_share(engine.lake, raw)
+    percent = 100 * rejected / events if events else 0.0
+    return dg.AssetCheckResult(
+        passed=percent <= raw.max_rejected_percent,
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "rejected": rejected,
+            "events": events,
+            "percent": percent,
+            "allowed_percent": raw.max_rejected_percent,
+        },
+    )
 
 
 def _products_step(
@@ -154,14 +196,11 @@ def _products_step(
     def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Any]:
         engine = engine_of(repository)
         selected = context.selected_asset_keys
-        # Those that were named, or that somebody selected on the web page; a product that
-        # only comes with a named one is not forced.
-        named = context.run.tags.get(NAMED, "").split()
-        wanted = [
-            product.name
-            for key, product in products.items()
-            if key in selected and (product.relation in named or not _names_any(named, domain))
-        ]
+        chosen = [product for key, product in products.items() if key in selected]
+        # A product that only comes with a named one must not be forced with it.
+        tag = context.run.tags.get(NAMED, "").split()
+        named = [product for product in chosen if product.relation in tag]
+        wanted = [product.name for product in named or chosen]
 
         def on_line(level: str, text: str) -> None:
             if level in ("warn", "error"):
@@ -189,10 +228,6 @@ def _products_step(
     return build_and_publish
 
 
-def _names_any(relations: Collection[str], domain: Domain) -> bool:
-    return any(relation.startswith(f"{domain.name}.") for relation in relations)
-
-
 def _model_specs(
     domain: Domain, manifest: Manifest, translator: MeshTranslator
 ) -> dict[str, dg.AssetSpec]:
@@ -208,7 +243,7 @@ def _model_specs(
     return {
         identifier: translator.get_asset_spec(
             manifest.content, identifier, None
-        ).replace_attributes(owners=_owners(domain), kinds={"dbt"})
+        ).replace_attributes(owners=_owners(domain), kinds={"dbt"}, automation_condition=FOLLOWS)
         for identifier in TopologicalSorter(parents).static_order()
         if identifier in parents
     }
@@ -256,6 +291,7 @@ def _product_spec(repository: Repository, domain: Domain, product: Product) -> d
         owners=_owners(domain, product),
         kinds={"iceberg"},
         tags={"meshhouse/product": ""},
+        automation_condition=FOLLOWS,
         metadata={
             "dagster/table_name": product.relation,
             "dagster/column_schema": _column_schema(product.columns),

@@ -7,6 +7,7 @@ do not survive a fork.
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import threading
@@ -86,7 +87,7 @@ def land_naively(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
     from meshhouse.landing.decode import Decoder
 
     decoder = Decoder(raw)
-    while True:
+    for polls in itertools.count(1):
         for place, records in consumer.poll(500).items():
             events = pa.Table.from_batches([_from_python(records)])
             decoded = decoder.decode(place.partition, events, datetime.now(UTC))
@@ -95,7 +96,8 @@ def land_naively(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
             with table.transaction() as transaction:
                 transaction.append(decoded.rows)
             lake.commit([lake.staged(table, base)])
-        consumer.commit()
+        if polls % 20 == 0:
+            consumer.commit()
 
 
 def left_behind(home: Path, produced: int) -> dict[str, int]:

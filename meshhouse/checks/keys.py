@@ -24,7 +24,9 @@ _SOURCE = {"name", "description", "schema", "database", "tables", "config", "loa
            "tags", "meta"}  # fmt: skip
 _TABLE = {"name", "description", "columns", "config", "identifier", "data_tests", "loader",
           "quoting", "tags", "meta", "external"}  # fmt: skip
-_TABLE_META = {"topic", "format", "pattern", "schema", "changelog", "dagster"}
+_TABLE_META = {
+    "topic", "format", "pattern", "schema", "changelog", "max_rejected_percent", "dagster",
+}  # fmt: skip
 _PRODUCT_META = {"grain", "promises", "classification", "dagster"}
 _PROMISES = {"refreshed_within_hours", "keeps_rows_percent"}
 _COLUMN_META = {"required", "classification"}

@@ -47,6 +47,8 @@ class RawTable:
     """Of the format `text`: what a line looks like, or the name of a well-known pattern."""
     schema_path: Path | None = None
     """Of the format `avro`: the schema of all events; without one, events name theirs."""
+    max_rejected_percent: float = 1.0
+    """More than this of a topic's events rejected is worth a warning."""
 
     @property
     def relation(self) -> str:

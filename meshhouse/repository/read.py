@@ -211,7 +211,19 @@ class Repository:
                         schema_path=self.folder(domain) / str(meta["schema"])
                         if meta.get("schema") is not None
                         else None,
+                        max_rejected_percent=self._percent(path, table, meta),
                     )
+
+    def _percent(self, path: Path, table: Located, meta: Located) -> float:
+        declared = meta.get("max_rejected_percent", 1.0)
+        if isinstance(declared, int | float) and 0 <= declared <= 100:
+            return float(declared)
+        problem = (
+            f"`max_rejected_percent` of `{table.get('name')}` is `{declared}`; give a number "
+            "from 0 to 100."
+        )
+        self._on_error(DeclarationError(path, meta.line_of("max_rejected_percent"), problem))
+        return 1.0
 
     def _models(
         self, domain: str, declared: Iterable[tuple[Path, Located]]
