@@ -12,13 +12,14 @@ from graphlib import TopologicalSorter
 from typing import Any, Protocol
 
 import dagster as dg
+from pydantic import Field
 
 from meshhouse.audit import declared_checks
 from meshhouse.dbt import NodeResult
 from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
-from meshhouse.landing import Landing, land_table
+from meshhouse.landing import Landing, land_table, land_table_again
 from meshhouse.landing.rejected import rejected_share
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.manifest import Manifest, checked_relations
@@ -72,6 +73,16 @@ class Silent:
     def failed(self, domain: str, message: str) -> None: ...  # noqa: D102
 
 
+class LandingConfig(dg.Config):
+    """What may be asked of a landing in Dagster's launchpad."""
+
+    again_from: str = Field(
+        default="",
+        description="Land what was landed since then once more, in its place: a moment "
+        "(2017-03-01T00:00:00Z) or an offset. Empty: only new events.",
+    )
+
+
 def domain_assets(
     repository: Repository, domain: Domain, reporter: Reporter
 ) -> list[dg.AssetsDefinition]:
@@ -113,11 +124,17 @@ def _landing_step(
         ],
         can_subset=True,
     )
-    def landing(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    def landing(context: dg.AssetExecutionContext, config: LandingConfig) -> Iterator[Any]:
         engine = engine_of(repository)
         for key in sorted(context.selected_asset_keys):
             raw = tables[key]
             try:
+                if config.again_from:
+                    again = land_table_again(repository, engine.lake, raw, config.again_from)
+                    context.log.info(
+                        f"{raw.relation}: {again.replaced} events landed again, as {again.rows} "
+                        f"rows and {again.rejected} rejected events"
+                    )
                 done = land_table(repository, engine.lake, raw, reporter.landing(raw))
             except MeshError as error:
                 reporter.failed(domain.name, str(error))

@@ -13,7 +13,7 @@ from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
-from meshhouse.landing import Landing, Pace, follow_table, land_table
+from meshhouse.landing import Landing, Pace, follow_table, land_table, land_table_again
 from meshhouse.repository import RawTable, Repository
 
 
@@ -44,6 +44,11 @@ from meshhouse.repository import RawTable, Repository
     multiple=True,
     help="Go on although events are gone, or although the topic was made anew.",
 )
+@click.option(
+    "--again-from",
+    metavar="OFFSET|TIME",
+    help="Land what was landed since then once more, in its place, without duplicates.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was landed as JSON.")
 def land(
@@ -52,6 +57,7 @@ def land(
     every: float,
     events: int,
     accept: tuple[str, ...],
+    again_from: str | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -63,8 +69,17 @@ def land(
     if follow:
         _follow(repository, tables, Pace(every, events), accept, quiet, as_json)
         return
-    reporter = TerminalReporter(repository, quiet or as_json)
     lake = Lake(repository.home)
+    if again_from is not None:
+        if not targets:
+            raise UsageError("--again-from is about one topic: name the raw table, too.")
+        for raw in tables:
+            again = land_table_again(repository, lake, raw, again_from)
+            console(quiet or as_json).print(
+                f"again     {raw.relation}: {again.replaced:,} events are now {again.rows:,} rows "
+                f"and {again.rejected:,} rejected"
+            )
+    reporter = TerminalReporter(repository, quiet or as_json)
     for raw in tables:
         reporter.landed(land_table(repository, lake, raw, reporter.landing(raw), accept))
     summary = reporter.summary([], 0)["landed"]

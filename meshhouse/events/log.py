@@ -26,6 +26,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.batches import Event, from_rows, stored_batches
@@ -38,6 +39,7 @@ from meshhouse.events.partitioner import by_partition
 from meshhouse.events.source import Client, EventBatch, Topic
 
 # Kafka's rule, but for a leading dot: hidden folders are no topics.
+_SCAN_BYTES = 8 * 1024 * 1024
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}")
 _RESERVED = {"cluster.json", "lock"}
 _REMEDY = "Make the folder writable and make room, or set another place for the mesh's data."
@@ -154,6 +156,21 @@ class EventLog:
         for number, (begin, end) in sorted(ranges.items()):
             for events in self._open(topic, number, facts).read(begin, end, max_bytes):
                 yield EventBatch(number, events, events["offset"][-1].as_py() + 1)
+
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """The first offset of each partition whose event is not older than a moment."""
+        held = self.describe(topic).partitions
+        found = {number: each.end for number, each in held.items()}
+        for number, each in held.items():
+            if each.begin == each.end:
+                continue
+            for batch in self.read(topic, {number: (each.begin, each.end)}, _SCAN_BYTES):
+                events = batch.events
+                late = pc.index(pc.greater_equal(events["timestamp"], pa.scalar(moment)), True)
+                if late.as_py() >= 0:
+                    found[number] = events["offset"][late.as_py()].as_py()
+                    break
+        return found
 
     def follow(self, topic: str, group: str) -> Client:
         """A reader that goes on for ever; there are no groups to share a topic with."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -86,6 +87,10 @@ class Source(Protocol):
         Raises:
             CorruptSegment: stored events cannot be read back as they were written.
         """
+        ...
+
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """The first offset of each partition whose event is not older than a moment."""
         ...
 
     def follow(self, topic: str, group: str) -> Client:

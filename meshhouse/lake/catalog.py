@@ -200,6 +200,8 @@ class Lake:
 
     def discard(self, change: Staged) -> None:
         """Removes the metadata file of a state that will not be shown."""
+        if change.metadata_location == change.base:
+            return  # nothing was staged: this is what is shown
         Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
 
     @contextmanager

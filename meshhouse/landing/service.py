@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from meshhouse.events import open_source
 from meshhouse.lake import Lake
+from meshhouse.landing.again import Again, land_again, starts_from
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
 from meshhouse.landing.target import Accept
@@ -64,6 +65,28 @@ def land_table(
     if landing.commits:
         Registry(lake).commit([], {"landings": [_entry(landing)]})
     return landing
+
+
+def land_table_again(
+    repository: Repository,
+    lake: Lake,
+    raw: RawTable,
+    since: str,
+    progress: Progress = lambda events: None,
+) -> Again:
+    """Lands events from an offset or a moment once more, in their place, and records it.
+
+    Raises:
+        UsageError: `since` is neither, or the table was never landed.
+        MeshError: see `meshhouse.landing.again.land_again`.
+    """
+    source, started = open_source(repository.root, repository.home), datetime.now(UTC)
+    with lock(repository.home / "locks" / f"{raw.relation}.landing"):
+        done = land_again(source, lake, raw, starts_from(source, raw, since), progress)
+    landing = Landing(raw, done.rows, done.rejected, started_at=started)
+    landing.finished_at = datetime.now(UTC)
+    Registry(lake).commit([], {"landings": [_entry(landing)]})
+    return done
 
 
 def follow_table(

@@ -277,7 +277,7 @@ class RawTarget:
             if rows is not None:
                 metadata = transaction.table_metadata
                 files = write_files(
-                    table.io, metadata, _stamped(rows, landed_at).to_batches(), write_id
+                    table.io, metadata, stamped(rows, landed_at).to_batches(), write_id
                 )
                 written += files
                 with transaction.update_snapshot().fast_append() as snapshot:
@@ -367,7 +367,8 @@ def starts(
     return found
 
 
-def _stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
+def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
+    """The rows with the time of their commit."""
     import pyarrow as pa
 
     index = rows.schema.get_field_index("_landed_at")
