@@ -1,0 +1,398 @@
+"""Landing from Kafka: beside each client's bare loop, beside peers, and over time.
+
+The broker is a real one on the same cores. Every figure is taken in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from meshhouse.events.kafka.broker import Broker
+from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.settings import KafkaSettings
+from meshhouse.events.kafka.source import KafkaSource
+from meshhouse.lake import Lake
+from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.landing import Pace, land
+from meshhouse.landing.follow import follow
+from meshhouse.repository import Column, RawTable
+from meshhouse.upkeep import maintain, tidy
+
+PARTITIONS = 4
+CLEAN = "purchases"
+DIRTY = "purchases.dirty"
+EVENTS = int(os.environ.get("MESH_BENCH_EVENTS", "2000000"))
+LONG = int(os.environ.get("MESH_BENCH_LONG", "5000000"))
+COLUMNS = tuple(
+    Column(name, kind)
+    for name, kind in (
+        ("household_id", "bigint"),
+        ("store_id", "bigint"),
+        ("basket_id", "bigint"),
+        ("product_id", "bigint"),
+        ("quantity", "bigint"),
+        ("sales_value", "decimal(12,2)"),
+        ("retail_disc", "decimal(12,2)"),
+        ("coupon_disc", "decimal(12,2)"),
+        ("coupon_match_disc", "decimal(12,2)"),
+        ("week", "bigint"),
+        ("transaction_timestamp", "timestamptz"),
+    )
+)
+CLIENTS = {"kafka-python": PythonClient, "confluent-kafka": ConfluentClient}
+
+
+def raw_of(topic: str) -> RawTable:
+    """The raw table of a topic of purchases."""
+    return RawTable("sales", "sales_raw", "purchases", topic, COLUMNS, "", False, Path("-"), 1)
+
+
+def purchase(number: int) -> bytes:
+    """One purchase, 250 bytes of JSON."""
+    text = json.dumps(
+        {
+            "household_id": 900 + number % 2500,
+            "store_id": 330 + number % 400,
+            "basket_id": 31_198_570_044 + number // 10,
+            "product_id": 1_095_275 + number % 9000,
+            "quantity": 1 + number % 4,
+            "sales_value": f"{number % 30}.{number % 100:02d}",
+            "retail_disc": f"0.{number % 100:02d}",
+            "coupon_disc": "0.00",
+            "coupon_match_disc": "0.00",
+            "week": 1 + number % 53,
+            "transaction_timestamp": f"2017-01-{1 + number % 28:02d}T11:53:26Z",
+        },
+        separators=(",", ":"),
+    )
+    return text.encode().ljust(250)
+
+
+def fill(settings: KafkaSettings, topic: str, events: int, bad_every: int = 0) -> None:
+    """Makes a topic of so many purchases."""
+    from confluent_kafka import Producer
+    from kafka import KafkaAdminClient
+    from kafka.admin import NewTopic
+
+    admin = KafkaAdminClient(**settings.python())
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+    admin.wait_for_topics([topic])
+    producer = Producer(
+        {**settings.confluent(), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
+    )
+    for number in range(events):
+        value = purchase(number)
+        if bad_every and number % bad_every == 0:
+            value = b"{" + value
+        while True:
+            try:
+                producer.produce(topic, value, b"%d" % (number // 10), number % PARTITIONS)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+
+
+@contextmanager
+def lake() -> Iterator[Lake]:
+    """An empty lake that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
+    try:
+        yield Lake(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def bare(settings: KafkaSettings, name: str, events: int) -> dict[str, float]:
+    """A client's own loop that only counts."""
+    client = CLIENTS[name](settings, CLEAN, None)
+    client.assign(dict.fromkeys(range(PARTITIONS), 0))
+    consumer, seen = client._consumer, 0
+    started = time.perf_counter()
+    while seen < events:
+        if name == "kafka-python":
+            seen += sum(len(records) for records in consumer.poll(500).values())
+        else:
+            seen += sum(each.error() is None for each in consumer.consume(10_000, 0.5))
+    return {"rate": seen / (time.perf_counter() - started)}
+
+
+def landed(settings: KafkaSettings, name: str, topic: str) -> dict[str, float]:
+    """The topic landed into typed Iceberg rows."""
+    with lake() as target:
+        started = time.perf_counter()
+        done = land(KafkaSource(settings, CLIENTS[name]), target, raw_of(topic))
+        seconds = time.perf_counter() - started
+    return {
+        "rate": (done.rows + done.rejected) / seconds,
+        "rejected": done.rejected,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def commits(settings: KafkaSettings) -> dict[str, float]:
+    """A thousand small commits on one table with upkeep, then an aggregate over it."""
+    from meshhouse.events import EventLog
+    from meshhouse.landing.target import RawTarget
+
+    with lake() as target:
+        log = EventLog(target.warehouse.parent / "events")
+        log.create_topic(CLEAN, 1)
+        raw, latencies = raw_of(CLEAN), []
+        for number in range(1_000):
+            events = [(b"k", purchase(number * 100 + each), 0, []) for each in range(100)]
+            log.append_events(CLEAN, events, "bench")
+            started = time.perf_counter()
+            land(log, target, raw)
+            latencies.append(time.perf_counter() - started)
+            if number % 25 == 24:
+                tidy(target, raw.relation)
+        assert RawTarget(target, raw, log.describe(CLEAN)).total_rows == 100_000
+        maintain(target, [raw.relation])
+        measured = _aggregates(target, raw)
+    return {
+        "first": median(latencies[:100]),
+        "last": median(latencies[900:]),
+        **measured,
+    }
+
+
+def _aggregates(target: Lake, raw: RawTable) -> dict[str, float]:
+    question = "select store_id, sum(sales_value), count(*) from {} group by all"
+    with connect_memory() as connection:
+        create_views(connection, target.pointers())
+        ideal = str(target.warehouse / "ideal.parquet")
+        connection.execute(f"copy {raw.relation} to '{ideal}' (format parquet)")
+        took: dict[str, list[float]] = {raw.relation: [], f"read_parquet('{ideal}')": []}
+        for _ in range(21):
+            for relation, seconds in took.items():
+                started = time.perf_counter()
+                connection.execute(question.format(relation)).fetchall()
+                seconds.append(time.perf_counter() - started)
+    ours, best = (median(each) for each in took.values())
+    return {"aggregate": ours, "ideal": best}
+
+
+def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> dict[str, float]:
+    """From an event's time to its row, in `--follow`, with a commit every second."""
+    from confluent_kafka import Producer
+
+    topic = f"fresh.{rate:g}"
+    fill(settings, topic, 0)
+    source = KafkaSource(settings, ConfluentClient)
+    with lake() as target:
+        stop, delays = threading.Event(), []
+        seen: dict[int, int] = {}
+
+        def look(landing: Any) -> None:
+            seen.update(landing.offsets)
+            arrived.append((time.time(), dict(landing.offsets)))
+
+        arrived: list[tuple[float, dict[int, int]]] = []
+        worker = threading.Thread(
+            target=follow,
+            args=(source, target, raw_of(topic), topic, stop, Pace(1.0), look),
+        )
+        worker.start()
+        producer = Producer({**settings.confluent(), "linger.ms": 5})
+        sent: dict[tuple[int, int], float] = {}
+
+        def stored(error: object, message: Any) -> None:
+            sent[(message.partition(), message.offset())] = message.timestamp()[1] / 1000
+
+        began, number = time.time(), 0
+        while time.time() - began < seconds:
+            due = int((time.time() - began) * rate) + 1
+            for number in range(number, due):  # noqa: B020
+                producer.produce(topic, purchase(number), None, number % PARTITIONS,
+                                 on_delivery=stored)  # fmt: skip
+            number = max(number + 1, due)
+            producer.poll(0.005 if rate > 100 else 0.05)
+        producer.flush()
+        wanted = {}
+        for partition, offset in sent:
+            wanted[partition] = max(wanted.get(partition, 0), offset + 1)
+        deadline = time.time() + 30
+        while any(seen.get(each, 0) < end for each, end in wanted.items()):
+            assert time.time() < deadline, "the last events never landed"
+            time.sleep(0.05)
+        stop.set()
+        worker.join()
+        for (partition, offset), moment in sent.items():
+            if moment - began < 3:  # joining the group is no part of it
+                continue
+            when = next(at for at, ends in arrived if ends.get(partition, 0) > offset)
+            delays.append(when - moment)
+    return {"p95": quantiles(delays, n=20)[18], "worst": max(delays), "events": len(delays)}
+
+
+def dlt_peer(settings: KafkaSettings) -> dict[str, float]:
+    """dlt's way: consume, parse, extract, normalise and load to Parquet."""
+    import dlt
+    import orjson
+    from confluent_kafka import Consumer
+
+    events = min(EVENTS, 300_000)
+    folder = tempfile.mkdtemp(prefix="mesh-bench-")
+
+    @dlt.resource(name="purchases")
+    def purchases() -> Iterator[list[dict[str, Any]]]:
+        consumer = Consumer(
+            {**settings.confluent(), "group.id": "dlt", "auto.offset.reset": "earliest"}
+        )
+        consumer.subscribe([CLEAN])
+        seen = 0
+        while seen < events:
+            messages = [each for each in consumer.consume(3_000, 1.0) if not each.error()]
+            seen += len(messages)
+            yield [orjson.loads(each.value()) for each in messages]
+        consumer.close()
+
+    pipeline = dlt.pipeline(
+        "bench",
+        destination=dlt.destinations.filesystem(f"file://{folder}"),
+        dataset_name="bench",
+        pipelines_dir=folder,
+    )
+    started = time.perf_counter()
+    pipeline.run(purchases(), loader_file_format="parquet")
+    seconds = time.perf_counter() - started
+    shutil.rmtree(folder)
+    return {"rate": events / seconds}
+
+
+MEASURES: dict[str, Callable[..., dict[str, float]]] = {
+    "bare": bare,
+    "landed": landed,
+    "commits": commits,
+    "freshness": freshness,
+    "dlt": dlt_peer,
+}
+
+
+def measured(settings: KafkaSettings, name: str, *arguments: Any) -> dict[str, float]:
+    """One measure, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.kafka", settings.bootstrap_servers, name]
+    done = subprocess.run(
+        [*command, json.dumps(arguments)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} {arguments}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def alternating(
+    settings: KafkaSettings, rounds: int, *measures: tuple[Any, ...]
+) -> list[dict[str, float]]:
+    """Each measure so many times, in turns; for each the run with the median rate."""
+    runs = [[measured(settings, *each) for each in measures] for _ in range(rounds)]
+    return [
+        sorted((run[index] for run in runs), key=lambda each: each["rate"])[rounds // 2]
+        for index in range(len(measures))
+    ]
+
+
+def rows(rounds: int = 3) -> Iterator[tuple[str, str, str, str, str]]:
+    """The table's rows: what, measured, beside, ratio, aim."""
+    folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
+    broker = Broker(folder)
+    broker.start(port=0)
+    settings = KafkaSettings({"bootstrap.servers": broker.status().bootstrap_servers})
+    try:
+        fill(settings, CLEAN, LONG)
+        fill(settings, DIRTY, EVENTS, bad_every=100)
+        yield from _throughput(settings, rounds)
+        yield from _over_time(settings)
+    finally:
+        broker.stop()
+        shutil.rmtree(folder)
+
+
+def _throughput(settings: KafkaSettings, rounds: int) -> Iterator[tuple[str, str, str, str, str]]:
+    rates = {}
+    for name, aim in (("kafka-python", "at least 0.75"), ("confluent-kafka", "at least 0.8")):
+        loop, ours = alternating(settings, rounds, ("bare", name, LONG), ("landed", name, CLEAN))
+        rates[name] = ours["rate"]
+        yield (
+            f"{name}: {LONG:,} events landed",
+            f"{ours['rate']:,.0f}/s, {ours['peak_mib']:.0f} MiB",
+            f"its bare loop: {loop['rate']:,.0f}/s",
+            f"{ours['rate'] / loop['rate']:.2f}",
+            f"{aim}; under 700 MiB",
+        )
+    [dirty] = alternating(settings, rounds, ("landed", "confluent-kafka", DIRTY))
+    clean = rates["confluent-kafka"]
+    yield (
+        "confluent-kafka: 1 % undecodable",
+        f"{dirty['rate']:,.0f}/s",
+        f"clean: {clean:,.0f}/s",
+        f"{dirty['rate'] / clean:.2f}",
+        "at least 0.9",
+    )
+    try:
+        peer = measured(settings, "dlt")["rate"]
+    except RuntimeError as error:
+        yield ("beside dlt's Kafka source", "not measured", str(error)[-60:].strip(), "", "")
+        return
+    for name, aim in (("kafka-python", "2.5"), ("confluent-kafka", "7")):
+        yield (
+            f"{name} beside dlt to Parquet",
+            f"{rates[name]:,.0f}/s",
+            f"dlt: {peer:,.0f}/s",
+            f"{rates[name] / peer:.1f}",
+            f"at least {aim}",
+        )
+
+
+def _over_time(settings: KafkaSettings) -> Iterator[tuple[str, str, str, str, str]]:
+    took = measured(settings, "commits")
+    yield (
+        "a commit, 900th to 1000th",
+        f"{took['last'] * 1000:.0f} ms",
+        f"1st to 100th: {took['first'] * 1000:.0f} ms",
+        f"{took['last'] / took['first']:.2f}",
+        "at most 1.5",
+    )
+    yield (
+        "aggregate after 1,000 commits",
+        f"{took['aggregate'] * 1000:.1f} ms",
+        f"one Parquet file: {took['ideal'] * 1000:.1f} ms",
+        f"{took['aggregate'] / took['ideal']:.2f}",
+        "at most 1.5",
+    )
+    for rate in (10_000, 1):
+        fresh = measured(settings, "freshness", rate)
+        yield (
+            f"event to row at {rate:,}/s, p95",
+            f"{fresh['p95']:.2f} s",
+            "a commit every 1 s",
+            f"{fresh['p95']:.2f}",
+            f"at most 1.5 (worst, when traffic stops: {fresh['worst']:.2f})",
+        )
+
+
+def main() -> None:
+    """Prints the table, or takes one measure for it."""
+    if len(sys.argv) > 1:
+        settings = KafkaSettings({"bootstrap.servers": sys.argv[1]})
+        print(json.dumps(MEASURES[sys.argv[2]](settings, *json.loads(sys.argv[3]))))
+        return
+    for row in rows():
+        print(" | ".join(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
