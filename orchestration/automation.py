@@ -89,7 +89,7 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
                 skipped.append(str(error))
                 continue
             if waiting:
-                requests.append(_request(domain, waiting))
+                requests.append(_request(context, domain, waiting))
         moved = dict(_landed_by_others(context, raws, pointers, seen))
         return dg.SensorResult(
             run_requests=requests,
@@ -101,12 +101,17 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
     return events_wait
 
 
-def _request(domain: Domain, waiting: Mapping[str, dict[int, tuple[int, int]]]) -> dg.RunRequest:
+def _request(
+    context: dg.SensorEvaluationContext,
+    domain: Domain,
+    waiting: Mapping[str, dict[int, tuple[int, int]]],
+) -> dg.RunRequest:
     chosen = [raw for raw in domain.raw_tables if raw.relation in waiting]
     events = sum(end - start for lag in waiting.values() for start, end in lag.values())
     return dg.RunRequest(
-        # The same events ask for one run only, however often somebody looks.
-        run_key=json.dumps(waiting, sort_keys=True),
+        # The same events ask for one run only, however often somebody looks; once more if
+        # that run failed.
+        run_key=json.dumps([waiting, _last_run(context, domain)], sort_keys=True),
         asset_selection=[_key(raw) for raw in chosen],
         tags={DOMAIN_TAG: domain.name, "meshhouse/waiting_events": str(events)},
     )
@@ -115,6 +120,12 @@ def _request(domain: Domain, waiting: Mapping[str, dict[int, tuple[int, int]]]) 
 def _is_landing(context: dg.SensorEvaluationContext, domain: Domain) -> bool:
     filters = dg.RunsFilter(statuses=_UNFINISHED, tags={DOMAIN_TAG: domain.name})
     return bool(context.instance.get_run_records(filters, limit=1))
+
+
+def _last_run(context: dg.SensorEvaluationContext, domain: Domain) -> str:
+    filters = dg.RunsFilter(tags={DOMAIN_TAG: domain.name})
+    records = context.instance.get_run_records(filters, limit=1)
+    return records[0].dagster_run.run_id if records else ""
 
 
 def _landed_by_others(

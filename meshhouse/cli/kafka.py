@@ -23,7 +23,7 @@ def start(port: int, quiet: bool) -> None:
     """Start the broker; the first time, fetch Kafka itself (43 MB)."""
     broker = Broker(Repository.find().home)
     out = console(quiet)
-    with Progress(console=out, transient=True) as bar:
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("fetching Kafka", visible=False)
 
         def progress(done: int, total: int) -> None:

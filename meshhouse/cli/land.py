@@ -11,7 +11,7 @@ import click
 
 from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
-from meshhouse.errors import MeshError, UsageError
+from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
 from meshhouse.landing import Landing, Pace, follow_table, land_table, land_table_again
 from meshhouse.repository import RawTable, Repository
@@ -86,6 +86,8 @@ def land(
     if as_json:
         print_json(summary)
         return
+    if summary and all(landing.followed_by for landing in reporter.landings):
+        return
     rows = sum(each["rows"] for each in summary)
     rejected = sum(each["rejected"] for each in summary)
     console(quiet).print(f"{rows:,} rows landed, {rejected:,} events rejected")
@@ -102,7 +104,7 @@ def _follow(
     """One thread a table; one that fails leaves the others at work."""
     out = console(quiet)
     lake = Lake(repository.home)
-    failures: list[MeshError] = []
+    failures: list[Exception] = []
     done: list[Landing] = []
 
     def landed(landing: Landing) -> None:
@@ -119,7 +121,7 @@ def _follow(
     def work(raw: RawTable) -> None:
         try:
             done.append(follow_table(repository, lake, raw, stop, pace, landed, accept))
-        except MeshError as error:
+        except Exception as error:  # noqa: BLE001 - whatever ends a thread ends the command badly
             failures.append(error)
             out.print(f"stopped   {raw.relation}: {error}", markup=False)
 

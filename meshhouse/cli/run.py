@@ -48,6 +48,11 @@ class TerminalReporter:
         """Closes the bar and says what came of it."""
         self.close()
         self.landings.append(landing)
+        if landing.followed_by:
+            self._console.print(
+                f"[dim]followed[/]  {landing.raw.relation}: landed continuously by process "
+                f"{landing.followed_by} (`mesh land --follow`)"
+            )
         if landing.commits:
             rejected = f", {landing.rejected:,} rejected" if landing.rejected else ""
             self._console.print(
@@ -117,6 +122,7 @@ class TerminalReporter:
                     "rows": landing.rows,
                     "rejected": landing.rejected,
                     "seconds": round(landing.seconds, 1),
+                    **({"followed_by": landing.followed_by} if landing.followed_by else {}),
                 }
                 for landing in self.landings
             ],

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from meshhouse.errors import MeshError
 from meshhouse.events.source import EventBatch, Rebalance
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class LogClient:
         self._topic = topic
         self._offsets: dict[int, int] = {}
         self._rebalance: Rebalance | None = None
+        self._topic_id = ""
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """See `Client`."""
@@ -43,7 +45,14 @@ class LogClient:
         """See `Client`."""
         deadline = time.monotonic() + seconds
         while True:
-            partitions = self._log.describe(self._topic).partitions
+            described = self._log.describe(self._topic)
+            partitions = described.partitions
+            if self._topic_id not in ("", described.topic_id):
+                raise MeshError(
+                    f"Topic `{self._topic}` was deleted and created again while it was landed. "
+                    "Nothing of the new one was landed; run the command again to see what to do."
+                )
+            self._topic_id = described.topic_id
             new = [each for each in partitions if each not in self._offsets]
             if new and self._rebalance is not None:
                 self._offsets.update(self._rebalance.assigned(new))

@@ -24,6 +24,7 @@ from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pipeline import BATCH_BYTES
 from meshhouse.landing.target import (
     LANDED_AT,
+    OTHER_TOPICS,
     SOURCE,
     check_columns,
     offsets_of,
@@ -107,6 +108,11 @@ def land_again(
     if table is None:
         raise UsageError(f"{raw.relation} was never landed: run `mesh land {raw.relation}`.")
     check_columns(raw, table)
+    if OTHER_TOPICS in table.properties:
+        raise MeshError(
+            f"{raw.relation} also holds events of an earlier topic of this name, whose offsets "
+            "are the same, so nobody can tell which rows to replace. Nothing was changed."
+        )
     if json.loads(table.properties.get(SOURCE, "{}")).get("topic_id") != topic.topic_id:
         raise MeshError(f"Topic `{raw.topic}` is not the one that {raw.relation} was landed from.")
     spans = {}

@@ -11,8 +11,9 @@ decimal(12,2), where a plain SQL cast would round.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 
 import duckdb
@@ -78,9 +79,12 @@ class Decoder:
             events: in the shape of `meshhouse.events.source.EVENT_SCHEMA`.
             landed_at: the time of the commit that they will be part of.
         """
+        original = events["value"]
         if self._format:
-            original = events["value"]
-            events = self._format.as_json(events).append_column("original", original)
+            events = self._format.as_json(events)
+        else:
+            events = events.append_column("reason", pa.nulls(events.num_rows, pa.string()))
+        events = _without_abysses(_in_our_era(events)).append_column("original", original)
         self._connection.register("events", events)
         try:
             decoded = self._connection.execute(
@@ -112,8 +116,6 @@ class Decoder:
             f"{_convert(field, kind)} as {quote(column.name)}" for field, column, kind in fields
         )
         present = " + ".join(f"({field} is not null)::integer" for field, _, _ in fields)
-        # Other formats come as JSON beside their own bytes, which rejected events keep.
-        original, unreadable = ("original", "reason") if self._format else ("value", "null")
         deletion = "__event is null" if self._raw.changelog else "false"
         # Two underscores: a topic may well have columns `value`, `text` or `reason`.
         return f"""
@@ -122,8 +124,8 @@ class Decoder:
                     "offset" as _offset,
                     "timestamp"::timestamptz as _timestamp,
                     coalesce(try(decode(key)), key::varchar) as _key,
-                    {original} as __event,
-                    {unreadable} as __unreadable,
+                    original as __event,
+                    reason as __unreadable,
                     try(decode(value)) as __text,
                 from events
             ),
@@ -187,6 +189,55 @@ class Decoder:
             if kind.kind != "string"
         ]
         return " ".join(f"when {condition} then {reason}" for condition, reason in cases)
+
+
+def _in_our_era(events: pa.Table) -> pa.Table:
+    """Without times that no date can hold: producers set them, and some mix up their units."""
+    index = events.schema.get_field_index("timestamp")
+    millis = events["timestamp"].cast(pa.int64())
+    bounds = pc.min_max(millis).as_py()
+    if bounds["min"] is None or (bounds["min"] >= _FIRST_MILLI and bounds["max"] <= _LAST_MILLI):
+        return events
+    fits = pc.and_(pc.greater_equal(millis, _FIRST_MILLI), pc.less_equal(millis, _LAST_MILLI))
+    kept = pc.if_else(fits, events["timestamp"], pa.scalar(None, events["timestamp"].type))
+    return events.set_column(index, pa.field("timestamp", kept.type), kept)
+
+
+_FIRST_MILLI = int(datetime(1, 1, 1, tzinfo=UTC).timestamp() * 1000)
+_LAST_MILLI = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
+
+
+def _without_abysses(events: pa.Table) -> pa.Table:
+    """Without values nested so deep that a parser's stack ends before they do.
+
+    DuckDB 1.5.5 takes the whole process with it, for a value of 300,000 brackets.
+    """
+    long = pc.greater(pc.binary_length(events["value"]), 2 * DEEPEST)
+    if not pc.any(long).as_py():
+        return events
+    values, reasons = events["value"].to_pylist(), events["reason"].to_pylist()
+    for number in pc.indices_nonzero(long.combine_chunks().fill_null(False)).to_pylist():
+        value = values[number]
+        if value.count(b"[") + value.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
+            values[number], reasons[number] = None, f"is nested deeper than {DEEPEST}"
+    for name, kept in (("value", values), ("reason", reasons)):
+        index, kind = events.schema.get_field_index(name), events.schema.field(name).type
+        events = events.set_column(index, pa.field(name, kind), pa.array(kept, kind))
+    return events
+
+
+DEEPEST = 500
+"""Brackets within brackets that an event may have."""
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _depth(value: bytes) -> int:
+    """How deep the brackets of a JSON text go."""
+    deepest = depth = 0
+    for sign in re.findall(rb"[\[\]{}]", _TEXTS.sub(b"", value)):
+        depth += 1 if sign in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _convert(field: str, kind: DataType) -> str:

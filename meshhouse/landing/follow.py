@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from meshhouse.errors import MeshError
 from meshhouse.events.source import Client, Rebalance, Source
 from meshhouse.lake import Lake
 from meshhouse.landing.land import Landing
@@ -22,6 +23,8 @@ from meshhouse.landing.target import Accept, Committed, Fenced, Pending, RawTarg
 from meshhouse.repository import RawTable
 
 _POLL_SECONDS = 0.2
+_RECOGNISE_SECONDS = 5.0
+"""A topic that is deleted and created again may cause no rebalance, so we look."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def follow(
     try:
         follower.run(client, group, stop)
     finally:
+        follower.is_over = True
         client.close()
     return follower.landing
 
@@ -87,9 +91,9 @@ class _Follower:
     ) -> None:
         self._source, self._raw, self._pace, self._accept = source, raw, pace, accept
         self._on_landed = on_landed
-        topic = source.describe(raw.topic)
-        self._target = RawTarget(lake, raw, topic, accept)
-        self._target.starts(topic, accept)  # says at once what stands in the way
+        self._target = RawTarget(lake, raw, source.describe(raw.topic), accept)
+        # Asked after the table was read: others may have landed meanwhile.
+        self._target.starts(source.describe(raw.topic), accept)
         self.landing = Landing(raw, offsets=self._target.offsets)
         self._pipeline = Pipeline(raw, self._target, self._committed, commit_bytes)
         self._client: Client | None = None
@@ -99,6 +103,8 @@ class _Follower:
         last owner committed at the last moment may move them."""
         self._is_stale = False
         """What was read must be forgotten and read again from where the table stands."""
+        self.is_over = False
+        """The group may take its partitions back: nothing is left to commit."""
 
     def run(self, client: Client, group: str, stop: threading.Event) -> None:
         self._client = client
@@ -107,10 +113,14 @@ class _Follower:
         with self._pipeline as pipeline:
             if not self._target.exists:
                 self._target.commit(Pending())  # something to build on before the first event
+            recognise_at = time.monotonic() + _RECOGNISE_SECONDS
             while not stop.is_set():
                 wait = min(_POLL_SECONDS, max(0.0, due - time.monotonic()))
                 self._guarded(lambda wait=wait: self._take(client, wait))
                 is_due = time.monotonic() >= due
+                if time.monotonic() >= recognise_at:
+                    self._target.recognise(self._source.describe(self._raw.topic))
+                    recognise_at = time.monotonic() + _RECOGNISE_SECONDS
                 if is_due or pipeline.waiting_events >= self._pace.events:
                     self._guarded(pipeline.flush)
                     due = time.monotonic() + self._pace.seconds
@@ -137,10 +147,14 @@ class _Follower:
         return starts
 
     def _revoked(self, partitions: Sequence[int]) -> None:
+        if self.is_over:
+            return
         self._guarded(self._pipeline.drain)
         self._forget(partitions)
 
     def _lost(self, partitions: Sequence[int]) -> None:
+        if self.is_over:
+            return
         # They belong to somebody else already, who reads them again from the table's offsets.
         self._pipeline.abandon()
         self._is_stale = True
@@ -163,7 +177,13 @@ class _Follower:
         self._target.refresh()
         topic = self._source.describe(self._raw.topic)
         starts = self._target.starts(topic, self._accept)
-        return {each: starts[each] for each in partitions if each in starts}
+        unknown = [each for each in partitions if each not in starts]
+        if unknown:
+            raise MeshError(
+                f"Kafka does not describe partition {unknown[0]} of topic `{self._raw.topic}` "
+                "yet, which it has just handed out. Run the same command again."
+            )
+        return {each: starts[each] for each in partitions}
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Takes a step; what a partition's last owner committed behind our back is no rival."""

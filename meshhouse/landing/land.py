@@ -108,8 +108,8 @@ def land(
         for batch in source.read(raw.topic, ranges, BATCH_BYTES) if ranges else ():
             pipeline.add(batch)
         pipeline.drain()
-    if not target.exists:
-        landing.count(target.commit(Pending()))  # an empty raw table is something to build on
+    if target.has_news:  # an empty raw table is something to build on, too
+        landing.count(target.commit(Pending()))
     landing.total_rows = target.total_rows
     landing.finished_at = datetime.now(UTC)
     return landing

@@ -106,16 +106,22 @@ def follow_table(
     source = open_source(repository.root, repository.home)
     ledger = _Ledger(Registry(lake))
 
+    latest: list[Landing] = []
+
     def landed(landing: Landing) -> None:
+        latest[:] = [landing]
         ledger.note(landing)
         if landing.commits % _TIDY_EVERY == 0:
             tidy(lake, raw.relation)
         on_landed(landing)
 
-    with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
-        landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+    try:
+        with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
+            landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+    finally:
+        for each in latest:
+            ledger.close(each)
     landing.finished_at = datetime.now(UTC)
-    ledger.close(landing)
     return landing
 
 

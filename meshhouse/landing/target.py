@@ -15,10 +15,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import EventBatch, Topic
@@ -39,9 +40,13 @@ OFFSETS = "meshhouse.offsets"
 SOURCE = "meshhouse.source"
 LANDED_AT = "meshhouse.landed-at"
 NEW_FIELDS = "meshhouse.new-fields"
+OTHER_TOPICS = "meshhouse.other-topics"
+"""Set where the table also holds events of an earlier topic, so that offsets occur twice."""
 
 _ATTEMPTS = 20
 _RESCUED_SAMPLE = 1_000
+_MOST_NEW_FIELDS = 500
+"""Names to remember: producers that make up names must not make up metadata."""
 
 Accept = Collection[str]
 """What a person has looked at and accepts: `lost-events`, `new-topic`."""
@@ -128,16 +133,26 @@ class RawTarget:
         self._rejected: tuple[str | None, Table | None] = (None, None)
         if self._state.table is not None:
             check_columns(raw, self._state.table)
-        self._starts_anew = False
+        self._passed_over: dict[tuple[int, int], int] = {}
+        """Partition and where it stands -> where it goes on, if what is between is gone."""
+        self._floor: dict[int, int] = {}
+        """Where partitions begin that the table does not know yet."""
+        self._forsaken: dict[str, str] | None = None
+        """The topic that the table was landed from, if this one is to follow it."""
         if self._state.source not in (None, self._source):
             if "new-topic" not in accept:
-                raise MeshError(
-                    f"Topic `{raw.topic}` was deleted and created again (or belongs to another "
-                    f"cluster) since {raw.relation} was last landed, so its offsets start anew. "
-                    "Nothing was landed. Restore the topic; or land the new one behind what is "
-                    f"there: `mesh land {raw.relation} --accept new-topic`."
-                )
-            self._starts_anew = True
+                raise self._another_topic()
+            self._forsaken = self._state.source
+
+    @property
+    def _starts_anew(self) -> bool:
+        """Whether the table still stands where another topic of this name ended."""
+        return self._forsaken is not None and self._state.source == self._forsaken
+
+    @property
+    def has_news(self) -> bool:
+        """Whether even a commit without events would tell the next landing something."""
+        return not self.exists or self._starts_anew or bool(self._passed_over)
 
     @property
     def exists(self) -> bool:
@@ -174,7 +189,25 @@ class RawTarget:
         Raises:
             MeshError: events that were not landed are gone, or the topic lost events.
         """
-        return starts(self._raw, topic, self.offsets, accept, first=not self.exists)
+        self.recognise(topic)
+        known = self.offsets
+        found = starts(self._raw, topic, known, accept, first=not self.exists)
+        self._passed_over = {
+            (partition, known[partition]): start
+            for partition, start in found.items()
+            if known.get(partition, start) < start
+        }
+        self._floor = {each: start for each, start in found.items() if each not in known}
+        return found
+
+    def recognise(self, topic: Topic) -> None:
+        """Looks whether it is still the same topic.
+
+        Raises:
+            MeshError: it was deleted and created again.
+        """
+        if self._source != {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}:
+            raise self._another_topic()
 
     def commit(self, pending: Pending) -> Committed:
         """Shows rows, rejected events and offsets at once.
@@ -202,27 +235,47 @@ class RawTarget:
                         raise
         raise AssertionError("unreachable")
 
+    def _another_topic(self) -> MeshError:
+        raw = self._raw
+        return MeshError(
+            f"Topic `{raw.topic}` was deleted and created again (or belongs to another cluster) "
+            f"since {raw.relation} was last landed, so its offsets start anew. Nothing of it was "
+            "landed. Restore the topic; or land the new one behind what is there: "
+            f"`mesh land {raw.relation} --accept new-topic`."
+        )
+
     def _fence(self, pending: Pending) -> None:
         known = self.offsets
         lost = [
             partition for partition, start in pending.starts.items()
             if known.get(partition, start) != start
+            and self._passed_over.get((partition, known[partition])) != start
         ]  # fmt: skip
-        if lost or (self._state.source not in (None, self._source) and not self._starts_anew):
+        if lost or self._state.source not in (None, self._source, self._forsaken):
             raise Fenced(self._raw, lost or pending.starts)
 
     def _commit(
         self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
     ) -> Committed:
-        offsets = {**self.offsets, **pending.offsets}
+        known = self.offsets
+        passed = {
+            partition: start
+            for (partition, stood), start in self._passed_over.items()
+            if known.get(partition) == stood
+        }
+        offsets = {**self._floor, **known, **passed, **pending.offsets}
         landed_at = self._next_landed_at()
         found = _unknown_fields(rows)
-        new_fields = tuple(each for each in found if each not in self._state.new_fields)
+        reported = set(self._state.new_fields)
+        new_fields = tuple(each for each in found if each not in reported)
+        new_fields = new_fields[: max(0, _MOST_NEW_FIELDS - len(reported))]
         properties = {
             OFFSETS: json.dumps({str(key): value for key, value in sorted(offsets.items())}),
             SOURCE: json.dumps(self._source),
             LANDED_AT: landed_at.isoformat(),
         }
+        if self._starts_anew:
+            properties[OTHER_TOPICS] = "true"
         if new_fields:
             properties[NEW_FIELDS] = json.dumps(sorted({*self._state.new_fields, *new_fields}))
         written: list[DataFile] = []
@@ -251,7 +304,7 @@ class RawTarget:
             raise
         self._state = _State(raw.metadata_location, table, offsets, self._source, landed_at,
                              (*self._state.new_fields, *new_fields))  # fmt: skip
-        self._starts_anew = False
+        self._passed_over = {}
         if rejected_table is not None:
             self._rejected = (changes[1].metadata_location, rejected_table)
         return Committed(
@@ -381,9 +434,18 @@ def _unknown_fields(rows: pa.Table | None) -> list[str]:
     """Names of fields that were kept in `_rescued`, from its first thousand values."""
     if rows is None or rows["_rescued"].null_count == rows.num_rows:
         return []
+    import duckdb
+    import pyarrow as pa
+
     rescued = rows["_rescued"].drop_null().slice(0, _RESCUED_SAMPLE)
-    documents: list[dict[str, Any]] = [json.loads(text) for text in rescued.to_pylist()]
-    return sorted({name for document in documents for name in document})
+    # DuckDB's parser: Python's gives up on deep values and on long numbers.
+    with closing(duckdb.connect()) as connection:
+        connection.register("rescued", pa.table({"document": rescued}))
+        found = connection.execute(
+            "select distinct left(unnest(json_keys(document)), 200) as name from rescued "
+            "order by name"
+        )
+        return [name for (name,) in found.fetchall()]
 
 
 def check_columns(raw: RawTable, current: Table) -> None:

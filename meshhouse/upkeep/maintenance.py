@@ -7,7 +7,9 @@ Does not: what is merged, expired or removed (compaction.py, expiry.py, orphans.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,7 @@ from meshhouse.registry import Registry
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+    from pyiceberg.table.snapshots import Snapshot
 
     from meshhouse.upkeep.compaction import Compaction, Layout
 
@@ -161,25 +164,46 @@ def _tidy(
     compaction: Compaction | None = None
     for _ in range(_ATTEMPTS):
         table = _load(lake, relation)
+        before = {each.snapshot_id: each for each in table.metadata.snapshots}
         compaction, files = _compacted(table, compaction)
         base, shown = table.metadata_location, table.metadata.current_snapshot_id
         expired = _stage(table, compaction, files, needed, retention, newest)
         if table.metadata_location == base:
             return 0
+        kept = {each.snapshot_id for each in table.metadata.snapshots}
+        left = [
+            path
+            for number, snapshot in before.items()
+            if number not in kept
+            for path in _manifests_of(snapshot, table)
+        ]
+        # A file's age counts from when it was last part of the table: readers may have
+        # pinned the state before by its metadata file.
+        _make_young([*paths_of(compaction.old), *left])
         try:
             lake.commit([lake.staged(table, base)])
         except Conflict:
             if table.metadata.current_snapshot_id != shown:
                 _forget_snapshot(table)
             continue
-        # From now on these are no part of the table, and a file's age counts from here.
-        for path in paths_of(compaction.old):
-            path.touch()
         return expired
     # Only here: after any other failure the files might be shown, or be tried again.
     if compaction is not None:
         compaction.discard()
     return None
+
+
+def _manifests_of(snapshot: Snapshot, table: Table) -> Iterator[Path]:
+    yield Path(plain_path(snapshot.manifest_list))
+    with suppress(FileNotFoundError):
+        for manifest in snapshot.manifests(table.io):
+            yield Path(plain_path(manifest.manifest_path))
+
+
+def _make_young(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.utime(path)
 
 
 def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, Layout]:

@@ -313,7 +313,7 @@ def test_killed_at_any_moment_a_replay_leaves_every_event_in_exactly_one_table(t
         assert total == sent
         assert moved == total - rejected, "the ledger knows what was moved"
         counts.append(rejected)
-    assert len(set(counts)) > KILLS // 4, "hardly a kill found a replay at work"
+    assert len(set(counts)) > 3, "hardly a kill found a replay at work"
     finished(lambda: replay_in_steps(home))
     problems, (rejected, total), _ = killing.result_of(lambda: looked_at(home), tmp_path)
     assert (problems, rejected) == ([], total // 100)

@@ -10,6 +10,7 @@ are under `<home>/kafka`, its jars in the user's cache.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -278,6 +279,7 @@ def _fetch(group: str, artifact: str, version: str, expected: str, path: Path) -
             "Fetching Kafka needs a package that is not installed: run "
             "`pip install 'meshhouse[kafka]'`."
         ) from error
+    logging.getLogger("jgo").addHandler(logging.NullHandler())  # what is wrong, we say
     address = os.environ.get("MESH_MAVEN_REPOSITORY", MAVEN_CENTRAL_URL)
     context = MavenContext(
         resolver=PythonResolver(),
@@ -368,6 +370,7 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("at ", "... "))]  # Java's traces
     return lines[-1].rstrip(".") if lines else "it said nothing"
 
 

@@ -81,6 +81,10 @@ class PythonClient:
             def on_partitions_lost(self, lost: Iterable[Any]) -> None:
                 rebalance.lost(client._forget(lost))
 
+        with explained(self._settings):
+            # A member that leads the group before it knows the partitions hands out none of
+            # them, and waits for ever (kafka-python 3.0.12; 2 of 60 starts).
+            self._consumer.partitions_for_topic(self._topic)
         self._consumer.subscribe([self._topic], listener=Listener())
 
     def seek(self, offsets: Mapping[int, int]) -> None:
@@ -122,7 +126,8 @@ class PythonClient:
 
     def close(self) -> None:
         """See `Client`."""
-        self._consumer.close(autocommit=False)
+        with explained(self._settings):
+            self._consumer.close(autocommit=False)
 
     def _tp(self, partition: int) -> Any:
         from kafka import TopicPartition
@@ -316,6 +321,8 @@ class explained:  # noqa: N801
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, MeshError):
             return
+        if error.__cause__ is not None and "rebalance callback" in str(error):
+            raise error.__cause__  # kafka-python's wrapping of what `Rebalance` raised
         names = {each.__module__.partition(".")[0] for each in type(error).__mro__}
         if names & {"kafka", "confluent_kafka", "cimpl"}:
             raise _failed(self._settings, str(error) or type(error).__name__) from error

@@ -17,7 +17,6 @@ import os
 import re
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 
 # Property -> its name in kafka-python; None where it needs more than a new name.
 _PROPERTIES: Mapping[str, str | None] = {
@@ -69,11 +68,12 @@ class KafkaSettings:
 
     def without_secrets(self, text: str) -> str:
         """A client's message with every secret taken out."""
-        for name in _SECRETS:
-            secret = self.properties.get(name)
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+        secrets = [self.properties[name] for name in _SECRETS if self.properties.get(name)]
+        if not secrets:
+            return text
+        # The longest first: one secret may be part of another.
+        found = "|".join(re.escape(each) for each in sorted(secrets, key=len, reverse=True))
+        return re.sub(found, "***", text)
 
     def python(self, consumer: bool = False) -> dict[str, Any]:
         """Arguments of kafka-python's clients."""
@@ -230,9 +230,16 @@ def _token_provider(settings: KafkaSettings) -> Any:
             request = urllib.request.Request(  # noqa: S310
                 address, data=urllib.parse.urlencode(form).encode()
             )
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-                granted = json.load(answer)
-            self._token = granted["access_token"]
+            try:
+                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                    granted = json.load(answer)
+                self._token = granted["access_token"]
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                raise MeshError(
+                    f"No token came from {address} (`sasl.oauthbearer.token.endpoint.url`): "
+                    f"{settings.without_secrets(str(error))}. Check it, and the client's id and "
+                    "secret."
+                ) from error
             self._renew_at = time.monotonic() + 0.8 * float(granted.get("expires_in", 300))
 
     return ClientCredentials()

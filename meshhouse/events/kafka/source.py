@@ -6,6 +6,7 @@ themselves (clients.py), settings (settings.py).
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -23,6 +24,7 @@ from meshhouse.events.source import Client, EventBatch, Partition, Topic
 _SILENCE_SECONDS = 60.0
 """A broker that sends nothing for so long, although it holds more, is away."""
 _POLL_SECONDS = 0.5
+_GATHERED_BATCHES = 4
 
 
 class KafkaSource:
@@ -32,6 +34,8 @@ class KafkaSource:
         """`client` reads events; by default the fastest that is installed."""
         self._settings = settings
         self._client = client or fastest()
+        # kafka-python's admin client is for one thread at a time.
+        self._asking = threading.RLock()
 
     @property
     def place(self) -> str:
@@ -40,7 +44,7 @@ class KafkaSource:
 
     def topics(self) -> list[str]:
         """Names of all topics, sorted, without Kafka's own."""
-        with explained(self._settings):
+        with self._asking, explained(self._settings):
             return sorted(each for each in self.admin.list_topics() if not each.startswith("__"))
 
     def describe(self, topic: str) -> Topic:
@@ -50,14 +54,15 @@ class KafkaSource:
             UnknownTopic: the cluster has no such topic.
             MeshError: it cannot be reached.
         """
-        with explained(self._settings):
+        with self._asking, explained(self._settings):
             [described] = self.admin.describe_topics([topic])
             if described["error_code"] == _UNKNOWN_TOPIC:
                 raise UnknownTopic(topic, self.topics(), self.place)
+            self._refuse(topic, [described, *described["partitions"]])
             partitions = [each["partition_index"] for each in described["partitions"]]
             places = [_place(topic, number) for number in partitions]
-            begins = self._offsets.beginning_offsets(places)
-            ends = self._offsets.end_offsets(places)
+            begins = self._offsets(dict.fromkeys(places, _EARLIEST))
+            ends = self._offsets(dict.fromkeys(places, _LATEST))
             cluster = self.admin.describe_cluster()["cluster_id"]
         return Topic(
             name=topic,
@@ -74,10 +79,10 @@ class KafkaSource:
         described = self.describe(topic)
         wanted = {_place(topic, each): int(moment.timestamp() * 1000) for each in
                   described.partitions}  # fmt: skip
-        with explained(self._settings):
-            found = self._offsets.offsets_for_times(wanted)
+        with self._asking, explained(self._settings):
+            found = self._offsets(wanted)
         return {
-            place.partition: described.partitions[place.partition].end if at is None else at.offset
+            place.partition: described.partitions[place.partition].end if at < 0 else at
             for place, at in found.items()
         }
 
@@ -111,15 +116,29 @@ class KafkaSource:
         wanted = {_place(topic, each): OffsetAndMetadata(end, "", -1)
                   for each, end in offsets.items()}  # fmt: skip
         try:
-            self.admin.alter_group_offsets(group, wanted)
+            with self._asking:
+                self.admin.alter_group_offsets(group, wanted)
         except KafkaError:
             return  # the group has members, who tell it themselves; or Kafka is away
 
     def close(self) -> None:
         """Closes the connections."""
-        for name in ("admin", "_offsets"):
-            if name in self.__dict__:
-                self.__dict__.pop(name).close()
+        if "admin" in self.__dict__:
+            self.__dict__.pop("admin").close()
+
+    def _refuse(self, topic: str, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Raises what the cluster said about a topic or one of its partitions."""
+        from kafka.errors import for_code
+
+        for answer in answers:
+            # A partition without some of its replicas can be read all the same.
+            if answer["error_code"] not in (0, _REPLICA_NOT_AVAILABLE):
+                reason = for_code(answer["error_code"])
+                raise MeshError(
+                    f"{self.place} does not show topic `{topic}`: {reason.__name__} "
+                    f"({getattr(reason, 'description', '')}). Nothing was landed. Ask who runs "
+                    "the cluster, or run the command again when it is well."
+                )
 
     def _until_ends(
         self,
@@ -130,6 +149,7 @@ class KafkaSource:
     ) -> Iterator[EventBatch]:
         open_ends = {partition: end for partition, (_, end) in ranges.items()}
         gathered: dict[int, list[EventBatch]] = {partition: [] for partition in ranges}
+        held = dict.fromkeys(ranges, 0)
         silent_since = time.monotonic()
         while open_ends:
             for batch in client.poll(_POLL_SECONDS):
@@ -143,9 +163,14 @@ class KafkaSource:
                 is_last = batch.next_offset >= end
                 if is_last:
                     del open_ends[batch.partition]
-                if is_last or sum(each.events["value"].nbytes for each in waiting) >= max_bytes:
-                    yield joined(waiting)
-                    gathered[batch.partition] = []
+                held[batch.partition] += batch.events["value"].nbytes
+                is_enough = held[batch.partition] >= max_bytes
+                # However many partitions there are, what waits for more of its own is bounded.
+                is_much = sum(held.values()) >= _GATHERED_BATCHES * max_bytes
+                if is_last or is_enough or is_much:
+                    number = batch.partition if is_last or is_enough else max(held, key=held.get)
+                    yield joined(gathered[number])
+                    gathered[number], held[number] = [], 0
             if time.monotonic() - silent_since > _SILENCE_SECONDS:
                 raise MeshError(
                     f"{self.place} has sent nothing of topic `{topic}` for "
@@ -161,17 +186,11 @@ class KafkaSource:
         with explained(self._settings):
             return KafkaAdminClient(**self._settings.python())
 
-    @cached_property
-    def _offsets(self) -> Any:
-        """A consumer that only asks for offsets."""
-        from kafka import KafkaConsumer
-
-        with explained(self._settings):
-            return KafkaConsumer(
-                **self._settings.python(consumer=True),
-                isolation_level="read_committed",
-                enable_auto_commit=False,
-            )
+    def _offsets(self, moments: Mapping[Any, int]) -> dict[Any, int]:
+        """Partition -> offset at its moment, as consumers of committed events see it."""
+        # A consumer would ask from memory and not know partitions that were added since.
+        found = self.admin.list_partition_offsets(dict(moments), "read_committed")
+        return {place: at.offset for place, at in found.items()}
 
 
 def joined(batches: Sequence[EventBatch]) -> EventBatch:
@@ -197,5 +216,8 @@ def _place(topic: str, partition: int) -> Any:
     return TopicPartition(topic, partition)
 
 
+_EARLIEST, _LATEST = -2, -1
+"""Moments that Kafka takes for the first offset and for the end."""
+_REPLICA_NOT_AVAILABLE = 9
 _UNKNOWN_TOPIC = 3
 """Kafka's error code UNKNOWN_TOPIC_OR_PARTITION."""

@@ -128,15 +128,18 @@ class KafkaWriter:
             producer: who writes.
             sequence: how many events it wrote into this partition before these.
         """
-        known = self._sequences.setdefault(
-            (topic, partition), self.producer_position(topic, partition, producer).next_sequence
-        )
+        place = (topic, partition)
+        if place not in self._sequences:
+            position = self.producer_position(topic, partition, producer)
+            self._sequences[place] = position.next_sequence
+        known = self._sequences[place]
         skip = min(events.num_rows, max(0, known - sequence))
         for number, event in enumerate(_rows(events.slice(skip)), sequence + skip):
             headers = [(PRODUCER_HEADER, producer.encode()), (SEQUENCE_HEADER, b"%d" % number)]
             self._sender.send(topic, partition, event, headers)
+        del self._sequences[place]  # after a failure only the cluster knows
         self._sender.flush()
-        self._sequences[(topic, partition)] = max(known, sequence + events.num_rows)
+        self._sequences[place] = max(known, sequence + events.num_rows)
         return events.num_rows - skip
 
     @cached_property

