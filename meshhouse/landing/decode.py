@@ -167,9 +167,8 @@ class Decoder:
             cases.append(
                 ("__event is null", literal("has no value (a tombstone); only a changelog may"))
             )
-        if self._format:
-            cases.append(("__unreadable is not null", "__unreadable"))
         cases += [
+            ("__unreadable is not null", "__unreadable"),
             ("__text is null", literal("is not valid UTF-8")),
             ("not __is_json", literal("is no JSON")),
             ("not __is_object", literal("is JSON, but not an object")),

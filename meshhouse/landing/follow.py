@@ -124,8 +124,7 @@ class _Follower:
                 if is_due or pipeline.waiting_events >= self._pace.events:
                     self._guarded(pipeline.flush)
                     due = time.monotonic() + self._pace.seconds
-                else:
-                    self._guarded(pipeline.settle)
+                self._guarded(pipeline.settle)
             self._guarded(pipeline.drain)
 
     def _take(self, client: Client, seconds: float) -> None:

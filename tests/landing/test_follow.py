@@ -15,6 +15,7 @@ import pytest
 from chaos import raw_of, wait_until
 from conftest import Mesh, sale
 from kafka_topics import Cluster
+from landing_place import RAW, Place
 
 from meshhouse.errors import MeshError
 from meshhouse.events import EventLog
@@ -346,3 +347,29 @@ def snapshots(lake: Lake, raw: RawTable) -> int:
     table = lake.load(raw.relation)
     assert table is not None
     return len(table.metadata.snapshots)
+
+
+def test_a_follower_of_the_event_log_notices_that_its_topic_was_made_anew(tmp_path):
+    log = EventLog(tmp_path / "events")
+    log.create_topic(RAW.topic, 1)
+    place = Place(log, Lake(tmp_path))
+    place.sell(1, 2, 3)
+    seen, failed = threading.Event(), []
+
+    def work() -> None:
+        try:
+            follow(log, place.lake, RAW, "group", stop, Pace(0.1), lambda landing: seen.set())
+        except MeshError as error:
+            failed.append(str(error))
+
+    stop = threading.Event()
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert seen.wait(30)
+    log.delete_topic(RAW.topic)
+    log.create_topic(RAW.topic, 1)
+    place.sell(*range(10, 20))
+    worker.join(30)
+    stop.set()
+    assert "was deleted and created again" in failed[0]
+    assert place.ids() == [1, 2, 3]

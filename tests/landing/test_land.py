@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from landing_place import COLUMNS, RAW, Place, sale, select_from
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.events.errors import CorruptSegment, UnknownTopic
-from meshhouse.events.source import EventBatch, Topic
+from meshhouse.events.source import EventBatch, Partition, Topic
 from meshhouse.lake import Lake
 from meshhouse.landing import land
 from meshhouse.landing.land import OFFSETS
@@ -24,11 +25,11 @@ from meshhouse.landing.target import Fenced
 from meshhouse.repository import Column
 
 
-def land_whatever_comes_between(place: Place) -> None:
+def land_whatever_comes_between(place: Place, **options) -> None:
     """The other lander's commit may be under way, and then this one is the one to stop."""
     while True:
         try:
-            place.land()
+            place.land(**options)
         except Fenced:
             continue
         return
@@ -285,3 +286,91 @@ def test_other_iceberg_readers_see_the_table(place):
     table = place.lake.load(RAW.relation)
     assert table is not None
     assert duckdb.from_arrow(table.scan().to_arrow()).count("*").fetchone() == (2,)
+
+
+def test_two_landers_that_both_accept_a_new_topic_land_it_once(place, tmp_path):
+    place.sell(0, 1)
+    place.land()
+    other = EventLog(tmp_path / "other")
+    other.create_topic(RAW.topic, 2)
+    renewed = Place(other, place.lake)
+    renewed.sell(*range(100, 140))
+    late = Interrupting(
+        other, 2, lambda: land_whatever_comes_between(renewed, accept={"new-topic"})
+    )
+    with pytest.raises(Fenced):
+        land(late, place.lake, RAW, accept={"new-topic"})
+    assert place.ids() == [0, 1, *range(100, 140)]
+    renewed.sell(140)
+    assert renewed.land().rows == 1, "accepted once, it is the topic from then on"
+
+
+def test_a_partition_that_was_empty_at_first_lost_nothing(place, monkeypatch):
+    """Retention emptied it before the table was made."""
+    describe = place.log.describe
+
+    def emptied(topic: str) -> Topic:
+        whole = describe(topic)
+        partitions = {**whole.partitions, 2: Partition(500, 500)}
+        return Topic(whole.name, whole.cluster_id, whole.topic_id, partitions)
+
+    monkeypatch.setattr(place.log, "describe", emptied)
+    place.sell(1)
+    place.land()
+    place.sell(2)
+    assert place.land().rows == 1
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        b'{"sale_id": 1, "deep": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+        b'{"sale_id": 1, "deep": ' + b'{"a":' * 3_000 + b"1" + b"}" * 3_000 + b"}",
+    ],
+    ids=["brackets", "objects"],
+)
+def test_an_event_deeper_than_any_parser_goes_is_rejected_alone(place, poison):
+    place.send(sale(1), poison, sale(2))
+    done = place.land()
+    assert (done.rows, done.rejected) == (2, 1)
+    [(reason, value)] = place.select("reason, value", "sales__rejected")
+    assert reason == "is nested deeper than 500"
+    assert value == poison
+
+
+def test_brackets_in_text_are_not_depth(place):
+    text = json.dumps({"sale_id": 1, "amount": 1.25, "note": '[{"' * 2_000}).encode()
+    place.send(text)
+    assert place.land().rows == 1
+
+
+def test_a_number_longer_than_python_reads_is_kept(place):
+    place.send(b'{"sale_id": 1, "amount": 1.25, "long": ' + b"9" * 5_000 + b"}")
+    done = place.land()
+    assert (done.rows, done.new_fields) == (1, ("long",))
+
+
+@pytest.mark.parametrize(
+    "millis", [1_700_000_000_000_000, 1_700_000_000_000_000_000, 253402300800000]
+)
+def test_a_time_that_no_date_can_hold_does_not_stop_landing(place, millis):
+    class Wrong(Interrupting):
+        def read(self, topic, ranges, max_bytes):
+            for batch in super().read(topic, ranges, max_bytes):
+                index = batch.events.schema.get_field_index("timestamp")
+                kind = batch.events.schema.field(index).type
+                times = pa.array([millis] * batch.events.num_rows, pa.int64()).cast(kind)
+                yield replace(batch, events=batch.events.set_column(index, "timestamp", times))
+
+    place.sell(1)
+    assert land(Wrong(place.log), place.lake, RAW).rows == 1
+    assert place.select("_timestamp") == [(None,)]
+
+
+def test_names_of_new_fields_without_end_are_not_remembered_for_ever(place):
+    for number in range(3):
+        fields = {f"made_up_{number}_{each}": 1 for each in range(400)}
+        place.send(json.dumps({"sale_id": number, "amount": 1, **fields}).encode())
+        place.land()
+    table = place.lake.load(RAW.relation)
+    assert len(json.loads(table.properties["meshhouse.new-fields"])) == 500
