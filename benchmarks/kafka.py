@@ -1,4 +1,4 @@
-"""Landing from Kafka: beside each client's bare loop, beside peers, and over time.
+"""Landing from Kafka: beside each client's bare loop, and over time.
 
 The broker is a real one on the same cores. Every figure is taken in a process of its own.
 """
@@ -35,6 +35,7 @@ PARTITIONS = 4
 CLEAN = "purchases"
 DIRTY = "purchases.dirty"
 EVENTS = int(os.environ.get("MESH_BENCH_EVENTS", "2000000"))
+ROUNDS = int(os.environ.get("MESH_BENCH_ROUNDS", "3"))
 LONG = int(os.environ.get("MESH_BENCH_LONG", "5000000"))
 COLUMNS = tuple(
     Column(name, kind)
@@ -239,47 +240,11 @@ def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> di
     return {"p95": quantiles(delays, n=20)[18], "worst": max(delays), "events": len(delays)}
 
 
-def dlt_peer(settings: KafkaSettings) -> dict[str, float]:
-    """dlt's way: consume, parse, extract, normalise and load to Parquet."""
-    import dlt
-    import orjson
-    from confluent_kafka import Consumer
-
-    events = min(EVENTS, 300_000)
-    folder = tempfile.mkdtemp(prefix="mesh-bench-")
-
-    @dlt.resource(name="purchases")
-    def purchases() -> Iterator[list[dict[str, Any]]]:
-        consumer = Consumer(
-            {**settings.confluent(), "group.id": "dlt", "auto.offset.reset": "earliest"}
-        )
-        consumer.subscribe([CLEAN])
-        seen = 0
-        while seen < events:
-            messages = [each for each in consumer.consume(3_000, 1.0) if not each.error()]
-            seen += len(messages)
-            yield [orjson.loads(each.value()) for each in messages]
-        consumer.close()
-
-    pipeline = dlt.pipeline(
-        "bench",
-        destination=dlt.destinations.filesystem(f"file://{folder}"),
-        dataset_name="bench",
-        pipelines_dir=folder,
-    )
-    started = time.perf_counter()
-    pipeline.run(purchases(), loader_file_format="parquet")
-    seconds = time.perf_counter() - started
-    shutil.rmtree(folder)
-    return {"rate": events / seconds}
-
-
 MEASURES: dict[str, Callable[..., dict[str, float]]] = {
     "bare": bare,
     "landed": landed,
     "commits": commits,
     "freshness": freshness,
-    "dlt": dlt_peer,
 }
 
 
@@ -305,7 +270,7 @@ def alternating(
     ]
 
 
-def rows(rounds: int = 3) -> Iterator[tuple[str, str, str, str, str]]:
+def rows(rounds: int = ROUNDS) -> Iterator[tuple[str, str, str, str, str]]:
     """The table's rows: what, measured, beside, ratio, aim."""
     folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
     broker = Broker(folder)
@@ -342,19 +307,6 @@ def _throughput(settings: KafkaSettings, rounds: int) -> Iterator[tuple[str, str
         f"{dirty['rate'] / clean:.2f}",
         "at least 0.9",
     )
-    try:
-        peer = measured(settings, "dlt")["rate"]
-    except RuntimeError as error:
-        yield ("beside dlt's Kafka source", "not measured", str(error)[-60:].strip(), "", "")
-        return
-    for name, aim in (("kafka-python", "2.5"), ("confluent-kafka", "7")):
-        yield (
-            f"{name} beside dlt to Parquet",
-            f"{rates[name]:,.0f}/s",
-            f"dlt: {peer:,.0f}/s",
-            f"{rates[name] / peer:.1f}",
-            f"at least {aim}",
-        )
 
 
 def _over_time(settings: KafkaSettings) -> Iterator[tuple[str, str, str, str, str]]:

@@ -13,6 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.landing import Pace, land
 from meshhouse.landing.follow import follow
 from meshhouse.repository import Column, RawTable
+from meshhouse.upkeep import maintain
 
 PARTITIONS = 4
 GROUP = "chaos"
@@ -126,6 +128,15 @@ def left_behind(home: Path, produced: int) -> dict[str, int]:
         bad = connection.execute(f"select count(*) from {raw.schema}.{raw.rejected}").fetchone()
     names = ("rows", "numbers", "offsets", "first", "last", "misplaced")
     return {**dict(zip(names, found, strict=True)), "rejected": bad[0], "produced": produced}
+
+
+def orphans_removed(home: Path) -> int:
+    """Maintains both tables as if everything were old; returns the files that nobody used."""
+    raw, at_once = raw_of(""), timedelta(0)
+    relations = [raw.relation, f"{raw.schema}.{raw.rejected}"]
+    # The states themselves are kept for a day, whoever made them.
+    done = maintain(Lake(home), relations, older_than=at_once, retention=timedelta(days=1))
+    return sum(each.orphans_removed for each in done)
 
 
 def rows_and_numbers(home: Path) -> tuple[int, int]:

@@ -120,8 +120,7 @@ def test_every_event_lands_exactly_once_through_kills_rebalances_a_restart_and_a
     _run(lambda: chaos.land_once(cluster, topic, home, PythonClient))
 
     produced = int((tmp_path / "produced").read_text())
-    found = killing.result_of(lambda: chaos.left_behind(home, produced), tmp_path)
-    assert found == {
+    exactly_once = {
         "rows": produced,
         "numbers": produced,
         "offsets": produced,
@@ -131,6 +130,13 @@ def test_every_event_lands_exactly_once_through_kills_rebalances_a_restart_and_a
         "rejected": len([each for each in range(produced) if each % 100 == 7]),
         "produced": produced,
     }
+    assert killing.result_of(lambda: chaos.left_behind(home, produced), tmp_path) == exactly_once
+
+    # What the killed left is counted and removed, and nothing else.
+    removed = killing.result_of(lambda: chaos.orphans_removed(home), tmp_path)
+    assert removed > BOUNDED_KILLS // 10
+    assert killing.result_of(lambda: chaos.orphans_removed(home), tmp_path) == 0
+    assert killing.result_of(lambda: chaos.left_behind(home, produced), tmp_path) == exactly_once
 
 
 def test_the_same_harness_sees_the_duplicates_of_a_plain_poll_append_commit_loop(
