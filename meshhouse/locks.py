@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_LOOK_SECONDS = 0.01
 
 
 @contextmanager
@@ -59,3 +62,37 @@ def lock_if_free(path: Path) -> Iterator[str]:
             yield file.read().strip() or "unknown"
             return
         yield ""
+
+
+@contextmanager
+def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
+    """Takes turns with others: a courtesy that nothing depends on.
+
+    Whoever keeps its turn for longer than `patience` seconds (it was paused, or its disk
+    is slow) loses it, so this protects nothing by itself.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
+    while True:
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    if _is_at(path, file.fileno()):
+                        path.unlink(missing_ok=True)
+                    deadline = time.monotonic() + patience
+                    continue
+            else:
+                if _is_at(path, file.fileno()):
+                    yield
+                    return
+                continue  # the turn was taken from whoever had it, with its file
+        time.sleep(_LOOK_SECONDS)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -25,6 +25,10 @@ class UnknownTopic(UsageError):
         self.topic = topic
 
 
+class SourceAway(MeshError):
+    """The source does not answer just now; its clients go on trying by themselves."""
+
+
 class CorruptSegment(MeshError):
     """Stored events cannot be read back as they were written."""
 

@@ -31,7 +31,7 @@ from meshhouse.landing.target import (
     stamped,
     turn_of,
 )
-from meshhouse.locks import lock
+from meshhouse.locks import turn
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
     rows, rejected = pa.concat_tables(piece.rows), pa.concat_tables(piece.rejected)
     for attempt in range(1, _ATTEMPTS + 1):
         written: list[DataFile] = []
-        with lock(turn_of(lake, raw)):
+        with turn(turn_of(lake, raw)):
             try:
                 raw_table = lake.stage(raw.relation, iceberg_schema(Decoder(raw).columns))
                 landed_at = _later_than(raw_table)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meshhouse.errors import MeshError
+from meshhouse.events.errors import SourceAway
 from meshhouse.events.source import Client, Rebalance, Source
 from meshhouse.lake import Lake
 from meshhouse.landing.land import Landing
@@ -119,13 +120,20 @@ class _Follower:
                 self._guarded(lambda wait=wait: self._take(client, wait))
                 is_due = time.monotonic() >= due
                 if time.monotonic() >= recognise_at:
-                    self._target.recognise(self._source.describe(self._raw.topic))
+                    self._recognise()
                     recognise_at = time.monotonic() + _RECOGNISE_SECONDS
                 if is_due or pipeline.waiting_events >= self._pace.events:
                     self._guarded(pipeline.flush)
                     due = time.monotonic() + self._pace.seconds
                 self._guarded(pipeline.settle)
             self._guarded(pipeline.drain)
+
+    def _recognise(self) -> None:
+        try:
+            topic = self._source.describe(self._raw.topic)
+        except SourceAway:
+            return  # the client goes on trying; so do we, at the next look
+        self._target.recognise(topic)
 
     def _take(self, client: Client, seconds: float) -> None:
         if self._is_stale:

@@ -29,7 +29,7 @@ from meshhouse.lake.scan import connect_memory, literal, plain_path
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.target import LANDED_AT, check_columns, turn_of
-from meshhouse.locks import lock
+from meshhouse.locks import turn
 from meshhouse.registry import Registry
 from meshhouse.repository import RawTable
 
@@ -293,11 +293,11 @@ class _Change:
     def run(self) -> None:
         """Changes batch after batch until nothing is left to change."""
         # The lock of landers' commits (target.py): on this machine, nobody is in the way.
-        turn = turn_of(self._lake, self._raw)
+        path = turn_of(self._lake, self._raw)
         conflicts = 0
         while conflicts < _ATTEMPTS:
             try:
-                with lock(turn):
+                with turn(path):
                     if not self._change_batch():
                         return
                 conflicts = 0

@@ -27,7 +27,7 @@ from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoded, Decoder
-from meshhouse.locks import lock
+from meshhouse.locks import turn
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
 
@@ -214,7 +214,7 @@ class RawTarget:
 
         What only moved the table meanwhile (upkeep, a lander of other partitions) is no
         obstacle: the commit is put behind it. Landers on one machine take turns, which
-        costs less than each of them finding out.
+        costs less than each of them finding out; one that is paused loses its turn.
 
         Raises:
             Fenced: somebody else landed these partitions.
@@ -223,9 +223,9 @@ class RawTarget:
 
         rows = pa.concat_tables(pending.rows) if pending.rows else None
         rejected = pa.concat_tables(pending.rejected) if pending.rejected else None
-        turn = turn_of(self._lake, self._raw)
+        path = turn_of(self._lake, self._raw)
         for attempt in range(1, _ATTEMPTS + 1):
-            with lock(turn):
+            with turn(path):
                 self.refresh()
                 self._fence(pending)
                 try:

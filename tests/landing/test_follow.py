@@ -19,6 +19,7 @@ from landing_place import RAW, Place
 
 from meshhouse.errors import MeshError
 from meshhouse.events import EventLog
+from meshhouse.events.kafka.broker import Broker
 from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import Source
@@ -152,6 +153,24 @@ class Watched:
         return batches
 
 
+class Looked:
+    """A source that says how often it was looked at in vain."""
+
+    def __init__(self, source: Source) -> None:
+        self.misses = 0
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def describe(self, topic: str) -> Any:
+        try:
+            return self._source.describe(topic)
+        except MeshError:
+            self.misses += 1
+            raise
+
+
 def test_an_event_is_queryable_soon_and_offsets_are_mirrored_to_the_group(
     cluster, client, lake, source_of
 ):
@@ -245,6 +264,44 @@ def test_two_followers_share_the_partitions_and_who_stays_takes_over(
             stayed = second.end()
     assert gone.rows + stayed.rows == sent
     assert ids(lake) == list(range(sent))
+
+
+def test_a_broker_that_is_away_for_a_while_stops_no_follower(
+    tmp_path, lake, source_of, monkeypatch
+):
+    monkeypatch.setattr("meshhouse.landing.follow._RECOGNISE_SECONDS", 0.2)
+    broker = Broker(tmp_path / "broker")
+    broker.start(0)
+    try:
+        own = Cluster(broker)
+        topic, source = own.create(), Looked(source_of(own))
+        with following(source, lake, topic) as follower:
+            own.send(topic, sold(range(5)))
+            wait_for_rows(lake, 5)
+            broker.kill()
+            wait_until(lambda: source.misses > 1, LONG, "missing the broker")
+            broker.start(int(own.settings.bootstrap_servers.rpartition(":")[2]))
+            own.send(topic, sold(range(5, 10)))
+            wait_for_rows(lake, 10)
+            follower.end()
+        assert ids(lake) == list(range(10))
+    finally:
+        broker.stop()
+
+
+def test_a_follower_stops_although_the_broker_is_away(tmp_path, client, lake, source_of):
+    broker = Broker(tmp_path / "broker")
+    broker.start(0)
+    try:
+        own = Cluster(broker)
+        topic = own.create()
+        with following(source_of(own, client), lake, topic) as follower:
+            own.send(topic, sold(range(5)))
+            wait_for_rows(lake, 5)
+            broker.kill()
+            assert follower.end().rows == 5
+    finally:
+        broker.stop()
 
 
 def test_of_two_groups_on_one_table_exactly_one_wins_and_the_other_says_so(

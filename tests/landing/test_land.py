@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +23,7 @@ from meshhouse.events.source import EventBatch, Partition, Topic
 from meshhouse.lake import Lake
 from meshhouse.landing import land
 from meshhouse.landing.land import OFFSETS
-from meshhouse.landing.target import Fenced
+from meshhouse.landing.target import Fenced, turn_of
 from meshhouse.repository import Column
 
 
@@ -374,3 +376,18 @@ def test_names_of_new_fields_without_end_are_not_remembered_for_ever(place):
         place.land()
     table = place.lake.load(RAW.relation)
     assert len(json.loads(table.properties["meshhouse.new-fields"])) == 500
+
+
+def test_a_lander_that_is_paused_in_its_turn_does_not_hold_up_the_others(place):
+    place.sell(1)
+    path = turn_of(place.lake, RAW)
+    path.parent.mkdir(parents=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        place.land()
+        assert place.ids() == [1]
+        place.sell(2)
+        started = time.monotonic()
+        place.land()  # the turn was taken from it once and for all
+        assert time.monotonic() - started < 4
+    assert place.ids() == [1, 2]

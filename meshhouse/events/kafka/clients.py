@@ -9,12 +9,14 @@ offset by themselves.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from meshhouse.errors import MeshError
+from meshhouse.events.errors import SourceAway
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.source import EVENT_SCHEMA, Client, EventBatch, Rebalance
 
@@ -22,6 +24,7 @@ _HEADERS = EVENT_SCHEMA.field("headers").type
 _POLL_RECORDS = 10_000
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 _BUFFER_KIBIBYTES = 32 * 1024
+_CLOSE_SECONDS = 10.0
 
 
 MakeClient = Callable[[KafkaSettings, str, str | None], Client]
@@ -242,7 +245,10 @@ class ConfluentClient:
 
     def close(self) -> None:
         """See `Client`."""
-        self._consumer.close()
+        # It waits for ever for a cluster that is away, which nothing here depends on.
+        closing = threading.Thread(target=self._consumer.close, daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
 
     def _tp(self, partition: int, offset: int) -> Any:
         from confluent_kafka import TopicPartition
@@ -325,11 +331,12 @@ class explained:  # noqa: N801
             raise error.__cause__  # kafka-python's wrapping of what `Rebalance` raised
         names = {each.__module__.partition(".")[0] for each in type(error).__mro__}
         if names & {"kafka", "confluent_kafka", "cimpl"}:
-            raise _failed(self._settings, str(error) or type(error).__name__) from error
+            kind = SourceAway if getattr(error, "retriable", False) else MeshError
+            raise _failed(self._settings, str(error) or type(error).__name__, kind) from error
 
 
-def _failed(settings: KafkaSettings, reason: str) -> MeshError:
-    return MeshError(
+def _failed(settings: KafkaSettings, reason: str, kind: type[MeshError] = MeshError) -> MeshError:
+    return kind(
         f"Kafka at {settings.bootstrap_servers}: "
         f"{settings.without_secrets(reason).strip().rstrip('.')}. "
         "Nothing that was not committed is lost; run the same command again when it answers."
