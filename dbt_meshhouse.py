@@ -7,6 +7,7 @@ dbt-core finds plugins in top-level modules whose name begins with `dbt_`, and c
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -45,6 +46,10 @@ class MeshhousePlugin(dbtPlugin):
         published = Lake(repository.home).pointers() if reads else None
         for product in resolve(repository, consumer, published):
             nodes.add_model(_node(product))
+        if reads and (flags.TARGET or os.environ.get("MESH_TARGET")) == "spark":
+            from meshhouse.engines.spark import prepare
+
+            prepare(repository, consumer)
         return nodes
 
 

@@ -7,7 +7,7 @@
     an event's own time is, so that late events are among them. -#}
 {% macro landed_since_last_build(landed_at='landed_at') -%}
     {{ landed_at }} > (
-        select coalesce(max(landed_at), cast('1970-01-01 00:00:00+00' as timestamptz))
+        select coalesce(max(landed_at), cast('1970-01-01 00:00:00+00' as {{ type_timestamptz() }}))
         from {{ this }}
     )
 {%- endmacro %}

@@ -1,3 +1,16 @@
+{#- A moment, whatever zone it was written in. -#}
+{% macro type_timestamptz() -%}
+    {{ adapter.dispatch('type_timestamptz')() }}
+{%- endmacro %}
+
+{% macro default__type_timestamptz() -%}
+    timestamptz
+{%- endmacro %}
+
+{% macro spark__type_timestamptz() -%}
+    timestamp
+{%- endmacro %}
+
 {#- The business day, in New York, of a moment: stores close their books at local midnight. -#}
 {% macro business_date(moment) -%}
     {{ adapter.dispatch('business_date')(moment) }}

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from meshhouse import dbt
@@ -341,7 +342,7 @@ def _run(
     if not wanted:
         return
     run.outcome = "failed"  # until it is published
-    built = _BuildState(repository, domain)
+    built = _BuildState(engine.build_folder(domain.name))
     versions = {product.name: bases[product.relation].code_version for product in wanted}
     full_refresh = built.forget_outdated(versions)
     say(f"{domain.name}: building {_listing(wanted)}")
@@ -409,9 +410,9 @@ def _audit(
         for each in candidates
         if each.product.relation not in own
     }
-    with engine.reader({**pins, **own, **previous, **staged}, empty) as connection:
+    with engine.reader({**pins, **own, **previous, **staged}, empty) as reader:
         for candidate in candidates:
-            run.audited.append((candidate, audit(candidate.product, connection)))
+            run.audited.append((candidate, audit(candidate.product, reader)))
 
 
 class _BuildState:
@@ -421,8 +422,8 @@ class _BuildState:
     changed: then it is built from nothing.
     """
 
-    def __init__(self, repository: Repository, domain: Domain) -> None:
-        self._path = repository.home / "build" / domain.name / "built.json"
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "built.json"
 
     def forget_outdated(self, versions: Mapping[str, str]) -> bool:
         """Whether any product was built by other code (or never); forgets those."""

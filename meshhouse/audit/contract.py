@@ -7,6 +7,7 @@ Does not: running it (verify.py).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from meshhouse.repository import Product
@@ -19,11 +20,6 @@ PREVIOUS_SUFFIX = "_published"
 KEEP_ROWS_PERCENT = 90
 """Least share of the published rows that a candidate must have, unless its promises differ."""
 
-_SODA_TYPES = {
-    "string": "varchar",
-    "timestamptz": "timestamp with time zone",
-}
-
 
 def read_checks(product: Product) -> Located:
     """What the domain wrote in `<product>.checks.yml`.
@@ -34,11 +30,15 @@ def read_checks(product: Product) -> Located:
     return read_yaml(product.checks_path)
 
 
-def soda_contract(product: Product) -> dict[str, Any]:
+def soda_contract(product: Product, type_names: Mapping[str, str]) -> dict[str, Any]:
     """The complete contract, ready for Soda.
 
     Columns and types come from the dbt contract; the schema check and the row count
     against the previous publication are added where the domain did not write them.
+
+    Args:
+        product: whose contract it is.
+        type_names: what the engine calls a kind of type, where it is another word.
     """
     written = read_checks(product)
     checks_of = {
@@ -47,7 +47,9 @@ def soda_contract(product: Product) -> dict[str, Any]:
     columns = []
     for column in product.columns:
         entry = dict(checks_of.pop(column.name, {}))
-        columns.append({**entry, "name": column.name, **_type(parse_type(column.data_type))})
+        columns.append(
+            {**entry, "name": column.name, **_type(parse_type(column.data_type), type_names)}
+        )
     columns += [dict(unknown) for unknown in checks_of.values()]
     checks = [dict(check) for check in written.get("checks") or []]
     if not any("schema" in check for check in checks):
@@ -63,7 +65,7 @@ def soda_contract(product: Product) -> dict[str, Any]:
 
 def declared_checks(product: Product) -> dict[str, str]:
     """Key -> what it is about, of every check that the audit of a product evaluates."""
-    contract = soda_contract(product)
+    contract = soda_contract(product, {})
     return {
         check_key(kind, column, (body or {}).get("qualifier")): str(
             (body or {}).get("name") or f"{kind} {column or product.name}"
@@ -83,14 +85,14 @@ def check_key(kind: str, column: str | None, qualifier: object) -> str:
     return re.sub(r"\W", "_", "__".join(str(part) for part in parts))
 
 
-def _type(data_type: DataType) -> dict[str, Any]:
+def _type(data_type: DataType, type_names: Mapping[str, str]) -> dict[str, Any]:
     if data_type.kind == "decimal":
         return {
             "data_type": "decimal",
             "numeric_precision": data_type.precision,
             "numeric_scale": data_type.scale,
         }
-    return {"data_type": _SODA_TYPES.get(data_type.kind, data_type.kind)}
+    return {"data_type": type_names.get(data_type.kind, data_type.kind)}
 
 
 def _row_count_against_previous(product: Product) -> dict[str, Any]:

@@ -5,17 +5,18 @@ Belongs here: SQL for the kinds of checks that are about rows. Does not: the ver
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from meshhouse.lake.scan import literal, quote, quote_relation
+from meshhouse.engines import Reader
+from meshhouse.lake.scan import literal
 from meshhouse.repository import Product
 
 SAMPLES = 5
 
 
 def sample_rows(
-    product: Product, check: Any, contract: Mapping[str, Any], connection: Any
+    product: Product, check: Any, contract: Mapping[str, Any], reader: Reader
 ) -> tuple[Mapping[str, Any], ...]:
     """Up to `SAMPLES` rows that made a check fail; none where rows cannot show it.
 
@@ -23,15 +24,13 @@ def sample_rows(
         product: whose candidate is checked.
         check: Soda's check.
         contract: the contract that holds its definition.
-        connection: the DuckDB connection that the check ran on.
+        reader: what the check read through.
     """
     definition = _definition(check, contract)
-    sql = _sql(product, check, definition)
+    sql = _sql(product, check, definition, reader.quote)
     if sql is None:
         return ()
-    cursor = connection.execute(f"select * from ({sql}) limit {SAMPLES}")
-    names = [column[0] for column in cursor.description]
-    return tuple(dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+    return tuple(reader.rows(f"select * from ({sql}) as found limit {SAMPLES}"))
 
 
 def _definition(check: Any, contract: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -50,8 +49,10 @@ def _definition(check: Any, contract: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-def _sql(product: Product, check: Any, definition: Mapping[str, Any]) -> str | None:
-    relation = quote_relation(product.relation)
+def _sql(
+    product: Product, check: Any, definition: Mapping[str, Any], quote: Callable[[str], str]
+) -> str | None:
+    relation = f"{quote(product.domain)}.{quote(product.name)}"
     where = f" where {definition['filter']}" if definition.get("filter") else ""
     if check.type == "failed_rows":
         if definition.get("query"):
@@ -83,5 +84,5 @@ def _invalid(column: str, definition: Mapping[str, Any]) -> str:
         conditions.append(f"{column} > {float(definition['valid_max'])}")
     if "valid_values" in definition:
         values = ", ".join(literal(str(value)) for value in definition["valid_values"])
-        conditions.append(f"cast({column} as varchar) not in ({values})")
+        conditions.append(f"cast({column} as string) not in ({values})")
     return " or ".join(conditions)

@@ -23,6 +23,7 @@ import yaml
 
 from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
 from meshhouse.audit.samples import sample_rows
+from meshhouse.engines import Reader
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, display_path
 
@@ -92,20 +93,20 @@ class AuditResult:
         ]
 
 
-def audit(product: Product, connection: Any) -> AuditResult:
+def audit(product: Product, reader: Reader) -> AuditResult:
     """Verifies every check of a product.
 
     Args:
         product: whose candidate it is.
-        connection: a DuckDB connection in which `<domain>.<product>` is the candidate.
+        reader: sees the candidate as `<domain>.<product>`.
 
     Raises:
         MeshError: the checks cannot be run at all; the message says why.
     """
     started_at = datetime.now(UTC)
-    contract = soda_contract(product)
+    contract = soda_contract(product, reader.type_names)
     with _LOCK:
-        results, errors = _verify(contract, connection)
+        results, errors = _verify(contract, reader)
     declared = _declared(contract)
     if errors or len(results) != declared:
         detail = "; ".join(dict.fromkeys(errors)) or (
@@ -115,19 +116,18 @@ def audit(product: Product, connection: Any) -> AuditResult:
             f"The checks of {product.relation} could not be run: {detail}. "
             f"See {display_path(product.checks_path)}."
         )
-    checks = tuple(_check_result(each, product, connection, contract) for each in results)
+    checks = tuple(_check_result(each, product, reader, contract) for each in results)
     return AuditResult(product, checks, started_at, datetime.now(UTC))
 
 
-def _verify(contract: Mapping[str, Any], connection: Any) -> tuple[list[Any], list[str]]:
+def _verify(contract: Mapping[str, Any], reader: Reader) -> tuple[list[Any], list[str]]:
     # Before the import: Soda sets up its telemetry when it is loaded.
     os.environ.setdefault("SODA_CORE_TELEMETRY_ENABLED", "false")
     from soda_core.common.yaml import ContractYamlSource
     from soda_core.contracts.contract_verification import ContractVerificationSession
-    from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
 
     text = yaml.safe_dump(json.loads(json.dumps(contract, default=str)), sort_keys=False)
-    source = DuckDBDataSourceImpl.from_existing_cursor(connection, name=DATA_SOURCE)
+    source = reader.data_source(DATA_SOURCE)
     with _only_warnings_on_the_terminal():
         try:
             session = ContractVerificationSession.execute(
@@ -181,13 +181,13 @@ _OUTCOMES = {
 
 
 def _check_result(
-    result: Any, product: Product, connection: Any, contract: Mapping[str, Any]
+    result: Any, product: Product, reader: Reader, contract: Mapping[str, Any]
 ) -> CheckResult:
     check = result.check
     outcome = _OUTCOMES[result.outcome.name]
     samples: tuple[Mapping[str, Any], ...] = ()
     if outcome == "failed":
-        samples = sample_rows(product, check, contract, connection)
+        samples = sample_rows(product, check, contract, reader)
     where = f" (column {check.column_name})" if check.column_name else ""
     value = result.threshold_value
     return CheckResult(

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from meshhouse.errors import UsageError
@@ -28,11 +29,34 @@ class Candidate:
     """Size of its data files."""
 
 
+class Reader(Protocol):
+    """Reads what the audit checks."""
+
+    type_names: Mapping[str, str]
+    """Kind of a declared type -> what this engine calls it, where it is another word."""
+
+    def data_source(self, name: str) -> Any:
+        """Soda's data source of that name; its SQL runs where this reads."""
+        ...
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """Rows of a query, as column -> value."""
+        ...
+
+    def quote(self, identifier: str) -> str:
+        """An identifier for this engine's SQL, safe whatever it holds."""
+        ...
+
+
 class Engine(Protocol):
     """One target."""
 
     name: str
     lake: Lake
+
+    def build_folder(self, domain: str) -> Path:
+        """Where what is known of a domain's builds is kept."""
+        ...
 
     def pin(self, domain: Domain) -> dict[str, str]:
         """What the domain may read, each relation at the state that it has now."""
@@ -44,8 +68,8 @@ class Engine(Protocol):
 
     def reader(
         self, states: Mapping[str, str], empty: Mapping[str, str]
-    ) -> AbstractContextManager[Any]:
-        """A connection for the audit in which each relation shows the given state.
+    ) -> AbstractContextManager[Reader]:
+        """For the audit: each relation shows the given state.
 
         `empty`: relation without rows -> relation whose columns it has.
         """
@@ -75,7 +99,11 @@ def engine(repository: Repository) -> Engine:
         from meshhouse.engines.duckdb import DuckDBEngine
 
         return DuckDBEngine(repository)
-    raise UsageError(f"There is no target `{target}`. Targets: local. Set MESH_TARGET.")
+    if target == "spark":
+        from meshhouse.engines.spark import SparkEngine
+
+        return SparkEngine(repository)
+    raise UsageError(f"There is no target `{target}`. Targets: local, spark. Set MESH_TARGET.")
 
 
-__all__ = ["Candidate", "Engine", "engine"]
+__all__ = ["Candidate", "Engine", "Reader", "engine"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate
-from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Lake, Staged
+from meshhouse.engines import Candidate, Reader
+from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.errors import MeshError
 from meshhouse.lake.scan import (
     connect_memory,
     create_views,
@@ -17,7 +17,7 @@ from meshhouse.lake.scan import (
     quote,
     quote_relation,
 )
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product
 from meshhouse.repository.types import parse_type
 
 if TYPE_CHECKING:
@@ -28,22 +28,14 @@ _ROWS_PER_BATCH = 122_880
 """DuckDB's own row group: rows handed over at once on the way to Parquet."""
 
 
-class DuckDBEngine:
+class DuckDBEngine(IcebergEngine):
     """Builds in one DuckDB file a domain; publishes to Iceberg."""
 
     name = "local"
 
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self.lake = Lake(repository.home)
-
-    def pin(self, domain: Domain) -> dict[str, str]:
-        """What the domain may read now.
-
-        Raises:
-            UsageError: a raw table of the domain has never been landed.
-        """
-        return readable(self._repository, domain, self.lake.pointers())
+    def build_folder(self, domain: str) -> Path:
+        """Where the domain's DuckDB file is."""
+        return work_file(self._repository.home, domain).parent
 
     def stage(self, product: Product) -> Candidate:
         """Copies a built table into Iceberg data files that no reader sees yet.
@@ -73,10 +65,8 @@ class DuckDBEngine:
         )
 
     @contextmanager
-    def reader(
-        self, states: Mapping[str, str], empty: Mapping[str, str]
-    ) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A DuckDB connection with one view a relation."""
+    def reader(self, states: Mapping[str, str], empty: Mapping[str, str]) -> Iterator[Reader]:
+        """Reads in a DuckDB connection with one view a relation."""
         with closing(connect_memory()) as connection:
             create_views(connection, states)
             for relation, like in empty.items():
@@ -86,7 +76,7 @@ class DuckDBEngine:
                     f"create view {quote_relation(relation)} as "
                     f"select * from {quote_relation(like)} where false"
                 )
-            yield connection
+            yield DuckDBReader(connection)
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""
@@ -117,29 +107,6 @@ class DuckDBEngine:
                         Path(plain_path(entry.data_file.file_path)).unlink(missing_ok=True)
             self.lake.discard(candidate.staged)
 
-    def restore(self, product: Product, snapshot_id: int) -> Staged:
-        """Stages the product as it was at an earlier snapshot, columns included.
-
-        Raises:
-            MeshError: that snapshot is no longer kept.
-        """
-        from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
-
-        table = self.lake.load(product.relation)
-        snapshot = table.metadata.snapshot_by_id(snapshot_id) if table else None
-        if table is None or snapshot is None:
-            raise MeshError(
-                f"The previous publication of {product.relation} is no longer kept, so it cannot "
-                "be shown again. Run the domain again to publish a new one."
-            )
-        base = table.metadata_location
-        if snapshot.schema_id is not None:
-            table.metadata = update_table_metadata(
-                table.metadata, (SetCurrentSchemaUpdate(schema_id=snapshot.schema_id),)
-            )
-        table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
-        return self.lake.staged(table, base)
-
     def _open(self, product: Product) -> duckdb.DuckDBPyConnection:
         path = work_file(self._repository.home, product.domain)
         if not path.exists():
@@ -147,6 +114,34 @@ class DuckDBEngine:
                 f"{product.relation} has not been built: run `mesh run {product.domain}`."
             )
         return _read_only(path)
+
+
+class DuckDBReader:
+    """Reads for the audit through a DuckDB connection."""
+
+    type_names: ClassVar[Mapping[str, str]] = {
+        "string": "varchar",
+        "timestamptz": "timestamp with time zone",
+    }
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def data_source(self, name: str) -> Any:
+        """See `Reader`."""
+        from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
+
+        return DuckDBDataSourceImpl.from_existing_cursor(self._connection, name=name)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """See `Reader`."""
+        cursor = self._connection.execute(sql)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def quote(self, identifier: str) -> str:
+        """See `Reader`."""
+        return quote(identifier)
 
 
 def _read_only(path: Path) -> duckdb.DuckDBPyConnection:
@@ -160,27 +155,6 @@ def _read_only(path: Path) -> duckdb.DuckDBPyConnection:
 def work_file(home: Path, domain: str) -> Path:
     """The DuckDB file in which dbt builds one domain."""
     return home / "build" / domain / "work.duckdb"
-
-
-def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]) -> dict[str, str]:
-    """What a domain's models may read now: its raw tables, and products of its upstream.
-
-    Returns:
-        relation -> metadata file.
-
-    Raises:
-        UsageError: a raw table of the domain has never been landed.
-    """
-    for raw in domain.raw_tables:
-        if raw.relation not in pointers:
-            raise UsageError(
-                f"{raw.relation} does not exist yet: topic `{raw.topic}` was never landed. "
-                f"Run `mesh land {domain.name}` first."
-            )
-    wanted = {raw.relation for raw in domain.raw_tables} | {
-        product.relation for name in domain.upstream for product in repository.domain(name).products
-    }
-    return {relation: pointers[relation] for relation in sorted(wanted) if relation in pointers}
 
 
 def _replace(table: Table, batches: Any) -> list[Any]:

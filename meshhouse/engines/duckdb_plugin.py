@@ -20,7 +20,8 @@ from dbt.flags import get_flags
 from dbt_common.exceptions import DbtRuntimeError
 from duckdb import DuckDBPyConnection
 
-from meshhouse.engines.duckdb import readable, work_file
+from meshhouse.engines.duckdb import work_file
+from meshhouse.engines.iceberg import readable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.scan import create_views, enable_iceberg

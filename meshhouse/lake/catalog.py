@@ -81,8 +81,12 @@ class Staged:
 class Lake:
     """Tables under one warehouse folder and the catalog that points to them."""
 
-    def __init__(self, home: Path) -> None:
-        """`home` is the mesh's data folder; the lake lives in `home/lake`."""
+    def __init__(self, home: Path, name: str = CATALOG_NAME) -> None:
+        """`home` is the mesh's data folder; the lake lives in `home/lake`.
+
+        `name` is the catalog's in its file, which Iceberg's own JDBC catalog must use too.
+        """
+        self.name = name
         self.warehouse = home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
 
@@ -95,8 +99,9 @@ class Lake:
                 return {}
             rows = connection.execute(
                 "select table_namespace || '.' || table_name, metadata_location "
-                "from iceberg_tables where catalog_name = ?",
-                (CATALOG_NAME,),
+                "from iceberg_tables where catalog_name = ? "
+                "and coalesce(iceberg_type, 'TABLE') = 'TABLE'",  # other engines keep views
+                (self.name,),
             )
             return dict(rows.fetchall())
 
@@ -187,7 +192,7 @@ class Lake:
                 connection.execute("pragma journal_mode = wal")
                 connection.executescript(_CREATE)
             connection.execute("begin immediate")
-            lost = [change for change in changes if not _move(connection, change)]
+            lost = [change for change in changes if not _move(connection, self.name, change)]
             if lost:
                 connection.execute("rollback")
             else:
@@ -197,6 +202,28 @@ class Lake:
                 if change not in keep:
                     self.discard(change)
             raise Conflict([change.relation for change in lost])
+
+    def lend(self, relations: Mapping[str, str], own: str) -> None:
+        """Shows tables of another lake as they are at the given metadata files.
+
+        Args:
+            relations: `schema.table` -> metadata file; no others are shown afterwards but
+            own: the schema whose tables are this lake's own.
+        """
+        self.warehouse.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            if not _has_tables(connection):
+                connection.execute("pragma journal_mode = wal")
+                connection.executescript(_CREATE)
+            connection.execute("begin immediate")
+            connection.execute(
+                "delete from iceberg_tables where catalog_name = ? and table_namespace <> ?",
+                (self.name, own),
+            )
+            for relation, location in relations.items():
+                change = Staged(relation, None, location, None)
+                assert _move(connection, self.name, change), relation
+            connection.execute("commit")
 
     def discard(self, change: Staged) -> None:
         """Removes the metadata file of a state that will not be shown."""
@@ -251,9 +278,7 @@ class _Stage:
     """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
 
     def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
-        from pyiceberg.serializers import ToOutputFile
         from pyiceberg.table import CommitTableResponse
-        from pyiceberg.table.locations import load_location_provider
         from pyiceberg.table.update import update_table_metadata
 
         for requirement in requirements:
@@ -261,10 +286,7 @@ class _Stage:
         metadata = update_table_metadata(
             table.metadata, updates, metadata_location=table.metadata_location or None
         )
-        provider = load_location_provider(metadata.location, metadata.properties)
-        version = _version_of(table.metadata_location) + 1
-        location = provider.new_table_metadata_file_location(version)
-        ToOutputFile.table_metadata(metadata, table.io.new_output(location), overwrite=False)
+        location = write_metadata(table, metadata)
         return CommitTableResponse(metadata=metadata, metadata_location=location)
 
     def supports_server_side_planning(self) -> bool:
@@ -273,6 +295,19 @@ class _Stage:
 
     def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
         """Called by pyiceberg after a commit; nothing is old before it is replaced."""
+
+
+def write_metadata(table: Table, metadata: Any = None) -> str:
+    """Writes a table's next metadata file, which nobody sees yet; returns where it is."""
+    from pyiceberg.serializers import ToOutputFile
+    from pyiceberg.table.locations import load_location_provider
+
+    metadata = metadata or table.metadata
+    provider = load_location_provider(metadata.location, metadata.properties)
+    version = _version_of(table.metadata_location) + 1
+    location = provider.new_table_metadata_file_location(version)
+    ToOutputFile.table_metadata(metadata, table.io.new_output(location), overwrite=False)
+    return location
 
 
 def _version_of(metadata_location: str) -> int:
@@ -319,23 +354,23 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return found.fetchone() is not None
 
 
-def _move(connection: sqlite3.Connection, change: Staged) -> bool:
+def _move(connection: sqlite3.Connection, catalog: str, change: Staged) -> bool:
     namespace, _, name = change.relation.partition(".")
     if change.base is None:
         # A namespace exists for other Iceberg clients once it has a property.
         connection.execute(
             "insert or ignore into iceberg_namespace_properties values (?, ?, 'exists', 'true')",
-            (CATALOG_NAME, namespace),
+            (catalog, namespace),
         )
         result = connection.execute(
             "insert or ignore into iceberg_tables values (?, ?, ?, ?, null, 'TABLE')",
-            (CATALOG_NAME, namespace, name, change.metadata_location),
+            (catalog, namespace, name, change.metadata_location),
         )
     else:
         result = connection.execute(
             "update iceberg_tables set metadata_location = ?, previous_metadata_location = ? "
             "where catalog_name = ? and table_namespace = ? and table_name = ? "
             "and metadata_location = ?",
-            (change.metadata_location, change.base, CATALOG_NAME, namespace, name, change.base),
+            (change.metadata_location, change.base, catalog, namespace, name, change.base),
         )
     return result.rowcount == 1

@@ -84,5 +84,5 @@ def create_views(
 
 
 def plain_path(location: str) -> str:
-    """A `file://` location as a path; other schemes stay as they are."""
-    return location.removeprefix("file://")
+    """A `file:` location as a path; other schemes stay as they are."""
+    return location.removeprefix("file://").removeprefix("file:")

@@ -93,10 +93,9 @@ class Decoder:
         finally:
             self._connection.unregister("events")
         names = [name for name, _ in self.columns]
-        reasons = decoded["__reason"]
-        if reasons.null_count == len(reasons):
-            return Decoded(decoded.select(names), self._rejected(decoded.slice(0, 0)))
-        good = pc.is_null(reasons)
+        # To filter is to copy: what DuckDB allocated goes back here, in the thread that
+        # asked for it. Freed elsewhere it is never used again (200 MiB in 3 million events).
+        good = pc.is_null(decoded["__reason"])
         return Decoded(
             decoded.filter(good).select(names),
             self._rejected(decoded.filter(pc.invert(good))),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -43,7 +44,8 @@ def mark_fresh(repository: Repository, domain: Domain, fingerprint: str) -> None
 
 def project_fingerprint(repository: Repository, domain: Domain) -> str:
     """A digest of every file that a domain's manifest depends on."""
-    digest = hashlib.sha256()
+    # What a macro gives depends on the target.
+    digest = hashlib.sha256(os.environ.get("MESH_TARGET", "local").encode())
     for path in _project_files(repository, domain):
         digest.update(str(path.relative_to(repository.root)).encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")

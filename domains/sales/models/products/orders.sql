@@ -44,7 +44,7 @@ select
     cast(basket_id as bigint) as basket_id,
     cast(min(household_id) as bigint) as household_id,
     cast(min(store_id) as bigint) as store_id,
-    cast(min(ordered_at) as timestamptz) as ordered_at,
+    cast(min(ordered_at) as {{ type_timestamptz() }}) as ordered_at,
     cast(min(order_date) as date) as order_date,
     cast(count(*) as bigint) as lines,
     cast(sum(quantity) as bigint) as units,
@@ -52,7 +52,7 @@ select
     cast(sum(retail_discount) as decimal(18, 2)) as retail_discount,
     cast(sum(coupon_discount) as decimal(18, 2)) as coupon_discount,
     cast(sum(coupon_match_discount) as decimal(18, 2)) as coupon_match_discount,
-    cast(max(landed_at) as timestamptz) as landed_at
+    cast(max(landed_at) as {{ type_timestamptz() }}) as landed_at
 
 from lines_to_count
 

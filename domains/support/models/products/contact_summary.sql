@@ -74,7 +74,7 @@ final as (
                 greatest(ticket_summary.last_opened_at, message_summary.last_written_at),
                 ticket_summary.last_opened_at,
                 message_summary.last_written_at
-            ) as timestamptz
+            ) as {{ type_timestamptz() }}
         ) as last_contact_at,
         cast(
             {{ ratio('ticket_summary.satisfaction_total', 'ticket_summary.satisfaction_answers') }}

@@ -19,7 +19,7 @@ each_once as (
         cast(author as string) as author,
         cast(message as string) as message,
         ---------- times
-        cast(sent_at as timestamptz) as sent_at
+        cast(sent_at as {{ type_timestamptz() }}) as sent_at
 
     from events
 

@@ -19,7 +19,7 @@ each_once as (
         ---------- numbers
         cast(satisfaction as integer) as satisfaction,
         ---------- times
-        cast(event_at as timestamptz) as event_at
+        cast(event_at as {{ type_timestamptz() }}) as event_at
 
     from events
 

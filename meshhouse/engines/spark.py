@@ -1,0 +1,169 @@
+"""Target `spark`: domains build Iceberg tables in Spark, publication copies nothing.
+
+Belongs here: the catalogs that Spark sees, and handing what it built to the lake. Does
+not: the session (spark/session.py), or anything that is the same on all targets.
+
+Spark never sees the mesh's catalog. For each run a domain has one of its own, a SQLite
+file with the tables it builds and, pinned at one state, those that it may read. So no
+domain waits for another's lock or sees its half-built tables, whatever the cluster. Only
+the driver reads catalogs; workers open data files by their full names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from meshhouse.engines import Candidate, Reader
+from meshhouse.engines.iceberg import IcebergEngine, readable
+from meshhouse.errors import MeshError
+from meshhouse.lake import Lake
+from meshhouse.lake.scan import plain_path
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.spark import catalog_settings, session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PINS_VARIABLE = "MESH_PINS"
+"""Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
+
+
+class SparkEngine(IcebergEngine):
+    """Builds Iceberg tables in Spark; publishes the very files that it built."""
+
+    name = "spark"
+
+    def build_folder(self, domain: str) -> Path:
+        """Where the domain's catalog and tables are."""
+        return _folder(self._repository.home, domain)
+
+    def stage(self, product: Product) -> Candidate:
+        """Stages the built table's newest snapshot; no row is copied.
+
+        Raises:
+            MeshError: dbt has not built it.
+        """
+        from meshhouse.lake.adopt import adopt
+
+        built = _work(self._repository, product.domain)
+        table = built.load(f"{product.domain}_build.{product.build_name}")
+        snapshot = table.current_snapshot() if table is not None else None
+        if table is None or snapshot is None:
+            raise MeshError(
+                f"{product.relation} has not been built: run `mesh run {product.domain}`."
+            )
+        summary = snapshot.summary
+        return Candidate(
+            product=product,
+            staged=adopt(self.lake, product.relation, table),
+            rows=int(summary["total-records"] or 0) if summary else 0,
+            bytes=int(summary["total-files-size"] or 0) if summary else 0,
+        )
+
+    @contextmanager
+    def reader(self, states: Mapping[str, str], empty: Mapping[str, str]) -> Iterator[Reader]:
+        """Reads through Spark in a catalog that shows just these states."""
+        from meshhouse.lake.catalog import write_metadata
+
+        owner = next(iter(states)).partition(".")[0]
+        audited = Lake(self._repository.home / "build" / owner / "spark-audit", _name(
+            self._repository, f"{owner}_audit"))  # fmt: skip
+        shown = dict(states)
+        for relation, like in empty.items():
+            model = self.lake.load(like, states[like])
+            assert model is not None, like
+            shown[relation] = write_metadata(audited.stage(relation, model.schema()))
+        audited.lend(shown, own="")
+        yield SparkReader(_show(audited))
+
+    def row_counts(self, domain: Domain) -> dict[str, int]:
+        """Rows of each table that stands in the domain's build schema."""
+        built = _work(self._repository, domain.name)
+        counts = {}
+        for relation, location in built.pointers().items():
+            schema, _, name = relation.partition(".")
+            if schema == domain.build_schema:
+                metadata = json.loads(Path(plain_path(location)).read_bytes())
+                current = metadata.get("current-snapshot-id")
+                for snapshot in metadata.get("snapshots", []):
+                    if snapshot["snapshot-id"] == current:
+                        counts[name] = int(snapshot["summary"].get("total-records", 0))
+        return counts
+
+    def withdraw(self, candidates: Sequence[Candidate]) -> None:
+        """Removes what was staged; the tables that dbt built stay, for the next build."""
+        for candidate in candidates:
+            self.lake.discard(candidate.staged)
+
+
+class SparkReader:
+    """Reads for the audit through Spark."""
+
+    type_names: ClassVar[Mapping[str, str]] = {"timestamptz": "timestamp"}
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def data_source(self, name: str) -> Any:
+        """See `Reader`."""
+        from soda_sparkdf.common.data_sources.sparkdf_data_source import (
+            SparkDataFrameDataSourceImpl,
+        )
+
+        return SparkDataFrameDataSourceImpl.from_existing_session(self._spark, name=name)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """See `Reader`."""
+        return [row.asDict() for row in self._spark.sql(sql).collect()]
+
+    def quote(self, identifier: str) -> str:
+        """See `Reader`."""
+        return "`" + identifier.replace("`", "``") + "`"
+
+
+def prepare(repository: Repository, domain: Domain) -> None:
+    """Lets Spark see what a domain may read, as of now or as pinned, and build beside it.
+
+    Raises:
+        UsageError: a raw table of the domain has never been landed, or Spark cannot run.
+    """
+    pins_file = os.environ.get(PINS_VARIABLE)
+    if pins_file:
+        pins = json.loads(Path(pins_file).read_text())
+    else:
+        pins = readable(repository, domain, Lake(repository.home).pointers())
+    work = _work(repository, domain.name)
+    work.lend(pins, own=domain.build_schema)
+    _show(work)
+
+
+def _show(lake: Lake) -> SparkSession:
+    """Makes a lake's catalog the one in which Spark looks for `schema.table`."""
+    spark = session()
+    # Spark reads a catalog's settings when it is first used; a name stands for one file.
+    for name, value in catalog_settings(
+        lake.name, lake.catalog_path, f"file://{lake.warehouse}"
+    ).items():
+        spark.conf.set(name, value)
+    spark.conf.set("spark.sql.defaultCatalog", lake.name)
+    return spark
+
+
+def _work(repository: Repository, domain: str) -> Lake:
+    return Lake(_folder(repository.home, domain), _name(repository, f"{domain}_work"))
+
+
+def _folder(home: Path, domain: str) -> Path:
+    return home / "build" / domain / "spark"
+
+
+def _name(repository: Repository, purpose: str) -> str:
+    """A catalog's name in Spark, of which one process may hold several meshes' in its life."""
+    digest = hashlib.sha256(str(repository.home).encode()).hexdigest()[:8]
+    return f"{purpose}_{digest}"

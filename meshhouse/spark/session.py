@@ -1,0 +1,126 @@
+"""The one Spark session of a process, and the catalogs that it reads.
+
+Starting one takes 6 to 13 s, so dbt, Soda, landing and publication share it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.java import Progress, fetch_jars, find_java, last_line
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+JAVA_VERSIONS = (17, 21)
+_JARS = "spark-4.1.1"
+_INSTALL = "`pip install 'meshhouse[spark]'`"
+_EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
+_LOCK = threading.Lock()
+
+
+def session(progress: Progress = lambda done, all_: None) -> SparkSession:
+    """The Spark session of this process; started by the first call.
+
+    `MESH_SPARK_MASTER` names a cluster (by default all cores of this machine are used), and
+    `MESH_SPARK_CONF` more of Spark's settings, as `name=value` separated by `;`.
+
+    Args:
+        progress: is told how many jars were fetched.
+
+    Raises:
+        UsageError: pyspark is not installed, there is no Java that runs it, or a setting is
+            no setting.
+        MeshError: its jars cannot be fetched, or it did not start.
+    """
+    with _LOCK:
+        return _session(progress)
+
+
+def _session(progress: Progress) -> SparkSession:
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise UsageError(
+            f"Target `spark` needs packages that are not installed: run {_INSTALL}."
+        ) from error
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    java = find_java(
+        "Spark", JAVA_VERSIONS, "Java 17 or 21", "Install one and set JAVA_HOME.", bundled=False
+    )
+    # pyspark looks there before it looks at the path.
+    os.environ["JAVA_HOME"] = str(java.resolve().parent.parent)
+    jars = fetch_jars(
+        _JARS, files(__package__).joinpath("jars.txt").read_text(), _INSTALL, progress
+    )
+    builder = SparkSession.builder.appName("meshhouse")
+    settings = {**_settings(jars), **_more_settings()}
+    if settings["spark.master"].startswith("local"):
+        # Its workers run whatever `python3` is on the path otherwise, without our packages.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    try:
+        return builder.getOrCreate()
+    except Exception as error:
+        raise MeshError(
+            f"Spark did not start: {last_line(str(error))}. Look at MESH_SPARK_MASTER and "
+            "MESH_SPARK_CONF, and whether the cluster answers."
+        ) from error
+
+
+def _settings(jars: list[Path]) -> dict[str, str]:
+    return {
+        "spark.master": os.environ.get("MESH_SPARK_MASTER", "local[*]"),
+        "spark.jars": ",".join(map(str, jars)),
+        "spark.driver.memory": "1500m",
+        "spark.sql.extensions": _EXTENSIONS,
+        "spark.sql.session.timeZone": "UTC",
+        # Its default of 200 makes small tables slow; a cluster sets its own.
+        "spark.sql.shuffle.partitions": "4",
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+    }
+
+
+def _more_settings() -> dict[str, str]:
+    found = {}
+    for setting in filter(None, os.environ.get("MESH_SPARK_CONF", "").split(";")):
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip().startswith("spark."):
+            raise UsageError(
+                f"MESH_SPARK_CONF says `{setting}`, which is no setting of Spark. Write "
+                "`spark.name=value`, separated by `;`."
+            )
+        found[name.strip()] = value.strip()
+    return found
+
+
+def catalog_settings(name: str, path: Path, warehouse: str) -> Mapping[str, str]:
+    """Spark's settings of an Iceberg catalog in a SQLite file (Iceberg's JDBC catalog, V1).
+
+    Args:
+        name: what Spark calls the catalog; also its name in the file.
+        path: the SQLite file.
+        warehouse: the folder of tables that Spark makes there.
+    """
+    prefix = f"spark.sql.catalog.{name}"
+    return {
+        prefix: "org.apache.iceberg.spark.SparkCatalog",
+        f"{prefix}.type": "jdbc",
+        f"{prefix}.uri": f"jdbc:sqlite:{path}",
+        f"{prefix}.warehouse": warehouse,
+        f"{prefix}.jdbc.schema-version": "V1",
+        # What the catalog says may change at any moment.
+        f"{prefix}.cache-enabled": "false",
+    }
