@@ -22,8 +22,11 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra demo --extra fast --extra kafka --group dev
+	$(SYNC) --extra demo --extra fast --extra kafka --extra spark --group dev
 	@touch $@ $(BIN)/.installed
+
+spark: install ## what target spark needs, but for Java 17 or 21
+	$(SYNC) --extra demo --extra spark --no-dev
 
 demo: install ## the main job on real retail data: events to published products
 	@$(BIN)/mesh demo
@@ -52,4 +55,4 @@ lock: $(UV) ## write exact versions of everything into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install demo dev test lint bench lock clean
+.PHONY: help install spark demo dev test lint bench lock clean

@@ -37,9 +37,11 @@
     timestampdiff(second, {{ first_moment }}, {{ last_moment }})
 {%- endmacro %}
 
-{#- A quotient, null where there is nothing to divide by; cast it to a decimal. DuckDB
-    has no division of decimals, and Spark's and Snowflake's round at different places: so
-    all divide doubles, once, and only in an average or a rate, never in a sum. -#}
+{#- A quotient, null where there is nothing to divide by; cast it to a decimal of at most 8
+    digits behind the point. DuckDB has no division of decimals, and Spark's and Snowflake's
+    round at different places: so all divide doubles, once, and only in an average or a rate,
+    never in a sum. The billionth lifts what should lie exactly between two decimals, and as
+    a double does not, to the same side on all of them. -#}
 {% macro ratio(numerator, denominator) -%}
-    cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0)
+    cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) + 1e-9
 {%- endmacro %}

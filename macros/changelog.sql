@@ -8,10 +8,10 @@
                 *,
                 row_number() over (
                     partition by _key
-                    order by _timestamp desc, _partition desc, _offset desc
+                    order by _timestamp desc, _topic_partition desc, _offset desc
                 ) as _recency
             from {{ relation }}
         ) as events
-        where _recency = 1 and not _deleted
+        where _recency = 1 and not _tombstone
     )
 {%- endmacro %}

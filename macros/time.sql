@@ -11,6 +11,11 @@
     timestamp
 {%- endmacro %}
 
+{#- Contracts and unit tests name our types; Spark has another word for this one. -#}
+{% macro spark__cast(expression, data_type) -%}
+    cast({{ expression }} as {{ type_timestamptz() if data_type == 'timestamptz' else data_type }})
+{%- endmacro %}
+
 {#- The business day, in New York, of a moment: stores close their books at local midnight. -#}
 {% macro business_date(moment) -%}
     {{ adapter.dispatch('business_date')(moment) }}

@@ -110,18 +110,18 @@ def left_behind(home: Path, produced: int) -> dict[str, int]:
         found = connection.execute(
             f"""
             with landed as (
-                select id as number, _partition, _offset from {raw.relation}
+                select id as number, _topic_partition, _offset from {raw.relation}
                 union all
-                select cast(substr(decode(value), 9) as bigint), _partition, _offset
+                select cast(substr(decode(value), 9) as bigint), _topic_partition, _offset
                 from {raw.schema}.{raw.rejected}
             )
             select
                 count(*),
                 count(distinct number),
-                count(distinct (_partition, _offset)),
+                count(distinct (_topic_partition, _offset)),
                 min(number),
                 max(number),
-                count(*) filter (where number % {PARTITIONS} <> _partition)
+                count(*) filter (where number % {PARTITIONS} <> _topic_partition)
             from landed
             """
         ).fetchone()

@@ -59,6 +59,7 @@ class Mesh:
         code: int | None = 0,
         folder: Path | None = None,
         environment: dict[str, str] | None = None,
+        seconds: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Runs `mesh ARGUMENTS` in a process of its own; `code` is the expected exit code."""
         with tempfile.TemporaryDirectory() as place:
@@ -67,7 +68,7 @@ class Mesh:
             process = WARM.start(arguments, folder or self.root, variables, output)
             done = subprocess.CompletedProcess(
                 ["mesh", *arguments],
-                WARM.wait(process, 300),
+                WARM.wait(process, seconds),
                 *(path.read_text(errors="replace") for path in output),
             )
         assert code is None or done.returncode == code, done.stdout + done.stderr
@@ -184,3 +185,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     running.start(port=0)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The Spark session of the tests' process, on two cores."""
+    from meshhouse.spark import session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESH_SPARK_MASTER", "local[2]")
+        started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
+    yield started
+    started.stop()

@@ -164,9 +164,9 @@ def _landing_problems(lake: Lake, pointers: Mapping[str, str]) -> list[str]:
     with connect_memory() as connection:
         create_views(connection, pointers)
         rows = connection.execute(
-            f"""select _partition, count(*), count(distinct _offset), max(_offset) + 1 from (
-                select _partition, _offset from {raw.relation}
-                union all select _partition, _offset from {raw.schema}.{raw.rejected}
+            f"""select _topic_partition, count(*), count(distinct _offset), max(_offset) + 1 from (
+                select _topic_partition, _offset from {raw.relation}
+                union all select _topic_partition, _offset from {raw.schema}.{raw.rejected}
             ) group by all"""
         ).fetchall()
     found = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import click
 
@@ -13,7 +14,7 @@ from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
-from meshhouse.landing import Landing, Pace, follow_table, land_table, land_table_again
+from meshhouse.landing import ENGINES, Landing, Pace, follow_table, land_table, land_table_again
 from meshhouse.repository import RawTable, Repository
 
 
@@ -49,6 +50,13 @@ from meshhouse.repository import RawTable, Repository
     metavar="OFFSET|TIME",
     help="Land what was landed since then once more, in its place, without duplicates.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="python",
+    show_default=True,
+    help="What reads and decodes: this process, or Spark (topics in Kafka only).",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was landed as JSON.")
 def land(
@@ -58,6 +66,7 @@ def land(
     events: int,
     accept: tuple[str, ...],
     again_from: str | None,
+    engine: str,
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -67,10 +76,13 @@ def land(
     if accept and not targets:
         raise UsageError("--accept is about one topic: name the raw table, too.")
     if follow:
-        _follow(repository, tables, Pace(every, events), accept, quiet, as_json)
+        work = partial(follow_table, pace=Pace(every, events), accept=accept, engine=engine)
+        _follow(repository, tables, work, quiet, as_json)
         return
     lake = Lake(repository.home)
     if again_from is not None:
+        if engine != "python":
+            raise UsageError("--again-from lands in this process: leave out --engine.")
         if not targets:
             raise UsageError("--again-from is about one topic: name the raw table, too.")
         for raw in tables:
@@ -81,7 +93,7 @@ def land(
             )
     reporter = TerminalReporter(repository, quiet or as_json)
     for raw in tables:
-        reporter.landed(land_table(repository, lake, raw, reporter.landing(raw), accept))
+        reporter.landed(land_table(repository, lake, raw, reporter.landing(raw), accept, engine))
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)
@@ -96,8 +108,7 @@ def land(
 def _follow(
     repository: Repository,
     tables: Sequence[RawTable],
-    pace: Pace,
-    accept: Sequence[str],
+    follow: Callable[..., Landing],
     quiet: bool,
     as_json: bool,
 ) -> None:
@@ -120,7 +131,7 @@ def _follow(
 
     def work(raw: RawTable) -> None:
         try:
-            done.append(follow_table(repository, lake, raw, stop, pace, landed, accept))
+            done.append(follow(repository, lake, raw, stop, on_landed=landed))
         except Exception as error:  # noqa: BLE001 - whatever ends a thread ends the command badly
             failures.append(error)
             out.print(f"stopped   {raw.relation}: {error}", markup=False)

@@ -80,7 +80,7 @@ class SparkEngine(IcebergEngine):
             assert model is not None, like
             shown[relation] = write_metadata(audited.stage(relation, model.schema()))
         audited.lend(shown, own="")
-        yield SparkReader(_show(audited))
+        yield SparkReader(_show(audited, self._repository.home))
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""
@@ -140,12 +140,12 @@ def prepare(repository: Repository, domain: Domain) -> None:
         pins = readable(repository, domain, Lake(repository.home).pointers())
     work = _work(repository, domain.name)
     work.lend(pins, own=domain.build_schema)
-    _show(work)
+    _show(work, repository.home)
 
 
-def _show(lake: Lake) -> SparkSession:
+def _show(lake: Lake, home: Path) -> SparkSession:
     """Makes a lake's catalog the one in which Spark looks for `schema.table`."""
-    spark = session()
+    spark = session(log=home / "logs" / "spark.log")
     # Spark reads a catalog's settings when it is first used; a name stands for one file.
     for name, value in catalog_settings(
         lake.name, lake.catalog_path, f"file://{lake.warehouse}"

@@ -2,6 +2,21 @@
 
 from meshhouse.landing.follow import Pace
 from meshhouse.landing.land import Landing, land
-from meshhouse.landing.service import follow_table, group_of, land_table, land_table_again
+from meshhouse.landing.service import (
+    ENGINES,
+    follow_table,
+    group_of,
+    land_table,
+    land_table_again,
+)
 
-__all__ = ["Landing", "Pace", "follow_table", "group_of", "land", "land_table", "land_table_again"]
+__all__ = [
+    "ENGINES",
+    "Landing",
+    "Pace",
+    "follow_table",
+    "group_of",
+    "land",
+    "land_table",
+    "land_table_again",
+]

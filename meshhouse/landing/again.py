@@ -221,7 +221,7 @@ def _exchange(
     inside: Any = None
     for partition, (start, end) in spans.items():
         span = And(
-            EqualTo("_partition", partition),
+            EqualTo("_topic_partition", partition),
             GreaterThanOrEqual("_offset", start),
             LessThan("_offset", end),
         )
@@ -264,7 +264,7 @@ def _outside(batch: pa.RecordBatch, spans: Spans) -> pa.RecordBatch:
     keep = None
     for partition, (start, end) in spans.items():
         within = pc.and_(
-            pc.equal(batch["_partition"], partition),
+            pc.equal(batch["_topic_partition"], partition),
             pc.and_(pc.greater_equal(batch["_offset"], start), pc.less(batch["_offset"], end)),
         )
         apart = pc.invert(within)

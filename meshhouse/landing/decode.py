@@ -27,15 +27,15 @@ from meshhouse.repository.types import DataType, parse_type
 
 METADATA_COLUMNS: tuple[tuple[str, DataType], ...] = (
     ("_rescued", DataType("string")),
-    ("_partition", DataType("integer")),
+    ("_topic_partition", DataType("integer")),
     ("_offset", DataType("bigint")),
     ("_timestamp", DataType("timestamptz")),
     ("_key", DataType("string")),
-    ("_deleted", DataType("boolean")),
+    ("_tombstone", DataType("boolean")),
     ("_landed_at", DataType("timestamptz")),
 )
 REJECTED_COLUMNS: tuple[tuple[str, DataType], ...] = (
-    ("_partition", DataType("integer")),
+    ("_topic_partition", DataType("integer")),
     ("_offset", DataType("bigint")),
     ("_timestamp", DataType("timestamptz")),
     ("_key", DataType("string")),
@@ -146,9 +146,9 @@ class Decoder:
                                 json_merge_patch(__object, {without_declared})::varchar, '{{}}'
                             )
                     end as _rescued,
-                    $partition::integer as _partition,
+                    $partition::integer as _topic_partition,
                     _offset, _timestamp, _key,
-                    {deletion} as _deleted,
+                    {deletion} as _tombstone,
                     $landed_at::timestamptz as _landed_at,
                     __doc, __text, __unreadable, __is_json, __is_object, __event,
                 from documents
@@ -161,7 +161,7 @@ class Decoder:
         """
 
     def _reasons(self, fields: list) -> str:
-        cases = [("_deleted", "null")]
+        cases = [("_tombstone", "null")]
         if not self._raw.changelog:
             cases.append(
                 ("__event is null", literal("has no value (a tombstone); only a changelog may"))

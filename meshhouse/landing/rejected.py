@@ -178,8 +178,10 @@ def read(
     Raises:
         UsageError: the raw table was never landed.
     """
-    columns = '_partition, _offset, _timestamp, _key, "value", reason, _landed_at'
-    order = f"order by _landed_at desc, _timestamp desc, _partition, _offset desc limit {limit}"
+    columns = '_topic_partition, _offset, _timestamp, _key, "value", reason, _landed_at'
+    order = (
+        f"order by _landed_at desc, _timestamp desc, _topic_partition, _offset desc limit {limit}"
+    )
     return [RejectedEvent(*row) for row in _select(lake, raw, columns, choice, order)]
 
 
@@ -396,8 +398,8 @@ class _Change:
         """Events of each partition, and which of them fail, with their new reasons."""
         if self._decoder is None or batch.rows is None:
             return
-        for partition in pc.unique(events["_partition"]).to_pylist():
-            part = events.filter(pc.equal(events["_partition"], partition))
+        for partition in pc.unique(events["_topic_partition"]).to_pylist():
+            part = events.filter(pc.equal(events["_topic_partition"], partition))
             decoded = self._decoder.decode(partition, _numbered(part), landed_at)
             offsets = pc.take(part["_offset"], decoded.rows["_offset"])
             batch.rows.add(_replaced(decoded.rows, "_offset", offsets))

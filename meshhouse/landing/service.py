@@ -12,7 +12,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from meshhouse.errors import UsageError
 from meshhouse.events import open_source
 from meshhouse.lake import Lake
 from meshhouse.landing.again import Again, land_again, starts_from
@@ -24,6 +26,11 @@ from meshhouse.registry import Registry
 from meshhouse.repository import RawTable, Repository
 from meshhouse.upkeep import tidy
 
+if TYPE_CHECKING:
+    from meshhouse.events.kafka.settings import KafkaSettings
+
+ENGINES = ("python", "spark")
+"""What can land: this process, or a Spark that it starts or reaches."""
 _TIDY_EVERY = 25
 """Commits between upkeep of a table that is landed continuously."""
 _LEDGER_SECONDS = 60.0
@@ -41,14 +48,25 @@ def land_table(
     raw: RawTable,
     progress: Progress = lambda events: None,
     accept: Accept = (),
+    engine: str = "python",
 ) -> Landing:
     """Lands what the topic of one raw table holds now and records it.
 
     A table that is landed continuously on this machine is left to those who do.
 
+    Args:
+        repository: where the topics are declared.
+        lake: where the raw table is.
+        raw: what to land.
+        progress: is told how many events were committed.
+        accept: see `meshhouse.landing.target.Accept`.
+        engine: one of `ENGINES`; both land the same, and each goes on where the other stopped.
+
     Raises:
+        UsageError: Spark is to land a topic that is not in Kafka; or see `land`.
         MeshError: see `land`.
     """
+    settings = _sparks_kafka(repository, raw) if engine == "spark" else None
     source = open_source(repository.root, repository.home)
 
     def mirror(offsets: Mapping[int, int]) -> None:
@@ -61,7 +79,12 @@ def land_table(
     ):
         if follower:
             return Landing(raw, followed_by=follower, finished_at=datetime.now(UTC))
-        landing = land(source, lake, raw, progress, accept=accept, mirror=mirror)
+        if settings is None:
+            landing = land(source, lake, raw, progress, accept=accept, mirror=mirror)
+        else:
+            from meshhouse.landing.spark import land_with_spark
+
+            landing = land_with_spark(source, settings, lake, raw, progress, accept, mirror)
     if landing.commits:
         Registry(lake).commit([], {"landings": [_entry(landing)]})
     return landing
@@ -97,12 +120,17 @@ def follow_table(
     pace: Pace,
     on_landed: OnLanded = lambda landing: None,
     accept: Accept = (),
+    engine: str = "python",
 ) -> Landing:
     """Lands one raw table until `stop` is set; several processes may share its topic.
 
+    With Spark one process lands the whole topic; Spark shares the work itself.
+
     Raises:
+        UsageError: Spark is to land a topic that is not in Kafka.
         MeshError: see `meshhouse.landing.follow.follow`.
     """
+    settings = _sparks_kafka(repository, raw) if engine == "spark" else None
     source = open_source(repository.root, repository.home)
     ledger = _Ledger(Registry(lake))
 
@@ -117,12 +145,34 @@ def follow_table(
 
     try:
         with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
-            landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+            if settings is None:
+                landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+            else:
+                from meshhouse.landing.spark import follow_with_spark
+
+                def mirror(offsets: Mapping[int, int]) -> None:
+                    source.mirror(raw.topic, group_of(raw), offsets)
+
+                landing = follow_with_spark(
+                    source, settings, lake, raw, stop, pace, landed, accept, mirror
+                )
     finally:
         for each in latest:
             ledger.close(each)
     landing.finished_at = datetime.now(UTC)
     return landing
+
+
+def _sparks_kafka(repository: Repository, raw: RawTable) -> KafkaSettings:
+    from meshhouse.events.kafka.settings import kafka_settings
+
+    settings = kafka_settings(repository.root)
+    if settings is None:
+        raise UsageError(
+            f"Spark reads topics from Kafka, and topic `{raw.topic}` is in the embedded event log. "
+            "Leave out `--engine spark`, or name a Kafka in KAFKA_BOOTSTRAP_SERVERS."
+        )
+    return settings
 
 
 class _Ledger:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.events.source import EventBatch, Topic
+from meshhouse.events.source import Topic
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
-from meshhouse.landing.decode import REJECTED_COLUMNS, Decoded, Decoder
+from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
+from meshhouse.landing.pending import Committed, Pending, Plan
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
@@ -44,7 +45,7 @@ OTHER_TOPICS = "meshhouse.other-topics"
 """Set where the table also holds events of an earlier topic, so that offsets occur twice."""
 
 _ATTEMPTS = 20
-_RESCUED_SAMPLE = 1_000
+RESCUED_SAMPLE = 1_000
 _MOST_NEW_FIELDS = 500
 """Names to remember: producers that make up names must not make up metadata."""
 
@@ -65,42 +66,14 @@ class Fenced(MeshError):
         )
 
 
-class Pending:
-    """Decoded batches that the next commit will hold."""
+class Overtaken(MeshError):
+    """Files were written for a commit that can no longer be made as planned."""
 
-    def __init__(self) -> None:
-        self.rows: list[pa.Table] = []
-        self.rejected: list[pa.Table] = []
-        self.starts: dict[int, int] = {}
-        """Where each partition stands in the table if nobody else lands it."""
-        self.offsets: dict[int, int] = {}
-        """Where each partition will stand."""
-        self.bytes = 0
-        self.events = 0
-
-    def add(self, start: int, batch: EventBatch, decoded: Decoded) -> None:
-        """Adds what became of a batch that goes on at `start`."""
-        if decoded.rows.num_rows:
-            self.rows.append(decoded.rows)
-        if decoded.rejected.num_rows:
-            self.rejected.append(decoded.rejected)
-        self.bytes += decoded.rows.nbytes + decoded.rejected.nbytes
-        self.events += batch.events.num_rows
-        self.starts.setdefault(batch.partition, start)
-        self.offsets[batch.partition] = batch.next_offset
-
-
-@dataclass(frozen=True)
-class Committed:
-    """What one commit did."""
-
-    rows: int
-    rejected: int
-    snapshot_id: int | None
-    offsets: dict[int, int]
-    """Of the partitions that it moved."""
-    new_fields: tuple[str, ...] = ()
-    """Fields of events that no column is declared for, and that were not seen before."""
+    def __init__(self, raw: RawTable) -> None:
+        super().__init__(
+            f"{raw.relation} was changed while events were written for it. Nothing of them was "
+            "landed. Run the same command again."
+        )
 
 
 @dataclass
@@ -209,6 +182,12 @@ class RawTarget:
         if self._source != {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}:
             raise self._another_topic()
 
+    def plan(self) -> Plan:
+        """What files must hold to be part of the next commit, if it is ours."""
+        self.refresh()
+        return Plan(self._next_landed_at(), self._raw_table().metadata,
+                    self._rejected_table().metadata)  # fmt: skip
+
     def commit(self, pending: Pending) -> Committed:
         """Shows rows, rejected events and offsets at once.
 
@@ -218,6 +197,7 @@ class RawTarget:
 
         Raises:
             Fenced: somebody else landed these partitions.
+            Overtaken: what was written to a plan no longer fits the table.
         """
         import pyarrow as pa
 
@@ -228,6 +208,8 @@ class RawTarget:
             with turn(path):
                 self.refresh()
                 self._fence(pending)
+                if pending.plan is not None:
+                    self._hold_to(pending.plan)
                 try:
                     return self._commit(pending, rows, rejected)
                 except Conflict:
@@ -254,6 +236,15 @@ class RawTarget:
         if lost or self._state.source not in (None, self._source, self._forsaken):
             raise Fenced(self._raw, lost or pending.starts)
 
+    def _hold_to(self, plan: Plan) -> None:
+        """Refuses files whose rows would not be the newest, or whose columns are others now."""
+        last = self._state.landed_at
+        tables = (self._raw_table(), plan.raw), (self._rejected_table(), plan.rejected)
+        if (last is not None and plan.landed_at <= last) or any(
+            table.metadata.schema().fields != planned.schema().fields for table, planned in tables
+        ):
+            raise Overtaken(self._raw)
+
     def _commit(
         self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
     ) -> Committed:
@@ -264,10 +255,14 @@ class RawTarget:
             if known.get(partition) == stood
         }
         offsets = {**self._floor, **known, **passed, **pending.offsets}
-        landed_at = self._next_landed_at()
-        found = _unknown_fields(rows)
+        landed_at = pending.plan.landed_at if pending.plan else self._next_landed_at()
+        ready = [file for each in pending.written for file in each.files]
+        ready_rejected = [file for each in pending.written for file in each.rejected_files]
+        found = {*unknown_fields(rows), *(
+            name for each in pending.written for name in each.unknown_fields
+        )}  # fmt: skip
         reported = set(self._state.new_fields)
-        new_fields = tuple(each for each in found if each not in reported)
+        new_fields = tuple(sorted(found - reported))
         new_fields = new_fields[: max(0, _MOST_NEW_FIELDS - len(reported))]
         properties = {
             OFFSETS: json.dumps({str(key): value for key, value in sorted(offsets.items())}),
@@ -281,17 +276,14 @@ class RawTarget:
         written: list[DataFile] = []
         rejected_table = None
         try:
-            table = self._lake.stage(
-                self._raw.relation,
-                iceberg_schema(self._columns),
-                at=self._state.pointer,
-                table=self._state.table,
-            )
-            raw = self._stage(table, rows, landed_at, properties, written)
+            table = self._raw_table()
+            raw = self._stage(table, rows, ready, landed_at, properties, written)
             changes = [raw]
-            if rejected is not None or not self.exists:
+            if rejected is not None or ready_rejected or not self.exists:
                 rejected_table = self._rejected_table()
-                changes.append(self._stage(rejected_table, rejected, landed_at, {}, written))
+                changes.append(
+                    self._stage(rejected_table, rejected, ready_rejected, landed_at, {}, written)
+                )
         except BaseException:
             remove_files(written)
             raise
@@ -308,8 +300,10 @@ class RawTarget:
         if rejected_table is not None:
             self._rejected = (changes[1].metadata_location, rejected_table)
         return Committed(
-            rows=rows.num_rows if rows is not None else 0,
-            rejected=rejected.num_rows if rejected is not None else 0,
+            rows=sum(each.num_rows for each in pending.rows)
+            + sum(each.rows for each in pending.written),
+            rejected=sum(each.num_rows for each in pending.rejected)
+            + sum(each.rejected for each in pending.written),
             snapshot_id=raw.snapshot_id,
             offsets=dict(pending.offsets),
             new_fields=new_fields,
@@ -319,24 +313,36 @@ class RawTarget:
         self,
         table: Table,
         rows: pa.Table | None,
+        ready: Sequence[DataFile],
         landed_at: datetime,
         properties: Mapping[str, str],
         written: list[DataFile],
     ) -> Staged:
+        """A state with more rows: those of `rows`, and those in files that are `ready`."""
         base = table.metadata_location or None
         write_id = uuid.uuid4()
         with table.transaction() as transaction:
             transaction.set_properties({"meshhouse.kind": "raw", **properties})
+            files: list[DataFile] = []
             if rows is not None:
                 metadata = transaction.table_metadata
                 files = write_files(
                     table.io, metadata, stamped(rows, landed_at).to_batches(), write_id
                 )
                 written += files
+            if files or ready:
                 with transaction.update_snapshot().fast_append() as snapshot:
-                    for file in files:
+                    for file in (*files, *ready):
                         snapshot.append_data_file(file)
         return self._lake.staged(table, base)
+
+    def _raw_table(self) -> Table:
+        return self._lake.stage(
+            self._raw.relation,
+            iceberg_schema(self._columns),
+            at=self._state.pointer,
+            table=self._state.table,
+        )
 
     def _rejected_table(self) -> Table:
         relation = f"{self._raw.schema}.{self._raw.rejected}"
@@ -430,14 +436,14 @@ def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
     return rows.set_column(index, rows.schema.field(index), stamp)
 
 
-def _unknown_fields(rows: pa.Table | None) -> list[str]:
+def unknown_fields(rows: pa.Table | None) -> list[str]:
     """Names of fields that were kept in `_rescued`, from its first thousand values."""
     if rows is None or rows["_rescued"].null_count == rows.num_rows:
         return []
     import duckdb
     import pyarrow as pa
 
-    rescued = rows["_rescued"].drop_null().slice(0, _RESCUED_SAMPLE)
+    rescued = rows["_rescued"].drop_null().slice(0, RESCUED_SAMPLE)
     # DuckDB's parser: Python's gives up on deep values and on long numbers.
     with closing(duckdb.connect()) as connection:
         connection.register("rescued", pa.table({"document": rescued}))

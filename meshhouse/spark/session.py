@@ -5,10 +5,12 @@ Starting one takes 6 to 13 s, so dbt, Soda, landing and publication share it.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +28,7 @@ _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions
 _LOCK = threading.Lock()
 
 
-def session(progress: Progress = lambda done, all_: None) -> SparkSession:
+def session(progress: Progress = lambda done, all_: None, log: Path | None = None) -> SparkSession:
     """The Spark session of this process; started by the first call.
 
     `MESH_SPARK_MASTER` names a cluster (by default all cores of this machine are used), and
@@ -34,6 +36,7 @@ def session(progress: Progress = lambda done, all_: None) -> SparkSession:
 
     Args:
         progress: is told how many jars were fetched.
+        log: where Spark's own words go, all its life long; by default nowhere.
 
     Raises:
         UsageError: pyspark is not installed, there is no Java that runs it, or a setting is
@@ -41,10 +44,10 @@ def session(progress: Progress = lambda done, all_: None) -> SparkSession:
         MeshError: its jars cannot be fetched, or it did not start.
     """
     with _LOCK:
-        return _session(progress)
+        return _session(progress, log)
 
 
-def _session(progress: Progress) -> SparkSession:
+def _session(progress: Progress, log: Path | None) -> SparkSession:
     try:
         from pyspark.sql import SparkSession
     except ImportError as error:
@@ -54,23 +57,24 @@ def _session(progress: Progress) -> SparkSession:
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    java = find_java(
-        "Spark", JAVA_VERSIONS, "Java 17 or 21", "Install one and set JAVA_HOME.", bundled=False
-    )
+    java = sparks_java()
     # pyspark looks there before it looks at the path.
     os.environ["JAVA_HOME"] = str(java.resolve().parent.parent)
     jars = fetch_jars(
         _JARS, files(__package__).joinpath("jars.txt").read_text(), _INSTALL, progress
     )
     builder = SparkSession.builder.appName("meshhouse")
-    settings = {**_settings(jars), **_more_settings()}
-    if settings["spark.master"].startswith("local"):
+    chosen = settings(jars)
+    if chosen["spark.master"].startswith("local"):
         # Its workers run whatever `python3` is on the path otherwise, without our packages.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    for name, value in settings.items():
+    for name, value in chosen.items():
         builder = builder.config(name, value)
+    for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(logger).disabled = True  # what failed is raised as well
     try:
-        return builder.getOrCreate()
+        with _standard_error_to(log):
+            return builder.getOrCreate()
     except Exception as error:
         raise MeshError(
             f"Spark did not start: {last_line(str(error))}. Look at MESH_SPARK_MASTER and "
@@ -78,7 +82,38 @@ def _session(progress: Progress) -> SparkSession:
         ) from error
 
 
-def _settings(jars: list[Path]) -> dict[str, str]:
+@contextmanager
+def _standard_error_to(log: Path | None) -> Iterator[None]:
+    """Gives programs that are started inside another standard error than ours."""
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    ours = os.dup(2)
+    try:
+        with open(log or os.devnull, "ab") as file:  # noqa: PTH123 - a device has no Path
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(ours, 2)
+        os.close(ours)
+
+
+def sparks_java() -> Path:
+    """The Java that runs Spark.
+
+    Raises:
+        UsageError: there is none, or none of the right version.
+    """
+    return find_java(
+        "Spark", JAVA_VERSIONS, "Java 17 or 21", "Install one and set JAVA_HOME.", bundled=False
+    )
+
+
+def settings(jars: list[Path]) -> dict[str, str]:
+    """Spark's settings for a session with these jars.
+
+    Raises:
+        UsageError: MESH_SPARK_CONF holds something else.
+    """
     return {
         "spark.master": os.environ.get("MESH_SPARK_MASTER", "local[*]"),
         "spark.jars": ",".join(map(str, jars)),
@@ -90,6 +125,7 @@ def _settings(jars: list[Path]) -> dict[str, str]:
         "spark.sql.catalogImplementation": "in-memory",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        **_more_settings(),
     }
 
 

@@ -15,9 +15,13 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import ROOT, Mesh
+from spark_here import needs_spark
 
 import meshhouse
 from meshhouse.demo.retail import data_folder
+from meshhouse.lake import Lake
+from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.repository import Product
 
 FOLDERS = ("domains", "models", "macros", "profiles")
 FILES = ("dbt_project.yml", "dependencies.yml", ".dbtignore")
@@ -233,3 +237,47 @@ def _append(mesh: Mesh, topic: str, events: list[tuple[bytes, bytes | None]]) ->
     event_log(mesh.home).append_events(
         topic, [(key, value, now, []) for key, value in events], "late"
     )
+
+
+@needs_spark
+@pytest.mark.timeout(1500)
+def test_spark_makes_the_same_products_to_the_last_digit(retail: Mesh) -> None:
+    """The last test here: afterwards the products are those of the other engine."""
+    relations = [each.relation for each in all_products(retail)]
+    retail.run("run")  # with the late events of the tests above
+    ours = pointers(retail, relations)
+    retail.run(
+        "run",
+        "--force",
+        environment={"MESH_TARGET": "spark", "MESH_SPARK_MASTER": "local[2]"},
+        seconds=1200,
+    )
+    theirs = pointers(retail, relations)
+    with connect_memory() as connection:
+        create_views(connection, {f"ours_{each}": path for each, path in ours.items()})
+        create_views(connection, {f"theirs_{each}": path for each, path in theirs.items()})
+        for relation in relations:
+            assert ours[relation] != theirs[relation]
+            one, other = f"ours_{relation}", f"theirs_{relation}"
+            columns, as_well = (
+                [
+                    (name, kind)
+                    for name, kind, *_ in connection.execute(f"describe {each}").fetchall()
+                ]
+                for each in (one, other)
+            )
+            assert columns == as_well
+            for left, right in ((one, other), (other, one)):
+                different = connection.execute(
+                    f"select * from {left} except all select * from {right} limit 3"
+                ).fetchall()
+                assert different == [], relation
+
+
+def all_products(mesh: Mesh) -> list[Product]:
+    return [product for domain in mesh.repository.domains for product in domain.products]
+
+
+def pointers(mesh: Mesh, relations: list[str]) -> dict[str, str]:
+    shown = Lake(mesh.home).pointers()
+    return {relation: shown[relation] for relation in relations}

@@ -24,7 +24,7 @@ def place(tmp_path) -> Place:
 
 
 def offsets(place: Place, table: str = "sales") -> list[tuple[int, int]]:
-    return place.select("_partition, _offset", table)
+    return place.select("_topic_partition, _offset", table)
 
 
 def test_rows_are_replaced_in_their_place_and_no_other(place):
@@ -34,7 +34,7 @@ def test_rows_are_replaced_in_their_place_and_no_other(place):
     place.sell(*range(50, 60))
     place.land()
     grown = offsets(place)
-    untouched = place.select("_partition, _offset, _landed_at")
+    untouched = place.select("_topic_partition, _offset, _landed_at")
 
     done = land_again(place.log, place.lake, RAW, {0: 10, 1: 10})
 
@@ -42,7 +42,7 @@ def test_rows_are_replaced_in_their_place_and_no_other(place):
     assert place.ids() == list(range(60))
     assert len(before) < len(grown)
     assert done.rows == done.replaced == sum(offset >= 10 for _, offset in grown)
-    now = place.select("_partition, _offset, _landed_at")
+    now = place.select("_topic_partition, _offset, _landed_at")
     newest = max(each[2] for each in untouched)
     assert all((at > newest) == (offset >= 10) for _, offset, at in now)
 
@@ -80,7 +80,7 @@ def test_a_lander_that_commits_meanwhile_loses_nothing(place, monkeypatch):
             # As if the other lander were on another machine: its lock is not ours.
             other = Lake(place.lake.warehouse.parent)
             other.warehouse = place.lake.warehouse
-            monkeypatch.setattr("meshhouse.landing.target.lock", _no_lock)
+            monkeypatch.setattr("meshhouse.landing.target.turn", _no_lock)
             land(place.log, other, RAW)
         return commit(changes, keep)
 

@@ -229,7 +229,7 @@ def test_an_event_that_is_no_row_keeps_its_bytes_and_reason_and_the_others_land(
     assert done.rows["_offset"].to_pylist() == [100, 102]
     assert done.rejected.to_pylist() == [
         {
-            "_partition": 3,
+            "_topic_partition": 3,
             "_offset": 101,
             "_timestamp": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
             "_key": "k",
@@ -250,11 +250,11 @@ def test_a_row_says_where_it_came_from_and_when_it_landed():
         "id": 1,
         "note": "x",
         "_rescued": None,
-        "_partition": 3,
+        "_topic_partition": 3,
         "_offset": 100,
         "_timestamp": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC),
         "_key": "key",
-        "_deleted": False,
+        "_tombstone": False,
         "_landed_at": LANDED_AT,
     }
 
@@ -313,10 +313,10 @@ CHANGELOG = Decoder(raw_table(Column("id", "bigint", required=True), changelog=T
 def test_a_tombstone_of_a_changelog_is_a_row_that_says_deleted():
     done = decoded(CHANGELOG, b'{"id": 1}', None, keys=[b"1", b"2"])
     assert done.rejected.num_rows == 0
-    rows = done.rows.select(["id", "_key", "_deleted"]).to_pylist()
+    rows = done.rows.select(["id", "_key", "_tombstone"]).to_pylist()
     assert rows == [
-        {"id": 1, "_key": "1", "_deleted": False},
-        {"id": None, "_key": "2", "_deleted": True},
+        {"id": 1, "_key": "1", "_tombstone": False},
+        {"id": None, "_key": "2", "_tombstone": True},
     ]
 
 

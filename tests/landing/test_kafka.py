@@ -276,7 +276,7 @@ def test_headers_null_keys_and_tombstones_of_a_changelog_land(read_place):
     producer.flush()
     done = read_place.land(replace(read_place.raw, changelog=True))
     assert (done.rows, done.rejected) == (3, 0)
-    assert read_place.select("_offset, sale_id, _key, _deleted") == [
+    assert read_place.select("_offset, sale_id, _key, _tombstone") == [
         (0, 1, "1", False),
         (1, 2, None, False),
         (2, None, "1", True),

@@ -79,7 +79,9 @@ def test_whatever_state_is_shown_its_offsets_are_those_of_its_rows(place):
         table = place.lake.load(RAW.relation, state)
         assert table is not None
         numbered = {int(key): end for key, end in json.loads(table.properties[OFFSETS]).items()}
-        held = select_from(state, "_partition, max(_offset) + 1, count(*)", "group by _partition")
+        held = select_from(
+            state, "_topic_partition, max(_offset) + 1, count(*)", "group by _topic_partition"
+        )
         assert {number: end for number, end, _ in held} == {
             number: end for number, end in numbered.items() if end
         }
@@ -92,13 +94,13 @@ def test_rejected_events_are_kept_with_position_bytes_and_reason_beside_the_rows
     done = place.land()
     assert (done.rows, done.rejected) == (2, 3)
     assert place.ids() == [1, 2]
-    kept = place.select("_partition, _offset, value, reason", "sales__rejected")
+    kept = place.select("_topic_partition, _offset, value, reason", "sales__rejected")
     assert [(value, reason) for _, _, value, reason in sorted(kept, key=lambda row: row[3])] == [
         (None, "has no value (a tombstone); only a changelog may"),
         (b"no json", "is no JSON"),
         (b'{"amount": 1}', "misses the required field `sale_id`"),
     ]
-    positions = {row[:2] for row in kept} | set(place.select("_partition, _offset"))
+    positions = {row[:2] for row in kept} | set(place.select("_topic_partition, _offset"))
     assert positions == {(n, o) for n, end in done.offsets.items() for o in range(end)}
 
 

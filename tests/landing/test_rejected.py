@@ -115,7 +115,7 @@ def test_a_replay_after_the_declaration_was_fixed_lands_each_event_once(place):
     place.send(b"no json", None)
     place.land()
     before, offsets = (
-        place.select("_partition, _offset, _timestamp, _key", "sales__rejected"),
+        place.select("_topic_partition, _offset, _timestamp, _key", "sales__rejected"),
         (place.properties()[OFFSETS]),
     )
     assert len(place.ids()) == 10
@@ -127,7 +127,7 @@ def test_a_replay_after_the_declaration_was_fixed_lands_each_event_once(place):
         "is no JSON": 1,
         "has no value (a tombstone); only a changelog may": 1,
     }
-    moved = place.select("_partition, _offset, _timestamp, _key", "sales where till is null")
+    moved = place.select("_topic_partition, _offset, _timestamp, _key", "sales where till is null")
     assert set(moved) < set(before)
     assert place.problems() == []
     assert place.properties()[OFFSETS] == offsets
@@ -230,7 +230,7 @@ def before_commits(monkeypatch):
 
         monkeypatch.setattr(Lake, "commit", wrapped)
         for module in ("rejected", "target"):
-            monkeypatch.setattr(f"meshhouse.landing.{module}.lock", lambda path: nullcontext())
+            monkeypatch.setattr(f"meshhouse.landing.{module}.turn", lambda path: nullcontext())
 
     return install
 

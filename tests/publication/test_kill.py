@@ -83,6 +83,6 @@ def _duplicates(home: Path) -> int:
     with connect_memory() as connection:
         create_views(connection, Lake(home).pointers())
         (count,) = connection.execute(
-            "select count(*) - count(distinct (_partition, _offset)) from shop_raw.sales"
+            "select count(*) - count(distinct (_topic_partition, _offset)) from shop_raw.sales"
         ).fetchone()
     return count

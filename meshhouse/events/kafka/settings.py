@@ -68,9 +68,10 @@ class KafkaSettings:
 
     def without_secrets(self, text: str) -> str:
         """A client's message with every secret taken out."""
-        secrets = [self.properties[name] for name in _SECRETS if self.properties.get(name)]
+        secrets = {self.properties[name] for name in _SECRETS if self.properties.get(name)}
         if not secrets:
             return text
+        secrets |= {_quoted(each)[1:-1] for each in secrets}  # as they are in `java`
         # The longest first: one secret may be part of another.
         found = "|".join(re.escape(each) for each in sorted(secrets, key=len, reverse=True))
         return re.sub(found, "***", text)
@@ -110,6 +111,40 @@ class KafkaSettings:
         if configuration.get("sasl.mechanism") == "OAUTHBEARER":
             configuration["sasl.oauthbearer.method"] = "oidc"
         return configuration
+
+    def java(self) -> dict[str, str]:
+        """Properties of Kafka's own clients in Java, which Spark uses.
+
+        Certificates and keys are in them by value, so that machines that read for us need
+        no files.
+
+        Raises:
+            UsageError: such a file cannot be read, or holds a key that Java cannot use.
+        """
+        properties = {
+            name: value for name, value in self.properties.items() if name in _THE_SAME_IN_JAVA
+        }
+        timeout = int(properties.get("request.timeout.ms", 0))
+        if timeout > _JAVAS_API_TIMEOUT:
+            properties["default.api.timeout.ms"] = str(timeout)
+        if self.properties.get("ssl.endpoint.identification.algorithm", "https") != "https":
+            properties["ssl.endpoint.identification.algorithm"] = ""
+        for name, kind, value in _JAVAS_FILES:
+            if name in self.properties:
+                properties[kind] = "PEM"
+                properties[value] = _read(name, self.properties[name])
+        key = properties.get("ssl.keystore.key")
+        if key is not None and not re.search("BEGIN (ENCRYPTED )?PRIVATE KEY", key):
+            path = self.properties["ssl.key.location"]
+            raise UsageError(
+                f"Kafka's `ssl.key.location` {path} is no key in PKCS#8, and Java reads no other. "
+                f"Convert it: `openssl pkcs8 -topk8 -in {path} -out key.pem`."
+            )
+        if self.properties.get("sasl.mechanism"):
+            properties["sasl.jaas.config"] = _jaas(self.properties)
+        if self.properties.get("sasl.mechanism") == "OAUTHBEARER":
+            properties["sasl.login.callback.handler.class"] = f"{_OAUTH}CallbackHandler"
+        return properties
 
 
 def kafka_settings(root: Path, environment: Mapping[str, str] = os.environ) -> KafkaSettings | None:
@@ -196,6 +231,61 @@ def _check(properties: Mapping[str, str]) -> None:
                 f"{', '.join(f'`{name}`' for name in missing)}. Set {variable}, or the property "
                 "in profiles/kafka.yml."
             )
+
+
+_THE_SAME_IN_JAVA = {
+    "bootstrap.servers", "client.id", "client.rack", "security.protocol", "sasl.mechanism",
+    "sasl.kerberos.service.name", "sasl.oauthbearer.token.endpoint.url", "request.timeout.ms",
+    "ssl.key.password",
+}  # fmt: skip
+_JAVAS_API_TIMEOUT = 60_000
+"""Milliseconds; a client with a longer request timeout refuses to start."""
+_JAVAS_FILES = (
+    ("ssl.ca.location", "ssl.truststore.type", "ssl.truststore.certificates"),
+    ("ssl.certificate.location", "ssl.keystore.type", "ssl.keystore.certificate.chain"),
+    ("ssl.key.location", "ssl.keystore.type", "ssl.keystore.key"),
+)
+_SECURITY = "org.apache.kafka.common.security"
+_OAUTH = f"{_SECURITY}.oauthbearer.OAuthBearerLogin"
+
+
+def _jaas(properties: Mapping[str, str]) -> str:
+    """How Java's clients log in."""
+    user = {"username": "sasl.username", "password": "sasl.password"}
+    client = {
+        "clientId": "sasl.oauthbearer.client.id",
+        "clientSecret": "sasl.oauthbearer.client.secret",
+        "scope": "sasl.oauthbearer.scope",
+    }
+    scram = f"{_SECURITY}.scram.ScramLoginModule"
+    module, options = {
+        "PLAIN": (f"{_SECURITY}.plain.PlainLoginModule", user),
+        "SCRAM-SHA-256": (scram, user),
+        "SCRAM-SHA-512": (scram, user),
+        "OAUTHBEARER": (f"{_OAUTH}Module", client),
+        "GSSAPI": ("com.sun.security.auth.module.Krb5LoginModule", {}),
+    }[properties["sasl.mechanism"]]
+    said = [
+        f"{name}={_quoted(properties[kafka])}"
+        for name, kafka in options.items()
+        if kafka in properties
+    ]
+    if properties["sasl.mechanism"] == "GSSAPI":
+        said = ["useTicketCache=true"]  # as both Python clients do
+    return " ".join([module, "required", *said]) + ";"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _read(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no PEM file"
+        raise UsageError(f"Kafka's `{name}` {path} cannot be read: {reason}.") from error
 
 
 def _token_provider(settings: KafkaSettings) -> Any:

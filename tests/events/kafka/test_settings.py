@@ -132,6 +132,64 @@ def test_tls_files_in_the_words_of_both_clients():
     assert files.items() <= settings.confluent().items()
 
 
+def test_scram_over_tls_in_the_words_of_java(tmp_path):
+    ca = tmp_path / "ca.pem"
+    ca.write_text("-----BEGIN CERTIFICATE-----")
+    said = KafkaSettings({
+        **SCRAM, "sasl.password": r'a "b" \ c', "ssl.ca.location": str(ca),
+        "ssl.endpoint.identification.algorithm": "none", "request.timeout.ms": "90000",
+        "session.timeout.ms": "6000",
+    }).java()  # fmt: skip
+    assert said == {
+        "bootstrap.servers": "one:9092, two:9092",
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.jaas.config": "org.apache.kafka.common.security.scram.ScramLoginModule required "
+        r'username="ana" password="a \"b\" \\ c";',
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.certificates": "-----BEGIN CERTIFICATE-----",
+        "ssl.endpoint.identification.algorithm": "",
+        "request.timeout.ms": "90000",
+        "default.api.timeout.ms": "90000",
+    }
+
+
+def test_client_certificates_and_tokens_in_the_words_of_java(tmp_path):
+    certificate, key = tmp_path / "client.pem", tmp_path / "key.pem"
+    certificate.write_text("-----BEGIN CERTIFICATE-----")
+    key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    properties = {
+        "bootstrap.servers": "one:9092", "ssl.certificate.location": str(certificate),
+        "ssl.key.location": str(key), "ssl.key.password": "hunter2",
+    }  # fmt: skip
+    said = KafkaSettings(properties).java()
+    assert said["ssl.keystore.type"] == "PEM"
+    assert said["ssl.keystore.certificate.chain"] == certificate.read_text()
+    assert (said["ssl.keystore.key"], said["ssl.key.password"]) == (key.read_text(), "hunter2")
+    key.write_text("-----BEGIN RSA PRIVATE KEY-----")
+    with pytest.raises(UsageError, match=r"no key in PKCS#8.*openssl pkcs8 -topk8"):
+        KafkaSettings(properties).java()
+    with pytest.raises(UsageError, match=r"`ssl.ca.location` .* cannot be read: No such file"):
+        KafkaSettings({**properties, "ssl.ca.location": str(tmp_path / "no.pem")}).java()
+    said = KafkaSettings({
+        "bootstrap.servers": "one:9092", "sasl.mechanism": "OAUTHBEARER",
+        "sasl.oauthbearer.token.endpoint.url": "https://id/token",
+        "sasl.oauthbearer.client.id": "me", "sasl.oauthbearer.client.secret": "hunter2",
+    }).java()  # fmt: skip
+    assert said["sasl.oauthbearer.token.endpoint.url"] == "https://id/token"
+    assert said["sasl.jaas.config"].endswith(
+        'OAuthBearerLoginModule required clientId="me" clientSecret="hunter2";'
+    )
+    assert said["sasl.login.callback.handler.class"].endswith("OAuthBearerLoginCallbackHandler")
+
+
+def test_a_secret_as_java_has_it_shows_in_no_message():
+    settings = KafkaSettings({**SCRAM, "sasl.password": 'a"b'})
+    assert "a" not in settings.without_secrets(settings.java()["sasl.jaas.config"]).partition(
+        "password="
+    )[2].replace("***", "")
+
+
 def test_timeouts_are_numbers_and_only_consumers_have_sessions():
     settings = of(
         {"bootstrap.servers": "a:1", "request.timeout.ms": "900", "session.timeout.ms": "6000"}

@@ -225,7 +225,7 @@ def test_a_bad_event_does_not_stop_those_around_it(tmp_path):
 def test_a_tombstone_of_a_changelog_is_a_deletion_and_an_undecodable_event_is_not(tmp_path):
     by = from_file(tmp_path, record({"a": "long"}), {"a": "bigint"}, changelog=True)
     done = decoded(by, None, b"")
-    assert done.rows["_deleted"].to_pylist() == [True]
+    assert done.rows["_tombstone"].to_pylist() == [True]
     assert done.rejected["_offset"].to_pylist() == [101]
 
 

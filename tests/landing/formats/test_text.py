@@ -105,7 +105,7 @@ def test_what_is_no_utf_8_and_a_tombstone_are_rejected():
     assert reason(lines("(?P<a>.*)"), b"\xff") == "is not valid UTF-8"
     assert reason(lines("(?P<a>.*)"), None).startswith("has no value")
     done = decoded(lines("(?P<a>.*)", changelog=True), None, b"\xff", b"x")
-    assert done.rows["_deleted"].to_pylist() == [True, False]
+    assert done.rows["_tombstone"].to_pylist() == [True, False]
     assert done.rejected["_offset"].to_pylist() == [101]
 
 

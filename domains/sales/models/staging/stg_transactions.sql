@@ -21,7 +21,7 @@ renamed as (
         transaction_timestamp as ordered_at,
         {{ business_date('transaction_timestamp') }} as order_date,
         _landed_at as landed_at,
-        _partition as event_partition,
+        _topic_partition as event_partition,
         _offset as event_offset
 
     from transactions

@@ -1,0 +1,92 @@
+"""What goes into one commit of a raw table, and what the commit did.
+
+Belongs here: decoded batches that wait for their commit, and data files that were written
+before theirs. Does not: committing them (target.py), or writing files (spark.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from meshhouse.events.source import EventBatch
+from meshhouse.landing.decode import Decoded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table.metadata import TableMetadata
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What data files must hold that are written before their commit."""
+
+    landed_at: datetime
+    """The time that the commit will have, and every row of it."""
+    raw: TableMetadata
+    rejected: TableMetadata
+
+
+@dataclass(frozen=True)
+class Written:
+    """Data files that nothing refers to yet."""
+
+    files: tuple[DataFile, ...] = ()
+    rejected_files: tuple[DataFile, ...] = ()
+    rows: int = 0
+    rejected: int = 0
+    unknown_fields: tuple[str, ...] = ()
+    """Fields of events that no column is declared for."""
+
+
+class Pending:
+    """Decoded batches, or files written to a plan, that the next commit will hold."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        """`plan` is what `written` keeps to."""
+        self.plan = plan
+        self.written: list[Written] = []
+        self.rows: list[pa.Table] = []
+        self.rejected: list[pa.Table] = []
+        self.starts: dict[int, int] = {}
+        """Where each partition stands in the table if nobody else lands it."""
+        self.offsets: dict[int, int] = {}
+        """Where each partition will stand."""
+        self.bytes = 0
+        self.events = 0
+
+    def add(self, start: int, batch: EventBatch, decoded: Decoded) -> None:
+        """Adds what became of a batch that goes on at `start`."""
+        if decoded.rows.num_rows:
+            self.rows.append(decoded.rows)
+        if decoded.rejected.num_rows:
+            self.rejected.append(decoded.rejected)
+        self.bytes += decoded.rows.nbytes + decoded.rejected.nbytes
+        self.events += batch.events.num_rows
+        self.starts.setdefault(batch.partition, start)
+        self.offsets[batch.partition] = batch.next_offset
+
+    def add_written(
+        self, written: Written, starts: Mapping[int, int], ends: Mapping[int, int]
+    ) -> None:
+        """Adds files that hold what became of the events between `starts` and `ends`."""
+        self.written.append(written)
+        self.events += written.rows + written.rejected
+        self.starts = {**starts, **self.starts}
+        self.offsets.update(ends)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What one commit did."""
+
+    rows: int
+    rejected: int
+    snapshot_id: int | None
+    offsets: dict[int, int]
+    """Of the partitions that it moved."""
+    new_fields: tuple[str, ...] = ()
+    """Fields of events that no column is declared for, and that were not seen before."""
