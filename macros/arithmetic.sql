@@ -24,7 +24,7 @@
     date_add({{ date }}, {{ days }})
 {%- endmacro %}
 
-{#- Seconds from one moment to another. -#}
+{#- Seconds from one moment to another, parts of a second cut off from both. -#}
 {% macro seconds_between(first_moment, last_moment) -%}
     {{ adapter.dispatch('seconds_between')(first_moment, last_moment) }}
 {%- endmacro %}
@@ -34,7 +34,7 @@
 {%- endmacro %}
 
 {% macro spark__seconds_between(first_moment, last_moment) -%}
-    timestampdiff(second, {{ first_moment }}, {{ last_moment }})
+    (unix_seconds({{ last_moment }}) - unix_seconds({{ first_moment }}))
 {%- endmacro %}
 
 {#- A quotient, null where there is nothing to divide by; cast it to a decimal of at most 8
@@ -43,5 +43,5 @@
     never in a sum. The billionth lifts what should lie exactly between two decimals, and as
     a double does not, to the same side on all of them. -#}
 {% macro ratio(numerator, denominator) -%}
-    cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) + 1e-9
+    (cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) + 1e-9)
 {%- endmacro %}

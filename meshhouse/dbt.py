@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
 
@@ -123,7 +124,7 @@ def _pins_file(pins: Mapping[str, str] | None) -> Iterator[dict[str, str]]:
     with NamedTemporaryFile("w", suffix=".json", prefix="mesh-pins-") as file:
         json.dump(dict(pins), file)
         file.flush()
-        yield {"MESH_PINS": file.name}
+        yield {PINS_VARIABLE: file.name}
 
 
 def _invoke(

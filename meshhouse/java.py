@@ -1,7 +1,7 @@
 """Java, and programs written in it, as what we run needs them.
 
 Belongs here: finding a Java of the right version, and fetching jars once. Does not: what
-is run with them (events/kafka/broker.py, engines/spark/).
+is run with them (events/kafka/broker.py, spark/).
 """
 
 from __future__ import annotations

@@ -72,16 +72,17 @@ def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
     is slow) loses it, so this protects nothing by itself.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + patience
+    holder, deadline = None, 0.0
     while True:
         with path.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    if _is_at(path, file.fileno()):
-                        path.unlink(missing_ok=True)
-                    deadline = time.monotonic() + patience
+                seen = os.fstat(file.fileno()).st_ino
+                if seen != holder:
+                    holder, deadline = seen, time.monotonic() + patience
+                elif time.monotonic() >= deadline and _is_at(path, file.fileno()):
+                    path.unlink(missing_ok=True)
                     continue
             else:
                 if _is_at(path, file.fileno()):

@@ -410,7 +410,7 @@ def _audit(
         for each in candidates
         if each.product.relation not in own
     }
-    with engine.reader({**pins, **own, **previous, **staged}, empty) as reader:
+    with engine.reader(domain, {**pins, **own, **previous, **staged}, empty) as reader:
         for candidate in candidates:
             run.audited.append((candidate, audit(candidate.product, reader)))
 

@@ -31,6 +31,8 @@ FOLLOWS = dg.AutomationCondition.eager()
 
 NAMED = "meshhouse/products"
 """Tag of a run of single products: their relations, with spaces between."""
+TARGET = "meshhouse/target"
+"""Tag of every run that builds: where."""
 
 
 class Reporter(Protocol):
@@ -212,6 +214,10 @@ def _products_step(
     )
     def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Any]:
         engine = engine_of(repository)
+        context.instance.add_run_tags(
+            context.run.run_id,
+            {TARGET: engine.name, f"meshhouse/domain.{domain.name}": "true"},
+        )
         selected = context.selected_asset_keys
         chosen = [product for key, product in products.items() if key in selected]
         # A product that only comes with a named one must not be forced with it.
@@ -430,6 +436,7 @@ def _materializations(
                     for relation, snapshot in entry["input_snapshots"].items()
                 },
                 "score": float(entry["score"]),
+                "target": engine.name,
                 "unchanged": False,
             },
             data_version=dg.DataVersion(str(entry["snapshot_id"])),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from meshhouse.errors import UsageError
@@ -24,4 +26,6 @@ def _missing() -> str:
 
 
 MISSING = _missing()
+if MISSING and os.environ.get("MESH_TESTS_NEED_SPARK"):
+    raise RuntimeError(MISSING)  # where tests must be whole, to leave some out is to fail
 needs_spark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "Spark is here")

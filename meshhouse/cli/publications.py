@@ -6,6 +6,7 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
+from meshhouse.locks import lock
 from meshhouse.publication import product_history, standing_publications
 from meshhouse.publication import rollback as roll_back
 from meshhouse.registry import Registry
@@ -64,8 +65,11 @@ def rollback(product: str) -> None:
     repository = Repository.find()
     found = repository.product(product)
     chosen = engine(repository)
-    previous = roll_back(chosen, Registry(chosen.lake), found)
-    console().print(
+    out = console()
+    waiting = f"{found.domain}: waiting for a run of it"
+    with lock(repository.home / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)):
+        previous = roll_back(chosen, Registry(chosen.lake), found)
+    out.print(
         f"Consumers of {product} see the publication of "
         f"{previous['finished_at']:%Y-%m-%d %H:%M:%S} again ({previous['rows']:,} rows). "
         "Runs leave it so until its code or inputs change."

@@ -67,9 +67,9 @@ class Engine(Protocol):
         ...
 
     def reader(
-        self, states: Mapping[str, str], empty: Mapping[str, str]
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> AbstractContextManager[Reader]:
-        """For the audit: each relation shows the given state.
+        """For the audit of a domain: each relation shows the given state.
 
         `empty`: relation without rows -> relation whose columns it has.
         """

@@ -65,7 +65,9 @@ class DuckDBEngine(IcebergEngine):
         )
 
     @contextmanager
-    def reader(self, states: Mapping[str, str], empty: Mapping[str, str]) -> Iterator[Reader]:
+    def reader(
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> Iterator[Reader]:
         """Reads in a DuckDB connection with one view a relation."""
         with closing(connect_memory()) as connection:
             create_views(connection, states)
@@ -96,8 +98,11 @@ class DuckDBEngine(IcebergEngine):
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes metadata and data files that only the candidates use."""
-        for candidate in candidates:
-            table = self.lake.load(candidate.product.relation, candidate.staged.metadata_location)
+        for candidate in self.not_shown(candidates):
+            location = candidate.staged.metadata_location
+            if not Path(plain_path(location)).exists():
+                continue  # a refused commit has removed it; the files are left to upkeep
+            table = self.lake.load(candidate.product.relation, location)
             snapshot = table.current_snapshot() if table else None
             if table is None or snapshot is None:
                 continue

@@ -21,14 +21,11 @@ from dbt_common.exceptions import DbtRuntimeError
 from duckdb import DuckDBPyConnection
 
 from meshhouse.engines.duckdb import work_file
-from meshhouse.engines.iceberg import readable
+from meshhouse.engines.iceberg import PINS_VARIABLE, readable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.scan import create_views, enable_iceberg
 from meshhouse.repository import Domain, Repository
-
-PINS_VARIABLE = "MESH_PINS"
-"""Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
 
 
 class Plugin(BasePlugin):

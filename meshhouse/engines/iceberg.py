@@ -6,11 +6,15 @@ building and reading, in which such engines differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.repository import Domain, Product, Repository
+
+PINS_VARIABLE = "MESH_PINS"
+"""Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
 
 
 class IcebergEngine:
@@ -27,6 +31,11 @@ class IcebergEngine:
             UsageError: a raw table of the domain has never been landed.
         """
         return readable(self._repository, domain, self.lake.pointers())
+
+    def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those that no reader can see: somebody may be stopped just after publication."""
+        shown = set(self.lake.pointers().values())
+        return [each for each in candidates if each.staged.metadata_location not in shown]
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot, columns included.

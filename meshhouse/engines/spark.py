@@ -20,18 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, Reader
-from meshhouse.engines.iceberg import IcebergEngine, readable
+from meshhouse.engines.iceberg import PINS_VARIABLE, IcebergEngine, readable
 from meshhouse.errors import MeshError
+from meshhouse.java import last_line
 from meshhouse.lake import Lake
+from meshhouse.lake.catalog import write_metadata
 from meshhouse.lake.scan import plain_path
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.spark import catalog_settings, session
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-PINS_VARIABLE = "MESH_PINS"
-"""Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
 
 
 class SparkEngine(IcebergEngine):
@@ -56,7 +55,8 @@ class SparkEngine(IcebergEngine):
         snapshot = table.current_snapshot() if table is not None else None
         if table is None or snapshot is None:
             raise MeshError(
-                f"{product.relation} has not been built: run `mesh run {product.domain}`."
+                f"{product.relation} was not built as a table: give its model "
+                f"`materialized: table` and run `mesh run {product.domain}`."
             )
         summary = snapshot.summary
         return Candidate(
@@ -67,20 +67,26 @@ class SparkEngine(IcebergEngine):
         )
 
     @contextmanager
-    def reader(self, states: Mapping[str, str], empty: Mapping[str, str]) -> Iterator[Reader]:
+    def reader(
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> Iterator[Reader]:
         """Reads through Spark in a catalog that shows just these states."""
-        from meshhouse.lake.catalog import write_metadata
-
-        owner = next(iter(states)).partition(".")[0]
-        audited = Lake(self._repository.home / "build" / owner / "spark-audit", _name(
-            self._repository, f"{owner}_audit"))  # fmt: skip
+        audited = Lake(
+            self._repository.home / "build" / domain.name / "spark-audit",
+            _name(self._repository, f"{domain.name}_audit"),
+        )
+        audited.lend({}, own="")
         shown = dict(states)
         for relation, like in empty.items():
             model = self.lake.load(like, states[like])
-            assert model is not None, like
-            shown[relation] = write_metadata(audited.stage(relation, model.schema()))
+            if model is not None:
+                shown[relation] = write_metadata(audited.stage(relation, model.schema()))
         audited.lend(shown, own="")
-        yield SparkReader(_show(audited, self._repository.home))
+        with _explained():
+            # Of its own: what a session takes for its catalog is one for all that share it.
+            spark = _session(self._repository.home).newSession()
+            _show(audited, spark)
+        yield SparkReader(spark)
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""
@@ -98,7 +104,7 @@ class SparkEngine(IcebergEngine):
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes what was staged; the tables that dbt built stay, for the next build."""
-        for candidate in candidates:
+        for candidate in self.not_shown(candidates):
             self.lake.discard(candidate.staged)
 
 
@@ -120,7 +126,8 @@ class SparkReader:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """See `Reader`."""
-        return [row.asDict() for row in self._spark.sql(sql).collect()]
+        with _explained():
+            return [row.asDict() for row in self._spark.sql(sql).collect()]
 
     def quote(self, identifier: str) -> str:
         """See `Reader`."""
@@ -130,29 +137,52 @@ class SparkReader:
 def prepare(repository: Repository, domain: Domain) -> None:
     """Lets Spark see what a domain may read, as of now or as pinned, and build beside it.
 
+    What dbt builds by itself, outside a run, is kept apart: a run that is at work would
+    read and publish it otherwise.
+
     Raises:
         UsageError: a raw table of the domain has never been landed, or Spark cannot run.
     """
     pins_file = os.environ.get(PINS_VARIABLE)
     if pins_file:
         pins = json.loads(Path(pins_file).read_text())
+        work = _work(repository, domain.name)
     else:
         pins = readable(repository, domain, Lake(repository.home).pointers())
-    work = _work(repository, domain.name)
+        folder = repository.home / "build" / domain.name / "spark"
+        work = Lake(folder, _name(repository, f"{domain.name}_dbt"))
     work.lend(pins, own=domain.build_schema)
-    _show(work, repository.home)
+    with _explained():
+        _show(work, _session(repository.home))
 
 
-def _show(lake: Lake, home: Path) -> SparkSession:
+def _session(home: Path) -> SparkSession:
+    return session(log=home / "logs" / "spark.log")
+
+
+def _show(lake: Lake, spark: SparkSession) -> None:
     """Makes a lake's catalog the one in which Spark looks for `schema.table`."""
-    spark = session(log=home / "logs" / "spark.log")
     # Spark reads a catalog's settings when it is first used; a name stands for one file.
     for name, value in catalog_settings(
         lake.name, lake.catalog_path, f"file://{lake.warehouse}"
     ).items():
         spark.conf.set(name, value)
     spark.conf.set("spark.sql.defaultCatalog", lake.name)
-    return spark
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turns what Spark raises inside the block into one line."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JError, PySparkException, ConnectionError) as error:
+        raise MeshError(
+            f"Spark failed: {last_line(str(error).partition('JVM stacktrace')[0])}. Nothing was "
+            "published. What it said is in `.mesh/logs/spark.log`; run the same command again."
+        ) from error
 
 
 def _work(repository: Repository, domain: str) -> Lake:
@@ -160,7 +190,8 @@ def _work(repository: Repository, domain: str) -> Lake:
 
 
 def _folder(home: Path, domain: str) -> Path:
-    return home / "build" / domain / "spark"
+    # Not where builds are on other targets: publications name these tables' files.
+    return home / "spark" / domain
 
 
 def _name(repository: Repository, purpose: str) -> str:

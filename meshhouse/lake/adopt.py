@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.errors import MeshError
 from meshhouse.lake.catalog import Lake, Staged, write_metadata
 
 if TYPE_CHECKING:
@@ -30,62 +31,59 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
         lake: where the relation is shown.
         relation: `schema.table`; it may not exist yet.
         other: a table that has a snapshot.
+
+    Raises:
+        MeshError: the other table is partitioned, or of another version of Iceberg's format.
     """
-    table = lake.stage(relation, other.schema()) if lake.load(relation) is None else None
-    base = None
+    table = lake.load(relation)
+    base = table.metadata_location if table is not None else None
     if table is None:
-        table = lake.load(relation)
-        assert table is not None
-        base = table.metadata_location
-    metadata, theirs = table.metadata, other.metadata
+        table = lake.stage(relation, other.schema())
+    metadata = table.metadata
     snapshot = other.current_snapshot()
-    assert snapshot is not None, relation
-    if not _same_partitions(metadata, theirs):
-        # Manifests name partition specs by number, so the two histories cannot be one.
-        metadata = theirs.model_copy(
-            update={
-                "location": metadata.location,
-                "properties": {**theirs.properties, **metadata.properties},
-                "snapshots": [],
-                "refs": {},
-                "snapshot_log": [],
-                "statistics": [],
-                "partition_statistics": [],
-            }
-        )
+    if snapshot is None:
+        raise MeshError(f"{relation} has nothing to show: its build holds no rows yet.")
+    _check(relation, metadata, other.metadata)
     metadata, schema_id = _with_their_schema(metadata, other.schema())
     now = max(int(time.time() * 1000), metadata.last_updated_ms + 1)
-    adopted = snapshot.model_copy(
-        update={
-            "schema_id": schema_id,
-            "parent_snapshot_id": metadata.current_snapshot_id,
-            "timestamp_ms": now,
-        }
-    )
-    others = [each for each in metadata.snapshots if each.snapshot_id != snapshot.snapshot_id]
-    table.metadata = metadata.model_copy(
-        update={
-            "snapshots": [*others, adopted],
-            "current_schema_id": schema_id,
-            "current_snapshot_id": snapshot.snapshot_id,
-            "refs": {**metadata.refs, "main": _main(snapshot.snapshot_id)},
-            "snapshot_log": [*metadata.snapshot_log, _logged(snapshot.snapshot_id, now)],
-            "last_sequence_number": max(
-                metadata.last_sequence_number, snapshot.sequence_number or 0
-            ),
-            "last_updated_ms": now,
-        }
-    )
+    update: dict[str, Any] = {
+        "current_schema_id": schema_id,
+        "current_snapshot_id": snapshot.snapshot_id,
+        "refs": {**metadata.refs, "main": _main(snapshot.snapshot_id)},
+        "snapshot_log": [*metadata.snapshot_log, _logged(snapshot.snapshot_id, now)],
+        "last_updated_ms": now,
+    }
+    # One that was shown before is part of the history already, with its place in it.
+    if metadata.snapshot_by_id(snapshot.snapshot_id) is None:
+        adopted = snapshot.model_copy(
+            update={
+                "schema_id": schema_id,
+                "parent_snapshot_id": metadata.current_snapshot_id,
+                "timestamp_ms": now,
+            }
+        )
+        last = max(metadata.last_sequence_number, snapshot.sequence_number or 0)
+        update["snapshots"] = [*metadata.snapshots, adopted]
+        update["last_sequence_number"] = last
+    table.metadata = metadata.model_copy(update=update)
     table.metadata_location = write_metadata(table)
     return lake.staged(table, base)
 
 
-def _same_partitions(ours: Any, theirs: Any) -> bool:
-    known = {each.spec_id: each.fields for each in ours.partition_specs}
-    return all(known.get(each.spec_id, each.fields) == each.fields
-               for each in theirs.partition_specs) and (
-        ours.default_spec_id == theirs.default_spec_id
-    )  # fmt: skip
+def _check(relation: str, ours: Any, theirs: Any) -> None:
+    """Refuses what one history could not hold together with what was published before."""
+    if any(spec.fields for spec in (*ours.partition_specs, *theirs.partition_specs)):
+        # Manifests name partition specs by number, which two tables give differently.
+        raise MeshError(
+            f"{relation} was built as a partitioned table, and such a table cannot be published "
+            "yet. Remove `partition_by` from the model and run it with `--force`."
+        )
+    if ours.format_version != theirs.format_version:
+        raise MeshError(
+            f"{relation} was built in version {theirs.format_version} of Iceberg's format, and "
+            f"what is published has version {ours.format_version}. Remove `format-version` from "
+            "the model's `tblproperties` and run it with `--force`."
+        )
 
 
 def _with_their_schema(metadata: Any, schema: Schema) -> tuple[Any, int]:

@@ -204,11 +204,11 @@ class Lake:
             raise Conflict([change.relation for change in lost])
 
     def lend(self, relations: Mapping[str, str], own: str) -> None:
-        """Shows tables of another lake as they are at the given metadata files.
+        """Shows tables of another lake as they are at given metadata files, and no others.
 
         Args:
-            relations: `schema.table` -> metadata file; no others are shown afterwards but
-            own: the schema whose tables are this lake's own.
+            relations: `schema.table` -> metadata file.
+            own: the schema of this lake's own tables, which stay as they are.
         """
         self.warehouse.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
@@ -221,8 +221,8 @@ class Lake:
                 (self.name, own),
             )
             for relation, location in relations.items():
-                change = Staged(relation, None, location, None)
-                assert _move(connection, self.name, change), relation
+                if not _move(connection, self.name, Staged(relation, None, location, None)):
+                    raise MeshError(f"{relation} cannot be read beside tables of `{own}`.")
             connection.execute("commit")
 
     def discard(self, change: Staged) -> None:

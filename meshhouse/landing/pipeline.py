@@ -19,9 +19,9 @@ from meshhouse.landing.decode import Decoded, Decoder
 from meshhouse.landing.target import Committed, Pending, RawTarget
 from meshhouse.repository import RawTable
 
-BATCH_BYTES = 4 * 1024 * 1024
+BATCH_BYTES = 8 * 1024 * 1024
 """Event values decoded at once by one core."""
-COMMIT_BYTES = 48 * 1024 * 1024
+COMMIT_BYTES = 32 * 1024 * 1024
 """Decoded rows per commit: bounds memory, and the size of files from below."""
 _DECODERS = 2
 _AHEAD = 4

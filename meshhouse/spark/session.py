@@ -131,12 +131,15 @@ def settings(jars: list[Path]) -> dict[str, str]:
 
 def _more_settings() -> dict[str, str]:
     found = {}
-    for setting in filter(None, os.environ.get("MESH_SPARK_CONF", "").split(";")):
+    for number, setting in enumerate(os.environ.get("MESH_SPARK_CONF", "").split(";"), start=1):
         name, equals, value = setting.partition("=")
+        if not setting.strip():
+            continue
         if not equals or not name.strip().startswith("spark."):
+            # Not quoted: it may be part of a password.
             raise UsageError(
-                f"MESH_SPARK_CONF says `{setting}`, which is no setting of Spark. Write "
-                "`spark.name=value`, separated by `;`."
+                f"Part {number} of MESH_SPARK_CONF is no setting of Spark. Write "
+                "`spark.name=value`, with `;` between settings and none within."
             )
         found[name.strip()] = value.strip()
     return found

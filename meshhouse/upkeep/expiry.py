@@ -59,7 +59,7 @@ def expired_snapshots(
     shown_until = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
     for entry, following in pairwise(metadata.snapshot_log):
         shown_until[entry.snapshot_id] = following.timestamp_ms
-    by_age = sorted(metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
+    by_age = sorted(metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
     return [
         snapshot.snapshot_id
         for snapshot in (by_age[:-newest] if newest else by_age)

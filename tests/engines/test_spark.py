@@ -59,7 +59,7 @@ def test_a_domain_is_built_audited_and_published_without_copying_a_row(sold, spa
         ("amount", "DECIMAL(12,2)"),
         ("sold_at", "TIMESTAMP WITH TIME ZONE"),
     ]
-    built = sold.home / "build" / "shop" / "spark"
+    built = sold.home / "spark" / "shop"
     assert all(path.is_relative_to(built) for path in data_files(sold, "shop.orders"))
 
 
@@ -119,5 +119,5 @@ def test_a_setting_that_is_none_is_refused(monkeypatch):
     from meshhouse.spark.session import settings
 
     monkeypatch.setenv("MESH_SPARK_CONF", "spark.executor.memory=2g;memory")
-    with pytest.raises(UsageError, match="`memory`, which is no setting of Spark"):
+    with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is no setting"):
         settings([])

@@ -33,7 +33,7 @@ from meshhouse.repository import RawTable
 
 SOON = Pace(0.2, 1_000_000)
 NEVER = 3_600.0
-LONG = 60
+LONG = 120
 """Seconds after which a condition that did not come true never will."""
 
 

@@ -76,6 +76,7 @@ def main(root: str, file: str) -> None:
             "checks": checks(graph),
             "materialized": materialized(instance, graph),
             "evaluated": evaluated(instance, graph),
+            "runs": [record.dagster_run.tags for record in instance.get_run_records()],
             "telemetry": instance.telemetry_enabled,
         }
     Path(file).write_text(json.dumps(told, default=str))

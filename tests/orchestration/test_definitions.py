@@ -125,6 +125,13 @@ def test_a_run_records_rows_snapshots_and_inputs_of_what_it_made(mesh, described
     assert orders["input_snapshots"] == {"shop_raw.sales": raw["snapshot_id"]}
     assert (orders["dagster/row_count"], orders["score"]) == (10, 100)
     assert made["shop_build/orders"]["dagster/row_count"] == 10
+    assert orders["target"] == "local"
+
+
+def test_a_run_is_found_by_its_domain_and_target(described):
+    [tags] = described["runs"]
+    assert tags["meshhouse/target"] == "local"
+    assert tags["meshhouse/domain.shop"] == "true"
 
 
 def test_a_run_records_the_outcome_of_every_check(described):

@@ -214,10 +214,14 @@ def kafkas_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
 
 
 def _cluster_id() -> str:
+    """A random id as Kafka writes them, none of which looks like an option."""
     import base64
     import uuid
 
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    while True:
+        made = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not made.startswith("-"):
+            return made
 
 
 def _free_port() -> int:

@@ -121,3 +121,8 @@ def test_a_broker_that_ends_while_starting_says_why(tmp_path):
     assert "num.partitions" in str(caught.value)
     assert not mine.status().running
     assert mine.status().pid is None
+
+
+def test_a_cluster_id_never_looks_like_an_option():
+    # One in 64 would, and storage could not be made.
+    assert not any(module._cluster_id().startswith("-") for _ in range(2_000))
