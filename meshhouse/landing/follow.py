@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from meshhouse.errors import MeshError
 from meshhouse.events.errors import SourceAway
-from meshhouse.events.source import Client, Rebalance, Source
+from meshhouse.events.source import Client, Rebalance, Source, Topic
 from meshhouse.lake import Lake
 from meshhouse.landing.land import Landing
 from meshhouse.landing.pipeline import COMMIT_BYTES, Pipeline
@@ -24,6 +24,7 @@ from meshhouse.landing.target import Accept, Committed, Fenced, Pending, RawTarg
 from meshhouse.repository import RawTable
 
 _POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 60.0
 _RECOGNISE_SECONDS = 5.0
 """A topic that is deleted and created again may cause no rebalance, so we look."""
 
@@ -182,7 +183,7 @@ class _Follower:
 
     def _positions(self, partitions: Sequence[int]) -> dict[int, int]:
         self._target.refresh()
-        topic = self._source.describe(self._raw.topic)
+        topic = self._described()
         starts = self._target.starts(topic, self._accept)
         unknown = [each for each in partitions if each not in starts]
         if unknown:
@@ -191,6 +192,17 @@ class _Follower:
                 "yet, which it has just handed out. Run the same command again."
             )
         return {each: starts[each] for each in partitions}
+
+    def _described(self) -> Topic:
+        """The topic; waits for a cluster that just handed out partitions and is not well yet."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._source.describe(self._raw.topic)
+            except SourceAway:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_POLL_SECONDS)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Takes a step; what a partition's last owner committed behind our back is no rival."""

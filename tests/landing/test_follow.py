@@ -282,7 +282,7 @@ def test_a_broker_that_is_away_for_a_while_stops_no_follower(
             wait_until(lambda: source.misses > 1, LONG, "missing the broker")
             broker.start(int(own.settings.bootstrap_servers.rpartition(":")[2]))
             own.send(topic, sold(range(5, 10)))
-            wait_for_rows(lake, 10)
+            wait_until(lambda: follower.error or len(ids(lake)) >= 10, LONG, "landing 10 rows")
             follower.end()
         assert ids(lake) == list(range(10))
     finally:
@@ -428,5 +428,6 @@ def test_a_follower_of_the_event_log_notices_that_its_topic_was_made_anew(tmp_pa
     place.sell(*range(10, 20))
     worker.join(30)
     stop.set()
-    assert "was deleted and created again" in failed[0]
+    # It looked between the two, or behind both.
+    assert "check that its topic still exists" in failed[0] or "created again" in failed[0]
     assert place.ids() == [1, 2, 3]

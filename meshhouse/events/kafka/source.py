@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from meshhouse.errors import MeshError
-from meshhouse.events.errors import UnknownTopic
+from meshhouse.events.errors import SourceAway, UnknownTopic
 from meshhouse.events.kafka.clients import MakeClient, explained, fastest
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.source import Client, EventBatch, Partition, Topic
@@ -134,7 +134,9 @@ class KafkaSource:
             # A partition without some of its replicas can be read all the same.
             if answer["error_code"] not in (0, _REPLICA_NOT_AVAILABLE):
                 reason = for_code(answer["error_code"])
-                raise MeshError(
+                # A partition whose leader is being elected, for instance.
+                kind = SourceAway if getattr(reason, "retriable", False) else MeshError
+                raise kind(
                     f"{self.place} does not show topic `{topic}`: {reason.__name__} "
                     f"({getattr(reason, 'description', '')}). Nothing was landed. Ask who runs "
                     "the cluster, or run the command again when it is well."
