@@ -62,3 +62,23 @@ class Cluster:
                 except BufferError:
                     producer.poll(0.1)
         assert producer.flush(60) == 0
+
+    def transact(self, topic: str, kept: bytes, given_up: bytes, open_: bytes):
+        """One transaction that is committed, one that is aborted, and one that stays open.
+
+        Returns the producer, for the last of them to be ended.
+        """
+        producer = self.producer(**{"transactional.id": topic})
+        producer.init_transactions()
+        for value, end in (
+            (kept, producer.commit_transaction),
+            (given_up, producer.abort_transaction),
+        ):
+            producer.begin_transaction()
+            producer.produce(topic, value, partition=0)
+            producer.flush()
+            end()
+        producer.begin_transaction()
+        producer.produce(topic, open_, partition=0)
+        producer.flush()
+        return producer

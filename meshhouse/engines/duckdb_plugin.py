@@ -7,8 +7,6 @@ happens before or after dbt (duckdb.py).
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ from dbt_common.exceptions import DbtRuntimeError
 from duckdb import DuckDBPyConnection
 
 from meshhouse.engines.duckdb import work_file
-from meshhouse.engines.iceberg import PINS_VARIABLE, readable
+from meshhouse.engines.iceberg import pinned, readable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.scan import create_views, enable_iceberg
@@ -42,10 +40,8 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Makes what the domain may read visible, as of now or as pinned."""
         enable_iceberg(conn)
-        pins_file = os.environ.get(PINS_VARIABLE)
-        if pins_file:
-            pins = json.loads(Path(pins_file).read_text())
-        else:
+        pins = pinned()
+        if pins is None:
             with _explained():
                 repository, domain = self._project()
                 pins = readable(repository, domain, Lake(repository.home).pointers())

@@ -6,7 +6,10 @@ building and reading, in which such engines differ.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError, UsageError
@@ -15,6 +18,12 @@ from meshhouse.repository import Domain, Product, Repository
 
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
+
+
+def pinned() -> dict[str, str] | None:
+    """What the run that started dbt has pinned; None if dbt was started by itself."""
+    file = os.environ.get(PINS_VARIABLE)
+    return json.loads(Path(file).read_text()) if file else None
 
 
 class IcebergEngine:

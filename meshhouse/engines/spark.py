@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, Reader
-from meshhouse.engines.iceberg import PINS_VARIABLE, IcebergEngine, readable
+from meshhouse.engines.iceberg import IcebergEngine, pinned, readable
 from meshhouse.errors import MeshError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
@@ -143,9 +142,8 @@ def prepare(repository: Repository, domain: Domain) -> None:
     Raises:
         UsageError: a raw table of the domain has never been landed, or Spark cannot run.
     """
-    pins_file = os.environ.get(PINS_VARIABLE)
-    if pins_file:
-        pins = json.loads(Path(pins_file).read_text())
+    pins = pinned()
+    if pins is not None:
         work = _work(repository, domain.name)
     else:
         pins = readable(repository, domain, Lake(repository.home).pointers())

@@ -186,12 +186,7 @@ class Lake:
                 caller may try again.
         """
         changes = list(changes)
-        self.warehouse.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            if not _has_tables(connection):
-                connection.execute("pragma journal_mode = wal")
-                connection.executescript(_CREATE)
-            connection.execute("begin immediate")
+        with self._transaction() as connection:
             lost = [change for change in changes if not _move(connection, self.name, change)]
             if lost:
                 connection.execute("rollback")
@@ -210,12 +205,7 @@ class Lake:
             relations: `schema.table` -> metadata file.
             own: the schema of this lake's own tables, which stay as they are.
         """
-        self.warehouse.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            if not _has_tables(connection):
-                connection.execute("pragma journal_mode = wal")
-                connection.executescript(_CREATE)
-            connection.execute("begin immediate")
+        with self._transaction() as connection:
             connection.execute(
                 "delete from iceberg_tables where catalog_name = ? and table_namespace <> ?",
                 (self.name, own),
@@ -230,6 +220,17 @@ class Lake:
         if change.metadata_location == change.base:
             return  # nothing was staged: this is what is shown
         Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction that may write; ending it is the caller's."""
+        self.warehouse.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            if not _has_tables(connection):
+                connection.execute("pragma journal_mode = wal")
+                connection.executescript(_CREATE)
+            connection.execute("begin immediate")
+            yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

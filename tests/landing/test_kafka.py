@@ -304,16 +304,7 @@ def test_messages_of_one_mebibyte_land(make_place):
 
 
 def test_only_what_a_transaction_committed_lands_and_an_open_one_waits(read_place):
-    producer = read_place.cluster.producer(**{"transactional.id": read_place.topic})
-    producer.init_transactions()
-    for number, keep in enumerate([True, False]):
-        producer.begin_transaction()
-        producer.produce(read_place.topic, sale(number), partition=0)
-        producer.flush()
-        (producer.commit_transaction if keep else producer.abort_transaction)()
-    producer.begin_transaction()
-    producer.produce(read_place.topic, sale(2), partition=0)
-    producer.flush()
+    producer = read_place.cluster.transact(read_place.topic, *map(sale, range(3)))
     done = read_place.land()
     assert (done.rows, done.lag, done.offsets) == (1, 0, {0: 4})  # two events, two marks
     producer.commit_transaction()

@@ -211,16 +211,7 @@ def test_a_large_topic_lands_in_commits_of_bounded_size(place):
 
 
 def test_offsets_that_are_no_events_are_stepped_over(place):
-    producer = place.cluster.producer(**{"transactional.id": place.topic})
-    producer.init_transactions()
-    for number, keep in enumerate([True, False]):
-        producer.begin_transaction()
-        producer.produce(place.topic, sale(number), partition=0)
-        producer.flush()
-        (producer.commit_transaction if keep else producer.abort_transaction)()
-    producer.begin_transaction()
-    producer.produce(place.topic, sale(2), partition=0)
-    producer.flush()
+    producer = place.cluster.transact(place.topic, *map(sale, range(3)))
     done = place.with_spark()
     assert (done.rows, done.lag, done.offsets) == (1, 0, {0: 4})  # two events, two marks
     producer.commit_transaction()
