@@ -22,8 +22,14 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra demo --extra fast --extra kafka --extra spark --group dev
+	$(SYNC) --extra demo --extra fast --extra kafka --extra s3 --extra snowflake --extra spark --group dev
 	@touch $@ $(BIN)/.installed
+
+# Stands in for Snowflake in tests; wants another DuckDB than ours, so it lives apart.
+$(VENV)/fakesnow/bin/fakesnow: tests/fakesnow.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/fakesnow
+	$(UV) pip install --quiet --no-config --python $(VENV)/fakesnow/bin/python -r tests/fakesnow.txt
+	@touch $@
 
 spark: install ## what target spark needs, but for Java 17 or 21
 	$(SYNC) --extra demo --extra spark --no-dev
@@ -34,7 +40,7 @@ demo: install ## the main job on real retail data: events to published products
 dev: install ## Dagster's web page on port 3000
 	@$(BIN)/mesh dev
 
-test: $(BIN)/.installed-dev ## every test
+test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow ## every test
 	$(BIN)/python -m pytest
 
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and what can be checked without data
