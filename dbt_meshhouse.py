@@ -17,8 +17,8 @@ from dbt.flags import get_flags
 from dbt.plugins.manager import dbt_hook, dbtPlugin
 from dbt.plugins.manifest import PluginNodes
 
+from meshhouse.engines import engine
 from meshhouse.errors import MeshError
-from meshhouse.lake import Lake
 from meshhouse.references import resolve
 from meshhouse.repository import Product, Repository
 
@@ -43,10 +43,11 @@ class MeshhousePlugin(dbtPlugin):
             return nodes
         consumer = repository.domain(self.project_name)
         reads = flags.WHICH in READING_COMMANDS
-        published = Lake(repository.home).pointers() if reads else None
+        target = flags.TARGET or os.environ.get("MESH_TARGET")
+        published = engine(repository, target).pointers() if reads else None
         for product in resolve(repository, consumer, published):
             nodes.add_model(_node(product))
-        if reads and (flags.TARGET or os.environ.get("MESH_TARGET")) == "spark":
+        if reads and target == "spark":
             from meshhouse.engines.spark import prepare
 
             prepare(repository, consumer)

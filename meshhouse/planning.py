@@ -13,9 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
-from meshhouse.lake import table_properties
 from meshhouse.landing.land import OFFSETS
-from meshhouse.registry import Registry
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs import DomainRun, unchanged_run
 
@@ -67,28 +65,31 @@ def settled(
     """
     runs: list[DomainRun] = []
     busy: set[str] = set()
-    pointers = engine.lake.pointers()
+    pointers = engine.pointers()
     for domain in domains:
         run = None
-        if not busy & set(domain.upstream) and not _events_wait(repository, domain, pointers):
+        upstream_is_busy = busy & set(domain.upstream)
+        if not upstream_is_busy and not _events_wait(repository, engine, domain, pointers):
             run = unchanged_run(repository, engine, domain, (parts or {}).get(domain.name))
         if run is None:
             busy.add(domain.name)
         else:
             runs.append(run)
     if runs:
-        Registry(engine.lake).commit([], {"runs": [run.entry() for run in runs]})
+        engine.registry.commit([], {"runs": [run.entry() for run in runs]})
     return runs
 
 
-def _events_wait(repository: Repository, domain: Domain, pointers: dict[str, str]) -> bool:
-    return any(_waits(repository, raw, pointers) for raw in domain.raw_tables)
+def _events_wait(
+    repository: Repository, engine: Engine, domain: Domain, pointers: dict[str, str]
+) -> bool:
+    return any(_waits(repository, engine, raw, pointers) for raw in domain.raw_tables)
 
 
-def _waits(repository: Repository, raw: RawTable, pointers: dict[str, str]) -> bool:
+def _waits(repository: Repository, engine: Engine, raw: RawTable, pointers: dict[str, str]) -> bool:
     if raw.relation not in pointers:
         return True
-    properties = table_properties(pointers[raw.relation])
+    properties = engine.properties(raw.relation, pointers[raw.relation])
     landed = {int(key): end for key, end in json.loads(properties.get(OFFSETS, "{}")).items()}
     try:
         topic = open_source(repository.root, repository.home).describe(raw.topic)

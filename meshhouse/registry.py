@@ -127,12 +127,7 @@ class Registry:
             )
         )
         names = [column[0] for column in cursor.description or ()]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        for row in rows:
-            for name in ("input_snapshots", "offsets", "checks"):
-                if row.get(name):
-                    row[name] = json.loads(row[name])
-        return rows
+        return [decoded(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
 
     def current_publications(self, domain: str | None = None) -> dict[str, dict[str, Any]]:
         """`domain.product` -> the newest ledger entry about it."""
@@ -148,16 +143,26 @@ class Registry:
         columns = LEDGERS[ledger]
         table = self._lake.stage(f"meshhouse.{ledger}", iceberg_schema(columns))
         base = table.metadata_location or None
-        encoded = [
-            {
-                name: json.dumps(value) if isinstance(value, dict | list) else value
-                for name, value in {"done_by": user(), **row}.items()
-            }
-            for row in rows
-        ]
         with table.transaction() as transaction:
-            transaction.append(pa.Table.from_pylist(encoded, schema=table.schema().as_arrow()))
+            rows_of = [encoded(row) for row in rows]
+            transaction.append(pa.Table.from_pylist(rows_of, schema=table.schema().as_arrow()))
         return self._lake.staged(table, base)
+
+
+def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry as ledgers keep it: who made it added, lists and mappings as JSON."""
+    return {
+        name: json.dumps(value) if isinstance(value, dict | list) else value
+        for name, value in {"done_by": user(), **row}.items()
+    }
+
+
+def decoded(row: dict[str, Any]) -> dict[str, Any]:
+    """An entry as ledgers keep it, its JSON columns read."""
+    for name in ("input_snapshots", "offsets", "checks"):
+        if row.get(name):
+            row[name] = json.loads(row[name])
+    return row
 
 
 @cache

@@ -18,7 +18,6 @@ from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
-from meshhouse.lake import snapshot_id
 from meshhouse.locks import lock
 from meshhouse.publication import (
     Basis,
@@ -149,7 +148,7 @@ def run_domain(
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
     run.covered = sorted(products) if products is not None else _names(domain)
-    registry = Registry(engine.lake)
+    registry = engine.registry
 
     def waiting(holder: str) -> None:
         say(f"{domain.name}: waiting for another run of it (process {holder})")
@@ -190,7 +189,7 @@ def build_models(
     run = DomainRun(domain.name, str(uuid.uuid4()))
     with lock(repository.home / "locks" / f"{domain.name}.run"):
         try:
-            resolve(repository, domain, engine.lake.pointers())
+            resolve(repository, domain, engine.pointers())
             say(f"{domain.name}: building {', '.join(models)}")
             pins = engine.pin(domain)
             run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
@@ -219,7 +218,7 @@ def unchanged_run(
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
-        plan = _Plan(repository, engine, Registry(engine.lake), domain, products, force=False)
+        plan = _Plan(repository, engine, engine.registry, domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong
     if plan.to_build:
@@ -277,7 +276,7 @@ class _Plan:
         names: Collection[str] | None,
         force: bool,
     ) -> None:
-        resolve(repository, domain, engine.lake.pointers())
+        resolve(repository, domain, engine.pointers())
         self.manifest = fresh_manifest(repository, domain)
         self.pins = engine.pin(domain)
         self.bases: dict[str, Basis] = {}
@@ -289,7 +288,7 @@ class _Plan:
         for product in with_companions(repository, self.manifest, domain, asked):
             basis = Basis(
                 self.manifest.code_version(product),
-                _input_snapshots(self.manifest, product, self.pins),
+                _input_snapshots(engine, self.manifest, product, self.pins),
             )
             self.bases[product.relation] = basis
             decision = decide(basis, self._of(product), force and product.name in asked)
@@ -376,7 +375,7 @@ def _run(
 
 
 def _input_snapshots(
-    manifest: Manifest, product: Product, pins: Mapping[str, str]
+    engine: Engine, manifest: Manifest, product: Product, pins: Mapping[str, str]
 ) -> dict[str, int | None]:
     relations = manifest.relations_read(product)
     for relation in relations:
@@ -386,7 +385,7 @@ def _input_snapshots(
                 f"{product.relation} reads {relation}, which was never published. "
                 f"Run `mesh run {provider}` first."
             )
-    return {relation: snapshot_id(pins[relation]) for relation in relations}
+    return {relation: engine.state_id(pins[relation]) for relation in relations}
 
 
 def _audit(
@@ -397,7 +396,7 @@ def _audit(
     run: DomainRun,
 ) -> None:
     """Audits every candidate where all of them are seen together, as they would be published."""
-    pointers = engine.lake.pointers()
+    pointers = engine.pointers()
     own = {each.relation: pointers[each.relation] for each in domain.products
            if each.relation in pointers}  # fmt: skip
     previous = {

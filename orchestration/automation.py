@@ -11,10 +11,10 @@ from typing import Any
 
 import dagster as dg
 
+from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
-from meshhouse.lake import table_properties
 from meshhouse.landing.target import offsets_of
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.upkeep import maintain
@@ -46,7 +46,7 @@ def automation(repository: Repository) -> dict[str, list[Any]]:
 
 
 def lags(
-    repository: Repository, raw: RawTable, pointers: Mapping[str, str]
+    repository: Repository, engine: Engine, raw: RawTable, pointers: Mapping[str, str]
 ) -> dict[int, tuple[int, int]]:
     """Partition -> next offset to land and end, where events wait.
 
@@ -54,7 +54,7 @@ def lags(
         MeshError: the topic cannot be asked.
     """
     location = pointers.get(raw.relation)
-    landed = offsets_of(table_properties(location)) if location else {}
+    landed = offsets_of(engine.properties(raw.relation, location)) if location else {}
     topic = open_source(repository.root, repository.home).describe(raw.topic)
     return {
         number: (landed.get(number, each.begin), each.end)
@@ -73,7 +73,8 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
         description="Starts landing where a topic holds events that its raw table does not.",
     )
     def events_wait(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        pointers = engine_of(repository).lake.pointers()
+        engine = engine_of(repository)
+        pointers = engine.pointers()
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         requests, skipped = [], []
         for domain in repository.domains:
@@ -83,14 +84,14 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
                 waiting = {
                     raw.relation: lag
                     for raw in domain.raw_tables
-                    if (lag := lags(repository, raw, pointers))
+                    if (lag := lags(repository, engine, raw, pointers))
                 }
             except MeshError as error:
                 skipped.append(str(error))
                 continue
             if waiting:
                 requests.append(_request(context, domain, waiting))
-        moved = dict(_landed_by_others(context, raws, pointers, seen))
+        moved = dict(_landed_by_others(context, engine, raws, pointers, seen))
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else " ".join(skipped) or "No events wait.",
@@ -130,6 +131,7 @@ def _last_run(context: dg.SensorEvaluationContext, domain: Domain) -> str:
 
 def _landed_by_others(
     context: dg.SensorEvaluationContext,
+    engine: Engine,
     raws: list[RawTable],
     pointers: Mapping[str, str],
     seen: Mapping[str, str],
@@ -139,7 +141,8 @@ def _landed_by_others(
         location = pointers.get(raw.relation)
         if location is None:
             continue
-        offsets = {str(key): end for key, end in offsets_of(table_properties(location)).items()}
+        landed = offsets_of(engine.properties(raw.relation, location))
+        offsets = {str(key): end for key, end in landed.items()}
         state = json.dumps(offsets, sort_keys=True)
         if seen.get(raw.relation) == state:
             continue

@@ -137,7 +137,7 @@ def _landing_step(
                         f"{raw.relation}: {again.replaced} events landed again, as {again.rows} "
                         f"rows and {again.rejected} rejected events"
                     )
-                done = land_table(repository, engine.lake, raw, reporter.landing(raw))
+                done = land_table(repository, engine.store, raw, reporter.landing(raw))
             except MeshError as error:
                 reporter.failed(domain.name, str(error))
                 raise dg.Failure(str(error), allow_retries=False) from error
@@ -179,7 +179,7 @@ def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
 
 
 def _rejected_check(engine: Engine, spec: dg.AssetCheckSpec, raw: RawTable) -> dg.AssetCheckResult:
-    rejected, events = rejected_share(engine.lake, raw)
+    rejected, events = rejected_share(engine.store, raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(
         passed=percent <= raw.max_rejected_percent,

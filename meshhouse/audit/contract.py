@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from meshhouse.engines import PREVIOUS_SUFFIX, Names, PlainNames
 from meshhouse.repository import Product
 from meshhouse.repository.types import DataType, parse_type
 from meshhouse.repository.yaml import Located, read_yaml
 
 DATA_SOURCE = "mesh"
-PREVIOUS_SUFFIX = "_published"
-"""Checks see what is published now in the schema `<domain>_published`."""
+_SQL = ("query", "expression", "filter")
+"""Keys of checks under which domains write SQL."""
 KEEP_ROWS_PERCENT = 90
 """Least share of the published rows that a candidate must have, unless its promises differ."""
 
@@ -30,7 +31,11 @@ def read_checks(product: Product) -> Located:
     return read_yaml(product.checks_path)
 
 
-def soda_contract(product: Product, type_names: Mapping[str, str]) -> dict[str, Any]:
+class _AsDeclared(PlainNames):
+    type_names: ClassVar[Mapping[str, str]] = {}
+
+
+def soda_contract(product: Product, names: Names | None = None) -> dict[str, Any]:
     """The complete contract, ready for Soda.
 
     Columns and types come from the dbt contract; the schema check and the row count
@@ -38,8 +43,9 @@ def soda_contract(product: Product, type_names: Mapping[str, str]) -> dict[str, 
 
     Args:
         product: whose contract it is.
-        type_names: what the engine calls a kind of type, where it is another word.
+        names: what the engine calls relations, columns and types; as declared by default.
     """
+    names = names or _AsDeclared()
     written = read_checks(product)
     checks_of = {
         str(column.get("name")): column for column in written.get("columns") or [] if column
@@ -47,17 +53,16 @@ def soda_contract(product: Product, type_names: Mapping[str, str]) -> dict[str, 
     columns = []
     for column in product.columns:
         entry = dict(checks_of.pop(column.name, {}))
-        columns.append(
-            {**entry, "name": column.name, **_type(parse_type(column.data_type), type_names)}
-        )
+        kind = _type(parse_type(column.data_type), names.type_names)
+        columns.append({**_named(entry, names), "name": names.column(column.name), **kind})
     columns += [dict(unknown) for unknown in checks_of.values()]
-    checks = [dict(check) for check in written.get("checks") or []]
+    checks = [_named(check, names) for check in written.get("checks") or []]
     if not any("schema" in check for check in checks):
         checks.insert(0, {"schema": None})
-    checks.append(_row_count_against_previous(product))
+    checks.append(_named(_row_count_against_previous(product), names))
     return {
         **{key: value for key, value in written.items() if key not in ("columns", "checks")},
-        "dataset": f"{DATA_SOURCE}/{product.domain}/{product.name}",
+        "dataset": f"{DATA_SOURCE}/{names.dataset(product.relation)}",
         "columns": columns,
         "checks": checks,
     }
@@ -65,7 +70,7 @@ def soda_contract(product: Product, type_names: Mapping[str, str]) -> dict[str, 
 
 def declared_checks(product: Product) -> dict[str, str]:
     """Key -> what it is about, of every check that the audit of a product evaluates."""
-    contract = soda_contract(product, {})
+    contract = soda_contract(product)
     return {
         check_key(kind, column, (body or {}).get("qualifier")): str(
             (body or {}).get("name") or f"{kind} {column or product.name}"
@@ -83,6 +88,23 @@ def check_key(kind: str, column: str | None, qualifier: object) -> str:
     """What identifies a check within a product: column, kind and qualifier."""
     parts = [part for part in (column, kind, qualifier) if part]
     return re.sub(r"\W", "_", "__".join(str(part) for part in parts))
+
+
+def _named(written: Any, names: Names) -> Any:
+    """What a domain wrote, its SQL and the columns that it names as the engine wants them."""
+    if isinstance(written, list):
+        return [_named(each, names) for each in written]
+    if not isinstance(written, Mapping):
+        return written
+    found = {}
+    for key, value in written.items():
+        if key in _SQL and isinstance(value, str):
+            found[key] = names.sql(value)
+        elif key == "columns" and isinstance(value, list):
+            found[key] = [names.column(str(each)) for each in value]
+        else:
+            found[key] = _named(value, names)
+    return found
 
 
 def _type(data_type: DataType, type_names: Mapping[str, str]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def audit(product: Product, reader: Reader) -> AuditResult:
         MeshError: the checks cannot be run at all; the message says why.
     """
     started_at = datetime.now(UTC)
-    contract = soda_contract(product, reader.type_names)
+    contract = soda_contract(product, reader)
     with _LOCK:
         results, errors = _verify(contract, reader)
     declared = _declared(contract)
@@ -188,13 +188,15 @@ def _check_result(
     samples: tuple[Mapping[str, Any], ...] = ()
     if outcome == "failed":
         samples = sample_rows(product, check, contract, reader)
-    where = f" (column {check.column_name})" if check.column_name else ""
+    declared = {reader.column(each.name): each.name for each in product.columns}
+    column = declared.get(check.column_name, check.column_name)
+    where = f" (column {column})" if column else ""
     value = result.threshold_value
     return CheckResult(
-        key=check_key(check.type, check.column_name, check.qualifier),
+        key=check_key(check.type, column, check.qualifier),
         name=f"{check.name or check.type}{where}",
         kind=check.type,
-        column=check.column_name,
+        column=column,
         outcome=outcome,
         value=float(value) if isinstance(value, int | float | Decimal) else None,
         threshold=_threshold(check.threshold),

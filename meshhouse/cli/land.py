@@ -12,8 +12,8 @@ import click
 
 from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
+from meshhouse.engines import engine as engine_of
 from meshhouse.errors import UsageError
-from meshhouse.lake import Lake
 from meshhouse.landing import ENGINES, Landing, Pace, follow_table, land_table, land_table_again
 from meshhouse.repository import RawTable, Repository
 
@@ -79,21 +79,21 @@ def land(
         work = partial(follow_table, pace=Pace(every, events), accept=accept, engine=engine)
         _follow(repository, tables, work, quiet, as_json)
         return
-    lake = Lake(repository.home)
+    store = engine_of(repository).store
     if again_from is not None:
         if engine != "python":
             raise UsageError("--again-from lands in this process: leave out --engine.")
         if not targets:
             raise UsageError("--again-from is about one topic: name the raw table, too.")
         for raw in tables:
-            again = land_table_again(repository, lake, raw, again_from)
+            again = land_table_again(repository, engine_of(repository).lake, raw, again_from)
             console(quiet or as_json).print(
                 f"again     {raw.relation}: {again.replaced:,} events are now {again.rows:,} rows "
                 f"and {again.rejected:,} rejected"
             )
     reporter = TerminalReporter(repository, quiet or as_json)
     for raw in tables:
-        reporter.landed(land_table(repository, lake, raw, reporter.landing(raw), accept, engine))
+        reporter.landed(land_table(repository, store, raw, reporter.landing(raw), accept, engine))
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)
@@ -114,7 +114,7 @@ def _follow(
 ) -> None:
     """One thread a table; one that fails leaves the others at work."""
     out = console(quiet)
-    lake = Lake(repository.home)
+    store = engine_of(repository).store
     failures: list[Exception] = []
     done: list[Landing] = []
 
@@ -131,7 +131,7 @@ def _follow(
 
     def work(raw: RawTable) -> None:
         try:
-            done.append(follow(repository, lake, raw, stop, on_landed=landed))
+            done.append(follow(repository, store, raw, stop, on_landed=landed))
         except Exception as error:  # noqa: BLE001 - whatever ends a thread ends the command badly
             failures.append(error)
             out.print(f"stopped   {raw.relation}: {error}", markup=False)

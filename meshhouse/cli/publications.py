@@ -9,7 +9,6 @@ from meshhouse.engines import engine
 from meshhouse.locks import lock
 from meshhouse.publication import product_history, standing_publications
 from meshhouse.publication import rollback as roll_back
-from meshhouse.registry import Registry
 from meshhouse.repository import Repository
 
 
@@ -20,7 +19,7 @@ def history(product: str, as_json: bool) -> None:
     """List the publications of a product, newest first."""
     repository = Repository.find()
     found = repository.product(product)
-    registry = Registry(engine(repository).lake)
+    registry = engine(repository).registry
     entries = product_history(registry, found)
     standing = standing_publications(entries)
     audits = {entry["audit_id"]: entry for entry in registry.entries("audits", found.domain)}
@@ -68,7 +67,7 @@ def rollback(product: str) -> None:
     out = console()
     waiting = f"{found.domain}: waiting for a run of it"
     with lock(repository.home / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)):
-        previous = roll_back(chosen, Registry(chosen.lake), found)
+        previous = roll_back(chosen, chosen.registry, found)
     out.print(
         f"Consumers of {product} see the publication of "
         f"{previous['finished_at']:%Y-%m-%d %H:%M:%S} again ({previous['rows']:,} rows). "

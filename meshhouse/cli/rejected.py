@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from meshhouse.cli.output import cell, console, print_json, results, table
+from meshhouse.engines import engine
 from meshhouse.errors import UsageError
-from meshhouse.lake import Lake
 from meshhouse.landing.rejected import (
     Choice,
     RejectedEvent,
@@ -51,7 +51,7 @@ def list_(targets: tuple[str, ...], as_json: bool) -> None:
     chosen = [
         raw for raw in every if not targets or raw.domain in targets or raw.relation in targets
     ]
-    found = summaries(Lake(repository.home), chosen)
+    found = summaries(engine(repository).lake, chosen)
     if as_json:
         print_json([_as_json(each) for each in found])
         return
@@ -76,7 +76,7 @@ def show(name: str, reason: str | None, limit: int, as_json: bool) -> None:
     """Show rejected events of a raw table, newest first."""
     repository = Repository.find()
     raw = _raw_table(repository, name)
-    lake, choice = Lake(repository.home), Choice(reason)
+    lake, choice = engine(repository).lake, Choice(reason)
     events = read(lake, raw, choice, limit)
     if as_json:
         print_json([_event_as_json(each) for each in events])
@@ -110,7 +110,7 @@ def replay(name: str, reason: str | None) -> None:
     """Decode rejected events again; what converts now becomes rows."""
     repository = Repository.find()
     raw = _raw_table(repository, name)
-    done = replay_events(Lake(repository.home), raw, Choice(reason))
+    done = replay_events(engine(repository).lake, raw, Choice(reason))
     if not done.moved and not done.kept:
         _nothing(raw, reason)
         return
@@ -127,7 +127,7 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
     """Remove rejected events for good."""
     repository = Repository.find()
     raw = _raw_table(repository, name)
-    lake = Lake(repository.home)
+    lake = engine(repository).lake
     events, newest = count(lake, raw, Choice(reason))
     if not events:
         _nothing(raw, reason)

@@ -8,7 +8,6 @@ import click
 
 from meshhouse.cli.output import print_json, results, table
 from meshhouse.engines import engine
-from meshhouse.registry import Registry
 from meshhouse.repository import Repository
 from meshhouse.status import ProductStatus, age, product_statuses
 
@@ -18,7 +17,7 @@ from meshhouse.status import ProductStatus, age, product_statuses
 def status(as_json: bool) -> None:
     """Show each product: version, published when, rows, score, freshness."""
     repository = Repository.find()
-    statuses = product_statuses(repository, Registry(engine(repository).lake))
+    statuses = product_statuses(repository, engine(repository).registry)
     now = datetime.now(UTC)
     if as_json:
         print_json(

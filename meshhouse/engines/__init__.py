@@ -15,7 +15,11 @@ from typing import Any, Protocol
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, Staged
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.registry import Registry
+from meshhouse.repository import Domain, Product, RawTable, Repository
+
+PREVIOUS_SUFFIX = "_published"
+"""Checks see what is published now in the schema `<domain>_published`."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,27 @@ class Candidate:
     """Size of its data files."""
 
 
-class Reader(Protocol):
-    """Reads what the audit checks."""
+class Names(Protocol):
+    """What an engine calls what is declared."""
 
     type_names: Mapping[str, str]
     """Kind of a declared type -> what this engine calls it, where it is another word."""
+
+    def dataset(self, relation: str) -> str:
+        """What Soda calls a relation, behind the name of the data source."""
+        ...
+
+    def column(self, name: str) -> str:
+        """A declared column as this engine keeps its name."""
+        ...
+
+    def sql(self, text: str) -> str:
+        """A domain's query or condition, reading what is audited."""
+        ...
+
+
+class Reader(Names, Protocol):
+    """Reads what the audit checks."""
 
     def data_source(self, name: str) -> Any:
         """Soda's data source of that name; its SQL runs where this reads."""
@@ -48,11 +68,74 @@ class Reader(Protocol):
         ...
 
 
+class PlainNames:
+    """Of readers that see every relation under the name that its readers use."""
+
+    def dataset(self, relation: str) -> str:
+        """See `Reader`."""
+        return relation.replace(".", "/")
+
+    def column(self, name: str) -> str:
+        """See `Reader`."""
+        return name
+
+    def sql(self, text: str) -> str:
+        """See `Reader`."""
+        return text
+
+
+class RawStore(Protocol):
+    """Keeps raw tables, and the ledger, that are not in the lake."""
+
+    def raw_target(self, raw: RawTable, topic: Any, accept: Any) -> Any:
+        """The raw table of a topic, see `meshhouse.landing.target.open_target`."""
+        ...
+
+    def rejected_share(self, raw: RawTable) -> tuple[int, int]:
+        """Events of a topic that were rejected, and all of them."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """The ledger."""
+        ...
+
+
 class Engine(Protocol):
     """One target."""
 
     name: str
-    lake: Lake
+
+    @property
+    def lake(self) -> Lake:
+        """Where tables are Iceberg's; for what only the lake can do.
+
+        Raises:
+            UsageError: this target keeps its tables elsewhere.
+        """
+        ...
+
+    @property
+    def store(self) -> Lake | RawStore:
+        """Where raw tables are landed."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """The ledger."""
+        ...
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> the state that it has, of raw tables and products, at one moment."""
+        ...
+
+    def state_id(self, state: str) -> int | None:
+        """What stands for the rows of a state; None where it has none."""
+        ...
+
+    def properties(self, relation: str, state: str) -> dict[str, str]:
+        """What landing has noted about a raw table in a state."""
+        ...
 
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept."""
@@ -88,13 +171,13 @@ class Engine(Protocol):
         ...
 
 
-def engine(repository: Repository) -> Engine:
-    """The engine of the target in use.
+def engine(repository: Repository, target: str | None = None) -> Engine:
+    """The engine of a target; by default of the one in use, `MESH_TARGET`.
 
     Raises:
         UsageError: there is no such target.
     """
-    target = os.environ.get("MESH_TARGET", "local")
+    target = target or os.environ.get("MESH_TARGET", "local")
     if target == "local":
         from meshhouse.engines.duckdb import DuckDBEngine
 
@@ -103,7 +186,22 @@ def engine(repository: Repository) -> Engine:
         from meshhouse.engines.spark import SparkEngine
 
         return SparkEngine(repository)
-    raise UsageError(f"There is no target `{target}`. Targets: local, spark. Set MESH_TARGET.")
+    if target == "snowflake":
+        from meshhouse.engines.snowflake import SnowflakeEngine
+
+        return SnowflakeEngine(repository)
+    raise UsageError(
+        f"There is no target `{target}`. Targets: local, snowflake, spark. Set MESH_TARGET."
+    )
 
 
-__all__ = ["Candidate", "Engine", "Reader", "engine"]
+__all__ = [
+    "PREVIOUS_SUFFIX",
+    "Candidate",
+    "Engine",
+    "Names",
+    "PlainNames",
+    "RawStore",
+    "Reader",
+    "engine",
+]

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate, Reader
+from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.errors import MeshError
 from meshhouse.lake.scan import (
@@ -121,7 +121,7 @@ class DuckDBEngine(IcebergEngine):
         return _read_only(path)
 
 
-class DuckDBReader:
+class DuckDBReader(PlainNames):
     """Reads for the audit through a DuckDB connection."""
 
     type_names: ClassVar[Mapping[str, str]] = {

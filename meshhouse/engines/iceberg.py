@@ -13,7 +13,8 @@ from pathlib import Path
 
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Lake, Staged
+from meshhouse.lake import Lake, Staged, snapshot_id, table_properties
+from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
 
 PINS_VARIABLE = "MESH_PINS"
@@ -32,6 +33,28 @@ class IcebergEngine:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self.lake = Lake(repository.home)
+
+    @property
+    def store(self) -> Lake:
+        """Where raw tables are landed: the lake."""
+        return self.lake
+
+    @property
+    def registry(self) -> Registry:
+        """The ledger, in the lake."""
+        return Registry(self.lake)
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> metadata file, read at one moment."""
+        return self.lake.pointers()
+
+    def state_id(self, state: str) -> int | None:
+        """The snapshot that stands for the rows of a metadata file."""
+        return snapshot_id(state)
+
+    def properties(self, relation: str, state: str) -> dict[str, str]:
+        """What landing has noted about a raw table in a metadata file."""
+        return table_properties(state)
 
     def pin(self, domain: Domain) -> dict[str, str]:
         """What the domain may read now.

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate, Reader
+from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.iceberg import IcebergEngine, pinned, readable
 from meshhouse.errors import MeshError
 from meshhouse.java import last_line
@@ -107,7 +107,7 @@ class SparkEngine(IcebergEngine):
             self.lake.discard(candidate.staged)
 
 
-class SparkReader:
+class SparkReader(PlainNames):
     """Reads for the audit through Spark."""
 
     type_names: ClassVar[Mapping[str, str]] = {"timestamptz": "timestamp"}

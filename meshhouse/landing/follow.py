@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError
 from meshhouse.events.errors import SourceAway
 from meshhouse.events.source import Client, Rebalance, Source, Topic
 from meshhouse.lake import Lake
 from meshhouse.landing.land import Landing
 from meshhouse.landing.pipeline import COMMIT_BYTES, Pipeline
-from meshhouse.landing.target import Accept, Committed, Fenced, Pending, RawTarget
+from meshhouse.landing.target import Accept, Committed, Fenced, Pending, open_target
 from meshhouse.repository import RawTable
 
 _POLL_SECONDS = 0.2
@@ -43,7 +44,7 @@ OnLanded = Callable[[Landing], None]
 
 def follow(
     source: Source,
-    lake: Lake,
+    store: Lake | RawStore,
     raw: RawTable,
     group: str,
     stop: threading.Event,
@@ -56,7 +57,7 @@ def follow(
 
     Args:
         source: where the topic is.
-        lake: where the raw table is.
+        store: where the raw table is.
         raw: what to land.
         group: whose members share the partitions.
         stop: set by whoever wants it to stop; what was read is committed first.
@@ -70,7 +71,7 @@ def follow(
         Fenced: another lander, outside the group, lands the same partitions.
         MeshError: see `land`.
     """
-    follower = _Follower(source, lake, raw, pace, on_landed, accept, commit_bytes)
+    follower = _Follower(source, store, raw, pace, on_landed, accept, commit_bytes)
     client = source.follow(raw.topic, group)
     try:
         follower.run(client, group, stop)
@@ -84,7 +85,7 @@ class _Follower:
     def __init__(
         self,
         source: Source,
-        lake: Lake,
+        store: Lake | RawStore,
         raw: RawTable,
         pace: Pace,
         on_landed: OnLanded,
@@ -93,7 +94,7 @@ class _Follower:
     ) -> None:
         self._source, self._raw, self._pace, self._accept = source, raw, pace, accept
         self._on_landed = on_landed
-        self._target = RawTarget(lake, raw, source.describe(raw.topic), accept)
+        self._target = open_target(store, raw, source.describe(raw.topic), accept)
         # Asked after the table was read: others may have landed meanwhile.
         self._target.starts(source.describe(raw.topic), accept)
         self.landing = Landing(raw, offsets=self._target.offsets)

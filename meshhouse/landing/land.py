@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from meshhouse.engines import RawStore
 from meshhouse.events.source import Source, Topic
 from meshhouse.lake import Lake
 from meshhouse.landing.pipeline import BATCH_BYTES, COMMIT_BYTES, Pipeline
-from meshhouse.landing.target import OFFSETS, Accept, Committed, Pending, RawTarget
+from meshhouse.landing.target import OFFSETS, Accept, Committed, Pending, open_target
 from meshhouse.repository import RawTable
 
 __all__ = ["OFFSETS", "Landing", "Progress", "land"]
@@ -67,7 +68,7 @@ Progress = Callable[[int], None]
 
 def land(
     source: Source,
-    lake: Lake,
+    store: Lake | RawStore,
     raw: RawTable,
     progress: Progress = lambda events: None,
     commit_bytes: int = COMMIT_BYTES,
@@ -78,7 +79,7 @@ def land(
 
     Args:
         source: where the topic is.
-        lake: where the raw table is.
+        store: where the raw table is.
         raw: what to land.
         progress: is told how many events were committed.
         commit_bytes: decoded bytes per commit.
@@ -91,7 +92,7 @@ def land(
             landed are gone, or a rival lander moved the table.
     """
     topic = source.describe(raw.topic)
-    target = RawTarget(lake, raw, topic, accept)
+    target = open_target(store, raw, topic, accept)
     starts = target.starts(topic, accept)
     landing = Landing(raw, offsets=target.offsets, snapshot_id=target.snapshot_id)
     landing.ends = {number: each.end for number, each in topic.partitions.items()}

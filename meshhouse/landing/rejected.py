@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import EVENT_SCHEMA
 from meshhouse.lake import Conflict, Lake, Staged
@@ -125,11 +126,13 @@ class Replayed:
     """Events that still do not convert."""
 
 
-def rejected_share(lake: Lake, raw: RawTable) -> tuple[int, int]:
-    """Rejected events and all events of a raw table, from snapshot summaries: no scan."""
-    pointers = lake.pointers()
-    rejected = _records(lake, _relation(raw), pointers)
-    return rejected, rejected + _records(lake, raw.relation, pointers)
+def rejected_share(store: Lake | RawStore, raw: RawTable) -> tuple[int, int]:
+    """Rejected events and all events of a raw table, from what is noted: no scan."""
+    if not isinstance(store, Lake):
+        return store.rejected_share(raw)
+    pointers = store.pointers()
+    rejected = _records(store, _relation(raw), pointers)
+    return rejected, rejected + _records(store, raw.relation, pointers)
 
 
 def summaries(lake: Lake, tables: Sequence[RawTable]) -> list[Summary]:

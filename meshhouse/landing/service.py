@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.events import open_source
 from meshhouse.lake import Lake
@@ -44,7 +45,7 @@ def group_of(raw: RawTable) -> str:
 
 def land_table(
     repository: Repository,
-    lake: Lake,
+    store: Lake | RawStore,
     raw: RawTable,
     progress: Progress = lambda events: None,
     accept: Accept = (),
@@ -56,7 +57,7 @@ def land_table(
 
     Args:
         repository: where the topics are declared.
-        lake: where the raw table is.
+        store: where the raw table is.
         raw: what to land.
         progress: is told how many events were committed.
         accept: see `meshhouse.landing.target.Accept`.
@@ -80,13 +81,13 @@ def land_table(
         if follower:
             return Landing(raw, followed_by=follower, finished_at=datetime.now(UTC))
         if settings is None:
-            landing = land(source, lake, raw, progress, accept=accept, mirror=mirror)
+            landing = land(source, store, raw, progress, accept=accept, mirror=mirror)
         else:
             from meshhouse.landing.spark import land_with_spark
 
-            landing = land_with_spark(source, settings, lake, raw, progress, accept, mirror)
+            landing = land_with_spark(source, settings, _lake(store), raw, progress, accept, mirror)
     if landing.commits:
-        Registry(lake).commit([], {"landings": [_entry(landing)]})
+        _registry(store).commit([], {"landings": [_entry(landing)]})
     return landing
 
 
@@ -114,7 +115,7 @@ def land_table_again(
 
 def follow_table(
     repository: Repository,
-    lake: Lake,
+    store: Lake | RawStore,
     raw: RawTable,
     stop: threading.Event,
     pace: Pace,
@@ -132,21 +133,21 @@ def follow_table(
     """
     settings = _sparks_kafka(repository, raw) if engine == "spark" else None
     source = open_source(repository.root, repository.home)
-    ledger = _Ledger(Registry(lake))
+    ledger = _Ledger(_registry(store))
 
     latest: list[Landing] = []
 
     def landed(landing: Landing) -> None:
         latest[:] = [landing]
         ledger.note(landing)
-        if landing.commits % _TIDY_EVERY == 0:
-            tidy(lake, raw.relation)
+        if landing.commits % _TIDY_EVERY == 0 and isinstance(store, Lake):
+            tidy(store, raw.relation)
         on_landed(landing)
 
     try:
         with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
             if settings is None:
-                landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+                landing = follow(source, store, raw, group_of(raw), stop, pace, landed, accept)
             else:
                 from meshhouse.landing.spark import follow_with_spark
 
@@ -154,13 +155,23 @@ def follow_table(
                     source.mirror(raw.topic, group_of(raw), offsets)
 
                 landing = follow_with_spark(
-                    source, settings, lake, raw, stop, pace, landed, accept, mirror
+                    source, settings, _lake(store), raw, stop, pace, landed, accept, mirror
                 )
     finally:
         for each in latest:
             ledger.close(each)
     landing.finished_at = datetime.now(UTC)
     return landing
+
+
+def _registry(store: Lake | RawStore) -> Registry:
+    return Registry(store) if isinstance(store, Lake) else store.registry
+
+
+def _lake(store: Lake | RawStore) -> Lake:
+    if not isinstance(store, Lake):
+        raise UsageError("Spark lands into the lake: leave out `--engine spark` on this target.")
+    return store
 
 
 def _sparks_kafka(repository: Repository, raw: RawTable) -> KafkaSettings:

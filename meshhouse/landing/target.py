@@ -15,12 +15,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
 from meshhouse.lake import Conflict, Lake, Staged
@@ -77,7 +78,7 @@ class Overtaken(MeshError):
 
 
 @dataclass
-class _State:
+class State:
     """A raw table at one moment."""
 
     pointer: str | None
@@ -104,8 +105,7 @@ class RawTarget:
         self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
         self._state = self._read()
         self._rejected: tuple[str | None, Table | None] = (None, None)
-        if self._state.table is not None:
-            check_columns(raw, self._state.table)
+        self._check_columns()
         self._passed_over: dict[tuple[int, int], int] = {}
         """Partition and where it stands -> where it goes on, if what is between is gone."""
         self._floor: dict[int, int] = {}
@@ -152,7 +152,7 @@ class RawTarget:
 
     def refresh(self) -> dict[int, int]:
         """Reads again where the table stands; returns its offsets."""
-        if self._lake.pointers().get(self._raw.relation) != self._state.pointer:
+        if self._pointer() != self._state.pointer:
             self._state = self._read()
         return self.offsets
 
@@ -203,9 +203,8 @@ class RawTarget:
 
         rows = pa.concat_tables(pending.rows) if pending.rows else None
         rejected = pa.concat_tables(pending.rejected) if pending.rejected else None
-        path = turn_of(self._lake, self._raw)
         for attempt in range(1, _ATTEMPTS + 1):
-            with turn(path):
+            with self._turn():
                 self.refresh()
                 self._fence(pending)
                 if pending.plan is not None:
@@ -248,31 +247,10 @@ class RawTarget:
     def _commit(
         self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
     ) -> Committed:
-        known = self.offsets
-        passed = {
-            partition: start
-            for (partition, stood), start in self._passed_over.items()
-            if known.get(partition) == stood
-        }
-        offsets = {**self._floor, **known, **passed, **pending.offsets}
         landed_at = pending.plan.landed_at if pending.plan else self._next_landed_at()
+        offsets, new_fields, properties = self._news(pending, rows, landed_at)
         ready = [file for each in pending.written for file in each.files]
         ready_rejected = [file for each in pending.written for file in each.rejected_files]
-        found = {*unknown_fields(rows), *(
-            name for each in pending.written for name in each.unknown_fields
-        )}  # fmt: skip
-        reported = set(self._state.new_fields)
-        new_fields = tuple(sorted(found - reported))
-        new_fields = new_fields[: max(0, _MOST_NEW_FIELDS - len(reported))]
-        properties = {
-            OFFSETS: json.dumps({str(key): value for key, value in sorted(offsets.items())}),
-            SOURCE: json.dumps(self._source),
-            LANDED_AT: landed_at.isoformat(),
-        }
-        if self._starts_anew:
-            properties[OTHER_TOPICS] = "true"
-        if new_fields:
-            properties[NEW_FIELDS] = json.dumps(sorted({*self._state.new_fields, *new_fields}))
         written: list[DataFile] = []
         rejected_table = None
         try:
@@ -294,7 +272,7 @@ class RawTarget:
             # be part of the table, and are left to upkeep if they are not.
             remove_files(written)
             raise
-        self._state = _State(raw.metadata_location, table, offsets, self._source, landed_at,
+        self._state = State(raw.metadata_location, table, offsets, self._source, landed_at,
                              (*self._state.new_fields, *new_fields))  # fmt: skip
         self._passed_over = {}
         if rejected_table is not None:
@@ -308,6 +286,34 @@ class RawTarget:
             offsets=dict(pending.offsets),
             new_fields=new_fields,
         )
+
+    def _news(
+        self, pending: Pending, rows: pa.Table | None, landed_at: datetime
+    ) -> tuple[dict[int, int], tuple[str, ...], dict[str, str]]:
+        """Offsets after a commit, fields not seen before, and the properties that say so."""
+        known = self.offsets
+        passed = {
+            partition: start
+            for (partition, stood), start in self._passed_over.items()
+            if known.get(partition) == stood
+        }
+        offsets = {**self._floor, **known, **passed, **pending.offsets}
+        found = {*unknown_fields(rows), *(
+            name for each in pending.written for name in each.unknown_fields
+        )}  # fmt: skip
+        reported = set(self._state.new_fields)
+        new_fields = tuple(sorted(found - reported))
+        new_fields = new_fields[: max(0, _MOST_NEW_FIELDS - len(reported))]
+        properties = {
+            OFFSETS: json.dumps({str(key): value for key, value in sorted(offsets.items())}),
+            SOURCE: json.dumps(self._source),
+            LANDED_AT: landed_at.isoformat(),
+        }
+        if self._starts_anew:
+            properties[OTHER_TOPICS] = "true"
+        if new_fields:
+            properties[NEW_FIELDS] = json.dumps(sorted({*self._state.new_fields, *new_fields}))
+        return offsets, new_fields, properties
 
     def _stage(
         self,
@@ -362,22 +368,48 @@ class RawTarget:
         last = self._state.landed_at
         return now if last is None or now > last else last + timedelta(microseconds=1)
 
-    def _read(self) -> _State:
-        pointer = self._lake.pointers().get(self._raw.relation)
+    def _check_columns(self) -> None:
+        if self._state.table is not None:
+            check_columns(self._raw, self._state.table)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return turn(turn_of(self._lake, self._raw))
+
+    def _pointer(self) -> str | None:
+        return self._lake.pointers().get(self._raw.relation)
+
+    def _read(self) -> State:
+        pointer = self._pointer()
         if pointer is None:
-            return _State(None, None)
+            return State(None, None)
         table = self._lake.load(self._raw.relation, pointer)
         assert table is not None
-        properties = table.properties
-        landed_at = properties.get(LANDED_AT)
-        return _State(
-            pointer,
-            table,
-            offsets=offsets_of(properties),
-            source=json.loads(properties.get(SOURCE, "null")),
-            landed_at=datetime.fromisoformat(landed_at) if landed_at else None,
-            new_fields=tuple(json.loads(properties.get(NEW_FIELDS, "[]"))),
-        )
+        return state_of(pointer, table, table.properties)
+
+
+def state_of(pointer: str, table: Table | None, properties: Mapping[str, str]) -> State:
+    """Where a raw table stands, from its properties."""
+    landed_at = properties.get(LANDED_AT)
+    return State(
+        pointer,
+        table,
+        offsets=offsets_of(properties),
+        source=json.loads(properties.get(SOURCE, "null")),
+        landed_at=datetime.fromisoformat(landed_at) if landed_at else None,
+        new_fields=tuple(json.loads(properties.get(NEW_FIELDS, "[]"))),
+    )
+
+
+def open_target(store: Lake | RawStore, raw: RawTable, topic: Topic, accept: Accept) -> RawTarget:
+    """The raw table of a topic, wherever raw tables are kept.
+
+    Raises:
+        UsageError: the declared columns no longer fit the table.
+        MeshError: the topic is not the one that was landed before.
+    """
+    if isinstance(store, Lake):
+        return RawTarget(store, raw, topic, accept)
+    return store.raw_target(raw, topic, accept)
 
 
 def turn_of(lake: Lake, raw: RawTable) -> Path:

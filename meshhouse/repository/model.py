@@ -25,6 +25,8 @@ class Column:
     description: str = ""
     required: bool = False
     line: int = 1
+    classification: str | None = None
+    """What kind of data it holds, such as `personal`."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Product:
     deprecation_date: str | None = None
     versioned: bool = False
     latest_version: int = 1
+    shared: bool = False
+    """Whether it is offered beyond the account, where the target can do that."""
 
     @property
     def name(self) -> str:

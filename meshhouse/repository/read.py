@@ -280,6 +280,7 @@ def _products(domain: str, path: Path, model: Located, config: Located) -> list[
             contract=bool(_mapping(config.get("contract")).get("enforced", False)),
             grain=tuple(str(column) for column in meta.get("grain") or ()),
             promises=_mapping(meta.get("promises")),
+            shared=bool(meta.get("shared", False)),
             path=path,
             line=model.line,
             sql_path=path.with_name(f"{stems.get(number, name)}.sql"),
@@ -298,6 +299,7 @@ def _columns(entry: Located) -> tuple[Column, ...]:
             required=bool(_meta(column).get("required", False))
             or any(each.get("type") == "not_null" for each in _mappings(column.get("constraints"))),
             line=column.line,
+            classification=_text(_meta(column).get("classification")),
         )
         for column in _mappings(entry.get("columns"))
     )

@@ -1,0 +1,245 @@
+"""Target `snowflake`: domains build native tables, publication clones them.
+
+Belongs here: what a run of a domain asks of an engine, in Snowflake's terms. Does not:
+connections, landing or the ledger (meshhouse/snowflake).
+
+A candidate is a zero-copy clone of the built table, a generation that nobody changes any
+more: the audit reads it, publication clones it to `<domain>.<product>`, and rollback
+clones an older one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from meshhouse.engines import PREVIOUS_SUFFIX, Candidate, Reader
+from meshhouse.engines.iceberg import readable
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake import Lake, Staged
+from meshhouse.registry import Registry
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.snowflake import SnowflakeStore, connect
+from meshhouse.snowflake.audit import SnowflakeReader
+from meshhouse.snowflake.publish import (
+    generation,
+    generation_of,
+    show_statements,
+    tag_statements,
+)
+
+_KEPT_GENERATIONS = 3
+"""Of each product: the one that is shown and those that a rollback can go back to."""
+
+
+class SnowflakeEngine:
+    """Builds, audits and publishes in one database of Snowflake."""
+
+    name: ClassVar[str] = "snowflake"
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._store: SnowflakeStore | None = None
+
+    @property
+    def store(self) -> SnowflakeStore:
+        """Where raw tables and products are."""
+        if self._store is None:
+            self._store = SnowflakeStore(connect(), self._show)
+        return self._store
+
+    @property
+    def lake(self) -> Lake:
+        """Raises UsageError: Snowflake keeps its own tables."""
+        raise UsageError(
+            "This is about tables of the lake; on target `snowflake` tables are Snowflake's own, "
+            "which keeps them in order itself. Set MESH_TARGET to local or spark."
+        )
+
+    @property
+    def registry(self) -> Registry:
+        """The ledger."""
+        return self.store.registry
+
+    def build_folder(self, domain: str) -> Path:
+        """Where what is known of a domain's builds is kept."""
+        return self._repository.home / "build" / domain / "snowflake"
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> state, of raw tables and products."""
+        return self.store.pointers()
+
+    def properties(self, relation: str, state: str) -> dict[str, str]:
+        """What landing has noted about a raw table."""
+        return self.store.properties(relation)[1]
+
+    def state_id(self, state: str) -> int:
+        """What stands for the rows of a state."""
+        return int(state)
+
+    def pin(self, domain: Domain) -> dict[str, str]:
+        """What the domain may read now; what was decided and not shown is shown first.
+
+        Raises:
+            UsageError: a raw table of the domain has never been landed.
+        """
+        self._show_decided()
+        return readable(self._repository, domain, self.pointers())
+
+    def stage(self, product: Product) -> Candidate:
+        """Clones what dbt built into a generation of its own; no row is copied.
+
+        Raises:
+            MeshError: dbt has not built it as a table.
+        """
+        session = connect(product.domain)
+        session.tag(product=product.relation)
+        built = session.name(self._build_schema(product), product.build_name)
+        base = self.store.properties(product.relation)[0]
+        state = max(base or 0, time.time_ns() // 1000 - 1) + 1
+        kept = session.relation(generation(product, state))
+        self.store.ensure_schema(f"{product.domain}_generations")
+        try:
+            session.execute(f"create table {kept} clone {built}")
+        except MeshError as error:
+            raise MeshError(
+                f"{product.relation} was not built as a table: give its model "
+                f"`materialized: table` and run `mesh run {product.domain}`. {error}"
+            ) from error
+        ((rows,),) = session.rows(f"select count(*) from {kept}")
+        return Candidate(
+            product=product,
+            staged=Staged(product.relation, None if base is None else str(base), str(state), state),
+            rows=int(rows),
+            bytes=self._bytes(generation(product, state)),
+        )
+
+    @contextmanager
+    def reader(
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> Iterator[Reader]:
+        """Reads generations; checks may name products as their readers do."""
+        raw = {each.relation for each in self._raw_tables()}
+        shown = {
+            relation: relation
+            if relation in raw
+            else generation_of(relation.replace(f"{PREVIOUS_SUFFIX}.", "."), state)
+            for relation, state in states.items()
+        }
+        session = connect(domain.name)
+        session.tag(step="audit")
+        yield SnowflakeReader(session, shown, {name: shown[like] for name, like in empty.items()})
+
+    def row_counts(self, domain: Domain) -> dict[str, int]:
+        """Rows of each table that dbt built in the domain's own schema."""
+        session = connect(domain.name)
+        found = session.rows(
+            f"select table_name, row_count from {session.name('information_schema', 'tables')} "
+            "where table_schema = ? and table_type = 'BASE TABLE'",
+            domain.build_schema.upper(),
+        )
+        return {name.lower(): int(rows or 0) for name, rows in found}
+
+    def withdraw(self, candidates: Sequence[Candidate]) -> None:
+        """Drops generations that are not to be shown."""
+        pointers = self.pointers()
+        for candidate in candidates:
+            if pointers.get(candidate.product.relation) != candidate.staged.metadata_location:
+                self._drop(candidate.product, int(candidate.staged.metadata_location))
+
+    def restore(self, product: Product, snapshot_id: int) -> Staged:
+        """Stages an earlier generation again.
+
+        Raises:
+            MeshError: it is no longer kept.
+        """
+        base = self.store.properties(product.relation)[0]
+        if snapshot_id not in self._generations(product):
+            raise MeshError(
+                f"The previous publication of {product.relation} is no longer kept, so it cannot "
+                "be shown again. Run the domain again to publish a new one."
+            )
+        return Staged(
+            product.relation, None if base is None else str(base), str(snapshot_id), snapshot_id
+        )
+
+    def _show(self, relations: Sequence[str]) -> None:
+        for relation in relations:
+            state, _ = self.store.properties(relation)
+            if state is not None:
+                self._show_one(self._repository.product(relation), state)
+
+    def _show_decided(self) -> None:
+        """Finishes publications that were stopped after they were decided."""
+        if not self.store.has_states():
+            return
+        products = {
+            product.relation: product
+            for domain in self._repository.domains
+            for product in domain.products
+        }
+        waiting = self.store.session.rows(
+            f"select relation, state from {self.store.states} "
+            "where relation <> '' and (shown is null or shown <> state)"
+        )
+        for relation, state in waiting:
+            if relation in products:
+                self._show_one(products[relation], int(state))
+
+    def _show_one(self, product: Product, state: int) -> None:
+        session = connect(product.domain)
+        session.tag(product=product.relation, step="publication")
+        self.store.ensure_schema(product.domain)
+        if product.shared:
+            self.store.ensure_schema(f"{product.domain}_shared")
+        owner = self._repository.domain(product.domain).owner(product)
+        for statement in (
+            *tag_statements(session),
+            *show_statements(session, product, state, owner),
+        ):
+            session.execute(statement)
+        session.execute(
+            f"update {self.store.states} set shown = ? where relation = ? and state = ?",
+            state,
+            product.relation,
+            state,
+        )
+        for old in sorted(self._generations(product), reverse=True)[_KEPT_GENERATIONS:]:
+            if old < state:
+                self._drop(product, old)
+
+    def _generations(self, product: Product) -> set[int]:
+        session = self.store.session
+        prefix = f"{product.name}__".upper()
+        found = session.rows(
+            f"select table_name from {session.name('information_schema', 'tables')} "
+            "where table_schema = ? and startswith(table_name, ?)",
+            f"{product.domain}_generations".upper(),
+            prefix,
+        )
+        numbers = (name.removeprefix(prefix) for (name,) in found)
+        return {int(number) for number in numbers if number.isdecimal()}
+
+    def _drop(self, product: Product, state: int) -> None:
+        session = connect(product.domain)
+        session.execute(f"drop table if exists {session.relation(generation(product, state))}")
+
+    def _bytes(self, relation: str) -> int:
+        schema, _, name = relation.partition(".")
+        session = self.store.session
+        rows = session.rows(
+            f"select bytes from {session.name('information_schema', 'tables')} "
+            "where table_schema = ? and table_name = ?",
+            schema.upper(),
+            name.upper(),
+        )
+        return int(rows[0][0] or 0) if rows else 0
+
+    def _raw_tables(self) -> list[Any]:
+        return [raw for domain in self._repository.domains for raw in domain.raw_tables]
+
+    def _build_schema(self, product: Product) -> str:
+        return self._repository.domain(product.domain).build_schema

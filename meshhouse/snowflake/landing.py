@@ -1,0 +1,185 @@
+"""Raw tables in Snowflake: rows, rejected events and offsets in one transaction.
+
+Belongs here: Parquet to a stage, COPY, and the offsets beside it. Does not: what makes an
+event a row, or the fence against rivals (landing/target.py has them for every store).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.source import Topic
+from meshhouse.landing.decode import REJECTED_COLUMNS
+from meshhouse.landing.pending import Committed, Pending, Plan
+from meshhouse.landing.target import Accept, RawTarget, State, stamped, state_of
+from meshhouse.repository import RawTable, display_path
+from meshhouse.repository.types import DataType, parse_type
+from meshhouse.snowflake.session import literal
+from meshhouse.snowflake.store import SCHEMA, Move, SnowflakeStore, column_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOTAL_ROWS = "meshhouse.total-rows"
+TOTAL_REJECTED = "meshhouse.total-rejected"
+_STAGE = "landing"
+
+
+class SnowflakeTarget(RawTarget):
+    """The raw table of one topic, in Snowflake."""
+
+    def __init__(self, store: SnowflakeStore, raw: RawTable, topic: Topic, accept: Accept) -> None:
+        """See `RawTarget`."""
+        self._store = store
+        self._session = store.session
+        self._total = (0, 0)
+        super().__init__(None, raw, topic, accept)  # type: ignore[arg-type]
+
+    @property
+    def snapshot_id(self) -> int | None:
+        """The table's state, as last read."""
+        return int(self._state.pointer) if self._state.pointer else None
+
+    @property
+    def total_rows(self) -> int:
+        """Rows in the table, as last read."""
+        return self._total[0]
+
+    def plan(self) -> Plan:
+        """Raises UsageError: only the lake takes files that others have written."""
+        raise UsageError(
+            "Spark lands into the lake, not into Snowflake. Leave out `--engine spark`."
+        )
+
+    def _pointer(self) -> str | None:
+        state, _ = self._store.properties(self._raw.relation)
+        return None if state is None else str(state)
+
+    def _read(self) -> State:
+        state, properties = self._store.properties(self._raw.relation)
+        self._total = (
+            int(properties.get(TOTAL_ROWS, 0)),
+            int(properties.get(TOTAL_REJECTED, 0)),
+        )
+        return State(None, None) if state is None else state_of(str(state), None, properties)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return nullcontext()  # transactions wait for one another in Snowflake itself
+
+    def _check_columns(self) -> None:
+        raw = self._raw
+        existing = self._store.columns(raw.relation)
+        declared = {column.name: parse_type(column.data_type) for column in raw.columns}
+        place = f"{display_path(raw.path)}:{raw.line}"
+        for name, found in existing.items():
+            if name.startswith("_"):
+                continue
+            if name not in declared:
+                raise UsageError(
+                    f"{place}: column `{name}` of {raw.relation} is no longer declared, but the "
+                    "table holds its values. Declare it again; a model need not use it."
+                )
+            if not _holds(found, declared[name]):
+                raise UsageError(
+                    f"{place}: column `{name}` of {raw.relation} holds {_described(found)}; its "
+                    f"type cannot become {declared[name]} without losing some of them. Declare "
+                    "the old type and cast in staging."
+                )
+
+    def _commit(
+        self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
+    ) -> Committed:
+        raw = self._raw
+        landed_at = self._next_landed_at()
+        _, new_fields, properties = self._news(pending, rows, landed_at)
+        counts = (rows.num_rows if rows else 0, rejected.num_rows if rejected else 0)
+        total = (self._total[0] + counts[0], self._total[1] + counts[1])
+        properties = {
+            **self._kept_properties(),
+            **properties,
+            TOTAL_ROWS: str(total[0]),
+            TOTAL_REJECTED: str(total[1]),
+        }
+        base = self.snapshot_id
+        state = max(base or 0, int(landed_at.timestamp() * 1_000_000) - 1) + 1
+        self._session.tag(raw_table=raw.relation)
+        self._prepare()
+        folder = f"{raw.relation}/{uuid.uuid4()}"
+        with TemporaryDirectory(prefix="mesh-landing-") as local:
+            waiting = [
+                (relation, self._put(stamped(table, landed_at), Path(local), folder, name))
+                for name, relation, table in (
+                    ("rows", raw.relation, rows),
+                    ("rejected", f"{raw.schema}.{raw.rejected}", rejected),
+                )
+                if table is not None and table.num_rows
+            ]
+        try:
+            self._store.move(
+                [Move(raw.relation, base, state, properties)],
+                also=lambda: [self._copy(*each) for each in waiting] and None,
+            )
+        finally:
+            # COPY removes what it has loaded; the rest belongs to a commit that was refused.
+            for _, place in waiting:
+                with suppress(MeshError):  # what failed before is what matters
+                    self._session.execute(f"remove {place}")
+        self._total = total
+        self._state = state_of(str(state), None, properties)
+        self._passed_over = {}
+        return Committed(counts[0], counts[1], state, dict(pending.offsets), new_fields)
+
+    def _kept_properties(self) -> Mapping[str, str]:
+        return self._store.properties(self._raw.relation)[1]
+
+    def _prepare(self) -> None:
+        """Schema, tables, stage: DDL, so before the transaction."""
+        raw = self._raw
+        self._store.ensure_schema(raw.schema)
+        self._store.ensure_schema(SCHEMA)
+        self._store.ensure_table(raw.relation, self._columns)
+        self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
+        self._session.execute(f"create stage if not exists {self._session.name(SCHEMA, _STAGE)}")
+
+    def _put(self, table: pa.Table, local: Path, folder: str, name: str) -> str:
+        """Uploads a table; returns the folder of the stage that holds it and nothing else."""
+        import pyarrow.parquet as parquet
+
+        file = local / f"{name}.parquet"
+        parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
+        place = f"@{self._session.name(SCHEMA, _STAGE)}/{folder}/{name}"
+        self._session.execute(
+            f"put {literal(f'file://{file}')} {literal(place)} auto_compress = false"
+        )
+        return place
+
+    def _copy(self, relation: str, place: str) -> None:
+        self._session.execute(
+            f"copy into {self._session.relation(relation)} from {literal(place)} "
+            "file_format = (type = parquet use_logical_type = true) "
+            "match_by_column_name = case_insensitive purge = true"
+        )
+
+
+def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> bool:
+    """Whether a column of Snowflake holds every value of a declared type."""
+    kind, precision, scale = found
+    wanted = column_type(declared).partition("(")[0].strip()
+    if kind.lower() in ("text", "varchar"):
+        return wanted == "varchar"
+    if kind.lower() != wanted.lower():
+        return False
+    if declared.kind == "decimal":
+        return precision == declared.precision and scale == declared.scale
+    return wanted != "number" or not scale
+
+
+def _described(found: tuple[str, int | None, int | None]) -> str:
+    kind, precision, scale = found
+    return f"{kind.lower()}({precision},{scale})" if kind.lower() == "number" else kind.lower()

@@ -1,0 +1,89 @@
+"""The ledger in Snowflake: native tables `meshhouse.*`.
+
+Belongs here: appending with what is shown, and reading. Does not: what ledgers hold
+(registry.py), or how products are shown (publish.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from meshhouse.lake import Staged
+from meshhouse.registry import LEDGERS, Registry, decoded, encoded
+from meshhouse.snowflake.session import quote
+from meshhouse.snowflake.store import SCHEMA, Move, SnowflakeStore
+
+
+class SnowflakeRegistry(Registry):
+    """Appends to and reads the ledgers of one database."""
+
+    def __init__(self, store: SnowflakeStore, show: Callable[[Sequence[str]], None]) -> None:
+        """`show` is told the relations that were moved, once it is decided."""
+        self._store = store
+        self._show = show
+
+    def commit(
+        self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
+    ) -> None:
+        """See `Registry.commit`; what was decided and not shown yet is shown by the next run."""
+        filled = {ledger: rows for ledger, rows in entries.items() if rows}
+        self._store.prepare()
+        for ledger in filled:
+            self._store.ensure_table(f"{SCHEMA}.{ledger}", LEDGERS[ledger])
+        moves = [
+            Move(
+                change.relation,
+                None if change.base is None else int(change.base),
+                int(change.metadata_location),
+                {},
+            )
+            for change in changes
+        ]
+
+        def append() -> None:
+            for ledger, rows in filled.items():
+                self._append_rows(ledger, rows)
+
+        self._store.move(moves, also=append)
+        if moves:
+            self._show([move.relation for move in moves])
+
+    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+        """See `Registry.entries`."""
+        existing = self._store.columns(f"{SCHEMA}.{ledger}")
+        names = [name for name, _ in LEDGERS[ledger] if name in existing]
+        if not names:
+            return []
+        where, values = ("where domain = ? ", (domain,)) if domain else ("", ())
+        rows = self._store.session.rows(
+            f"select {', '.join(map(quote, names))} "
+            f"from {self._store.session.name(SCHEMA, ledger)} {where}"
+            "order by finished_at, started_at",
+            *values,
+        )
+        return [decoded(dict(zip(names, row, strict=True))) for row in rows]
+
+    def _append_rows(self, ledger: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        columns = LEDGERS[ledger]
+        kept = [encoded(row) for row in rows]
+        clause = ", ".join("(" + ", ".join("?" for _ in columns) + ")" for _ in kept)
+        # Values are sent as text: Snowflake's driver knows no moments with a zone.
+        expressions = ", ".join(
+            f"to_timestamp_tz(column{number})" if kind.kind == "timestamptz" else f"column{number}"
+            for number, (_, kind) in enumerate(columns, start=1)
+        )
+        self._store.session.execute(
+            f"insert into {self._store.session.name(SCHEMA, ledger)} "
+            f"({', '.join(quote(name) for name, _ in columns)}) "
+            f"select {expressions} from values {clause}",
+            *(_plain(row.get(name)) for row in kept for name, _ in columns),
+        )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else value

@@ -1,0 +1,97 @@
+"""The statements that show one generation of a product to its readers in Snowflake.
+
+Belongs here: SQL text, and nothing that runs it: what fakesnow cannot run is tested by
+its text. Does not: deciding what is shown.
+
+Every statement may be repeated, so that a publication that was stopped can be finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from meshhouse.repository import Product
+from meshhouse.snowflake.session import Session, literal, quote
+from meshhouse.snowflake.store import SCHEMA
+
+TAGS = {
+    "domain": "The domain that owns the data.",
+    "owner": "Whom to ask.",
+    "version": "The product's version.",
+    "classification": "What kind of data a column holds.",
+}
+"""Tag -> what it says; they are kept in the schema of the ledger."""
+
+
+def generation(product: Product, state: int | str) -> str:
+    """The relation that keeps one generation of a product: never changed, private."""
+    return generation_of(product.relation, state)
+
+
+def generation_of(relation: str, state: int | str) -> str:
+    """See `generation`; for a relation that is known by name only."""
+    domain, _, name = relation.partition(".")
+    return f"{domain}_generations.{name}__{int(state)}"
+
+
+def tag_statements(session: Session) -> list[str]:
+    """Makes the tags that published products bear."""
+    return [
+        f"create tag if not exists {session.name(SCHEMA, name)} comment = {literal(comment)}"
+        for name, comment in TAGS.items()
+    ]
+
+
+def show_statements(
+    session: Session, product: Product, state: int, owner: Mapping[str, str]
+) -> list[str]:
+    """Shows one generation as `<domain>.<product>`, with comments and tags from its YAML.
+
+    The clone copies no data, and keeps who may read the product. A product with
+    `config.meta.shared` has a secure view of explicit columns, `<domain>_shared.<product>`,
+    which can be added to a share.
+
+    Args:
+        session: names are in its database.
+        product: what is shown.
+        state: the generation.
+        owner: name and e-mail.
+    """
+    shown = session.relation(product.relation)
+    kept = session.relation(generation(product, state))
+    statements = [
+        f"create or replace table {shown} clone {kept} copy grants",
+        f"comment on table {shown} is {literal(product.description)}",
+    ]
+    described = [column for column in product.columns if column.description]
+    if described:
+        comments = ", ".join(
+            f"{quote(column.name)} comment {literal(column.description)}" for column in described
+        )
+        statements.append(f"alter table {shown} alter {comments}")
+    tags = {
+        "domain": product.domain,
+        "owner": " ".join(part for part in (owner.get("name"), owner.get("email")) if part),
+        "version": str(product.version),
+    }
+    statements.append(f"alter table {shown} set tag {_tags(session, tags)}")
+    statements += [
+        f"alter table {shown} modify column {quote(column.name)} "
+        f"set tag {_tags(session, {'classification': column.classification})}"
+        for column in product.columns
+        if column.classification
+    ]
+    if product.shared:
+        view = session.name(f"{product.domain}_shared", product.name)
+        columns = ", ".join(quote(column.name) for column in product.columns)
+        statements.append(
+            f"create or replace secure view {view} copy grants "
+            f"comment = {literal(product.description)} as select {columns} from {shown}"
+        )
+    return statements
+
+
+def _tags(session: Session, tags: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{session.name(SCHEMA, name)} = {literal(value)}" for name, value in tags.items() if value
+    )

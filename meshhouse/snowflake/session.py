@@ -1,0 +1,224 @@
+"""The platform's connections to Snowflake, and how names and values are written for it.
+
+Belongs here: settings from the environment, key-pair authentication, one line for
+everything that Snowflake refuses. Does not: any statement of a particular purpose.
+
+dbt opens connections of its own from the same settings (profiles/profiles.yml).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.errors import MeshError, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_REQUIRED = (
+    "SNOWFLAKE_ACCOUNT",
+    "SNOWFLAKE_USER",
+    "SNOWFLAKE_PRIVATE_KEY_FILE",
+    "SNOWFLAKE_DATABASE",
+)
+_INSTALL = "`pip install 'meshhouse[snowflake]'`"
+RUN_VARIABLE = "MESH_RUN_ID"
+"""The run that statements belong to, for their query tag."""
+
+
+def connect(domain: str = "") -> Session:
+    """The connection of this process for the work of one domain.
+
+    Its statements use the domain's warehouse, so that what they cost is attributable:
+    `SNOWFLAKE_WAREHOUSE_<DOMAIN>` if that is set, else `SNOWFLAKE_WAREHOUSE`.
+
+    Raises:
+        UsageError: a setting or a package is missing, or the key cannot be read.
+        MeshError: Snowflake does not answer or does not let us in.
+    """
+    settings = _settings()
+    warehouse = os.environ.get("SNOWFLAKE_WAREHOUSE", "")
+    if domain:
+        warehouse = os.environ.get(f"SNOWFLAKE_WAREHOUSE_{domain.upper()}", warehouse)
+    return _connected(tuple(sorted({**settings, "warehouse": warehouse}.items())), domain)
+
+
+@cache
+def _connected(settings: tuple[tuple[str, str], ...], domain: str) -> Session:
+    return Session(dict(settings), domain)
+
+
+def _settings() -> dict[str, str]:
+    missing = [name for name in _REQUIRED if not os.environ.get(name)]
+    if missing:
+        raise UsageError(
+            f"Target `snowflake` needs {', '.join(missing)} in the environment. "
+            "See `Moving to Snowflake` in README.md."
+        )
+    key_file = Path(os.environ["SNOWFLAKE_PRIVATE_KEY_FILE"]).expanduser()
+    if not key_file.is_file():
+        raise UsageError(
+            f"There is no private key at {key_file}. Set SNOWFLAKE_PRIVATE_KEY_FILE to the file "
+            "whose public key the Snowflake user has."
+        )
+    settings = {
+        "account": os.environ["SNOWFLAKE_ACCOUNT"],
+        "user": os.environ["SNOWFLAKE_USER"],
+        "private_key_file": str(key_file),
+        "database": os.environ["SNOWFLAKE_DATABASE"].upper(),
+    }
+    for name in ("role", "host", "port", "protocol"):
+        if value := os.environ.get(f"SNOWFLAKE_{name.upper()}"):
+            settings[name] = value
+    return settings
+
+
+class Session:
+    """One connection to Snowflake. Threads may share it; they take turns."""
+
+    def __init__(self, settings: Mapping[str, str], domain: str) -> None:
+        """See `connect`."""
+        self.database = settings["database"]
+        self._domain = domain
+        self._tag: dict[str, str] = {}
+        self._turn = threading.RLock()
+        self.connection = _open(settings)
+        """The driver's own, for libraries that want one."""
+
+    def name(self, *parts: str) -> str:
+        """A name in this database, quoted: `name('sales', 'orders')`.
+
+        Upper case, as Snowflake keeps what SQL writes without quotes.
+        """
+        return ".".join(quote(part) for part in (self.database, *parts))
+
+    def relation(self, relation: str) -> str:
+        """`schema.table` in this database, quoted."""
+        return self.name(*relation.split("."))
+
+    def tag(self, **about: str) -> None:
+        """Says what the next statements are for, in Snowflake's own history of queries.
+
+        Args:
+            about: for instance the product; domain and run are added.
+        """
+        tag = {"domain": self._domain, "run": os.environ.get(RUN_VARIABLE, ""), **about}
+        tag = {key: value for key, value in tag.items() if value}
+        if tag != self._tag:
+            self.execute(f"alter session set query_tag = {literal(json.dumps(tag))}")
+            self._tag = tag
+
+    def execute(self, statement: str, *values: object) -> Any:
+        """Runs one statement; `?` stands for a value. Returns the cursor.
+
+        Raises:
+            MeshError: Snowflake refuses it; the message is its own, in one line.
+        """
+        from snowflake.connector.errors import Error
+
+        with self._turn:
+            try:
+                return self.connection.cursor().execute(statement, values or None)
+            except Error as error:
+                raise MeshError(_explained(error)) from error
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self._turn:
+            return self.execute(statement, *values).fetchall()
+
+    def arrow(self, statement: str) -> Iterator[pa.Table]:
+        """A query's result in pieces, as Arrow tables; one without rows if there are none."""
+        with self._turn:
+            cursor = self.execute(statement)
+            found = False
+            for piece in cursor.fetch_arrow_batches():
+                found = True
+                yield piece
+            if not found:
+                yield cursor.fetch_arrow_all(force_return_table=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside the block happens, or nothing of it.
+
+        Only DML belongs inside: Snowflake ends a transaction with every other statement.
+        """
+        with self._turn:
+            self.execute("begin")
+            try:
+                yield
+            except BaseException:
+                self.execute("rollback")
+                raise
+            self.execute("commit")
+
+
+def quote(identifier: str) -> str:
+    """An identifier as Snowflake keeps it, safe whatever it holds."""
+    return '"' + identifier.upper().replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string literal; Snowflake reads backslashes as escapes."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _open(settings: Mapping[str, str]) -> Any:
+    try:
+        from snowflake import connector
+        from snowflake.connector.errors import Error
+    except ImportError as error:
+        raise UsageError(
+            f"Target `snowflake` needs packages that are not installed: run {_INSTALL}."
+        ) from error
+    passphrase = os.environ.get("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE")
+    options: dict[str, Any] = {key: value for key, value in settings.items() if value}
+    if passphrase:
+        options["private_key_file_pwd"] = passphrase
+    try:
+        return connector.connect(
+            **options,
+            authenticator="SNOWFLAKE_JWT",
+            paramstyle="qmark",
+            application="Meshhouse",
+            login_timeout=60,
+            network_timeout=600,
+            session_parameters={"TIMEZONE": "UTC", "CLIENT_TELEMETRY_ENABLED": False},
+            client_session_keep_alive=True,
+        )
+    except (Error, TypeError, ValueError) as error:
+        # The key itself is never part of what is said.
+        where = settings.get("host") or settings["account"]
+        raise MeshError(
+            f"Snowflake ({where}) did not let {settings['user']} in: {_line(error)}. Look at "
+            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE, and whether the "
+            "user has the public key."
+        ) from error
+
+
+def _explained(error: Exception) -> str:
+    message = _line(error)
+    number = getattr(error, "errno", None)
+    if number in _NO_WAREHOUSE:
+        return (
+            f"Snowflake has no running warehouse for this: {message}. Set SNOWFLAKE_WAREHOUSE to "
+            "one that resumes by itself, or resume it: `alter warehouse <name> resume`."
+        )
+    return f"Snowflake refused a statement: {message}."
+
+
+_NO_WAREHOUSE = (606, 90073, 90064)
+"""No active warehouse in the session; suspended by a resource monitor; cannot be resumed."""
+
+
+def _line(error: Exception) -> str:
+    message = getattr(error, "raw_msg", None) or getattr(error, "msg", None) or str(error)
+    return " ".join(str(message).split()).rstrip(".")

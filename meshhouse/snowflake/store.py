@@ -1,0 +1,209 @@
+"""What stands in Snowflake for the lake's catalog: which state each table has.
+
+Belongs here: the table of states, and moving several of them in one transaction with
+whatever belongs to the move. Does not: what raw tables and generations hold.
+
+Snowflake commits every DDL statement by itself, so no transaction can show several
+products. What is to be shown is therefore decided by one transaction on `states`, with
+the ledger in it, and carried out afterwards; whatever was stopped in between is carried
+out by the next run (engines/snowflake.py). Nothing that was not audited is ever shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshhouse.lake import Conflict
+from meshhouse.repository import RawTable
+from meshhouse.repository.types import DataType
+from meshhouse.snowflake.session import Session, quote
+
+if TYPE_CHECKING:
+    from meshhouse.events.source import Topic
+    from meshhouse.landing.target import Accept, RawTarget
+    from meshhouse.registry import Registry
+
+SCHEMA = "meshhouse"
+"""Schema of the ledger, the states and the stage."""
+_TYPES = {
+    "bigint": "number(38, 0)",
+    "integer": "number(38, 0)",
+    "string": "varchar",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp_ntz(6)",
+    "timestamptz": "timestamp_tz(6)",
+    "double": "float",
+    "binary": "binary",
+}
+
+
+@dataclass(frozen=True)
+class Move:
+    """One table's next state."""
+
+    relation: str
+    base: int | None
+    """The state that it follows; None for a table that has none yet."""
+    state: int
+    properties: Mapping[str, str]
+
+
+def column_type(data_type: DataType) -> str:
+    """Snowflake's name for a declared type."""
+    if data_type.kind == "decimal":
+        return f"number({data_type.precision}, {data_type.scale})"
+    return _TYPES[data_type.kind]
+
+
+class SnowflakeStore:
+    """Raw tables and products in one database of Snowflake."""
+
+    def __init__(self, session: Session, show: Callable[[Sequence[str]], None]) -> None:
+        """`session` is any of this database; `show` is told which products were moved."""
+        self.session = session
+        self._show = show
+        self.states = session.name(SCHEMA, "states")
+        self._known: set[str] = set()
+
+    def prepare(self) -> None:
+        """Makes the schema and the table of states; says nothing if they exist."""
+        self.ensure_schema(SCHEMA)
+        self.ensure_table(
+            f"{SCHEMA}.states",
+            [
+                ("relation", DataType("string")),
+                ("state", DataType("bigint")),
+                ("shown", DataType("bigint")),
+                ("properties", DataType("string")),
+            ],
+        )
+        # Every move updates this row first: moves wait for one another, as Snowflake does
+        # not hold two inserts of one key apart.
+        self.session.execute(
+            f"insert into {self.states} (relation, state) select '', 0 "
+            f"where not exists (select 1 from {self.states} where relation = '')"
+        )
+
+    def ensure_schema(self, schema: str) -> None:
+        """Makes a schema that may exist."""
+        if schema not in self._known:
+            self.session.execute(f"create schema if not exists {self.session.name(schema)}")
+            self._known.add(schema)
+
+    def ensure_table(self, relation: str, columns: Iterable[tuple[str, DataType]]) -> None:
+        """Makes a table that may exist, and adds columns that it lacks."""
+        if relation in self._known:
+            return
+        columns = list(columns)
+        listing = ", ".join(f"{quote(name)} {column_type(kind)}" for name, kind in columns)
+        table = self.session.relation(relation)
+        self.session.execute(f"create table if not exists {table} ({listing})")
+        existing = self.columns(relation)
+        for name, kind in columns:
+            if name not in existing:
+                self.session.execute(
+                    f"alter table {table} add column {quote(name)} {column_type(kind)}"
+                )
+        self._known.add(relation)
+
+    def columns(self, relation: str) -> dict[str, tuple[str, int | None, int | None]]:
+        """Name -> type, precision and scale of the columns of a table; empty if there is none."""
+        schema, _, name = relation.partition(".")
+        found = self.session.rows(
+            "select column_name, data_type, numeric_precision, numeric_scale "
+            f"from {self.session.name('information_schema', 'columns')} "
+            "where table_schema = ? and table_name = ? order by ordinal_position",
+            schema.upper(),
+            name.upper(),
+        )
+        return {
+            column.lower(): (kind, precision, scale) for column, kind, precision, scale in found
+        }
+
+    def has_states(self) -> bool:
+        """Whether anything was ever kept in this database."""
+        return f"{SCHEMA}.states" in self._known or bool(self.columns(f"{SCHEMA}.states"))
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> state, of every raw table and product, read at one moment."""
+        if not self.has_states():
+            return {}
+        rows = self.session.rows(f"select relation, state from {self.states} where relation <> ''")
+        return {relation: str(state) for relation, state in rows}
+
+    def properties(self, relation: str) -> tuple[int | None, dict[str, str]]:
+        """State and properties of one table; no state if it has none yet."""
+        if not self.has_states():
+            return None, {}
+        rows = self.session.rows(
+            f"select state, properties from {self.states} where relation = ?", relation
+        )
+        if not rows:
+            return None, {}
+        state, properties = rows[0]
+        return int(state), json.loads(properties or "{}")
+
+    def move(self, moves: Sequence[Move], also: Callable[[], None] = lambda: None) -> None:
+        """Gives tables their next states, and does what belongs to it, in one transaction.
+
+        Args:
+            moves: the new states.
+            also: statements (DML only) that succeed or fail with the move.
+
+        Raises:
+            Conflict: a table no longer has the state that a move builds on; nothing happened.
+        """
+        self.prepare()
+        with self.session.transaction():
+            self.session.execute(f"update {self.states} set state = state + 1 where relation = ''")
+            lost = [move.relation for move in moves if not self._move(move)]
+            if lost:
+                raise Conflict(lost)
+            also()
+
+    def _move(self, move: Move) -> bool:
+        properties = json.dumps(dict(move.properties))
+        if move.base is None:
+            cursor = self.session.execute(
+                f"insert into {self.states} (relation, state, properties) select ?, ?, ? "
+                f"where not exists (select 1 from {self.states} where relation = ?)",
+                move.relation,
+                move.state,
+                properties,
+                move.relation,
+            )
+        else:
+            cursor = self.session.execute(
+                f"update {self.states} set state = ?, properties = ? "
+                "where relation = ? and state = ?",
+                move.state,
+                properties,
+                move.relation,
+                move.base,
+            )
+        return cursor.rowcount == 1
+
+    @property
+    def registry(self) -> Registry:
+        """The ledger, in this database."""
+        from meshhouse.snowflake.ledger import SnowflakeRegistry
+
+        return SnowflakeRegistry(self, self._show)
+
+    def rejected_share(self, raw: RawTable) -> tuple[int, int]:
+        """Events of a topic that were rejected, and all of them."""
+        from meshhouse.snowflake.landing import TOTAL_REJECTED, TOTAL_ROWS
+
+        _, properties = self.properties(raw.relation)
+        rejected = int(properties.get(TOTAL_REJECTED, 0))
+        return rejected, rejected + int(properties.get(TOTAL_ROWS, 0))
+
+    def raw_target(self, raw: RawTable, topic: Topic, accept: Accept) -> RawTarget:
+        """The raw table of a topic, for landing."""
+        from meshhouse.snowflake.landing import SnowflakeTarget
+
+        return SnowflakeTarget(self, raw, topic, accept)

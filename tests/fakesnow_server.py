@@ -1,0 +1,51 @@
+"""Serves fakesnow, and writes down every statement that it is sent.
+
+Run by fakesnow's own Python (see the Makefile): `python fakesnow_server.py PORT STATEMENTS`.
+What fakesnow lacks is let pass here, in one place; tests look at the text of those
+statements instead.
+"""
+
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+import uvicorn
+from fakesnow.cursor import FakeSnowflakeCursor
+from fakesnow.server import app
+
+# Statements that fakesnow does not know. They change nothing that a query could see.
+PASS = re.compile(
+    r"\s*(alter\s+session\s+set\s+query_tag|alter\s+session\s+unset|grant\s|create\s+tag\s"
+    r"|create\s+warehouse\s|remove\s|alter\s+(table|view)\s.*\sset\s+tag\s"
+    r"|alter\s+table\s.*\smodify\s+column\s.*\sset\s+tag\s)",
+    re.IGNORECASE | re.DOTALL,
+)
+# Clauses that it does not parse, and what says the same to it.
+REWRITTEN = (
+    (re.compile(r"\bcopy\s+grants\b", re.IGNORECASE), ""),
+    (re.compile(r"\bcreate\s+or\s+replace\s+temporary\s+", re.IGNORECASE), "create or replace "),
+)
+
+
+def main() -> None:
+    """Serves until it is killed."""
+    port, statements = int(sys.argv[1]), Path(sys.argv[2])
+    execute, lock = FakeSnowflakeCursor.execute, threading.Lock()
+
+    def recorded(self, command, *args, **kwargs):
+        if kwargs.get("server"):
+            with lock, statements.open("a") as file:
+                file.write(json.dumps(command) + "\n")
+        if PASS.match(command):
+            command = "select 'Statement executed successfully.' as status"
+        for pattern, replacement in REWRITTEN:
+            command = pattern.sub(replacement, command)
+        return execute(self, command, *args, **kwargs)
+
+    FakeSnowflakeCursor.execute = recorded
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+
+
+main()
