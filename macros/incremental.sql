@@ -1,6 +1,6 @@
 {#- How an incremental model replaces rows of the same key, wherever it runs. -#}
 {% macro replace_rows_strategy() -%}
-    {{ return('merge' if target.type == 'spark' else 'delete+insert') }}
+    {{ return('merge' if target.type in ('snowflake', 'spark') else 'delete+insert') }}
 {%- endmacro %}
 
 {#- Keeps rows that landed since `this` was last built. Landing times only grow, whatever

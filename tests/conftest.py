@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import snowflake_here
 from warm import Warm
 
 import meshhouse
@@ -185,6 +186,15 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     running.start(port=0)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[snowflake_here.Snowflake]:
+    """A server that answers as Snowflake does; each test takes a database of its own."""
+    server, process = snowflake_here.start(tmp_path_factory.mktemp("fakesnow"))
+    yield server
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture(scope="session")

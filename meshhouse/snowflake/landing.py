@@ -110,7 +110,7 @@ class SnowflakeTarget(RawTarget):
         state = max(base or 0, int(landed_at.timestamp() * 1_000_000) - 1) + 1
         self._session.tag(raw_table=raw.relation)
         self._prepare()
-        folder = f"{raw.relation}/{uuid.uuid4()}"
+        folder = f"{raw.relation.replace('.', '/')}/{uuid.uuid4().hex}"
         with TemporaryDirectory(prefix="mesh-landing-") as local:
             waiting = [
                 (relation, self._put(stamped(table, landed_at), Path(local), folder, name))
@@ -154,14 +154,12 @@ class SnowflakeTarget(RawTarget):
         file = local / f"{name}.parquet"
         parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
         place = f"@{self._session.name(SCHEMA, _STAGE)}/{folder}/{name}"
-        self._session.execute(
-            f"put {literal(f'file://{file}')} {literal(place)} auto_compress = false"
-        )
+        self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
         return place
 
     def _copy(self, relation: str, place: str) -> None:
         self._session.execute(
-            f"copy into {self._session.relation(relation)} from {literal(place)} "
+            f"copy into {self._session.relation(relation)} from {place} "
             "file_format = (type = parquet use_logical_type = true) "
             "match_by_column_name = case_insensitive purge = true"
         )

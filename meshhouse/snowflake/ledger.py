@@ -72,7 +72,9 @@ class SnowflakeRegistry(Registry):
         clause = ", ".join("(" + ", ".join("?" for _ in columns) + ")" for _ in kept)
         # Values are sent as text: Snowflake's driver knows no moments with a zone.
         expressions = ", ".join(
-            f"to_timestamp_tz(column{number})" if kind.kind == "timestamptz" else f"column{number}"
+            f"cast(column{number} as timestamp_tz)"
+            if kind.kind == "timestamptz"
+            else f"column{number}"
             for number, (_, kind) in enumerate(columns, start=1)
         )
         self._store.session.execute(
