@@ -24,6 +24,10 @@
     date_add({{ date }}, {{ days }})
 {%- endmacro %}
 
+{% macro snowflake__add_days(date, days) -%}
+    dateadd(day, {{ days }}, {{ date }})
+{%- endmacro %}
+
 {#- Seconds from one moment to another, parts of a second cut off from both. -#}
 {% macro seconds_between(first_moment, last_moment) -%}
     {{ adapter.dispatch('seconds_between')(first_moment, last_moment) }}

@@ -12,12 +12,13 @@ import threading
 from pathlib import Path
 
 import uvicorn
+from fakesnow import transforms
 from fakesnow.cursor import FakeSnowflakeCursor
 from fakesnow.server import app
 
 # Statements that fakesnow does not know. They change nothing that a query could see.
 PASS = re.compile(
-    r"\s*(alter\s+session\s+set\s+query_tag|alter\s+session\s+unset|grant\s|create\s+tag\s"
+    r"\s*(alter\s+session\s+set\s+query_tag|comment\s+on\s|alter\s+session\s+unset|grant\s|create\s+tag\s"
     r"|create\s+warehouse\s|remove\s|alter\s+table\s.*\salter\s.*\scomment\s|alter\s+(table|view)\s.*\sset\s+tag\s"
     r"|alter\s+table\s.*\smodify\s+column\s.*\sset\s+tag\s)",
     re.IGNORECASE | re.DOTALL,
@@ -51,6 +52,8 @@ def main() -> None:
         return execute(self, command, *args, **kwargs)
 
     FakeSnowflakeCursor.execute = recorded
+    # It sums numbers as doubles, where Snowflake is exact.
+    transforms.numeric_agg_implicit_cast = lambda expression: expression
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 

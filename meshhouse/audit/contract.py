@@ -16,7 +16,7 @@ from meshhouse.repository.types import DataType, parse_type
 from meshhouse.repository.yaml import Located, read_yaml
 
 DATA_SOURCE = "mesh"
-_SQL = ("query", "expression", "filter")
+_SQL = ("expression", "filter", "query", "rows_tested_query")
 """Keys of checks under which domains write SQL."""
 KEEP_ROWS_PERCENT = 90
 """Least share of the published rows that a candidate must have, unless its promises differ."""
