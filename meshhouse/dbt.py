@@ -1,4 +1,4 @@
-"""dbt in this process: parse a domain, render its SQL, build a domain.
+"""dbt in this process: parse a domain, build a domain.
 
 Belongs here: how dbt is called and what comes back, without Dagster. Does not: which
 models to build and what follows (runs.py), or reading manifests (repository/manifest.py).
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from meshhouse.engines.iceberg import PINS_VARIABLE
@@ -67,18 +67,6 @@ class BuildResult:
         return tuple(node for node in self.nodes if node.has_failed)
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """SQL of a model or a test as one target would be sent it."""
-
-    name: str
-    path: Path
-    """The file that it was rendered from."""
-    sql: str
-    macros: Mapping[str, str]
-    """Name -> text of every macro of the repository."""
-
-
 class DbtFailed(MeshError):
     """dbt could not even start: the message is dbt's own."""
 
@@ -89,71 +77,7 @@ def parse(repository: Repository, domain: str) -> None:
     Raises:
         DbtFailed: the project does not parse.
     """
-    _invoke(repository, domain, ["parse"], {}, None)
-
-
-def render(
-    repository: Repository,
-    domain: str,
-    target: str,
-    output: Mapping[str, Any],
-    left_out: Sequence[str] = (),
-) -> list[Rendered]:
-    """The SQL of a domain's models and singular tests for a target, without connecting to it.
-
-    Incremental models are rendered twice: for their first build, and for the later ones.
-
-    Args:
-        repository: where the domain is declared.
-        domain: its name.
-        target: name of the target.
-        output: the dbt profile of that target, as far as rendering needs it.
-        left_out: files of models, from the domain's folder, that are not rendered.
-
-    Raises:
-        DbtFailed: something does not render.
-    """
-    folder = repository.folder(domain)
-    rendered: dict[tuple[str, str], Rendered] = {}
-    with TemporaryDirectory(prefix="mesh-profiles-") as profiles:
-        # JSON is YAML, and dbt knows the parse again by what is in this file.
-        profile = {"meshhouse": {"target": target, "outputs": {target: dict(output)}}}
-        Path(profiles, "profiles.yml").write_text(json.dumps(profile))
-        place = repository.home / "check" / target / domain
-        options = ["--profiles-dir", profiles, "--target", target, "--target-path", str(place)]
-        options += ["--profile", "meshhouse", "--threads", "1"]
-        variables = {"MESH_TARGET": target}
-        manifest = _invoke(
-            repository, domain, ["parse", "--no-write-json"], variables, None, options
-        )
-        macros = {
-            macro.name: macro.macro_sql
-            for macro in manifest.macros.values()
-            if macro.package_name == domain
-        }
-        offline = ["compile", "--no-introspect", "--no-populate-cache", "--no-write-json"]
-        selects = {True: ["resource_type:model", "test_type:singular"]}
-        if any(node.config.materialized == "incremental" for node in manifest.nodes.values()):
-            selects[False] = ["config.materialized:incremental"]
-        for later, select in selects.items():
-            # dbt would ask the target whether the table is there.
-            manifest.macros["macro.dbt.is_incremental"].macro_sql = _IS_INCREMENTAL[later]
-            arguments = [*offline, "--select", *select]
-            if left_out:
-                arguments += ["--exclude", *(f"path:{path}" for path in left_out)]
-            result = _invoke(repository, domain, arguments, variables, None, options, manifest)
-            for each in getattr(result, "results", ()):
-                sql = each.node.compiled_code or ""
-                path = folder / each.node.original_file_path
-                rendered[each.node.unique_id, sql] = Rendered(each.node.name, path, sql, macros)
-    return list(rendered.values())
-
-
-_IS_INCREMENTAL = {
-    True: "{% macro is_incremental() %}"
-    "{{ return(model.config.materialized == 'incremental') }}{% endmacro %}",
-    False: "{% macro is_incremental() %}{{ return(false) }}{% endmacro %}",
-}
+    invoke(repository, domain, ["parse"], {}, None)
 
 
 def build(
@@ -188,7 +112,7 @@ def build(
     if not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]
     with _pins_file(pins) as variables:
-        result = _invoke(repository, domain, arguments, variables, on_line)
+        result = invoke(repository, domain, arguments, variables, on_line)
     return BuildResult(tuple(_node_result(each) for each in getattr(result, "results", ())))
 
 
@@ -203,29 +127,42 @@ def _pins_file(pins: Mapping[str, str] | None) -> Iterator[dict[str, str]]:
         yield {PINS_VARIABLE: file.name}
 
 
-def _invoke(
+def invoke(
     repository: Repository,
     domain: str,
-    arguments: list[str],
+    arguments: Sequence[str],
     variables: Mapping[str, str],
-    on_line: OnLine | None,
-    more: Sequence[str] = (),
+    on_line: OnLine | None = None,
     manifest: Any = None,
 ) -> Any:
-    """Calls dbt; of an option that is given twice, the one in `more` counts."""
+    """Calls dbt in a domain, and returns what dbt returns.
+
+    Args:
+        repository: where the domain is declared.
+        domain: its name.
+        arguments: a command of dbt's and its options, which count before ours.
+        variables: set in the environment meanwhile.
+        on_line: receives what dbt logs.
+        manifest: what dbt works on, instead of parsing the domain.
+
+    Raises:
+        DbtFailed: dbt could not do it; the message is dbt's own.
+    """
     from dbt.cli.main import dbtRunner
 
     def on_event(event: Any) -> None:
         if on_line is not None and event.info.msg:
             on_line(event.info.level, event.info.msg)
 
+    command, *more = arguments
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
     options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
     with _LOCK, _environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository), **variables}):
         try:
             runner = dbtRunner(manifest=manifest, callbacks=[on_event])
-            outcome = runner.invoke(["--quiet", *arguments, *options, *more])
+            # Of an option that is given twice, dbt takes the last.
+            outcome = runner.invoke(["--quiet", command, *options, *more])
         finally:
             close_connections()
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):

@@ -26,9 +26,10 @@ _NO_CALL = {
     "distinct", "else", "end", "escape", "except", "exclude", "exists", "from", "full", "group",
     "having", "ilike", "in", "inner", "intersect", "interval", "into", "is", "join", "lateral",
     "like", "limit", "not", "nulls", "offset", "on", "or", "order", "outer", "over", "partition",
-    "pivot", "qualify", "recursive", "regexp", "rename", "returning", "rlike", "rollup",
-    "sample", "select", "set", "sets", "similar", "some", "table", "tablesample", "then", "to",
-    "union", "unpivot", "using", "values", "when", "where", "window", "with", "within",
+    "pivot", "qualify", "recursive", "regexp", "rename", "repeatable", "returning", "rlike",
+    "rollup", "sample", "seed", "select", "set", "sets", "similar", "some", "table",
+    "tablesample", "then", "to", "union", "unpivot", "using", "values", "when", "where",
+    "window", "with", "within",
 }  # fmt: skip
 """Words that may stand before a parenthesis without calling anything."""
 _TYPE = re.compile(r"[A-Za-z_][\w$]*(\s+\w+)*")
@@ -48,6 +49,9 @@ class Name:
     """A type with something in parentheses behind it."""
 
 
+DATE_PARTS = {"year", "quarter", "month", "week", "day", "hour", "minute", "second"}
+
+
 class NotReadable(Exception):
     """The statement does not parse."""
 
@@ -65,8 +69,8 @@ class Statement:
 
     names: tuple[Name, ...]
     text: str
-    """Its words and signs in lower case with one space between them; `''` for any string in
-    single quotes, `""` for what stands in double quotes, a name or a string."""
+    """Its words and signs in lower case with one space between them; nothing between the
+    quotes of strings and quoted names, but for parts of a date."""
     lines: tuple[tuple[int, int], ...]
     """Where in the text each of its lines begins: offset, line."""
 
@@ -92,7 +96,7 @@ def read(sql: str, dialect: str) -> Statement:
     try:
         trees = _parse(sql, dialect)
     except NotReadable as error:
-        error.types = [each for each in _names(tokens, set()) if each.kind == "type"]
+        error.types = [each for each in _names(sql, tokens, set()) if each.kind == "type"]
         raise
     aliases = {
         identifier.meta["start"]
@@ -106,10 +110,13 @@ def read(sql: str, dialect: str) -> Statement:
     offset = 0
     for token in tokens:
         quote = sql[token.start] if token.start < len(sql) else ""
-        words.append(quote * 2 if quote in ("'", '"') else token.text.lower())
+        word = token.text.lower()
+        if quote in ("'", '"'):
+            word = quote + (word if word in DATE_PARTS else "") + quote
+        words.append(word)
         lines.append((offset, token.line))
         offset += len(words[-1]) + 1
-    return Statement(tuple(_names(tokens, aliases)), " ".join(words), tuple(lines))
+    return Statement(tuple(_names(sql, tokens, aliases)), " ".join(words), tuple(lines))
 
 
 def _parse(sql: str, dialect: str) -> list[Any]:
@@ -129,19 +136,20 @@ def _is_about_arguments(detail: dict[str, Any]) -> bool:
         return True
     missed = re.search(r"missing for <class '[\w.]*\.(\w+)'>", text)
     kind = getattr(exp, missed[1], None) if missed else None
-    return kind is not None and issubclass(kind, exp.Func) and not issubclass(kind, exp.Binary)
+    return kind is not None and issubclass(kind, exp.Func) and not issubclass(kind, exp.Connector)
 
 
 def _not_readable(detail: dict[str, Any]) -> NotReadable:
     near = str(detail.get("highlight") or "").strip()
     what = str(detail.get("description") or "it does not parse").rstrip(".")
+    what = what.partition(" but got <")[0]
     what = "something is missing" if "<class" in what else what[:1].lower() + what[1:]
     return NotReadable(int(detail.get("line") or 1), f"{what}, near `{near}`" if near else what)
 
 
-def _names(tokens: Sequence[Any], aliases: set[int]) -> Iterator[Name]:
+def _names(sql: str, tokens: Sequence[Any], aliases: set[int]) -> Iterator[Name]:
     types: set[int] = set()  # positions of tokens that belong to a type
-    for start, end in _type_regions(tokens):
+    for start, end in _type_regions(sql, tokens):
         types.update(range(start, end))
         yield from _types(tokens[start:end])
     for position, token in enumerate(tokens[:-1]):
@@ -153,25 +161,28 @@ def _names(tokens: Sequence[Any], aliases: set[int]) -> Iterator[Name]:
             and word not in _NO_CALL
             and position not in types
             and token.start not in aliases
-            and (position == 0 or tokens[position - 1].token_type != TokenType.DOT)
-            and not _is_filter_clause(tokens, position)
+            and not _is_no_function(tokens, position)
         ):
             yield Name("function", word, token.line)
 
 
-def _is_filter_clause(tokens: Sequence[Any], position: int) -> bool:
-    return (
-        tokens[position].text.lower() == "filter"
-        and position + 2 < len(tokens)
-        and tokens[position + 2].token_type == TokenType.WHERE
-    )
+def _is_no_function(tokens: Sequence[Any], position: int) -> bool:
+    """Whether what stands around a word makes it something else."""
+    before = tokens[position - 1].text.lower() if position else ""
+    behind = tokens[position + 2].text.lower() if position + 2 < len(tokens) else ""
+    # A function of a schema is somebody's own: nobody here can know it.
+    if before in (".", "sample", "tablesample"):
+        return True
+    return tokens[position].text.lower() == "filter" and behind == "where"
 
 
-def _type_regions(tokens: Sequence[Any]) -> Iterator[tuple[int, int]]:
+def _type_regions(sql: str, tokens: Sequence[Any]) -> Iterator[tuple[int, int]]:
     """From and to, as positions, of each type that something is cast to."""
     for position, token in enumerate(tokens):
         following = tokens[position + 1].token_type if position + 1 < len(tokens) else None
         if token.token_type == TokenType.DCOLON:
+            if sql[token.start : token.end + 1] != "::":
+                continue  # sqlglot's way to read `2L`
             yield position + 1, _end_of_type(tokens, position + 1)
         elif token.text.lower() in _CASTS and following == TokenType.L_PAREN:
             depth = 0

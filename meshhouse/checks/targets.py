@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.names import Name, NotReadable, read
-from meshhouse.dbt import DbtFailed, Rendered, render
+from meshhouse.checks.rendering import Rendered, render
+from meshhouse.dbt import DbtFailed
 from meshhouse.engines.dialects import Dialect, use_instead
 from meshhouse.repository import Repository
 
@@ -40,7 +41,7 @@ def _domain(repository: Repository, domain: str, dialect: Dialect) -> Iterator[F
     left_out: list[str] = []
     while True:
         try:
-            rendered = render(repository, domain, dialect.target, dialect.output, left_out)
+            rendered = render(repository, domain, dialect, left_out)
             break
         except DbtFailed as error:
             place = _PLACE.search(str(error))
@@ -70,25 +71,28 @@ def _not_rendered(
 
 
 def _statement(rendered: Rendered, dialect: Dialect) -> Iterator[Finding]:
+    refused = dialect.syntax_error(rendered.sql)
+    if refused:
+        yield _not_readable(rendered, dialect, *refused)
+        return
     try:
-        refused = dialect.syntax_error(rendered.sql)
-        if refused:
-            raise NotReadable(*refused)
         statement = read(rendered.sql, dialect.sqlglot)
     except NotReadable as error:
         lacking = list(_names(rendered, error.types, dialect))
         yield from lacking
-        if not lacking:
-            line = _source_line(rendered, error.line)
-            where = f"target {dialect.target} ({dialect.title})"
-            problem = f"this is no SQL of {where}: {error.problem}."
-            yield Finding(rendered.path, line, problem, "")
+        if not lacking and not dialect.asks_own_parser:
+            yield _not_readable(rendered, dialect, error.line, error.problem)
         return
     for offset, what, instead in dialect.lacking(statement.text):
         line = _source_line(rendered, statement.line_at(offset))
         problem = f"target {dialect.target} ({dialect.title}) has no {what}."
         yield Finding(rendered.path, line, problem, instead)
     yield from _names(rendered, statement.names, dialect)
+
+
+def _not_readable(rendered: Rendered, dialect: Dialect, line: int, problem: str) -> Finding:
+    problem = f"this is no SQL of target {dialect.target} ({dialect.title}): {problem}."
+    return Finding(rendered.path, _source_line(rendered, line), problem, "")
 
 
 def _names(rendered: Rendered, names: Sequence[Name], dialect: Dialect) -> Iterator[Finding]:

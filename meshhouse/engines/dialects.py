@@ -63,6 +63,9 @@ class Dialect:
             for match in pattern.finditer(statement):
                 yield match.start(), what, instead
 
+    asks_own_parser = False
+    """Whether `syntax_error` knows better than any other parser."""
+
     def syntax_error(self, sql: str) -> Place | None:
         """Where and why the target's own parser refuses a statement, if it can be asked."""
         return None
@@ -94,6 +97,8 @@ class Dialect:
 
 class _DuckDB(Dialect):
     """DuckDB is always there to be asked."""
+
+    asks_own_parser = True
 
     def has_function(self, name: str) -> bool:
         return name in self._functions or self._knows(f"select {name}()")

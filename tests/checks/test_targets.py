@@ -43,7 +43,8 @@ select
     coalesce(nullif(amount, 0), round(greatest(amount, 1), 2)) as u,
     substring(trim(currency), 1, 2) || upper(left(currency, 1)) as v,
     row_number() over (partition by sale_id order by sold_at) as w,
-    lag(amount) over (order by sold_at) as x
+    lag(amount) over (order by sold_at) as x,
+    {{ year_text('sold_at') }} as y
 from {{ ref('stg_sales') }}
 where amount in (1, 2) and (sale_id) not in (select sale_id from {{ ref('stg_sales') }})
 """
@@ -61,6 +62,14 @@ select
     stddev(amount) as g
 from totals as every_total (sale_id, amount)
 inner join (values (1)) as numbers (sale_id) using (sale_id)
+"""
+
+# As docs/how-to.md has it.
+YEAR_TEXT = """
+{% macro year_text(moment) %}{{ adapter.dispatch('year_text')(moment) }}{% endmacro %}
+{% macro default__year_text(moment) %}strftime({{ moment }}, '%Y'){% endmacro %}
+{% macro spark__year_text(moment) %}date_format({{ moment }}, 'yyyy'){% endmacro %}
+{% macro snowflake__year_text(moment) %}to_char({{ moment }}, 'YYYY'){% endmacro %}
 """
 
 LACKING = {
@@ -120,6 +129,7 @@ def found(new_mesh):
         )
     for name, text in OTHERS.items():
         mesh.write(f"{STAGING}/{name}", text)
+    mesh.write("macros/year_text.sql", YEAR_TEXT)
     mesh.write("macros/one.sql", "{% macro one_if(c) %}iff({{ c }}, 1, 0){% endmacro %}")
     mesh.write("domains/shop/tests/no_iff.sql", "select iff(1 = 1, 1, 2) as a")
     mesh.write("domains/crm/models/staging/stg_lost.sql", "select * from {{ ref('nowhere') }}")
