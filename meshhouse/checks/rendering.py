@@ -84,7 +84,10 @@ def render(
                 arguments += ["--exclude", *(f"path:{path}" for path in left_out)]
             result = dbt("compile", *arguments, manifest=manifest)
             for each in getattr(result, "results", ()):
-                sql = each.node.compiled_code or ""
+                if each.node.language != "sql":
+                    continue
+                # Without the ephemeral models that dbt puts before it: these come by themselves.
+                sql = each.node._pre_injected_sql or each.node.compiled_code or ""
                 path = repository.folder(domain) / each.node.original_file_path
                 rendered[each.node.unique_id, sql] = Rendered(path, sql, macros)
     return list(rendered.values())

@@ -110,6 +110,9 @@ where to_variant(amount) > 1
 """,
     "stg_macro.sql": "select\n    sale_id,\n    {{ one_if('amount > 1') }} as a\n"
     "from {{ ref('stg_sales') }}\n",
+    "stg_nowhere_built.sql": "{{ config(materialized='ephemeral') }}\n"
+    "select sale_id, iff(amount > 1, 1, 2) as a from {{ ref('stg_sales') }}\n",
+    "stg_reads_it.sql": "select * from {{ ref('stg_nowhere_built') }}\n",
     "stg_open.sql": "select\n    (sale_id\nfrom {{ ref('stg_sales') }}\n",
     "stg_quote.sql": "select\n    'sale_id\nfrom {{ ref('stg_sales') }}\n",
     "stg_asks.sql": "{% set found = run_query('select 1') %}\nselect 1 as a",
@@ -182,6 +185,12 @@ def test_what_a_macro_brings_is_found_at_its_call_with_its_name(found):
     [finding] = of(found, "stg_macro.sql", "local")
     assert finding["line"] == 3
     assert "It comes from the macro `one_if`." in finding["remedy"]
+
+
+def test_an_ephemeral_model_is_found_once_and_not_in_those_that_read_it(found):
+    [finding] = of(found, "stg_nowhere_built.sql", "local")
+    assert finding["line"] == 2
+    assert of(found, "stg_reads_it.sql", "local") == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
