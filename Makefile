@@ -48,7 +48,7 @@ lint: $(BIN)/.installed-dev ## style of Python and SQL, and what can be checked 
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --processes 2 models domains
-	$(BIN)/mesh check
+	$(BIN)/mesh check --target all
 
 bench: $(BIN)/.installed-dev ## the figures, as ratios in one run
 	$(BIN)/python -m benchmarks

@@ -77,7 +77,7 @@ def parse(repository: Repository, domain: str) -> None:
     Raises:
         DbtFailed: the project does not parse.
     """
-    _invoke(repository, domain, ["parse"], {}, None)
+    invoke(repository, domain, ["parse"], {}, None)
 
 
 def build(
@@ -112,7 +112,7 @@ def build(
     if not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]
     with _pins_file(pins) as variables:
-        result = _invoke(repository, domain, arguments, variables, on_line)
+        result = invoke(repository, domain, arguments, variables, on_line)
     return BuildResult(tuple(_node_result(each) for each in getattr(result, "results", ())))
 
 
@@ -127,25 +127,42 @@ def _pins_file(pins: Mapping[str, str] | None) -> Iterator[dict[str, str]]:
         yield {PINS_VARIABLE: file.name}
 
 
-def _invoke(
+def invoke(
     repository: Repository,
     domain: str,
-    arguments: list[str],
+    arguments: Sequence[str],
     variables: Mapping[str, str],
-    on_line: OnLine | None,
+    on_line: OnLine | None = None,
+    manifest: Any = None,
 ) -> Any:
+    """Calls dbt in a domain, and returns what dbt returns.
+
+    Args:
+        repository: where the domain is declared.
+        domain: its name.
+        arguments: a command of dbt's and its options, which count before ours.
+        variables: set in the environment meanwhile.
+        on_line: receives what dbt logs.
+        manifest: what dbt works on, instead of parsing the domain.
+
+    Raises:
+        DbtFailed: dbt could not do it; the message is dbt's own.
+    """
     from dbt.cli.main import dbtRunner
 
     def on_event(event: Any) -> None:
         if on_line is not None and event.info.msg:
             on_line(event.info.level, event.info.msg)
 
+    command, *more = arguments
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
     options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
     with _LOCK, _environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository), **variables}):
         try:
-            outcome = dbtRunner(callbacks=[on_event]).invoke(["--quiet", *arguments, *options])
+            runner = dbtRunner(manifest=manifest, callbacks=[on_event])
+            # Of an option that is given twice, dbt takes the last.
+            outcome = runner.invoke(["--quiet", command, *options, *more])
         finally:
             close_connections()
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):

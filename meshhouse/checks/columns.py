@@ -39,15 +39,21 @@ _ENVIRONMENT.globals.update(
 )
 
 
-def selected_columns(path: Path) -> tuple[list[str] | None, str]:
+def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
     """Names of the columns that a model selects, in lower case.
+
+    Args:
+        path: the model's file.
+        dialect: what sqlglot calls the SQL of the target in use.
 
     Returns:
         The names and an empty text; or None and why they cannot be told.
     """
     try:
         sql = _ENVIRONMENT.from_string(path.read_text()).render()
-        parsed = sqlglot.parse_one(sql, dialect="duckdb")
+        language = sqlglot.Dialect.get_or_raise(dialect)
+        language.SUPPORTS_USER_DEFINED_TYPES = True  # a stand-in may stand for a type
+        parsed = sqlglot.parse_one(sql, dialect=language)
     except jinja2.TemplateError as error:
         return None, f"its Jinja cannot be read: {error}."
     except sqlglot.errors.ParseError as error:

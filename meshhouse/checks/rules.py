@@ -12,6 +12,7 @@ from meshhouse.checks.columns import selected_columns
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
 from meshhouse.checks.keys import unknown_keys
+from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
 from meshhouse.repository.types import parse_type
@@ -189,7 +190,7 @@ def _declaration(domain: Domain, product: Product) -> Iterator[Finding]:
 def _columns(product: Product) -> Iterator[Finding]:
     if not product.sql_path.exists():
         return
-    selected, problem = selected_columns(product.sql_path)
+    selected, problem = selected_columns(product.sql_path, dialect_in_use().sqlglot)
     if problem:
         yield Finding(product.sql_path, 1, problem, "List the columns of the product.")
     if selected is None:

@@ -6,19 +6,30 @@ import time
 
 import click
 
+from meshhouse.checks import Finding
 from meshhouse.checks import check as find
 from meshhouse.cli.output import console, print_json
 from meshhouse.repository import Repository, display_path
 
 
 @click.command()
+@click.option(
+    "--target",
+    help="Also check that every model runs on this target, or on `all`: local, spark, snowflake.",
+)
 @click.option("--quiet", is_flag=True, help="Print findings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
-def check(quiet: bool, as_json: bool) -> int:
-    """Check every declaration: owners, contracts, grains, references, columns, checks."""
+def check(target: str | None, quiet: bool, as_json: bool) -> int:
+    """Check every declaration: owners, contracts, grains, references, columns, checks.
+
+    With --target, also the SQL of every model as that target would be sent it: its syntax,
+    and that the target has each function and type. Needs no database.
+    """
     started = time.monotonic()
     repository = Repository.find()
     findings = find(repository)
+    if target is not None:
+        findings = sorted({*findings, *_on_targets(repository, target)})
     if as_json:
         print_json(
             [
@@ -38,3 +49,11 @@ def check(quiet: bool, as_json: bool) -> int:
         found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
         console(quiet).print(f"{found} in {count} domains in {time.monotonic() - started:.1f} s")
     return 1 if findings else 0
+
+
+def _on_targets(repository: Repository, target: str) -> list[Finding]:
+    # These import dbt, which costs seconds.
+    from meshhouse.checks.targets import check_targets
+    from meshhouse.engines.dialects import dialect, every_dialect
+
+    return check_targets(repository, every_dialect() if target == "all" else [dialect(target)])
