@@ -34,6 +34,9 @@ $(VENV)/fakesnow/bin/fakesnow: tests/fakesnow.txt | $(UV)
 spark: install ## what target spark needs, but for Java 17 or 21
 	$(SYNC) --extra demo --extra spark --no-dev
 
+snowflake: install ## what target snowflake needs
+	$(SYNC) --extra demo --extra snowflake --no-dev
+
 demo: install ## the main job on real retail data: events to published products
 	@$(BIN)/mesh demo
 
@@ -61,4 +64,4 @@ lock: $(UV) ## write exact versions of everything into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark demo dev test lint bench lock clean
+.PHONY: help install spark snowflake demo dev test lint bench lock clean

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from meshhouse.engines import dbt_variables
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
@@ -158,7 +159,10 @@ def invoke(
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
     options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
-    with _LOCK, _environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository), **variables}):
+    with (
+        _LOCK,
+        environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository, domain), **variables}),
+    ):
         try:
             runner = dbtRunner(manifest=manifest, callbacks=[on_event])
             # Of an option that is given twice, dbt takes the last.
@@ -172,12 +176,13 @@ def invoke(
     return outcome.result
 
 
-def _mesh_variables(repository: Repository) -> dict[str, str]:
-    return {"MESH_ROOT": str(repository.root), "MESH_HOME": str(repository.home)}
+def _mesh_variables(repository: Repository, domain: str) -> dict[str, str]:
+    own = {"MESH_ROOT": str(repository.root), "MESH_HOME": str(repository.home)}
+    return {**own, **dbt_variables(domain)}
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Sets environment variables and the working directory back afterwards: dbt moves both."""
     before = {name: os.environ.get(name) for name in variables}
     folder = Path.cwd()

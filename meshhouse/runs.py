@@ -16,7 +16,7 @@ from typing import Any
 
 from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
-from meshhouse.engines import Candidate, Engine
+from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
 from meshhouse.publication import (
@@ -155,7 +155,8 @@ def run_domain(
 
     with lock(repository.home / "locks" / f"{domain.name}.run", waiting):
         try:
-            _run(repository, engine, registry, domain, products, force, run, say, on_line)
+            with dbt.environment({RUN_VARIABLE: run.run_id}):
+                _run(repository, engine, registry, domain, products, force, run, say, on_line)
         except MeshError as error:
             run.outcome, run.message = "failed", str(error)
         run.finished_at = run.finished_at or datetime.now(UTC)

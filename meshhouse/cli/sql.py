@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshhouse.cli.output import results, table
+from meshhouse.engines import engine
 from meshhouse.errors import UsageError
+from meshhouse.repository import Repository
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,6 +37,10 @@ def sql(query: str, form: str, output: Path | None) -> None:
             raise UsageError(
                 f"`{output}` does not say which format; add --format csv|json|parquet."
             )
+    rows = engine(Repository.find()).query(query)
+    if rows is not None:
+        _show(duckdb.from_arrow(rows), form, output)
+        return
     connection = meshhouse.connect()
     try:
         _check_reads(connection.extract_statements(query))

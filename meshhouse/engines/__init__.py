@@ -11,12 +11,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, RawTable, Repository
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PREVIOUS_SUFFIX = "_published"
 """Checks see what is published now in the schema `<domain>_published`."""
@@ -137,6 +140,15 @@ class Engine(Protocol):
         """What landing has noted about a raw table in a state."""
         ...
 
+    def query(self, sql: str) -> pa.RecordBatchReader | None:
+        """Rows of a consumer's query, where the target answers it; None where DuckDB does.
+
+        Raises:
+            UsageError: it is not one query that only reads.
+            MeshError: it fails.
+        """
+        ...
+
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept."""
         ...
@@ -171,6 +183,15 @@ class Engine(Protocol):
         ...
 
 
+def dbt_variables(domain: str) -> dict[str, str]:
+    """What dbt is told in its environment, for the target in use and one domain."""
+    if os.environ.get("MESH_TARGET") == "snowflake":
+        from meshhouse.snowflake.session import warehouse_of
+
+        return {"SNOWFLAKE_WAREHOUSE": warehouse_of(domain)}
+    return {}
+
+
 def engine(repository: Repository, target: str | None = None) -> Engine:
     """The engine of a target; by default of the one in use, `MESH_TARGET`.
 
@@ -195,13 +216,18 @@ def engine(repository: Repository, target: str | None = None) -> Engine:
     )
 
 
+RUN_VARIABLE = "MESH_RUN_ID"
+"""Names the run that is at work in this process, for whoever keeps account of queries."""
+
 __all__ = [
     "PREVIOUS_SUFFIX",
+    "RUN_VARIABLE",
     "Candidate",
     "Engine",
     "Names",
     "PlainNames",
     "RawStore",
     "Reader",
+    "dbt_variables",
     "engine",
 ]

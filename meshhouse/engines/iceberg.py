@@ -56,6 +56,9 @@ class IcebergEngine:
         """What landing has noted about a raw table in a metadata file."""
         return table_properties(state)
 
+    def query(self, sql: str) -> None:
+        """Nothing: DuckDB reads the lake."""
+
     def pin(self, domain: Domain) -> dict[str, str]:
         """What the domain may read now.
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import PREVIOUS_SUFFIX, Candidate, Reader
 from meshhouse.engines.iceberg import readable
@@ -30,6 +30,9 @@ from meshhouse.snowflake.publish import (
     show_statements,
     tag_statements,
 )
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _KEPT_GENERATIONS = 3
 """Of each product: the one that is shown and those that a rollback can go back to."""
@@ -79,6 +82,35 @@ class SnowflakeEngine:
     def state_id(self, state: str) -> int:
         """What stands for the rows of a state."""
         return int(state)
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """Rows of a consumer's query, column names in lower case.
+
+        Raises:
+            UsageError: it is not one query that only reads.
+            MeshError: Snowflake refuses it.
+        """
+        import pyarrow as pa
+        import sqlglot
+        from sqlglot import exp
+
+        try:
+            statements = sqlglot.parse(sql, dialect="snowflake")
+        except sqlglot.errors.ParseError as error:
+            raise UsageError(f"{' '.join(str(error).split())}.") from error
+        if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+            raise UsageError("Published products are read only; give one query that returns rows.")
+        session = connect()
+        session.tag(step="mesh sql")
+        pieces = session.arrow(sql)
+        first = next(pieces)
+        names = [name.lower() for name in first.column_names]
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for piece in (first, *pieces):
+                yield from piece.rename_columns(names).to_batches()
+
+        return pa.RecordBatchReader.from_batches(first.rename_columns(names).schema, batches())
 
     def pin(self, domain: Domain) -> dict[str, str]:
         """What the domain may read now; what was decided and not shown is shown first.

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.engines import RUN_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ _REQUIRED = (
     "SNOWFLAKE_DATABASE",
 )
 _INSTALL = "`pip install 'meshhouse[snowflake]'`"
-RUN_VARIABLE = "MESH_RUN_ID"
-"""The run that statements belong to, for their query tag."""
 
 
 def connect(domain: str = "") -> Session:
@@ -43,11 +43,14 @@ def connect(domain: str = "") -> Session:
         UsageError: a setting or a package is missing, or the key cannot be read.
         MeshError: Snowflake does not answer or does not let us in.
     """
-    settings = _settings()
-    warehouse = os.environ.get("SNOWFLAKE_WAREHOUSE", "")
-    if domain:
-        warehouse = os.environ.get(f"SNOWFLAKE_WAREHOUSE_{domain.upper()}", warehouse)
-    return _connected(tuple(sorted({**settings, "warehouse": warehouse}.items())), domain)
+    settings = {**_settings(), "warehouse": warehouse_of(domain)}
+    return _connected(tuple(sorted(settings.items())), domain)
+
+
+def warehouse_of(domain: str) -> str:
+    """The warehouse that pays for a domain's work; empty for the user's own default."""
+    shared = os.environ.get("SNOWFLAKE_WAREHOUSE", "")
+    return os.environ.get(f"SNOWFLAKE_WAREHOUSE_{domain.upper()}", shared) if domain else shared
 
 
 @cache
@@ -86,6 +89,7 @@ class Session:
     def __init__(self, settings: Mapping[str, str], domain: str) -> None:
         """See `connect`."""
         self.database = settings["database"]
+        self.warehouse = settings.get("warehouse", "")
         self._domain = domain
         self._tag: dict[str, str] = {}
         self._turn = threading.RLock()
@@ -136,14 +140,13 @@ class Session:
 
     def arrow(self, statement: str) -> Iterator[pa.Table]:
         """A query's result in pieces, as Arrow tables; one without rows if there are none."""
-        with self._turn:
-            cursor = self.execute(statement)
-            found = False
-            for piece in cursor.fetch_arrow_batches():
-                found = True
-                yield piece
-            if not found:
-                yield cursor.fetch_arrow_all(force_return_table=True)
+        cursor = self.execute(statement)
+        found = False
+        for piece in cursor.fetch_arrow_batches():
+            found = True
+            yield piece
+        if not found:
+            yield cursor.fetch_arrow_all(force_return_table=True)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -173,8 +176,11 @@ def literal(text: str) -> str:
 
 def _open(settings: Mapping[str, str]) -> Any:
     try:
-        from snowflake import connector
-        from snowflake.connector.errors import Error
+        with warnings.catch_warnings():
+            # Its own copy of an HTTP library finds our packages too new, and works with them.
+            warnings.simplefilter("ignore")
+            from snowflake import connector
+            from snowflake.connector.errors import Error
     except ImportError as error:
         raise UsageError(
             f"Target `snowflake` needs packages that are not installed: run {_INSTALL}."

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
+import pyarrow as pa
 import pytest
 from conftest import Mesh
 from snowflake_here import Snowflake, needs_snowflake
+from sqlglot import ErrorLevel, parse_one
 
-from meshhouse.engines import Engine, engine
+from meshhouse.engines import Engine, dbt_variables, engine
+from meshhouse.errors import UsageError
+from meshhouse.events import open_source
 from meshhouse.landing import Landing, land_table
+from meshhouse.landing.decode import Decoder
+from meshhouse.landing.pending import Pending
+from meshhouse.landing.target import Fenced
 from meshhouse.publication import product_history, rollback
 from meshhouse.runs import DomainRun, run_domain
 from meshhouse.snowflake import connect
@@ -124,3 +136,118 @@ def test_a_publication_that_was_stopped_half_way_is_finished_by_the_next_run(
     assert rows("select orders from shop.totals") == [(19,)]
     assert run(mesh, chosen, "shop").outcome == "unchanged"
     assert rows("select orders from shop.totals") == [(20,)]
+
+
+GOLDEN = Path(__file__).parent / "golden" / "publication.sql"
+
+
+def test_publication_keeps_grants_and_says_what_the_yaml_says(mesh, chosen, fakesnow):
+    """What fakesnow cannot run is told by its text: clone, comments, tags, a view to share."""
+    mesh.edit(
+        "domains/shop/models/products/orders.yml",
+        "grain: [order_id]",
+        "grain: [order_id]\n        shared: true",
+    )
+    mesh.edit(
+        "domains/shop/models/products/orders.yml",
+        "description: Who bought.}",
+        "description: Who bought., config: {meta: {classification: personal}}}",
+    )
+    mesh.sell(*range(1, 20))
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").outcome == "published"
+    database = connect().database
+    told = [each for each in fakesnow.statements() if f'"{database}"' in each]
+    shown = [
+        re.sub(r"__\d{16}", "__GENERATION", each.replace(database, "MESH"))
+        for each in told
+        if re.match(r"create (or replace (table|secure view)|tag)|comment on|alter table", each)
+        and ('"SHOP"."ORDERS"' in each or "create tag" in each)
+    ]
+    assert list(dict.fromkeys(shown)) == GOLDEN.read_text().strip().split(";\n")
+    for statement in shown:
+        assert parse_one(statement, dialect="snowflake", error_level=ErrorLevel.RAISE)
+    assert rows("select count(*), count(customer_id) from shop_shared.orders") == [(19, 19)]
+
+
+def test_statements_say_for_which_domain_product_and_run_they_are(mesh, chosen, fakesnow):
+    mesh.sell(1)
+    land(mesh, chosen)
+    before = len(fakesnow.statements())
+    done = run(mesh, chosen, "shop")
+    tags = [
+        json.loads(re.search(r"query_tag = '(.*)'", each, re.DOTALL)[1])
+        for each in fakesnow.statements()[before:]
+        if each.startswith("alter session set query_tag")
+    ]
+    assert {tag["domain"] for tag in tags} == {"shop"}
+    assert {tag.get("run") for tag in tags} == {done.run_id}
+    assert {"orders", "stg_sales", "shop.orders"} <= {tag.get("product") for tag in tags}
+
+
+def test_a_domain_pays_with_its_own_warehouse(mesh, chosen, monkeypatch):
+    monkeypatch.setenv("SNOWFLAKE_WAREHOUSE", "SHARED_WH")
+    monkeypatch.setenv("SNOWFLAKE_WAREHOUSE_SHOP", "SHOP_WH")
+    assert connect("shop").warehouse == "SHOP_WH"
+    assert connect("crm").warehouse == "SHARED_WH"
+    assert dbt_variables("shop") == {"SNOWFLAKE_WAREHOUSE": "SHOP_WH"}
+
+
+def test_a_rival_that_landed_first_is_noticed_and_nothing_is_doubled(mesh, chosen):
+    mesh.sell(*range(1, 20))
+    source = open_source(mesh.root, mesh.home)
+    raw = mesh.repository.domain("shop").raw_tables[0]
+    topic = source.describe(raw.topic)
+    slow = chosen.store.raw_target(raw, topic, ())
+    starts = slow.starts(topic)
+    ranges = {number: (starts[number], each.end) for number, each in topic.partitions.items()}
+    batches = list(source.read(raw.topic, ranges, 1 << 20))
+    land(mesh, chosen)  # a rival lands everything meanwhile
+    pending, decoder = Pending(), Decoder(raw)
+    for batch in batches:
+        events = pa.Table.from_batches([batch.events])
+        decoded = decoder.decode(batch.partition, events, datetime.now(UTC))
+        pending.add(starts[batch.partition], batch, decoded)
+    with pytest.raises(Fenced, match="Another lander took over partition"):
+        slow.commit(pending)
+    assert rows("select count(*), count(distinct sale_id) from shop_raw.sales") == [(19, 19)]
+
+
+def test_a_declared_type_that_would_lose_values_is_refused(mesh, chosen):
+    mesh.sell(1)
+    land(mesh, chosen)
+    mesh.edit("domains/shop/models/topics.yml", "decimal(12,2)", "decimal(8,2)")
+    with pytest.raises(UsageError, match=r"`amount` of shop_raw.sales holds number\(12,2\)"):
+        land(mesh, engine(mesh.repository))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("SNOWFLAKE_ACCOUNT", "", "needs SNOWFLAKE_ACCOUNT in the environment"),
+        ("SNOWFLAKE_PRIVATE_KEY_FILE", "/no/key.p8", "There is no private key at /no/key.p8"),
+    ],
+)
+def test_a_setting_that_is_missing_is_named(mesh, chosen, name, value, says):
+    done = mesh.run("status", code=2, environment={**snowflake_variables(), name: value})
+    assert says in done.stderr
+
+
+def test_a_key_that_is_none_is_told_in_one_line_without_it(mesh, chosen, tmp_path):
+    key = tmp_path / "key.p8"
+    key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
+    variables = {**snowflake_variables(), "SNOWFLAKE_PRIVATE_KEY_FILE": str(key)}
+    done = mesh.run("status", code=1, environment=variables)
+    assert "did not let mesh in" in done.stderr
+    assert "c2VjcmV0" not in done.stderr + done.stdout
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_what_is_about_the_lake_is_refused_here(mesh, chosen):
+    done = mesh.run("maintain", code=2, environment=snowflake_variables())
+    assert "tables of the lake" in done.stderr
+
+
+def snowflake_variables() -> dict[str, str]:
+    kept = ("SNOWFLAKE_", "MESH_TARGET")
+    return {name: value for name, value in os.environ.items() if name.startswith(kept)}

@@ -6,6 +6,7 @@ The figures are computed here from the Parquet files, by other SQL than the mode
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from conftest import ROOT, Mesh
+from snowflake_here import Snowflake, needs_snowflake
 from spark_here import needs_spark
 
 import meshhouse
@@ -22,6 +25,9 @@ from meshhouse.demo.retail import data_folder
 from meshhouse.lake import Lake
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.repository import Product
+from meshhouse.repository.types import parse_type
+from meshhouse.snowflake import Session, SnowflakeStore, connect
+from meshhouse.snowflake.store import column_type
 
 FOLDERS = ("domains", "models", "macros", "profiles")
 FILES = ("dbt_project.yml", "dependencies.yml", ".dbtignore")
@@ -237,6 +243,83 @@ def _append(mesh: Mesh, topic: str, events: list[tuple[bytes, bytes | None]]) ->
     event_log(mesh.home).append_events(
         topic, [(key, value, now, []) for key, value in events], "late"
     )
+
+
+@needs_snowflake
+@pytest.mark.timeout(1500)
+def test_snowflake_makes_the_same_products_to_the_last_digit(
+    retail: Mesh, fakesnow: Snowflake
+) -> None:
+    """Landed and built there from the same topics: only the times of landing are others."""
+    retail.run("run")  # with the late events of the tests above
+    environment = fakesnow.environment("RETAIL")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        session = connect()
+        session.execute("create database if not exists RETAIL")
+        done = json.loads(retail.run("run", "--json", environment=environment, seconds=1200).stdout)
+        assert sum(each["rejected"] for each in done["landed"]) == 0
+        with meshhouse.connect(retail.root) as ours:
+            for product in all_products(retail):
+                compare_with_snowflake(product, ours, session)
+
+
+@pytest.mark.live
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(
+    not os.environ.get("SNOWFLAKE_ACCOUNT"),
+    reason="not tried on a real Snowflake: SNOWFLAKE_ACCOUNT is not set",
+)
+def test_a_real_account_makes_the_same_products(retail: Mesh) -> None:
+    """In the database of the environment, which should hold nothing else."""
+    environment = {"MESH_TARGET": "snowflake"}
+    retail.run("run")
+    retail.run("run", environment=environment, seconds=3000)
+    with pytest.MonkeyPatch.context() as patch, meshhouse.connect(retail.root) as ours:
+        patch.setenv("MESH_TARGET", "snowflake")
+        session = connect()
+        for product in all_products(retail):
+            compare_with_snowflake(product, ours, session)
+
+
+def compare_with_snowflake(
+    product: Product, ours: duckdb.DuckDBPyConnection, session: Session
+) -> None:
+    """The same columns, of the types of the contract, and the same rows."""
+    relation = session.relation(product.relation)
+    columns = SnowflakeStore(session, lambda relations: None).columns(product.relation)
+    declared = {each.name: parse_type(each.data_type) for each in product.columns}
+    assert list(columns) == list(declared)
+    for name, (kind, precision, scale) in columns.items():
+        words = {"TEXT": "varchar", "FLOAT": "float"}
+        found = f"number({precision}, {scale})" if kind == "NUMBER" else words.get(kind, kind)
+        wanted = column_type(declared[name]).partition("(6)")[0]
+        assert found.lower() == wanted, (product.relation, name)
+    kept = [name for name in declared if name != "landed_at"]
+    types = {
+        name: kind for name, kind, *_ in ours.execute(f"describe {product.relation}").fetchall()
+    }
+    # fakesnow sends a moment that is null as the beginning of time.
+    moments = {name for name in kept if declared[name].kind == "timestamptz"}
+    sent = {
+        name: f"""nullif("{name.upper()}", timestamptz '1970-01-01 00:00:00+00')"""
+        if name in moments
+        else f'"{name.upper()}"'
+        for name in kept
+    }
+    casts = ", ".join(f'cast({sent[name]} as {types[name]}) as "{name}"' for name in kept)
+    listing = ", ".join(f'"{name.upper()}"' for name in kept)
+    theirs = pa.concat_tables(session.arrow(f"select {listing} from {relation}"))
+    ours.register("theirs", theirs)
+    names = ", ".join(f'"{name}"' for name in kept)
+    for left, right in (
+        (f"select {names} from {product.relation}", f"select {casts} from theirs"),
+        (f"select {casts} from theirs", f"select {names} from {product.relation}"),
+    ):
+        different = ours.execute(f"{left} except all {right} limit 3").fetchall()
+        assert different == [], product.relation
+    ours.unregister("theirs")
 
 
 @needs_spark
