@@ -43,7 +43,7 @@ class MeshhousePlugin(dbtPlugin):
             return nodes
         consumer = repository.domain(self.project_name)
         reads = flags.WHICH in READING_COMMANDS
-        published = Lake(repository.home).pointers() if reads else None
+        published = Lake(repository.home).visible() if reads else None
         for product in resolve(repository, consumer, published):
             nodes.add_model(_node(product))
         if reads and (flags.TARGET or os.environ.get("MESH_TARGET")) == "spark":

@@ -22,6 +22,7 @@ from typing import Any
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
+from meshhouse.repository.manifest import target_folder
 
 OnLine = Callable[[str, str], None]
 """Called with level (`debug`, `info`, `warn`, `error`) and text of each line dbt logs."""
@@ -142,7 +143,8 @@ def _invoke(
 
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
-    options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
+    options += ["--log-path", str(repository.workspace / "logs" / domain), "--log-level", "none"]
+    options += ["--target-path", str(target_folder(repository, domain))]
     with _LOCK, _environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository), **variables}):
         try:
             outcome = dbtRunner(callbacks=[on_event]).invoke(["--quiet", *arguments, *options])

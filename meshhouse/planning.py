@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
-from meshhouse.lake import table_properties
+from meshhouse.lake import Lake, table_properties
+from meshhouse.landing import lands_itself
 from meshhouse.landing.land import OFFSETS
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, RawTable, Repository
@@ -67,10 +68,9 @@ def settled(
     """
     runs: list[DomainRun] = []
     busy: set[str] = set()
-    pointers = engine.lake.pointers()
     for domain in domains:
         run = None
-        if not busy & set(domain.upstream) and not _events_wait(repository, domain, pointers):
+        if not busy & set(domain.upstream) and not _events_wait(repository, domain, engine.lake):
             run = unchanged_run(repository, engine, domain, (parts or {}).get(domain.name))
         if run is None:
             busy.add(domain.name)
@@ -81,8 +81,11 @@ def settled(
     return runs
 
 
-def _events_wait(repository: Repository, domain: Domain, pointers: dict[str, str]) -> bool:
-    return any(_waits(repository, raw, pointers) for raw in domain.raw_tables)
+def _events_wait(repository: Repository, domain: Domain, lake: Lake) -> bool:
+    pointers = lake.pointers()
+    return any(
+        _waits(repository, raw, pointers) for raw in domain.raw_tables if lands_itself(lake, raw)
+    )
 
 
 def _waits(repository: Repository, raw: RawTable, pointers: dict[str, str]) -> bool:

@@ -25,6 +25,8 @@ from meshhouse.publication import (
     Decision,
     audit_entry,
     decide,
+    past_audits,
+    past_publications,
     publish,
     standing_publications,
 )
@@ -111,7 +113,7 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
         MeshError: the project does not parse.
     """
     if not is_fresh(repository, domain):
-        with lock(repository.home / "locks" / f"{domain.name}.parse"):
+        with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
@@ -154,7 +156,7 @@ def run_domain(
     def waiting(holder: str) -> None:
         say(f"{domain.name}: waiting for another run of it (process {holder})")
 
-    with lock(repository.home / "locks" / f"{domain.name}.run", waiting):
+    with lock(repository.workspace / "locks" / f"{domain.name}.run", waiting):
         try:
             _run(repository, engine, registry, domain, products, force, run, say, on_line)
         except MeshError as error:
@@ -188,9 +190,9 @@ def build_models(
         What happened; a failure is an outcome, not an exception.
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
-    with lock(repository.home / "locks" / f"{domain.name}.run"):
+    with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
-            resolve(repository, domain, engine.lake.pointers())
+            resolve(repository, domain, engine.lake.visible())
             say(f"{domain.name}: building {', '.join(models)}")
             pins = engine.pin(domain)
             run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
@@ -277,22 +279,30 @@ class _Plan:
         names: Collection[str] | None,
         force: bool,
     ) -> None:
-        resolve(repository, domain, engine.lake.pointers())
+        resolve(repository, domain, engine.lake.visible())
         self.manifest = fresh_manifest(repository, domain)
         self.pins = engine.pin(domain)
         self.bases: dict[str, Basis] = {}
         self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
         self._registry = registry
         self._domain = domain
-        self._history = registry.entries("publications", domain.name)
+        self._history = past_publications(registry, domain.name)
+        self._own = engine.lake.pointers()
         asked = _names(domain) if names is None else names
-        for product in with_companions(repository, self.manifest, domain, asked):
-            basis = Basis(
+        self._forced = asked if force else ()
+        products = with_companions(repository, self.manifest, domain, asked)
+        for product in products:
+            self.bases[product.relation] = Basis(
                 self.manifest.code_version(product),
                 _input_snapshots(self.manifest, product, self.pins),
             )
-            self.bases[product.relation] = basis
-            decision = decide(basis, self._of(product), force and product.name in asked)
+        changed = [each.name for each in products if self._has_changed(each)]
+        # What is built must stand beside what it reads, which production may be late with.
+        rebuilt = with_companions(repository, self.manifest, domain, changed)
+        for product in products:
+            decision = self._decide(product)
+            if decision is Decision.BUILD and product not in rebuilt:
+                decision = Decision.UNCHANGED
             self.by_decision[decision].append(product)
 
     @property
@@ -311,17 +321,37 @@ class _Plan:
         unchanged = self.by_decision[Decision.UNCHANGED]
         if not unchanged:
             return {}
-        audits = {
-            entry["audit_id"]: entry["checks"]
-            for entry in self._registry.entries("audits", self._domain.name)
-        }
+        audits = past_audits(self._registry, self._domain.name)
         return {
-            product.name: audits[standing_publications(self._of(product))[-1]["audit_id"]]
+            product.name: audits[standing_publications(self._history.of(product))[-1]["audit_id"]][
+                "checks"
+            ]
             for product in unchanged
         }
 
-    def _of(self, product: Product) -> list[dict[str, Any]]:
-        return [entry for entry in self._history if entry["product"] == product.name]
+    def _decide(self, product: Product, basis: Basis | None = None) -> Decision:
+        return decide(
+            basis or self.bases[product.relation],
+            self._history.of(product),
+            force=product.name in self._forced,
+        )
+
+    def _has_changed(self, product: Product) -> bool:
+        """Whether a product must be built for its own sake.
+
+        What an environment has not published is production's to keep up to date: there only
+        its code counts, and inputs that are the environment's own.
+        """
+        basis = self.bases[product.relation]
+        standing = standing_publications(self._history.of(product))
+        if standing and not self._history.is_own(product):
+            then = standing[-1]["input_snapshots"]
+            inputs = {
+                relation: snapshot if relation in self._own else then.get(relation)
+                for relation, snapshot in basis.input_snapshots.items()
+            }
+            basis = Basis(basis.code_version, inputs)
+        return self._decide(product, basis) is Decision.BUILD
 
 
 def _run(
@@ -397,7 +427,7 @@ def _audit(
     run: DomainRun,
 ) -> None:
     """Audits every candidate where all of them are seen together, as they would be published."""
-    pointers = engine.lake.pointers()
+    pointers = engine.lake.visible()
     own = {each.relation: pointers[each.relation] for each in domain.products
            if each.relation in pointers}  # fmt: skip
     previous = {

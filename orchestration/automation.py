@@ -15,6 +15,7 @@ from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
 from meshhouse.lake import table_properties
+from meshhouse.landing import lands_itself
 from meshhouse.landing.target import offsets_of
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.upkeep import maintain
@@ -73,7 +74,8 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
         description="Starts landing where a topic holds events that its raw table does not.",
     )
     def events_wait(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        pointers = engine_of(repository).lake.pointers()
+        lake = engine_of(repository).lake
+        pointers = lake.pointers()
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         requests, skipped = [], []
         for domain in repository.domains:
@@ -83,7 +85,7 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
                 waiting = {
                     raw.relation: lag
                     for raw in domain.raw_tables
-                    if (lag := lags(repository, raw, pointers))
+                    if lands_itself(lake, raw) and (lag := lags(repository, raw, pointers))
                 }
             except MeshError as error:
                 skipped.append(str(error))

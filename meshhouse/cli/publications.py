@@ -7,7 +7,7 @@ import click
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
 from meshhouse.locks import lock
-from meshhouse.publication import product_history, standing_publications
+from meshhouse.publication import past_audits, past_publications, standing_publications
 from meshhouse.publication import rollback as roll_back
 from meshhouse.registry import Registry
 from meshhouse.repository import Repository
@@ -21,9 +21,10 @@ def history(product: str, as_json: bool) -> None:
     repository = Repository.find()
     found = repository.product(product)
     registry = Registry(engine(repository).lake)
-    entries = product_history(registry, found)
+    publications = past_publications(registry, found.domain)
+    entries = publications.of(found)
     standing = standing_publications(entries)
-    audits = {entry["audit_id"]: entry for entry in registry.entries("audits", found.domain)}
+    audits = past_audits(registry, found.domain)
     if as_json:
         print_json(
             [
@@ -56,6 +57,10 @@ def history(product: str, as_json: bool) -> None:
         )
     )
     console().print("* is what consumers see")
+    if not publications.is_own(found):
+        console().print(
+            f"{product} was not published in {repository.environment}: this is production's"
+        )
 
 
 @click.command()
@@ -67,7 +72,9 @@ def rollback(product: str) -> None:
     chosen = engine(repository)
     out = console()
     waiting = f"{found.domain}: waiting for a run of it"
-    with lock(repository.home / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)):
+    with lock(
+        repository.workspace / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)
+    ):
         previous = roll_back(chosen, Registry(chosen.lake), found)
     out.print(
         f"Consumers of {product} see the publication of "

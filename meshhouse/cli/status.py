@@ -10,6 +10,7 @@ from meshhouse.cli.output import print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.registry import Registry
 from meshhouse.repository import Repository
+from meshhouse.repository.environment import PRODUCTION
 from meshhouse.status import ProductStatus, age, product_statuses
 
 
@@ -33,6 +34,7 @@ def status(as_json: bool) -> None:
                     "freshness": each.freshness(now),
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
+                    "environment": each.environment or PRODUCTION,
                 }
                 for each in statuses
             ]
@@ -49,6 +51,7 @@ def status(as_json: bool) -> None:
                 "refreshed",
                 "promise",
                 "last run",
+                *(["environment"] if repository.environment else []),
             ],
             [
                 (
@@ -60,6 +63,7 @@ def status(as_json: bool) -> None:
                     age(each.refreshed_at, now),
                     each.freshness(now),
                     each.last_run,
+                    *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
             ],

@@ -87,6 +87,14 @@ class Engine(Protocol):
         """Stages the product as it was at an earlier snapshot."""
         ...
 
+    def environments(self) -> set[str]:
+        """Names of the environments that hold something here."""
+        ...
+
+    def drop(self, environment: str) -> None:
+        """Removes every schema and file of an environment; dropping twice is dropping."""
+        ...
+
 
 def engine(repository: Repository) -> Engine:
     """The engine of the target in use.

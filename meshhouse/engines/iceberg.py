@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.environment import split_schema
 
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
@@ -39,7 +41,7 @@ class IcebergEngine:
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
-        return readable(self._repository, domain, self.lake.pointers())
+        return readable(self._repository, domain, self.lake.visible())
 
     def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that no reader can see: somebody may be stopped just after publication."""
@@ -68,6 +70,22 @@ class IcebergEngine:
             )
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
         return self.lake.staged(table, base)
+
+    def environments(self) -> set[str]:
+        """Names of the environments that have tables, or files that a stopped drop left."""
+        schemas = {relation.partition(".")[0] for relation in self.lake.stored()}
+        schemas |= {path.name for path in self._schema_folders()}
+        return {split_schema(schema)[0] for schema in schemas} - {""}
+
+    def drop(self, environment: str) -> None:
+        """Takes an environment's tables from readers, all at once, then removes their files."""
+        self.lake.forget(environment)
+        for path in self._schema_folders():
+            if split_schema(path.name)[0] == environment:
+                shutil.rmtree(path)
+
+    def _schema_folders(self) -> list[Path]:
+        return [path for path in self.lake.warehouse.glob("*") if path.is_dir()]
 
 
 def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]) -> dict[str, str]:

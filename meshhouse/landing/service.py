@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from meshhouse.errors import UsageError
 from meshhouse.events import open_source
 from meshhouse.lake import Lake
+from meshhouse.lake.schema import iceberg_type
 from meshhouse.landing.again import Again, land_again, starts_from
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
@@ -24,6 +25,8 @@ from meshhouse.landing.target import Accept
 from meshhouse.locks import lock, lock_if_free, shared_lock
 from meshhouse.registry import Registry
 from meshhouse.repository import RawTable, Repository
+from meshhouse.repository.environment import stored_schema
+from meshhouse.repository.types import parse_type
 from meshhouse.upkeep import tidy
 
 if TYPE_CHECKING:
@@ -37,9 +40,28 @@ _LEDGER_SECONDS = 60.0
 """A continuous landing is recorded about so often, not with each of its commits."""
 
 
-def group_of(raw: RawTable) -> str:
+def group_of(raw: RawTable, environment: str = "") -> str:
     """The consumer group whose lag says how far landing a table is behind."""
-    return f"meshhouse.{raw.relation}"
+    # Landers of one group share the partitions; an environment lands all of them itself.
+    return f"meshhouse.{stored_schema(environment, raw.relation)}"
+
+
+def lands_itself(lake: Lake, raw: RawTable) -> bool:
+    """Whether a run lands a raw table, rather than reading production's.
+
+    An environment reads what production landed, until somebody lands there or production
+    has no table that holds the declared columns.
+    """
+    if not lake.environment or raw.relation in lake.pointers():
+        return True
+    production = lake.in_environment("").load(raw.relation)
+    if production is None:
+        return True
+    held = {field.name: field.field_type for field in production.schema().fields}
+    return any(
+        held.get(column.name) != iceberg_type(parse_type(column.data_type))
+        for column in raw.columns
+    )
 
 
 def land_table(
@@ -70,9 +92,9 @@ def land_table(
     source = open_source(repository.root, repository.home)
 
     def mirror(offsets: Mapping[int, int]) -> None:
-        source.mirror(raw.topic, group_of(raw), offsets)
+        source.mirror(raw.topic, group_of(raw, lake.environment), offsets)
 
-    locks = repository.home / "locks"
+    locks = repository.workspace / "locks"
     with (
         lock(locks / f"{raw.relation}.landing"),
         lock_if_free(locks / f"{raw.relation}.following") as follower,
@@ -104,7 +126,7 @@ def land_table_again(
         MeshError: see `meshhouse.landing.again.land_again`.
     """
     source, started = open_source(repository.root, repository.home), datetime.now(UTC)
-    with lock(repository.home / "locks" / f"{raw.relation}.landing"):
+    with lock(repository.workspace / "locks" / f"{raw.relation}.landing"):
         done = land_again(source, lake, raw, starts_from(source, raw, since), progress)
     landing = Landing(raw, done.rows, done.rejected, started_at=started)
     landing.finished_at = datetime.now(UTC)
@@ -144,14 +166,16 @@ def follow_table(
         on_landed(landing)
 
     try:
-        with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
+        with shared_lock(repository.workspace / "locks" / f"{raw.relation}.following"):
             if settings is None:
-                landing = follow(source, lake, raw, group_of(raw), stop, pace, landed, accept)
+                landing = follow(
+                    source, lake, raw, group_of(raw, lake.environment), stop, pace, landed, accept
+                )
             else:
                 from meshhouse.landing.spark import follow_with_spark
 
                 def mirror(offsets: Mapping[int, int]) -> None:
-                    source.mirror(raw.topic, group_of(raw), offsets)
+                    source.mirror(raw.topic, group_of(raw, lake.environment), offsets)
 
                 landing = follow_with_spark(
                     source, settings, lake, raw, stop, pace, landed, accept, mirror
