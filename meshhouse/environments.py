@@ -14,8 +14,9 @@ from pathlib import Path
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.history import past_publications
 from meshhouse.locks import lock_if_free
-from meshhouse.publication import past_publications, standing_publications
+from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION, environment_name, workspace

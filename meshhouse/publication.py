@@ -164,6 +164,8 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
     standing = standing_publications(history)
     if len(standing) < 2:
         count = "was never published" if not standing else "has only one publication"
+        if engine.lake.environment:
+            count += f" in the environment {engine.lake.environment}"
         raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
     current, previous = standing[-1], standing[-2]
     started_at = datetime.now(UTC)
@@ -192,48 +194,6 @@ _KEPT_BY_ROLLBACK = (
     "audit_id",
     "score",
 )
-
-
-@dataclass(frozen=True)
-class History:
-    """Publications and rollbacks by product, oldest first."""
-
-    own: Mapping[str, list[dict[str, Any]]]
-    """`domain.product` -> ledger entries of the environment in use."""
-    production: Mapping[str, list[dict[str, Any]]]
-    """Production's, where another environment is in use."""
-
-    def is_own(self, product: Product) -> bool:
-        """Whether the environment in use has ever published it."""
-        return product.relation in self.own
-
-    def of(self, product: Product) -> list[dict[str, Any]]:
-        """What happened to it in this environment; in production if nothing did."""
-        return self.own.get(product.relation) or self.production.get(product.relation, [])
-
-
-def past_publications(registry: Registry, domain: str | None = None) -> History:
-    """What was published of one domain, or of all, here and in production behind it."""
-    behind = registry.production
-    return History(
-        own=_by_product(registry.entries("publications", domain)),
-        production=_by_product(behind.entries("publications", domain)) if behind else {},
-    )
-
-
-def past_audits(registry: Registry, domain: str) -> dict[str, dict[str, Any]]:
-    """Audit id -> its ledger entry, of a domain, here and in production behind it."""
-    behind = registry.production
-    entries = [*(behind.entries("audits", domain) if behind else ()),
-               *registry.entries("audits", domain)]  # fmt: skip
-    return {entry["audit_id"]: entry for entry in entries}
-
-
-def _by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        found.setdefault(f"{entry['domain']}.{entry['product']}", []).append(entry)
-    return found
 
 
 def product_history(registry: Registry, product: Product) -> list[dict[str, Any]]:

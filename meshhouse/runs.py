@@ -18,15 +18,13 @@ from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
+from meshhouse.history import past_checks, past_publications
 from meshhouse.lake import snapshot_id
 from meshhouse.locks import lock
 from meshhouse.publication import (
     Basis,
     Decision,
     audit_entry,
-    decide,
-    past_audits,
-    past_publications,
     publish,
     standing_publications,
 )
@@ -287,20 +285,22 @@ class _Plan:
         self._registry = registry
         self._domain = domain
         self._history = past_publications(registry, domain.name)
-        self._own = engine.lake.pointers()
         asked = _names(domain) if names is None else names
-        self._forced = asked if force else ()
+        own, changed = engine.lake.pointers(), []
         products = with_companions(repository, self.manifest, domain, asked)
         for product in products:
-            self.bases[product.relation] = Basis(
+            basis = Basis(
                 self.manifest.code_version(product),
                 _input_snapshots(self.manifest, product, self.pins),
             )
-        changed = [each.name for each in products if self._has_changed(each)]
+            self.bases[product.relation] = basis
+            if self._history.has_changed(product, basis, own, force and product.name in asked):
+                changed.append(product.name)
         # What is built must stand beside what it reads, which production may be late with.
         rebuilt = with_companions(repository, self.manifest, domain, changed)
         for product in products:
-            decision = self._decide(product)
+            basis = self.bases[product.relation]
+            decision = self._history.decide(product, basis, force and product.name in asked)
             if decision is Decision.BUILD and product not in rebuilt:
                 decision = Decision.UNCHANGED
             self.by_decision[decision].append(product)
@@ -321,37 +321,11 @@ class _Plan:
         unchanged = self.by_decision[Decision.UNCHANGED]
         if not unchanged:
             return {}
-        audits = past_audits(self._registry, self._domain.name)
+        checks = past_checks(self._registry, self._domain.name)
         return {
-            product.name: audits[standing_publications(self._history.of(product))[-1]["audit_id"]][
-                "checks"
-            ]
+            product.name: checks[standing_publications(self._history.of(product))[-1]["audit_id"]]
             for product in unchanged
         }
-
-    def _decide(self, product: Product, basis: Basis | None = None) -> Decision:
-        return decide(
-            basis or self.bases[product.relation],
-            self._history.of(product),
-            force=product.name in self._forced,
-        )
-
-    def _has_changed(self, product: Product) -> bool:
-        """Whether a product must be built for its own sake.
-
-        What an environment has not published is production's to keep up to date: there only
-        its code counts, and inputs that are the environment's own.
-        """
-        basis = self.bases[product.relation]
-        standing = standing_publications(self._history.of(product))
-        if standing and not self._history.is_own(product):
-            then = standing[-1]["input_snapshots"]
-            inputs = {
-                relation: snapshot if relation in self._own else then.get(relation)
-                for relation, snapshot in basis.input_snapshots.items()
-            }
-            basis = Basis(basis.code_version, inputs)
-        return self._decide(product, basis) is Decision.BUILD
 
 
 def _run(

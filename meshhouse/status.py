@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from meshhouse.publication import past_publications, standing_publications
+from meshhouse.history import past_publications
+from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
 from meshhouse.repository import Product, Repository
 

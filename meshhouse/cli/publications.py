@@ -6,9 +6,10 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
+from meshhouse.history import past_checks, past_publications
 from meshhouse.locks import lock
-from meshhouse.publication import past_audits, past_publications, standing_publications
 from meshhouse.publication import rollback as roll_back
+from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
 from meshhouse.repository import Repository
 
@@ -24,13 +25,10 @@ def history(product: str, as_json: bool) -> None:
     publications = past_publications(registry, found.domain)
     entries = publications.of(found)
     standing = standing_publications(entries)
-    audits = past_audits(registry, found.domain)
+    checks = past_checks(registry, found.domain)
     if as_json:
         print_json(
-            [
-                {**entry, "checks": audits.get(entry["audit_id"], {}).get("checks")}
-                for entry in reversed(entries)
-            ]
+            [{**entry, "checks": checks.get(entry["audit_id"])} for entry in reversed(entries)]
         )
         return
     if not entries:
