@@ -32,6 +32,14 @@ class History:
         """What happened to it in this environment; in production if nothing did."""
         return self.own.get(product.relation) or self.production.get(product.relation, [])
 
+    def read_by_production(self) -> dict[str, int | None]:
+        """Relation -> the snapshot that production's newest publications were made from."""
+        shown = [standing_publications(each)[-1] for each in self.production.values()]
+        found: dict[str, int | None] = {}
+        for entry in sorted(shown, key=lambda each: each["finished_at"]):
+            found.update(entry["input_snapshots"])
+        return found
+
     def decide(self, product: Product, basis: Basis, force: bool) -> Decision:
         """What its history says about a product that would now be made from `basis`."""
         return decide(basis, self.of(product), force)
@@ -68,6 +76,12 @@ def past_publications(registry: Registry, domain: str | None = None) -> History:
         own=_by_product(registry.entries("publications", domain)),
         production=_by_product(behind.entries("publications", domain)) if behind else {},
     )
+
+
+def production_fails(registry: Registry, domain: str) -> bool:
+    """Whether the newest run of a domain in production, behind an environment, went wrong."""
+    runs = registry.production.entries("runs", domain) if registry.production else []
+    return bool(runs) and runs[-1]["outcome"] not in ("published", "unchanged")
 
 
 def past_checks(registry: Registry, domain: str) -> dict[str, list[dict[str, Any]]]:

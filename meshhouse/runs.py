@@ -18,7 +18,7 @@ from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
-from meshhouse.history import past_checks, past_publications
+from meshhouse.history import past_checks, past_publications, production_fails
 from meshhouse.lake import snapshot_id
 from meshhouse.locks import lock
 from meshhouse.publication import (
@@ -279,12 +279,14 @@ class _Plan:
     ) -> None:
         resolve(repository, domain, engine.lake.visible())
         self.manifest = fresh_manifest(repository, domain)
-        self.pins = engine.pin(domain)
+        self._history = past_publications(registry, domain.name)
+        # A fix is tried on the very data that it is for.
+        late = production_fails(registry, domain.name)
+        self.pins = engine.pin(domain, {} if late else self._history.read_by_production())
         self.bases: dict[str, Basis] = {}
         self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
         self._registry = registry
         self._domain = domain
-        self._history = past_publications(registry, domain.name)
         asked = _names(domain) if names is None else names
         own, changed = engine.lake.pointers(), []
         products = with_companions(repository, self.manifest, domain, asked)

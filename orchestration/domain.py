@@ -137,7 +137,8 @@ def _landing_step(
     )
     def landing(context: dg.AssetExecutionContext, config: LandingConfig) -> Iterator[Any]:
         engine = engine_of(repository)
-        context.instance.add_run_tags(context.run.run_id, environment_tag(repository))
+        if tag := environment_tag(repository):
+            context.instance.add_run_tags(context.run.run_id, tag)
         for key in sorted(context.selected_asset_keys):
             raw = tables[key]
             if not config.again_from and not lands_itself(engine.lake, raw):

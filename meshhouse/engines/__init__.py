@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.repository import Domain, Product, Repository
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,12 @@ class Engine(Protocol):
         """Where what is known of a domain's builds is kept."""
         ...
 
-    def pin(self, domain: Domain) -> dict[str, str]:
-        """What the domain may read, each relation at the state that it has now."""
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """What the domain may read, each relation at the state that it has now.
+
+        `as_read`: relation -> the snapshot at which an environment reads it if the table is
+        production's and still keeps it; an engine that keeps none may do without.
+        """
         ...
 
     def stage(self, product: Product) -> Candidate:

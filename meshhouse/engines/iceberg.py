@@ -12,9 +12,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from meshhouse.engines import Candidate
+from meshhouse.engines import NOTHING, Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged
+from meshhouse.lake.past import as_of
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema
 
@@ -35,13 +36,23 @@ class IcebergEngine:
         self._repository = repository
         self.lake = Lake(repository.home)
 
-    def pin(self, domain: Domain) -> dict[str, str]:
-        """What the domain may read now.
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """What the domain may read now; production's tables as production has read them.
 
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
-        return readable(self._repository, domain, self.lake.visible())
+        pins = readable(self._repository, domain, self.lake.visible())
+        own = self.lake.pointers()
+        for relation, snapshot in as_read.items():
+            if relation in pins and relation not in own and snapshot is not None:
+                folder = self.build_folder(domain.name) / "pins"
+                pins[relation] = as_of(pins[relation], snapshot, folder)
+        return pins
+
+    def build_folder(self, domain: str) -> Path:
+        """Where what is known of a domain's builds is kept; an engine says it."""
+        raise NotImplementedError
 
     def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that no reader can see: somebody may be stopped just after publication."""

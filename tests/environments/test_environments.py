@@ -16,12 +16,14 @@ from meshhouse.engines import engine
 from meshhouse.environments import drop, environments
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
+from meshhouse.lake.past import as_of
 from meshhouse.landing import group_of, land_table
 from meshhouse.locks import lock
 from meshhouse.planning import settled
 from meshhouse.repository.environment import environment_name
 from meshhouse.runs import DomainRun, run_domain
 
+TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
 ORDERS = "domains/shop/models/products/orders.sql"
 
@@ -47,6 +49,13 @@ def land(mesh: Mesh, environment: str = "") -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MESH_ENV", environment)
             land_table(mesh.repository, lake, raw)
+
+
+def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
+    """What consumers in an environment see."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESH_ENV", environment)
+        return mesh.rows(sql)
 
 
 def published(done: DomainRun) -> list[str]:
@@ -99,30 +108,49 @@ def test_a_raw_schema_that_could_be_an_environments_is_refused(mesh):
 
 
 def test_what_a_changed_product_reads_is_built_with_it_where_production_is_late(sold):
-    sold.edit("domains/shop/models/products/totals.sql", "count(*)", "count(*) + 100")
-    assert published(run(sold, environment="ana")) == ["shop.totals"]
-    sold.sell(4)
-    land(sold)  # in production, which does not build it yet
-    assert published(run(sold, environment="ben")) == list(PRODUCTS)
-    for name, orders in (("ana", 103), ("ben", 104)):
-        lake = Lake(sold.home, environment=name)
-        location = lake.visible()["shop.totals"].removeprefix("file://")
-        with duckdb.connect() as connection:
-            from meshhouse.lake.scan import enable_iceberg
-
-            enable_iceberg(connection)
-            found = connection.execute(f"select orders from iceberg_scan('{location}')").fetchone()
-        assert found == (orders,)
-
-
-def test_nothing_changed_is_nothing_to_build_however_late_production_is(sold, ana):
     sold.sell(4)
     land(sold)
+    sold.edit(TOTALS, "count(*)", "count(no_column)")
+    assert run(sold).outcome == "failed"
+    sold.edit(TOTALS, "count(no_column)", "count(*) + 100")
+    assert published(run(sold, environment="ana")) == list(PRODUCTS)
+    assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
+
+
+def test_production_is_read_as_its_publications_have_read_it(sold):
+    sold.sell(4)
+    land(sold)
+    sold.edit(TOTALS, "count(*)", "count(*) + 100")
+    assert published(run(sold, environment="ana")) == ["shop.totals"]
+    assert shown(sold, "select orders from shop.totals", "ana") == [(103,)]
+    assert published(run(sold)) == list(PRODUCTS)  # production's clone would hold other code
+    assert published(run(sold, environment="ana")) == ["shop.totals"]
+    assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
+
+
+def test_a_fix_is_tried_on_what_production_failed_on(sold):
+    sold.sell(4, amount=-1)
+    land(sold)
+    assert run(sold).outcome == "rejected"
+    sold.edit(ORDERS, "cast(amount as", "cast(abs(amount) as")
+    assert published(run(sold, environment="ana")) == list(PRODUCTS)
+    assert shown(sold, "select count(*), min(amount) > 0 from shop.orders", "ana") == [(4, True)]
+
+
+def test_nothing_changed_is_nothing_to_build_even_where_production_fails(sold, ana):
+    sold.sell(4, amount=-1)
+    land(sold)
+    assert run(sold).outcome == "rejected"
     repository = sold.repository
-    shop = repository.domain("shop")
-    [done] = settled(repository, engine(repository), [shop])
+    [done] = settled(repository, engine(repository), [repository.domain("shop")])
     assert [each.relation for each in done.unchanged] == list(PRODUCTS)
     assert done.published == []
+
+
+def test_a_state_that_is_no_longer_kept_gives_the_present_one(sold, tmp_path):
+    location = Lake(sold.home).pointers()["shop_raw.sales"]
+    assert as_of(location, 12345, tmp_path) == location
+    assert list(tmp_path.glob("*.json")) == []
 
 
 def test_a_product_that_production_has_not_is_built(sold):
@@ -141,7 +169,7 @@ def test_force_builds_what_did_not_change(sold):
 
 
 def test_a_failure_in_an_environment_is_told_there_alone(sold):
-    sold.edit("domains/shop/models/products/totals.sql", "count(*)", "count(no_column)")
+    sold.edit(TOTALS, "count(*)", "count(no_column)")
     assert run(sold, environment="ana").outcome == "failed"
     here, there = (
         {
@@ -180,7 +208,7 @@ def test_runs_are_tagged_and_recorded_apart_from_productions(sold):
     import dagster as dg
     from dagster._core.instance import InstanceRef
 
-    sold.edit("domains/shop/models/products/totals.sql", "count(*)", "count(*) + 1")
+    sold.edit(TOTALS, "count(*)", "count(*) + 1")
     sold.run("run", "shop", environment={"MESH_ENV": "ana"})
     home = sold.home / "environments" / "ana" / "dagster"
     with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:

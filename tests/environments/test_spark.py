@@ -28,6 +28,11 @@ def run(mesh: Mesh, domain: str, environment: str = "", target: str = "spark") -
     return done
 
 
+def land(mesh: Mesh) -> None:
+    for raw in mesh.repository.domain("shop").raw_tables:
+        land_table(mesh.repository, Lake(mesh.home), raw)
+
+
 def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_ENV", environment)
@@ -36,14 +41,18 @@ def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
 
 def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spark, monkeypatch):
     mesh.sell(1, 2, 3)
-    for raw in mesh.repository.domain("shop").raw_tables:
-        land_table(mesh.repository, engine(mesh.repository).lake, raw)
+    land(mesh)
     run(mesh, "shop", target="local")
     run(mesh, "crm")
+    mesh.sell(4)
+    land(mesh)  # later than what production has published, so nothing of it is read
     before = Lake(mesh.home).pointers()
+    mesh.edit("domains/shop/models/products/totals.sql", "count(*)", "count(*) + 100")
+    changed = run(mesh, "shop", "ana")
+    assert [each["product"] for each in changed.published] == ["totals"]
+    assert shown(mesh, "select orders from shop.totals", "ana") == [(103,)]
     path = "domains/crm/models/products/customers.sql"
     mesh.edit(path, "count(*)", "count(*) * 10")
-    assert run(mesh, "shop", "ana").outcome == "unchanged"
     assert run(mesh, "crm", "ana").outcome == "published"
     assert run(mesh, "mesh", "ana").outcome == "published"
     assert Lake(mesh.home).pointers() == before
@@ -63,7 +72,10 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
     monkeypatch.setenv("MESH_TARGET", "spark")
     chosen = engine(mesh.repository)
     [found] = environments(mesh.repository, chosen)
-    assert (found.name, found.products) == ("ana", ("crm.customers", "mesh.overview"))
+    assert (found.name, found.products) == (
+        "ana",
+        ("crm.customers", "mesh.overview", "shop.totals"),
+    )
     drop(mesh.repository, chosen, "ana")
     assert environments(mesh.repository, chosen) == []
     assert not [path for path in mesh.home.rglob("*") if path.name.startswith("ana")]
