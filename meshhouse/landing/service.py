@@ -58,10 +58,11 @@ def lands_itself(lake: Lake, raw: RawTable) -> bool:
     if production is None:
         return True
     held = {field.name: field.field_type for field in production.schema().fields}
-    return any(
-        held.get(column.name) != iceberg_type(parse_type(column.data_type))
-        for column in raw.columns
-    )
+    try:
+        wanted = {each.name: iceberg_type(parse_type(each.data_type)) for each in raw.columns}
+    except ValueError:
+        return True  # landing says what is wrong
+    return any(held.get(name) != kind for name, kind in wanted.items())
 
 
 def land_table(
