@@ -44,9 +44,10 @@ class MeshhousePlugin(dbtPlugin):
         consumer = repository.domain(self.project_name)
         reads = flags.WHICH in READING_COMMANDS
         target = flags.TARGET or os.environ.get("MESH_TARGET")
-        published = engine(repository, target).pointers() if reads else None
+        chosen = engine(repository, target)
+        published = chosen.visible() if reads else None
         for product in resolve(repository, consumer, published):
-            nodes.add_model(_node(product))
+            nodes.add_model(_node(product, chosen.schema_of(product) if reads else product.domain))
         if reads and target == "spark":
             from meshhouse.engines.spark import prepare
 
@@ -54,7 +55,7 @@ class MeshhousePlugin(dbtPlugin):
         return nodes
 
 
-def _node(product: Product) -> ModelNodeArgs:
+def _node(product: Product, schema: str) -> ModelNodeArgs:
     # No group: dagster-dbt cannot load an injected node that has one. No database: the
     # consumer's own target decides it (on Spark there is none).
     deprecated = product.deprecation_date
@@ -62,7 +63,7 @@ def _node(product: Product) -> ModelNodeArgs:
         name=product.model,
         package_name=product.domain,
         identifier=product.name,
-        schema=product.domain,
+        schema=schema,
         version=product.version if product.versioned else None,
         latest_version=product.latest_version if product.versioned else None,
         access=AccessType.Public,

@@ -48,6 +48,6 @@ def published(repository: Repository) -> dict[str, str]:
     domains = set(repository.domain_names)
     return {
         relation: location
-        for relation, location in Lake(repository.home).pointers().items()
+        for relation, location in Lake(repository.home).visible().items()
         if relation.partition(".")[0] in domains
     }

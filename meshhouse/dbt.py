@@ -23,6 +23,7 @@ from meshhouse.engines import dbt_variables
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
+from meshhouse.repository.manifest import target_folder
 
 OnLine = Callable[[str, str], None]
 """Called with level (`debug`, `info`, `warn`, `error`) and text of each line dbt logs."""
@@ -158,7 +159,8 @@ def invoke(
     command, *more = arguments
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
-    options += ["--log-path", str(repository.home / "logs" / domain), "--log-level", "none"]
+    options += ["--log-path", str(repository.workspace / "logs" / domain), "--log-level", "none"]
+    options += ["--target-path", str(target_folder(repository, domain))]
     with (
         _LOCK,
         environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository, domain), **variables}),

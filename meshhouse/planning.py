@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
+from meshhouse.landing import lands_itself
 from meshhouse.landing.land import OFFSETS
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs import DomainRun, unchanged_run
@@ -65,11 +66,9 @@ def settled(
     """
     runs: list[DomainRun] = []
     busy: set[str] = set()
-    pointers = engine.pointers()
     for domain in domains:
         run = None
-        upstream_is_busy = busy & set(domain.upstream)
-        if not upstream_is_busy and not _events_wait(repository, engine, domain, pointers):
+        if not busy & set(domain.upstream) and not _events_wait(repository, engine, domain):
             run = unchanged_run(repository, engine, domain, (parts or {}).get(domain.name))
         if run is None:
             busy.add(domain.name)
@@ -80,10 +79,13 @@ def settled(
     return runs
 
 
-def _events_wait(
-    repository: Repository, engine: Engine, domain: Domain, pointers: dict[str, str]
-) -> bool:
-    return any(_waits(repository, engine, raw, pointers) for raw in domain.raw_tables)
+def _events_wait(repository: Repository, engine: Engine, domain: Domain) -> bool:
+    pointers = engine.pointers()
+    return any(
+        _waits(repository, engine, raw, pointers)
+        for raw in domain.raw_tables
+        if lands_itself(engine.store, raw)
+    )
 
 
 def _waits(repository: Repository, engine: Engine, raw: RawTable, pointers: dict[str, str]) -> bool:

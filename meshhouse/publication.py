@@ -164,6 +164,8 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
     standing = standing_publications(history)
     if len(standing) < 2:
         count = "was never published" if not standing else "has only one publication"
+        if engine.store.environment:
+            count += f" in the environment {engine.store.environment}"
         raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
     current, previous = standing[-1], standing[-2]
     started_at = datetime.now(UTC)

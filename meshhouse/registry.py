@@ -86,6 +86,11 @@ class Registry:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
 
+    @property
+    def production(self) -> Registry | None:
+        """Production's ledgers, where these are an environment's."""
+        return Registry(self._lake.in_environment("")) if self._lake.environment else None
+
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:

@@ -18,12 +18,12 @@ from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
 from meshhouse.errors import MeshError
+from meshhouse.history import past_checks, past_publications, production_fails
 from meshhouse.locks import lock
 from meshhouse.publication import (
     Basis,
     Decision,
     audit_entry,
-    decide,
     publish,
     standing_publications,
 )
@@ -110,7 +110,7 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
         MeshError: the project does not parse.
     """
     if not is_fresh(repository, domain):
-        with lock(repository.home / "locks" / f"{domain.name}.parse"):
+        with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
@@ -153,7 +153,7 @@ def run_domain(
     def waiting(holder: str) -> None:
         say(f"{domain.name}: waiting for another run of it (process {holder})")
 
-    with lock(repository.home / "locks" / f"{domain.name}.run", waiting):
+    with lock(repository.workspace / "locks" / f"{domain.name}.run", waiting):
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 _run(repository, engine, registry, domain, products, force, run, say, on_line)
@@ -188,9 +188,9 @@ def build_models(
         What happened; a failure is an outcome, not an exception.
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
-    with lock(repository.home / "locks" / f"{domain.name}.run"):
+    with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
-            resolve(repository, domain, engine.pointers())
+            resolve(repository, domain, engine.visible())
             say(f"{domain.name}: building {', '.join(models)}")
             pins = engine.pin(domain)
             run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
@@ -277,22 +277,34 @@ class _Plan:
         names: Collection[str] | None,
         force: bool,
     ) -> None:
-        resolve(repository, domain, engine.pointers())
+        resolve(repository, domain, engine.visible())
         self.manifest = fresh_manifest(repository, domain)
-        self.pins = engine.pin(domain)
+        self._history = past_publications(registry, domain.name)
+        # A fix is tried on the very data that it is for.
+        late = production_fails(registry, domain.name)
+        self.pins = engine.pin(domain, {} if late else self._history.read_by_production())
         self.bases: dict[str, Basis] = {}
         self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
         self._registry = registry
         self._domain = domain
-        self._history = registry.entries("publications", domain.name)
         asked = _names(domain) if names is None else names
-        for product in with_companions(repository, self.manifest, domain, asked):
+        own, changed = engine.pointers(), []
+        products = with_companions(repository, self.manifest, domain, asked)
+        for product in products:
             basis = Basis(
                 self.manifest.code_version(product),
                 _input_snapshots(engine, self.manifest, product, self.pins),
             )
             self.bases[product.relation] = basis
-            decision = decide(basis, self._of(product), force and product.name in asked)
+            if self._history.has_changed(product, basis, own, force and product.name in asked):
+                changed.append(product.name)
+        # What is built must stand beside what it reads, which production may be late with.
+        rebuilt = with_companions(repository, self.manifest, domain, changed)
+        for product in products:
+            basis = self.bases[product.relation]
+            decision = self._history.decide(product, basis, force and product.name in asked)
+            if decision is Decision.BUILD and product not in rebuilt:
+                decision = Decision.UNCHANGED
             self.by_decision[decision].append(product)
 
     @property
@@ -311,17 +323,11 @@ class _Plan:
         unchanged = self.by_decision[Decision.UNCHANGED]
         if not unchanged:
             return {}
-        audits = {
-            entry["audit_id"]: entry["checks"]
-            for entry in self._registry.entries("audits", self._domain.name)
-        }
+        checks = past_checks(self._registry, self._domain.name)
         return {
-            product.name: audits[standing_publications(self._of(product))[-1]["audit_id"]]
+            product.name: checks[standing_publications(self._history.of(product))[-1]["audit_id"]]
             for product in unchanged
         }
-
-    def _of(self, product: Product) -> list[dict[str, Any]]:
-        return [entry for entry in self._history if entry["product"] == product.name]
 
 
 def _run(
@@ -397,7 +403,7 @@ def _audit(
     run: DomainRun,
 ) -> None:
     """Audits every candidate where all of them are seen together, as they would be published."""
-    pointers = engine.pointers()
+    pointers = engine.visible()
     own = {each.relation: pointers[each.relation] for each in domain.products
            if each.relation in pointers}  # fmt: skip
     previous = {

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from meshhouse.history import past_publications
 from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
 from meshhouse.repository import Product, Repository
@@ -33,6 +34,8 @@ class ProductStatus:
     """What became of it in the last run that was about it, see `DomainRun.products`."""
     rolled_back: bool
     """Whether a rollback is the newest that happened to it."""
+    environment: str = ""
+    """Whose publication it is; empty for production."""
 
     def freshness(self, now: datetime) -> str:
         """`fresh`, `late`, or `no promise`."""
@@ -43,15 +46,19 @@ class ProductStatus:
 
 def product_statuses(repository: Repository, registry: Registry) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first."""
-    histories: dict[str, list[dict[str, Any]]] = {}
-    for entry in registry.entries("publications"):
-        histories.setdefault(f"{entry['domain']}.{entry['product']}", []).append(entry)
+    history = past_publications(registry)
     runs = registry.entries("runs")
-    return [
-        _status(product, histories.get(product.relation, []), _outcomes(product, runs))
-        for domain in repository.domains
-        for product in domain.products
-    ]
+    behind = registry.production.entries("runs") if registry.production else []
+    statuses = []
+    for product in (each for domain in repository.domains for each in domain.products):
+        own, publications = history.is_own(product), history.of(product)
+        inherited = bool(publications) and not own
+        found = _status(product, publications, _outcomes(product, behind if inherited else runs))
+        here = _outcomes(product, runs)
+        if inherited and here:  # what was tried here came to no publication of its own
+            found = replace(found, last_run=here[-1][1])
+        statuses.append(replace(found, environment="" if inherited else repository.environment))
+    return statuses
 
 
 def _status(

@@ -15,6 +15,7 @@ from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
+from meshhouse.landing import lands_itself
 from meshhouse.landing.target import offsets_of
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.upkeep import maintain
@@ -84,7 +85,8 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
                 waiting = {
                     raw.relation: lag
                     for raw in domain.raw_tables
-                    if (lag := lags(repository, engine, raw, pointers))
+                    if lands_itself(engine.store, raw)
+                    and (lag := lags(repository, engine, raw, pointers))
                 }
             except MeshError as error:
                 skipped.append(str(error))

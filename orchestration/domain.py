@@ -16,12 +16,14 @@ from pydantic import Field
 
 from meshhouse.audit import declared_checks
 from meshhouse.dbt import NodeResult
-from meshhouse.engines import Engine
+from meshhouse.engines import Engine, RawStore
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
-from meshhouse.landing import Landing, land_table, land_table_again
+from meshhouse.lake import Lake
+from meshhouse.landing import Landing, land_table, land_table_again, lands_itself
 from meshhouse.landing.rejected import rejected_share
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
+from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
 from meshhouse.runs import DomainRun, build_models, fresh_manifest, run_domain
 from orchestration.translator import MeshTranslator
@@ -33,6 +35,13 @@ NAMED = "meshhouse/products"
 """Tag of a run of single products: their relations, with spaces between."""
 TARGET = "meshhouse/target"
 """Tag of every run that builds: where."""
+ENVIRONMENT = "meshhouse/environment"
+"""Tag of every run in an environment: which one."""
+
+
+def environment_tag(repository: Repository) -> dict[str, str]:
+    """The tag of a run in the environment in use; none in production."""
+    return {ENVIRONMENT: repository.environment} if repository.environment else {}
 
 
 class Reporter(Protocol):
@@ -128,8 +137,16 @@ def _landing_step(
     )
     def landing(context: dg.AssetExecutionContext, config: LandingConfig) -> Iterator[Any]:
         engine = engine_of(repository)
+        if tag := environment_tag(repository):
+            context.instance.add_run_tags(context.run.run_id, tag)
         for key in sorted(context.selected_asset_keys):
             raw = tables[key]
+            if not config.again_from and not lands_itself(engine.store, raw):
+                context.log.info(f"{raw.relation}: production's is read")
+                yield dg.MaterializeResult(asset_key=key, metadata={"environment": PRODUCTION})
+                if checks[key].key in context.selected_asset_check_keys:
+                    yield _rejected_check(engine.store.in_environment(""), checks[key], raw)
+                continue
             try:
                 if config.again_from:
                     again = land_table_again(repository, engine.lake, raw, config.again_from)
@@ -164,7 +181,7 @@ def _landing_step(
                 data_version=dg.DataVersion(str(done.snapshot_id)),
             )
             if checks[key].key in context.selected_asset_check_keys:
-                yield _rejected_check(engine, checks[key], raw)
+                yield _rejected_check(engine.store, checks[key], raw)
 
     return landing
 
@@ -178,8 +195,10 @@ def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
     )
 
 
-def _rejected_check(engine: Engine, spec: dg.AssetCheckSpec, raw: RawTable) -> dg.AssetCheckResult:
-    rejected, events = rejected_share(engine.store, raw)
+def _rejected_check(
+    store: Lake | RawStore, spec: dg.AssetCheckSpec, raw: RawTable
+) -> dg.AssetCheckResult:
+    rejected, events = rejected_share(store, raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(
         passed=percent <= raw.max_rejected_percent,
@@ -216,7 +235,11 @@ def _products_step(
         engine = engine_of(repository)
         context.instance.add_run_tags(
             context.run.run_id,
-            {TARGET: engine.name, f"meshhouse/domain.{domain.name}": "true"},
+            {
+                TARGET: engine.name,
+                f"meshhouse/domain.{domain.name}": "true",
+                **environment_tag(repository),
+            },
         )
         selected = context.selected_asset_keys
         chosen = [product for key, product in products.items() if key in selected]

@@ -21,7 +21,7 @@ from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs import fresh_manifest, with_companions
 from orchestration.definitions import definitions
-from orchestration.domain import NAMED, Reporter
+from orchestration.domain import NAMED, Reporter, environment_tag
 from orchestration.storage import CannotRecord, OpenEventLog
 
 _INSTANCE_SETTINGS = """\
@@ -35,8 +35,12 @@ nux:
 
 
 def dagster_home(repository: Repository) -> Path:
-    """Dagster's home folder inside the mesh's, with telemetry switched off."""
-    home = repository.home / "dagster"
+    """Dagster's home folder inside the mesh's, with telemetry switched off.
+
+    Each environment has one: an asset is called the same in all of them, and what follows it
+    in production must not start because of an environment.
+    """
+    home = repository.workspace / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
@@ -106,7 +110,10 @@ def run(
                 instance=instance,
                 asset_selection=_keys(built, selection),
                 raise_on_error=False,
-                tags={NAMED: " ".join(product.relation for product in parts)} if parts else None,
+                tags={
+                    **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
+                    **environment_tag(repository),
+                },
                 # The reporter speaks to people; Dagster's events go to its instance.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )

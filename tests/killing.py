@@ -30,7 +30,7 @@ from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.land import OFFSETS, land
 from meshhouse.registry import Registry
-from meshhouse.repository import Column, Product, RawTable
+from meshhouse.repository import Column, Product, RawTable, Repository
 
 TOPIC = "shop.sales"
 A_FEW = 400
@@ -132,10 +132,11 @@ def publish_round(home: Path, number: int) -> None:
     Registry(engine.lake).commit(staged, {"publications": entries})
 
 
-class _Home:
+class _Home(Repository):
     """As much of a repository as the engine needs here."""
 
     def __init__(self, home: Path) -> None:
+        super().__init__(home)
         self.home = home
 
 

@@ -6,9 +6,10 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
+from meshhouse.history import past_checks, past_publications
 from meshhouse.locks import lock
-from meshhouse.publication import product_history, standing_publications
 from meshhouse.publication import rollback as roll_back
+from meshhouse.publication import standing_publications
 from meshhouse.repository import Repository
 
 
@@ -20,15 +21,13 @@ def history(product: str, as_json: bool) -> None:
     repository = Repository.find()
     found = repository.product(product)
     registry = engine(repository).registry
-    entries = product_history(registry, found)
+    publications = past_publications(registry, found.domain)
+    entries = publications.of(found)
     standing = standing_publications(entries)
-    audits = {entry["audit_id"]: entry for entry in registry.entries("audits", found.domain)}
+    checks = past_checks(registry, found.domain)
     if as_json:
         print_json(
-            [
-                {**entry, "checks": audits.get(entry["audit_id"], {}).get("checks")}
-                for entry in reversed(entries)
-            ]
+            [{**entry, "checks": checks.get(entry["audit_id"])} for entry in reversed(entries)]
         )
         return
     if not entries:
@@ -55,6 +54,10 @@ def history(product: str, as_json: bool) -> None:
         )
     )
     console().print("* is what consumers see")
+    if not publications.is_own(found):
+        console().print(
+            f"{product} was not published in {repository.environment}: this is production's"
+        )
 
 
 @click.command()
@@ -66,7 +69,9 @@ def rollback(product: str) -> None:
     chosen = engine(repository)
     out = console()
     waiting = f"{found.domain}: waiting for a run of it"
-    with lock(repository.home / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)):
+    with lock(
+        repository.workspace / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)
+    ):
         previous = roll_back(chosen, chosen.registry, found)
     out.print(
         f"Consumers of {product} see the publication of "

@@ -9,6 +9,7 @@ import click
 from meshhouse.cli.output import print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.repository import Repository
+from meshhouse.repository.environment import PRODUCTION
 from meshhouse.status import ProductStatus, age, product_statuses
 
 
@@ -32,6 +33,7 @@ def status(as_json: bool) -> None:
                     "freshness": each.freshness(now),
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
+                    "environment": each.environment or PRODUCTION,
                 }
                 for each in statuses
             ]
@@ -48,6 +50,7 @@ def status(as_json: bool) -> None:
                 "refreshed",
                 "promise",
                 "last run",
+                *(["environment"] if repository.environment else []),
             ],
             [
                 (
@@ -59,6 +62,7 @@ def status(as_json: bool) -> None:
                     age(each.refreshed_at, now),
                     each.freshness(now),
                     each.last_run,
+                    *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
             ],

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from meshhouse.errors import UsageError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PREVIOUS_SUFFIX = "_published"
 """Checks see what is published now in the schema `<domain>_published`."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,16 @@ class PlainNames:
 class RawStore(Protocol):
     """Keeps raw tables, and the ledger, that are not in the lake."""
 
+    environment: str
+
+    def in_environment(self, environment: str) -> RawStore:
+        """The same store as another environment sees it; empty for production."""
+        ...
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> state, of what the environment has of its own."""
+        ...
+
     def raw_target(self, raw: RawTable, topic: Any, accept: Any) -> Any:
         """The raw table of a topic, see `meshhouse.landing.target.open_target`."""
         ...
@@ -125,11 +138,23 @@ class Engine(Protocol):
 
     @property
     def registry(self) -> Registry:
-        """The ledger."""
+        """The ledger of the environment in use."""
+        ...
+
+    def registry_of(self, environment: str) -> Registry:
+        """The ledger of another environment."""
         ...
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> the state that it has, of raw tables and products, at one moment."""
+        """`schema.table` -> the state that it has, of what the environment has of its own."""
+        ...
+
+    def visible(self) -> dict[str, str]:
+        """Like `pointers`, with production's where the environment has none of its own."""
+        ...
+
+    def schema_of(self, product: Product) -> str:
+        """The schema under which dbt finds a published product."""
         ...
 
     def state_id(self, state: str) -> int | None:
@@ -153,8 +178,12 @@ class Engine(Protocol):
         """Where what is known of a domain's builds is kept."""
         ...
 
-    def pin(self, domain: Domain) -> dict[str, str]:
-        """What the domain may read, each relation at the state that it has now."""
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """What the domain may read, each relation at the state that it has now.
+
+        `as_read`: relation -> the snapshot at which an environment reads it if the table is
+        production's and still keeps it; an engine that keeps none may do without.
+        """
         ...
 
     def stage(self, product: Product) -> Candidate:
@@ -180,6 +209,14 @@ class Engine(Protocol):
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot."""
+        ...
+
+    def environments(self) -> set[str]:
+        """Names of the environments that hold something here."""
+        ...
+
+    def drop(self, environment: str) -> None:
+        """Removes every schema and file of an environment; dropping twice is dropping."""
         ...
 
 

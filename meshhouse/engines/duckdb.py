@@ -35,7 +35,7 @@ class DuckDBEngine(IcebergEngine):
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's DuckDB file is."""
-        return work_file(self._repository.home, domain).parent
+        return work_file(self._repository.workspace, domain).parent
 
     def stage(self, product: Product) -> Candidate:
         """Copies a built table into Iceberg data files that no reader sees yet.
@@ -52,7 +52,8 @@ class DuckDBEngine(IcebergEngine):
         base = table.metadata_location or None
         with closing(self._open(product)) as connection:
             columns = ", ".join(quote(column.name) for column in product.columns)
-            relation = f"{quote(f'{product.domain}_build')}.{quote(product.build_name)}"
+            schema = self._repository.build_schema(product.domain)
+            relation = f"{quote(schema)}.{quote(product.build_name)}"
             batches = connection.execute(f"select {columns} from {relation}").to_arrow_reader(
                 _ROWS_PER_BATCH
             )
@@ -82,17 +83,18 @@ class DuckDBEngine(IcebergEngine):
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""
-        path = work_file(self._repository.home, domain.name)
+        path = work_file(self._repository.workspace, domain.name)
         if not path.exists():
             return {}
         with closing(_read_only(path)) as connection:
+            schema = self._repository.build_schema(domain.name)
             names = connection.execute(
                 "select table_name from duckdb_tables() where schema_name = ?",
-                [domain.build_schema],
+                [schema],
             ).fetchall()
             counts = {}
             for (name,) in names:
-                relation = f"{quote(domain.build_schema)}.{quote(name)}"
+                relation = f"{quote(schema)}.{quote(name)}"
                 (counts[name],) = connection.execute(f"select count(*) from {relation}").fetchone()
             return counts
 
@@ -113,7 +115,7 @@ class DuckDBEngine(IcebergEngine):
             self.lake.discard(candidate.staged)
 
     def _open(self, product: Product) -> duckdb.DuckDBPyConnection:
-        path = work_file(self._repository.home, product.domain)
+        path = work_file(self._repository.workspace, product.domain)
         if not path.exists():
             raise MeshError(
                 f"{product.relation} has not been built: run `mesh run {product.domain}`."
@@ -157,9 +159,9 @@ def _read_only(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def work_file(home: Path, domain: str) -> Path:
+def work_file(workspace: Path, domain: str) -> Path:
     """The DuckDB file in which dbt builds one domain."""
-    return home / "build" / domain / "work.duckdb"
+    return workspace / "build" / domain / "work.duckdb"
 
 
 def _replace(table: Table, batches: Any) -> list[Any]:

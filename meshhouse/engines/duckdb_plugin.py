@@ -33,7 +33,7 @@ class Plugin(BasePlugin):
         """Points the connection to the domain's own file."""
         with _explained():
             repository, domain = self._project()
-        path = work_file(repository.home, domain.name)
+        path = work_file(repository.workspace, domain.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         creds.path = str(path)
 
@@ -44,7 +44,7 @@ class Plugin(BasePlugin):
         if pins is None:
             with _explained():
                 repository, domain = self._project()
-                pins = readable(repository, domain, Lake(repository.home).pointers())
+                pins = readable(repository, domain, Lake(repository.home).visible())
         create_views(conn, pins)
 
     def _project(self) -> tuple[Repository, Domain]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from meshhouse.engines import Candidate
+from meshhouse.engines import NOTHING, Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged, snapshot_id, table_properties
+from meshhouse.lake.past import as_of
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.environment import split_schema
 
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
@@ -44,9 +47,21 @@ class IcebergEngine:
         """The ledger, in the lake."""
         return Registry(self.lake)
 
+    def registry_of(self, environment: str) -> Registry:
+        """The ledger of another environment."""
+        return Registry(self.lake.in_environment(environment))
+
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file, read at one moment."""
+        """`schema.table` -> metadata file, of what the environment has of its own."""
         return self.lake.pointers()
+
+    def visible(self) -> dict[str, str]:
+        """Like `pointers`, with production's where the environment has none of its own."""
+        return self.lake.visible()
+
+    def schema_of(self, product: Product) -> str:
+        """The product's own: what dbt sees is laid out for it, whatever the environment."""
+        return product.domain
 
     def state_id(self, state: str) -> int | None:
         """The snapshot that stands for the rows of a metadata file."""
@@ -59,13 +74,23 @@ class IcebergEngine:
     def query(self, sql: str) -> None:
         """Nothing: DuckDB reads the lake."""
 
-    def pin(self, domain: Domain) -> dict[str, str]:
-        """What the domain may read now.
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """What the domain may read now; production's tables as production has read them.
 
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
-        return readable(self._repository, domain, self.lake.pointers())
+        pins = readable(self._repository, domain, self.lake.visible())
+        own = self.lake.pointers()
+        for relation, snapshot in as_read.items():
+            if relation in pins and relation not in own and snapshot is not None:
+                folder = self.build_folder(domain.name) / "pins"
+                pins[relation] = as_of(pins[relation], snapshot, folder)
+        return pins
+
+    def build_folder(self, domain: str) -> Path:
+        """Where what is known of a domain's builds is kept; an engine says it."""
+        raise NotImplementedError
 
     def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that no reader can see: somebody may be stopped just after publication."""
@@ -94,6 +119,22 @@ class IcebergEngine:
             )
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
         return self.lake.staged(table, base)
+
+    def environments(self) -> set[str]:
+        """Names of the environments that have tables, or files that a stopped drop left."""
+        schemas = {relation.partition(".")[0] for relation in self.lake.stored()}
+        schemas |= {path.name for path in self._schema_folders()}
+        return {split_schema(schema)[0] for schema in schemas} - {""}
+
+    def drop(self, environment: str) -> None:
+        """Takes an environment's tables from readers, all at once, then removes their files."""
+        self.lake.forget(environment)
+        for path in self._schema_folders():
+            if split_schema(path.name)[0] == environment:
+                shutil.rmtree(path)
+
+    def _schema_folders(self) -> list[Path]:
+        return [path for path in self.lake.warehouse.glob("*") if path.is_dir()]
 
 
 def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]) -> dict[str, str]:

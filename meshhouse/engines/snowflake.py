@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import PREVIOUS_SUFFIX, Candidate, Reader
+from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
 from meshhouse.engines.iceberg import readable
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.environment import split_schema, stored_schema
 from meshhouse.snowflake import SnowflakeStore, connect
 from meshhouse.snowflake.audit import SnowflakeReader
 from meshhouse.snowflake.publish import (
@@ -30,6 +31,7 @@ from meshhouse.snowflake.publish import (
     show_statements,
     tag_statements,
 )
+from meshhouse.snowflake.store import SCHEMA
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,16 +66,29 @@ class SnowflakeEngine:
 
     @property
     def registry(self) -> Registry:
-        """The ledger."""
+        """The ledger of the environment in use."""
         return self.store.registry
+
+    def registry_of(self, environment: str) -> Registry:
+        """The ledger of another environment."""
+        return self.store.in_environment(environment).registry
 
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept."""
-        return self._repository.home / "build" / domain / "snowflake"
+        return self._repository.workspace / "build" / domain / "snowflake"
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> state, of raw tables and products."""
+        """`schema.table` -> state, of what the environment has of its own."""
         return self.store.pointers()
+
+    def visible(self) -> dict[str, str]:
+        """Like `pointers`, with production's where the environment has none of its own."""
+        return self.store.visible()
+
+    def schema_of(self, product: Product) -> str:
+        """Where the environment in use finds a product: its own, else production's."""
+        own = product.relation in self.pointers()
+        return self.store.stored(product.domain) if own else product.domain
 
     def properties(self, relation: str, state: str) -> dict[str, str]:
         """What landing has noted about a raw table."""
@@ -112,14 +127,14 @@ class SnowflakeEngine:
 
         return pa.RecordBatchReader.from_batches(first.rename_columns(names).schema, batches())
 
-    def pin(self, domain: Domain) -> dict[str, str]:
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """What the domain may read now; what was decided and not shown is shown first.
 
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
         self._show_decided()
-        return readable(self._repository, domain, self.pointers())
+        return readable(self._repository, domain, self.visible())
 
     def stage(self, product: Product) -> Candidate:
         """Clones what dbt built into a generation of its own; no row is copied.
@@ -129,11 +144,13 @@ class SnowflakeEngine:
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
-        built = session.name(self._build_schema(product), product.build_name)
+        schema = self._repository.build_schema(product.domain)
+        built = session.name(schema, product.build_name)
         base = self.store.properties(product.relation)[0]
         state = max(base or 0, time.time_ns() // 1000 - 1) + 1
-        kept = session.relation(generation(product, state))
-        self.store.ensure_schema(f"{product.domain}_generations")
+        name = self.store.stored(generation(product, state))
+        kept = session.relation(name)
+        self.store.ensure_schema(name.partition(".")[0])
         try:
             session.execute(f"create table {kept} clone {built}")
         except MeshError as error:
@@ -146,7 +163,7 @@ class SnowflakeEngine:
             product=product,
             staged=Staged(product.relation, None if base is None else str(base), str(state), state),
             rows=int(rows),
-            bytes=self._bytes(generation(product, state)),
+            bytes=self._bytes(name),
         )
 
     @contextmanager
@@ -155,12 +172,16 @@ class SnowflakeEngine:
     ) -> Iterator[Reader]:
         """Reads generations; checks may name products as their readers do."""
         raw = {each.relation for each in self._raw_tables()}
-        shown = {
-            relation: relation
-            if relation in raw
-            else generation_of(relation.replace(f"{PREVIOUS_SUFFIX}.", "."), state)
-            for relation, state in states.items()
-        }
+        production = self.store.in_environment("").pointers()
+        shown = {}
+        for relation, state in states.items():
+            product = relation.replace(f"{PREVIOUS_SUFFIX}.", ".")
+            if relation in raw:
+                shown[relation] = relation
+            elif production.get(product) == state:
+                shown[relation] = generation_of(product, state)
+            else:
+                shown[relation] = self.store.stored(generation_of(product, state))
         session = connect(domain.name)
         session.tag(step="audit")
         yield SnowflakeReader(session, shown, {name: shown[like] for name, like in empty.items()})
@@ -171,7 +192,7 @@ class SnowflakeEngine:
         found = session.rows(
             f"select table_name, row_count from {session.name('information_schema', 'tables')} "
             "where table_schema = ? and table_type = 'BASE TABLE'",
-            domain.build_schema.upper(),
+            self._repository.build_schema(domain.name).upper(),
         )
         return {name.lower(): int(rows or 0) for name, rows in found}
 
@@ -197,6 +218,26 @@ class SnowflakeEngine:
         return Staged(
             product.relation, None if base is None else str(base), str(snapshot_id), snapshot_id
         )
+
+    def environments(self) -> set[str]:
+        """Names of the environments that have schemas."""
+        return {split_schema(schema)[0] for schema in self._schemas()} - {""}
+
+    def drop(self, environment: str) -> None:
+        """Drops every schema of an environment, its ledger last; dropping twice is dropping."""
+        own = [each for each in self._schemas() if split_schema(each)[0] == environment]
+        ledger = stored_schema(environment, SCHEMA)
+        for schema in sorted(own, key=lambda each: each == ledger):
+            self.store.session.execute(
+                f"drop schema if exists {self.store.session.name(schema)} cascade"
+            )
+
+    def _schemas(self) -> list[str]:
+        session = self.store.session
+        found = session.rows(
+            f"select schema_name from {session.name('information_schema', 'schemata')}"
+        )
+        return [name.lower() for (name,) in found]
 
     def _show(self, relations: Sequence[str]) -> None:
         for relation in relations:
@@ -224,13 +265,15 @@ class SnowflakeEngine:
     def _show_one(self, product: Product, state: int) -> None:
         session = connect(product.domain)
         session.tag(product=product.relation, step="publication")
-        self.store.ensure_schema(product.domain)
-        if product.shared:
+        # Tags are production's; what an environment shows is nobody's to share.
+        self.store.ensure_schema(SCHEMA)
+        self.store.ensure_schema(self.store.stored(product.domain))
+        if product.shared and not self.store.environment:
             self.store.ensure_schema(f"{product.domain}_shared")
         owner = self._repository.domain(product.domain).owner(product)
         for statement in (
             *tag_statements(session),
-            *show_statements(session, product, state, owner),
+            *show_statements(session, product, state, owner, self.store.environment),
         ):
             session.execute(statement)
         session.execute(
@@ -249,7 +292,7 @@ class SnowflakeEngine:
         found = session.rows(
             f"select table_name from {session.name('information_schema', 'tables')} "
             "where table_schema = ? and startswith(table_name, ?)",
-            f"{product.domain}_generations".upper(),
+            self.store.stored(f"{product.domain}_generations").upper(),
             prefix,
         )
         numbers = (name.removeprefix(prefix) for (name,) in found)
@@ -257,7 +300,8 @@ class SnowflakeEngine:
 
     def _drop(self, product: Product, state: int) -> None:
         session = connect(product.domain)
-        session.execute(f"drop table if exists {session.relation(generation(product, state))}")
+        kept = session.relation(self.store.stored(generation(product, state)))
+        session.execute(f"drop table if exists {kept}")
 
     def _bytes(self, relation: str) -> int:
         schema, _, name = relation.partition(".")
@@ -272,6 +316,3 @@ class SnowflakeEngine:
 
     def _raw_tables(self) -> list[Any]:
         return [raw for domain in self._repository.domains for raw in domain.raw_tables]
-
-    def _build_schema(self, product: Product) -> str:
-        return self._repository.domain(product.domain).build_schema

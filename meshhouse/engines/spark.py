@@ -39,7 +39,7 @@ class SparkEngine(IcebergEngine):
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's catalog and tables are."""
-        return _folder(self._repository.home, domain)
+        return _folder(self._repository.workspace, domain)
 
     def stage(self, product: Product) -> Candidate:
         """Stages the built table's newest snapshot; no row is copied.
@@ -50,7 +50,8 @@ class SparkEngine(IcebergEngine):
         from meshhouse.lake.adopt import adopt
 
         built = _work(self._repository, product.domain)
-        table = built.load(f"{product.domain}_build.{product.build_name}")
+        schema = self._repository.build_schema(product.domain)
+        table = built.load(f"{schema}.{product.build_name}")
         snapshot = table.current_snapshot() if table is not None else None
         if table is None or snapshot is None:
             raise MeshError(
@@ -71,7 +72,7 @@ class SparkEngine(IcebergEngine):
     ) -> Iterator[Reader]:
         """Reads through Spark in a catalog that shows just these states."""
         audited = Lake(
-            self._repository.home / "build" / domain.name / "spark-audit",
+            self._repository.workspace / "build" / domain.name / "spark-audit",
             _name(self._repository, f"{domain.name}_audit"),
         )
         audited.lend({}, own="")
@@ -93,7 +94,7 @@ class SparkEngine(IcebergEngine):
         counts = {}
         for relation, location in built.pointers().items():
             schema, _, name = relation.partition(".")
-            if schema == domain.build_schema:
+            if schema == self._repository.build_schema(domain.name):
                 metadata = json.loads(Path(plain_path(location)).read_bytes())
                 current = metadata.get("current-snapshot-id")
                 for snapshot in metadata.get("snapshots", []):
@@ -146,10 +147,10 @@ def prepare(repository: Repository, domain: Domain) -> None:
     if pins is not None:
         work = _work(repository, domain.name)
     else:
-        pins = readable(repository, domain, Lake(repository.home).pointers())
-        folder = repository.home / "build" / domain.name / "spark"
+        pins = readable(repository, domain, Lake(repository.home).visible())
+        folder = repository.workspace / "build" / domain.name / "spark"
         work = Lake(folder, _name(repository, f"{domain.name}_dbt"))
-    work.lend(pins, own=domain.build_schema)
+    work.lend(pins, own=repository.build_schema(domain.name))
     with _explained():
         _show(work, _session(repository.home))
 
@@ -184,15 +185,15 @@ def _explained() -> Iterator[None]:
 
 
 def _work(repository: Repository, domain: str) -> Lake:
-    return Lake(_folder(repository.home, domain), _name(repository, f"{domain}_work"))
+    return Lake(_folder(repository.workspace, domain), _name(repository, f"{domain}_work"))
 
 
-def _folder(home: Path, domain: str) -> Path:
+def _folder(workspace: Path, domain: str) -> Path:
     # Not where builds are on other targets: publications name these tables' files.
-    return home / "spark" / domain
+    return workspace / "spark" / domain
 
 
 def _name(repository: Repository, purpose: str) -> str:
     """A catalog's name in Spark, of which one process may hold several meshes' in its life."""
-    digest = hashlib.sha256(str(repository.home).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(str(repository.workspace).encode()).hexdigest()[:8]
     return f"{purpose}_{digest}"

@@ -15,12 +15,18 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
 from meshhouse.lake.scan import plain_path
+from meshhouse.repository.environment import (
+    current_environment,
+    split_schema,
+    stored_schema,
+    workspace,
+)
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -52,6 +58,12 @@ commit;
 """
 
 
+_NAMESPACES = (
+    ("iceberg_tables", "table_namespace"),
+    ("iceberg_namespace_properties", "namespace"),
+)
+"""Tables of the catalog, and where each says a schema."""
+
 SAME_ROWS_AS = "meshhouse.same-rows-as"
 """In the summary of a snapshot that only has another layout: the snapshot with its rows."""
 
@@ -81,17 +93,60 @@ class Staged:
 class Lake:
     """Tables under one warehouse folder and the catalog that points to them."""
 
-    def __init__(self, home: Path, name: str = CATALOG_NAME) -> None:
+    def __init__(
+        self, home: Path, name: str = CATALOG_NAME, environment: str | None = None
+    ) -> None:
         """`home` is the mesh's data folder; the lake lives in `home/lake`.
 
         `name` is the catalog's in its file, which Iceberg's own JDBC catalog must use too.
+        `environment` is whose tables these are, empty for production; by default that of
+        `MESH_ENV`, but catalogs beside the mesh's own know no environments.
+
+        Raises:
+            UsageError: `MESH_ENV` names no environment that there can be.
         """
+        self._has_environments = name == CATALOG_NAME
+        if environment is None:
+            environment = current_environment() if self._has_environments else ""
         self.name = name
+        self.home = home
+        self.environment = environment
         self.warehouse = home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
 
+    def in_environment(self, environment: str) -> Lake:
+        """The same lake as another environment sees it; empty for production."""
+        return Lake(self.home, self.name, environment)
+
+    @property
+    def locks(self) -> Path:
+        """The folder of lock files of those who write to these tables."""
+        return workspace(self.home, self.environment) / "locks"
+
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file, for every table, read at one moment."""
+        """`schema.table` -> metadata file, for every table of this environment alone.
+
+        All are read at one moment, and called as production calls them.
+        """
+        stored = self.stored()
+        return self._of(self.environment, stored) if self._has_environments else stored
+
+    def visible(self) -> dict[str, str]:
+        """Like `pointers`, with production's table where the environment has none of its own.
+
+        Ledgers are no part of that: each environment has its own history.
+        """
+        stored = self.stored()
+        own = self._of(self.environment, stored)
+        production = {
+            relation: location
+            for relation, location in self._of("", stored).items()
+            if not relation.startswith("meshhouse.")
+        }
+        return {**production, **own}
+
+    def stored(self) -> dict[str, str]:
+        """Like `pointers`, of all environments, called as they are stored."""
         if not self.catalog_path.exists():
             return {}
         with self._connection() as connection:
@@ -104,6 +159,15 @@ class Lake:
                 (self.name,),
             )
             return dict(rows.fetchall())
+
+    @staticmethod
+    def _of(environment: str, stored: Mapping[str, str]) -> dict[str, str]:
+        found = {}
+        for relation, location in stored.items():
+            whose, called = split_schema(relation.partition(".")[0])
+            if whose == environment:
+                found[f"{called}.{relation.partition('.')[2]}"] = location
+        return found
 
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
@@ -160,7 +224,7 @@ class Lake:
                 partition_spec=UNPARTITIONED_PARTITION_SPEC,
                 sort_order=UNSORTED_SORT_ORDER,
                 # No escapes: readers take what is behind `file://` for the path.
-                location=f"file://{self.warehouse / namespace / name}",
+                location=f"file://{self._folder(namespace) / name}",
                 properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
             )
             return Table(identifier, metadata, "", PyArrowFileIO(), _Stage())  # type: ignore[arg-type]
@@ -187,7 +251,11 @@ class Lake:
         """
         changes = list(changes)
         with self._transaction() as connection:
-            lost = [change for change in changes if not _move(connection, self.name, change)]
+            lost = [
+                change
+                for change in changes
+                if not _move(connection, self.name, self._stored(change))
+            ]
             if lost:
                 connection.execute("rollback")
             else:
@@ -215,11 +283,33 @@ class Lake:
                     raise MeshError(f"{relation} cannot be read beside tables of `{own}`.")
             connection.execute("commit")
 
+    def forget(self, environment: str) -> None:
+        """Takes every table of an environment out of the catalog, at once; files stay."""
+        with self._transaction() as connection:
+            for table, column in _NAMESPACES:
+                found = connection.execute(
+                    f"select distinct {column} from {table} where catalog_name = ?", (self.name,)
+                )
+                for (schema,) in found.fetchall():
+                    if environment and split_schema(schema)[0] == environment:
+                        connection.execute(
+                            f"delete from {table} where catalog_name = ? and {column} = ?",
+                            (self.name, schema),
+                        )
+            connection.execute("commit")
+
     def discard(self, change: Staged) -> None:
         """Removes the metadata file of a state that will not be shown."""
         if change.metadata_location == change.base:
             return  # nothing was staged: this is what is shown
         Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
+
+    def _stored(self, change: Staged) -> Staged:
+        """The change, of the table as it is stored."""
+        return replace(change, relation=stored_schema(self.environment, change.relation))
+
+    def _folder(self, schema: str) -> Path:
+        return self.warehouse / stored_schema(self.environment, schema)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

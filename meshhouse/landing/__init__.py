@@ -8,6 +8,7 @@ from meshhouse.landing.service import (
     group_of,
     land_table,
     land_table_again,
+    lands_itself,
 )
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "land",
     "land_table",
     "land_table_again",
+    "lands_itself",
 ]

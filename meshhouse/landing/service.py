@@ -18,6 +18,7 @@ from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.events import open_source
 from meshhouse.lake import Lake
+from meshhouse.lake.schema import iceberg_type
 from meshhouse.landing.again import Again, land_again, starts_from
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
@@ -25,6 +26,8 @@ from meshhouse.landing.target import Accept
 from meshhouse.locks import lock, lock_if_free, shared_lock
 from meshhouse.registry import Registry
 from meshhouse.repository import RawTable, Repository
+from meshhouse.repository.environment import stored_schema
+from meshhouse.repository.types import parse_type
 from meshhouse.upkeep import tidy
 
 if TYPE_CHECKING:
@@ -38,9 +41,31 @@ _LEDGER_SECONDS = 60.0
 """A continuous landing is recorded about so often, not with each of its commits."""
 
 
-def group_of(raw: RawTable) -> str:
+def group_of(raw: RawTable, environment: str = "") -> str:
     """The consumer group whose lag says how far landing a table is behind."""
-    return f"meshhouse.{raw.relation}"
+    # Landers of one group share the partitions; an environment lands all of them itself.
+    return f"meshhouse.{stored_schema(environment, raw.relation)}"
+
+
+def lands_itself(store: Lake | RawStore, raw: RawTable) -> bool:
+    """Whether a run lands a raw table, rather than reading production's.
+
+    An environment reads what production landed, until somebody lands there or production
+    has no table that holds the declared columns.
+    """
+    if not store.environment or raw.relation in store.pointers():
+        return True
+    if not isinstance(store, Lake):
+        return raw.relation not in store.in_environment("").pointers()
+    production = store.in_environment("").load(raw.relation)
+    if production is None:
+        return True
+    held = {field.name: field.field_type for field in production.schema().fields}
+    try:
+        wanted = {each.name: iceberg_type(parse_type(each.data_type)) for each in raw.columns}
+    except ValueError:
+        return True  # landing says what is wrong
+    return any(held.get(name) != kind for name, kind in wanted.items())
 
 
 def land_table(
@@ -71,9 +96,9 @@ def land_table(
     source = open_source(repository.root, repository.home)
 
     def mirror(offsets: Mapping[int, int]) -> None:
-        source.mirror(raw.topic, group_of(raw), offsets)
+        source.mirror(raw.topic, group_of(raw, store.environment), offsets)
 
-    locks = repository.home / "locks"
+    locks = repository.workspace / "locks"
     with (
         lock(locks / f"{raw.relation}.landing"),
         lock_if_free(locks / f"{raw.relation}.following") as follower,
@@ -105,7 +130,7 @@ def land_table_again(
         MeshError: see `meshhouse.landing.again.land_again`.
     """
     source, started = open_source(repository.root, repository.home), datetime.now(UTC)
-    with lock(repository.home / "locks" / f"{raw.relation}.landing"):
+    with lock(repository.workspace / "locks" / f"{raw.relation}.landing"):
         done = land_again(source, lake, raw, starts_from(source, raw, since), progress)
     landing = Landing(raw, done.rows, done.rejected, started_at=started)
     landing.finished_at = datetime.now(UTC)
@@ -145,14 +170,15 @@ def follow_table(
         on_landed(landing)
 
     try:
-        with shared_lock(repository.home / "locks" / f"{raw.relation}.following"):
+        with shared_lock(repository.workspace / "locks" / f"{raw.relation}.following"):
             if settings is None:
-                landing = follow(source, store, raw, group_of(raw), stop, pace, landed, accept)
+                group = group_of(raw, store.environment)
+                landing = follow(source, store, raw, group, stop, pace, landed, accept)
             else:
                 from meshhouse.landing.spark import follow_with_spark
 
                 def mirror(offsets: Mapping[int, int]) -> None:
-                    source.mirror(raw.topic, group_of(raw), offsets)
+                    source.mirror(raw.topic, group_of(raw, store.environment), offsets)
 
                 landing = follow_with_spark(
                     source, settings, _lake(store), raw, stop, pace, landed, accept, mirror

@@ -414,7 +414,7 @@ def open_target(store: Lake | RawStore, raw: RawTable, topic: Topic, accept: Acc
 
 def turn_of(lake: Lake, raw: RawTable) -> Path:
     """The lock file of whoever commits to a raw table on this machine."""
-    return lake.warehouse.parent / "locks" / f"{raw.relation}.commit"
+    return lake.locks / f"{raw.relation}.commit"
 
 
 def offsets_of(properties: Mapping[str, str]) -> dict[int, int]:

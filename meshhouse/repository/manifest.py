@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from meshhouse.repository.environment import workspace
 from meshhouse.repository.model import Domain, Product
 from meshhouse.repository.read import Repository
 
@@ -23,7 +24,12 @@ _FINGERPRINT = "meshhouse.fingerprint"
 
 def manifest_path(repository: Repository, domain: str) -> Path:
     """Where dbt writes a domain's manifest."""
-    return repository.folder(domain) / "target" / "manifest.json"
+    return target_folder(repository, domain) / "manifest.json"
+
+
+def target_folder(repository: Repository, domain: str) -> Path:
+    """Where dbt keeps what it made of a domain: manifests of environments name other schemas."""
+    return workspace(repository.folder(domain) / "target", repository.environment)
 
 
 def is_fresh(repository: Repository, domain: Domain) -> bool:

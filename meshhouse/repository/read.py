@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.errors import UsageError
+from meshhouse.repository.environment import (
+    collides,
+    current_environment,
+    stored_schema,
+    workspace,
+)
 from meshhouse.repository.model import (
     ROOT_DOMAIN,
     Column,
@@ -66,6 +72,20 @@ class Repository:
     def home(self) -> Path:
         """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`."""
         return Path(os.environ.get("MESH_HOME") or self.root / ".mesh").resolve()
+
+    @cached_property
+    def environment(self) -> str:
+        """The environment in use, from `MESH_ENV`; empty for production."""
+        return current_environment()
+
+    @property
+    def workspace(self) -> Path:
+        """Where builds, locks and logs of the environment in use are: `home` in production."""
+        return workspace(self.home, self.environment)
+
+    def build_schema(self, domain: str) -> str:
+        """Where dbt builds a domain in the environment in use, as the database calls it."""
+        return stored_schema(self.environment, f"{domain}_build")
 
     @cached_property
     def domain_names(self) -> tuple[str, ...]:
@@ -128,6 +148,14 @@ class Repository:
                     f"{expected}; it says `{project.get('name')}`.",
                 )
             )
+        if collides(name):
+            problem = (
+                f"`{name}` cannot name a domain: two underscores divide the name of an "
+                "environment from that of a domain. Rename the domain and its folder."
+            )
+            self._on_error(
+                DeclarationError(folder / "dbt_project.yml", project.line_of("name"), problem)
+            )
         models = folder / "models"
         files = tuple(
             path
@@ -187,6 +215,13 @@ class Repository:
     ) -> Iterable[RawTable]:
         for path, content in declared:
             for source in _mappings(content.get("sources")):
+                schema = str(source.get("schema", source.get("name")))
+                if collides(schema):
+                    problem = (
+                        f"raw tables cannot be in the schema `{schema}`: two underscores divide "
+                        "the name of an environment from that of a schema. Rename the source."
+                    )
+                    self._on_error(DeclarationError(path, source.line, problem))
                 for table in _mappings(source.get("tables")):
                     meta = _meta(table)
                     if "topic" not in meta:
@@ -198,7 +233,7 @@ class Repository:
                         continue
                     yield RawTable(
                         domain=domain,
-                        schema=str(source.get("schema", source.get("name"))),
+                        schema=schema,
                         name=str(table.get("name")),
                         topic=str(meta["topic"]),
                         columns=_columns(table),

@@ -25,6 +25,12 @@ class SnowflakeRegistry(Registry):
         self._store = store
         self._show = show
 
+    @property
+    def production(self) -> Registry | None:
+        """See `Registry.production`."""
+        store = self._store
+        return store.in_environment("").registry if store.environment else None
+
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
@@ -32,7 +38,7 @@ class SnowflakeRegistry(Registry):
         filled = {ledger: rows for ledger, rows in entries.items() if rows}
         self._store.prepare()
         for ledger in filled:
-            self._store.ensure_table(f"{SCHEMA}.{ledger}", LEDGERS[ledger])
+            self._store.ensure_table(self._store.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
         moves = [
             Move(
                 change.relation,
@@ -53,14 +59,14 @@ class SnowflakeRegistry(Registry):
 
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """See `Registry.entries`."""
-        existing = self._store.columns(f"{SCHEMA}.{ledger}")
+        existing = self._store.columns(self._store.stored(f"{SCHEMA}.{ledger}"))
         names = [name for name, _ in LEDGERS[ledger] if name in existing]
         if not names:
             return []
         where, values = ("where domain = ? ", (domain,)) if domain else ("", ())
         rows = self._store.session.rows(
             f"select {', '.join(map(quote, names))} "
-            f"from {self._store.session.name(SCHEMA, ledger)} {where}"
+            f"from {self._store.ledger(ledger)} {where}"
             "order by finished_at, started_at",
             *values,
         )
@@ -78,7 +84,7 @@ class SnowflakeRegistry(Registry):
             for number, (_, kind) in enumerate(columns, start=1)
         )
         self._store.session.execute(
-            f"insert into {self._store.session.name(SCHEMA, ledger)} "
+            f"insert into {self._store.ledger(ledger)} "
             f"({', '.join(quote(name) for name, _ in columns)}) "
             f"select {expressions} from values {clause}",
             *(_plain(row.get(name)) for row in kept for name, _ in columns),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from meshhouse.repository import Product
+from meshhouse.repository.environment import stored_schema
 from meshhouse.snowflake.session import Session, literal, quote
 from meshhouse.snowflake.store import SCHEMA
 
@@ -43,7 +44,11 @@ def tag_statements(session: Session) -> list[str]:
 
 
 def show_statements(
-    session: Session, product: Product, state: int, owner: Mapping[str, str]
+    session: Session,
+    product: Product,
+    state: int,
+    owner: Mapping[str, str],
+    environment: str = "",
 ) -> list[str]:
     """Shows one generation as `<domain>.<product>`, with comments and tags from its YAML.
 
@@ -56,9 +61,10 @@ def show_statements(
         product: what is shown.
         state: the generation.
         owner: name and e-mail.
+        environment: where it is shown; empty for production.
     """
-    shown = session.relation(product.relation)
-    kept = session.relation(generation(product, state))
+    shown = session.relation(stored_schema(environment, product.relation))
+    kept = session.relation(stored_schema(environment, generation(product, state)))
     statements = [
         f"create or replace table {shown} clone {kept} copy grants",
         f"comment on table {shown} is {literal(product.description)}",
@@ -81,7 +87,7 @@ def show_statements(
         for column in product.columns
         if column.classification
     ]
-    if product.shared:
+    if product.shared and not environment:
         view = session.name(f"{product.domain}_shared", product.name)
         columns = ", ".join(quote(column.name) for column in product.columns)
         statements.append(

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshhouse.errors import UsageError
 from meshhouse.lake import Conflict
 from meshhouse.repository import RawTable
+from meshhouse.repository.environment import current_environment, stored_schema
 from meshhouse.repository.types import DataType
 from meshhouse.snowflake.session import Session, quote
 
@@ -62,18 +64,43 @@ def column_type(data_type: DataType) -> str:
 class SnowflakeStore:
     """Raw tables and products in one database of Snowflake."""
 
-    def __init__(self, session: Session, show: Callable[[Sequence[str]], None]) -> None:
-        """`session` is any of this database; `show` is told which products were moved."""
+    def __init__(
+        self,
+        session: Session,
+        show: Callable[[Sequence[str]], None],
+        environment: str | None = None,
+    ) -> None:
+        """Opens nothing.
+
+        Args:
+            session: any of this database.
+            show: is told which products were moved.
+            environment: whose tables these are, empty for production; by default that of
+                `MESH_ENV`.
+        """
         self.session = session
+        self.environment = current_environment() if environment is None else environment
         self._show = show
-        self.states = session.name(SCHEMA, "states")
+        self.states = self.ledger("states")
         self._known: set[str] = set()
+
+    def in_environment(self, environment: str) -> SnowflakeStore:
+        """The same database as another environment sees it; empty for production."""
+        return SnowflakeStore(self.session, self._show, environment)
+
+    def stored(self, relation: str) -> str:
+        """What a table, or a schema, of this environment is called where it is stored."""
+        return stored_schema(self.environment, relation)
+
+    def ledger(self, name: str) -> str:
+        """A table of the environment's ledger, quoted."""
+        return self.session.relation(self.stored(f"{SCHEMA}.{name}"))
 
     def prepare(self) -> None:
         """Makes the schema and the table of states; says nothing if they exist."""
-        self.ensure_schema(SCHEMA)
+        self.ensure_schema(self.stored(SCHEMA))
         self.ensure_table(
-            f"{SCHEMA}.states",
+            self.stored(f"{SCHEMA}.states"),
             [
                 ("relation", DataType("string")),
                 ("state", DataType("bigint")),
@@ -126,14 +153,21 @@ class SnowflakeStore:
 
     def has_states(self) -> bool:
         """Whether anything was ever kept in this database."""
-        return f"{SCHEMA}.states" in self._known or bool(self.columns(f"{SCHEMA}.states"))
+        states = self.stored(f"{SCHEMA}.states")
+        return states in self._known or bool(self.columns(states))
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> state, of every raw table and product, read at one moment."""
+        """`schema.table` -> state, of what the environment has of its own, at one moment."""
         if not self.has_states():
             return {}
         rows = self.session.rows(f"select relation, state from {self.states} where relation <> ''")
         return {relation: str(state) for relation, state in rows}
+
+    def visible(self) -> dict[str, str]:
+        """Like `pointers`, with production's where the environment has none of its own."""
+        if not self.environment:
+            return self.pointers()
+        return {**self.in_environment("").pointers(), **self.pointers()}
 
     def properties(self, relation: str) -> tuple[int | None, dict[str, str]]:
         """State and properties of one table; no state if it has none yet."""
@@ -206,4 +240,10 @@ class SnowflakeStore:
         """The raw table of a topic, for landing."""
         from meshhouse.snowflake.landing import SnowflakeTarget
 
+        if self.environment:
+            raise UsageError(
+                f"{raw.relation} cannot be landed in the environment {self.environment}: in "
+                "Snowflake environments read production's raw tables. Land it there: unset "
+                f"MESH_ENV and run `mesh land {raw.relation}`."
+            )
         return SnowflakeTarget(self, raw, topic, accept)

@@ -81,7 +81,7 @@ def maintain(
         UsageError: there is no such table.
     """
     chosen = _chosen(lake.pointers(), relations)
-    locks = lake.warehouse.parent / "locks"
+    locks = lake.locks
     done = []
     with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
         needed = needed_of(lake)

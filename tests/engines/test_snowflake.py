@@ -251,3 +251,31 @@ def test_what_is_about_the_lake_is_refused_here(mesh, chosen):
 def snowflake_variables() -> dict[str, str]:
     kept = ("SNOWFLAKE_", "MESH_TARGET")
     return {name: value for name, value in os.environ.items() if name.startswith(kept)}
+
+
+def test_an_environment_has_what_changed_and_reads_production_for_the_rest(
+    mesh, chosen, monkeypatch
+):
+    mesh.sell(*range(1, 20))
+    land(mesh, chosen)
+    for domain in ("shop", "crm"):
+        assert run(mesh, chosen, domain).outcome == "published"
+    monkeypatch.setenv("MESH_ENV", "ana")
+    mesh.edit("domains/shop/models/products/totals.sql", "sum(amount)", "2 * sum(amount)")
+    own = engine(mesh.repository)
+    done = run(mesh, own, "shop")
+    assert (done.outcome, done.message) == ("published", "")
+    assert done.products["totals"] == "published"
+    assert rows("select amount from ana__shop.totals") == [(pytest.approx(57),)]
+    assert rows("select amount from shop.totals") == [(pytest.approx(28.5),)]
+    assert run(mesh, own, "crm").outcome == "unchanged"
+    variables = snowflake_variables() | {"MESH_ENV": ""}
+    [listed] = json.loads(mesh.run("env", "list", "--json", environment=variables).stdout)
+    assert (listed["name"], "shop.totals" in listed["products"]) == ("ana", True)
+    with pytest.raises(UsageError, match="cannot be landed in the environment ana"):
+        own.store.raw_target(mesh.repository.domain("shop").raw_tables[0], None, ())
+    mesh.run("env", "drop", "ana", "--yes", environment=variables)
+    left = rows("select schema_name from information_schema.schemata "
+                "where startswith(schema_name, 'ANA__')")  # fmt: skip
+    assert left == []
+    assert rows("select amount from shop.totals") == [(pytest.approx(28.5),)]

@@ -1,0 +1,52 @@
+"""Reading a table as it was, without changing what it shows.
+
+Belongs here: a metadata file of an earlier state, beside the lake. Does not: going back
+for everybody, which is a commit (engines/iceberg.py).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from meshhouse.lake.catalog import SAME_ROWS_AS, snapshot_id
+from meshhouse.lake.scan import plain_path
+
+
+def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
+    """A metadata file that shows a table with the rows of an earlier snapshot.
+
+    Columns that the table got since are null in it, as in every row of before.
+
+    Args:
+        metadata_location: of the table as it is.
+        snapshot: the one whose rows are wanted.
+        folder: where the file is written, if one is needed.
+
+    Returns:
+        The file; the given one if it shows that snapshot, or if the table no longer keeps it.
+    """
+    if snapshot_id(metadata_location) == snapshot:
+        return metadata_location
+    source = Path(plain_path(metadata_location))
+    metadata = json.loads(source.read_bytes())
+    kept = [each for each in metadata["snapshots"] if snapshot in _stands_for(each)]
+    if not kept:
+        return metadata_location
+    shown = kept[-1]["snapshot-id"]
+    metadata["current-snapshot-id"] = shown
+    metadata["refs"] = {
+        **metadata.get("refs", {}), "main": {"snapshot-id": shown, "type": "branch"}
+    }  # fmt: skip
+    logged = {"snapshot-id": shown, "timestamp-ms": metadata["last-updated-ms"]}
+    metadata["snapshot-log"] = [*metadata.get("snapshot-log", []), logged]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{shown}-{source.name}"
+    path.write_text(json.dumps(metadata))
+    return f"file://{path}"
+
+
+def _stands_for(snapshot: dict[str, Any]) -> tuple[int, int]:
+    own = snapshot["snapshot-id"]
+    return own, int(snapshot.get("summary", {}).get(SAME_ROWS_AS, own))

@@ -1,0 +1,294 @@
+"""Environments: what they may be called, what they take from production, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Mesh
+
+from meshhouse.engines import engine
+from meshhouse.environments import drop, environments
+from meshhouse.errors import UsageError
+from meshhouse.lake import Lake
+from meshhouse.lake.past import as_of
+from meshhouse.landing import group_of, land_table
+from meshhouse.locks import lock
+from meshhouse.planning import settled
+from meshhouse.repository.environment import environment_name
+from meshhouse.runs import DomainRun, run_domain
+
+TOTALS = "domains/shop/models/products/totals.sql"
+PRODUCTS = ("shop.orders", "shop.totals")
+ORDERS = "domains/shop/models/products/orders.sql"
+
+
+@pytest.fixture
+def ana(monkeypatch) -> str:
+    """From here on, what runs in this process runs in the environment `ana`."""
+    monkeypatch.setenv("MESH_ENV", "ana")
+    return "ana"
+
+
+def run(mesh: Mesh, domain: str = "shop", environment: str = "", **options) -> DomainRun:
+    """Runs a domain in this process, without landing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESH_ENV", environment)
+        repository = mesh.repository
+        return run_domain(repository, engine(repository), repository.domain(domain), **options)
+
+
+def land(mesh: Mesh, environment: str = "") -> None:
+    lake = Lake(mesh.home, environment=environment)
+    for raw in mesh.repository.domain("shop").raw_tables:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MESH_ENV", environment)
+            land_table(mesh.repository, lake, raw)
+
+
+def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
+    """What consumers in an environment see."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESH_ENV", environment)
+        return mesh.rows(sql)
+
+
+def published(done: DomainRun) -> list[str]:
+    assert done.ok, done.message
+    return sorted(f"{each['domain']}.{each['product']}" for each in done.published)
+
+
+@pytest.fixture
+def sold(mesh: Mesh) -> Mesh:
+    """A mesh whose production has published three sales of shop."""
+    mesh.sell(1, 2, 3)
+    land(mesh)
+    assert published(run(mesh)) == list(PRODUCTS)
+    return mesh
+
+
+@pytest.mark.parametrize("name", ["ana", "pr_12", "a", "Feature_7", " ana "])
+def test_letters_digits_and_single_underscores_name_an_environment(name):
+    assert environment_name(name) == name.strip().lower()
+
+
+@pytest.mark.parametrize(
+    "name", ["12", "_a", "a_", "a__b", "a-b", "pr/12", "a b", "ana;--", "é", "a" * 41, "a\n\nb"]
+)
+def test_other_names_are_refused_in_one_clear_line(name):
+    with pytest.raises(UsageError, match=r"cannot name an environment\. Use letters, digits"):
+        environment_name(name)
+
+
+def test_a_command_in_an_impossible_environment_does_nothing(mesh):
+    for name, said in (("a__b", "cannot name an environment"), ("production", "Unset MESH_ENV")):
+        done = mesh.run("run", code=2, environment={"MESH_ENV": name})
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not mesh.home.exists()
+
+
+def test_a_domain_that_could_be_an_environments_is_refused(mesh):
+    (mesh.root / "domains/crm").rename(mesh.root / "domains/ana__crm")
+    mesh.edit("domains/ana__crm/dbt_project.yml", "name: crm", "name: ana__crm")
+    mesh.edit("dependencies.yml", "crm", "ana__crm")
+    said = "`ana__crm` cannot name a domain: two underscores divide the name of an environment"
+    assert f"domains/ana__crm/dbt_project.yml:1: {said}" in mesh.run("check", code=1).stdout
+    assert said in mesh.run("status", code=2).stderr
+
+
+def test_a_raw_schema_that_could_be_an_environments_is_refused(mesh):
+    mesh.edit("domains/shop/models/topics.yml", "schema: shop_raw", "schema: shop__raw")
+    assert "raw tables cannot be in the schema `shop__raw`" in mesh.run("check", code=1).stdout
+
+
+def test_what_a_changed_product_reads_is_built_with_it_where_production_is_late(sold):
+    sold.sell(4)
+    land(sold)
+    sold.edit(TOTALS, "count(*)", "count(no_column)")
+    assert run(sold).outcome == "failed"
+    sold.edit(TOTALS, "count(no_column)", "count(*) + 100")
+    assert published(run(sold, environment="ana")) == list(PRODUCTS)
+    assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
+
+
+def test_production_is_read_as_its_publications_have_read_it(sold):
+    sold.sell(4)
+    land(sold)
+    sold.edit(TOTALS, "count(*)", "count(*) + 100")
+    assert published(run(sold, environment="ana")) == ["shop.totals"]
+    assert shown(sold, "select orders from shop.totals", "ana") == [(103,)]
+    assert published(run(sold)) == list(PRODUCTS)  # production's clone would hold other code
+    assert published(run(sold, environment="ana")) == ["shop.totals"]
+    assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
+
+
+def test_a_fix_is_tried_on_what_production_failed_on(sold):
+    sold.sell(4, amount=-1)
+    land(sold)
+    assert run(sold).outcome == "rejected"
+    sold.edit(ORDERS, "cast(amount as", "cast(abs(amount) as")
+    assert published(run(sold, environment="ana")) == list(PRODUCTS)
+    assert shown(sold, "select count(*), min(amount) > 0 from shop.orders", "ana") == [(4, True)]
+
+
+def test_nothing_changed_is_nothing_to_build_even_where_production_fails(sold, ana):
+    sold.sell(4, amount=-1)
+    land(sold)
+    assert run(sold).outcome == "rejected"
+    repository = sold.repository
+    [done] = settled(repository, engine(repository), [repository.domain("shop")])
+    assert [each.relation for each in done.unchanged] == list(PRODUCTS)
+    assert done.published == []
+
+
+def test_a_state_that_is_no_longer_kept_gives_the_present_one(sold, tmp_path):
+    location = Lake(sold.home).pointers()["shop_raw.sales"]
+    assert as_of(location, 12345, tmp_path) == location
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_a_product_that_production_has_not_is_built(sold):
+    assert published(run(sold, "crm", environment="ana")) == ["crm.customers"]
+    assert "crm.customers" not in Lake(sold.home).pointers()
+
+
+def test_a_candidate_is_compared_with_what_production_shows(sold):
+    sold.edit(ORDERS, "{{ ref('stg_sales') }}", "{{ ref('stg_sales') }} where sale_id < 3")
+    done = run(sold, environment="ana")
+    assert "percent of the previous publication: found 66.6667, must be at least 90" in done.message
+
+
+def test_force_builds_what_did_not_change(sold):
+    assert published(run(sold, environment="ana", force=True)) == list(PRODUCTS)
+
+
+def test_a_failure_in_an_environment_is_told_there_alone(sold):
+    sold.edit(TOTALS, "count(*)", "count(no_column)")
+    assert run(sold, environment="ana").outcome == "failed"
+    here, there = (
+        {
+            each["product"]: (each["last_run"], each["environment"], each["rows"])
+            for each in json.loads(
+                sold.run("status", "--json", environment={"MESH_ENV": name}).stdout
+            )
+        }
+        for name in ("ana", "")
+    )
+    assert here["shop.totals"] == ("failed", "production", 1)
+    assert there["shop.totals"] == ("published", "production", 1)
+
+
+def test_a_run_lands_what_production_has_no_table_or_no_column_for(sold):
+    ana = {"MESH_ENV": "ana"}
+    columns = "domains/shop/models/topics.yml"
+    text = (sold.root / columns).read_text()
+    assert "{name: amount," in text
+    landed = json.loads(sold.run("run", "shop", "--json", environment=ana).stdout)["landed"]
+    assert landed == []
+    new = "{name: channel, data_type: string}\n          - {name: amount,"
+    sold.edit(columns, "{name: amount,", new)
+    landed = json.loads(sold.run("run", "shop", "--json", environment=ana).stdout)["landed"]
+    assert [(each["table"], each["rows"]) for each in landed] == [("shop_raw.sales", 3)]
+    held = Lake(sold.home).load("shop_raw.sales")
+    assert "channel" not in [field.name for field in held.schema().fields]
+
+
+def test_landers_of_an_environment_share_no_partition_with_productions(mesh):
+    [raw] = mesh.repository.domain("shop").raw_tables
+    assert group_of(raw, "ana") == "meshhouse.ana__shop_raw.sales"
+
+
+def test_runs_are_tagged_and_recorded_apart_from_productions(sold):
+    import dagster as dg
+    from dagster._core.instance import InstanceRef
+
+    sold.edit(TOTALS, "count(*)", "count(*) + 1")
+    sold.run("run", "shop", environment={"MESH_ENV": "ana"})
+    home = sold.home / "environments" / "ana" / "dagster"
+    with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home))) as instance:
+        [done] = instance.get_runs()
+        assert done.tags["meshhouse/environment"] == "ana"
+        key = dg.AssetKey(["shop", "totals"])
+        assert instance.get_latest_materialization_event(key) is not None
+    assert not (sold.home / "dagster").exists()
+
+
+def test_plain_dbt_reads_and_builds_in_the_environment(sold):
+    sold.sell(*range(4, 21))
+    land(sold)
+    sold.edit(ORDERS, "{{ ref('stg_sales') }}", "{{ ref('stg_sales') }} where sale_id < 20")
+    assert "shop.orders" in published(run(sold, environment="ana"))
+    model = "domains/crm/models/products/customers.sql"
+    sold.edit(model, "cast(count(*) as bigint)", "cast(max(order_id) as bigint)")
+    for name, orders in (("", 3), ("ana", 19), ("", 3)):
+        variables = {"DBT_PROFILES_DIR": str(sold.root / "profiles"), "MESH_ENV": name}
+        done = subprocess.run(
+            [Path(sys.executable).with_name("dbt"), "run"],
+            cwd=sold.root / "domains/crm",
+            env={**sold.environment, **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == os.EX_OK, done.stdout
+        place = sold.home / "environments" / name if name else sold.home
+        with duckdb.connect(str(place / "build/crm/work.duckdb"), read_only=True) as connection:
+            schema = f"{name}__crm_build" if name else "crm_build"
+            assert connection.execute(f"select orders from {schema}.customers").fetchall() == [
+                (orders,)
+            ]
+
+
+@pytest.fixture
+def tried(sold: Mesh) -> Mesh:
+    """The environments `ana` and `ana_b` have published the same."""
+    for name in ("ana", "ana_b"):
+        assert published(run(sold, environment=name, force=True)) == list(PRODUCTS)
+    return sold
+
+
+def names(mesh: Mesh) -> list[str]:
+    return [each.name for each in environments(mesh.repository, engine(mesh.repository))]
+
+
+def test_dropping_one_leaves_those_whose_names_begin_alike(tried):
+    before = Lake(tried.home).in_environment("ana_b").pointers()
+    drop(tried.repository, engine(tried.repository), "ana")
+    assert names(tried) == ["ana_b"]
+    assert Lake(tried.home).in_environment("ana_b").pointers() == before
+    assert (tried.home / "environments/ana_b/build/shop/work.duckdb").exists()
+
+
+def test_a_drop_that_was_stopped_is_finished_by_another(tried):
+    # What a kill leaves behind each of its steps: no table, or no table and no file.
+    Lake(tried.home).forget("ana")
+    assert "ana" in names(tried)
+    for folder in (tried.home / "lake").glob("ana__*"):
+        folder.rename(tried.root / folder.name)
+    assert "ana" in names(tried)
+    tried.run("env", "drop", "ana", "--yes")
+    assert names(tried) == ["ana_b"]
+    assert not [path for path in tried.home.rglob("*") if path.name.split("__")[0] == "ana"]
+
+
+def test_production_and_unknown_environments_cannot_be_dropped(sold):
+    said = "Production is no environment that can be dropped."
+    for name in ("production", "Production", ""):
+        assert said in sold.run("env", "drop", name, "--yes", code=2).stderr
+    done = sold.run("env", "drop", "nobody", "--yes", code=2)
+    assert "There is no environment `nobody`. There is none." in done.stderr
+    assert sold.row("select orders from shop.totals") == (3,)
+
+
+def test_nothing_is_dropped_unasked_or_under_the_hands_of_a_run(tried):
+    assert "add --yes" in tried.run("env", "drop", "ana", code=2).stderr
+    with lock(tried.home / "environments/ana/locks/shop.run"):
+        done = tried.run("env", "drop", "ana", "--yes", code=1)
+    assert f"Process {os.getpid()} is at work in the environment ana (shop)" in done.stderr
+    assert names(tried) == ["ana", "ana_b"]
+    assert set(Lake(tried.home).in_environment("ana").pointers()) >= set(PRODUCTS)
