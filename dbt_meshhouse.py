@@ -47,7 +47,7 @@ class MeshhousePlugin(dbtPlugin):
         for product in resolve(repository, consumer, published):
             nodes.add_model(_node(product))
         if reads and (flags.TARGET or os.environ.get("MESH_TARGET")) == "spark":
-            from meshhouse.engines.spark import prepare
+            from meshhouse.engines.spark_dbt import prepare
 
             prepare(repository, consumer)
         return nodes

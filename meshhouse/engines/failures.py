@@ -1,0 +1,30 @@
+"""What engines say when they fail, in plain words.
+
+Belongs here: messages that only name something inside a client library. Does not: errors
+in SQL, which the engine explains best itself.
+"""
+
+from __future__ import annotations
+
+_SPARK_IS_GONE = (
+    "Answer from Java side is empty",
+    "Cannot call methods on a stopped SparkContext",
+    "Connection refused",
+    "Error while obtaining a new communication channel",
+    "Error while sending or receiving",
+    "Reentrant call inside",
+    "SparkContext has been shutdown",
+    "SparkContext was shut down",
+    "does not exist in the JVM",
+)
+"""What pyspark says of a process that has ended, each at another moment."""
+
+
+def plain(target: str, message: str) -> str:
+    """What a message of the target's client means for people; most mean what they say."""
+    if target == "spark" and any(said in message for said in _SPARK_IS_GONE):
+        return (
+            "Spark ended while it was at work, for lack of memory perhaps; what it said is in "
+            "`.mesh/logs/spark.log`. The next run starts it again"
+        )
+    return message
