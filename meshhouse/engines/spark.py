@@ -12,7 +12,6 @@ the driver reads catalogs; workers open data files by their full names.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, Reader
+from meshhouse.engines.builds import audit_lake, work_folder, work_lake
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.errors import MeshError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
 from meshhouse.lake.catalog import write_metadata
 from meshhouse.lake.scan import plain_path
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product
 from meshhouse.spark import catalog_settings, session
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SparkEngine(IcebergEngine):
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's catalog and tables are."""
-        return _folder(self._repository.home, domain)
+        return work_folder(self._repository.home, domain)
 
     def stage(self, product: Product) -> Candidate:
         """Stages the built table's newest snapshot; no row is copied.
@@ -50,7 +50,7 @@ class SparkEngine(IcebergEngine):
         """
         from meshhouse.lake.adopt import adopt
 
-        built = work_lake(self._repository, product.domain)
+        built = work_lake(self._repository.home, product.domain)
         table = built.load(f"{product.domain}_build.{product.build_name}")
         snapshot = table.current_snapshot() if table is not None else None
         if table is None or snapshot is None:
@@ -71,10 +71,7 @@ class SparkEngine(IcebergEngine):
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> Iterator[Reader]:
         """Reads through Spark in a catalog that shows just these states."""
-        audited = Lake(
-            self._repository.home / "build" / domain.name / "spark-audit",
-            catalog_name(self._repository, f"{domain.name}_audit"),
-        )
+        audited = audit_lake(self._repository.home, domain.name)
         audited.lend({}, own="")
         shown = dict(states)
         for relation, like in empty.items():
@@ -91,7 +88,7 @@ class SparkEngine(IcebergEngine):
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""
-        built = work_lake(self._repository, domain.name)
+        built = work_lake(self._repository.home, domain.name)
         counts = {}
         for relation, location in built.pointers().items():
             schema, _, name = relation.partition(".")
@@ -164,19 +161,3 @@ def explained() -> Iterator[None]:
             f"Spark failed: {last_line(str(error).partition('JVM stacktrace')[0])}. Nothing was "
             "published. What it said is in `.mesh/logs/spark.log`; run the same command again."
         ) from error
-
-
-def work_lake(repository: Repository, domain: str) -> Lake:
-    """Where the runs of a domain build."""
-    return Lake(_folder(repository.home, domain), catalog_name(repository, f"{domain}_work"))
-
-
-def _folder(home: Path, domain: str) -> Path:
-    # Not where builds are on other targets: publications name these tables' files.
-    return home / "spark" / domain
-
-
-def catalog_name(repository: Repository, purpose: str) -> str:
-    """A catalog's name in Spark, of which one process may hold several meshes' in its life."""
-    digest = hashlib.sha256(str(repository.home).encode()).hexdigest()[:8]
-    return f"{purpose}_{digest}"

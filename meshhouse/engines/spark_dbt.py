@@ -6,14 +6,9 @@ Does not: anything that happens before or after dbt (spark.py).
 
 from __future__ import annotations
 
+from meshhouse.engines.builds import plain_lake, work_lake
 from meshhouse.engines.iceberg import pinned, readable
-from meshhouse.engines.spark import (
-    catalog_name,
-    explained,
-    session_of,
-    session_settings,
-    work_lake,
-)
+from meshhouse.engines.spark import explained, session_of, session_settings
 from meshhouse.lake import Lake
 from meshhouse.repository import Domain, Repository
 
@@ -37,11 +32,10 @@ def prepare(repository: Repository, domain: Domain) -> None:
 
     pins = pinned()
     if pins is not None:
-        work = work_lake(repository, domain.name)
+        work = work_lake(repository.home, domain.name)
     else:
         pins = readable(repository, domain, Lake(repository.home).pointers())
-        folder = repository.home / "build" / domain.name / "spark"
-        work = Lake(folder, catalog_name(repository, f"{domain.name}_dbt"))
+        work = plain_lake(repository.home, domain.name)
     work.lend(pins, own=domain.build_schema)
     # dbt gives these to every session that it opens; a profile cannot know the project.
     credentials = get_adapter_by_type("spark").config.credentials

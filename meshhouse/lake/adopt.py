@@ -41,6 +41,8 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
     base = table.metadata_location if table is not None else None
     if table is None:
         table = lake.stage(relation, other.schema())
+        # So that theirs can have the number that their manifests name.
+        table.metadata = table.metadata.model_copy(update={"partition_specs": []})
     metadata = table.metadata
     snapshot = other.current_snapshot()
     if snapshot is None:

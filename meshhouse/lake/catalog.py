@@ -105,6 +105,16 @@ class Lake:
             )
             return dict(rows.fetchall())
 
+    def everything(self) -> dict[str, str]:
+        """Metadata file -> `TABLE` or `VIEW`, of all that any catalog in this file shows."""
+        if not self.catalog_path.exists():
+            return {}
+        with self._connection() as connection:
+            rows = connection.execute(
+                "select metadata_location, coalesce(iceberg_type, 'TABLE') from iceberg_tables"
+            )
+            return dict(rows.fetchall())
+
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
 

@@ -5,8 +5,7 @@ snapshot itself and its columns (adopt.py).
 
 Manifests name their spec by number and its fields by ids, which two tables give
 differently. Where theirs are free in ours they are taken as they are. Otherwise the adopted
-snapshot gets a manifest list of its own, and where ids of fields clash, manifests too:
-both list files, so the cost never grows with rows.
+snapshot gets manifests of its own: they list files, so the cost never grows with rows.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.partitioning import PartitionField, PartitionSpec
     from pyiceberg.table import Table
-
-_SPEC_NUMBER = 2
-"""Where a manifest file, as a record, names its spec."""
 
 
 def with_their_specs(
@@ -142,35 +138,32 @@ def manifest_list(
 def _manifest(
     table: Table, manifest: ManifestFile, theirs: Any, spec: PartitionSpec, snapshot: Any
 ) -> ManifestFile:
-    """A manifest under the number of our spec; written anew if the ids of its fields differ."""
-    from pyiceberg.manifest import ManifestContent, ManifestFile, write_manifest
+    """A manifest of our spec; written anew if theirs differs, for it names its spec itself."""
+    from pyiceberg.manifest import ManifestContent, write_manifest
 
-    before = theirs.specs()[manifest.partition_spec_id]
-    moved = ManifestFile(*(manifest[position] for position in range(len(manifest))))
-    if before.fields != spec.fields:
-        if manifest.content != ManifestContent.DATA:
-            raise MeshError(
-                f"{'.'.join(table.name())} is partitioned in another way than before, and its "
-                "build holds delete files: it cannot be published so. Remove "
-                "`write.merge.mode` from the model's `tblproperties` and run it with `--force`."
-            )
-        with write_manifest(
-            format_version=table.metadata.format_version,
-            spec=spec,
-            schema=theirs.schema(),
-            output_file=table.io.new_output(_new_file(table, "manifest")),
-            snapshot_id=manifest.added_snapshot_id or snapshot.snapshot_id,
-            avro_compression="gzip",
-        ) as writer:
-            for entry in manifest.fetch_manifest_entry(table.io):
-                writer.add_entry(entry)
-        written = writer.to_manifest_file()
-        # What it holds is not newer for being written again.
-        written.sequence_number = manifest.sequence_number
-        written.min_sequence_number = manifest.min_sequence_number
-        return written
-    moved[_SPEC_NUMBER] = spec.spec_id
-    return moved
+    if spec == theirs.specs()[manifest.partition_spec_id]:
+        return manifest
+    if manifest.content != ManifestContent.DATA:
+        raise MeshError(
+            f"{'.'.join(table.name())} is partitioned in another way than before, and its build "
+            "holds delete files: it cannot be published so. Remove `write.merge.mode` from the "
+            "model's `tblproperties` and run it with `--force`."
+        )
+    with write_manifest(
+        format_version=table.metadata.format_version,
+        spec=spec,
+        schema=theirs.schema(),
+        output_file=table.io.new_output(_new_file(table, "manifest")),
+        snapshot_id=manifest.added_snapshot_id or snapshot.snapshot_id,
+        avro_compression="gzip",
+    ) as writer:
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
+            writer.add_entry(entry)
+    written = writer.to_manifest_file()
+    # What it holds is not newer for being written again.
+    written.sequence_number = manifest.sequence_number
+    written.min_sequence_number = manifest.min_sequence_number
+    return written
 
 
 def _new_file(table: Table, name: str) -> str:

@@ -100,10 +100,8 @@ def _alive() -> SparkSession | None:
     from pyspark.sql import SparkSession
 
     context = SparkContext._active_spark_context
-    if context is None:
-        return None
     try:
-        if context._jsc is not None and not context._jsc.sc().isStopped():
+        if context is not None and context._jsc and not context._jsc.sc().isStopped():
             if _EXTENSIONS not in (context.getConf().get("spark.sql.extensions") or ""):
                 raise UsageError(
                     "A Spark session without Iceberg runs in this process already. Stop it, or "
@@ -117,24 +115,25 @@ def _alive() -> SparkSession | None:
     return None
 
 
-def _bury(context: SparkContext) -> None:
+def _bury(context: SparkContext | None) -> None:
     """Lets pyspark start a new Java process: by itself it keeps to its first one."""
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    context._jsc = None  # nobody answers there
-    context.stop()
-    gateway = SparkContext._gateway
-    SparkContext._gateway = SparkContext._jvm = None
+    if context is not None:
+        context._jsc = None  # nobody answers there
+        context.stop()
     SparkSession._instantiatedSession = SparkSession._activeSession = None
-    if gateway is not None:
-        with suppress(Py4JError, OSError):
-            gateway.shutdown()
-        process = getattr(gateway, "proc", None)
-        if process is not None:
-            process.stdin.close()  # which ends it, if it still runs
-            process.wait()
+    gateway = SparkContext._gateway
+    process = getattr(gateway, "proc", None)
+    if gateway is None or process is None:  # nothing started, or not by this process
+        return
+    SparkContext._gateway = SparkContext._jvm = None
+    with suppress(Py4JError, OSError):
+        gateway.shutdown()
+    process.stdin.close()  # which ends it, if it still runs
+    process.wait()
 
 
 @contextmanager
