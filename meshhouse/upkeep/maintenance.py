@@ -66,6 +66,8 @@ def maintain(
 ) -> list[Upkept]:
     """Merges small files, expires snapshots and removes orphans; waits for a rival.
 
+    Without `relations`, also what replaced builds left that no publication refers to.
+
     Landers and readers go on meanwhile. A run of the domain that owns a product waits
     while that product is maintained, and the other way round: it could not publish over
     a state that it has not seen.
@@ -92,7 +94,23 @@ def maintain(
             with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
                 kept = needed.get(relation, set())
                 done.append(_maintain(lake, relation, kept, older_than, retention))
+        if not relations:
+            done += _maintain_builds(lake, older_than, say)
     return done
+
+
+def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Upkept]:
+    """Removes what replaced builds left, after the states of products that named it."""
+    from meshhouse.engines.builds import building_domains
+
+    home = lake.warehouse.parent
+    for domain in building_domains(home):
+        from meshhouse.upkeep.builds import remove_replaced_builds
+
+        waiting = f"builds of {domain}: waiting for a run of {domain}"
+        with lock(home / "locks" / f"{domain}.run", lambda holder, text=waiting: say(text)):
+            count, size = remove_replaced_builds(lake, domain, older_than)
+        yield Upkept(f"builds of {domain}", 0, 0, 0, 0, 0, count, size)
 
 
 def tidy(lake: Lake, relation: str) -> bool:
