@@ -153,7 +153,7 @@ def _invoke(
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):
         raise outcome.exception  # Ctrl-C, or how the orchestrator passes it on
     if outcome.exception is not None:
-        raise DbtFailed(f"{domain}: {_plain(outcome.exception)}") from outcome.exception
+        raise DbtFailed(f"{domain}: {plain(_plain(outcome.exception))}") from outcome.exception
     return outcome.result
 
 
@@ -214,7 +214,7 @@ def _node_result(result: Any) -> NodeResult:
         resource_type=str(node.resource_type),
         name=node.name,
         status=str(result.status),
-        message=plain(os.environ.get("MESH_TARGET", ""), _without_trace(str(result.message or ""))),
+        message=plain(_without_trace(str(result.message or ""))),
         seconds=float(result.execution_time),
         failures=result.failures,
         rows=int(rows) if isinstance(rows, int) and rows >= 0 else None,

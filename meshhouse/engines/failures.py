@@ -6,6 +6,8 @@ in SQL, which the engine explains best itself.
 
 from __future__ import annotations
 
+import os
+
 _SPARK_IS_GONE = (
     "Answer from Java side is empty",
     "Cannot call methods on a stopped SparkContext",
@@ -20,9 +22,20 @@ _SPARK_IS_GONE = (
 """What pyspark says of a process that has ended, each at another moment."""
 
 
-def plain(target: str, message: str) -> str:
+_NO_SERVER = "Could not connect to any of"
+"""What Thrift's client says of a server that does not answer."""
+
+
+def plain(message: str) -> str:
     """What a message of the target's client means for people; most mean what they say."""
-    if target == "spark" and any(said in message for said in _SPARK_IS_GONE):
+    if os.environ.get("MESH_TARGET") != "spark":
+        return message
+    if _NO_SERVER in message:
+        return (
+            "no Thrift server answers; look at MESH_SPARK_HOST and MESH_SPARK_PORT, and whether "
+            "it runs"
+        )
+    if any(said in message for said in _SPARK_IS_GONE):
         return (
             "Spark ended while it was at work, for lack of memory perhaps; what it said is in "
             "`.mesh/logs/spark.log`. The next run starts it again"

@@ -74,3 +74,13 @@ def test_spark_that_dies_in_one_domain_is_there_for_the_next(mesh):
     assert "Spark ended while it was at work" in failed
     assert "Traceback" not in said
     assert mesh.row("select orders from till.totals") == (9,)
+
+
+def test_a_thrift_server_that_does_not_answer_is_said_in_one_line(mesh):
+    mesh.sell(1)
+    mesh.run("land")
+    nowhere = {"MESH_TARGET": "spark", "MESH_SPARK_METHOD": "thrift", "MESH_SPARK_PORT": "1"}
+    done = mesh.run("run", "shop", code=1, environment=nowhere)
+    [failed] = [line for line in done.stderr.splitlines() if line.startswith("failed")]
+    assert "no Thrift server answers; look at MESH_SPARK_HOST" in failed
+    assert "Traceback" not in done.stderr
