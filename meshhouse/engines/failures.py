@@ -7,6 +7,7 @@ in SQL, which the engine explains best itself.
 from __future__ import annotations
 
 import os
+import re
 
 _SPARK_IS_GONE = (
     "Answer from Java side is empty",
@@ -21,6 +22,9 @@ _SPARK_IS_GONE = (
 )
 """What pyspark says of a process that has ended, each at another moment."""
 
+
+_PLAN = re.compile(r"(; line \d+ pos \d+);.*")
+"""Behind where an error in SQL is, Spark prints how it understood the whole query."""
 
 _NO_SERVER = "Could not connect to any of"
 """What Thrift's client says of a server that does not answer."""
@@ -40,4 +44,4 @@ def plain(message: str) -> str:
             "Spark ended while it was at work, for lack of memory perhaps; what it said is in "
             "`.mesh/logs/spark.log`. The next run starts it again"
         )
-    return message
+    return _PLAN.sub(r"\1", message)

@@ -68,7 +68,7 @@ def test_spark_that_dies_in_one_domain_is_there_for_the_next(mesh):
     mesh.run("land")
     done = mesh.run("run", "shop", "till", code=1, environment={"MESH_TARGET": "spark", **HERE})
     said = done.stdout + done.stderr
-    assert said.index("building shop.") < said.index("building till.")
+    assert said.index("shop.orders") < said.index("till.orders")
     [failed] = [line for line in done.stderr.splitlines() if line.startswith("failed")]
     assert "shop" in failed
     assert "Spark ended while it was at work" in failed
