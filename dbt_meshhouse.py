@@ -49,7 +49,7 @@ class MeshhousePlugin(dbtPlugin):
         for product in resolve(repository, consumer, published):
             nodes.add_model(_node(product, chosen.schema_of(product) if reads else product.domain))
         if reads and target == "spark":
-            from meshhouse.engines.spark import prepare
+            from meshhouse.engines.spark_dbt import prepare
 
             prepare(repository, consumer)
         return nodes

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from meshhouse.engines import dbt_variables
+from meshhouse.engines.failures import plain
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
@@ -174,7 +176,7 @@ def invoke(
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):
         raise outcome.exception  # Ctrl-C, or how the orchestrator passes it on
     if outcome.exception is not None:
-        raise DbtFailed(f"{domain}: {_plain(outcome.exception)}") from outcome.exception
+        raise DbtFailed(f"{domain}: {plain(_plain(outcome.exception))}") from outcome.exception
     return outcome.result
 
 
@@ -218,9 +220,13 @@ def _plain(error: BaseException) -> str:
     return " ".join(lines).removeprefix("get_nodes: ") or type(error).__name__
 
 
-def _without_macro_trace(message: str) -> str:
-    """Dbt's message in one line, without the stack of its own macros."""
-    return " ".join(message.split()).partition(" > in macro ")[0]
+_TRACE = re.compile(r" > in macro | at [\w.$/<>]+\([\w.$ ]+(:\d+)?\)")
+"""Where the stack of dbt's own macros begins, or that of a server in Java."""
+
+
+def _without_trace(message: str) -> str:
+    """Dbt's message in one line, without anybody's stack."""
+    return _TRACE.split(" ".join(message.split()), maxsplit=1)[0]
 
 
 def _node_result(result: Any) -> NodeResult:
@@ -232,7 +238,7 @@ def _node_result(result: Any) -> NodeResult:
         resource_type=str(node.resource_type),
         name=node.name,
         status=str(result.status),
-        message=_without_macro_trace(str(result.message or "")),
+        message=plain(_without_trace(str(result.message or ""))),
         seconds=float(result.execution_time),
         failures=result.failures,
         rows=int(rows) if isinstance(rows, int) and rows >= 0 else None,

@@ -1,7 +1,8 @@
 """Target `spark`: domains build Iceberg tables in Spark, publication copies nothing.
 
 Belongs here: the catalogs that Spark sees, and handing what it built to the lake. Does
-not: the session (spark/session.py), or anything that is the same on all targets.
+not: the session (spark/session.py), what dbt needs (spark_dbt.py), or anything that is the
+same on all targets.
 
 Spark never sees the mesh's catalog. For each run a domain has one of its own, a SQLite
 file with the tables it builds and, pinned at one state, those that it may read. So no
@@ -11,7 +12,6 @@ the driver reads catalogs; workers open data files by their full names.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, PlainNames, Reader
-from meshhouse.engines.iceberg import IcebergEngine, pinned, readable
+from meshhouse.engines.builds import audit_lake, work_folder, work_lake
+from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.errors import MeshError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
 from meshhouse.lake.catalog import write_metadata
 from meshhouse.lake.scan import plain_path
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product
 from meshhouse.spark import catalog_settings, session
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class SparkEngine(IcebergEngine):
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's catalog and tables are."""
-        return _folder(self._repository.workspace, domain)
+        return work_folder(self._repository.workspace, domain)
 
     def stage(self, product: Product) -> Candidate:
         """Stages the built table's newest snapshot; no row is copied.
@@ -49,7 +50,7 @@ class SparkEngine(IcebergEngine):
         """
         from meshhouse.lake.adopt import adopt
 
-        built = _work(self._repository, product.domain)
+        built = work_lake(self._repository.workspace, product.domain)
         schema = self._repository.build_schema(product.domain)
         table = built.load(f"{schema}.{product.build_name}")
         snapshot = table.current_snapshot() if table is not None else None
@@ -71,10 +72,7 @@ class SparkEngine(IcebergEngine):
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> Iterator[Reader]:
         """Reads through Spark in a catalog that shows just these states."""
-        audited = Lake(
-            self._repository.workspace / "build" / domain.name / "spark-audit",
-            _name(self._repository, f"{domain.name}_audit"),
-        )
+        audited = audit_lake(self._repository.workspace, domain.name)
         audited.lend({}, own="")
         shown = dict(states)
         for relation, like in empty.items():
@@ -82,15 +80,16 @@ class SparkEngine(IcebergEngine):
             if model is not None:
                 shown[relation] = write_metadata(audited.stage(relation, model.schema()))
         audited.lend(shown, own="")
-        with _explained():
+        with explained():
             # Of its own: what a session takes for its catalog is one for all that share it.
-            spark = _session(self._repository.home).newSession()
-            _show(audited, spark)
+            spark = session_of(self._repository.home).newSession()
+            for name, value in session_settings(audited).items():
+                spark.conf.set(name, value)
         yield SparkReader(spark)
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""
-        built = _work(self._repository, domain.name)
+        built = work_lake(self._repository.workspace, domain.name)
         counts = {}
         for relation, location in built.pointers().items():
             schema, _, name = relation.partition(".")
@@ -126,7 +125,7 @@ class SparkReader(PlainNames):
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """See `Reader`."""
-        with _explained():
+        with explained():
             return [row.asDict() for row in self._spark.sql(sql).collect()]
 
     def quote(self, identifier: str) -> str:
@@ -134,43 +133,24 @@ class SparkReader(PlainNames):
         return "`" + identifier.replace("`", "``") + "`"
 
 
-def prepare(repository: Repository, domain: Domain) -> None:
-    """Lets Spark see what a domain may read, as of now or as pinned, and build beside it.
-
-    What dbt builds by itself, outside a run, is kept apart: a run that is at work would
-    read and publish it otherwise.
-
-    Raises:
-        UsageError: a raw table of the domain has never been landed, or Spark cannot run.
-    """
-    pins = pinned()
-    if pins is not None:
-        work = _work(repository, domain.name)
-    else:
-        pins = readable(repository, domain, Lake(repository.home).visible())
-        folder = repository.workspace / "build" / domain.name / "spark"
-        work = Lake(folder, _name(repository, f"{domain.name}_dbt"))
-    work.lend(pins, own=repository.build_schema(domain.name))
-    with _explained():
-        _show(work, _session(repository.home))
-
-
-def _session(home: Path) -> SparkSession:
+def session_of(home: Path) -> SparkSession:
+    """The session of this process, which logs into the mesh's folder."""
     return session(log=home / "logs" / "spark.log")
 
 
-def _show(lake: Lake, spark: SparkSession) -> None:
-    """Makes a lake's catalog the one in which Spark looks for `schema.table`."""
-    # Spark reads a catalog's settings when it is first used; a name stands for one file.
-    for name, value in catalog_settings(
-        lake.name, lake.catalog_path, f"file://{lake.warehouse}"
-    ).items():
-        spark.conf.set(name, value)
-    spark.conf.set("spark.sql.defaultCatalog", lake.name)
+def session_settings(lake: Lake) -> dict[str, str]:
+    """Settings with which a session looks for `schema.table` in a lake's catalog.
+
+    Spark reads a catalog's settings when it is first used; a name stands for one file.
+    """
+    return {
+        **catalog_settings(lake.name, lake.catalog_path, f"file://{lake.warehouse}"),
+        "spark.sql.defaultCatalog": lake.name,
+    }
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turns what Spark raises inside the block into one line."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -182,18 +162,3 @@ def _explained() -> Iterator[None]:
             f"Spark failed: {last_line(str(error).partition('JVM stacktrace')[0])}. Nothing was "
             "published. What it said is in `.mesh/logs/spark.log`; run the same command again."
         ) from error
-
-
-def _work(repository: Repository, domain: str) -> Lake:
-    return Lake(_folder(repository.workspace, domain), _name(repository, f"{domain}_work"))
-
-
-def _folder(workspace: Path, domain: str) -> Path:
-    # Not where builds are on other targets: publications name these tables' files.
-    return workspace / "spark" / domain
-
-
-def _name(repository: Repository, purpose: str) -> str:
-    """A catalog's name in Spark, of which one process may hold several meshes' in its life."""
-    digest = hashlib.sha256(str(repository.workspace).encode()).hexdigest()[:8]
-    return f"{purpose}_{digest}"

@@ -1,7 +1,7 @@
 """Making a table show what another one holds, without copying a row.
 
-Belongs here: the metadata that names another table's snapshot. Does not: deciding when
-(engines/), or showing it (catalog.py).
+Belongs here: the metadata that names another table's snapshot. Does not: how that one is
+partitioned and sorted (specs.py), deciding when (engines/), or showing it (catalog.py).
 
 Iceberg data files belong to no table: a snapshot is a list of them. So a published table
 can show the snapshot that an engine built, at a cost that does not grow with its rows,
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
 from meshhouse.lake.catalog import Lake, Staged, write_metadata
+from meshhouse.lake.specs import manifest_list, with_their_sort_order, with_their_specs
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -33,18 +34,24 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
         other: a table that has a snapshot.
 
     Raises:
-        MeshError: the other table is partitioned, or of another version of Iceberg's format.
+        MeshError: the other table is of another version of Iceberg's format, or its files
+            cannot be listed beside those that were published before.
     """
     table = lake.load(relation)
     base = table.metadata_location if table is not None else None
     if table is None:
         table = lake.stage(relation, other.schema())
+        # So that theirs can have the number that their manifests name.
+        table.metadata = table.metadata.model_copy(update={"partition_specs": []})
     metadata = table.metadata
     snapshot = other.current_snapshot()
     if snapshot is None:
         raise MeshError(f"{relation} has nothing to show: its build holds no rows yet.")
     _check(relation, metadata, other.metadata)
     metadata, schema_id = _with_their_schema(metadata, other.schema())
+    manifests = snapshot.manifests(other.io)
+    metadata, specs = with_their_specs(metadata, other.metadata, manifests)
+    metadata = with_their_sort_order(metadata, other.metadata)
     now = max(int(time.time() * 1000), metadata.last_updated_ms + 1)
     update: dict[str, Any] = {
         "current_schema_id": schema_id,
@@ -60,6 +67,7 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
                 "schema_id": schema_id,
                 "parent_snapshot_id": metadata.current_snapshot_id,
                 "timestamp_ms": now,
+                "manifest_list": manifest_list(table, snapshot, manifests, other.metadata, specs),
             }
         )
         last = max(metadata.last_sequence_number, snapshot.sequence_number or 0)
@@ -72,12 +80,6 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
 
 def _check(relation: str, ours: Any, theirs: Any) -> None:
     """Refuses what one history could not hold together with what was published before."""
-    if any(spec.fields for spec in (*ours.partition_specs, *theirs.partition_specs)):
-        # Manifests name partition specs by number, which two tables give differently.
-        raise MeshError(
-            f"{relation} was built as a partitioned table, and such a table cannot be published "
-            "yet. Remove `partition_by` from the model and run it with `--force`."
-        )
     if ours.format_version != theirs.format_version:
         raise MeshError(
             f"{relation} was built in version {theirs.format_version} of Iceberg's format, and "

@@ -169,6 +169,16 @@ class Lake:
                 found[f"{called}.{relation.partition('.')[2]}"] = location
         return found
 
+    def everything(self) -> dict[str, str]:
+        """Metadata file -> `TABLE` or `VIEW`, of all that any catalog in this file shows."""
+        if not self.catalog_path.exists():
+            return {}
+        with self._connection() as connection:
+            rows = connection.execute(
+                "select metadata_location, coalesce(iceberg_type, 'TABLE') from iceberg_tables"
+            )
+            return dict(rows.fetchall())
+
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
 
@@ -228,7 +238,7 @@ class Lake:
                 properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
             )
             return Table(identifier, metadata, "", PyArrowFileIO(), _Stage())  # type: ignore[arg-type]
-        table.metadata = _with_schema(table.metadata, schema)
+        table.metadata = _with_schema(_unpartitioned(table.metadata), schema)
         return table
 
     def staged(self, table: Table, base: str | None) -> Staged:
@@ -278,6 +288,7 @@ class Lake:
                 "delete from iceberg_tables where catalog_name = ? and table_namespace <> ?",
                 (self.name, own),
             )
+            _make_namespace(connection, self.name, "default")  # where clients of Hive begin
             for relation, location in relations.items():
                 if not _move(connection, self.name, Staged(relation, None, location, None)):
                     raise MeshError(f"{relation} cannot be read beside tables of `{own}`.")
@@ -407,6 +418,21 @@ def _version_of(metadata_location: str) -> int:
     return int(number) if number.isdigit() else -1
 
 
+def _unpartitioned(metadata: Any) -> Any:
+    """Metadata under which files may hold any rows: another engine may have partitioned it."""
+    if not metadata.spec().fields:
+        return metadata
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
+
+    plain = next((each for each in metadata.partition_specs if not each.fields), None)
+    update: dict[str, Any] = {"default_sort_order_id": UNSORTED_SORT_ORDER_ID}
+    if plain is None:
+        plain = PartitionSpec(spec_id=max(metadata.specs()) + 1)
+        update["partition_specs"] = [*metadata.partition_specs, plain]
+    return metadata.model_copy(update={**update, "default_spec_id": plain.spec_id})
+
+
 def _with_schema(metadata: Any, wanted: Schema) -> Any:
     """Metadata whose current schema has the wanted columns, ids kept where nothing changed."""
     from pyiceberg.schema import Schema
@@ -445,14 +471,18 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return found.fetchone() is not None
 
 
+def _make_namespace(connection: sqlite3.Connection, catalog: str, namespace: str) -> None:
+    # A namespace exists for other Iceberg clients once it has a property.
+    connection.execute(
+        "insert or ignore into iceberg_namespace_properties values (?, ?, 'exists', 'true')",
+        (catalog, namespace),
+    )
+
+
 def _move(connection: sqlite3.Connection, catalog: str, change: Staged) -> bool:
     namespace, _, name = change.relation.partition(".")
     if change.base is None:
-        # A namespace exists for other Iceberg clients once it has a property.
-        connection.execute(
-            "insert or ignore into iceberg_namespace_properties values (?, ?, 'exists', 'true')",
-            (catalog, namespace),
-        )
+        _make_namespace(connection, catalog, namespace)
         result = connection.execute(
             "insert or ignore into iceberg_tables values (?, ?, ?, ?, null, 'TABLE')",
             (catalog, namespace, name, change.metadata_location),

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import Progress, fetch_jars, find_java, last_line
 
 if TYPE_CHECKING:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
 JAVA_VERSIONS = (17, 21)
@@ -38,9 +39,11 @@ def session(progress: Progress = lambda done, all_: None, log: Path | None = Non
         progress: is told how many jars were fetched.
         log: where Spark's own words go, all its life long; by default nowhere.
 
+    One that has died is replaced by a new one.
+
     Raises:
-        UsageError: pyspark is not installed, there is no Java that runs it, or a setting is
-            no setting.
+        UsageError: pyspark is not installed, there is no Java that runs it, a setting is no
+            setting, or somebody else's session without Iceberg is in this process.
         MeshError: its jars cannot be fetched, or it did not start.
     """
     with _LOCK:
@@ -54,15 +57,13 @@ def _session(progress: Progress, log: Path | None) -> SparkSession:
         raise UsageError(
             f"Target `spark` needs packages that are not installed: run {_INSTALL}."
         ) from error
-    active = SparkSession.getActiveSession()
+    active = _alive()
     if active is not None:
         return active
     java = sparks_java()
     # pyspark looks there before it looks at the path.
     os.environ["JAVA_HOME"] = str(java.resolve().parent.parent)
-    jars = fetch_jars(
-        _JARS, files(__package__).joinpath("jars.txt").read_text(), _INSTALL, progress
-    )
+    jars = iceberg_jars(progress)
     builder = SparkSession.builder.appName("meshhouse")
     chosen = settings(jars)
     if chosen["spark.master"].startswith("local"):
@@ -72,6 +73,7 @@ def _session(progress: Progress, log: Path | None) -> SparkSession:
         builder = builder.config(name, value)
     for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(logger).disabled = True  # what failed is raised as well
+    logging.getLogger().addFilter(_not_of_py4j)
     try:
         with _standard_error_to(log):
             return builder.getOrCreate()
@@ -80,6 +82,58 @@ def _session(progress: Progress, log: Path | None) -> SparkSession:
             f"Spark did not start: {last_line(str(error))}. Look at MESH_SPARK_MASTER and "
             "MESH_SPARK_CONF, and whether the cluster answers."
         ) from error
+
+
+def _not_of_py4j(record: logging.LogRecord) -> bool:
+    """Whether a record of the root logger is not what py4j says there when it also raises."""
+    return record.module not in ("java_gateway", "clientserver")
+
+
+def _alive() -> SparkSession | None:
+    """The session that is active already; what is left of one that has died is removed.
+
+    Raises:
+        UsageError: it is somebody else's, and cannot read Iceberg.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    context = SparkContext._active_spark_context
+    try:
+        if context is not None and context._jsc and not context._jsc.sc().isStopped():
+            if _EXTENSIONS not in (context.getConf().get("spark.sql.extensions") or ""):
+                raise UsageError(
+                    "A Spark session without Iceberg runs in this process already. Stop it, or "
+                    f"start it with the setting spark.sql.extensions={_EXTENSIONS} and Iceberg's "
+                    "jar; then try again."
+                )
+            return SparkSession.getActiveSession()
+    except (Py4JError, OSError):
+        pass  # Spark's process is gone
+    _bury(context)
+    return None
+
+
+def _bury(context: SparkContext | None) -> None:
+    """Lets pyspark start a new Java process: by itself it keeps to its first one."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if context is not None:
+        context._jsc = None  # nobody answers there
+        context.stop()
+    SparkSession._instantiatedSession = SparkSession._activeSession = None
+    gateway = SparkContext._gateway
+    process = getattr(gateway, "proc", None)
+    if gateway is None or process is None:  # nothing started, or not by this process
+        return
+    SparkContext._gateway = SparkContext._jvm = None
+    with suppress(Py4JError, OSError):
+        gateway.shutdown()
+    process.stdin.close()  # which ends it, if it still runs
+    process.wait()
 
 
 @contextmanager
@@ -95,6 +149,17 @@ def _standard_error_to(log: Path | None) -> Iterator[None]:
     finally:
         os.dup2(ours, 2)
         os.close(ours)
+
+
+def iceberg_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
+    """The jars that a session needs beside Spark's own.
+
+    Raises:
+        UsageError: the package that fetches them is not installed.
+        MeshError: they cannot be fetched.
+    """
+    listing = files(__package__).joinpath("jars.txt").read_text()
+    return fetch_jars(_JARS, listing, _INSTALL, progress)
 
 
 def sparks_java() -> Path:

@@ -45,6 +45,8 @@ class Layout:
     small_manifests: int
     has_deletes: bool
     """Whether another engine left delete files, which name rows by file and position."""
+    is_partitioned: bool
+    """Whether files belong to partitions: what built them decides what is in which."""
 
     @property
     def bytes(self) -> int:
@@ -54,12 +56,13 @@ class Layout:
     @property
     def needs_new_manifests(self) -> bool:
         """Whether readers open more manifests than they must."""
-        return self.small_manifests >= WORTH_MERGING
+        return self.small_manifests >= WORTH_MERGING and not self.is_partitioned
 
     def to_merge(self, target: int) -> tuple[DataFile, ...]:
         """Files to merge into ones of about `target` bytes; empty if it does not pay."""
         small = tuple(file for file in self.files if file.file_size_in_bytes < target * 3 // 4)
-        return small if len(small) >= WORTH_MERGING and not self.has_deletes else ()
+        left_alone = self.has_deletes or self.is_partitioned
+        return small if len(small) >= WORTH_MERGING and not left_alone else ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ def layout(table: Table) -> Layout:
         files=tuple(entry.data_file for entry in entries),
         small_manifests=sum(map(is_small, data)),
         has_deletes=len(data) < len(manifests),
+        is_partitioned=any(spec.fields for spec in table.metadata.partition_specs),
     )
 
 

@@ -21,6 +21,7 @@ from meshhouse.lake.files import paths_of
 from meshhouse.lake.scan import plain_path
 from meshhouse.locks import lock
 from meshhouse.registry import Registry
+from meshhouse.repository.environment import workspace
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -66,6 +67,8 @@ def maintain(
 ) -> list[Upkept]:
     """Merges small files, expires snapshots and removes orphans; waits for a rival.
 
+    Without `relations`, also what replaced builds left that no publication refers to.
+
     Landers and readers go on meanwhile. A run of the domain that owns a product waits
     while that product is maintained, and the other way round: it could not publish over
     a state that it has not seen.
@@ -92,7 +95,21 @@ def maintain(
             with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
                 kept = needed.get(relation, set())
                 done.append(_maintain(lake, relation, kept, older_than, retention))
+        if not relations:
+            done += _maintain_builds(lake, older_than, say)
     return done
+
+
+def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Upkept]:
+    """Removes what replaced builds left, after the states of products that named it."""
+    from meshhouse.engines.builds import building_domains
+    from meshhouse.upkeep.builds import remove_replaced_builds
+
+    for domain in building_domains(workspace(lake.home, lake.environment)):
+        waiting = f"builds of {domain}: waiting for a run of {domain}"
+        with lock(lake.locks / f"{domain}.run", lambda holder, text=waiting: say(text)):
+            count, size = remove_replaced_builds(lake, domain, older_than)
+        yield Upkept(f"builds of {domain}", 0, 0, 0, 0, 0, count, size)
 
 
 def tidy(lake: Lake, relation: str) -> bool:

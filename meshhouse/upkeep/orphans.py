@@ -47,15 +47,16 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
         return []
     # Listed before the state that judges them is read: whatever is committed from then on
     # uses files of that state, or young ones.
-    found = list(_files(Path(plain_path(table.location()))))
+    found = list(files_in(Path(plain_path(table.location()))))
     table = lake.load(relation)
     assert table is not None
-    kept = _referenced(table) | _kept_metadata(found, table, since)
+    kept = referenced(table) | _kept_metadata(found, table, since)
     oldest_left = written_before.timestamp()
     return [file for file in found if file.path.name not in kept and file.written_at < oldest_left]
 
 
-def _files(folder: Path) -> Iterator[Found]:
+def files_in(folder: Path) -> Iterator[Found]:
+    """Files of tables anywhere under a folder."""
     for path in folder.rglob("*"):
         # Other kinds of files, such as statistics of other engines, are not ours to judge.
         if path.suffix in (".parquet", ".avro") or _METADATA.fullmatch(path.name):
@@ -66,7 +67,7 @@ def _files(folder: Path) -> Iterator[Found]:
             yield Found(path, status.st_mtime, status.st_size)
 
 
-def _referenced(table: Table) -> set[str]:
+def referenced(table: Table) -> set[str]:
     """Names of all files of all snapshots.
 
     Names, because they hold a UUID, and engines write the folder before them differently
@@ -75,12 +76,12 @@ def _referenced(table: Table) -> set[str]:
     manifests = {}
     names = set()
     for snapshot in table.metadata.snapshots:
-        names.add(_name(snapshot.manifest_list))
+        names.add(name_of(snapshot.manifest_list))
         manifests |= {each.manifest_path: each for each in snapshot.manifests(table.io)}
     for location, manifest in manifests.items():
-        names.add(_name(location))
+        names.add(name_of(location))
         names |= {
-            _name(entry.data_file.file_path) for entry in manifest.fetch_manifest_entry(table.io)
+            name_of(entry.data_file.file_path) for entry in manifest.fetch_manifest_entry(table.io)
         }
     return names
 
@@ -94,7 +95,7 @@ def _kept_metadata(found: list[Found], table: Table, since: datetime) -> set[str
     for file in found:
         if match := _METADATA.fullmatch(file.path.name):
             versions[int(match[1])].append(file)
-    current = _name(table.metadata_location)
+    current = name_of(table.metadata_location)
     newest = next((each for each in versions if current in _names(versions[each])), 0)
     kept = {current}
     for version, files in versions.items():
@@ -109,5 +110,6 @@ def _names(files: list[Found]) -> set[str]:
     return {file.path.name for file in files}
 
 
-def _name(location: str) -> str:
+def name_of(location: str) -> str:
+    """What a file is called, without its folder."""
     return plain_path(location).rpartition("/")[2]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from conftest import Mesh
+from engines_help import data_files, land_new, run
 from spark_here import needs_spark
 
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
-from meshhouse.lake.scan import plain_path
-from meshhouse.landing import land_table
 from meshhouse.publication import product_history, rollback
 from meshhouse.registry import Registry
-from meshhouse.runs import DomainRun, run_domain
 
 pytestmark = needs_spark
 
@@ -25,25 +21,6 @@ def sold(mesh: Mesh) -> Mesh:
     mesh.sell(*range(1, 20))
     land_new(mesh)
     return mesh
-
-
-def land_new(mesh: Mesh) -> None:
-    repository = mesh.repository
-    for raw in repository.domain("shop").raw_tables:
-        land_table(repository, engine(repository).lake, raw)
-
-
-def run(mesh: Mesh, domain: str, target: str = "spark", **options) -> DomainRun:
-    """Runs a domain in this process, which has the tests' Spark."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MESH_TARGET", target)
-        repository = mesh.repository
-        return run_domain(repository, engine(repository), repository.domain(domain), **options)
-
-
-def data_files(mesh: Mesh, relation: str) -> list[Path]:
-    table = engine(mesh.repository).lake.load(relation)
-    return [Path(plain_path(task.file.file_path)) for task in table.scan().plan_files()]
 
 
 def test_a_domain_is_built_audited_and_published_without_copying_a_row(sold, spark):

@@ -9,7 +9,6 @@ import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import ancestors_of
-from pyiceberg.table.update import update_table_metadata
 from pyiceberg.types import LongType, NestedField, StringType
 
 from meshhouse.errors import MeshError
@@ -138,19 +137,6 @@ def test_upkeep_of_what_is_shown_takes_nothing_from_what_is_built(lake, engine):
     assert built.scan().to_arrow()["id"].to_pylist() == [0, 1, 2]
     first = built.metadata.snapshots[0].snapshot_id
     assert built.scan(snapshot_id=first).to_arrow()["id"].to_pylist() == [0]
-
-
-def test_a_partitioned_table_is_refused_in_plain_words(lake, engine):
-    from pyiceberg.partitioning import PartitionField, PartitionSpec
-    from pyiceberg.table.update import AddPartitionSpecUpdate
-    from pyiceberg.transforms import IdentityTransform
-
-    built = build(engine, 1)
-    spec = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "id"), spec_id=1)
-    built.metadata = update_table_metadata(built.metadata, (AddPartitionSpecUpdate(spec=spec),))
-    with pytest.raises(MeshError, match="Remove `partition_by`"):
-        adopt(lake, SHOWN, built)
-    assert lake.pointers() == {}
 
 
 def test_a_build_without_rows_is_refused(lake, engine):

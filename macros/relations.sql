@@ -1,0 +1,12 @@
+{#- What stands in a schema, as dbt-spark asks for it. Its own lists tables only, and a view
+    of Iceberg that is to become a table would be in the way. -#}
+{% macro spark__list_relations_without_caching(relation) -%}
+    {%- set found = [] -%}
+    {%- for row in run_query('show table extended in ' ~ relation.schema ~ " like '*'") -%}
+        {%- do found.append((row[0], row[1], row[2], row[3])) -%}
+    {%- endfor -%}
+    {%- for row in run_query('show views in ' ~ relation.schema ~ " like '*'") if not row[2] -%}
+        {%- do found.append((row[0], row[1], row[2], 'Type: VIEW')) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
