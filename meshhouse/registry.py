@@ -13,7 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.lake import Conflict, Lake, Staged
-from meshhouse.lake.scan import connect_memory, literal, plain_path
+from meshhouse.lake.object_store import explained
+from meshhouse.lake.scan import connect_memory, enable_store, literal
+from meshhouse.lake.storage import plain_path
 from meshhouse.repository.types import DataType
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Registry:
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
 
+    @explained()
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
@@ -111,6 +114,7 @@ class Registry:
                         self._lake.discard(change)
                     raise
 
+    @explained()
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet."""
         relation = f"meshhouse.{ledger}"
@@ -118,13 +122,11 @@ class Registry:
         if location is None:
             return []
         where = f"where domain = {literal(domain)}" if domain else ""
-        cursor = (
-            _reader()
-            .cursor()
-            .execute(
-                f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
-                "order by finished_at, started_at"
-            )
+        cursor = _reader().cursor()
+        enable_store(cursor, [location])
+        cursor.execute(
+            f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
+            "order by finished_at, started_at"
         )
         names = [column[0] for column in cursor.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

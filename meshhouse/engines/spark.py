@@ -24,7 +24,8 @@ from meshhouse.errors import MeshError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
 from meshhouse.lake.catalog import write_metadata
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.object_store import warehouse
+from meshhouse.lake.storage import read_bytes
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.spark import catalog_settings, session
 
@@ -70,9 +71,11 @@ class SparkEngine(IcebergEngine):
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> Iterator[Reader]:
         """Reads through Spark in a catalog that shows just these states."""
+        folder = self._repository.home / "build" / domain.name / "spark-audit"
         audited = Lake(
-            self._repository.home / "build" / domain.name / "spark-audit",
+            folder,
             _name(self._repository, f"{domain.name}_audit"),
+            location=f"file://{folder / 'lake'}",  # it makes none but empty ones
         )
         audited.lend({}, own="")
         shown = dict(states)
@@ -94,7 +97,7 @@ class SparkEngine(IcebergEngine):
         for relation, location in built.pointers().items():
             schema, _, name = relation.partition(".")
             if schema == domain.build_schema:
-                metadata = json.loads(Path(plain_path(location)).read_bytes())
+                metadata = json.loads(read_bytes(location))
                 current = metadata.get("current-snapshot-id")
                 for snapshot in metadata.get("snapshots", []):
                     if snapshot["snapshot-id"] == current:
@@ -148,7 +151,9 @@ def prepare(repository: Repository, domain: Domain) -> None:
     else:
         pins = readable(repository, domain, Lake(repository.home).pointers())
         folder = repository.home / "build" / domain.name / "spark"
-        work = Lake(folder, _name(repository, f"{domain.name}_dbt"))
+        work = Lake(
+            folder, _name(repository, f"{domain.name}_dbt"), _in_store("tries", domain.name)
+        )
     work.lend(pins, own=domain.build_schema)
     with _explained():
         _show(work, _session(repository.home))
@@ -161,9 +166,7 @@ def _session(home: Path) -> SparkSession:
 def _show(lake: Lake, spark: SparkSession) -> None:
     """Makes a lake's catalog the one in which Spark looks for `schema.table`."""
     # Spark reads a catalog's settings when it is first used; a name stands for one file.
-    for name, value in catalog_settings(
-        lake.name, lake.catalog_path, f"file://{lake.warehouse}"
-    ).items():
+    for name, value in catalog_settings(lake.name, lake.catalog_path, lake.location).items():
         spark.conf.set(name, value)
     spark.conf.set("spark.sql.defaultCatalog", lake.name)
 
@@ -184,7 +187,15 @@ def _explained() -> Iterator[None]:
 
 
 def _work(repository: Repository, domain: str) -> Lake:
-    return Lake(_folder(repository.home, domain), _name(repository, f"{domain}_work"))
+    name = _name(repository, f"{domain}_work")
+    return Lake(_folder(repository.home, domain), name, _in_store("builds", domain))
+
+
+def _in_store(purpose: str, domain: str) -> str | None:
+    """The folder of what Spark builds, if the warehouse is an object store."""
+    folder = warehouse()
+    # With a hyphen, which no schema's folder has: upkeep looks into those.
+    return f"{folder}/spark-{purpose}/{domain}" if folder else None
 
 
 def _folder(home: Path, domain: str) -> Path:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake import object_store, storage
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -81,14 +82,27 @@ class Staged:
 class Lake:
     """Tables under one warehouse folder and the catalog that points to them."""
 
-    def __init__(self, home: Path, name: str = CATALOG_NAME) -> None:
-        """`home` is the mesh's data folder; the lake lives in `home/lake`.
+    def __init__(self, home: Path, name: str = CATALOG_NAME, location: str | None = None) -> None:
+        """`home` is the mesh's data folder; the catalog lives in `home/lake`.
 
-        `name` is the catalog's in its file, which Iceberg's own JDBC catalog must use too.
+        Args:
+            home: the folder.
+            name: the catalog's in its file, which Iceberg's own JDBC catalog must use too.
+            location: the folder of new tables; by default MESH_WAREHOUSE, or beside the catalog.
+
+        Raises:
+            UsageError: MESH_WAREHOUSE names no object store.
         """
         self.name = name
         self.warehouse = home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
+        self._location = location or object_store.warehouse()
+
+    @property
+    def location(self) -> str:
+        """The folder of new tables."""
+        # No escapes: readers take what is behind `file://` for the path.
+        return self._location or f"file://{self.warehouse}"
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> metadata file, for every table, read at one moment."""
@@ -105,6 +119,7 @@ class Lake:
             )
             return dict(rows.fetchall())
 
+    @object_store.explained()
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
 
@@ -113,11 +128,11 @@ class Lake:
         location = metadata_location or self.pointers().get(relation)
         if location is None:
             return None
-        from pyiceberg.io.pyarrow import PyArrowFileIO
         from pyiceberg.serializers import FromInputFile
         from pyiceberg.table import Table
 
-        io = PyArrowFileIO()
+        object_store.reach(location)
+        io = storage.file_io(location)
         metadata = FromInputFile.table_metadata(io.new_input(location))
         return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
 
@@ -142,7 +157,6 @@ class Lake:
             at: the metadata file to go on from, if the caller has looked already.
             table: what `load` gave for `at`; sparing it is most of a small commit.
         """
-        from pyiceberg.io.pyarrow import PyArrowFileIO
         from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
         from pyiceberg.table import Table
         from pyiceberg.table.metadata import new_table_metadata
@@ -152,18 +166,19 @@ class Lake:
         if table is None:
             table = self.load(relation, at)
         else:
-            table = Table(identifier, table.metadata, str(at), table.io, _Stage())  # type: ignore[arg-type]
+            io = storage.file_io(table.metadata.location)  # its own may have old credentials
+            table = Table(identifier, table.metadata, str(at), io, _Stage())  # type: ignore[arg-type]
         if table is None:
-            namespace, name = identifier
+            object_store.reach(self.location)
             metadata = new_table_metadata(
                 schema=schema,
                 partition_spec=UNPARTITIONED_PARTITION_SPEC,
                 sort_order=UNSORTED_SORT_ORDER,
-                # No escapes: readers take what is behind `file://` for the path.
-                location=f"file://{self.warehouse / namespace / name}",
+                location=self._folder_of(*identifier),
                 properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
             )
-            return Table(identifier, metadata, "", PyArrowFileIO(), _Stage())  # type: ignore[arg-type]
+            io = storage.file_io(metadata.location)
+            return Table(identifier, metadata, "", io, _Stage())  # type: ignore[arg-type]
         table.metadata = _with_schema(table.metadata, schema)
         return table
 
@@ -219,7 +234,13 @@ class Lake:
         """Removes the metadata file of a state that will not be shown."""
         if change.metadata_location == change.base:
             return  # nothing was staged: this is what is shown
-        Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
+        storage.delete(change.metadata_location)
+
+    def _folder_of(self, namespace: str, name: str) -> str:
+        folder = f"{self.location}/{namespace}/{name}"
+        # A bucket may hold tables of other meshes, or of this one before it was made anew:
+        # upkeep removes what nobody refers to from a table's folder, which must be its own.
+        return f"{folder}-{uuid.uuid4().hex}" if object_store.is_remote(folder) else folder
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -262,7 +283,7 @@ def snapshot_id(metadata_location: str) -> int | None:
     Compaction makes a new snapshot of the same rows; it stands for the one before it, so
     that nothing downstream takes the rows for new ones.
     """
-    metadata = json.loads(Path(plain_path(metadata_location)).read_bytes())
+    metadata = json.loads(storage.read_bytes(metadata_location))
     current = metadata.get("current-snapshot-id")
     if current in (None, -1):
         return None
@@ -272,7 +293,7 @@ def snapshot_id(metadata_location: str) -> int | None:
 
 def table_properties(metadata_location: str) -> dict[str, str]:
     """Properties of a table as of a metadata file."""
-    return dict(json.loads(Path(plain_path(metadata_location)).read_bytes()).get("properties", {}))
+    return dict(json.loads(storage.read_bytes(metadata_location)).get("properties", {}))
 
 
 class _Stage:

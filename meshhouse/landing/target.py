@@ -25,6 +25,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, Plan
@@ -188,6 +189,7 @@ class RawTarget:
         return Plan(self._next_landed_at(), self._raw_table().metadata,
                     self._rejected_table().metadata)  # fmt: skip
 
+    @explained()
     def commit(self, pending: Pending) -> Committed:
         """Shows rows, rejected events and offsets at once.
 

@@ -1,0 +1,103 @@
+"""A mesh whose warehouse is in an object store: landing, runs, queries, rollback, upkeep."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import Mesh, make_mesh
+from object_store import Store
+
+
+@dataclass(frozen=True)
+class InStore(Mesh):
+    """A mesh with its warehouse in a bucket."""
+
+    bucket: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, "MESH_WAREHOUSE": f"s3://{self.bucket}/meshes/tiny"}
+
+
+@pytest.fixture(scope="module")
+def ran(store: Store, tmp_path_factory: pytest.TempPathFactory) -> InStore:
+    """It landed ten sales and published everything."""
+    mesh = InStore(make_mesh(tmp_path_factory.mktemp("mesh") / "tiny").root, store.bucket())
+    mesh.sell(*range(10))
+    mesh.run("run")
+    return mesh
+
+
+def test_consumers_read_what_was_published(ran):
+    assert ran.query("select * from mesh.overview") == [{"customers": 1, "spent": "15.00"}]
+    assert ran.row("select count(*), sum(amount) from shop.orders") == (10, 15)
+
+
+def test_every_table_is_in_the_bucket_and_the_catalog_is_not(ran, store):
+    tables = {key.split("/")[2] for key in store.keys(ran.bucket, "meshes/tiny/")}
+    assert tables == {"crm", "mesh", "meshhouse", "shop", "shop_raw"}
+    assert {path.name for path in (ran.home / "lake").rglob("*")} == {"catalog.db"}
+
+
+@pytest.fixture(scope="module")
+def rejected(ran: InStore, store: Store) -> InStore:
+    """Then came a sale that a check refuses."""
+    ran.sell(10, amount=-1)
+    before = store.keys(ran.bucket, "meshes/tiny/shop/")
+    failed = ran.run("run", "shop", code=1)
+    assert "No negative amounts" in failed.stderr
+    left = store.keys(ran.bucket, "meshes/tiny/shop/") - before
+    assert not [key for key in left if key.endswith((".parquet", ".metadata.json"))]
+    return ran
+
+
+def test_a_rejected_candidate_leaves_consumers_what_they_have(rejected):
+    assert rejected.row("select count(*), min(amount) from shop.orders") == (10, 1.5)
+    assert rejected.row("select orders from shop.totals") == (10,)
+
+
+@pytest.fixture(scope="module")
+def mended(rejected: InStore) -> InStore:
+    """The check was given up, and what it held back was published."""
+    path = "domains/shop/models/products/orders.checks.yml"
+    rejected.edit(path, "valid_min: 0", "valid_min: -9")
+    rejected.run("run", "shop")
+    return rejected
+
+
+def test_a_rollback_shows_the_previous_publication(mended):
+    assert mended.row("select count(*) from shop.orders") == (11,)
+    mended.run("rollback", "shop.orders")
+    assert mended.row("select count(*) from shop.orders") == (10,)
+    assert [each["kind"] for each in mended.history("shop.orders")] == [
+        "rollback", "publish", "publish",
+    ]  # fmt: skip
+
+
+def test_upkeep_leaves_rows_as_they_are(mended):
+    done = json.loads(mended.run("maintain", "--json").stdout)
+    assert {each["relation"] for each in done} >= {"shop_raw.sales", "shop.orders"}
+    assert mended.row("select count(*) from crm.customers") == (1,)
+    assert mended.run("run", "shop").returncode == 0
+
+
+def test_rejected_events_are_listed_and_land_after_a_fix(mended):
+    mended.send("shop.sales", [(b"1", b'{"sale_id": "no number"}')])
+    mended.run("land")
+    [listed] = json.loads(mended.run("rejected", "list", "--json").stdout)
+    assert listed["rejected"] == 1
+    mended.run("rejected", "discard", "shop_raw.sales", "--yes")
+    [listed] = json.loads(mended.run("rejected", "list", "--json").stdout)
+    assert listed["rejected"] == 0
+
+
+def test_no_secret_is_written_anywhere_in_the_mesh(mended):
+    import object_store
+
+    written = b"".join(path.read_bytes() for path in Path(mended.root).rglob("*") if path.is_file())
+    assert b"tiny" in written
+    assert object_store.SECRET.encode() not in written
+    assert object_store.KEY_ID.encode() not in written
