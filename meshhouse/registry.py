@@ -118,7 +118,7 @@ class Registry:
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet."""
         relation = f"meshhouse.{ledger}"
-        location = self._lake.pointers().get(relation)
+        location = self._lake.pointer(relation)
         if location is None:
             return []
         where = f"where domain = {literal(domain)}" if domain else ""

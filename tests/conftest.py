@@ -206,3 +206,12 @@ def store() -> Iterator[Any]:
 
     with running_store() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def nessie(store: Any) -> Iterator[Any]:
+    """A catalog service, shared by all tests; each makes schemas of its own."""
+    from nessie import running_nessie
+
+    with running_nessie(store) as running:
+        yield running

@@ -43,8 +43,7 @@ class IcebergEngine:
 
     def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that no reader can see: somebody may be stopped just after publication."""
-        shown = set(self.lake.pointers().values())
-        return [each for each in candidates if each.staged.metadata_location not in shown]
+        return [each for each in candidates if not self.lake.shows(each.staged)]
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot, columns included.
@@ -54,8 +53,14 @@ class IcebergEngine:
         """
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
+        from meshhouse.lake.adopt import adopt
+
         table = self.lake.load(product.relation)
         snapshot = table.metadata.snapshot_by_id(snapshot_id) if table else None
+        if table is not None and snapshot is None:
+            earlier = self.lake.recall(product.relation, snapshot_id)
+            if earlier is not None:
+                return adopt(self.lake, product.relation, earlier)
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "

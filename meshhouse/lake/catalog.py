@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import object_store, storage
+from meshhouse.lake.service import CatalogService, service
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -99,13 +100,28 @@ class Lake:
         self._location = location or object_store.warehouse()
 
     @property
+    def _service(self) -> CatalogService | None:
+        """The catalog service, if the mesh's catalog is one and not a file."""
+        return service() if self.name == CATALOG_NAME else None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a service keeps the catalog, which others may use in ways unknown here."""
+        return self._service is not None
+
+    @property
     def location(self) -> str:
         """The folder of new tables."""
         # No escapes: readers take what is behind `file://` for the path.
         return self._location or f"file://{self.warehouse}"
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file, for every table, read at one moment."""
+        """`schema.table` -> metadata file, for every table, read at one moment.
+
+        A catalog service can read only one table at a time; see there.
+        """
+        if self._service is not None:
+            return self._service.pointers()
         if not self.catalog_path.exists():
             return {}
         with self._connection() as connection:
@@ -119,13 +135,25 @@ class Lake:
             )
             return dict(rows.fetchall())
 
+    def pointer(self, relation: str) -> str | None:
+        """The metadata file of one table now; None if there is none."""
+        if self._service is not None:
+            return self._service.pointer(relation)
+        return self.pointers().get(relation)
+
+    def shows(self, change: Staged) -> bool:
+        """Whether a staged state is what readers see, or may be once a service answers."""
+        if self._service is not None:
+            return self._service.shows(change)
+        return self.pointers().get(change.relation) == change.metadata_location
+
     @object_store.explained()
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
 
         Its own commits are refused: everything is written through `stage` and `commit`.
         """
-        location = metadata_location or self.pointers().get(relation)
+        location = metadata_location or self.pointer(relation)
         if location is None:
             return None
         from pyiceberg.serializers import FromInputFile
@@ -157,10 +185,7 @@ class Lake:
             at: the metadata file to go on from, if the caller has looked already.
             table: what `load` gave for `at`; sparing it is most of a small commit.
         """
-        from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
         from pyiceberg.table import Table
-        from pyiceberg.table.metadata import new_table_metadata
-        from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
         identifier = tuple(relation.split("."))
         if table is None:
@@ -169,14 +194,7 @@ class Lake:
             io = storage.file_io(table.metadata.location)  # its own may have old credentials
             table = Table(identifier, table.metadata, str(at), io, _Stage())  # type: ignore[arg-type]
         if table is None:
-            object_store.reach(self.location)
-            metadata = new_table_metadata(
-                schema=schema,
-                partition_spec=UNPARTITIONED_PARTITION_SPEC,
-                sort_order=UNSORTED_SORT_ORDER,
-                location=self._folder_of(*identifier),
-                properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
-            )
+            metadata = self._new_metadata(relation, schema, properties or {})
             io = storage.file_io(metadata.location)
             return Table(identifier, metadata, "", io, _Stage())  # type: ignore[arg-type]
         table.metadata = _with_schema(table.metadata, schema)
@@ -201,17 +219,36 @@ class Lake:
                 caller may try again.
         """
         changes = list(changes)
-        with self._transaction() as connection:
-            lost = [change for change in changes if not _move(connection, self.name, change)]
-            if lost:
-                connection.execute("rollback")
-            else:
-                connection.execute("commit")
+        lost = (self._service.move if self._service is not None else self._move_all)(changes)
         if lost:
             for change in changes:
                 if change not in keep:
                     self.discard(change)
             raise Conflict([change.relation for change in lost])
+
+    def _move_all(self, changes: Sequence[Staged]) -> list[Staged]:
+        with self._transaction() as connection:
+            lost = [change for change in changes if not _move(connection, self.name, change)]
+            connection.execute("rollback" if lost else "commit")
+        return lost
+
+    def recall(self, relation: str, snapshot_id: int) -> Table | None:
+        """A table as it was with a snapshot that its catalog service no longer lists.
+
+        Some list the newest snapshot alone (Nessie). What we staged tells of the others, and
+        with a service nobody but the service removes files.
+        """
+        if self._service is None:
+            return None
+        table = self.load(relation)
+        staged = storage.listing(f"{table.location()}/metadata") if table else ()
+        for file in staged:
+            if file.name.endswith(".metadata.json"):
+                earlier = self.load(relation, file.location)
+                snapshot = earlier.current_snapshot() if earlier else None
+                if snapshot is not None and snapshot.snapshot_id == snapshot_id:
+                    return earlier if storage.exists(snapshot.manifest_list) else None
+        return None
 
     def lend(self, relations: Mapping[str, str], own: str) -> None:
         """Shows tables of another lake as they are at given metadata files, and no others.
@@ -235,6 +272,25 @@ class Lake:
         if change.metadata_location == change.base:
             return  # nothing was staged: this is what is shown
         storage.delete(change.metadata_location)
+
+    def _new_metadata(self, relation: str, schema: Schema, properties: Mapping[str, str]) -> Any:
+        from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
+        from pyiceberg.table.metadata import new_table_metadata
+        from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
+
+        namespace, _, name = relation.partition(".")
+        properties = {**_TABLE_PROPERTIES, **properties}
+        if self._service is not None:
+            folder = self._folder_of(namespace, name) if self._location else None
+            return self._service.new_table(relation, schema, properties, folder)
+        object_store.reach(self.location)
+        return new_table_metadata(
+            schema=schema,
+            partition_spec=UNPARTITIONED_PARTITION_SPEC,
+            sort_order=UNSORTED_SORT_ORDER,
+            location=self._folder_of(namespace, name),
+            properties=properties,
+        )
 
     def _folder_of(self, namespace: str, name: str) -> str:
         folder = f"{self.location}/{namespace}/{name}"

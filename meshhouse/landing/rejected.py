@@ -316,7 +316,7 @@ class _Change:
     def _change_batch(self) -> bool:
         """One transaction; False if there was nothing left to change."""
         started_at = datetime.now(UTC)
-        if _relation(self._raw) not in self._lake.pointers():
+        if self._lake.pointer(_relation(self._raw)) is None:
             return False
         rejected = self._lake.stage(_relation(self._raw), iceberg_schema(REJECTED_COLUMNS))
         target = self._target()

@@ -153,7 +153,7 @@ class RawTarget:
 
     def refresh(self) -> dict[int, int]:
         """Reads again where the table stands; returns its offsets."""
-        if self._lake.pointers().get(self._raw.relation) != self._state.pointer:
+        if self._lake.pointer(self._raw.relation) != self._state.pointer:
             self._state = self._read()
         return self.offsets
 
@@ -348,7 +348,7 @@ class RawTarget:
 
     def _rejected_table(self) -> Table:
         relation = f"{self._raw.schema}.{self._raw.rejected}"
-        pointer = self._lake.pointers().get(relation)
+        pointer = self._lake.pointer(relation)
         known, table = self._rejected
         if pointer is None or pointer != known:
             table = None
@@ -365,7 +365,7 @@ class RawTarget:
         return now if last is None or now > last else last + timedelta(microseconds=1)
 
     def _read(self) -> _State:
-        pointer = self._lake.pointers().get(self._raw.relation)
+        pointer = self._lake.pointer(self._raw.relation)
         if pointer is None:
             return _State(None, None)
         table = self._lake.load(self._raw.relation, pointer)
