@@ -318,6 +318,12 @@ class Lake:
             ) as connection:
                 yield connection
         except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise MeshError(
+                    f"The catalog {self.catalog_path} has been locked by another program for "
+                    f"{_BUSY_SECONDS} s. Let that finish or end it; then run the same command "
+                    "again."
+                ) from error
             raise MeshError(
                 f"The catalog {self.catalog_path} cannot be used: {error}. Make its folder "
                 "writable and make room on its disk, then run the same command again."

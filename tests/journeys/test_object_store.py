@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Mesh, make_mesh
-from object_store import Store
+from conftest import WARM, Mesh, make_mesh
+from object_store import Store, running_store
 
 
 @dataclass(frozen=True)
@@ -101,3 +103,38 @@ def test_no_secret_is_written_anywhere_in_the_mesh(mended):
     assert b"tiny" in written
     assert object_store.SECRET.encode() not in written
     assert object_store.KEY_ID.encode() not in written
+
+
+@pytest.mark.parametrize("arguments", [["land"], ["run"], ["status"], ["sql", "select 1"]])
+def test_while_the_store_is_away_a_command_is_one_line(ran, arguments):
+    done = ran.run(*arguments, code=1, environment={"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("mesh: ")]
+    assert "The object store at http://127.0.0.1:9 does not answer" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_warehouse_that_is_no_store_is_a_wrong_request(ran):
+    done = ran.run("status", code=2, environment={"MESH_WAREHOUSE": "/data/lake"})
+    assert done.stderr.startswith("mesh: MESH_WAREHOUSE does not name a folder of an object store.")
+
+
+@pytest.mark.parametrize("step", ["auditing", "publishing"])
+def test_a_store_that_goes_away_amid_a_run_stops_it_with_nothing_lost(ran, step, tmp_path):
+    mesh = InStore(make_mesh(tmp_path / "tiny").root, ran.bucket)
+    mesh.sell(*range(10))
+    pipe = tmp_path / "errors"
+    os.mkfifo(pipe)
+    with ExitStack() as store:
+        store.enter_context(running_store())  # another door to the same buckets
+        process = WARM.start(["run", "shop"], mesh.root, mesh.environment, (tmp_path / "out", pipe))
+        text = ""
+        with pipe.open() as lines:
+            for line in lines:
+                text += line
+                if line.startswith(step):
+                    store.close()
+    assert WARM.wait(process, 100) == 1
+    assert "failed    shop: The object store at http://127.0.0.1" in text
+    assert "Dagster" not in text
+    mesh.run("run", "shop")
+    assert mesh.row("select count(*), count(distinct order_id) from shop.orders") == (10, 10)

@@ -45,25 +45,21 @@ def schema() -> str:
 
 
 def add(lake: Lake, relation: str, *ids: int, columns: Schema = SCHEMA) -> Staged:
-    """Stages a table with more rows."""
+    """Stages a table with more rows; what is not its id is named after it."""
     table = lake.stage(relation, columns)
     base = table.metadata_location or None
+    rows = [{"id": number, "name": str(number)} for number in ids]
     with table.transaction() as transaction:
-        transaction.append(pa.table({"id": pa.array(ids, pa.int64())}, table.schema().as_arrow())
-                           if len(columns.fields) == 1 else _wide(ids, table))  # fmt: skip
+        transaction.append(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()))
     return lake.staged(table, base)
 
 
-def _wide(ids: tuple[int, ...], table) -> pa.Table:
-    rows = [{"id": number, "name": str(number)} for number in ids]
-    return pa.Table.from_pylist(rows, schema=table.schema().as_arrow())
-
-
 def rows(lake: Lake, relation: str, what: str = "id") -> list:
+    """Values of one column."""
     with connect_memory() as connection:
         create_views(connection, {relation: lake.pointer(relation)})
         found = connection.execute(f"select {what} from {relation} order by all").fetchall()
-    return [value if len(row) == 1 else row for row in found for value in row[:1]]
+    return [value for (value,) in found]
 
 
 def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
