@@ -25,8 +25,8 @@ SECONDS = 10
 _SCHEMES = ("s3", "s3a", "s3n")
 _REFUSALS = {"401", "403", "AccessDenied", "ExpiredToken", "Forbidden", "InvalidAccessKeyId",
              "InvalidToken", "SignatureDoesNotMatch"}  # fmt: skip
-_SIGNS = ("AWS Error", "access denied: s3", "HTTP")
-"""By which an error of pyarrow or DuckDB is known to be about a store."""
+_SIGNS = ("AWS Error", "access denied: s3")
+"""By which an error of pyarrow is known to be about a store."""
 _SIGNS_OF_REFUSAL = ("ACCESS_DENIED", "access denied", "HTTP 401", "HTTP 403")
 
 
@@ -177,8 +177,9 @@ def explained() -> Iterator[None]:
         yield
     except Exception as error:
         text = str(error)
-        is_ours = isinstance(error, OSError) or type(error).__module__ == "_duckdb"
-        if not is_ours or not any(sign in text for sign in _SIGNS):
+        from_duckdb = type(error).__module__ == "_duckdb" and "HTTP" in text
+        from_pyarrow = isinstance(error, OSError) and any(sign in text for sign in _SIGNS)
+        if not from_duckdb and not from_pyarrow:
             raise
         if any(sign in text for sign in _SIGNS_OF_REFUSAL):
             raise StoreFailed(_said("", "AccessDenied")) from error

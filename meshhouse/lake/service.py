@@ -147,7 +147,8 @@ class CatalogService:
             made = self._catalog.create_table_transaction(
                 identifier, schema, location=location, properties=dict(properties)
             )
-        return made.table_metadata
+        # Not `made.table_metadata`, which has every schema twice: Spark does not read that.
+        return made._table.metadata
 
     def _make_namespace(self, schema: str) -> None:
         from pyiceberg.exceptions import NamespaceAlreadyExistsError

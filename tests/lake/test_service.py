@@ -66,6 +66,10 @@ def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
     orders, totals = f"{schema}.orders", f"{schema}.totals"
     staged = [add(lake, orders, 1), add(lake, totals, 1)]
     assert orders not in lake.pointers()
+    # Java refuses a file that says a schema twice.
+    candidate = lake.load(orders, staged[0].metadata_location).metadata
+    parts = (candidate.schemas, candidate.partition_specs, candidate.sort_orders)
+    assert [len(each) for each in parts] == [1, 1, 1]
     lake.commit(staged)
     lake.commit([add(lake, orders, 2), add(lake, totals, 2)])
     assert rows(lake, orders) == rows(lake, totals) == [1, 2]
