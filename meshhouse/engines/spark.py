@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, Reader
 from meshhouse.engines.iceberg import IcebergEngine, pinned, readable
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
 from meshhouse.lake.catalog import write_metadata
-from meshhouse.lake.object_store import warehouse
+from meshhouse.lake.object_store import WAREHOUSE, warehouse
 from meshhouse.lake.storage import read_bytes
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.spark import catalog_settings, session
@@ -41,6 +41,16 @@ class SparkEngine(IcebergEngine):
     def build_folder(self, domain: str) -> Path:
         """Where the domain's catalog and tables are."""
         return _folder(self._repository.home, domain)
+
+    def pin(self, domain: Domain) -> dict[str, str]:
+        """What the domain may read now.
+
+        Raises:
+            UsageError: a raw table of the domain has never been landed, or there is a catalog
+                service and no object store.
+        """
+        _check_place(self.lake)
+        return super().pin(domain)
 
     def stage(self, product: Product) -> Candidate:
         """Stages the built table's newest snapshot; no row is copied.
@@ -149,7 +159,9 @@ def prepare(repository: Repository, domain: Domain) -> None:
     if pins is not None:
         work = _work(repository, domain.name)
     else:
-        pins = readable(repository, domain, Lake(repository.home).pointers())
+        lake = Lake(repository.home)
+        _check_place(lake)
+        pins = readable(repository, domain, lake.pointers())
         folder = repository.home / "build" / domain.name / "spark"
         work = Lake(
             folder, _name(repository, f"{domain.name}_dbt"), _in_store("tries", domain.name)
@@ -157,6 +169,15 @@ def prepare(repository: Repository, domain: Domain) -> None:
     work.lend(pins, own=domain.build_schema)
     with _explained():
         _show(work, _session(repository.home))
+
+
+def _check_place(lake: Lake) -> None:
+    """Refuses to show everybody, by a service, tables that only this machine can read."""
+    if lake.is_served and warehouse() is None:
+        raise UsageError(
+            "Target `spark` with a catalog service builds tables in an object store: set "
+            f"{WAREHOUSE}=s3://bucket/folder."
+        )
 
 
 def _session(home: Path) -> SparkSession:

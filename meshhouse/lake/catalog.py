@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import object_store, storage
-from meshhouse.lake.service import CatalogService, service
+from meshhouse.lake.service import CatalogService, is_configured, service
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -107,7 +107,7 @@ class Lake:
     @property
     def is_served(self) -> bool:
         """Whether a service keeps the catalog, which others may use in ways unknown here."""
-        return self._service is not None
+        return self.name == CATALOG_NAME and is_configured()
 
     @property
     def location(self) -> str:

@@ -85,11 +85,12 @@ def enable_store(connection: duckdb.DuckDBPyConnection, locations: Iterable[str]
         ) from error
     connection.execute(f"load {literal(_file('httpfs', duckdb_extension_httpfs))}")
     endpoint = urlsplit(found.endpoint)
-    # Bound, not written into the statement, which errors and logs would show.
+    # Bound, not written into the statement, which errors and logs would show. For any bucket:
+    # a table's metadata and its data may be in two.
     connection.execute(
         "create or replace secret meshhouse_store (type s3, key_id $key_id, secret $secret, "
         "session_token $token, region $region, endpoint $endpoint, url_style $style, "
-        f"use_ssl $ssl, scope [{', '.join(literal(f's3://{each}/') for each in named)}])",
+        "use_ssl $ssl)",
         {
             "key_id": found.key_id,
             "secret": found.secret,

@@ -49,6 +49,20 @@ class Change(Protocol):
     snapshot_id: int | None
 
 
+def is_configured() -> bool:
+    """Whether the mesh's catalog is a service, and not its own file.
+
+    Raises:
+        UsageError: the variable holds no address.
+    """
+    address = os.environ.get(URI)
+    if not address:
+        return False
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise UsageError(f"{URI} is no address of a REST catalog. Write `https://host/path`.")
+    return True
+
+
 def service() -> CatalogService | None:
     """The configured service; None if the catalog is the mesh's own file.
 
@@ -56,11 +70,8 @@ def service() -> CatalogService | None:
         UsageError: the variable holds no address.
         ServiceFailed: the service is away or refuses.
     """
-    address = os.environ.get(URI)
-    if not address:
+    if not is_configured():
         return None
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-        raise UsageError(f"{URI} is no address of a REST catalog. Write `https://host/path`.")
     known = {name: text for name, text in os.environ.items() if name.startswith(_PREFIX)}
     return _connected(tuple(sorted(known.items())))
 

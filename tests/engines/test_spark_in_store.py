@@ -6,9 +6,21 @@ import pytest
 from object_store import Store
 from spark_here import needs_spark
 
-pytestmark = [needs_spark, pytest.mark.timeout(900)]
+from meshhouse.engines import engine
+from meshhouse.errors import UsageError
+
+pytestmark = pytest.mark.timeout(900)
 
 
+def test_with_a_catalog_service_it_wants_a_warehouse_that_all_can_read(mesh, monkeypatch):
+    monkeypatch.setenv("MESH_TARGET", "spark")
+    monkeypatch.setenv("PYICEBERG_CATALOG__MESH__URI", "http://127.0.0.1:9")
+    repository = mesh.repository
+    with pytest.raises(UsageError, match="set MESH_WAREHOUSE=s3://bucket/folder"):
+        engine(repository).pin(repository.domain("shop"))
+
+
+@needs_spark
 def test_what_spark_builds_and_publishes_is_in_the_bucket(mesh, store: Store):
     bucket = store.bucket()
     # In a process of its own: Java takes credentials from the environment that it began with.

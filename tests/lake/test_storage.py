@@ -17,6 +17,7 @@ from object_store import KEY_ID, SECRET, Store
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake, object_store
+from meshhouse.lake.adopt import adopt
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.registry import Registry
 from meshhouse.upkeep import maintain
@@ -206,4 +207,14 @@ def test_a_store_that_goes_away_in_the_middle_is_one_line_too(place, store, monk
     with pytest.raises(object_store.StoreFailed, match=r"does not answer \(it did before\)"):
         place.land()
     monkeypatch.undo()
+    assert ids(place.lake) == [1]
+
+
+def test_a_table_may_have_its_rows_in_another_bucket(place, store, bucket, tmp_path):
+    built = Lake(tmp_path / "engine", name="engine", location=f"s3://{store.bucket()}/builds")
+    place.sell(1)
+    Place(place.log, built).land()
+    change = adopt(place.lake, RAW.relation, built.load(RAW.relation))
+    place.lake.commit([change])
+    assert bucket in place.lake.pointers()[RAW.relation]
     assert ids(place.lake) == [1]
