@@ -84,7 +84,8 @@ def fetch_jars(
 
     Args:
         name: of their folder in the cache; another version has another name.
-        listing: a jar a line: `group:artifact:version`, a space, its SHA-256.
+        listing: a jar a line: `group:artifact:version` or `group:artifact:version:classifier`, a
+            space, its SHA-256.
         installs: the command that installs the package that fetches them.
         progress: is told how many jars were fetched.
 
@@ -98,19 +99,18 @@ def fetch_jars(
     paths = []
     with lock(cache / ".lock"):
         for done, (coordinates, expected) in enumerate(wanted):
-            group, artifact, version = coordinates.split(":")
-            path = cache / f"{artifact}-{version}.jar"
+            _, *named = coordinates.split(":")
+            path = cache / f"{'-'.join(named)}.jar"
             if not path.exists():
                 progress(done, len(wanted))
-                _fetch(group, artifact, version, expected, path, installs)
+                _fetch(coordinates, expected, path, installs)
             paths.append(path)
     progress(len(wanted), len(wanted))
     return paths
 
 
-def _fetch(
-    group: str, artifact: str, version: str, expected: str, path: Path, installs: str
-) -> None:
+def _fetch(coordinates: str, expected: str, path: Path, installs: str) -> None:
+    group, artifact, version, *classifier = coordinates.split(":")
     try:
         from jgo.constants import MAVEN_CENTRAL_URL
         from jgo.maven import MavenContext, PythonResolver
@@ -128,7 +128,9 @@ def _fetch(
         timeout=60,
     )
     try:
-        fetched = context.project(group, artifact).at_version(version).artifact().resolve()
+        fetched = (
+            context.project(group, artifact).at_version(version).artifact(*classifier).resolve()
+        )
     except (OSError, RuntimeError, ValueError) as error:  # requests' errors are OSErrors
         raise MeshError(
             f"{path.name} could not be fetched: {last_line(str(error))}. Check the network, or "

@@ -13,7 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.lake import Conflict, Lake, Staged
-from meshhouse.lake.scan import connect_memory, literal, plain_path
+from meshhouse.lake.object_store import explained
+from meshhouse.lake.scan import connect_memory, enable_store, literal
+from meshhouse.lake.storage import plain_path
 from meshhouse.repository.types import DataType
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Registry:
         """Production's ledgers, where these are an environment's."""
         return Registry(self._lake.in_environment("")) if self._lake.environment else None
 
+    @explained()
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
@@ -116,20 +119,19 @@ class Registry:
                         self._lake.discard(change)
                     raise
 
+    @explained()
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet."""
         relation = f"meshhouse.{ledger}"
-        location = self._lake.pointers().get(relation)
+        location = self._lake.pointer(relation)
         if location is None:
             return []
         where = f"where domain = {literal(domain)}" if domain else ""
-        cursor = (
-            _reader()
-            .cursor()
-            .execute(
-                f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
-                "order by finished_at, started_at"
-            )
+        cursor = _reader().cursor()
+        enable_store(cursor, [location])
+        cursor.execute(
+            f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
+            "order by finished_at, started_at"
         )
         names = [column[0] for column in cursor.description or ()]
         return [decoded(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
+from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
 from meshhouse.errors import MeshError
@@ -125,8 +126,17 @@ def run(
             raise KeyboardInterrupt
         # A dg.Failure is one that a step reported itself.
         if error is not None and error.cls_name != "Failure":
-            reporter.failed(str(event.step_key), f"{error.cls_name}: {error.message.strip()}")
+            reporter.failed(str(event.step_key), _said(error))
     return result.success and len(usable) == len(involved)
+
+
+def _said(error: SerializableErrorInfo) -> str:
+    """What a step raised, without what Dagster wraps it in; a MeshError speaks for itself."""
+    while error.cls_name == dg.DagsterExecutionStepExecutionError.__name__ and error.cause:
+        error = error.cause
+    text = error.message.strip()
+    name, _, said = text.partition(": ")
+    return said if name.startswith("meshhouse.") else f"{error.cls_name}: {text}"
 
 
 def _usable(repository: Repository, names: Collection[str], reporter: Reporter) -> list[str]:

@@ -207,3 +207,21 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Any]:
+    """An object store, shared by all tests; each makes buckets of its own."""
+    from object_store import running_store
+
+    with running_store() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def nessie(store: Any) -> Iterator[Any]:
+    """A catalog service, shared by all tests; each makes schemas of its own."""
+    from nessie import running_nessie
+
+    with running_nessie(store) as running:
+        yield running

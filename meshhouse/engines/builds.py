@@ -10,6 +10,8 @@ import hashlib
 from pathlib import Path
 
 from meshhouse.lake import Lake
+from meshhouse.lake.object_store import warehouse
+from meshhouse.repository.environment import ENVIRONMENTS, stored_schema
 
 _RUNS = "spark"
 """Beside the lake, and not where builds are on other targets: publications name its files."""
@@ -22,22 +24,34 @@ def work_folder(home: Path, domain: str) -> Path:
 
 def work_lake(home: Path, domain: str) -> Lake:
     """Where the runs of a domain build."""
-    return Lake(work_folder(home, domain), _catalog(home, f"{domain}_work"))
+    catalog = _catalog(home, f"{domain}_work")
+    return Lake(work_folder(home, domain), catalog, _in_store("builds", home, domain))
 
 
 def plain_lake(home: Path, domain: str) -> Lake:
     """Where dbt builds a domain by itself, outside runs."""
-    return Lake(home / "build" / domain / "spark", _catalog(home, f"{domain}_dbt"))
+    catalog = _catalog(home, f"{domain}_dbt")
+    return Lake(home / "build" / domain / "spark", catalog, _in_store("tries", home, domain))
 
 
 def audit_lake(home: Path, domain: str) -> Lake:
     """What the audit of a domain sees: tables of other lakes, none of its own."""
-    return Lake(home / "build" / domain / "spark-audit", _catalog(home, f"{domain}_audit"))
+    folder = home / "build" / domain / "spark-audit"
+    # It makes no tables but empty ones, for which the machine's own disk will do.
+    return Lake(folder, _catalog(home, f"{domain}_audit"), f"file://{folder / 'lake'}")
 
 
 def building_domains(home: Path) -> list[str]:
     """Domains that have built Iceberg tables."""
     return sorted(path.parent.parent.name for path in home.glob(f"{_RUNS}/*/lake/catalog.db"))
+
+
+def _in_store(purpose: str, home: Path, domain: str) -> str | None:
+    """The folder of what is built, if the warehouse is an object store."""
+    folder = warehouse()
+    environment = home.name if home.parent.name == ENVIRONMENTS else ""
+    # With a hyphen, which no schema's folder has: upkeep looks into those.
+    return f"{folder}/spark-{purpose}/{stored_schema(environment, domain)}" if folder else None
 
 
 def _catalog(home: Path, purpose: str) -> str:

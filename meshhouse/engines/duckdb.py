@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.errors import MeshError
+from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import (
     connect_memory,
     create_views,
-    plain_path,
     quote,
     quote_relation,
 )
+from meshhouse.lake.storage import delete, exists
 from meshhouse.repository import Domain, Product
 from meshhouse.repository.types import parse_type
 
@@ -37,6 +38,7 @@ class DuckDBEngine(IcebergEngine):
         """Where the domain's DuckDB file is."""
         return work_file(self._repository.workspace, domain).parent
 
+    @explained()
     def stage(self, product: Product) -> Candidate:
         """Copies a built table into Iceberg data files that no reader sees yet.
 
@@ -102,7 +104,7 @@ class DuckDBEngine(IcebergEngine):
         """Removes metadata and data files that only the candidates use."""
         for candidate in self.not_shown(candidates):
             location = candidate.staged.metadata_location
-            if not Path(plain_path(location)).exists():
+            if not exists(location):
                 continue  # a refused commit has removed it; the files are left to upkeep
             table = self.lake.load(candidate.product.relation, location)
             snapshot = table.current_snapshot() if table else None
@@ -111,7 +113,7 @@ class DuckDBEngine(IcebergEngine):
             for manifest in snapshot.manifests(table.io):
                 for entry in manifest.fetch_manifest_entry(table.io):
                     if entry.snapshot_id == snapshot.snapshot_id:
-                        Path(plain_path(entry.data_file.file_path)).unlink(missing_ok=True)
+                        delete(entry.data_file.file_path)
             self.lake.discard(candidate.staged)
 
     def _open(self, product: Product) -> duckdb.DuckDBPyConnection:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from meshhouse.engines import NOTHING, Candidate
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Lake, Staged, snapshot_id, table_properties
+from meshhouse.lake import Lake, Staged, snapshot_id, storage, table_properties
+from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.past import as_of
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
@@ -94,8 +95,7 @@ class IcebergEngine:
 
     def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those that no reader can see: somebody may be stopped just after publication."""
-        shown = set(self.lake.pointers().values())
-        return [each for each in candidates if each.staged.metadata_location not in shown]
+        return [each for each in candidates if not self.lake.shows(each.staged)]
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot, columns included.
@@ -105,8 +105,14 @@ class IcebergEngine:
         """
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
+        from meshhouse.lake.adopt import adopt
+
         table = self.lake.load(product.relation)
         snapshot = table.metadata.snapshot_by_id(snapshot_id) if table else None
+        if table is not None and snapshot is None:
+            earlier = self.lake.recall(product.relation, snapshot_id)
+            if earlier is not None:
+                return adopt(self.lake, product.relation, earlier)
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
@@ -132,6 +138,11 @@ class IcebergEngine:
         for path in self._schema_folders():
             if split_schema(path.name)[0] == environment:
                 shutil.rmtree(path)
+        if is_remote(self.lake.location):
+            start = len(self.lake.location) + 1
+            for file in storage.listing(self.lake.location):
+                if split_schema(file.location[start:].partition("/")[0])[0] == environment:
+                    storage.delete(file.location)
 
     def _schema_folders(self) -> list[Path]:
         return [path for path in self.lake.warehouse.glob("*") if path.is_dir()]

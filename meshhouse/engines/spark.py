@@ -18,14 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate, PlainNames, Reader
+from meshhouse.engines import NOTHING, Candidate, PlainNames, Reader
 from meshhouse.engines.builds import audit_lake, work_folder, work_lake
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
 from meshhouse.lake.catalog import write_metadata
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.object_store import WAREHOUSE, warehouse
+from meshhouse.lake.storage import read_bytes
 from meshhouse.repository import Domain, Product
 from meshhouse.spark import catalog_settings, session
 
@@ -41,6 +42,15 @@ class SparkEngine(IcebergEngine):
     def build_folder(self, domain: str) -> Path:
         """Where the domain's catalog and tables are."""
         return work_folder(self._repository.workspace, domain)
+
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """See `IcebergEngine.pin`.
+
+        Raises:
+            UsageError: also if the builds could not be read by others.
+        """
+        check_place(self.lake)
+        return super().pin(domain, as_read)
 
     def stage(self, product: Product) -> Candidate:
         """Stages the built table's newest snapshot; no row is copied.
@@ -94,7 +104,7 @@ class SparkEngine(IcebergEngine):
         for relation, location in built.pointers().items():
             schema, _, name = relation.partition(".")
             if schema == self._repository.build_schema(domain.name):
-                metadata = json.loads(Path(plain_path(location)).read_bytes())
+                metadata = json.loads(read_bytes(location))
                 current = metadata.get("current-snapshot-id")
                 for snapshot in metadata.get("snapshots", []):
                     if snapshot["snapshot-id"] == current:
@@ -133,6 +143,19 @@ class SparkReader(PlainNames):
         return "`" + identifier.replace("`", "``") + "`"
 
 
+def check_place(lake: Lake) -> None:
+    """Refuses to show everybody, by a service, tables that only this machine can read.
+
+    Raises:
+        UsageError: the catalog is a service and the warehouse a folder.
+    """
+    if lake.is_served and warehouse() is None:
+        raise UsageError(
+            "Target `spark` with a catalog service builds tables in an object store: set "
+            f"{WAREHOUSE}=s3://bucket/folder."
+        )
+
+
 def session_of(home: Path) -> SparkSession:
     """The session of this process, which logs into the mesh's folder."""
     return session(log=home / "logs" / "spark.log")
@@ -144,7 +167,7 @@ def session_settings(lake: Lake) -> dict[str, str]:
     Spark reads a catalog's settings when it is first used; a name stands for one file.
     """
     return {
-        **catalog_settings(lake.name, lake.catalog_path, f"file://{lake.warehouse}"),
+        **catalog_settings(lake.name, lake.catalog_path, lake.location),
         "spark.sql.defaultCatalog": lake.name,
     }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from meshhouse.engines.builds import plain_lake, work_lake
 from meshhouse.engines.iceberg import pinned, readable
-from meshhouse.engines.spark import explained, session_of, session_settings
+from meshhouse.engines.spark import check_place, explained, session_of, session_settings
 from meshhouse.lake import Lake
 from meshhouse.repository import Domain, Repository
 
@@ -34,7 +34,9 @@ def prepare(repository: Repository, domain: Domain) -> None:
     if pins is not None:
         work = work_lake(repository.workspace, domain.name)
     else:
-        pins = readable(repository, domain, Lake(repository.home).visible())
+        lake = Lake(repository.home)
+        check_place(lake)
+        pins = readable(repository, domain, lake.visible())
         work = plain_lake(repository.workspace, domain.name)
     work.lend(pins, own=repository.build_schema(domain.name))
     # dbt gives these to every session that it opens; a profile cannot know the project.

@@ -62,15 +62,18 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
     }
     # One that was shown before is part of the history already, with its place in it.
     if metadata.snapshot_by_id(snapshot.snapshot_id) is None:
+        # Later than all before it, as a catalog service may check. Files have numbers of their
+        # own in the manifests.
+        last = max(metadata.last_sequence_number + 1, snapshot.sequence_number or 0)
         adopted = snapshot.model_copy(
             update={
                 "schema_id": schema_id,
                 "parent_snapshot_id": metadata.current_snapshot_id,
+                "sequence_number": last,
                 "timestamp_ms": now,
                 "manifest_list": manifest_list(table, snapshot, manifests, other.metadata, specs),
             }
         )
-        last = max(metadata.last_sequence_number, snapshot.sequence_number or 0)
         update["snapshots"] = [*metadata.snapshots, adopted]
         update["last_sequence_number"] = last
     table.metadata = metadata.model_copy(update=update)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake import object_store, storage
+from meshhouse.lake.service import CatalogService, is_configured, service
 from meshhouse.repository.environment import (
     current_environment,
     split_schema,
@@ -94,16 +96,24 @@ class Lake:
     """Tables under one warehouse folder and the catalog that points to them."""
 
     def __init__(
-        self, home: Path, name: str = CATALOG_NAME, environment: str | None = None
+        self,
+        home: Path,
+        name: str = CATALOG_NAME,
+        location: str | None = None,
+        environment: str | None = None,
     ) -> None:
-        """`home` is the mesh's data folder; the lake lives in `home/lake`.
+        """`home` is the mesh's data folder; the catalog lives in `home/lake`.
 
-        `name` is the catalog's in its file, which Iceberg's own JDBC catalog must use too.
-        `environment` is whose tables these are, empty for production; by default that of
-        `MESH_ENV`, but catalogs beside the mesh's own know no environments.
+        Args:
+            home: the folder.
+            name: the catalog's in its file, which Iceberg's own JDBC catalog must use too.
+            location: the folder of new tables; by default MESH_WAREHOUSE, or beside the catalog.
+            environment: whose tables these are, empty for production; by default that of
+                `MESH_ENV`, but catalogs beside the mesh's own know no environments.
 
         Raises:
-            UsageError: `MESH_ENV` names no environment that there can be.
+            UsageError: MESH_WAREHOUSE names no object store, or `MESH_ENV` no environment
+                that there can be.
         """
         self._has_environments = name == CATALOG_NAME
         if environment is None:
@@ -113,10 +123,27 @@ class Lake:
         self.environment = environment
         self.warehouse = home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
+        self._location = location or object_store.warehouse()
+
+    @property
+    def _service(self) -> CatalogService | None:
+        """The catalog service, if the mesh's catalog is one and not a file."""
+        return service() if self.name == CATALOG_NAME else None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a service keeps the catalog, which others may use in ways unknown here."""
+        return self.name == CATALOG_NAME and is_configured()
+
+    @property
+    def location(self) -> str:
+        """The folder of new tables."""
+        # No escapes: readers take what is behind `file://` for the path.
+        return self._location or f"file://{self.warehouse}"
 
     def in_environment(self, environment: str) -> Lake:
         """The same lake as another environment sees it; empty for production."""
-        return Lake(self.home, self.name, environment)
+        return Lake(self.home, self.name, environment=environment)
 
     @property
     def locks(self) -> Path:
@@ -126,7 +153,8 @@ class Lake:
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> metadata file, for every table of this environment alone.
 
-        All are read at one moment, and called as production calls them.
+        All are read at one moment, and called as production calls them. A catalog service
+        can read only one table at a time; see there.
         """
         stored = self.stored()
         return self._of(self.environment, stored) if self._has_environments else stored
@@ -147,6 +175,8 @@ class Lake:
 
     def stored(self) -> dict[str, str]:
         """Like `pointers`, of all environments, called as they are stored."""
+        if self._service is not None:
+            return self._service.pointers()
         if not self.catalog_path.exists():
             return {}
         with self._connection() as connection:
@@ -179,19 +209,32 @@ class Lake:
             )
             return dict(rows.fetchall())
 
+    def pointer(self, relation: str) -> str | None:
+        """The metadata file of one table now; None if there is none."""
+        if self._service is not None:
+            return self._service.pointer(stored_schema(self.environment, relation))
+        return self.pointers().get(relation)
+
+    def shows(self, change: Staged) -> bool:
+        """Whether a staged state is what readers see, or may be once a service answers."""
+        if self._service is not None:
+            return self._service.shows(self._stored(change))
+        return self.pointers().get(change.relation) == change.metadata_location
+
+    @object_store.explained()
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
 
         Its own commits are refused: everything is written through `stage` and `commit`.
         """
-        location = metadata_location or self.pointers().get(relation)
+        location = metadata_location or self.pointer(relation)
         if location is None:
             return None
-        from pyiceberg.io.pyarrow import PyArrowFileIO
         from pyiceberg.serializers import FromInputFile
         from pyiceberg.table import Table
 
-        io = PyArrowFileIO()
+        object_store.reach(location)
+        io = storage.file_io(location)
         metadata = FromInputFile.table_metadata(io.new_input(location))
         return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
 
@@ -216,28 +259,18 @@ class Lake:
             at: the metadata file to go on from, if the caller has looked already.
             table: what `load` gave for `at`; sparing it is most of a small commit.
         """
-        from pyiceberg.io.pyarrow import PyArrowFileIO
-        from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
         from pyiceberg.table import Table
-        from pyiceberg.table.metadata import new_table_metadata
-        from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
         identifier = tuple(relation.split("."))
         if table is None:
             table = self.load(relation, at)
         else:
-            table = Table(identifier, table.metadata, str(at), table.io, _Stage())  # type: ignore[arg-type]
+            io = storage.file_io(table.metadata.location)  # its own may have old credentials
+            table = Table(identifier, table.metadata, str(at), io, _Stage())  # type: ignore[arg-type]
         if table is None:
-            namespace, name = identifier
-            metadata = new_table_metadata(
-                schema=schema,
-                partition_spec=UNPARTITIONED_PARTITION_SPEC,
-                sort_order=UNSORTED_SORT_ORDER,
-                # No escapes: readers take what is behind `file://` for the path.
-                location=f"file://{self._folder(namespace) / name}",
-                properties=dict(_TABLE_PROPERTIES) | dict(properties or {}),
-            )
-            return Table(identifier, metadata, "", PyArrowFileIO(), _Stage())  # type: ignore[arg-type]
+            metadata = self._new_metadata(relation, schema, properties or {})
+            io = storage.file_io(metadata.location)
+            return Table(identifier, metadata, "", io, _Stage())  # type: ignore[arg-type]
         table.metadata = _with_schema(_unpartitioned(table.metadata), schema)
         return table
 
@@ -260,21 +293,38 @@ class Lake:
                 caller may try again.
         """
         changes = list(changes)
-        with self._transaction() as connection:
-            lost = [
-                change
-                for change in changes
-                if not _move(connection, self.name, self._stored(change))
-            ]
-            if lost:
-                connection.execute("rollback")
-            else:
-                connection.execute("commit")
+        stored = {self._stored(change): change for change in changes}
+        moved = (self._service.move if self._service is not None else self._move_all)([*stored])
+        lost = [stored[change] for change in moved]
         if lost:
             for change in changes:
                 if change not in keep:
                     self.discard(change)
             raise Conflict([change.relation for change in lost])
+
+    def _move_all(self, changes: Sequence[Staged]) -> list[Staged]:
+        with self._transaction() as connection:
+            lost = [change for change in changes if not _move(connection, self.name, change)]
+            connection.execute("rollback" if lost else "commit")
+        return lost
+
+    def recall(self, relation: str, snapshot_id: int) -> Table | None:
+        """A table as it was with a snapshot that its catalog service no longer lists.
+
+        Some list the newest snapshot alone (Nessie). What we staged tells of the others, and
+        with a service nobody but the service removes files.
+        """
+        if self._service is None:
+            return None
+        table = self.load(relation)
+        staged = storage.listing(f"{table.location()}/metadata") if table else ()
+        for file in staged:
+            if file.name.endswith(".metadata.json"):
+                earlier = self.load(relation, file.location)
+                snapshot = earlier.current_snapshot() if earlier else None
+                if snapshot is not None and snapshot.snapshot_id == snapshot_id:
+                    return earlier if storage.exists(snapshot.manifest_list) else None
+        return None
 
     def lend(self, relations: Mapping[str, str], own: str) -> None:
         """Shows tables of another lake as they are at given metadata files, and no others.
@@ -295,7 +345,14 @@ class Lake:
             connection.execute("commit")
 
     def forget(self, environment: str) -> None:
-        """Takes every table of an environment out of the catalog, at once; files stay."""
+        """Takes every table of an environment out of the catalog, at once; files stay.
+
+        A catalog service takes one after another.
+        """
+        if self._service is not None:
+            own = [each for each in self.stored() if split_schema(each)[0] == environment]
+            self._service.forget(own if environment else [])
+            return
         with self._transaction() as connection:
             for table, column in _NAMESPACES:
                 found = connection.execute(
@@ -313,14 +370,37 @@ class Lake:
         """Removes the metadata file of a state that will not be shown."""
         if change.metadata_location == change.base:
             return  # nothing was staged: this is what is shown
-        Path(plain_path(change.metadata_location)).unlink(missing_ok=True)
+        storage.delete(change.metadata_location)
+
+    def _new_metadata(self, relation: str, schema: Schema, properties: Mapping[str, str]) -> Any:
+        from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
+        from pyiceberg.table.metadata import new_table_metadata
+        from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
+
+        relation = stored_schema(self.environment, relation)
+        namespace, _, name = relation.partition(".")
+        properties = {**_TABLE_PROPERTIES, **properties}
+        if self._service is not None:
+            folder = self._folder_of(namespace, name) if self._location else None
+            return self._service.new_table(relation, schema, properties, folder)
+        object_store.reach(self.location)
+        return new_table_metadata(
+            schema=schema,
+            partition_spec=UNPARTITIONED_PARTITION_SPEC,
+            sort_order=UNSORTED_SORT_ORDER,
+            location=self._folder_of(namespace, name),
+            properties=properties,
+        )
+
+    def _folder_of(self, namespace: str, name: str) -> str:
+        folder = f"{self.location}/{namespace}/{name}"
+        # A bucket may hold tables of other meshes, or of this one before it was made anew:
+        # upkeep removes what nobody refers to from a table's folder, which must be its own.
+        return f"{folder}-{uuid.uuid4().hex}" if object_store.is_remote(folder) else folder
 
     def _stored(self, change: Staged) -> Staged:
         """The change, of the table as it is stored."""
         return replace(change, relation=stored_schema(self.environment, change.relation))
-
-    def _folder(self, schema: str) -> Path:
-        return self.warehouse / stored_schema(self.environment, schema)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -342,6 +422,12 @@ class Lake:
             ) as connection:
                 yield connection
         except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise MeshError(
+                    f"The catalog {self.catalog_path} has been locked by another program for "
+                    f"{_BUSY_SECONDS} s. Let that finish or end it; then run the same command "
+                    "again."
+                ) from error
             raise MeshError(
                 f"The catalog {self.catalog_path} cannot be used: {error}. Make its folder "
                 "writable and make room on its disk, then run the same command again."
@@ -363,7 +449,7 @@ def snapshot_id(metadata_location: str) -> int | None:
     Compaction makes a new snapshot of the same rows; it stands for the one before it, so
     that nothing downstream takes the rows for new ones.
     """
-    metadata = json.loads(Path(plain_path(metadata_location)).read_bytes())
+    metadata = json.loads(storage.read_bytes(metadata_location))
     current = metadata.get("current-snapshot-id")
     if current in (None, -1):
         return None
@@ -373,7 +459,7 @@ def snapshot_id(metadata_location: str) -> int | None:
 
 def table_properties(metadata_location: str) -> dict[str, str]:
     """Properties of a table as of a metadata file."""
-    return dict(json.loads(Path(plain_path(metadata_location)).read_bytes()).get("properties", {}))
+    return dict(json.loads(storage.read_bytes(metadata_location)).get("properties", {}))
 
 
 class _Stage:

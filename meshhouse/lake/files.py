@@ -7,11 +7,10 @@ not: making a snapshot of them (rewrite.py, or pyiceberg's append).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.storage import delete
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,11 +47,5 @@ def write_files(
 
 def remove_files(files: Iterable[DataFile]) -> None:
     """Removes files that were written for nothing."""
-    for path in paths_of(files):
-        path.unlink(missing_ok=True)
-
-
-def paths_of(files: Iterable[DataFile]) -> Iterator[Path]:
-    """Where data files are on this machine."""
     for file in files:
-        yield Path(plain_path(file.file_path))
+        delete(file.file_path)

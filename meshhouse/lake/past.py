@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.lake.catalog import SAME_ROWS_AS, snapshot_id
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.object_store import is_remote
+from meshhouse.lake.storage import plain_path
 
 
 def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
@@ -25,10 +26,11 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
         folder: where the file is written, if one is needed.
 
     Returns:
-        The file; the given one if it shows that snapshot, or if the table no longer keeps it.
+        The file; the given one if it shows that snapshot, if the table no longer keeps it, or
+        if it is in an object store.
     """
-    if snapshot_id(metadata_location) == snapshot:
-        return metadata_location
+    if is_remote(metadata_location) or snapshot_id(metadata_location) == snapshot:
+        return metadata_location  # of a store, readers are led there by where the file is
     source = Path(plain_path(metadata_location))
     metadata = json.loads(source.read_bytes())
     kept = [each for each in metadata["snapshots"] if snapshot in _stands_for(each)]

@@ -7,12 +7,19 @@ DuckDB as a build target (engines/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from meshhouse.errors import UsageError
+from meshhouse.lake.object_store import access, buckets, reach
+from meshhouse.lake.storage import plain_path
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import duckdb
 
 
@@ -35,23 +42,65 @@ def literal(text: str) -> str:
 @cache
 def _extensions() -> tuple[str, ...]:
     """Files of the extensions that come as wheels; avro must be loaded before iceberg."""
-    import duckdb
     import duckdb_extension_avro
     import duckdb_extension_iceberg
 
-    version = f"v{duckdb.__version__}"
-    return tuple(
-        str(
-            Path(module.__file__ or "").parent / "extensions" / version / f"{name}.duckdb_extension"
-        )
-        for name, module in (("avro", duckdb_extension_avro), ("iceberg", duckdb_extension_iceberg))
-    )
+    return _file("avro", duckdb_extension_avro), _file("iceberg", duckdb_extension_iceberg)
+
+
+def _file(name: str, module: ModuleType) -> str:
+    import duckdb
+
+    folder = Path(module.__file__ or "").parent / "extensions" / f"v{duckdb.__version__}"
+    return str(folder / f"{name}.duckdb_extension")
 
 
 def enable_iceberg(connection: duckdb.DuckDBPyConnection) -> None:
     """Lets a DuckDB connection read Iceberg tables, without a download."""
     for extension in _extensions():
         connection.execute(f"load {literal(extension)}")
+
+
+def enable_store(connection: duckdb.DuckDBPyConnection, locations: Iterable[str]) -> None:
+    """Lets a connection read those of the locations that are in an object store.
+
+    To be called again for a connection that is kept: credentials expire.
+
+    Raises:
+        UsageError: what is needed for that is not installed or not set.
+        StoreFailed: the store is away or refuses.
+    """
+    named = buckets(locations)
+    if not named:
+        return
+    found = access()
+    for bucket in named:
+        reach(f"s3://{bucket}")
+    try:
+        import duckdb_extension_httpfs
+    except ImportError as error:
+        raise UsageError(
+            "A warehouse on `s3://` needs packages that are not installed: run "
+            "`pip install 'meshhouse[s3]'`."
+        ) from error
+    connection.execute(f"load {literal(_file('httpfs', duckdb_extension_httpfs))}")
+    endpoint = urlsplit(found.endpoint)
+    # Bound, not written into the statement, which errors and logs would show. For any bucket:
+    # a table's metadata and its data may be in two.
+    connection.execute(
+        "create or replace secret meshhouse_store (type s3, key_id $key_id, secret $secret, "
+        "session_token $token, region $region, endpoint $endpoint, url_style $style, "
+        "use_ssl $ssl)",
+        {
+            "key_id": found.key_id,
+            "secret": found.secret,
+            "token": found.token or "",
+            "region": found.region,
+            "endpoint": f"{endpoint.netloc}{endpoint.path.rstrip('/')}",
+            "style": "vhost" if found.is_amazon else "path",
+            "ssl": endpoint.scheme == "https",
+        },
+    )
 
 
 def connect_memory(memory_limit: str = "1GiB") -> duckdb.DuckDBPyConnection:
@@ -73,6 +122,7 @@ def create_views(
         connection: where `enable_iceberg` was called.
         metadata_locations: `schema.table` -> Iceberg metadata file.
     """
+    enable_store(connection, metadata_locations.values())
     schemas = {relation.partition(".")[0] for relation in metadata_locations}
     for schema in sorted(schemas):
         connection.execute(f"create schema if not exists {quote(schema)}")
@@ -81,8 +131,3 @@ def create_views(
             f"create or replace view {quote_relation(relation)} as "
             f"select * from iceberg_scan({literal(plain_path(location))})"
         )
-
-
-def plain_path(location: str) -> str:
-    """A `file:` location as a path; other schemes stay as they are."""
-    return location.removeprefix("file://").removeprefix("file:")

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from meshhouse.events.source import EVENT_SCHEMA
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.storage import file_io
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.formats import registry
 from meshhouse.landing.pending import Plan, Written
@@ -64,12 +65,13 @@ class Task:
     tables: tuple[str, str]
     """Metadata of the raw table and of its rejected events, as JSON."""
     environment: Mapping[str, str] = field(repr=False)
-    """Where the schema registry is, and its secrets."""
+    """Where the schema registry is, and its secrets; where the object store is, without them."""
 
     @classmethod
     def of(cls, raw: RawTable, run: str, plan: Plan) -> Task:
         """The work that keeps to a plan."""
-        known = {name: os.environ.get(name) for name in (registry.URL, registry.USER_INFO)}
+        names = (registry.URL, registry.USER_INFO, "AWS_ENDPOINT_URL", "AWS_REGION")
+        known = {name: os.environ.get(name) for name in names}
         return cls(
             raw, run, plan.landed_at, (_without_history(plan.raw), _without_history(plan.rejected)),
             {name: value for name, value in known.items() if value},
@@ -131,11 +133,10 @@ class _Files:
             self.write()
 
     def write(self) -> None:
-        from pyiceberg.io.pyarrow import PyArrowFileIO
-
         if self._waiting:
             batches = pa.concat_tables(self._waiting).to_batches()
-            self.files += write_files(PyArrowFileIO(), self._metadata, batches, uuid.uuid4())
+            io = file_io(self._metadata.location)
+            self.files += write_files(io, self._metadata, batches, uuid.uuid4())
         self._waiting, self._bytes = [], 0
 
 

@@ -25,9 +25,10 @@ from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import EVENT_SCHEMA
 from meshhouse.lake import Conflict, Lake, Staged
-from meshhouse.lake.files import paths_of, remove_files, write_files
-from meshhouse.lake.scan import connect_memory, literal, plain_path
+from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.scan import connect_memory, enable_store, literal
 from meshhouse.lake.schema import iceberg_schema
+from meshhouse.lake.storage import plain_path
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.target import LANDED_AT, check_columns, turn_of
 from meshhouse.locks import turn
@@ -152,6 +153,7 @@ def summaries(lake: Lake, tables: Sequence[RawTable]) -> list[Summary]:
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, raw: RawTable, location: str) -> Summary:
+    enable_store(connection, [location])
     events = f"iceberg_scan({literal(plain_path(location))})"
     [(count, newest)] = connection.execute(
         f"select count(*), max(_landed_at) from {events}"
@@ -317,7 +319,7 @@ class _Change:
     def _change_batch(self) -> bool:
         """One transaction; False if there was nothing left to change."""
         started_at = datetime.now(UTC)
-        if _relation(self._raw) not in self._lake.pointers():
+        if self._lake.pointer(_relation(self._raw)) is None:
             return False
         rejected = self._lake.stage(_relation(self._raw), iceberg_schema(REJECTED_COLUMNS))
         target = self._target()
@@ -373,7 +375,7 @@ class _Change:
     def _sort(self, rejected: Table, file: DataFile, landed_at: datetime, batch: _Batch) -> None:
         """Adds one data file to a batch, if anything in it changes."""
         remaining, is_changed, removed, kept = _Output(rejected), False, 0, 0
-        for events in _read_file(file, rejected.schema().as_arrow()):
+        for events in _read_file(rejected, file):
             mask = self._choice.mask(events)
             chosen = events.filter(mask)
             remaining.add(events.filter(pc.invert(mask)))
@@ -431,10 +433,10 @@ class _Change:
         return self._lake.staged(target, base)
 
 
-def _read_file(file: DataFile, schema: pa.Schema) -> Iterator[pa.Table]:
+def _read_file(rejected: Table, file: DataFile) -> Iterator[pa.Table]:
     """Rejected events of one data file, some thousands at a time."""
-    [path] = paths_of([file])
-    with pq.ParquetFile(path) as parquet:
+    schema = rejected.schema().as_arrow()
+    with rejected.io.new_input(file.file_path).open() as opened, pq.ParquetFile(opened) as parquet:
         for batch in parquet.iter_batches(_ROWS_READ, columns=schema.names):
             yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)
 
@@ -479,6 +481,7 @@ def _select(
     if location is None:
         return []
     with closing(connect_memory()) as connection:
+        enable_store(connection, [location])
         return connection.execute(
             f"select {what} from iceberg_scan({literal(plain_path(location))}) "
             f"where {choice.condition} {rest}"

@@ -26,6 +26,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, Plan
@@ -188,6 +189,7 @@ class RawTarget:
         return Plan(self._next_landed_at(), self._raw_table().metadata,
                     self._rejected_table().metadata)  # fmt: skip
 
+    @explained()
     def commit(self, pending: Pending) -> Committed:
         """Shows rows, rejected events and offsets at once.
 
@@ -352,7 +354,7 @@ class RawTarget:
 
     def _rejected_table(self) -> Table:
         relation = f"{self._raw.schema}.{self._raw.rejected}"
-        pointer = self._lake.pointers().get(relation)
+        pointer = self._lake.pointer(relation)
         known, table = self._rejected
         if pointer is None or pointer != known:
             table = None
@@ -376,7 +378,7 @@ class RawTarget:
         return turn(turn_of(self._lake, self._raw))
 
     def _pointer(self) -> str | None:
-        return self._lake.pointers().get(self._raw.relation)
+        return self._lake.pointer(self._raw.relation)
 
     def _read(self) -> State:
         pointer = self._pointer()

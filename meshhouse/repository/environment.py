@@ -20,6 +20,8 @@ VARIABLE = "MESH_ENV"
 PRODUCTION = "production"
 """What people call the environment whose schemas have no prefix; no other may be called so."""
 
+ENVIRONMENTS = "environments"
+"""Folder, in the mesh's own, of the workspaces of all environments."""
 _SEPARATOR = "__"
 _LONGEST = 40
 # One underscore at a time, and none at the end: the first `__` of a schema ends the name.
@@ -83,4 +85,4 @@ def collides(schema: str) -> bool:
 
 def workspace(home: Path, environment: str) -> Path:
     """The folder of an environment's builds, locks and logs; production's is `home` itself."""
-    return home / "environments" / environment if environment else home
+    return home / ENVIRONMENTS / environment if environment else home

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import Progress, fetch_jars, find_java, last_line
+from meshhouse.lake.object_store import access, warehouse
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -159,6 +160,8 @@ def iceberg_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
         MeshError: they cannot be fetched.
     """
     listing = files(__package__).joinpath("jars.txt").read_text()
+    if warehouse():
+        listing += files(__package__).joinpath("s3-jars.txt").read_text()
     return fetch_jars(_JARS, listing, _INSTALL, progress)
 
 
@@ -210,21 +213,38 @@ def _more_settings() -> dict[str, str]:
     return found
 
 
-def catalog_settings(name: str, path: Path, warehouse: str) -> Mapping[str, str]:
+def catalog_settings(name: str, path: Path, location: str) -> Mapping[str, str]:
     """Spark's settings of an Iceberg catalog in a SQLite file (Iceberg's JDBC catalog, V1).
+
+    Where the mesh's warehouse is an object store, its tables can be read there: Spark finds
+    credentials itself, where AWS's programs look for them.
 
     Args:
         name: what Spark calls the catalog; also its name in the file.
         path: the SQLite file.
-        warehouse: the folder of tables that Spark makes there.
+        location: the folder of tables that Spark makes there.
     """
     prefix = f"spark.sql.catalog.{name}"
     return {
         prefix: "org.apache.iceberg.spark.SparkCatalog",
         f"{prefix}.type": "jdbc",
         f"{prefix}.uri": f"jdbc:sqlite:{path}",
-        f"{prefix}.warehouse": warehouse,
+        f"{prefix}.warehouse": location,
         f"{prefix}.jdbc.schema-version": "V1",
         # What the catalog says may change at any moment.
         f"{prefix}.cache-enabled": "false",
+        **{f"{prefix}.{name}": value for name, value in _store_settings().items()},
+    }
+
+
+def _store_settings() -> dict[str, str]:
+    if not warehouse():
+        return {}
+    found = access()
+    return {
+        # By each file's own location: what the audit is to find empty is in a local folder.
+        "io-impl": "org.apache.iceberg.io.ResolvingFileIO",
+        "client.region": found.region,
+        "s3.endpoint": found.endpoint,
+        "s3.path-style-access": str(not found.is_amazon).lower(),
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Conflict, Lake
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.storage import delete, plain_path
 from meshhouse.repository.environment import stored_schema, workspace
 from meshhouse.upkeep.orphans import files_in, name_of, referenced
 
@@ -49,11 +49,11 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     count = size = 0
     for builds in (work, plain, audit_lake(home, domain)):
         # Listed before they are judged, as in orphans.py.
-        found = list(files_in(builds.warehouse))
+        found = list(files_in(builds.location))
         kept = shown | _of_build(builds)
         for file in found:
-            if file.path.name not in kept and file.written_at < before:
-                file.path.unlink(missing_ok=True)
+            if file.name not in kept and file.written_at < before:
+                delete(file.location)
                 count, size = count + 1, size + file.bytes
         _remove_empty_folders(builds.warehouse)
     return count, size
@@ -63,7 +63,8 @@ def _of_build(builds: Lake) -> set[str]:
     """Names of all files of what stands in a lake of builds; not of what it is lent."""
     names: set[str] = set()
     for location, kind in builds.everything().items():
-        if Path(plain_path(location)).is_relative_to(builds.warehouse):
+        # Engines write the beginning of a local place differently.
+        if plain_path(location).startswith(f"{plain_path(builds.location)}/"):
             names.add(name_of(location))
             if kind == "TABLE":
                 names |= _referenced(builds, location)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,8 +24,9 @@ from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
+from meshhouse.lake.files import remove_files
 from meshhouse.lake.rewrite import is_small
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.storage import delete
 
 WORTH_MERGING = 8
 """Small files, or small manifests, from which on merging them pays."""
@@ -78,8 +78,7 @@ class Compaction:
 
     def discard(self) -> None:
         """Removes the merged files; only for a compaction that was never shown."""
-        for file in self.new:
-            Path(plain_path(file.file_path)).unlink(missing_ok=True)
+        remove_files(self.new)
 
 
 def layout(table: Table) -> Layout:
@@ -127,7 +126,7 @@ def compact(table: Table, old: Sequence[DataFile]) -> Compaction:
 def _rows(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
     """Rows of one file under the table's columns of today, which may have grown since."""
     wanted = schema_to_pyarrow(table.schema())
-    with pq.ParquetFile(plain_path(file.file_path)) as parquet:
+    with table.io.new_input(file.file_path).open() as opened, pq.ParquetFile(opened) as parquet:
         position = {
             int((field.metadata or {}).get(_FIELD_ID, -1)): index
             for index, field in enumerate(parquet.schema_arrow)
@@ -174,7 +173,7 @@ class _Writer:
         Compaction(new=tuple(self.files)).discard()
         if self._parquet is not None:
             self._parquet.close()
-            Path(plain_path(self._location)).unlink(missing_ok=True)
+            delete(self._location)
 
     def _write_row_group(self) -> None:
         if self._parquet is None:

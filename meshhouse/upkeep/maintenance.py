@@ -7,18 +7,15 @@ Does not: what is merged, expired or removed (compaction.py, expiry.py, orphans.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Conflict, Lake
-from meshhouse.lake.files import paths_of
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.storage import delete, make_young
 from meshhouse.locks import lock
 from meshhouse.registry import Registry
 from meshhouse.repository.environment import workspace
@@ -154,9 +151,10 @@ def _maintain(
     expired = _tidy(lake, relation, needed, retention)
     after = layout(_load(lake, relation))
     now = datetime.now(UTC)
-    removed = orphans(lake, relation, now - older_than, now - retention)
+    # With a catalog service, a branch of its own may refer to what no table shows.
+    removed = [] if lake.is_served else orphans(lake, relation, now - older_than, now - retention)
     for file in removed:
-        file.path.unlink(missing_ok=True)
+        delete(file.location)
     return Upkept(
         relation=relation,
         files_before=len(before.files),
@@ -189,14 +187,15 @@ def _tidy(
             return 0
         kept = {each.snapshot_id for each in table.metadata.snapshots}
         left = [
-            path
+            location
             for number, snapshot in before.items()
             if number not in kept
-            for path in _manifests_of(snapshot, table)
+            for location in _manifests_of(snapshot, table)
         ]
         # A file's age counts from when it was last part of the table: readers may have
         # pinned the state before by its metadata file.
-        _make_young([*paths_of(compaction.old), *left])
+        for location in (*(file.file_path for file in compaction.old), *left):
+            make_young(location)
         try:
             lake.commit([lake.staged(table, base)])
         except Conflict:
@@ -210,17 +209,11 @@ def _tidy(
     return None
 
 
-def _manifests_of(snapshot: Snapshot, table: Table) -> Iterator[Path]:
-    yield Path(plain_path(snapshot.manifest_list))
+def _manifests_of(snapshot: Snapshot, table: Table) -> Iterator[str]:
+    yield snapshot.manifest_list
     with suppress(FileNotFoundError):
         for manifest in snapshot.manifests(table.io):
-            yield Path(plain_path(manifest.manifest_path))
-
-
-def _make_young(paths: Iterable[Path]) -> None:
-    for path in paths:
-        with suppress(FileNotFoundError):
-            os.utime(path)
+            yield manifest.manifest_path
 
 
 def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, Layout]:
@@ -267,7 +260,7 @@ def _forget_snapshot(table: Table) -> None:
     manifests = snapshot.manifests(table.io)
     own = [each for each in manifests if each.added_snapshot_id == snapshot.snapshot_id]
     for location in (snapshot.manifest_list, *(each.manifest_path for each in own)):
-        Path(plain_path(location)).unlink(missing_ok=True)
+        delete(location)
 
 
 def _load(lake: Lake, relation: str) -> Table:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from pyiceberg.table import Table
 
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import plain_path
+from meshhouse.lake.storage import Stored, listing
 
 KEPT_STATES = 20
 """Newest metadata files that stay whatever their age, to look into what happened."""
@@ -24,16 +22,7 @@ KEPT_STATES = 20
 _METADATA = re.compile(r"(\d+)-.*\.metadata\.json")
 
 
-@dataclass(frozen=True)
-class Found:
-    """A file of the table's folder."""
-
-    path: Path
-    written_at: float
-    bytes: int
-
-
-def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime) -> list[Found]:
+def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime) -> list[Stored]:
     """Files that nothing refers to.
 
     Args:
@@ -47,24 +36,20 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
         return []
     # Listed before the state that judges them is read: whatever is committed from then on
     # uses files of that state, or young ones.
-    found = list(files_in(Path(plain_path(table.location()))))
+    found = list(files_in(table.location()))
     table = lake.load(relation)
     assert table is not None
     kept = referenced(table) | _kept_metadata(found, table, since)
     oldest_left = written_before.timestamp()
-    return [file for file in found if file.path.name not in kept and file.written_at < oldest_left]
+    return [file for file in found if file.name not in kept and file.written_at < oldest_left]
 
 
-def files_in(folder: Path) -> Iterator[Found]:
-    """Files of tables anywhere under a folder."""
-    for path in folder.rglob("*"):
+def files_in(folder: str) -> Iterator[Stored]:
+    """Files of tables anywhere under a folder, given as a location."""
+    for file in listing(folder):
         # Other kinds of files, such as statistics of other engines, are not ours to judge.
-        if path.suffix in (".parquet", ".avro") or _METADATA.fullmatch(path.name):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue  # a refused commit takes its own metadata file away
-            yield Found(path, status.st_mtime, status.st_size)
+        if file.name.endswith((".parquet", ".avro")) or _METADATA.fullmatch(file.name):
+            yield file
 
 
 def referenced(table: Table) -> set[str]:
@@ -86,14 +71,14 @@ def referenced(table: Table) -> set[str]:
     return names
 
 
-def _kept_metadata(found: list[Found], table: Table, since: datetime) -> set[str]:
+def _kept_metadata(found: list[Stored], table: Table, since: datetime) -> set[str]:
     """Names of the newest metadata files, and of those that were shown since a moment.
 
     A file was shown until the next version was written.
     """
-    versions: dict[int, list[Found]] = defaultdict(list)
+    versions: dict[int, list[Stored]] = defaultdict(list)
     for file in found:
-        if match := _METADATA.fullmatch(file.path.name):
+        if match := _METADATA.fullmatch(file.name):
             versions[int(match[1])].append(file)
     current = name_of(table.metadata_location)
     newest = next((each for each in versions if current in _names(versions[each])), 0)
@@ -106,10 +91,10 @@ def _kept_metadata(found: list[Found], table: Table, since: datetime) -> set[str
     return kept
 
 
-def _names(files: list[Found]) -> set[str]:
-    return {file.path.name for file in files}
+def _names(files: list[Stored]) -> set[str]:
+    return {file.name for file in files}
 
 
 def name_of(location: str) -> str:
     """What a file is called, without its folder."""
-    return plain_path(location).rpartition("/")[2]
+    return location.rpartition("/")[2]

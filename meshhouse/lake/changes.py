@@ -1,0 +1,135 @@
+"""What changed between two states of a table, as a catalog service wants to hear it.
+
+Belongs here: Iceberg's updates and requirements from two metadata files. Does not: sending
+them (service.py).
+
+We stage a state as a metadata file, because the audit reads it; a catalog service writes
+metadata files itself, and takes only what is to be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update import (
+    AddPartitionSpecUpdate,
+    AddSchemaUpdate,
+    AddSnapshotUpdate,
+    AddSortOrderUpdate,
+    AssertCreate,
+    AssertCurrentSchemaId,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    AssignUUIDUpdate,
+    RemovePropertiesUpdate,
+    RemoveSnapshotRefUpdate,
+    RemoveSnapshotsUpdate,
+    SetCurrentSchemaUpdate,
+    SetDefaultSortOrderUpdate,
+    SetDefaultSpecUpdate,
+    SetLocationUpdate,
+    SetPropertiesUpdate,
+    SetSnapshotRefUpdate,
+    UpgradeFormatVersionUpdate,
+)
+
+_NEWEST_ADDED = -1
+"""In place of a number: the schema, spec or order that the same commit adds."""
+
+
+def requirements(base: TableMetadata | None) -> list[dict[str, Any]]:
+    """What must still hold of a table for a change that builds on `base`; None for a new one."""
+    if base is None:
+        return [_json(AssertCreate())]
+    main = base.refs.get(MAIN_BRANCH)
+    return [
+        _json(AssertTableUUID(uuid=base.table_uuid)),
+        _json(AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=main.snapshot_id if main else None)),
+        _json(AssertCurrentSchemaId(current_schema_id=base.current_schema_id)),
+    ]
+
+
+def updates(base: TableMetadata | None, new: TableMetadata) -> list[dict[str, Any]]:
+    """What makes `new` of `base`; empty if they are the same."""
+    return [
+        _with_last_column(_json(update), new)
+        for part in (_made(base, new), _columns(base, new), _properties(base, new),
+                     _snapshots(base, new))
+        for update in part
+    ]  # fmt: skip
+
+
+def _made(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
+    if base is not None:
+        return
+    yield AssignUUIDUpdate(uuid=new.table_uuid)
+    yield UpgradeFormatVersionUpdate(format_version=new.format_version)
+    yield SetLocationUpdate(location=new.location)
+    yield AddPartitionSpecUpdate(spec=new.spec())
+    yield SetDefaultSpecUpdate(spec_id=_NEWEST_ADDED)
+    yield AddSortOrderUpdate(sort_order=new.sort_order_by_id(new.default_sort_order_id))
+    yield SetDefaultSortOrderUpdate(sort_order_id=_NEWEST_ADDED)
+
+
+def _columns(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
+    known = {each.schema_id for each in base.schemas} if base else set()
+    # Of a new table, only the columns that it has in the end.
+    added = (
+        [each for each in new.schemas if each.schema_id not in known] if base else [new.schema()]
+    )
+    for schema in added:
+        yield AddSchemaUpdate(schema=schema)
+    if base is None or base.current_schema_id != new.current_schema_id:
+        is_last = bool(added) and added[-1].schema_id == new.current_schema_id
+        yield SetCurrentSchemaUpdate(schema_id=_NEWEST_ADDED if is_last else new.current_schema_id)
+
+
+def _properties(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
+    before = base.properties if base else {}
+    changed = {name: text for name, text in new.properties.items() if before.get(name) != text}
+    removed = sorted(before.keys() - new.properties.keys())
+    if changed:
+        yield SetPropertiesUpdate(updates=changed)
+    if removed:
+        yield RemovePropertiesUpdate(removals=removed)
+
+
+def _snapshots(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
+    before = {each.snapshot_id for each in base.snapshots} if base else set()
+    after = {each.snapshot_id for each in new.snapshots}
+    for snapshot in new.snapshots:
+        if snapshot.snapshot_id not in before:
+            yield AddSnapshotUpdate(snapshot=snapshot)
+    refs = base.refs if base else {}
+    for name, ref in new.refs.items():
+        if refs.get(name) != ref:
+            yield SetSnapshotRefUpdate(
+                ref_name=name,
+                type=ref.snapshot_ref_type,
+                snapshot_id=ref.snapshot_id,
+                max_ref_age_ms=ref.max_ref_age_ms,
+                max_snapshot_age_ms=ref.max_snapshot_age_ms,
+                min_snapshots_to_keep=ref.min_snapshots_to_keep,
+            )
+    for name in refs.keys() - new.refs.keys():
+        yield RemoveSnapshotRefUpdate(ref_name=name)
+    # The one that this very commit replaces is left to the next: who lists only the newest
+    # snapshot knows no others, and some refuse to remove any (Nessie).
+    replaced = {base.current_snapshot_id} if base else set()
+    expired = sorted(before - after - replaced)
+    if expired:
+        yield RemoveSnapshotsUpdate(snapshot_ids=expired)
+
+
+def _json(part: Any) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _with_last_column(update: dict[str, Any], new: TableMetadata) -> dict[str, Any]:
+    if update["action"] == "add-schema":
+        # No longer part of the protocol, but Nessie 0.99 wants it.
+        update["last-column-id"] = new.last_column_id
+    return update

@@ -1,0 +1,224 @@
+"""Access to an object store, for pyiceberg, DuckDB, Spark and us alike.
+
+Belongs here: where tables are made in one, its endpoint and region, credentials by AWS's
+usual chain, and what it answers in words. Does not: its files (storage.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from meshhouse.errors import MeshError, UsageError
+
+WAREHOUSE = "MESH_WAREHOUSE"
+"""Names the folder of an object store in which new tables are made."""
+
+SECONDS = 10
+"""How long a store may take to connect; then it counts as away."""
+
+_SCHEMES = ("s3", "s3a", "s3n")
+_REFUSALS = {"401", "403", "AccessDenied", "ExpiredToken", "Forbidden", "InvalidAccessKeyId",
+             "InvalidToken", "SignatureDoesNotMatch"}  # fmt: skip
+_SIGNS = ("AWS Error", "access denied: s3")
+"""By which an error of pyarrow is known to be about a store."""
+_SIGNS_OF_REFUSAL = ("ACCESS_DENIED", "access denied", "HTTP 401", "HTTP 403")
+
+
+class StoreFailed(MeshError):
+    """The object store is away, refuses, or lacks the bucket."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a store is reached now; credentials may be others in an hour."""
+
+    endpoint: str
+    region: str
+    is_amazon: bool
+    key_id: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False)
+
+
+def warehouse() -> str | None:
+    """Where new tables are made, if it is an object store.
+
+    Raises:
+        UsageError: MESH_WAREHOUSE names something else.
+    """
+    folder = os.environ.get(WAREHOUSE, "").rstrip("/")
+    if not folder:
+        return None
+    parts = urlsplit(folder)
+    if parts.scheme != "s3" or not parts.hostname or "@" in parts.netloc or parts.query:
+        raise UsageError(
+            f"{WAREHOUSE} does not name a folder of an object store. Write `s3://bucket/folder`; "
+            "credentials come from AWS's own variables and files."
+        )
+    return folder
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is in an object store."""
+    return location.partition("://")[0] in _SCHEMES
+
+
+def reach(location: str) -> None:
+    """Asks the store, once a process, whether it can be used, before work begins.
+
+    Raises:
+        StoreFailed: it is away, refuses, or lacks the bucket.
+        UsageError: there are no credentials or no region.
+    """
+    if is_remote(location):
+        _reached(urlsplit(location).netloc, _variables())
+
+
+@lru_cache(maxsize=16)
+def _reached(bucket: str, variables: tuple[tuple[str, str], ...]) -> None:
+    with asking(f"s3://{bucket}"):
+        # Not `head_bucket`: it says 400 and nothing more of what is wrong.
+        client().list_objects_v2(Bucket=bucket, MaxKeys=1)
+
+
+def access() -> Access:
+    """How the store is reached now.
+
+    Raises:
+        UsageError: there are no credentials, no region, or no such profile.
+    """
+    service, session, region = _store(_variables())
+    credentials = session.get_credentials()
+    frozen = credentials.get_frozen_credentials() if credentials else None
+    if frozen is None or not frozen.access_key or not frozen.secret_key:
+        raise UsageError(
+            "There are no credentials for the object store: set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY, or log in as your AWS tools do."
+        )
+    endpoint = service.meta.endpoint_url
+    return Access(endpoint, region, _is_amazon(endpoint), frozen.access_key, frozen.secret_key,
+                  frozen.token)  # fmt: skip
+
+
+def buckets(locations: Iterable[str]) -> list[str]:
+    """The buckets of those locations that are in a store, each once."""
+    return sorted({urlsplit(each).netloc for each in locations if is_remote(each)})
+
+
+def client() -> Any:
+    """boto3's client of the store.
+
+    Raises:
+        UsageError: see `access`.
+    """
+    access()  # says what is missing in words
+    return _store(_variables())[0]
+
+
+def _variables() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(each for each in os.environ.items() if each[0].startswith("AWS_")))
+
+
+@lru_cache(maxsize=4)
+def _store(variables: tuple[tuple[str, str], ...]) -> tuple[Any, Any, str]:
+    """Client, session and region; kept for as long as AWS's variables stay the same."""
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise UsageError(
+            "A warehouse on `s3://` needs packages that are not installed: run "
+            "`pip install 'meshhouse[s3]'`."
+        ) from error
+    limits = {"connect_timeout": SECONDS, "retries": {"total_max_attempts": 3}}
+    try:
+        session = boto3.Session()
+        # Amazon's other tools ask AWS_REGION; boto3 asks AWS_DEFAULT_REGION alone.
+        region = os.environ.get("AWS_REGION") or session.region_name
+        found = session.client("s3", region_name=region, config=Config(**limits))
+        if not _is_amazon(found.meta.endpoint_url):
+            region = region or "us-east-1"
+            style = Config(**limits, s3={"addressing_style": "path"})
+            found = session.client("s3", region_name=region, config=style)
+    except (BotoCoreError, ValueError) as error:
+        raise UsageError(f"AWS's settings cannot be used: {str(error).rstrip('.')}.") from error
+    if region is None:
+        raise UsageError("The region of the bucket is not known: set AWS_REGION.")
+    return found, session, region
+
+
+def _is_amazon(endpoint: str) -> bool:
+    return (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def bucket_and_key(location: str) -> dict[str, str]:
+    """A location as boto3's parameters."""
+    parts = location.partition("://")[2].partition("/")
+    return {"Bucket": parts[0], "Key": parts[2]}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what pyarrow and DuckDB raise about a store into one line; also a decorator.
+
+    `reach` has found it well before; this is for a store that goes away in the middle.
+
+    Raises:
+        StoreFailed: the store could not be used.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        from_duckdb = type(error).__module__ == "_duckdb" and "HTTP" in text
+        from_pyarrow = isinstance(error, OSError) and any(sign in text for sign in _SIGNS)
+        if not from_duckdb and not from_pyarrow:
+            raise
+        if any(sign in text for sign in _SIGNS_OF_REFUSAL):
+            raise StoreFailed(_said("", "AccessDenied")) from error
+        raise StoreFailed(_away("it did before")) from error
+
+
+@contextmanager
+def asking(location: str) -> Iterator[None]:
+    """Turns what a store answers into one line without secrets."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket = bucket_and_key(location)["Bucket"]
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        if code in ("NoSuchKey", "404"):
+            raise FileNotFoundError(location) from error
+        raise StoreFailed(_said(bucket, code)) from error
+    except BotoCoreError as error:
+        raise StoreFailed(_away(type(error).__name__)) from error
+
+
+def _said(bucket: str, code: str) -> str:
+    if code in _REFUSALS:
+        place = f" to bucket `{bucket}`" if bucket else ""
+        return (
+            f"The object store refuses access{place} ({code}). Look at your AWS "
+            "credentials and at what they may do there; then run the same command again."
+        )
+    if code == "NoSuchBucket":
+        return f"The object store has no bucket `{bucket}`. Make it, or correct {WAREHOUSE}."
+    return f"The object store failed at bucket `{bucket}`: {code}. Run the same command again."
+
+
+def _away(what: str) -> str:
+    address = urlsplit(_store(_variables())[0].meta.endpoint_url)
+    port = f":{address.port}" if address.port else ""
+    return (
+        f"The object store at {address.scheme}://{address.hostname}{port} does not answer ({what})."
+        " Look at the network and AWS_ENDPOINT_URL; then run the same command again."
+    )

@@ -1,0 +1,63 @@
+"""A mesh whose catalog is a service: landing, publication in one transaction, rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from conftest import Mesh, make_mesh
+from nessie import Nessie
+
+URI = "PYICEBERG_CATALOG__MESH__URI"
+PRODUCTS = {"shop.orders", "shop.totals"}
+
+
+@dataclass(frozen=True)
+class Served(Mesh):
+    """A mesh with a service for its catalog; no variable says where tables are to be."""
+
+    uri: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, URI: self.uri}
+
+
+@pytest.fixture(scope="module")
+def ran(nessie: Nessie, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """It landed ten sales and published shop, and then nine more."""
+    mesh = Served(make_mesh(tmp_path_factory.mktemp("mesh") / "tiny").root, nessie.uri)
+    mesh.sell(*range(10))
+    mesh.run("run", "shop")
+    mesh.sell(*range(10, 19))
+    mesh.run("run", "shop")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(URI, nessie.uri)  # for those who read in this process
+        yield mesh
+
+
+def test_products_of_a_run_are_shown_by_one_transaction_with_the_ledger(ran, nessie):
+    [last, first] = [moved for moved in nessie.commits() if moved & PRODUCTS]
+    ledger = {"meshhouse.audits", "meshhouse.publications", "meshhouse.runs"}
+    assert first == last == PRODUCTS | ledger
+
+
+def test_consumers_read_what_the_service_shows_and_no_catalog_is_here(ran):
+    assert ran.row("select count(*), sum(amount) from shop.orders") == (19, 28.5)
+    assert not list(ran.home.glob("lake/*"))
+
+
+def test_a_rollback_shows_the_previous_publication_although_the_service_forgot_it(ran):
+    ran.run("rollback", "shop.orders")
+    assert ran.row("select count(*) from shop.orders") == (10,)
+    assert ran.row("select orders from shop.totals") == (19,)
+    assert "held back" in ran.run("run", "shop").stderr
+    ran.run("run", "shop.orders", "--force")
+    assert ran.row("select count(*) from shop.orders") == (19,)
+
+
+def test_a_service_that_goes_away_is_one_line(ran):
+    done = ran.run("sql", "select 1", code=1, environment={URI: "http://127.0.0.1:9/"})
+    [line] = done.stderr.splitlines()
+    assert line.startswith("mesh: The catalog service at http://127.0.0.1:9 does not answer.")

@@ -1,0 +1,140 @@
+"""What a catalog service is told of a staged state makes that state of the one before."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pydantic import TypeAdapter
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import (
+    RemoveSnapshotsUpdate,
+    SetCurrentSchemaUpdate,
+    TableRequirement,
+    TableUpdate,
+    update_table_metadata,
+)
+from pyiceberg.types import LongType, NestedField, StringType
+
+from meshhouse.lake import Lake
+from meshhouse.lake.adopt import adopt
+from meshhouse.lake.changes import requirements, updates
+from meshhouse.lake.rewrite import exchange_files
+
+RELATION = "shop.orders"
+SCHEMA = Schema(NestedField(1, "id", LongType()))
+WIDE = Schema(*SCHEMA.fields, NestedField(2, "name", StringType()))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "mesh")
+
+
+def stage(lake: Lake, *ids: int, columns: Schema = SCHEMA, **properties: str) -> TableMetadata:
+    """Shows one more state; returns its metadata."""
+    table = lake.stage(RELATION, columns)
+    base = table.metadata_location or None
+    rows = [{"id": number} for number in ids]
+    with table.transaction() as transaction:
+        transaction.set_properties({"some": "thing", **properties})
+        if rows:
+            transaction.append(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()))
+    lake.commit([lake.staged(table, base)])
+    return table.metadata
+
+
+def applied(base: TableMetadata, new: TableMetadata) -> TableMetadata:
+    """What pyiceberg, in a service's place, makes of a state; it checks as strictly."""
+    for requirement in TypeAdapter(list[TableRequirement]).validate_python(requirements(base)):
+        requirement.validate(base)
+    told = TypeAdapter(list[TableUpdate]).validate_python(updates(base, new))
+    return update_table_metadata(base, tuple(told))
+
+
+def essence(metadata: TableMetadata) -> dict:
+    return {
+        "schema": metadata.schema(),
+        "schemas": metadata.schemas,
+        "current": metadata.current_snapshot_id,
+        "snapshots": sorted(each.snapshot_id for each in metadata.snapshots),
+        "refs": metadata.refs,
+        "properties": metadata.properties,
+        "sequence": metadata.last_sequence_number,
+        "columns": metadata.last_column_id,
+    }
+
+
+def test_rows_columns_and_properties(lake):
+    states = [
+        stage(lake, 1),
+        stage(lake, 2, 3),
+        stage(lake, other="1"),
+        stage(lake, 4, columns=WIDE, other="2"),
+        stage(lake, 5, columns=WIDE),
+    ]
+    for before, after in pairwise(states):
+        assert essence(applied(before, after)) == essence(after)
+
+
+def test_a_property_that_is_gone(lake):
+    before = stage(lake, 1, other="1")
+    table = lake.load(RELATION)
+    with table.transaction() as transaction:
+        transaction.remove_properties("other")
+    assert essence(applied(before, table.metadata)) == essence(table.metadata)
+
+
+def test_nothing_is_told_of_what_is_the_same(lake):
+    same = stage(lake, 1)
+    assert updates(same, same) == []
+
+
+def test_going_back_to_an_earlier_snapshot_and_its_columns(lake):
+    first = stage(lake, 1)
+    before = stage(lake, 2, columns=WIDE)
+    table = lake.load(RELATION)
+    table.metadata = update_table_metadata(
+        table.metadata, (SetCurrentSchemaUpdate(schema_id=first.current_schema_id),)
+    )
+    table.manage_snapshots().set_current_snapshot(first.current_snapshot_id).commit()
+    after = applied(before, table.metadata)
+    assert essence(after) == essence(table.metadata)
+    assert after.current_snapshot_id == first.current_snapshot_id
+
+
+def test_a_compaction_that_expires_what_is_old(lake):
+    for number in range(4):
+        before = stage(lake, number)
+    table = lake.load(RELATION)
+    old = [task.file for task in table.scan().plan_files()]
+    gone = [each.snapshot_id for each in before.snapshots]
+    with table.transaction() as transaction:
+        exchange_files(transaction, old, old[:1], same_rows=True)
+        transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=gone),))
+    after = applied(before, table.metadata)
+    # The snapshot that it replaces is left to the next time.
+    kept = {before.current_snapshot_id, table.metadata.current_snapshot_id}
+    assert {each.snapshot_id for each in after.snapshots} == kept
+
+
+def test_what_another_engine_built_is_adopted_although_its_numbers_begin_anew(lake, tmp_path):
+    for number in range(3):
+        before = stage(lake, number)
+    built = Lake(tmp_path / "engine", name="engine")
+    stage(built, 7, columns=WIDE)
+    staged = adopt(lake, RELATION, built.load(RELATION))
+    new = lake.load(RELATION, staged.metadata_location).metadata
+    assert essence(applied(before, new)) == essence(new)
+
+
+def test_another_table_of_that_name_is_no_base(lake, tmp_path):
+    stage(lake, 1)
+    base = lake.load(RELATION).metadata
+    other = stage(Lake(tmp_path / "other"), 1)
+    for requirement in TypeAdapter(list[TableRequirement]).validate_python(requirements(base))[:1]:
+        with pytest.raises(Exception, match="UUID does not match"):
+            requirement.validate(other)

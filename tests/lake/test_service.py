@@ -1,0 +1,285 @@
+"""A catalog service instead of a file: what is shown together, who loses, what it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import requests
+from landing_place import RAW, Place
+from nessie import Nessie
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField, StringType
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events import EventLog
+from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.landing.target import Fenced
+from meshhouse.repository import Column, RawTable
+from meshhouse.upkeep import maintain
+
+URI = "PYICEBERG_CATALOG__MESH__URI"
+SCHEMA = Schema(NestedField(1, "id", LongType()))
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def lake(nessie: Nessie, monkeypatch, tmp_path: Path) -> Lake:
+    monkeypatch.setenv(URI, nessie.uri)
+    return Lake(tmp_path)
+
+
+@pytest.fixture
+def schema() -> str:
+    """A new one: the service is shared."""
+    return f"shop{next(_NUMBERS)}"
+
+
+def add(lake: Lake, relation: str, *ids: int, columns: Schema = SCHEMA) -> Staged:
+    """Stages a table with more rows; what is not its id is named after it."""
+    table = lake.stage(relation, columns)
+    base = table.metadata_location or None
+    rows = [{"id": number, "name": str(number)} for number in ids]
+    with table.transaction() as transaction:
+        transaction.append(pa.Table.from_pylist(rows, schema=table.schema().as_arrow()))
+    return lake.staged(table, base)
+
+
+def rows(lake: Lake, relation: str, what: str = "id") -> list:
+    """Values of one column."""
+    with connect_memory() as connection:
+        create_views(connection, {relation: lake.pointer(relation)})
+        found = connection.execute(f"select {what} from {relation} order by all").fetchall()
+    return [value for (value,) in found]
+
+
+def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
+    orders, totals = f"{schema}.orders", f"{schema}.totals"
+    staged = [add(lake, orders, 1), add(lake, totals, 1)]
+    assert orders not in lake.pointers()
+    # Java refuses a file that says a schema twice.
+    candidate = lake.load(orders, staged[0].metadata_location).metadata
+    parts = (candidate.schemas, candidate.partition_specs, candidate.sort_orders)
+    assert [len(each) for each in parts] == [1, 1, 1]
+    lake.commit(staged)
+    lake.commit([add(lake, orders, 2), add(lake, totals, 2)])
+    assert rows(lake, orders) == rows(lake, totals) == [1, 2]
+    assert nessie.commits()[:2] == [{orders, totals}, {orders, totals}]
+    assert not lake.catalog_path.exists()
+
+
+def test_of_two_rivals_one_is_refused_with_everything_that_it_wanted(lake, schema):
+    orders, totals = f"{schema}.orders", f"{schema}.totals"
+    lake.commit([add(lake, orders, 1), add(lake, totals, 1)])
+    ours = [add(lake, orders, 2), add(lake, totals, 2)]
+    lake.commit([add(lake, totals, 3)])
+    with pytest.raises(Conflict) as refused:
+        lake.commit(ours)
+    assert refused.value.relations == (totals,)
+    assert (rows(lake, orders), rows(lake, totals)) == ([1], [1, 3])
+
+
+def test_who_is_overtaken_in_the_very_last_moment_is_refused_by_the_service(
+    lake, schema, monkeypatch
+):
+    orders, totals = f"{schema}.orders", f"{schema}.totals"
+    lake.commit([add(lake, orders, 1), add(lake, totals, 1)])
+    ours, rival = [add(lake, orders, 2), add(lake, totals, 2)], add(lake, totals, 3)
+    post, waiting = requests.Session.post, [rival]
+
+    def late(session, url, **options):
+        while waiting:
+            lake.commit([waiting.pop()])
+        return post(session, url, **options)
+
+    monkeypatch.setattr(requests.Session, "post", late)
+    with pytest.raises(Conflict):
+        lake.commit(ours)
+    assert (rows(lake, orders), rows(lake, totals)) == ([1], [1, 3])
+
+
+def test_two_who_make_the_same_table_do_not_both_succeed(lake, schema):
+    first, second = (add(lake, f"{schema}.orders", number) for number in (1, 2))
+    lake.commit([first])
+    with pytest.raises(Conflict):
+        lake.commit([second])
+    assert rows(lake, f"{schema}.orders") == [1]
+
+
+def test_columns_may_be_added_and_properties_removed(lake, schema):
+    relation = f"{schema}.orders"
+    lake.commit([add(lake, relation, 1)])
+    wide = Schema(*SCHEMA.fields, NestedField(2, "name", StringType()))
+    lake.commit([add(lake, relation, 2, columns=wide)])
+    assert rows(lake, relation, "coalesce(name, 'none')") == ["2", "none"]
+    table = lake.load(relation)
+    base = table.metadata_location
+    with table.transaction() as transaction:
+        transaction.set_properties({"meshhouse.kind": "raw", "other": "1"})
+    lake.commit([lake.staged(table, base)])
+    table = lake.load(relation)
+    base = table.metadata_location
+    with table.transaction() as transaction:
+        transaction.remove_properties("other")
+    lake.commit([lake.staged(table, base)])
+    properties = lake.load(relation).properties
+    assert (properties["meshhouse.kind"], "other" in properties) == ("raw", False)
+
+
+def test_an_answer_that_is_lost_is_found_out(lake, schema, monkeypatch):
+    relation = f"{schema}.orders"
+    lake.commit([add(lake, relation, 1)])
+    post = requests.Session.post
+
+    def lost(session, url, **options):
+        post(session, url, **options)
+        raise requests.exceptions.ReadTimeout
+
+    staged = add(lake, relation, 2)
+    monkeypatch.setattr(requests.Session, "post", lost)
+    lake.commit([staged])
+    assert rows(lake, relation) == [1, 2]
+
+    def never(session, url, **options):
+        raise requests.exceptions.ReadTimeout
+
+    staged = add(lake, relation, 3)
+    monkeypatch.setattr(requests.Session, "post", never)
+    with pytest.raises(MeshError, match="did not say whether it has done this"):
+        lake.commit([staged])
+    assert lake.shows(staged), "it may yet be done, so nothing of it may be removed"
+
+
+@pytest.fixture
+def raw(schema: str) -> RawTable:
+    return replace(RAW, schema=f"{schema}_raw")
+
+
+@pytest.fixture
+def place(lake: Lake, tmp_path: Path) -> Place:
+    made = Place(EventLog(tmp_path / "events"), lake)
+    made.log.create_topic(RAW.topic, 2)
+    return made
+
+
+def test_landing_goes_on_where_it_stood_and_a_rival_is_fenced(place, raw, tmp_path, monkeypatch):
+    place.sell(1, 2)
+    place.land(raw)
+    place.sell(3)
+    lands, rival = Lake.commit, Lake(tmp_path / "rival")
+
+    def overtaken(lake, changes, keep=()):
+        if lake is place.lake and place.log.describe(RAW.topic) and not done:
+            done.append(True)
+            Place(place.log, rival).land(raw)
+        return lands(lake, changes, keep)
+
+    done: list[bool] = []
+    monkeypatch.setattr(Lake, "commit", overtaken)
+    with pytest.raises(Fenced):
+        place.land(raw)
+    monkeypatch.undo()
+    place.land(raw)
+    assert rows(place.lake, raw.relation, "sale_id") == [1, 2, 3]
+
+
+def test_upkeep_merges_files_and_removes_none(place, raw, store):
+    for number in range(9):
+        place.sell(number)
+        place.land(raw)
+    now = timedelta(0)
+    [done] = maintain(place.lake, [raw.relation], older_than=now, retention=now)
+    assert (done.files_before, done.files_after, done.orphans_removed) == (9, 1, 0)
+    assert rows(place.lake, raw.relation, "sale_id") == list(range(9))
+    wider = replace(raw, columns=(*raw.columns, Column("note", "string")))
+    place.sell(9)
+    place.land(wider)
+    assert rows(place.lake, raw.relation, "sale_id") == list(range(10))
+
+
+def failure(tmp_path: Path) -> str:
+    with pytest.raises(MeshError) as raised:
+        Lake(tmp_path).pointers()
+    assert "\n" not in str(raised.value)
+    assert "hidden" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_service_that_is_away_is_named_without_what_else_its_address_holds(monkeypatch, tmp_path):
+    monkeypatch.setenv(URI, "http://someone:hidden@127.0.0.1:9/iceberg")
+    assert failure(tmp_path) == (
+        "The catalog service at http://127.0.0.1:9 does not answer. Look at the network and "
+        f"{URI}; then run the same command again."
+    )
+
+
+def test_an_address_that_is_none_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv(URI, "sqlite:////hidden/catalog.db")
+    with pytest.raises(UsageError, match="Write `https://host/path`"):
+        Lake(tmp_path).pointers()
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[..., str]]:
+    """Makes a service that gives one answer to everything but what it is asked for first."""
+    servers = []
+
+    def make(code: int, body: dict, config: dict | None = None) -> str:
+        class Answers(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                is_config = self.path.startswith("/v1/config") and config is not None
+                data = json.dumps(config if is_config else body).encode()
+                self.send_response(200 if is_config else code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.do_GET()
+
+            def log_message(self, *_: object) -> None: ...
+
+        server = HTTPServer(("127.0.0.1", 0), Answers)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield make
+    for server in servers:
+        server.shutdown()
+
+
+def test_a_refusal_names_where_credentials_are_set(answering, monkeypatch, tmp_path):
+    refusal = {"error": {"message": "who is hidden", "type": "NotAuthorized", "code": 401}}
+    monkeypatch.setenv("PYICEBERG_CATALOG__MESH__TOKEN", "hidden")
+    monkeypatch.setenv(URI, answering(401, refusal))
+    said = failure(tmp_path)
+    assert "refuses access. Look at PYICEBERG_CATALOG__MESH__CREDENTIAL or __TOKEN" in said
+
+
+def test_what_is_no_catalog_is_said_to_fail(answering, monkeypatch, tmp_path):
+    monkeypatch.setenv(URI, answering(200, {"hello": "hidden"}))
+    assert "The catalog service at http://127.0.0.1" in failure(tmp_path)
+
+
+def test_a_service_without_transactions_is_named_with_those_that_have_them(
+    answering, lake, schema, monkeypatch
+):
+    staged = add(lake, f"{schema}.orders", 1)
+    missing = {"error": {"message": "not found", "type": "NotFound", "code": 404}}
+    uri = answering(404, missing, {"defaults": {}, "overrides": {}})
+    monkeypatch.setenv(URI, uri)
+    monkeypatch.setattr("meshhouse.lake.service.CatalogService.pointer", lambda *_: None)
+    with pytest.raises(MeshError, match="cannot change several tables at once"):
+        lake.commit([staged])
