@@ -88,7 +88,7 @@ def test_nothing_is_built_again_that_did_not_change(sold, spark):
 
 def test_a_target_that_there_is_not_is_named_beside_those_there_are(sold, monkeypatch):
     monkeypatch.setenv("MESH_TARGET", "teradata")
-    with pytest.raises(UsageError, match="Targets: local, spark"):
+    with pytest.raises(UsageError, match="Targets: local, snowflake, spark"):
         engine(sold.repository)
 
 

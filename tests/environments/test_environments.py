@@ -220,13 +220,11 @@ def test_runs_are_tagged_and_recorded_apart_from_productions(sold):
 
 
 def test_plain_dbt_reads_and_builds_in_the_environment(sold):
-    sold.sell(*range(4, 21))
-    land(sold)
-    sold.edit(ORDERS, "{{ ref('stg_sales') }}", "{{ ref('stg_sales') }} where sale_id < 20")
+    sold.edit(ORDERS, "{{ ref('stg_sales') }}", "{{ ref('stg_sales') }} where sale_id < 3")
     assert "shop.orders" in published(run(sold, environment="ana"))
     model = "domains/crm/models/products/customers.sql"
     sold.edit(model, "cast(count(*) as bigint)", "cast(max(order_id) as bigint)")
-    for name, orders in (("", 3), ("ana", 19), ("", 3)):
+    for name, orders in (("", 3), ("ana", 2), ("", 3)):
         variables = {"DBT_PROFILES_DIR": str(sold.root / "profiles"), "MESH_ENV": name}
         done = subprocess.run(
             [Path(sys.executable).with_name("dbt"), "run"],
