@@ -155,8 +155,9 @@ class SnowflakeEngine:
             session.execute(f"create table {kept} clone {built}")
         except MeshError as error:
             raise MeshError(
-                f"{product.relation} was not built as a table: give its model "
-                f"`materialized: table` and run `mesh run {product.domain}`. {error}"
+                f"{product.relation} was not built as a permanent table: give its model "
+                f"`materialized: table` and `transient: false`, and run `mesh run "
+                f"{product.domain}`. {error}"
             ) from error
         ((rows,),) = session.rows(f"select count(*) from {kept}")
         return Candidate(

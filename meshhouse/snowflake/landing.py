@@ -110,7 +110,7 @@ class SnowflakeTarget(RawTarget):
         state = max(base or 0, int(landed_at.timestamp() * 1_000_000) - 1) + 1
         self._session.tag(raw_table=raw.relation)
         self._prepare()
-        folder = f"{raw.relation.replace('.', '/')}/{uuid.uuid4().hex}"
+        folder = uuid.uuid4().hex
         with TemporaryDirectory(prefix="mesh-landing-") as local:
             waiting = [
                 (relation, self._put(stamped(table, landed_at), Path(local), folder, name))
@@ -160,7 +160,7 @@ class SnowflakeTarget(RawTarget):
     def _copy(self, relation: str, place: str) -> None:
         self._session.execute(
             f"copy into {self._session.relation(relation)} from {place} "
-            "file_format = (type = parquet use_logical_type = true) "
+            "file_format = (type = parquet use_logical_type = true binary_as_text = false) "
             "match_by_column_name = case_insensitive purge = true"
         )
 

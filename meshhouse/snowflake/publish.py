@@ -8,6 +8,7 @@ Every statement may be repeated, so that a publication that was stopped can be f
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from meshhouse.repository import Product
@@ -35,8 +36,15 @@ def generation_of(relation: str, state: int | str) -> str:
     return f"{domain}_generations.{name}__{int(state)}"
 
 
+def has_tags() -> bool:
+    """Whether products bear tags: Snowflake's Standard Edition has none."""
+    return os.environ.get("MESH_SNOWFLAKE_TAGS", "on").lower() not in ("off", "false", "0")
+
+
 def tag_statements(session: Session) -> list[str]:
     """Makes the tags that published products bear."""
+    if not has_tags():
+        return []
     return [
         f"create tag if not exists {session.name(SCHEMA, name)} comment = {literal(comment)}"
         for name, comment in TAGS.items()
@@ -75,18 +83,8 @@ def show_statements(
             f"{quote(column.name)} comment {literal(column.description)}" for column in described
         )
         statements.append(f"alter table {shown} alter {comments}")
-    tags = {
-        "domain": product.domain,
-        "owner": " ".join(part for part in (owner.get("name"), owner.get("email")) if part),
-        "version": str(product.version),
-    }
-    statements.append(f"alter table {shown} set tag {_tags(session, tags)}")
-    statements += [
-        f"alter table {shown} modify column {quote(column.name)} "
-        f"set tag {_tags(session, {'classification': column.classification})}"
-        for column in product.columns
-        if column.classification
-    ]
+    if has_tags():
+        statements += _tagging(session, product, shown, owner)
     if product.shared and not environment:
         view = session.name(f"{product.domain}_shared", product.name)
         columns = ", ".join(quote(column.name) for column in product.columns)
@@ -95,6 +93,23 @@ def show_statements(
             f"comment = {literal(product.description)} as select {columns} from {shown}"
         )
     return statements
+
+
+def _tagging(session: Session, product: Product, shown: str, owner: Mapping[str, str]) -> list[str]:
+    tags = {
+        "domain": product.domain,
+        "owner": " ".join(part for part in (owner.get("name"), owner.get("email")) if part),
+        "version": str(product.version),
+    }
+    return [
+        f"alter table {shown} set tag {_tags(session, tags)}",
+        *(
+            f"alter table {shown} modify column {quote(column.name)} "
+            f"set tag {_tags(session, {'classification': column.classification})}"
+            for column in product.columns
+            if column.classification
+        ),
+    ]
 
 
 def _tags(session: Session, tags: Mapping[str, str]) -> str:

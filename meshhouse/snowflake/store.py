@@ -154,7 +154,9 @@ class SnowflakeStore:
     def has_states(self) -> bool:
         """Whether anything was ever kept in this database."""
         states = self.stored(f"{SCHEMA}.states")
-        return states in self._known or bool(self.columns(states))
+        if states not in self._known and self.columns(states):
+            self._known.add(states)  # asking Snowflake for its own schema takes long
+        return states in self._known
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> state, of what the environment has of its own, at one moment."""

@@ -58,7 +58,7 @@ def rows(sql: str) -> list[tuple]:
 
 def test_events_land_once_with_their_offsets_and_what_is_rejected(mesh, chosen):
     mesh.sell(*range(1, 20))
-    mesh.send("shop.sales", [(b"x", b"no json")])
+    mesh.send("shop.sales", [(b"x", b"\xff\x00 no json")])
     [first] = land(mesh, chosen)
     assert (first.rows, first.rejected, first.total_rows) == (19, 1, 19)
     [again] = land(mesh, chosen)
@@ -67,7 +67,8 @@ def test_events_land_once_with_their_offsets_and_what_is_rejected(mesh, chosen):
     [more] = land(mesh, chosen)
     assert (more.rows, more.total_rows) == (1, 20)
     assert rows("select count(*), count(distinct sale_id) from shop_raw.sales") == [(20, 20)]
-    assert rows("select reason from shop_raw.sales__rejected") == [("is no JSON",)]
+    [(value, reason)] = rows("select value, reason from shop_raw.sales__rejected")
+    assert (bytes(value), reason) == (b"\xff\x00 no json", "is not valid UTF-8")
 
 
 def test_a_domain_is_built_audited_and_published_without_copying_a_row(mesh, chosen, fakesnow):
@@ -279,3 +280,12 @@ def test_an_environment_has_what_changed_and_reads_production_for_the_rest(
                 "where startswith(schema_name, 'ANA__')")  # fmt: skip
     assert left == []
     assert rows("select amount from shop.totals") == [(pytest.approx(28.5),)]
+
+
+def test_without_tags_nothing_is_tagged(mesh, chosen, fakesnow, monkeypatch):
+    monkeypatch.setenv("MESH_SNOWFLAKE_TAGS", "off")
+    mesh.sell(1)
+    land(mesh, chosen)
+    before = len(fakesnow.statements())
+    assert run(mesh, chosen, "shop").outcome == "published"
+    assert not [each for each in fakesnow.statements()[before:] if " tag " in each]
