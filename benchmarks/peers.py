@@ -240,8 +240,9 @@ def connect_jars() -> list[Path]:
 
 
 def _typed_table(target: Lake, relation: str) -> None:
-    from meshhouse.lake.catalog import Staged, write_metadata
+    from meshhouse.lake.catalog import Staged
     from meshhouse.lake.schema import iceberg_schema
+    from meshhouse.lake.states import write_metadata
     from meshhouse.repository.types import parse_type
 
     schema = iceberg_schema((each.name, parse_type(each.data_type)) for each in COLUMNS)

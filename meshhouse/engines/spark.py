@@ -24,8 +24,8 @@ from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake
-from meshhouse.lake.catalog import write_metadata
 from meshhouse.lake.object_store import WAREHOUSE, warehouse
+from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import read_bytes
 from meshhouse.repository import Domain, Product
 from meshhouse.spark import catalog_settings, session

@@ -1,5 +1,6 @@
 """The lake: Iceberg tables, the catalog that points to them, and SQL over them."""
 
-from meshhouse.lake.catalog import Conflict, Lake, Staged, snapshot_id, table_properties
+from meshhouse.lake.catalog import Conflict, Lake, Staged
+from meshhouse.lake.states import snapshot_id, table_properties
 
 __all__ = ["Conflict", "Lake", "Staged", "snapshot_id", "table_properties"]

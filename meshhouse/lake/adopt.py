@@ -14,8 +14,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake.catalog import Lake, Staged, write_metadata
+from meshhouse.lake.catalog import Lake, Staged
 from meshhouse.lake.specs import manifest_list, with_their_sort_order, with_their_specs
+from meshhouse.lake.states import write_metadata
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema

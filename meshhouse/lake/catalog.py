@@ -11,7 +11,6 @@ visible, so N such updates in one SQLite transaction publish N tables at once.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.errors import MeshError
 from meshhouse.lake import object_store, storage
 from meshhouse.lake.service import CatalogService, is_configured, service
+from meshhouse.lake.states import Stage, unpartitioned, with_schema
 from meshhouse.repository.environment import (
     current_environment,
     split_schema,
@@ -65,9 +65,6 @@ _NAMESPACES = (
     ("iceberg_namespace_properties", "namespace"),
 )
 """Tables of the catalog, and where each says a schema."""
-
-SAME_ROWS_AS = "meshhouse.same-rows-as"
-"""In the summary of a snapshot that only has another layout: the snapshot with its rows."""
 
 
 class Conflict(MeshError):
@@ -236,7 +233,7 @@ class Lake:
         object_store.reach(location)
         io = storage.file_io(location)
         metadata = FromInputFile.table_metadata(io.new_input(location))
-        return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
+        return Table(tuple(relation.split(".")), metadata, location, io, Stage())  # type: ignore[arg-type]
 
     def stage(
         self,
@@ -266,12 +263,12 @@ class Lake:
             table = self.load(relation, at)
         else:
             io = storage.file_io(table.metadata.location)  # its own may have old credentials
-            table = Table(identifier, table.metadata, str(at), io, _Stage())  # type: ignore[arg-type]
+            table = Table(identifier, table.metadata, str(at), io, Stage())  # type: ignore[arg-type]
         if table is None:
             metadata = self._new_metadata(relation, schema, properties or {})
             io = storage.file_io(metadata.location)
-            return Table(identifier, metadata, "", io, _Stage())  # type: ignore[arg-type]
-        table.metadata = _with_schema(_unpartitioned(table.metadata), schema)
+            return Table(identifier, metadata, "", io, Stage())  # type: ignore[arg-type]
+        table.metadata = with_schema(unpartitioned(table.metadata), schema)
         return table
 
     def staged(self, table: Table, base: str | None) -> Staged:
@@ -441,115 +438,6 @@ _TABLE_PROPERTIES = {
     # A zombie writer must fail: a retry inside pyiceberg would land its batch twice.
     "commit.retry.num-retries": "0",
 }
-
-
-def snapshot_id(metadata_location: str) -> int | None:
-    """Snapshot that stands for the rows of a metadata file; None for a table without any.
-
-    Compaction makes a new snapshot of the same rows; it stands for the one before it, so
-    that nothing downstream takes the rows for new ones.
-    """
-    metadata = json.loads(storage.read_bytes(metadata_location))
-    current = metadata.get("current-snapshot-id")
-    if current in (None, -1):
-        return None
-    shown = next(each for each in metadata["snapshots"] if each["snapshot-id"] == current)
-    return int(shown.get("summary", {}).get(SAME_ROWS_AS, current))
-
-
-def table_properties(metadata_location: str) -> dict[str, str]:
-    """Properties of a table as of a metadata file."""
-    return dict(json.loads(storage.read_bytes(metadata_location)).get("properties", {}))
-
-
-class _Stage:
-    """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
-
-    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
-        from pyiceberg.table import CommitTableResponse
-        from pyiceberg.table.update import update_table_metadata
-
-        for requirement in requirements:
-            requirement.validate(table.metadata)
-        metadata = update_table_metadata(
-            table.metadata, updates, metadata_location=table.metadata_location or None
-        )
-        location = write_metadata(table, metadata)
-        return CommitTableResponse(metadata=metadata, metadata_location=location)
-
-    def supports_server_side_planning(self) -> bool:
-        """Scans are planned here, from the manifests."""
-        return False
-
-    def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
-        """Called by pyiceberg after a commit; nothing is old before it is replaced."""
-
-
-def write_metadata(table: Table, metadata: Any = None) -> str:
-    """Writes a table's next metadata file, which nobody sees yet; returns where it is."""
-    from pyiceberg.serializers import ToOutputFile
-    from pyiceberg.table.locations import load_location_provider
-
-    metadata = metadata or table.metadata
-    provider = load_location_provider(metadata.location, metadata.properties)
-    version = _version_of(table.metadata_location) + 1
-    location = provider.new_table_metadata_file_location(version)
-    ToOutputFile.table_metadata(metadata, table.io.new_output(location), overwrite=False)
-    return location
-
-
-def _version_of(metadata_location: str) -> int:
-    name = metadata_location.rpartition("/")[2]
-    number = name.partition("-")[0]
-    return int(number) if number.isdigit() else -1
-
-
-def _unpartitioned(metadata: Any) -> Any:
-    """Metadata under which files may hold any rows: another engine may have partitioned it."""
-    if not metadata.spec().fields:
-        return metadata
-    from pyiceberg.partitioning import PartitionSpec
-    from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
-
-    plain = next((each for each in metadata.partition_specs if not each.fields), None)
-    update: dict[str, Any] = {"default_sort_order_id": UNSORTED_SORT_ORDER_ID}
-    if plain is None:
-        plain = PartitionSpec(spec_id=max(metadata.specs()) + 1)
-        update["partition_specs"] = [*metadata.partition_specs, plain]
-    return metadata.model_copy(update={**update, "default_spec_id": plain.spec_id})
-
-
-def _with_schema(metadata: Any, wanted: Schema) -> Any:
-    """Metadata whose current schema has the wanted columns, ids kept where nothing changed."""
-    from pyiceberg.schema import Schema
-    from pyiceberg.table.update import (
-        AddSchemaUpdate,
-        SetCurrentSchemaUpdate,
-        update_table_metadata,
-    )
-
-    from meshhouse.lake.schema import widens
-
-    current = {field.name: field for field in metadata.schema().fields}
-    shape = [(field.name, field.field_type, field.required) for field in metadata.schema().fields]
-    if shape == [(field.name, field.field_type, field.required) for field in wanted.fields]:
-        return metadata
-    next_id = metadata.last_column_id
-    fields = []
-    for field in wanted.fields:
-        known = current.get(field.name)
-        if known is not None and (
-            known.field_type == field.field_type or widens(known.field_type, field.field_type)
-        ):
-            field_id = known.field_id
-        else:
-            next_id += 1
-            field_id = next_id
-        fields.append(field.model_copy(update={"field_id": field_id}))
-    schema = Schema(*fields, schema_id=max(each.schema_id for each in metadata.schemas) + 1)
-    return update_table_metadata(
-        metadata, (AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=-1))
-    )
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:

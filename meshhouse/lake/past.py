@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from meshhouse.lake.catalog import SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.object_store import is_remote
+from meshhouse.lake.states import SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.storage import plain_path
 
 

@@ -21,7 +21,7 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import EMPTY_DICT
 
-from meshhouse.lake.catalog import SAME_ROWS_AS
+from meshhouse.lake.states import SAME_ROWS_AS
 
 MANIFEST_BYTES = 8 * 1024 * 1024
 """Iceberg's own target size of a manifest."""

@@ -21,6 +21,7 @@ from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
+from meshhouse.landing.pending import stamped
 from meshhouse.landing.pipeline import BATCH_BYTES
 from meshhouse.landing.target import (
     LANDED_AT,
@@ -28,7 +29,6 @@ from meshhouse.landing.target import (
     SOURCE,
     check_columns,
     offsets_of,
-    stamped,
     turn_of,
 )
 from meshhouse.locks import turn

@@ -27,8 +27,7 @@ from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.storage import file_io
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.formats import registry
-from meshhouse.landing.pending import Plan, Written
-from meshhouse.landing.target import RESCUED_SAMPLE, unknown_fields
+from meshhouse.landing.pending import RESCUED_SAMPLE, Plan, Written, unknown_fields
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ before theirs. Does not: committing them (target.py), or writing files (spark.py
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyiceberg.manifest import DataFile
     from pyiceberg.table.metadata import TableMetadata
+
+
+RESCUED_SAMPLE = 1_000
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,31 @@ class Committed:
     """Of the partitions that it moved."""
     new_fields: tuple[str, ...] = ()
     """Fields of events that no column is declared for, and that were not seen before."""
+
+
+def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
+    """The rows with the time of their commit."""
+    import pyarrow as pa
+
+    index = rows.schema.get_field_index("_landed_at")
+    kind = rows.schema.field(index).type
+    stamp = pa.repeat(pa.scalar(landed_at, kind), rows.num_rows)
+    return rows.set_column(index, rows.schema.field(index), stamp)
+
+
+def unknown_fields(rows: pa.Table | None) -> list[str]:
+    """Names of fields that were kept in `_rescued`, from its first thousand values."""
+    if rows is None or rows["_rescued"].null_count == rows.num_rows:
+        return []
+    import duckdb
+    import pyarrow as pa
+
+    rescued = rows["_rescued"].drop_null().slice(0, RESCUED_SAMPLE)
+    # DuckDB's parser: Python's gives up on deep values and on long numbers.
+    with closing(duckdb.connect()) as connection:
+        connection.register("rescued", pa.table({"document": rescued}))
+        found = connection.execute(
+            "select distinct left(unnest(json_keys(document)), 200) as name from rescued "
+            "order by name"
+        )
+        return [name for (name,) in found.fetchall()]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
-from meshhouse.landing.pending import Committed, Pending, Plan
+from meshhouse.landing.pending import Committed, Pending, Plan, stamped, unknown_fields
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
@@ -47,7 +47,6 @@ OTHER_TOPICS = "meshhouse.other-topics"
 """Set where the table also holds events of an earlier topic, so that offsets occur twice."""
 
 _ATTEMPTS = 20
-RESCUED_SAMPLE = 1_000
 _MOST_NEW_FIELDS = 500
 """Names to remember: producers that make up names must not make up metadata."""
 
@@ -458,34 +457,6 @@ def starts(
             )
         found[number] = max(start, partition.begin)
     return found
-
-
-def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
-    """The rows with the time of their commit."""
-    import pyarrow as pa
-
-    index = rows.schema.get_field_index("_landed_at")
-    kind = rows.schema.field(index).type
-    stamp = pa.repeat(pa.scalar(landed_at, kind), rows.num_rows)
-    return rows.set_column(index, rows.schema.field(index), stamp)
-
-
-def unknown_fields(rows: pa.Table | None) -> list[str]:
-    """Names of fields that were kept in `_rescued`, from its first thousand values."""
-    if rows is None or rows["_rescued"].null_count == rows.num_rows:
-        return []
-    import duckdb
-    import pyarrow as pa
-
-    rescued = rows["_rescued"].drop_null().slice(0, RESCUED_SAMPLE)
-    # DuckDB's parser: Python's gives up on deep values and on long numbers.
-    with closing(duckdb.connect()) as connection:
-        connection.register("rescued", pa.table({"document": rescued}))
-        found = connection.execute(
-            "select distinct left(unnest(json_keys(document)), 200) as name from rescued "
-            "order by name"
-        )
-        return [name for (name,) in found.fetchall()]
 
 
 def check_columns(raw: RawTable, current: Table) -> None:

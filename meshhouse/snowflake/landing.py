@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
 from meshhouse.landing.decode import REJECTED_COLUMNS
-from meshhouse.landing.pending import Committed, Pending, Plan
-from meshhouse.landing.target import Accept, RawTarget, State, stamped, state_of
+from meshhouse.landing.pending import Committed, Pending, Plan, stamped
+from meshhouse.landing.target import Accept, RawTarget, State, state_of
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
 from meshhouse.snowflake.session import literal

@@ -1,0 +1,129 @@
+"""States of a table: metadata files, written before anybody sees them.
+
+Belongs here: what a metadata file says, and making the next one. Does not: which of them is
+shown (catalog.py).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.lake import storage
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+SAME_ROWS_AS = "meshhouse.same-rows-as"
+"""In the summary of a snapshot that only has another layout: the snapshot with its rows."""
+
+
+def snapshot_id(metadata_location: str) -> int | None:
+    """Snapshot that stands for the rows of a metadata file; None for a table without any.
+
+    Compaction makes a new snapshot of the same rows; it stands for the one before it, so
+    that nothing downstream takes the rows for new ones.
+    """
+    metadata = json.loads(storage.read_bytes(metadata_location))
+    current = metadata.get("current-snapshot-id")
+    if current in (None, -1):
+        return None
+    shown = next(each for each in metadata["snapshots"] if each["snapshot-id"] == current)
+    return int(shown.get("summary", {}).get(SAME_ROWS_AS, current))
+
+
+def table_properties(metadata_location: str) -> dict[str, str]:
+    """Properties of a table as of a metadata file."""
+    return dict(json.loads(storage.read_bytes(metadata_location)).get("properties", {}))
+
+
+class Stage:
+    """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
+        """Called by pyiceberg at the end of a transaction."""
+        from pyiceberg.table import CommitTableResponse
+        from pyiceberg.table.update import update_table_metadata
+
+        for requirement in requirements:
+            requirement.validate(table.metadata)
+        metadata = update_table_metadata(
+            table.metadata, updates, metadata_location=table.metadata_location or None
+        )
+        location = write_metadata(table, metadata)
+        return CommitTableResponse(metadata=metadata, metadata_location=location)
+
+    def supports_server_side_planning(self) -> bool:
+        """Scans are planned here, from the manifests."""
+        return False
+
+    def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
+        """Called by pyiceberg after a commit; nothing is old before it is replaced."""
+
+
+def write_metadata(table: Table, metadata: Any = None) -> str:
+    """Writes a table's next metadata file, which nobody sees yet; returns where it is."""
+    from pyiceberg.serializers import ToOutputFile
+    from pyiceberg.table.locations import load_location_provider
+
+    metadata = metadata or table.metadata
+    provider = load_location_provider(metadata.location, metadata.properties)
+    version = _version_of(table.metadata_location) + 1
+    location = provider.new_table_metadata_file_location(version)
+    ToOutputFile.table_metadata(metadata, table.io.new_output(location), overwrite=False)
+    return location
+
+
+def _version_of(metadata_location: str) -> int:
+    name = metadata_location.rpartition("/")[2]
+    number = name.partition("-")[0]
+    return int(number) if number.isdigit() else -1
+
+
+def unpartitioned(metadata: Any) -> Any:
+    """Metadata under which files may hold any rows: another engine may have partitioned it."""
+    if not metadata.spec().fields:
+        return metadata
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.table.sorting import UNSORTED_SORT_ORDER_ID
+
+    plain = next((each for each in metadata.partition_specs if not each.fields), None)
+    update: dict[str, Any] = {"default_sort_order_id": UNSORTED_SORT_ORDER_ID}
+    if plain is None:
+        plain = PartitionSpec(spec_id=max(metadata.specs()) + 1)
+        update["partition_specs"] = [*metadata.partition_specs, plain]
+    return metadata.model_copy(update={**update, "default_spec_id": plain.spec_id})
+
+
+def with_schema(metadata: Any, wanted: Schema) -> Any:
+    """Metadata whose current schema has the wanted columns, ids kept where nothing changed."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.update import (
+        AddSchemaUpdate,
+        SetCurrentSchemaUpdate,
+        update_table_metadata,
+    )
+
+    from meshhouse.lake.schema import widens
+
+    current = {field.name: field for field in metadata.schema().fields}
+    shape = [(field.name, field.field_type, field.required) for field in metadata.schema().fields]
+    if shape == [(field.name, field.field_type, field.required) for field in wanted.fields]:
+        return metadata
+    next_id = metadata.last_column_id
+    fields = []
+    for field in wanted.fields:
+        known = current.get(field.name)
+        if known is not None and (
+            known.field_type == field.field_type or widens(known.field_type, field.field_type)
+        ):
+            field_id = known.field_id
+        else:
+            next_id += 1
+            field_id = next_id
+        fields.append(field.model_copy(update={"field_id": field_id}))
+    schema = Schema(*fields, schema_id=max(each.schema_id for each in metadata.schemas) + 1)
+    return update_table_metadata(
+        metadata, (AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=-1))
+    )
