@@ -17,7 +17,7 @@ from snowflake_here import Snowflake, needs_snowflake
 from sqlglot import ErrorLevel, parse_one
 
 from meshhouse.engines import Engine, dbt_variables, engine
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import open_source
 from meshhouse.landing import Landing, land_table
 from meshhouse.landing.decode import Decoder
@@ -289,3 +289,46 @@ def test_without_tags_nothing_is_tagged(mesh, chosen, fakesnow, monkeypatch):
     before = len(fakesnow.statements())
     assert run(mesh, chosen, "shop").outcome == "published"
     assert not [each for each in fakesnow.statements()[before:] if " tag " in each]
+
+
+def test_a_cast_that_fails_fails_the_model_as_on_other_targets(mesh, chosen):
+    topics, staging = "domains/shop/models/topics.yml", "domains/shop/models/staging/stg_sales.sql"
+    totals = "domains/shop/models/products/totals.sql"
+    weight = "          - {name: weight, data_type: string, description: Of all.}\n"
+    mesh.edit(topics, "          - {name: sold_at", f"{weight}          - {{name: sold_at")
+    mesh.edit(staging, "    sale_id,", "    sale_id,\n    weight,")
+    mesh.edit(totals, "cast(count(*) as bigint)", "cast(sum(cast(weight as bigint)) as bigint)")
+    mesh.edit(totals, "{{ ref('orders') }}", "{{ ref('stg_sales') }} -- {{ ref('orders') }}")
+    sell_by_weight(mesh, 1, "12")
+    sell_by_weight(mesh, 2, "30")
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").outcome == "published"
+    sell_by_weight(mesh, 3, "12 kg")
+    land(mesh, chosen)
+    done = run(mesh, chosen, "shop")
+    assert (done.outcome, "12 kg" in done.message) == ("failed", True)
+    assert rows("select orders from shop.totals") == [(42,)]
+    safe = "{{ dbt.safe_cast('weight', 'bigint') }}"
+    mesh.edit(totals, "cast(weight as bigint)", safe)
+    assert run(mesh, chosen, "shop").outcome == "published"
+    assert rows("select orders from shop.totals") == [(42,)]
+
+
+def sell_by_weight(mesh: Mesh, number: int, weight: str) -> None:
+    value = {"sale_id": number, "customer_id": 1, "amount": 1.5, "weight": weight,
+             "sold_at": "2017-01-01T12:00:00Z"}  # fmt: skip
+    mesh.send("shop.sales", [(str(number).encode(), json.dumps(value).encode())])
+
+
+def test_a_warehouse_that_does_not_run_is_told_with_what_to_do(chosen, monkeypatch):
+    """fakesnow has no warehouses: this is what the driver raises."""
+    from snowflake.connector.errors import ProgrammingError
+
+    class Suspended:
+        def cursor(self):
+            raise ProgrammingError(msg="No active warehouse selected", errno=606)
+
+    session = connect()
+    monkeypatch.setattr(session, "connection", Suspended())
+    with pytest.raises(MeshError, match=r"no running warehouse .* Set SNOWFLAKE_WAREHOUSE"):
+        session.execute("select 1")
