@@ -6,6 +6,8 @@
         'product': model.name,
         'run': env_var('MESH_RUN_ID', invocation_id),
     } -%}
+    {#- As on other targets, whatever the account's own is. -#}
+    {%- do run_query("alter session set timezone = 'UTC'") -%}
     {%- do run_query("alter session set query_tag = '" ~ tojson(tag) | replace("'", "''") ~ "'") -%}
 {%- endmacro %}
 

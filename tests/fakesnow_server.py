@@ -18,7 +18,7 @@ from fakesnow.server import app
 
 # Statements that fakesnow does not know. They change nothing that a query could see.
 PASS = re.compile(
-    r"\s*(alter\s+session\s+set\s+query_tag|comment\s+on\s|alter\s+session\s+unset|grant\s|create\s+tag\s"
+    r"\s*(alter\s+session\s+set\s+(query_tag|timezone)|comment\s+on\s|alter\s+session\s+unset|grant\s|create\s+tag\s"
     r"|create\s+warehouse\s|remove\s|alter\s+table\s.*\salter\s.*\scomment\s|alter\s+(table|view)\s.*\sset\s+tag\s"
     r"|alter\s+table\s.*\smodify\s+column\s.*\sset\s+tag\s)",
     re.IGNORECASE | re.DOTALL,
@@ -26,7 +26,11 @@ PASS = re.compile(
 # What it does not parse or know, and what says the same to it.
 REWRITTEN = (
     (
-        re.compile(r"\b(create\s+or\s+replace\s+table\s+\S+)\s+clone\s+(\S+)", re.IGNORECASE),
+        re.compile(
+            r"\b(create\s+(?:or\s+replace\s+)?table\s+(?:if\s+not\s+exists\s+)?\S+)"
+            r"\s+clone\s+(\S+)",
+            re.IGNORECASE,
+        ),
         r"\1 as select * from \2",
     ),
     (re.compile(r"\bcopy\s+grants\b", re.IGNORECASE), ""),

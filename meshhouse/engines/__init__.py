@@ -223,9 +223,12 @@ class Engine(Protocol):
 def dbt_variables(domain: str) -> dict[str, str]:
     """What dbt is told in its environment, for the target in use and one domain."""
     if os.environ.get("MESH_TARGET") == "snowflake":
-        from meshhouse.snowflake.session import warehouse_of
+        from meshhouse.snowflake.session import private_key_file, warehouse_of
 
-        return {"SNOWFLAKE_WAREHOUSE": warehouse_of(domain)}
+        return {
+            "SNOWFLAKE_WAREHOUSE": warehouse_of(domain),
+            "SNOWFLAKE_PRIVATE_KEY_FILE": str(private_key_file()),
+        }
     return {}
 
 

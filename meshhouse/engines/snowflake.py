@@ -10,6 +10,7 @@ clones an older one.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ from meshhouse.snowflake.store import SCHEMA
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LOG = logging.getLogger(__name__)
 _KEPT_GENERATIONS = 3
 """Of each product: the one that is shown and those that a rollback can go back to."""
 
@@ -133,7 +135,7 @@ class SnowflakeEngine:
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
-        self._show_decided()
+        self._show_decided(domain)
         return readable(self._repository, domain, self.visible())
 
     def stage(self, product: Product) -> Candidate:
@@ -243,11 +245,19 @@ class SnowflakeEngine:
     def _show(self, relations: Sequence[str]) -> None:
         for relation in relations:
             state, _ = self.store.properties(relation)
-            if state is not None:
+            if state is None:
+                continue
+            try:
                 self._show_one(self._repository.product(relation), state)
+            except MeshError as error:  # it is decided, and recorded: the next run shows it
+                _LOG.warning("%s is published and not shown yet: %s", relation, error)
 
-    def _show_decided(self) -> None:
-        """Finishes publications that were stopped after they were decided."""
+    def _show_decided(self, domain: Domain) -> None:
+        """Finishes publications that were stopped after they were decided.
+
+        Raises:
+            MeshError: one of the domain cannot be shown; others are theirs to mend.
+        """
         if not self.store.has_states():
             return
         products = {
@@ -260,8 +270,14 @@ class SnowflakeEngine:
             "where relation <> '' and (shown is null or shown <> state)"
         )
         for relation, state in waiting:
-            if relation in products:
+            if relation not in products:
+                continue
+            try:
                 self._show_one(products[relation], int(state))
+            except MeshError as error:
+                if products[relation].domain == domain.name:
+                    raise
+                _LOG.warning("%s is published and not shown yet: %s", relation, error)
 
     def _show_one(self, product: Product, state: int) -> None:
         session = connect(product.domain)
@@ -277,13 +293,24 @@ class SnowflakeEngine:
             *show_statements(session, product, state, owner, self.store.environment),
         ):
             session.execute(statement)
-        session.execute(
+        marked = session.execute(
             f"update {self.store.states} set shown = ? where relation = ? and state = ?",
             state,
             product.relation,
             state,
         )
-        for old in sorted(self._generations(product), reverse=True)[_KEPT_GENERATIONS:]:
+        if marked.rowcount == 0:  # somebody has published a newer one, which this has hidden
+            newer, _ = self.store.properties(product.relation)
+            if newer is not None:
+                self._show_one(product, newer)
+            return
+        published = [
+            entry["snapshot_id"]
+            for entry in self.registry.entries("publications", product.domain)
+            if entry["product"] == product.name
+        ]
+        kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}
+        for old in self._generations(product) - kept:
             if old < state:
                 self._drop(product, old)
 

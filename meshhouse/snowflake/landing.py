@@ -9,18 +9,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
+from meshhouse.lake import Conflict
 from meshhouse.landing.decode import REJECTED_COLUMNS
 from meshhouse.landing.pending import Committed, Pending, Plan, stamped
 from meshhouse.landing.target import Accept, RawTarget, State, state_of
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
-from meshhouse.snowflake.session import literal
+from meshhouse.snowflake.session import literal, quote
 from meshhouse.snowflake.store import SCHEMA, Move, SnowflakeStore, column_type
 
 if TYPE_CHECKING:
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
 TOTAL_ROWS = "meshhouse.total-rows"
 TOTAL_REJECTED = "meshhouse.total-rejected"
 _STAGE = "landing"
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """Rows that wait in a temporary table."""
+
+    relation: str
+    waiting: str
+    rows: int
+    columns: tuple[str, ...]
 
 
 class SnowflakeTarget(RawTarget):
@@ -113,23 +125,20 @@ class SnowflakeTarget(RawTarget):
         folder = uuid.uuid4().hex
         with TemporaryDirectory(prefix="mesh-landing-") as local:
             waiting = [
-                (relation, self._put(stamped(table, landed_at), Path(local), folder, name))
+                self._load(relation, stamped(table, landed_at), Path(local), f"{folder}/{name}")
                 for name, relation, table in (
                     ("rows", raw.relation, rows),
                     ("rejected", f"{raw.schema}.{raw.rejected}", rejected),
                 )
                 if table is not None and table.num_rows
             ]
-        try:
-            self._store.move(
-                [Move(raw.relation, base, state, properties)],
-                also=lambda: [self._copy(*each) for each in waiting] and None,
-            )
-        finally:
-            # COPY removes what it has loaded; the rest belongs to a commit that was refused.
-            for _, place in waiting:
-                with suppress(MeshError):  # what failed before is what matters
-                    self._session.execute(f"remove {place}")
+        move = Move(raw.relation, base, state, properties)
+
+        def also() -> None:
+            for each in waiting:
+                self._insert(each, move)
+
+        self._store.move([move], also)
         self._total = total
         self._state = state_of(str(state), None, properties)
         self._passed_over = {}
@@ -147,22 +156,46 @@ class SnowflakeTarget(RawTarget):
         self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
         self._session.execute(f"create stage if not exists {self._session.name(SCHEMA, _STAGE)}")
 
-    def _put(self, table: pa.Table, local: Path, folder: str, name: str) -> str:
-        """Uploads a table; returns the folder of the stage that holds it and nothing else."""
+    def _load(self, relation: str, table: pa.Table, local: Path, folder: str) -> _Loaded:
+        """Uploads a table and copies it into a temporary one, outside the transaction."""
         import pyarrow.parquet as parquet
 
-        file = local / f"{name}.parquet"
+        file = local / f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
-        place = f"@{self._session.name(SCHEMA, _STAGE)}/{folder}/{name}"
+        place = f"@{self._session.name(SCHEMA, _STAGE)}/{folder}"
         self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
-        return place
-
-    def _copy(self, relation: str, place: str) -> None:
+        waiting = self._session.relation(f"{relation}__landing")
         self._session.execute(
-            f"copy into {self._session.relation(relation)} from {place} "
-            "file_format = (type = parquet use_logical_type = true binary_as_text = false) "
-            "match_by_column_name = case_insensitive purge = true"
+            f"create or replace temporary table {waiting} as "
+            f"select * from {self._session.relation(relation)} where false"
         )
+        try:
+            self._session.execute(
+                f"copy into {waiting} from {place} "
+                "file_format = (type = parquet use_logical_type = true binary_as_text = false) "
+                "match_by_column_name = case_insensitive on_error = abort_statement purge = true"
+            )
+        finally:
+            with suppress(MeshError):  # what failed before is what matters
+                self._session.execute(f"remove {place}")
+        return _Loaded(relation, waiting, table.num_rows, tuple(table.column_names))
+
+    def _insert(self, loaded: _Loaded, move: Move) -> None:
+        """Moves loaded rows to their table, if the transaction still is the one that began.
+
+        Snowflake ends transactions of those who were away for long, and what they do next
+        would be committed by itself.
+        """
+        columns = ", ".join(quote(name) for name in loaded.columns)
+        done = self._session.execute(
+            f"insert into {self._session.relation(loaded.relation)} ({columns}) "
+            f"select {columns} from {loaded.waiting} where exists "
+            f"(select 1 from {self._store.states} where relation = ? and state = ?)",
+            move.relation,
+            move.state,
+        )
+        if done.rowcount != loaded.rows:
+            raise Conflict([move.relation])
 
 
 def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> bool:

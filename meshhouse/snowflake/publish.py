@@ -60,7 +60,8 @@ def show_statements(
 ) -> list[str]:
     """Shows one generation as `<domain>.<product>`, with comments and tags from its YAML.
 
-    The clone copies no data, and keeps who may read the product. A product with
+    The clone copies no data, keeps who may read the product, and has the tags of what it
+    clones, so that no policy on them is ever without them. A product with
     `config.meta.shared` has a secure view of explicit columns, `<domain>_shared.<product>`,
     which can be added to a share.
 
@@ -73,7 +74,10 @@ def show_statements(
     """
     shown = session.relation(stored_schema(environment, product.relation))
     kept = session.relation(stored_schema(environment, generation(product, state)))
-    statements = [
+    statements = _tagging(session, product, kept, owner) if has_tags() else []
+    statements += [
+        # The first of them gets the grants that the schema gives to future tables.
+        f"create table if not exists {shown} clone {kept}",
         f"create or replace table {shown} clone {kept} copy grants",
         f"comment on table {shown} is {literal(product.description)}",
     ]
@@ -83,28 +87,25 @@ def show_statements(
             f"{quote(column.name)} comment {literal(column.description)}" for column in described
         )
         statements.append(f"alter table {shown} alter {comments}")
-    if has_tags():
-        statements += _tagging(session, product, shown, owner)
     if product.shared and not environment:
         view = session.name(f"{product.domain}_shared", product.name)
         columns = ", ".join(quote(column.name) for column in product.columns)
-        statements.append(
-            f"create or replace secure view {view} copy grants "
-            f"comment = {literal(product.description)} as select {columns} from {shown}"
-        )
+        query = f"comment = {literal(product.description)} as select {columns} from {shown}"
+        statements.append(f"create secure view if not exists {view} {query}")
+        statements.append(f"create or replace secure view {view} copy grants {query}")
     return statements
 
 
-def _tagging(session: Session, product: Product, shown: str, owner: Mapping[str, str]) -> list[str]:
+def _tagging(session: Session, product: Product, table: str, owner: Mapping[str, str]) -> list[str]:
     tags = {
         "domain": product.domain,
         "owner": " ".join(part for part in (owner.get("name"), owner.get("email")) if part),
         "version": str(product.version),
     }
     return [
-        f"alter table {shown} set tag {_tags(session, tags)}",
+        f"alter table {table} set tag {_tags(session, tags)}",
         *(
-            f"alter table {shown} modify column {quote(column.name)} "
+            f"alter table {table} modify column {quote(column.name)} "
             f"set tag {_tags(session, {'classification': column.classification})}"
             for column in product.columns
             if column.classification

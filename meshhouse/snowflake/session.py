@@ -13,7 +13,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,11 @@ def connect(domain: str = "") -> Session:
     return _connected(tuple(sorted(settings.items())), domain)
 
 
+def private_key_file() -> Path:
+    """Where the user's private key is."""
+    return Path(os.environ.get("SNOWFLAKE_PRIVATE_KEY_FILE", "")).expanduser()
+
+
 def warehouse_of(domain: str) -> str:
     """The warehouse that pays for a domain's work; empty for the user's own default."""
     shared = os.environ.get("SNOWFLAKE_WAREHOUSE", "")
@@ -65,7 +70,7 @@ def _settings() -> dict[str, str]:
             f"Target `snowflake` needs {', '.join(missing)} in the environment. "
             "See `Moving to Snowflake` in README.md."
         )
-    key_file = Path(os.environ["SNOWFLAKE_PRIVATE_KEY_FILE"]).expanduser()
+    key_file = private_key_file()
     if not key_file.is_file():
         raise UsageError(
             f"There is no private key at {key_file}. Set SNOWFLAKE_PRIVATE_KEY_FILE to the file "
@@ -93,6 +98,8 @@ class Session:
         self._domain = domain
         self._tag: dict[str, str] = {}
         self._turn = threading.RLock()
+        self._lost = False
+        """Whether a transaction may be open on the connection that cannot be ended any more."""
         self.connection = _open(settings)
         """The driver's own, for libraries that want one."""
 
@@ -128,6 +135,8 @@ class Session:
         from snowflake.connector.errors import Error
 
         with self._turn:
+            if self._lost:
+                raise MeshError("The connection to Snowflake was lost. Run the same command again.")
             try:
                 return self.connection.cursor().execute(statement, values or None)
             except Error as error:
@@ -142,7 +151,7 @@ class Session:
         """A query's result in pieces, as Arrow tables; one without rows if there are none."""
         cursor = self.execute(statement)
         found = False
-        for piece in cursor.fetch_arrow_batches():
+        for piece in cursor.fetch_arrow_batches(force_microsecond_precision=True):
             found = True
             yield piece
         if not found:
@@ -158,10 +167,19 @@ class Session:
             self.execute("begin")
             try:
                 yield
+                self.execute("commit")
             except BaseException:
-                self.execute("rollback")
+                self._roll_back()
                 raise
-            self.execute("commit")
+
+    def _roll_back(self) -> None:
+        try:
+            self.execute("rollback")
+        except BaseException:  # noqa: BLE001 - what failed before is raised
+            # Whoever used it next would commit what is half done; Snowflake rolls it back.
+            self._lost = True
+            with suppress(Exception):
+                self.connection.close()
 
 
 def quote(identifier: str) -> str:
@@ -196,11 +214,16 @@ def _open(settings: Mapping[str, str]) -> Any:
             paramstyle="qmark",
             application="Meshhouse",
             login_timeout=60,
-            network_timeout=600,
-            session_parameters={"TIMEZONE": "UTC", "CLIENT_TELEMETRY_ENABLED": False},
+            # No network timeout: the driver would also cancel statements that take longer.
+            arrow_number_to_decimal=True,
+            session_parameters={
+                "TIMEZONE": "UTC",
+                "LOCK_TIMEOUT": 1800,
+                "CLIENT_TELEMETRY_ENABLED": False,
+            },
             client_session_keep_alive=True,
         )
-    except (Error, TypeError, ValueError) as error:
+    except (Error, OSError, TypeError, ValueError) as error:
         # The key itself is never part of what is said.
         where = settings.get("host") or settings["account"]
         raise MeshError(
