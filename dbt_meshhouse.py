@@ -44,10 +44,12 @@ class MeshhousePlugin(dbtPlugin):
         consumer = repository.domain(self.project_name)
         reads = flags.WHICH in READING_COMMANDS
         target = flags.TARGET or os.environ.get("MESH_TARGET")
-        chosen = engine(repository, target)
-        published = chosen.visible() if reads else None
-        for product in resolve(repository, consumer, published):
-            nodes.add_model(_node(product, chosen.schema_of(product) if reads else product.domain))
+        chosen = engine(repository, target) if reads else None
+        published = chosen.visible() if chosen else None
+        products = resolve(repository, consumer, published)
+        schemas = chosen.schemas_of(products) if chosen else [each.domain for each in products]
+        for product, schema in zip(products, schemas, strict=True):
+            nodes.add_model(_node(product, schema))
         if reads and target == "spark":
             from meshhouse.engines.spark_dbt import prepare
 

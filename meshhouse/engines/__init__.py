@@ -153,8 +153,8 @@ class Engine(Protocol):
         """Like `pointers`, with production's where the environment has none of its own."""
         ...
 
-    def schema_of(self, product: Product) -> str:
-        """The schema under which dbt finds a published product."""
+    def schemas_of(self, products: Sequence[Product]) -> list[str]:
+        """The schema of each under which dbt finds what is published of it."""
         ...
 
     def state_id(self, state: str) -> int | None:

@@ -109,19 +109,6 @@ class _DuckDB(Dialect):
     def needs_length(self, name: str) -> bool:
         return False
 
-    def lacking(self, statement: str) -> Iterator[tuple[int, str, str]]:
-        """What a statement says that this target does not understand, though parsers do.
-
-        Args:
-            statement: words and signs in lower case with one space between them.
-
-        Yields:
-            Where in the statement, what, and what to write instead.
-        """
-        for pattern, what, instead in self._lacking:
-            for match in pattern.finditer(statement):
-                yield match.start(), what, instead
-
     def syntax_error(self, sql: str) -> Place | None:
         import duckdb
 

@@ -60,9 +60,9 @@ class IcebergEngine:
         """Like `pointers`, with production's where the environment has none of its own."""
         return self.lake.visible()
 
-    def schema_of(self, product: Product) -> str:
-        """The product's own: what dbt sees is laid out for it, whatever the environment."""
-        return product.domain
+    def schemas_of(self, products: Sequence[Product]) -> list[str]:
+        """Their own: what dbt sees is laid out for it, whatever the environment."""
+        return [product.domain for product in products]
 
     def state_id(self, state: str) -> int | None:
         """The snapshot that stands for the rows of a metadata file."""

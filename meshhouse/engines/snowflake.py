@@ -11,9 +11,9 @@ clones an older one.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,7 +32,7 @@ from meshhouse.snowflake.publish import (
     show_statements,
     tag_statements,
 )
-from meshhouse.snowflake.store import SCHEMA
+from meshhouse.snowflake.store import SCHEMA, next_state
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +50,7 @@ class SnowflakeEngine:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._store: SnowflakeStore | None = None
+        self._has_made_tags = False
 
     @property
     def store(self) -> SnowflakeStore:
@@ -87,10 +88,13 @@ class SnowflakeEngine:
         """Like `pointers`, with production's where the environment has none of its own."""
         return self.store.visible()
 
-    def schema_of(self, product: Product) -> str:
-        """Where the environment in use finds a product: its own, else production's."""
-        own = product.relation in self.pointers()
-        return self.store.stored(product.domain) if own else product.domain
+    def schemas_of(self, products: Sequence[Product]) -> list[str]:
+        """Where the environment in use finds each: its own, else production's."""
+        own = self.pointers() if self.store.environment else {}
+        return [
+            self.store.stored(each.domain) if each.relation in own else each.domain
+            for each in products
+        ]
 
     def properties(self, relation: str, state: str) -> dict[str, str]:
         """What landing has noted about a raw table."""
@@ -149,7 +153,7 @@ class SnowflakeEngine:
         schema = self._repository.build_schema(product.domain)
         built = session.name(schema, product.build_name)
         base = self.store.properties(product.relation)[0]
-        state = max(base or 0, time.time_ns() // 1000 - 1) + 1
+        state = next_state(base, datetime.now(UTC))
         name = self.store.stored(generation(product, state))
         kept = session.relation(name)
         self.store.ensure_schema(name.partition(".")[0])
@@ -262,8 +266,8 @@ class SnowflakeEngine:
             return
         products = {
             product.relation: product
-            for domain in self._repository.domains
-            for product in domain.products
+            for each in self._repository.domains
+            for product in each.products
         }
         waiting = self.store.session.rows(
             f"select relation, state from {self.store.states} "
@@ -288,10 +292,11 @@ class SnowflakeEngine:
         if product.shared and not self.store.environment:
             self.store.ensure_schema(f"{product.domain}_shared")
         owner = self._repository.domain(product.domain).owner(product)
-        for statement in (
-            *tag_statements(session),
-            *show_statements(session, product, state, owner, self.store.environment),
-        ):
+        if not self._has_made_tags:
+            for statement in tag_statements(session):
+                session.execute(statement)
+            self._has_made_tags = True
+        for statement in show_statements(session, product, state, owner, self.store.environment):
             session.execute(statement)
         marked = session.execute(
             f"update {self.store.states} set shown = ? where relation = ? and state = ?",

@@ -22,6 +22,11 @@ WAREHOUSE = "MESH_WAREHOUSE"
 SECONDS = 10
 """How long a store may take to connect; then it counts as away."""
 
+NOT_INSTALLED = (
+    "A warehouse on `s3://` needs packages that are not installed: run "
+    "`pip install 'meshhouse[s3]'`."
+)
+
 _SCHEMES = ("s3", "s3a", "s3n")
 _REFUSALS = {"401", "403", "AccessDenied", "ExpiredToken", "Forbidden", "InvalidAccessKeyId",
              "InvalidToken", "SignatureDoesNotMatch"}  # fmt: skip
@@ -133,10 +138,7 @@ def _store(variables: tuple[tuple[str, str], ...]) -> tuple[Any, Any, str]:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
-        raise UsageError(
-            "A warehouse on `s3://` needs packages that are not installed: run "
-            "`pip install 'meshhouse[s3]'`."
-        ) from error
+        raise UsageError(NOT_INSTALLED) from error
     limits = {"connect_timeout": SECONDS, "retries": {"total_max_attempts": 3}}
     try:
         session = boto3.Session()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meshhouse.errors import UsageError
-from meshhouse.lake.object_store import access, buckets, reach
+from meshhouse.lake.object_store import NOT_INSTALLED, access, buckets, reach
 from meshhouse.lake.storage import plain_path
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ def enable_store(connection: duckdb.DuckDBPyConnection, locations: Iterable[str]
     try:
         import duckdb_extension_httpfs
     except ImportError as error:
-        raise UsageError(
-            "A warehouse on `s3://` needs packages that are not installed: run "
-            "`pip install 'meshhouse[s3]'`."
-        ) from error
+        raise UsageError(NOT_INSTALLED) from error
     connection.execute(f"load {literal(_file('httpfs', duckdb_extension_httpfs))}")
     endpoint = urlsplit(found.endpoint)
     # Bound, not written into the statement, which errors and logs would show. For any bucket:

@@ -7,7 +7,6 @@ event a row, or the fence against rivals (landing/target.py has them for every s
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,12 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
 from meshhouse.lake import Conflict
 from meshhouse.landing.decode import REJECTED_COLUMNS
-from meshhouse.landing.pending import Committed, Pending, Plan, stamped
+from meshhouse.landing.pending import Committed, Pending, stamped
 from meshhouse.landing.target import Accept, RawTarget, State, state_of
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
 from meshhouse.snowflake.session import literal, quote
-from meshhouse.snowflake.store import SCHEMA, Move, SnowflakeStore, column_type
+from meshhouse.snowflake.store import Move, SnowflakeStore, column_type, next_state
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,7 +49,7 @@ class SnowflakeTarget(RawTarget):
         """See `RawTarget`."""
         self._store = store
         self._session = store.session
-        self._total = (0, 0)
+        self._properties: dict[str, str] = {}
         super().__init__(None, raw, topic, accept)  # type: ignore[arg-type]
 
     @property
@@ -61,25 +60,17 @@ class SnowflakeTarget(RawTarget):
     @property
     def total_rows(self) -> int:
         """Rows in the table, as last read."""
-        return self._total[0]
-
-    def plan(self) -> Plan:
-        """Raises UsageError: only the lake takes files that others have written."""
-        raise UsageError(
-            "Spark lands into the lake, not into Snowflake. Leave out `--engine spark`."
-        )
+        return int(self._properties.get(TOTAL_ROWS, 0))
 
     def _pointer(self) -> str | None:
         state, _ = self._store.properties(self._raw.relation)
         return None if state is None else str(state)
 
     def _read(self) -> State:
-        state, properties = self._store.properties(self._raw.relation)
-        self._total = (
-            int(properties.get(TOTAL_ROWS, 0)),
-            int(properties.get(TOTAL_REJECTED, 0)),
-        )
-        return State(None, None) if state is None else state_of(str(state), None, properties)
+        state, self._properties = self._store.properties(self._raw.relation)
+        if state is None:
+            return State(None, None)
+        return state_of(str(state), None, self._properties)
 
     def _turn(self) -> AbstractContextManager[None]:
         return nullcontext()  # transactions wait for one another in Snowflake itself
@@ -111,15 +102,15 @@ class SnowflakeTarget(RawTarget):
         landed_at = self._next_landed_at()
         _, new_fields, properties = self._news(pending, rows, landed_at)
         counts = (rows.num_rows if rows else 0, rejected.num_rows if rejected else 0)
-        total = (self._total[0] + counts[0], self._total[1] + counts[1])
+        rejected_before = int(self._properties.get(TOTAL_REJECTED, 0))
         properties = {
-            **self._kept_properties(),
+            **self._properties,
             **properties,
-            TOTAL_ROWS: str(total[0]),
-            TOTAL_REJECTED: str(total[1]),
+            TOTAL_ROWS: str(self.total_rows + counts[0]),
+            TOTAL_REJECTED: str(rejected_before + counts[1]),
         }
         base = self.snapshot_id
-        state = max(base or 0, int(landed_at.timestamp() * 1_000_000) - 1) + 1
+        state = next_state(base, landed_at)
         self._session.tag(raw_table=raw.relation)
         self._prepare()
         folder = uuid.uuid4().hex
@@ -139,22 +130,17 @@ class SnowflakeTarget(RawTarget):
                 self._insert(each, move)
 
         self._store.move([move], also)
-        self._total = total
+        self._properties = properties
         self._state = state_of(str(state), None, properties)
         self._passed_over = {}
         return Committed(counts[0], counts[1], state, dict(pending.offsets), new_fields)
 
-    def _kept_properties(self) -> Mapping[str, str]:
-        return self._store.properties(self._raw.relation)[1]
-
     def _prepare(self) -> None:
-        """Schema, tables, stage: DDL, so before the transaction."""
+        """Schema and tables: DDL, so before the transaction."""
         raw = self._raw
         self._store.ensure_schema(raw.schema)
-        self._store.ensure_schema(SCHEMA)
         self._store.ensure_table(raw.relation, self._columns)
         self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
-        self._session.execute(f"create stage if not exists {self._session.name(SCHEMA, _STAGE)}")
 
     def _load(self, relation: str, table: pa.Table, local: Path, folder: str) -> _Loaded:
         """Uploads a table and copies it into a temporary one, outside the transaction."""
@@ -162,7 +148,7 @@ class SnowflakeTarget(RawTarget):
 
         file = local / f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
-        place = f"@{self._session.name(SCHEMA, _STAGE)}/{folder}"
+        place = f"@{self._store.ensure_stage(_STAGE)}/{folder}"
         self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
         waiting = self._session.relation(f"{relation}__landing")
         self._session.execute(

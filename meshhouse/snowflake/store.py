@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import UsageError
@@ -61,6 +62,11 @@ def column_type(data_type: DataType) -> str:
     return _TYPES[data_type.kind]
 
 
+def next_state(base: int | None, at: datetime) -> int:
+    """The number of a state made at a moment: microseconds, later than what it follows."""
+    return max(base or 0, int(at.timestamp() * 1_000_000) - 1) + 1
+
+
 class SnowflakeStore:
     """Raw tables and products in one database of Snowflake."""
 
@@ -83,6 +89,7 @@ class SnowflakeStore:
         self._show = show
         self.states = self.ledger("states")
         self._known: set[str] = set()
+        self._is_prepared = False
 
     def in_environment(self, environment: str) -> SnowflakeStore:
         """The same database as another environment sees it; empty for production."""
@@ -97,7 +104,9 @@ class SnowflakeStore:
         return self.session.relation(self.stored(f"{SCHEMA}.{name}"))
 
     def prepare(self) -> None:
-        """Makes the schema and the table of states; says nothing if they exist."""
+        """Makes the schema and the table of states, once; says nothing if they exist."""
+        if self._is_prepared:
+            return
         self.ensure_schema(self.stored(SCHEMA))
         self.ensure_table(
             self.stored(f"{SCHEMA}.states"),
@@ -114,6 +123,7 @@ class SnowflakeStore:
             f"insert into {self.states} (relation, state) select '', 0 "
             f"where not exists (select 1 from {self.states} where relation = '')"
         )
+        self._is_prepared = True
 
     def ensure_schema(self, schema: str) -> None:
         """Makes a schema that may exist."""
@@ -136,6 +146,15 @@ class SnowflakeStore:
                     f"alter table {table} add column {quote(name)} {column_type(kind)}"
                 )
         self._known.add(relation)
+
+    def ensure_stage(self, name: str) -> str:
+        """Makes a stage of the ledger's schema that may exist; returns its name, quoted."""
+        stage = self.session.name(SCHEMA, name)
+        if stage not in self._known:
+            self.ensure_schema(SCHEMA)
+            self.session.execute(f"create stage if not exists {stage}")
+            self._known.add(stage)
+        return stage
 
     def columns(self, relation: str) -> dict[str, tuple[str, int | None, int | None]]:
         """Name -> type, precision and scale of the columns of a table; empty if there is none."""
