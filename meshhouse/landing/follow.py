@@ -26,8 +26,10 @@ from meshhouse.repository import RawTable
 
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
-_RECOGNISE_SECONDS = 5.0
-"""A topic that is deleted and created again may cause no rebalance, so we look."""
+_LOOK_SECONDS = 5.0
+"""How often the topic is looked at, as one that is deleted and created again may cause no
+rebalance, and the group told again where the table stands, as what it is told during a
+rebalance may be lost. Kafka's own consumers commit as often."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,15 @@ class _Follower:
         with self._pipeline as pipeline:
             if not self._target.exists:
                 self._target.commit(Pending())  # something to build on before the first event
-            recognise_at = time.monotonic() + _RECOGNISE_SECONDS
+            look_at = time.monotonic() + _LOOK_SECONDS
             while not stop.is_set():
                 wait = min(_POLL_SECONDS, max(0.0, due - time.monotonic()))
                 self._guarded(lambda wait=wait: self._take(client, wait))
                 is_due = time.monotonic() >= due
-                if time.monotonic() >= recognise_at:
+                if time.monotonic() >= look_at:
                     self._recognise()
-                    recognise_at = time.monotonic() + _RECOGNISE_SECONDS
+                    self._tell(client)
+                    look_at = time.monotonic() + _LOOK_SECONDS
                 if is_due or pipeline.waiting_events >= self._pace.events:
                     self._guarded(pipeline.flush)
                     due = time.monotonic() + self._pace.seconds
@@ -136,6 +139,11 @@ class _Follower:
         except SourceAway:
             return  # the client goes on trying; so do we, at the next look
         self._target.recognise(topic)
+
+    def _tell(self, client: Client) -> None:
+        """Tells the group where the table stands, for those who watch the lag."""
+        offsets = self._target.offsets
+        client.commit({each: offsets[each] for each in self._mine if each in offsets})
 
     def _take(self, client: Client, seconds: float) -> None:
         if self._is_stale:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from chaos import raw_of, wait_until
 from conftest import Mesh, sale
+from kafka.errors import CoordinatorNotAvailableError
 from kafka_topics import Cluster
 from landing_place import RAW, Place
 
@@ -153,6 +154,22 @@ class Watched:
         return batches
 
 
+class Unheard:
+    """A client whose first word to its group is lost, as in a rebalance."""
+
+    def __init__(self, client: Any) -> None:
+        self.is_heard = False
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def commit(self, offsets: dict[int, int]) -> None:
+        if self.is_heard:
+            self._client.commit(offsets)
+        self.is_heard = True
+
+
 class Looked:
     """A source that says how often it was looked at in vain."""
 
@@ -188,7 +205,10 @@ def test_an_event_is_queryable_soon_and_offsets_are_mirrored_to_the_group(
 
 
 def offsets_told(admin: Any, group: str) -> dict[int, int]:
-    stored = admin.list_group_offsets(group)[group]
+    try:
+        stored = admin.list_group_offsets(group)[group]
+    except CoordinatorNotAvailableError:  # the broker makes where it keeps them
+        return {}
     return {place.partition: each.offset for place, each in stored.items()}
 
 
@@ -233,6 +253,15 @@ def test_what_was_read_is_committed_by_a_stop_and_told_to_the_group(
     admin.close()
 
 
+def test_what_the_group_did_not_hear_is_told_again(cluster, client, lake, source_of):
+    topic, admin = cluster.create(), cluster.admin()
+    cluster.send(topic, sold(range(3)))
+    unheard = source_of(cluster, lambda *arguments: Unheard(client(*arguments)))
+    with following(unheard, lake, topic):
+        wait_until(lambda: offsets_told(admin, topic) == {0: 3}, LONG, "mirroring")
+    admin.close()
+
+
 def test_two_followers_share_the_partitions_and_who_stays_takes_over(
     cluster, client, lake, source_of
 ):
@@ -269,7 +298,7 @@ def test_two_followers_share_the_partitions_and_who_stays_takes_over(
 def test_a_broker_that_is_away_for_a_while_stops_no_follower(
     tmp_path, lake, source_of, monkeypatch
 ):
-    monkeypatch.setattr("meshhouse.landing.follow._RECOGNISE_SECONDS", 0.2)
+    monkeypatch.setattr("meshhouse.landing.follow._LOOK_SECONDS", 0.2)
     broker = Broker(tmp_path / "broker")
     broker.start(0)
     try:
