@@ -19,8 +19,9 @@ from meshhouse.landing.rejected import (
     read,
     summaries,
 )
-from meshhouse.landing.rejected import discard as discard_events
-from meshhouse.landing.rejected import replay as replay_events
+from meshhouse.landing.replay import discard as discard_events
+from meshhouse.landing.replay import own_table
+from meshhouse.landing.replay import replay as replay_events
 from meshhouse.repository import RawTable, Repository
 
 _WIDTH = 80
@@ -128,6 +129,7 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
     repository = Repository.find()
     raw = _raw_table(repository, name)
     lake = engine(repository).lake
+    own_table(lake, raw)
     events, newest = count(lake, raw, Choice(reason))
     if not events:
         _nothing(raw, reason)

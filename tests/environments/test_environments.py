@@ -137,6 +137,30 @@ def test_a_fix_is_tried_on_what_production_failed_on(sold):
     assert shown(sold, "select count(*), min(amount) > 0 from shop.orders", "ana") == [(4, True)]
 
 
+def test_what_landing_rejected_for_production_is_shown_but_changed_by_production_alone(sold):
+    sold.sell("no number")
+    land(sold)
+    ana = {"MESH_ENV": "ana"}
+
+    def asked(*arguments: str, **options) -> str:
+        return sold.run("rejected", *arguments, **options).stdout
+
+    [shown_here] = json.loads(asked("show", "shop_raw.sales", "--json", environment=ana))
+    assert [shown_here] == json.loads(asked("show", "shop_raw.sales", "--json"))
+    listed = json.loads(asked("list", "--json", environment=ana))
+    assert listed == json.loads(asked("list", "--json"))
+    for change in (("replay", "shop_raw.sales"), ("discard", "shop_raw.sales", "--yes")):
+        done = sold.run("rejected", *change, code=2, environment=ana)
+        assert "shop_raw.sales is production's, which environment `ana` only reads" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert json.loads(asked("list", "--json")) == listed
+    land(sold, "ana")
+    assert json.loads(asked("list", "--json", environment=ana))[0]["rejected"] == 1
+    asked("discard", "shop_raw.sales", "--yes", environment=ana)
+    assert json.loads(asked("list", "--json", environment=ana))[0]["rejected"] == 0
+    assert json.loads(asked("list", "--json")) == listed
+
+
 def test_nothing_changed_is_nothing_to_build_even_where_production_fails(sold, ana):
     sold.sell(4, amount=-1)
     land(sold)

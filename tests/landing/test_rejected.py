@@ -25,12 +25,11 @@ from meshhouse.landing import land
 from meshhouse.landing.rejected import (
     Choice,
     count,
-    discard,
     read,
     rejected_share,
-    replay,
     summaries,
 )
+from meshhouse.landing.replay import discard, replay
 from meshhouse.landing.target import LANDED_AT, OFFSETS
 from meshhouse.registry import Registry
 from meshhouse.repository import Column, RawTable
@@ -229,7 +228,7 @@ def before_commits(monkeypatch):
             commit(lake, changes, keep)
 
         monkeypatch.setattr(Lake, "commit", wrapped)
-        for module in ("rejected", "target"):
+        for module in ("replay", "target"):
             monkeypatch.setattr(f"meshhouse.landing.{module}.turn", lambda path: nullcontext())
 
     return install
@@ -258,7 +257,7 @@ def test_beside_a_lander_nothing_is_lost_and_nothing_twice(place, before_commits
 def test_a_lander_that_never_pauses_makes_a_replay_give_up_with_one_line(
     place, before_commits, monkeypatch
 ):
-    monkeypatch.setattr("meshhouse.landing.rejected._ATTEMPTS", 4)
+    monkeypatch.setattr("meshhouse.landing.replay._ATTEMPTS", 4)
     place.sell(1)
     place.land()
 
