@@ -44,7 +44,7 @@ dev: install ## Dagster's web page on port 3000
 	@$(BIN)/mesh dev
 
 test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and what can be checked without data
 	$(BIN)/ruff check .
