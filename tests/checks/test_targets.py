@@ -7,13 +7,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT
 
 from meshhouse.checks import check
 from meshhouse.checks.targets import check_targets
-from meshhouse.engines.dialects import dialect, every_dialect
+from meshhouse.engines.dialects import dialect
 from meshhouse.errors import UsageError
-from meshhouse.repository import Repository
 
 STAGING = "domains/shop/models/staging"
 TARGETS = ("local", "spark", "snowflake")
@@ -220,12 +218,6 @@ def test_a_model_that_does_not_render_is_found_and_hides_no_other(found, target)
 def test_a_project_that_does_not_parse_is_a_finding_for_each_target(found):
     findings = [each for each in found if "nowhere" in each["problem"]]
     assert [each["file"] for each in findings] == ["domains/crm/models/staging/stg_lost.sql"] * 3
-
-
-def test_this_repository_runs_on_every_target(tmp_path, monkeypatch):
-    monkeypatch.setenv("MESH_HOME", str(tmp_path))
-    findings = check_targets(Repository(ROOT), every_dialect())
-    assert [str(each) for each in findings] == []
 
 
 def test_a_target_that_is_none_and_one_that_is_not_installed_are_misuse(mesh):
