@@ -423,6 +423,7 @@ def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, clu
         return follower.commits > 60
 
     wait_until(many_commits, 2 * LONG, "60 commits")
+    wait_until(lambda: follower.rows == sent, LONG, "landing the last event")
     landing = follower.end()
     assert (landing.rows, landing.total_rows) == (sent, sent)
     assert ids(lake, column="sale_id") == list(range(sent))
