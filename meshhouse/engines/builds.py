@@ -49,6 +49,16 @@ def building_domains(home: Path) -> list[str]:
     return sorted(path.parent.parent.name for path in home.glob(f"{_RUNS}/*/lake/catalog.db"))
 
 
+def folders_in_store(home: Path) -> list[str]:
+    """Folders in an object store of all that was built in a workspace, by runs and plain dbt."""
+    plain = (path.parents[2].name for path in home.glob("build/*/spark/lake/catalog.db"))
+    found = [
+        *(_in_store("builds", home, domain) for domain in building_domains(home)),
+        *(_in_store("tries", home, domain) for domain in sorted(plain)),
+    ]
+    return [folder for folder in found if folder]
+
+
 def _in_store(purpose: str, home: Path, domain: str) -> str | None:
     """The folder of what is built, if the warehouse is an object store."""
     folder = warehouse()
