@@ -19,12 +19,14 @@ from nessie import Nessie
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
 
+from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.landing.target import Fenced
 from meshhouse.repository import Column, RawTable
+from meshhouse.repository.environment import workspace
 from meshhouse.upkeep import maintain
 
 URI = "PYICEBERG_CATALOG__MESH__URI"
@@ -204,6 +206,19 @@ def test_upkeep_merges_files_and_removes_none(place, raw, store):
     place.sell(9)
     place.land(wider)
     assert rows(place.lake, raw.relation, "sale_id") == list(range(10))
+
+
+def test_upkeep_leaves_replaced_builds_as_a_branch_of_the_service_may_show_them(
+    lake, schema, tmp_path, monkeypatch
+):
+    here = lake.in_environment(schema)  # other tests have tables in production
+    builds = work_lake(workspace(tmp_path, schema), "shop")
+    for number in range(3):
+        builds.commit([add(builds, f"{schema}__shop_build.orders", number)])
+    before = sorted(builds.warehouse.rglob("*"))
+    now = timedelta(0)
+    assert maintain(here, older_than=now, retention=now) == []
+    assert sorted(builds.warehouse.rglob("*")) == before
 
 
 def failure(tmp_path: Path) -> str:
