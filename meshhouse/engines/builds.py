@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from uuid import uuid4
 
+from meshhouse.events.files import replace
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import warehouse
+from meshhouse.locks import lock
 from meshhouse.repository.environment import ENVIRONMENTS, stored_schema
 
 _RUNS = "spark"
@@ -46,12 +49,38 @@ def building_domains(home: Path) -> list[str]:
     return sorted(path.parent.parent.name for path in home.glob(f"{_RUNS}/*/lake/catalog.db"))
 
 
+def folders_in_store(home: Path) -> list[str]:
+    """Folders in an object store of all that was built in a workspace, by runs and plain dbt."""
+    plain = (path.parents[2].name for path in home.glob("build/*/spark/lake/catalog.db"))
+    found = [
+        *(_in_store("builds", home, domain) for domain in building_domains(home)),
+        *(_in_store("tries", home, domain) for domain in sorted(plain)),
+    ]
+    return [folder for folder in found if folder]
+
+
 def _in_store(purpose: str, home: Path, domain: str) -> str | None:
     """The folder of what is built, if the warehouse is an object store."""
     folder = warehouse()
+    if not folder:
+        return None
     environment = home.name if home.parent.name == ENVIRONMENTS else ""
+    number = _number(home.parent.parent if environment else home)
     # With a hyphen, which no schema's folder has: upkeep looks into those.
-    return f"{folder}/spark-{purpose}/{stored_schema(environment, domain)}" if folder else None
+    return f"{folder}/spark-{purpose}/{stored_schema(environment, domain)}-{number}"
+
+
+def _number(home: Path) -> str:
+    """What tells this mesh from others that build in the same bucket; given to it once.
+
+    Upkeep removes what this mesh does not know from its folders there, so no other may share them.
+    """
+    path = home / "number"
+    if not path.exists():
+        with lock(home / "locks" / "number"):
+            if not path.exists():  # nobody was quicker
+                replace(path, uuid4().hex)
+    return path.read_text()
 
 
 def _catalog(home: Path, purpose: str) -> str:

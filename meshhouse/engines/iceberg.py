@@ -10,16 +10,19 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from meshhouse.engines import NOTHING, Candidate
+from meshhouse.engines.builds import folders_in_store
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.files import replace
 from meshhouse.lake import Lake, Staged, snapshot_id, storage, table_properties
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.past import as_of
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
-from meshhouse.repository.environment import split_schema
+from meshhouse.repository.environment import split_schema, workspace
 
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
@@ -129,20 +132,47 @@ class IcebergEngine:
     def environments(self) -> set[str]:
         """Names of the environments that have tables, or files that a stopped drop left."""
         schemas = {relation.partition(".")[0] for relation in self.lake.stored()}
-        schemas |= {path.name for path in self._schema_folders()}
+        if not self.lake.is_served:
+            schemas |= {path.name for path in self._schema_folders()}
         return {split_schema(schema)[0] for schema in schemas} - {""}
 
     def drop(self, environment: str) -> None:
-        """Takes an environment's tables from readers, all at once, then removes their files."""
+        """Takes an environment's tables from readers, all at once, then removes their files.
+
+        A catalog service removes files itself: a branch of its own may refer to them.
+        """
+        if self.lake.is_served:
+            self.lake.forget(environment)
+            return
+        folders = self._noted_folders(environment)
         self.lake.forget(environment)
         for path in self._schema_folders():
             if split_schema(path.name)[0] == environment:
                 shutil.rmtree(path)
-        if is_remote(self.lake.location):
-            start = len(self.lake.location) + 1
-            for file in storage.listing(self.lake.location):
-                if split_schema(file.location[start:].partition("/")[0])[0] == environment:
-                    storage.delete(file.location)
+        for folder in folders:
+            for file in storage.listing(folder):
+                storage.delete(file.location)
+
+    def _noted_folders(self, environment: str) -> list[str]:
+        """Folders in an object store of what an environment has there; noted if a drop is stopped.
+
+        Only the catalog knows them, and only until it forgets the tables. The bucket itself does
+        not tell: another mesh may have an environment of this name there.
+        """
+        home = workspace(self.lake.home, environment)
+        note = home / "folders-to-drop.json"
+        folders = set(json.loads(note.read_text())) if note.exists() else set()
+        lake = self.lake.in_environment(environment)
+        for relation in lake.pointers():
+            with suppress(FileNotFoundError):  # it is lost, and where its files were with it
+                table = lake.load(relation)
+                folders |= {table.location()} if table is not None else set()
+        folders = {folder for folder in folders if is_remote(folder)}
+        folders |= set(folders_in_store(home))
+        if folders:
+            home.mkdir(parents=True, exist_ok=True)
+            replace(note, json.dumps(sorted(folders)))
+        return sorted(folders)
 
     def _schema_folders(self) -> list[Path]:
         return [path for path in self.lake.warehouse.glob("*") if path.is_dir()]

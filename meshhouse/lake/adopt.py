@@ -51,8 +51,8 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
     _check(relation, metadata, other.metadata)
     metadata, schema_id = _with_their_schema(metadata, other.schema())
     manifests = snapshot.manifests(other.io)
-    metadata, specs = with_their_specs(metadata, other.metadata, manifests)
-    metadata = with_their_sort_order(metadata, other.metadata)
+    metadata, specs = with_their_specs(metadata, other.metadata, manifests, lake.is_served)
+    metadata = with_their_sort_order(metadata, other.metadata, lake.is_served)
     now = max(int(time.time() * 1000), metadata.last_updated_ms + 1)
     update: dict[str, Any] = {
         "current_schema_id": schema_id,

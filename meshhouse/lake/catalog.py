@@ -14,7 +14,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -405,8 +405,11 @@ class Lake:
         self.warehouse.mkdir(parents=True, exist_ok=True)
         with self._connection() as connection:
             if not _has_tables(connection):
-                connection.execute("pragma journal_mode = wal")
+                if self.name == CATALOG_NAME:
+                    connection.execute("pragma journal_mode = wal")
                 connection.executescript(_CREATE)
+            elif self.name != CATALOG_NAME:
+                _leave_write_ahead_log(connection)
             connection.execute("begin immediate")
             yield connection
 
@@ -443,6 +446,19 @@ _TABLE_PROPERTIES = {
 def _has_tables(connection: sqlite3.Connection) -> bool:
     found = connection.execute("select 1 from sqlite_master where name = 'iceberg_tables'")
     return found.fetchone() is not None
+
+
+def _leave_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Makes a file readable from other hosts, if nobody has it open now; else the next does it.
+
+    A write-ahead log needs memory that all readers share. A Spark Thrift server, which is lent
+    the catalogs of builds, may be on another host.
+    """
+    if connection.execute("pragma journal_mode").fetchone() == ("wal",):
+        connection.execute("pragma busy_timeout = 0")
+        with suppress(sqlite3.OperationalError):
+            connection.execute("pragma journal_mode = delete")
+        connection.execute(f"pragma busy_timeout = {_BUSY_SECONDS * 1000}")
 
 
 def _make_namespace(connection: sqlite3.Connection, catalog: str, namespace: str) -> None:

@@ -36,6 +36,8 @@ from pyiceberg.table.update import (
     UpgradeFormatVersionUpdate,
 )
 
+from meshhouse.errors import MeshError
+
 _NEWEST_ADDED = -1
 """In place of a number: the schema, spec or order that the same commit adds."""
 
@@ -53,11 +55,16 @@ def requirements(base: TableMetadata | None) -> list[dict[str, Any]]:
 
 
 def updates(base: TableMetadata | None, new: TableMetadata) -> list[dict[str, Any]]:
-    """What makes `new` of `base`; empty if they are the same."""
+    """What makes `new` of `base`; empty if they are the same.
+
+    Raises:
+        MeshError: `new` numbers its partition specs as no service would.
+    """
     return [
         _with_last_column(_json(update), new)
-        for part in (_made(base, new), _columns(base, new), _properties(base, new),
-                     _snapshots(base, new))
+        # Columns before what names them, and that before the snapshots that were written so.
+        for part in (_made(base, new), _columns(base, new), _partitions(base, new),
+                     _sorting(base, new), _properties(base, new), _snapshots(base, new))
         for update in part
     ]  # fmt: skip
 
@@ -68,10 +75,6 @@ def _made(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
     yield AssignUUIDUpdate(uuid=new.table_uuid)
     yield UpgradeFormatVersionUpdate(format_version=new.format_version)
     yield SetLocationUpdate(location=new.location)
-    yield AddPartitionSpecUpdate(spec=new.spec())
-    yield SetDefaultSpecUpdate(spec_id=_NEWEST_ADDED)
-    yield AddSortOrderUpdate(sort_order=new.sort_order_by_id(new.default_sort_order_id))
-    yield SetDefaultSortOrderUpdate(sort_order_id=_NEWEST_ADDED)
 
 
 def _columns(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
@@ -85,6 +88,34 @@ def _columns(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
     if base is None or base.current_schema_id != new.current_schema_id:
         is_last = bool(added) and added[-1].schema_id == new.current_schema_id
         yield SetCurrentSchemaUpdate(schema_id=_NEWEST_ADDED if is_last else new.current_schema_id)
+
+
+def _partitions(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
+    known = [each.spec_id for each in base.partition_specs] if base else []
+    added = [each for each in new.partition_specs if each.spec_id not in known]
+    for following, spec in enumerate(added, max(known, default=-1) + 1):
+        # A service counts, whatever we say; manifests name what they were written with.
+        if spec.spec_id != following:
+            raise MeshError(
+                f"The table in {new.location} is partitioned by its spec {spec.spec_id}, which a "
+                f"catalog service would call {following}. Nothing was changed. Run its domain "
+                "with `--force`."
+            )
+        yield AddPartitionSpecUpdate(spec=spec)
+    if base is None or base.default_spec_id != new.default_spec_id:
+        is_last = bool(added) and added[-1].spec_id == new.default_spec_id
+        yield SetDefaultSpecUpdate(spec_id=_NEWEST_ADDED if is_last else new.default_spec_id)
+
+
+def _sorting(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
+    known = {each.order_id for each in base.sort_orders} if base else set()
+    wanted = new.default_sort_order_id
+    added = [each for each in new.sort_orders if each.order_id not in known]
+    for order in added:
+        yield AddSortOrderUpdate(sort_order=order)
+    if base is None or base.default_sort_order_id != wanted:
+        is_last = bool(added) and added[-1].order_id == wanted
+        yield SetDefaultSortOrderUpdate(sort_order_id=_NEWEST_ADDED if is_last else wanted)
 
 
 def _properties(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:

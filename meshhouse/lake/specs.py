@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def with_their_specs(
-    metadata: Any, theirs: Any, manifests: list[ManifestFile]
+    metadata: Any, theirs: Any, manifests: list[ManifestFile], in_turn: bool
 ) -> tuple[Any, dict[int, PartitionSpec]]:
     """Metadata that is partitioned as another table is.
 
@@ -31,6 +31,7 @@ def with_their_specs(
         metadata: ours.
         theirs: the other table's.
         manifests: those that are to be shown; specs of others are left behind.
+        in_turn: each new spec gets the next number, as catalog services give them.
 
     Returns:
         The metadata, and the number of each of their specs -> what it is in ours.
@@ -44,7 +45,7 @@ def with_their_specs(
         known = next((each for each in metadata.partition_specs if each.fields == fields), None)
         if known is None:
             numbers = [each.spec_id for each in metadata.partition_specs]
-            number = max(numbers) + 1 if spec.spec_id in numbers else spec.spec_id
+            number = _free(spec.spec_id, numbers, in_turn)
             known = spec.model_copy(update={"spec_id": number, "fields": fields})
             last = max((field.field_id for field in fields), default=0)
             update = {
@@ -84,18 +85,22 @@ def _means(field: PartitionField) -> tuple[Any, ...]:
     return field.source_id, field.transform
 
 
-def with_their_sort_order(metadata: Any, theirs: Any) -> Any:
-    """Metadata that is sorted as another table is."""
+def with_their_sort_order(metadata: Any, theirs: Any, in_turn: bool) -> Any:
+    """Metadata that is sorted as another table is; `in_turn` as for specs."""
     order = theirs.sort_order()
     known = next((each for each in metadata.sort_orders if each.fields == order.fields), None)
     update: dict[str, Any] = {}
     if known is None:
         numbers = [each.order_id for each in metadata.sort_orders]
-        number = max(numbers) + 1 if order.order_id in numbers else order.order_id
+        number = _free(order.order_id, numbers, in_turn)
         known = order.model_copy(update={"order_id": number})
         update["sort_orders"] = [*metadata.sort_orders, known]
     update["default_sort_order_id"] = known.order_id
     return metadata.model_copy(update=update)
+
+
+def _free(wanted: int, taken: list[int], in_turn: bool) -> int:
+    return max(taken, default=-1) + 1 if in_turn or wanted in taken else wanted
 
 
 def manifest_list(

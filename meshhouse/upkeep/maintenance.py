@@ -64,7 +64,8 @@ def maintain(
 ) -> list[Upkept]:
     """Merges small files, expires snapshots and removes orphans; waits for a rival.
 
-    Without `relations`, also what replaced builds left that no publication refers to.
+    Without `relations`, also what replaced builds left that no publication refers to. With a
+    catalog service no file is removed.
 
     Landers and readers go on meanwhile. A run of the domain that owns a product waits
     while that product is maintained, and the other way round: it could not publish over
@@ -92,7 +93,8 @@ def maintain(
             with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
                 kept = needed.get(relation, set())
                 done.append(_maintain(lake, relation, kept, older_than, retention))
-        if not relations:
+        # With a catalog service, a branch of its own may show publications that name their files.
+        if not relations and not lake.is_served:
             done += _maintain_builds(lake, older_than, say)
     return done
 

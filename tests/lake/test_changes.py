@@ -8,17 +8,25 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
+from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.table.update import (
+    AddPartitionSpecUpdate,
+    AddSortOrderUpdate,
     RemoveSnapshotsUpdate,
     SetCurrentSchemaUpdate,
+    SetDefaultSortOrderUpdate,
+    SetDefaultSpecUpdate,
     TableRequirement,
     TableUpdate,
     update_table_metadata,
 )
+from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
+from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.changes import requirements, updates
@@ -65,6 +73,8 @@ def essence(metadata: TableMetadata) -> dict:
         "properties": metadata.properties,
         "sequence": metadata.last_sequence_number,
         "columns": metadata.last_column_id,
+        "partitions": (metadata.default_spec_id, metadata.partition_specs),
+        "order": (metadata.default_sort_order_id, metadata.sort_orders),
     }
 
 
@@ -129,6 +139,33 @@ def test_what_another_engine_built_is_adopted_although_its_numbers_begin_anew(la
     staged = adopt(lake, RELATION, built.load(RELATION))
     new = lake.load(RELATION, staged.metadata_location).metadata
     assert essence(applied(before, new)) == essence(new)
+
+
+def partitioned(metadata: TableMetadata, number: int, order: int) -> TableMetadata:
+    """The same with one more partition spec and sort order, of these numbers, as its own."""
+    told = (
+        AddPartitionSpecUpdate(
+            spec=PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "id"), spec_id=number)
+        ),
+        SetDefaultSpecUpdate(spec_id=number),
+        AddSortOrderUpdate(sort_order=SortOrder(SortField(1, IdentityTransform()), order_id=order)),
+        SetDefaultSortOrderUpdate(sort_order_id=order),
+    )
+    return update_table_metadata(metadata, told)
+
+
+def test_partitions_and_a_sort_order_there_and_back(lake):
+    plain = stage(lake, 1)
+    sorted_by_id = partitioned(plain, 1, 1)
+    assert essence(applied(plain, sorted_by_id)) == essence(sorted_by_id)
+    back = sorted_by_id.model_copy(update={"default_spec_id": 0, "default_sort_order_id": 0})
+    assert essence(applied(sorted_by_id, back)) == essence(back)
+
+
+def test_numbers_that_a_service_would_not_give_are_refused(lake):
+    plain = stage(lake, 1)
+    with pytest.raises(MeshError, match=r"spec 3, which a catalog service would call 1\. Nothing"):
+        updates(plain, partitioned(plain, 3, 1))
 
 
 def test_another_table_of_that_name_is_no_base(lake, tmp_path):

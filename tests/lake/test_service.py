@@ -16,19 +16,35 @@ import pytest
 import requests
 from landing_place import RAW, Place
 from nessie import Nessie
+from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.table.update import (
+    AddPartitionSpecUpdate,
+    AddSortOrderUpdate,
+    SetDefaultSortOrderUpdate,
+    SetDefaultSpecUpdate,
+    update_table_metadata,
+)
+from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
+from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake.adopt import adopt
+from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.landing.target import Fenced
 from meshhouse.repository import Column, RawTable
+from meshhouse.repository.environment import workspace
 from meshhouse.upkeep import maintain
 
 URI = "PYICEBERG_CATALOG__MESH__URI"
 SCHEMA = Schema(NestedField(1, "id", LongType()))
+WIDE = Schema(*SCHEMA.fields, NestedField(2, "name", StringType()))
 _NUMBERS = itertools.count()
 
 
@@ -118,8 +134,7 @@ def test_two_who_make_the_same_table_do_not_both_succeed(lake, schema):
 def test_columns_may_be_added_and_properties_removed(lake, schema):
     relation = f"{schema}.orders"
     lake.commit([add(lake, relation, 1)])
-    wide = Schema(*SCHEMA.fields, NestedField(2, "name", StringType()))
-    lake.commit([add(lake, relation, 2, columns=wide)])
+    lake.commit([add(lake, relation, 2, columns=WIDE)])
     assert rows(lake, relation, "coalesce(name, 'none')") == ["2", "none"]
     table = lake.load(relation)
     base = table.metadata_location
@@ -204,6 +219,73 @@ def test_upkeep_merges_files_and_removes_none(place, raw, store):
     place.sell(9)
     place.land(wider)
     assert rows(place.lake, raw.relation, "sale_id") == list(range(10))
+
+
+def test_upkeep_leaves_replaced_builds_as_a_branch_of_the_service_may_show_them(
+    lake, schema, tmp_path, monkeypatch
+):
+    here = lake.in_environment(schema)  # other tests have tables in production
+    builds = work_lake(workspace(tmp_path, schema), "shop")
+    for number in range(3):
+        builds.commit([add(builds, f"{schema}__shop_build.orders", number)])
+    before = sorted(builds.warehouse.rglob("*"))
+    now = timedelta(0)
+    assert maintain(here, older_than=now, retention=now) == []
+    assert sorted(builds.warehouse.rglob("*")) == before
+
+
+def build(builds: Lake, relation: str, ids: list[int], *fields: PartitionField) -> Table:
+    """Replaces a built table's rows, in partitions of these fields, sorted if there are any."""
+    table = builds.stage(relation, WIDE)
+    base = table.metadata_location or None
+    specs, orders = table.metadata.partition_specs, table.metadata.sort_orders
+    order = SortOrder(*(SortField(each.source_id, each.transform) for each in fields),
+                      order_id=len(orders))  # fmt: skip
+    told: list = [
+        AddPartitionSpecUpdate(spec=PartitionSpec(*fields, spec_id=len(specs))),
+        SetDefaultSpecUpdate(spec_id=-1),
+        AddSortOrderUpdate(sort_order=order),
+        SetDefaultSortOrderUpdate(sort_order_id=-1),
+    ]
+    if fields:
+        table.metadata = update_table_metadata(table.metadata, tuple(told))
+    with table.transaction() as transaction:
+        old = [task.file for task in table.scan().plan_files()] if base else []
+        if old:
+            exchange_files(transaction, old, [])
+        names = [str(each) for each in ids]
+        transaction.append(pa.table({"id": pa.array(ids, pa.int64()), "name": names}))
+    builds.commit([builds.staged(table, base)])
+    return builds.load(relation)
+
+
+BY_ID = PartitionField(1, 1000, IdentityTransform(), "id")
+BY_NAME = PartitionField(2, 1001, IdentityTransform(), "name")
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        pytest.param([(), (BY_ID,), ()], id="there and back"),
+        pytest.param([(BY_ID,), (BY_ID, BY_NAME)], id="from the first on"),
+    ],
+)
+def test_a_table_may_be_partitioned_in_another_way_each_time(lake, schema, tmp_path, ways):
+    relation, builds = f"{schema}.orders", Lake(tmp_path / "engine", name="engine")
+    # What was built before anything was published has taken numbers already.
+    build(builds, relation, [0], BY_NAME)
+    for number, fields in enumerate(ways):
+        ids = [10 * number + each for each in range(3)]
+        lake.commit([adopt(lake, relation, build(builds, relation, ids, *fields))])
+        table = lake.load(relation)
+        assert sorted(table.scan().to_arrow()["id"].to_pylist()) == rows(lake, relation) == ids
+        assert table.scan(f"id = {ids[1]}").to_arrow()["id"].to_pylist() == [ids[1]]
+        assert [each.name for each in table.spec().fields] == [each.name for each in fields]
+        assert [each.source_id for each in table.sort_order().fields] == [
+            each.source_id for each in fields
+        ]
+    lake.commit([add(lake, relation, 99, columns=WIDE)])  # our own rows are in no partition
+    assert rows(lake, relation) == [*ids, 99]
 
 
 def failure(tmp_path: Path) -> str:

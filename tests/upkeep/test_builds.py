@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from object_store import Store
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
@@ -18,6 +20,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.repository.environment import workspace
 from meshhouse.upkeep import Upkept, maintain
 
 SHOWN, BUILT = "shop.orders", "shop_build.orders"
@@ -151,3 +154,33 @@ def test_one_table_by_name_leaves_builds_alone(lake):
     publish(lake, 1)
     publish(lake, 2)
     assert [each.relation for each in maintain(lake, [SHOWN], NOW, NOW)] == [SHOWN]
+
+
+@pytest.fixture
+def bucket(store: Store, monkeypatch) -> str:
+    """A new one, in which new tables are made."""
+    name = store.bucket()
+    monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{name}/meshes")
+    return name
+
+
+def test_meshes_that_share_a_bucket_build_the_same_domain_apart(store, bucket, tmp_path):
+    ours, theirs = Lake(tmp_path / "ours"), Lake(tmp_path / "theirs")
+    for number in range(3):
+        publish(ours, number)
+        publish(theirs, number + 10)
+    older_than = timedelta(seconds=-5)  # a store's clock has whole seconds
+    assert upkeep(ours, older_than).orphans_removed > 2
+    built = {key for key in store.keys(bucket, "meshes/spark-builds/") if key.endswith(".parquet")}
+    assert len(built) == 1 + 3
+    assert (rows(ours), rows(theirs)) == ([(2,)], [(12,)])
+
+
+def test_a_mesh_builds_in_one_folder_whoever_begins_and_in_one_for_each_environment(
+    bucket, tmp_path
+):
+    homes = [tmp_path, workspace(tmp_path, "ana")] * 8
+    with ThreadPoolExecutor(len(homes)) as pool:
+        found = set(pool.map(lambda home: work_lake(home, "shop").location, homes))
+    production, ana = sorted(found, key=len)
+    assert production.replace("/shop-", "/ana__shop-") == ana
