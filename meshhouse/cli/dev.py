@@ -24,6 +24,8 @@ def dev(port: int, host: str) -> None:
         fresh_manifest(repository, domain)
     os.environ["DAGSTER_HOME"] = str(dagster_home(repository))
     os.environ["MESH_ROOT"] = str(repository.root)
+    # What libraries find in each other is for those who set the variable.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     program = str(Path(sys.executable).with_name("dagster"))
     arguments = ["dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
     os.execv(program, [program, *arguments])  # noqa: S606 - the installed dagster, no shell
