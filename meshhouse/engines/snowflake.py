@@ -136,11 +136,14 @@ class SnowflakeEngine:
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """What the domain may read now; what was decided and not shown is shown first.
 
+        Products are pinned at what their readers see, as models are such readers: what
+        cannot be shown yet is read once it is.
+
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
         self._show_decided(domain)
-        return readable(self._repository, domain, self.visible())
+        return readable(self._repository, domain, self.store.shown())
 
     def stage(self, product: Product) -> Candidate:
         """Clones what dbt built into a generation of its own; no row is copied.
@@ -179,13 +182,14 @@ class SnowflakeEngine:
     ) -> Iterator[Reader]:
         """Reads generations; checks may name products as their readers do."""
         raw = {each.relation for each in self._raw_tables()}
-        production = self.store.in_environment("").pointers()
+        behind = self.store.in_environment("")
+        production = behind.pointers().items() | behind.shown().items()
         shown = {}
         for relation, state in states.items():
             product = relation.replace(f"{PREVIOUS_SUFFIX}.", ".")
             if relation in raw:
                 shown[relation] = relation
-            elif production.get(product) == state:
+            elif (product, state) in production:
                 shown[relation] = generation_of(product, state)
             else:
                 shown[relation] = self.store.stored(generation_of(product, state))

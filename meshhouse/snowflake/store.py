@@ -179,16 +179,26 @@ class SnowflakeStore:
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> state, of what the environment has of its own, at one moment."""
-        if not self.has_states():
-            return {}
-        rows = self.session.rows(f"select relation, state from {self.states} where relation <> ''")
-        return {relation: str(state) for relation, state in rows}
+        return self._states("state")
 
     def visible(self) -> dict[str, str]:
         """Like `pointers`, with production's where the environment has none of its own."""
         if not self.environment:
             return self.pointers()
         return {**self.in_environment("").pointers(), **self.pointers()}
+
+    def shown(self) -> dict[str, str]:
+        """Like `visible`, but the state that readers see where the decided one is not shown yet."""
+        production = self.in_environment("").shown() if self.environment else {}
+        return {**production, **self._states("coalesce(shown, state)")}
+
+    def _states(self, which: str) -> dict[str, str]:
+        if not self.has_states():
+            return {}
+        rows = self.session.rows(
+            f"select relation, {which} from {self.states} where relation <> ''"
+        )
+        return {relation: str(state) for relation, state in rows}
 
     def properties(self, relation: str) -> tuple[int | None, dict[str, str]]:
         """State and properties of one table; no state if it has none yet."""

@@ -1,0 +1,80 @@
+"""Target `snowflake`: what is decided, what is shown, and what is landed, without dbt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from conftest import Mesh
+from snowflake_here import needs_snowflake
+
+from meshhouse.engines import Engine, engine
+from meshhouse.engines.snowflake import SnowflakeEngine
+from meshhouse.errors import MeshError
+from meshhouse.lake import Staged
+from meshhouse.snowflake import Session, connect
+
+pytestmark = needs_snowflake
+
+
+def decide(chosen: Engine, relation: str, base: int | None, state: int) -> None:
+    """Publishes a generation that holds its own number."""
+    kept(chosen, relation, state)
+    staged = Staged(relation, None if base is None else str(base), str(state), state)
+    chosen.registry.commit([staged], {})
+
+
+def kept(chosen: Engine, relation: str, state: int) -> None:
+    domain, _, product = relation.partition(".")
+    schema = chosen.store.stored(f"{domain}_generations")
+    connect().execute(f"create schema if not exists {schema}")
+    connect().execute(
+        f"create table if not exists {schema}.{product}__{state} as "
+        f"select {state} as order_id, 1 as customer_id, 1.5 as amount, '2017-01-01' as sold_at"
+    )
+
+
+def shown(relation: str) -> int:
+    """The generation that readers see."""
+    [(number,)] = rows(f"select order_id from {relation}")
+    return int(number)
+
+
+def rows(sql: str) -> list[tuple]:
+    return connect().rows(sql)
+
+
+@contextmanager
+def refused(begin: str, message: str = "Insufficient privileges") -> Iterator[None]:
+    """Lets Snowflake refuse statements that begin with a text."""
+    execute = Session.execute
+
+    def execute_or_not(self, statement, *values):
+        if statement.startswith(begin):
+            raise MeshError(f"Snowflake refused a statement: {message}.")
+        return execute(self, statement, *values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "execute", execute_or_not)
+        yield
+
+
+@pytest.mark.parametrize("environment", ["", "ana"])
+def test_a_run_is_recorded_with_what_it_reads_not_with_what_is_decided(
+    mesh: Mesh, chosen, monkeypatch, environment
+):
+    decide(chosen, "shop.orders", None, 1001)
+    with monkeypatch.context() as stopped:  # a process that was killed once it had decided
+        stopped.setattr(SnowflakeEngine, "_show", lambda self, relations: None)
+        decide(engine(mesh.repository), "shop.orders", 1001, 1002)
+    monkeypatch.setenv("MESH_ENV", environment)
+    reader = engine(mesh.repository)
+    with refused("create or replace table"):
+        pins = reader.pin(mesh.repository.domain("crm"))
+    assert pins == {"shop.orders": str(shown("shop.orders"))} == {"shop.orders": "1001"}
+    with reader.reader(mesh.repository.domain("crm"), pins, {}) as audit:
+        assert audit.rows("select order_id from shop.orders") == [{"order_id": 1001}]
+    monkeypatch.setenv("MESH_ENV", "")
+    assert engine(mesh.repository).pin(mesh.repository.domain("crm")) == {"shop.orders": "1002"}
+    assert shown("shop.orders") == 1002
