@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
 from meshhouse.engines.iceberg import readable
-from meshhouse.errors import MeshError, UsageError
+from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
-from meshhouse.snowflake import SnowflakeStore, connect
+from meshhouse.snowflake import Session, SnowflakeStore, connect
 from meshhouse.snowflake.audit import SnowflakeReader
 from meshhouse.snowflake.publish import (
     generation,
@@ -153,6 +153,7 @@ class SnowflakeEngine:
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
+        self._make_tags(session)  # who may not is told before anything is decided
         schema = self._repository.build_schema(product.domain)
         built = session.name(schema, product.build_name)
         base = self.store.properties(product.relation)[0]
@@ -251,6 +252,7 @@ class SnowflakeEngine:
         return [name.lower() for (name,) in found]
 
     def _show(self, relations: Sequence[str]) -> None:
+        failed: dict[str, str] = {}
         for relation in relations:
             state, _ = self.store.properties(relation)
             if state is None:
@@ -258,7 +260,14 @@ class SnowflakeEngine:
             try:
                 self._show_one(self._repository.product(relation), state)
             except MeshError as error:  # it is decided, and recorded: the next run shows it
-                _LOG.warning("%s is published and not shown yet: %s", relation, error)
+                failed[relation] = str(error)
+        if failed:
+            domain = next(iter(failed)).partition(".")[0]
+            raise NotShown(
+                f"{', '.join(failed)}: published, but not shown yet: "
+                f"{' '.join(dict.fromkeys(failed.values()))} Mend that, then `mesh run {domain}` "
+                "shows it."
+            )
 
     def _show_decided(self, domain: Domain) -> None:
         """Finishes publications that were stopped after they were decided.
@@ -290,16 +299,12 @@ class SnowflakeEngine:
     def _show_one(self, product: Product, state: int) -> None:
         session = connect(product.domain)
         session.tag(product=product.relation, step="publication")
-        # Tags are production's; what an environment shows is nobody's to share.
-        self.store.ensure_schema(SCHEMA)
+        # What an environment shows is nobody's to share.
         self.store.ensure_schema(self.store.stored(product.domain))
         if product.shared and not self.store.environment:
             self.store.ensure_schema(f"{product.domain}_shared")
         owner = self._repository.domain(product.domain).owner(product)
-        if not self._has_made_tags:
-            for statement in tag_statements(session):
-                session.execute(statement)
-            self._has_made_tags = True
+        self._make_tags(session)
         for statement in show_statements(session, product, state, owner, self.store.environment):
             session.execute(statement)
         marked = session.execute(
@@ -322,6 +327,14 @@ class SnowflakeEngine:
         for old in self._generations(product) - kept:
             if old < state:
                 self._drop(product, old)
+
+    def _make_tags(self, session: Session) -> None:
+        """Makes the tags, which are production's in every environment, once."""
+        if not self._has_made_tags:
+            self.store.ensure_schema(SCHEMA)
+            for statement in tag_statements(session):
+                session.execute(statement)
+            self._has_made_tags = True
 
     def _generations(self, product: Product) -> set[int]:
         session = self.store.session

@@ -11,8 +11,10 @@ from snowflake_here import needs_snowflake
 
 from meshhouse.engines import Engine, engine
 from meshhouse.engines.snowflake import SnowflakeEngine
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, NotShown
 from meshhouse.lake import Staged
+from meshhouse.landing import land_table
+from meshhouse.runs import run_domain
 from meshhouse.snowflake import Session, connect
 
 pytestmark = needs_snowflake
@@ -78,3 +80,42 @@ def test_a_run_is_recorded_with_what_it_reads_not_with_what_is_decided(
     monkeypatch.setenv("MESH_ENV", "")
     assert engine(mesh.repository).pin(mesh.repository.domain("crm")) == {"shop.orders": "1002"}
     assert shown("shop.orders") == 1002
+
+
+def test_what_is_decided_and_cannot_be_shown_is_said_once_all_were_tried(mesh, chosen):
+    for name in ("orders", "totals"):
+        decide(chosen, f"shop.{name}", None, 1001)
+        kept(chosen, f"shop.{name}", 1002)
+    staged = [Staged(f"shop.{name}", "1001", "1002", 1002) for name in ("orders", "totals")]
+    with refused("create or replace table"), pytest.raises(NotShown) as failed:
+        chosen.registry.commit(staged, {})
+    said = str(failed.value)
+    assert said.startswith("shop.orders, shop.totals: published, but not shown yet: Snowflake ref")
+    assert said.count("Insufficient privileges") == 1
+    assert said.endswith("Mend that, then `mesh run shop` shows it.")
+    assert len(said.splitlines()) == 1
+    assert chosen.pointers() == {"shop.orders": "1002", "shop.totals": "1002"}
+    assert (shown("shop.orders"), shown("shop.totals")) == (1001, 1001)
+    chosen.pin(mesh.repository.domain("crm"))
+    assert (shown("shop.orders"), shown("shop.totals")) == (1002, 1002)
+
+
+def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, chosen):
+    mesh.sell(1)
+    repository = mesh.repository
+    shop = repository.domain("shop")
+    land_table(repository, chosen.store, shop.raw_tables[0])
+    with refused("create tag"):
+        assert "Insufficient privileges" in run_domain(repository, chosen, shop).message
+    assert chosen.pointers().keys() == {"shop_raw.sales"}  # it was found out in time
+    with refused("comment on table"):
+        done = run_domain(repository, chosen, shop)
+    assert (done.outcome, done.ok) == ("failed", False)
+    assert "shop.orders, shop.totals: published, but not shown yet" in done.message
+    ledger = chosen.registry
+    assert [each["outcome"] for each in ledger.entries("runs")] == ["failed", "published", "failed"]
+    assert len(ledger.entries("audits")) == len(ledger.entries("publications")) == 2
+    assert rows("select count(*) from meshhouse.states where shown = state") == [(0,)]
+    assert run_domain(repository, chosen, shop).outcome == "unchanged"
+    assert rows("select count(*) from meshhouse.states where shown = state") == [(2,)]
+    assert rows("select orders from shop.totals") == [(1,)]
