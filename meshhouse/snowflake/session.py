@@ -132,30 +132,34 @@ class Session:
         Raises:
             MeshError: Snowflake refuses it; the message is its own, in one line.
         """
-        from snowflake.connector.errors import Error
-
-        with self._turn:
+        with self._turn, explained():
             if self._lost:
                 raise MeshError("The connection to Snowflake was lost. Run the same command again.")
-            try:
-                return self.connection.cursor().execute(statement, values or None)
-            except Error as error:
-                raise MeshError(_explained(error)) from error
+            return self.connection.cursor().execute(statement, values or None)
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
-        with self._turn:
+        """All rows of a query.
+
+        Raises:
+            MeshError: Snowflake refuses it, or its rows do not arrive.
+        """
+        with self._turn, explained():
             return self.execute(statement, *values).fetchall()
 
     def arrow(self, statement: str) -> Iterator[pa.Table]:
-        """A query's result in pieces, as Arrow tables; one without rows if there are none."""
+        """A query's result in pieces, as Arrow tables; one without rows if there are none.
+
+        Raises:
+            MeshError: Snowflake refuses it, or its rows do not arrive.
+        """
         cursor = self.execute(statement)
         found = False
-        for piece in cursor.fetch_arrow_batches(force_microsecond_precision=True):
-            found = True
-            yield piece
-        if not found:
-            yield cursor.fetch_arrow_all(force_return_table=True)
+        with explained():
+            for piece in cursor.fetch_arrow_batches(force_microsecond_precision=True):
+                found = True
+                yield piece
+            if not found:
+                yield cursor.fetch_arrow_all(force_return_table=True)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -231,6 +235,21 @@ def _open(settings: Mapping[str, str]) -> Any:
             "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE, and whether the "
             "user has the public key."
         ) from error
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what the driver raises, also while rows are fetched, into one line.
+
+    Raises:
+        MeshError: with Snowflake's own message.
+    """
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        raise MeshError(_explained(error)) from error
 
 
 def _explained(error: Exception) -> str:
