@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,9 @@ _REQUIRED = (
     "SNOWFLAKE_PRIVATE_KEY_FILE",
     "SNOWFLAKE_DATABASE",
 )
+_FIXED = 0
+"""The driver's code for numbers with a precision and a scale."""
+_INT64_DIGITS, _MOST_DIGITS = 18, 38
 _INSTALL = "`pip install 'meshhouse[snowflake]'`"
 
 
@@ -147,19 +150,20 @@ class Session:
             return self.execute(statement, *values).fetchall()
 
     def arrow(self, statement: str) -> Iterator[pa.Table]:
-        """A query's result in pieces, as Arrow tables; one without rows if there are none.
+        """A query's result in pieces, as Arrow tables of one schema; at least one.
 
         Raises:
-            MeshError: Snowflake refuses it, or its rows do not arrive.
+            MeshError: Snowflake refuses it, its rows do not arrive, or a number is too large.
         """
         cursor = self.execute(statement)
-        found = False
+        schema = None
         with explained():
             for piece in cursor.fetch_arrow_batches(force_microsecond_precision=True):
-                found = True
-                yield piece
-            if not found:
-                yield cursor.fetch_arrow_all(force_return_table=True)
+                schema = schema or _schema(piece, cursor.description)
+                yield _cast(piece, schema)
+            if schema is None:
+                empty = cursor.fetch_arrow_all(force_return_table=True)
+                yield _cast(empty, _schema(empty, cursor.description))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -234,6 +238,40 @@ def _open(settings: Mapping[str, str]) -> Any:
             f"Snowflake ({where}) did not let {settings['user']} in: {_line(error)}. Look at "
             "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE, and whether the "
             "user has the public key."
+        ) from error
+
+
+def _schema(piece: pa.Table, description: Sequence[Any]) -> pa.Schema:
+    """A result's schema: the driver gives each piece the narrowest integers that hold it."""
+    import pyarrow as pa
+
+    fields = [
+        field.with_type(_number(column.precision, column.scale))
+        if column.type_code == _FIXED
+        else field
+        for field, column in zip(piece.schema, description, strict=True)
+    ]
+    return pa.schema([field.with_nullable(True).remove_metadata() for field in fields])
+
+
+def _number(precision: int, scale: int) -> pa.DataType:
+    import pyarrow as pa
+
+    # 38 digits are what integers have that nobody gave a precision, such as every `bigint`.
+    if scale == 0 and (precision <= _INT64_DIGITS or precision == _MOST_DIGITS):
+        return pa.int64()
+    return pa.decimal128(precision, scale)
+
+
+def _cast(piece: pa.Table, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return piece.cast(schema)
+    except pa.ArrowInvalid as error:
+        raise MeshError(
+            f"A number in a result of Snowflake is too large: {_line(error)}. Cast its column to "
+            "`number(37, 0)` in the query."
         ) from error
 
 

@@ -6,8 +6,10 @@ connection that stands in for the driver's.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from snowflake_here import needs_snowflake
 
@@ -50,3 +52,49 @@ def test_rows_that_do_not_arrive_are_told_in_one_line(session, monkeypatch, fetc
     monkeypatch.setattr(session, "connection", Cursor())
     with pytest.raises(MeshError, match=r"Snowflake refused a statement: .*chunk 1 of 7 is gone"):
         list(getattr(session, fetch)("select 1"))
+
+
+def test_a_result_has_one_schema_whatever_width_its_numbers_come_in(session, monkeypatch):
+    from snowflake.connector.cursor import ResultMetadata
+
+    def column(name: str, code: int, precision: int | None, scale: int | None) -> ResultMetadata:
+        return ResultMetadata(name, code, None, None, precision, scale, True)
+
+    def piece(numbers: list[int], kind: pa.DataType, money: pa.DataType) -> pa.Table:
+        wide = pa.array(numbers, pa.decimal128(38, 0))
+        amount = pa.array([Decimal("1.50")] * len(numbers), money)
+        text = pa.array(["a"] * len(numbers))
+        return pa.table([pa.array(numbers, kind), wide, amount, text], ["N", "W", "AMOUNT", "T"])
+
+    description = [
+        column("N", 0, 38, 0), column("W", 0, 25, 0), column("AMOUNT", 0, 12, 2),
+        column("T", 2, None, None),
+    ]  # fmt: skip
+    pieces = [
+        piece([1], pa.int8(), pa.decimal128(3, 2)),
+        piece([70_000], pa.int32(), pa.decimal128(38, 2)),
+        piece([2**40, 2], pa.decimal128(38, 0), pa.decimal128(12, 2)),
+    ]
+    monkeypatch.setattr(session, "connection", Cursor(description, pieces))
+    whole = pa.concat_tables(session.arrow("select 1"))
+    assert whole.column("N").to_pylist() == [1, 70_000, 2**40, 2]
+    assert [str(each) for each in whole.schema.types] == [
+        "int64", "decimal128(25, 0)", "decimal128(12, 2)", "string",
+    ]  # fmt: skip
+    too_large = [piece([1], pa.int8(), pa.decimal128(12, 2)),
+                 piece([10**20], pa.decimal128(38, 0), pa.decimal128(12, 2))]  # fmt: skip
+    monkeypatch.setattr(session, "connection", Cursor(description, too_large))
+    with pytest.raises(MeshError, match=r"is too large: .* Cast its column to `number\(37, 0\)`"):
+        list(session.arrow("select 1"))
+
+
+def test_a_query_is_answered_in_numbers_of_the_types_that_were_declared(chosen):
+    reader = chosen.query(
+        "select cast(1 as number(38, 0)) as whole, cast(1.5 as number(12, 2)) as amount, "
+        "cast('a' as varchar) as name, cast('2017-01-01' as timestamp_tz) as at"
+    )
+    assert [str(field.type) for field in reader.schema][:3] == [
+        "int64", "decimal128(12, 2)", "string",
+    ]  # fmt: skip
+    assert reader.read_all().num_rows == 1
+    assert chosen.query("select 1 as one where false").read_all().schema.types == [pa.int64()]
