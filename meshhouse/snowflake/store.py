@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "meshhouse"
 """Schema of the ledger, the states and the stage."""
+_UNKNOWN = 0
+"""Shown, where it is not known what readers see: no table has this state."""
 _TYPES = {
     "bigint": "number(38, 0)",
     "integer": "number(38, 0)",
@@ -243,10 +245,12 @@ class SnowflakeStore:
             )
         else:
             cursor = self.session.execute(
-                f"update {self.states} set state = ?, properties = ? "
-                "where relation = ? and state = ?",
+                f"update {self.states} set state = ?, properties = ?, "
+                f"shown = iff(shown = ?, {_UNKNOWN}, shown) where relation = ? and state = ?",
                 move.state,
                 properties,
+                # Going back to what was noted last: something newer may stand there, not noted.
+                move.state,
                 move.relation,
                 move.base,
             )

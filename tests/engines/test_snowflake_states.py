@@ -119,3 +119,16 @@ def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, c
     assert run_domain(repository, chosen, shop).outcome == "unchanged"
     assert rows("select count(*) from meshhouse.states where shown = state") == [(2,)]
     assert rows("select orders from shop.totals") == [(1,)]
+
+
+def test_going_back_to_what_was_shown_before_an_interruption_shows_it(mesh, chosen, monkeypatch):
+    decide(chosen, "shop.orders", None, 1001)
+    kept(chosen, "shop.orders", 1002)
+    staged = [Staged("shop.orders", "1001", "1002", 1002)]
+    with refused("comment on table"), pytest.raises(NotShown):  # it stands there, and is not noted
+        chosen.registry.commit(staged, {})
+    assert shown("shop.orders") == 1002
+    with refused("create or replace table"), pytest.raises(NotShown):
+        decide(chosen, "shop.orders", 1002, 1001)
+    assert chosen.pin(mesh.repository.domain("crm")) == {"shop.orders": "1001"}
+    assert shown("shop.orders") == 1001
