@@ -101,8 +101,10 @@ class Session:
         self._domain = domain
         self._tag: dict[str, str] = {}
         self._turn = threading.RLock()
+        self._in_transaction = False
         self._lost = False
-        """Whether a transaction may be open on the connection that cannot be ended any more."""
+        """Whether the connection is of no more use: it ended, or nobody can end a transaction."""
+        self._settings = dict(settings)
         self.connection = _open(settings)
         """The driver's own, for libraries that want one."""
 
@@ -132,13 +134,33 @@ class Session:
     def execute(self, statement: str, *values: object) -> Any:
         """Runs one statement; `?` stands for a value. Returns the cursor.
 
+        A session that Snowflake has ended is replaced, unless it had a transaction.
+
         Raises:
             MeshError: Snowflake refuses it; the message is its own, in one line.
         """
+        from snowflake.connector.errors import Error
+
         with self._turn, explained():
-            if self._lost:
+            if not self._lost:
+                try:
+                    return self.connection.cursor().execute(statement, values or None)
+                except Error as error:
+                    # Snowflake says so before it runs anything, so it can be said once more.
+                    self._lost = error.errno in _ENDED
+                    if not self._lost:
+                        raise
+            if self._in_transaction:
                 raise MeshError("The connection to Snowflake was lost. Run the same command again.")
+            self._open_again()
             return self.connection.cursor().execute(statement, values or None)
+
+    def _open_again(self) -> None:
+        self.connection = _open(self._settings)
+        self._lost = False
+        if self._tag:
+            tag = literal(json.dumps(self._tag))
+            self.connection.cursor().execute(f"alter session set query_tag = {tag}")
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """All rows of a query.
@@ -173,12 +195,15 @@ class Session:
         """
         with self._turn:
             self.execute("begin")
+            self._in_transaction = True
             try:
                 yield
                 self.execute("commit")
             except BaseException:
                 self._roll_back()
                 raise
+            finally:
+                self._in_transaction = False
 
     def _roll_back(self) -> None:
         try:
@@ -301,6 +326,8 @@ def _explained(error: Exception) -> str:
     return f"Snowflake refused a statement: {message}."
 
 
+_ENDED = (390111, 390112, 390114, 250002)
+"""No such session; session expired; its token expired; the connection is closed."""
 _NO_WAREHOUSE = (606, 90073, 90064)
 """No active warehouse in the session; suspended by a resource monitor; cannot be resumed."""
 

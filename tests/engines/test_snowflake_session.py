@@ -6,6 +6,7 @@ connection that stands in for the driver's.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -98,3 +99,60 @@ def test_a_query_is_answered_in_numbers_of_the_types_that_were_declared(chosen):
     ]  # fmt: skip
     assert reader.read_all().num_rows == 1
     assert chosen.query("select 1 as one where false").read_all().schema.types == [pa.int64()]
+
+
+class Ended:
+    """A connection that Snowflake has ended."""
+
+    def __init__(self, errno: int) -> None:
+        self.errno = errno
+
+    def cursor(self) -> Any:
+        from snowflake.connector.errors import ProgrammingError
+
+        raise ProgrammingError(msg="Session no longer exists. New login required", errno=self.errno)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("errno", [390111, 390112, 390114, 250002])
+def test_a_session_that_ended_is_replaced_with_its_tag(session, monkeypatch, fakesnow, errno):
+    session.tag(step="landing")
+    before = len(fakesnow.statements())
+    monkeypatch.setattr(session, "connection", Ended(errno))
+    assert session.rows("select 1") == [(1,)]
+    told = fakesnow.statements()[before:]
+    assert [each for each in told if "query_tag" in each] == [
+        """alter session set query_tag = '{"step": "landing"}'"""
+    ]
+    assert session.rows("select 2") == [(2,)]
+
+
+def test_a_transaction_whose_session_ended_is_not_half_done_on_another_one(session, monkeypatch):
+    table = f"{session.database}.public.t"
+    session.execute(f"create schema if not exists {session.database}.public")
+    session.execute(f"create table {table} (a number)")
+
+    def insert_amid_an_end() -> None:
+        with session.transaction():
+            session.execute(f"insert into {table} select 1")
+            monkeypatch.setattr(session, "connection", Ended(390112))
+            with suppress(MeshError):
+                session.execute(f"insert into {table} select 2")
+            session.execute(f"insert into {table} select 3")
+
+    with pytest.raises(MeshError, match=r"was lost. Run the same command again"):
+        insert_amid_an_end()
+    assert session.rows(f"select count(*) from {table} where a > 1") == [(0,)]
+
+
+def test_a_connection_whose_transaction_cannot_be_ended_is_left_for_another(session, monkeypatch):
+    def fail_while_nothing_answers() -> None:
+        with session.transaction():
+            monkeypatch.setattr(session, "connection", Ended(0))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_nothing_answers()
+    assert session.rows("select 1") == [(1,)]
