@@ -22,7 +22,7 @@ from meshhouse.lake import Conflict
 from meshhouse.repository import RawTable
 from meshhouse.repository.environment import current_environment, stored_schema
 from meshhouse.repository.types import DataType
-from meshhouse.snowflake.session import Session, quote
+from meshhouse.snowflake.session import Session, connect, quote
 
 if TYPE_CHECKING:
     from meshhouse.events.source import Topic
@@ -92,6 +92,7 @@ class SnowflakeStore:
         self.states = self.ledger("states")
         self._known: set[str] = set()
         self._is_prepared = False
+        self._of_domains: dict[str, SnowflakeStore] = {}
 
     def in_environment(self, environment: str) -> SnowflakeStore:
         """The same database as another environment sees it; empty for production."""
@@ -281,4 +282,7 @@ class SnowflakeStore:
                 "Snowflake environments read production's raw tables. Land it there: unset "
                 f"MESH_ENV and run `mesh land {raw.relation}`."
             )
-        return SnowflakeTarget(self, raw, topic, accept)
+        if raw.domain not in self._of_domains:  # whose warehouse pays for what is landed
+            store = SnowflakeStore(connect(raw.domain), self._show, self.environment)
+            self._of_domains[raw.domain] = store
+        return SnowflakeTarget(self._of_domains[raw.domain], raw, topic, accept)

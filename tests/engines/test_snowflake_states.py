@@ -13,7 +13,7 @@ from meshhouse.engines import Engine, engine
 from meshhouse.engines.snowflake import SnowflakeEngine
 from meshhouse.errors import MeshError, NotShown
 from meshhouse.lake import Staged
-from meshhouse.landing import land_table
+from meshhouse.landing import Landing, land_table
 from meshhouse.runs import run_domain
 from meshhouse.snowflake import Session, connect
 
@@ -35,6 +35,12 @@ def kept(chosen: Engine, relation: str, state: int) -> None:
         f"create table if not exists {schema}.{product}__{state} as "
         f"select {state} as order_id, 1 as customer_id, 1.5 as amount, '2017-01-01' as sold_at"
     )
+
+
+def land(mesh: Mesh, chosen: Engine, *numbers: int) -> Landing:
+    mesh.sell(*numbers)
+    [raw] = mesh.repository.domain("shop").raw_tables
+    return land_table(mesh.repository, chosen.store, raw)
 
 
 def shown(relation: str) -> int:
@@ -101,10 +107,9 @@ def test_what_is_decided_and_cannot_be_shown_is_said_once_all_were_tried(mesh, c
 
 
 def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, chosen):
-    mesh.sell(1)
+    land(mesh, chosen, 1)
     repository = mesh.repository
     shop = repository.domain("shop")
-    land_table(repository, chosen.store, shop.raw_tables[0])
     with refused("create tag"):
         assert "Insufficient privileges" in run_domain(repository, chosen, shop).message
     assert chosen.pointers().keys() == {"shop_raw.sales"}  # it was found out in time
@@ -132,3 +137,22 @@ def test_going_back_to_what_was_shown_before_an_interruption_shows_it(mesh, chos
         decide(chosen, "shop.orders", 1002, 1001)
     assert chosen.pin(mesh.repository.domain("crm")) == {"shop.orders": "1001"}
     assert shown("shop.orders") == 1001
+
+
+def test_landing_is_paid_by_the_warehouse_of_its_domain(mesh, chosen, fakesnow, monkeypatch):
+    monkeypatch.setenv("SNOWFLAKE_WAREHOUSE", "SHARED_WH")
+    monkeypatch.setenv("SNOWFLAKE_WAREHOUSE_SHOP", "SHOP_WH")
+    execute, paid = Session.execute, []
+
+    def noted(self, statement, *values):
+        if '"SHOP_RAW"' in statement or statement.startswith("put"):
+            paid.append((statement.split()[0], self.warehouse))
+        return execute(self, statement, *values)
+
+    monkeypatch.setattr(Session, "execute", noted)
+    before = len(fakesnow.statements())
+    assert land(mesh, chosen, 1, 2).rows == 2
+    assert {"put", "copy", "create", "insert"} <= {word for word, _ in paid}
+    assert {warehouse for _, warehouse in paid} == {"SHOP_WH"}
+    told = "".join(fakesnow.statements()[before:])
+    assert '{"domain": "shop", "raw_table": "shop_raw.sales"}' in told
