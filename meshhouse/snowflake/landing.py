@@ -149,13 +149,13 @@ class SnowflakeTarget(RawTarget):
         file = local / f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
         place = f"@{self._store.ensure_stage(_STAGE)}/{folder}"
-        self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
         waiting = self._session.relation(f"{relation}__landing")
-        self._session.execute(
-            f"create or replace temporary table {waiting} as "
-            f"select * from {self._session.relation(relation)} where false"
-        )
         try:
+            self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
+            self._session.execute(
+                f"create or replace temporary table {waiting} as "
+                f"select * from {self._session.relation(relation)} where false"
+            )
             self._session.execute(
                 f"copy into {waiting} from {place} "
                 "file_format = (type = parquet use_logical_type = true binary_as_text = false) "

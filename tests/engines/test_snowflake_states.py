@@ -156,3 +156,11 @@ def test_landing_is_paid_by_the_warehouse_of_its_domain(mesh, chosen, fakesnow, 
     assert {warehouse for _, warehouse in paid} == {"SHOP_WH"}
     told = "".join(fakesnow.statements()[before:])
     assert '{"domain": "shop", "raw_table": "shop_raw.sales"}' in told
+
+
+def test_a_file_that_was_uploaded_is_removed_whatever_fails_behind_it(mesh, chosen, fakesnow):
+    before = len(fakesnow.statements())
+    with refused("create or replace temporary table"), pytest.raises(MeshError, match="Insuff"):
+        land(mesh, chosen, 1)
+    told = [each.split()[0] for each in fakesnow.statements()[before:]]
+    assert "remove" in told[told.index("put") :]
