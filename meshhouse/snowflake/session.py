@@ -36,6 +36,10 @@ _INT64_DIGITS, _MOST_DIGITS = 18, 38
 _INSTALL = "`pip install 'meshhouse[snowflake]'`"
 
 
+class Crowded(MeshError):
+    """So many statements wait for the same lock that Snowflake lets no more wait."""
+
+
 def connect(domain: str = "") -> Session:
     """The connection of this process for the work of one domain.
 
@@ -312,7 +316,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Error as error:
-        raise MeshError(_explained(error)) from error
+        kind = Crowded if error.errno == _CROWDED else MeshError
+        raise kind(_explained(error)) from error
 
 
 def _explained(error: Exception) -> str:
@@ -328,6 +333,7 @@ def _explained(error: Exception) -> str:
 
 _ENDED = (390111, 390112, 390114, 250002)
 """No such session; session expired; its token expired; the connection is closed."""
+_CROWDED = 625
 _NO_WAREHOUSE = (606, 90073, 90064)
 """No active warehouse in the session; suspended by a resource monitor; cannot be resumed."""
 

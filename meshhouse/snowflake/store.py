@@ -12,6 +12,8 @@ out by the next run (engines/snowflake.py). Nothing that was not audited is ever
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +24,7 @@ from meshhouse.lake import Conflict
 from meshhouse.repository import RawTable
 from meshhouse.repository.environment import current_environment, stored_schema
 from meshhouse.repository.types import DataType
-from meshhouse.snowflake.session import Session, connect, quote
+from meshhouse.snowflake.session import Crowded, Session, connect, quote
 
 if TYPE_CHECKING:
     from meshhouse.events.source import Topic
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "meshhouse"
 """Schema of the ledger, the states and the stage."""
+_ATTEMPTS, _LONGEST_WAIT = 10, 4.0
+"""To move states, and seconds in between, where more want to than Snowflake lets wait."""
 _UNKNOWN = 0
 """Shown, where it is not known what readers see: no table has this state."""
 _TYPES = {
@@ -226,6 +230,17 @@ class SnowflakeStore:
             Conflict: a table no longer has the state that a move builds on; nothing happened.
         """
         self.prepare()
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._move_once(moves, also)
+            except Crowded:
+                if attempt == _ATTEMPTS:
+                    raise
+                time.sleep(random.uniform(0, _LONGEST_WAIT))  # noqa: S311 - no secret
+            else:
+                return
+
+    def _move_once(self, moves: Sequence[Move], also: Callable[[], None]) -> None:
         with self.session.transaction():
             self.session.execute(f"update {self.states} set state = state + 1 where relation = ''")
             lost = [move.relation for move in moves if not self._move(move)]

@@ -16,6 +16,7 @@ from snowflake_here import needs_snowflake
 
 from meshhouse.errors import MeshError
 from meshhouse.snowflake import Session, connect
+from meshhouse.snowflake.session import Crowded
 
 pytestmark = needs_snowflake
 
@@ -156,3 +157,9 @@ def test_a_connection_whose_transaction_cannot_be_ended_is_left_for_another(sess
     with pytest.raises(ZeroDivisionError):
         fail_while_nothing_answers()
     assert session.rows("select 1") == [(1,)]
+
+
+def test_a_lock_that_too_many_wait_for_is_told_apart(session, monkeypatch):
+    monkeypatch.setattr(session, "connection", Ended(625))
+    with pytest.raises(Crowded):
+        session.execute("select 1")

@@ -16,6 +16,7 @@ from meshhouse.lake import Staged
 from meshhouse.landing import Landing, land_table
 from meshhouse.runs import run_domain
 from meshhouse.snowflake import Session, connect
+from meshhouse.snowflake.session import Crowded
 
 pytestmark = needs_snowflake
 
@@ -164,3 +165,22 @@ def test_a_file_that_was_uploaded_is_removed_whatever_fails_behind_it(mesh, chos
         land(mesh, chosen, 1)
     told = [each.split()[0] for each in fakesnow.statements()[before:]]
     assert "remove" in told[told.index("put") :]
+
+
+def test_a_move_among_too_many_waits_for_its_turn(chosen, monkeypatch):
+    monkeypatch.setattr("meshhouse.snowflake.store._LONGEST_WAIT", 0)
+    execute, crowds = Session.execute, [1, 2, 3]
+
+    def execute_in_a_crowd(self, statement, *values):
+        if "set state = state + 1" in statement and crowds:
+            crowds.pop()
+            raise Crowded("Snowflake refused a statement: 20 wait for the lock.")
+        return execute(self, statement, *values)
+
+    monkeypatch.setattr(Session, "execute", execute_in_a_crowd)
+    decide(chosen, "shop.orders", None, 1001)
+    assert (crowds, shown("shop.orders")) == ([], 1001)
+    crowds += [1] * 99
+    with pytest.raises(Crowded):
+        decide(chosen, "shop.orders", 1001, 1002)
+    assert shown("shop.orders") == 1001
