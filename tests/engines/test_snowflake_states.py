@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from conftest import Mesh
@@ -12,7 +13,7 @@ from snowflake_here import needs_snowflake
 from meshhouse.engines import Engine, engine
 from meshhouse.engines.snowflake import SnowflakeEngine
 from meshhouse.errors import MeshError, NotShown
-from meshhouse.lake import Staged
+from meshhouse.lake import Conflict, Staged
 from meshhouse.landing import Landing, land_table
 from meshhouse.runs import run_domain
 from meshhouse.snowflake import Session, connect
@@ -184,3 +185,24 @@ def test_a_move_among_too_many_waits_for_its_turn(chosen, monkeypatch):
     with pytest.raises(Crowded):
         decide(chosen, "shop.orders", 1001, 1002)
     assert shown("shop.orders") == 1001
+
+
+def test_a_ledger_holds_nothing_of_a_move_whose_transaction_snowflake_ended(chosen, monkeypatch):
+    decide(chosen, "shop.orders", None, 1001)
+    now = datetime.now(UTC)
+    run = {"run_id": "1", "domain": "shop", "outcome": "published", "message": "",
+           "products": {}, "started_at": now, "finished_at": now}  # fmt: skip
+    staged = Staged("shop.orders", "1001", "1002", 1002)
+    execute = Session.execute
+
+    def execute_after_a_pause(self, statement, *values):
+        if statement.startswith("insert into") and '"RUNS"' in statement:
+            execute(self, "rollback")
+        return execute(self, statement, *values)
+
+    with monkeypatch.context() as paused:
+        paused.setattr(Session, "execute", execute_after_a_pause)
+        with pytest.raises(Conflict):
+            chosen.registry.commit([staged], {"runs": [run]})
+    assert chosen.registry.entries("runs") == []
+    assert chosen.pointers() == {"shop.orders": "1001"}
