@@ -11,6 +11,7 @@ clones an older one.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
+_NOT_CLONED = re.compile(r"\btransient\b|\bview\b", re.IGNORECASE)
+"""What Snowflake says of what a permanent table cannot be cloned from."""
 _KEPT_GENERATIONS = 3
 """Of each product: the one that is shown and those that a rollback can go back to."""
 
@@ -149,7 +152,7 @@ class SnowflakeEngine:
         """Clones what dbt built into a generation of its own; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it as a table.
+            MeshError: dbt has not built it as a permanent table, or Snowflake refuses.
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
@@ -164,6 +167,8 @@ class SnowflakeEngine:
         try:
             session.execute(f"create table {kept} clone {built}")
         except MeshError as error:
+            if not _NOT_CLONED.search(str(error)):
+                raise
             raise MeshError(
                 f"{product.relation} was not built as a permanent table: give its model "
                 f"`materialized: table` and `transient: false`, and run `mesh run "

@@ -206,3 +206,21 @@ def test_a_ledger_holds_nothing_of_a_move_whose_transaction_snowflake_ended(chos
             chosen.registry.commit([staged], {"runs": [run]})
     assert chosen.registry.entries("runs") == []
     assert chosen.pointers() == {"shop.orders": "1001"}
+
+
+def test_only_what_cannot_be_cloned_is_said_to_be_built_as_no_permanent_table(mesh, chosen):
+    product = mesh.repository.product("shop.orders")
+    connect().execute("create schema if not exists shop_build")
+    connect().execute("create table shop_build.orders as select 1 as order_id")
+    clone = f'create table "{connect().database}"."SHOP_GENERATIONS"'
+    for message in (
+        "Transient object cannot be cloned to a permanent object",
+        "Object found is of type 'VIEW', not specified type 'TABLE'",
+    ):
+        with refused(clone, message), pytest.raises(MeshError, match="built as a permanent table"):
+            chosen.stage(product)
+    with refused(clone, "Insufficient privileges on SHOP.VIEWS"), pytest.raises(MeshError) as other:
+        chosen.stage(product)
+    assert str(other.value) == (
+        "Snowflake refused a statement: Insufficient privileges on SHOP.VIEWS."
+    )
