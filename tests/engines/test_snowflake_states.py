@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from conftest import Mesh
@@ -12,7 +13,7 @@ from snowflake_here import needs_snowflake
 
 from meshhouse.engines import Engine, engine
 from meshhouse.engines.snowflake import SnowflakeEngine
-from meshhouse.errors import MeshError, NotShown
+from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Conflict, Staged
 from meshhouse.landing import Landing, land_table
 from meshhouse.runs import run_domain
@@ -224,3 +225,16 @@ def test_only_what_cannot_be_cloned_is_said_to_be_built_as_no_permanent_table(me
     assert str(other.value) == (
         "Snowflake refused a statement: Insufficient privileges on SHOP.VIEWS."
     )
+
+
+def test_a_decimal_with_more_digits_of_the_same_scale_is_landed(mesh, chosen):
+    land(mesh, chosen, 1)
+    mesh.edit("domains/shop/models/topics.yml", "decimal(12,2)", "decimal(14,2)")
+    mesh.sell(2, amount=999999999999.25)
+    assert land(mesh, engine(mesh.repository)).rows == 1
+    assert rows("select max(amount) from shop_raw.sales") == [(Decimal("999999999999.25"),)]
+    [raw] = mesh.repository.domain("shop").raw_tables
+    assert chosen.store.columns(raw.relation)["amount"] == ("NUMBER", 14, 2)
+    mesh.edit("domains/shop/models/topics.yml", "decimal(14,2)", "decimal(18,4)")
+    with pytest.raises(UsageError, match=r"holds number\(14,2\).* of the same scale"):
+        land(mesh, engine(mesh.repository), 3)
