@@ -251,10 +251,14 @@ def _open(settings: Mapping[str, str]) -> Any:
             paramstyle="qmark",
             application="Meshhouse",
             login_timeout=60,
+            # As Snowflake has it, whatever the account or the user has set.
+            autocommit=True,
             # No network timeout: the driver would also cancel statements that take longer.
             arrow_number_to_decimal=True,
             session_parameters={
                 "TIMEZONE": "UTC",
+                "TIMESTAMP_INPUT_FORMAT": "AUTO",
+                "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
                 "LOCK_TIMEOUT": 1800,
                 "CLIENT_TELEMETRY_ENABLED": False,
             },
@@ -265,8 +269,8 @@ def _open(settings: Mapping[str, str]) -> Any:
         where = settings.get("host") or settings["account"]
         raise MeshError(
             f"Snowflake ({where}) did not let {settings['user']} in: {_line(error)}. Look at "
-            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE, and whether the "
-            "user has the public key."
+            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_PRIVATE_KEY_FILE and (of an encrypted "
+            "key) SNOWFLAKE_PRIVATE_KEY_PASSPHRASE, and whether the user has the public key."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from snowflake_here import needs_snowflake
+from snowflake_here import needs_snowflake, private_key
 
 from meshhouse.errors import MeshError
 from meshhouse.snowflake import Session, connect
@@ -163,3 +163,36 @@ def test_a_lock_that_too_many_wait_for_is_told_apart(session, monkeypatch):
     monkeypatch.setattr(session, "connection", Ended(625))
     with pytest.raises(Crowded):
         session.execute("select 1")
+
+
+def test_an_encrypted_key_without_its_passphrase_is_told_with_its_variable(
+    chosen, monkeypatch, tmp_path
+):
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_pem_private_key(private_key(), None)
+    encrypted = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"word"),
+    )
+    file = tmp_path / "encrypted.p8"
+    file.write_bytes(encrypted)
+    monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY_FILE", str(file))
+    with pytest.raises(MeshError, match=r"did not let mesh in: .*KEY_PASSPHRASE"):
+        connect()
+    monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "word")
+    assert connect().rows("select 1") == [(1,)]
+
+
+def test_what_accounts_may_set_otherwise_is_said_with_each_connection(chosen, monkeypatch):
+    from snowflake import connector
+
+    said: dict[str, Any] = {}
+    monkeypatch.setattr(connector, "connect", lambda **options: said.update(options))
+    connect("a_domain_without_a_connection")
+    assert said["autocommit"] is True
+    parameters = said["session_parameters"]
+    assert parameters["TIMEZONE"] == "UTC"
+    assert parameters["TIMESTAMP_INPUT_FORMAT"] == "AUTO"
+    assert parameters["TIMESTAMP_TYPE_MAPPING"] == "TIMESTAMP_NTZ"
