@@ -1,4 +1,4 @@
-"""Target `snowflake`: what is decided, what is shown, and what is landed, without dbt."""
+"""Target `snowflake`: what is decided, what is shown and what is landed, step by step."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, c
     assert rows("select orders from shop.totals") == [(1,)]
 
 
-def test_going_back_to_what_was_shown_before_an_interruption_shows_it(mesh, chosen, monkeypatch):
+def test_going_back_to_what_was_shown_before_an_interruption_shows_it(mesh, chosen):
     decide(chosen, "shop.orders", None, 1001)
     kept(chosen, "shop.orders", 1002)
     staged = [Staged("shop.orders", "1001", "1002", 1002)]
