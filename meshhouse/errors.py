@@ -18,3 +18,7 @@ class UsageError(MeshError):
     """The request or a declaration is wrong: nothing was attempted."""
 
     exit_code = 2
+
+
+class NotShown(MeshError):
+    """A publication is decided and recorded, but readers do not see it yet."""

@@ -17,7 +17,7 @@ from typing import Any
 from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, NotShown
 from meshhouse.history import past_checks, past_publications, production_fails
 from meshhouse.locks import lock
 from meshhouse.publication import (
@@ -157,11 +157,14 @@ def run_domain(
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 _run(repository, engine, registry, domain, products, force, run, say, on_line)
+            unrecorded = run.audited
+        except NotShown as error:  # recorded as published, which the next run makes true
+            run.outcome, run.message, unrecorded = "failed", str(error), []
         except MeshError as error:
-            run.outcome, run.message = "failed", str(error)
+            run.outcome, run.message, unrecorded = "failed", str(error), run.audited
         run.finished_at = run.finished_at or datetime.now(UTC)
         if run.outcome != "published":  # a publication is recorded with what it shows
-            entries = [audit_entry(run.run_id, *audited) for audited in run.audited]
+            entries = [audit_entry(run.run_id, *audited) for audited in unrecorded]
             registry.commit([], {"runs": [run.entry()], "audits": entries})
     return run
 

@@ -33,6 +33,8 @@ _UNFINISHED = [
 
 def automation(repository: Repository) -> dict[str, list[Any]]:
     """The sensors and schedules of the mesh, as `dg.Definitions` wants them."""
+    # Snowflake keeps its tables in order itself.
+    is_kept_elsewhere = engine_of(repository).name == "snowflake"
     return {
         "sensors": [
             _landing_sensor(repository),
@@ -42,7 +44,7 @@ def automation(repository: Repository) -> dict[str, list[Any]]:
                 description="Builds, audits and publishes what depends on what was landed.",
             ),
         ],
-        "schedules": [_upkeep_schedule(repository)],
+        "schedules": [] if is_kept_elsewhere else [_upkeep_schedule(repository)],
     }
 
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import snowflake_here
 from warm import Warm
 
 import meshhouse
+from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
 
 ROOT = Path(__file__).parents[1]
@@ -195,6 +197,19 @@ def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[snowflake_her
     yield server
     process.kill()
     process.wait()
+
+
+@pytest.fixture
+def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engine:
+    """The engine of target `snowflake`, with a database of its own."""
+    from meshhouse.snowflake import connect
+
+    database = f"MESH_{uuid4().hex[:8].upper()}"
+    for name, value in fakesnow.environment(database).items():
+        monkeypatch.setenv(name, value)
+    connect().execute(f"create database if not exists {database}")
+    connect().execute(f"use database {database}")
+    return engine(mesh.repository)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ clones an older one.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,12 +20,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
 from meshhouse.engines.iceberg import readable
-from meshhouse.errors import MeshError, UsageError
+from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
-from meshhouse.snowflake import SnowflakeStore, connect
+from meshhouse.snowflake import Session, SnowflakeStore, connect
 from meshhouse.snowflake.audit import SnowflakeReader
 from meshhouse.snowflake.publish import (
     generation,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
+_NOT_CLONED = re.compile(r"\btransient\b|\bview\b", re.IGNORECASE)
+"""What Snowflake says of what a permanent table cannot be cloned from."""
 _KEPT_GENERATIONS = 3
 """Of each product: the one that is shown and those that a rollback can go back to."""
 
@@ -136,20 +139,24 @@ class SnowflakeEngine:
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """What the domain may read now; what was decided and not shown is shown first.
 
+        Products are pinned at what their readers see, as models are such readers: what
+        cannot be shown yet is read once it is.
+
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
         self._show_decided(domain)
-        return readable(self._repository, domain, self.visible())
+        return readable(self._repository, domain, self.store.shown())
 
     def stage(self, product: Product) -> Candidate:
         """Clones what dbt built into a generation of its own; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it as a table.
+            MeshError: dbt has not built it as a permanent table, or Snowflake refuses.
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
+        self._make_tags(session)  # who may not is told before anything is decided
         schema = self._repository.build_schema(product.domain)
         built = session.name(schema, product.build_name)
         base = self.store.properties(product.relation)[0]
@@ -160,6 +167,8 @@ class SnowflakeEngine:
         try:
             session.execute(f"create table {kept} clone {built}")
         except MeshError as error:
+            if not _NOT_CLONED.search(str(error)):
+                raise
             raise MeshError(
                 f"{product.relation} was not built as a permanent table: give its model "
                 f"`materialized: table` and `transient: false`, and run `mesh run "
@@ -179,13 +188,14 @@ class SnowflakeEngine:
     ) -> Iterator[Reader]:
         """Reads generations; checks may name products as their readers do."""
         raw = {each.relation for each in self._raw_tables()}
-        production = self.store.in_environment("").pointers()
+        behind = self.store.in_environment("")
+        production = behind.pointers().items() | behind.shown().items()
         shown = {}
         for relation, state in states.items():
             product = relation.replace(f"{PREVIOUS_SUFFIX}.", ".")
             if relation in raw:
                 shown[relation] = relation
-            elif production.get(product) == state:
+            elif (product, state) in production:
                 shown[relation] = generation_of(product, state)
             else:
                 shown[relation] = self.store.stored(generation_of(product, state))
@@ -247,6 +257,7 @@ class SnowflakeEngine:
         return [name.lower() for (name,) in found]
 
     def _show(self, relations: Sequence[str]) -> None:
+        failed: dict[str, str] = {}
         for relation in relations:
             state, _ = self.store.properties(relation)
             if state is None:
@@ -254,7 +265,14 @@ class SnowflakeEngine:
             try:
                 self._show_one(self._repository.product(relation), state)
             except MeshError as error:  # it is decided, and recorded: the next run shows it
-                _LOG.warning("%s is published and not shown yet: %s", relation, error)
+                failed[relation] = str(error)
+        if failed:
+            domain = next(iter(failed)).partition(".")[0]
+            raise NotShown(
+                f"{', '.join(failed)}: published, but not shown yet: "
+                f"{' '.join(dict.fromkeys(failed.values()))} Mend that, then `mesh run {domain}` "
+                "shows it."
+            )
 
     def _show_decided(self, domain: Domain) -> None:
         """Finishes publications that were stopped after they were decided.
@@ -286,16 +304,12 @@ class SnowflakeEngine:
     def _show_one(self, product: Product, state: int) -> None:
         session = connect(product.domain)
         session.tag(product=product.relation, step="publication")
-        # Tags are production's; what an environment shows is nobody's to share.
-        self.store.ensure_schema(SCHEMA)
+        # What an environment shows is nobody's to share.
         self.store.ensure_schema(self.store.stored(product.domain))
         if product.shared and not self.store.environment:
             self.store.ensure_schema(f"{product.domain}_shared")
         owner = self._repository.domain(product.domain).owner(product)
-        if not self._has_made_tags:
-            for statement in tag_statements(session):
-                session.execute(statement)
-            self._has_made_tags = True
+        self._make_tags(session)
         for statement in show_statements(session, product, state, owner, self.store.environment):
             session.execute(statement)
         marked = session.execute(
@@ -318,6 +332,14 @@ class SnowflakeEngine:
         for old in self._generations(product) - kept:
             if old < state:
                 self._drop(product, old)
+
+    def _make_tags(self, session: Session) -> None:
+        """Makes the tags, which are production's in every environment, once."""
+        if not self._has_made_tags:
+            self.store.ensure_schema(SCHEMA)
+            for statement in tag_statements(session):
+                session.execute(statement)
+            self._has_made_tags = True
 
     def _generations(self, product: Product) -> set[int]:
         session = self.store.session

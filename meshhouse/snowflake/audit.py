@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from meshhouse.snowflake.session import Session, quote
+from meshhouse.snowflake.session import Session, explained, quote
 
 
 class SnowflakeReader:
@@ -95,7 +95,8 @@ class SnowflakeReader:
         """See `Reader`."""
         cursor = self._session.execute(self.sql(sql))
         names = [column.name.lower() for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        with explained():
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def quote(self, identifier: str) -> str:
         """See `Reader`."""

@@ -50,6 +50,8 @@ class SnowflakeTarget(RawTarget):
         self._store = store
         self._session = store.session
         self._properties: dict[str, str] = {}
+        self._narrow: dict[str, DataType] = {}
+        """Decimals for which more digits are declared than the table has."""
         super().__init__(None, raw, topic, accept)  # type: ignore[arg-type]
 
     @property
@@ -91,9 +93,11 @@ class SnowflakeTarget(RawTarget):
             if not _holds(found, declared[name]):
                 raise UsageError(
                     f"{place}: column `{name}` of {raw.relation} holds {_described(found)}; its "
-                    f"type cannot become {declared[name]} without losing some of them. Declare "
-                    "the old type and cast in staging."
+                    f"type cannot become {declared[name]}. Declare the old type (or, of a decimal, "
+                    "more digits of the same scale) and cast in staging."
                 )
+            if declared[name].kind == "decimal" and found[1] != declared[name].precision:
+                self._narrow[name] = declared[name]
 
     def _commit(
         self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
@@ -141,6 +145,12 @@ class SnowflakeTarget(RawTarget):
         self._store.ensure_schema(raw.schema)
         self._store.ensure_table(raw.relation, self._columns)
         self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
+        for name, kind in self._narrow.items():
+            self._session.execute(
+                f"alter table {self._session.relation(raw.relation)} alter column {quote(name)} "
+                f"set data type {column_type(kind)}"
+            )
+        self._narrow = {}
 
     def _load(self, relation: str, table: pa.Table, local: Path, folder: str) -> _Loaded:
         """Uploads a table and copies it into a temporary one, outside the transaction."""
@@ -149,13 +159,13 @@ class SnowflakeTarget(RawTarget):
         file = local / f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
         place = f"@{self._store.ensure_stage(_STAGE)}/{folder}"
-        self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
         waiting = self._session.relation(f"{relation}__landing")
-        self._session.execute(
-            f"create or replace temporary table {waiting} as "
-            f"select * from {self._session.relation(relation)} where false"
-        )
         try:
+            self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
+            self._session.execute(
+                f"create or replace temporary table {waiting} as "
+                f"select * from {self._session.relation(relation)} where false"
+            )
             self._session.execute(
                 f"copy into {waiting} from {place} "
                 "file_format = (type = parquet use_logical_type = true binary_as_text = false) "
@@ -185,7 +195,7 @@ class SnowflakeTarget(RawTarget):
 
 
 def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> bool:
-    """Whether a column of Snowflake holds every value of a declared type."""
+    """Whether a column of Snowflake holds, or can be made to hold, what a declared type does."""
     kind, precision, scale = found
     wanted = column_type(declared).partition("(")[0].strip()
     if kind.lower() in ("text", "varchar"):
@@ -193,7 +203,7 @@ def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> boo
     if kind.lower() != wanted.lower():
         return False
     if declared.kind == "decimal":
-        return precision == declared.precision and scale == declared.scale
+        return scale == declared.scale and (precision or 0) <= declared.precision
     return wanted != "number" or not scale
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from meshhouse.lake import Staged
+from meshhouse.lake import Conflict, Staged
 from meshhouse.registry import LEDGERS, Registry, decoded, encoded
 from meshhouse.snowflake.session import quote
 from meshhouse.snowflake.store import SCHEMA, Move, SnowflakeStore
@@ -51,7 +51,7 @@ class SnowflakeRegistry(Registry):
 
         def append() -> None:
             for ledger, rows in filled.items():
-                self._append_rows(ledger, rows)
+                self._append_rows(ledger, rows, moves)
 
         self._store.move(moves, also=append)
         if moves:
@@ -72,7 +72,14 @@ class SnowflakeRegistry(Registry):
         )
         return [decoded(dict(zip(names, row, strict=True))) for row in rows]
 
-    def _append_rows(self, ledger: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _append_rows(
+        self, ledger: str, rows: Sequence[Mapping[str, Any]], moves: Sequence[Move]
+    ) -> None:
+        """Appends, if the transaction still is the one that moved what the rows are about.
+
+        Snowflake ends transactions of those who were away for long, and what they do next
+        would be committed by itself.
+        """
         columns = LEDGERS[ledger]
         kept = [encoded(row) for row in rows]
         clause = ", ".join("(" + ", ".join("?" for _ in columns) + ")" for _ in kept)
@@ -83,12 +90,18 @@ class SnowflakeRegistry(Registry):
             else f"column{number}"
             for number, (_, kind) in enumerate(columns, start=1)
         )
-        self._store.session.execute(
+        still = (
+            f" where exists (select 1 from {self._store.states} where relation = ? and state = ?)"
+        )
+        done = self._store.session.execute(
             f"insert into {self._store.ledger(ledger)} "
             f"({', '.join(quote(name) for name, _ in columns)}) "
-            f"select {expressions} from values {clause}",
+            f"select {expressions} from values {clause}{still if moves else ''}",
             *(_plain(row.get(name)) for row in kept for name, _ in columns),
+            *((moves[0].relation, moves[0].state) if moves else ()),
         )
+        if done.rowcount != len(kept):
+            raise Conflict([move.relation for move in moves])
 
 
 def _plain(value: object) -> object:

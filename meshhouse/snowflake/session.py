@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,14 @@ _REQUIRED = (
     "SNOWFLAKE_PRIVATE_KEY_FILE",
     "SNOWFLAKE_DATABASE",
 )
+_FIXED = 0
+"""The driver's code for numbers with a precision and a scale."""
+_INT64_DIGITS, _MOST_DIGITS = 18, 38
 _INSTALL = "`pip install 'meshhouse[snowflake]'`"
+
+
+class Crowded(MeshError):
+    """So many statements wait for the same lock that Snowflake lets no more wait."""
 
 
 def connect(domain: str = "") -> Session:
@@ -98,8 +105,10 @@ class Session:
         self._domain = domain
         self._tag: dict[str, str] = {}
         self._turn = threading.RLock()
+        self._in_transaction = False
         self._lost = False
-        """Whether a transaction may be open on the connection that cannot be ended any more."""
+        """Whether the connection is of no more use: it ended, or nobody can end a transaction."""
+        self._settings = dict(settings)
         self.connection = _open(settings)
         """The driver's own, for libraries that want one."""
 
@@ -129,33 +138,58 @@ class Session:
     def execute(self, statement: str, *values: object) -> Any:
         """Runs one statement; `?` stands for a value. Returns the cursor.
 
+        A session that Snowflake has ended is replaced, unless it had a transaction.
+
         Raises:
             MeshError: Snowflake refuses it; the message is its own, in one line.
         """
         from snowflake.connector.errors import Error
 
-        with self._turn:
-            if self._lost:
+        with self._turn, explained():
+            if not self._lost:
+                try:
+                    return self.connection.cursor().execute(statement, values or None)
+                except Error as error:
+                    # Snowflake says so before it runs anything, so it can be said once more.
+                    self._lost = error.errno in _ENDED
+                    if not self._lost:
+                        raise
+            if self._in_transaction:
                 raise MeshError("The connection to Snowflake was lost. Run the same command again.")
-            try:
-                return self.connection.cursor().execute(statement, values or None)
-            except Error as error:
-                raise MeshError(_explained(error)) from error
+            self._open_again()
+            return self.connection.cursor().execute(statement, values or None)
+
+    def _open_again(self) -> None:
+        self.connection = _open(self._settings)
+        self._lost = False
+        if self._tag:
+            tag = literal(json.dumps(self._tag))
+            self.connection.cursor().execute(f"alter session set query_tag = {tag}")
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
-        with self._turn:
+        """All rows of a query.
+
+        Raises:
+            MeshError: Snowflake refuses it, or its rows do not arrive.
+        """
+        with self._turn, explained():
             return self.execute(statement, *values).fetchall()
 
     def arrow(self, statement: str) -> Iterator[pa.Table]:
-        """A query's result in pieces, as Arrow tables; one without rows if there are none."""
+        """A query's result in pieces, as Arrow tables of one schema; at least one.
+
+        Raises:
+            MeshError: Snowflake refuses it, its rows do not arrive, or a number is too large.
+        """
         cursor = self.execute(statement)
-        found = False
-        for piece in cursor.fetch_arrow_batches(force_microsecond_precision=True):
-            found = True
-            yield piece
-        if not found:
-            yield cursor.fetch_arrow_all(force_return_table=True)
+        schema = None
+        with explained():
+            for piece in cursor.fetch_arrow_batches(force_microsecond_precision=True):
+                schema = schema or _schema(piece, cursor.description)
+                yield _cast(piece, schema)
+            if schema is None:
+                empty = cursor.fetch_arrow_all(force_return_table=True)
+                yield _cast(empty, _schema(empty, cursor.description))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -165,12 +199,15 @@ class Session:
         """
         with self._turn:
             self.execute("begin")
+            self._in_transaction = True
             try:
                 yield
                 self.execute("commit")
             except BaseException:
                 self._roll_back()
                 raise
+            finally:
+                self._in_transaction = False
 
     def _roll_back(self) -> None:
         try:
@@ -214,10 +251,14 @@ def _open(settings: Mapping[str, str]) -> Any:
             paramstyle="qmark",
             application="Meshhouse",
             login_timeout=60,
+            # As Snowflake has it, whatever the account or the user has set.
+            autocommit=True,
             # No network timeout: the driver would also cancel statements that take longer.
             arrow_number_to_decimal=True,
             session_parameters={
                 "TIMEZONE": "UTC",
+                "TIMESTAMP_INPUT_FORMAT": "AUTO",
+                "TIMESTAMP_TYPE_MAPPING": "TIMESTAMP_NTZ",
                 "LOCK_TIMEOUT": 1800,
                 "CLIENT_TELEMETRY_ENABLED": False,
             },
@@ -228,9 +269,59 @@ def _open(settings: Mapping[str, str]) -> Any:
         where = settings.get("host") or settings["account"]
         raise MeshError(
             f"Snowflake ({where}) did not let {settings['user']} in: {_line(error)}. Look at "
-            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE, and whether the "
-            "user has the public key."
+            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_PRIVATE_KEY_FILE and (of an encrypted "
+            "key) SNOWFLAKE_PRIVATE_KEY_PASSPHRASE, and whether the user has the public key."
         ) from error
+
+
+def _schema(piece: pa.Table, description: Sequence[Any]) -> pa.Schema:
+    """A result's schema: the driver gives each piece the narrowest integers that hold it."""
+    import pyarrow as pa
+
+    fields = [
+        field.with_type(_number(column.precision, column.scale))
+        if column.type_code == _FIXED
+        else field
+        for field, column in zip(piece.schema, description, strict=True)
+    ]
+    return pa.schema([field.with_nullable(True).remove_metadata() for field in fields])
+
+
+def _number(precision: int, scale: int) -> pa.DataType:
+    import pyarrow as pa
+
+    # 38 digits are what integers have that nobody gave a precision, such as every `bigint`.
+    if scale == 0 and (precision <= _INT64_DIGITS or precision == _MOST_DIGITS):
+        return pa.int64()
+    return pa.decimal128(precision, scale)
+
+
+def _cast(piece: pa.Table, schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    try:
+        return piece.cast(schema)
+    except pa.ArrowInvalid as error:
+        raise MeshError(
+            f"A number in a result of Snowflake is too large: {_line(error)}. Cast its column to "
+            "`number(37, 0)` in the query."
+        ) from error
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what the driver raises, also while rows are fetched, into one line.
+
+    Raises:
+        MeshError: with Snowflake's own message.
+    """
+    from snowflake.connector.errors import Error
+
+    try:
+        yield
+    except Error as error:
+        kind = Crowded if error.errno == _CROWDED else MeshError
+        raise kind(_explained(error)) from error
 
 
 def _explained(error: Exception) -> str:
@@ -244,6 +335,9 @@ def _explained(error: Exception) -> str:
     return f"Snowflake refused a statement: {message}."
 
 
+_ENDED = (390111, 390112, 390114, 250002)
+"""No such session; session expired; its token expired; the connection is closed."""
+_CROWDED = 625
 _NO_WAREHOUSE = (606, 90073, 90064)
 """No active warehouse in the session; suspended by a resource monitor; cannot be resumed."""
 

@@ -12,6 +12,8 @@ out by the next run (engines/snowflake.py). Nothing that was not audited is ever
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +24,7 @@ from meshhouse.lake import Conflict
 from meshhouse.repository import RawTable
 from meshhouse.repository.environment import current_environment, stored_schema
 from meshhouse.repository.types import DataType
-from meshhouse.snowflake.session import Session, quote
+from meshhouse.snowflake.session import Crowded, Session, connect, quote
 
 if TYPE_CHECKING:
     from meshhouse.events.source import Topic
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 
 SCHEMA = "meshhouse"
 """Schema of the ledger, the states and the stage."""
+_ATTEMPTS, _LONGEST_WAIT = 10, 4.0
+"""To move states, and seconds in between, where more want to than Snowflake lets wait."""
+_UNKNOWN = 0
+"""Shown, where it is not known what readers see: no table has this state."""
 _TYPES = {
     "bigint": "number(38, 0)",
     "integer": "number(38, 0)",
@@ -90,6 +96,7 @@ class SnowflakeStore:
         self.states = self.ledger("states")
         self._known: set[str] = set()
         self._is_prepared = False
+        self._of_domains: dict[str, SnowflakeStore] = {}
 
     def in_environment(self, environment: str) -> SnowflakeStore:
         """The same database as another environment sees it; empty for production."""
@@ -179,16 +186,26 @@ class SnowflakeStore:
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> state, of what the environment has of its own, at one moment."""
-        if not self.has_states():
-            return {}
-        rows = self.session.rows(f"select relation, state from {self.states} where relation <> ''")
-        return {relation: str(state) for relation, state in rows}
+        return self._states("state")
 
     def visible(self) -> dict[str, str]:
         """Like `pointers`, with production's where the environment has none of its own."""
         if not self.environment:
             return self.pointers()
         return {**self.in_environment("").pointers(), **self.pointers()}
+
+    def shown(self) -> dict[str, str]:
+        """Like `visible`, but the state that readers see where the decided one is not shown yet."""
+        production = self.in_environment("").shown() if self.environment else {}
+        return {**production, **self._states("coalesce(shown, state)")}
+
+    def _states(self, which: str) -> dict[str, str]:
+        if not self.has_states():
+            return {}
+        rows = self.session.rows(
+            f"select relation, {which} from {self.states} where relation <> ''"
+        )
+        return {relation: str(state) for relation, state in rows}
 
     def properties(self, relation: str) -> tuple[int | None, dict[str, str]]:
         """State and properties of one table; no state if it has none yet."""
@@ -213,6 +230,17 @@ class SnowflakeStore:
             Conflict: a table no longer has the state that a move builds on; nothing happened.
         """
         self.prepare()
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._move_once(moves, also)
+            except Crowded:
+                if attempt == _ATTEMPTS:
+                    raise
+                time.sleep(random.uniform(0, _LONGEST_WAIT))  # noqa: S311 - no secret
+            else:
+                return
+
+    def _move_once(self, moves: Sequence[Move], also: Callable[[], None]) -> None:
         with self.session.transaction():
             self.session.execute(f"update {self.states} set state = state + 1 where relation = ''")
             lost = [move.relation for move in moves if not self._move(move)]
@@ -233,10 +261,12 @@ class SnowflakeStore:
             )
         else:
             cursor = self.session.execute(
-                f"update {self.states} set state = ?, properties = ? "
-                "where relation = ? and state = ?",
+                f"update {self.states} set state = ?, properties = ?, "
+                f"shown = iff(shown = ?, {_UNKNOWN}, shown) where relation = ? and state = ?",
                 move.state,
                 properties,
+                # Going back to what was noted last: something newer may stand there, not noted.
+                move.state,
                 move.relation,
                 move.base,
             )
@@ -267,4 +297,7 @@ class SnowflakeStore:
                 "Snowflake environments read production's raw tables. Land it there: unset "
                 f"MESH_ENV and run `mesh land {raw.relation}`."
             )
-        return SnowflakeTarget(self, raw, topic, accept)
+        if raw.domain not in self._of_domains:  # whose warehouse pays for what is landed
+            store = SnowflakeStore(connect(raw.domain), self._show, self.environment)
+            self._of_domains[raw.domain] = store
+        return SnowflakeTarget(self._of_domains[raw.domain], raw, topic, accept)

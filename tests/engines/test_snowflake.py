@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import uuid4
 
 import pyarrow as pa
 import pytest
 from conftest import Mesh
-from snowflake_here import Snowflake, needs_snowflake
+from snowflake_here import needs_snowflake
 from sqlglot import ErrorLevel, parse_one
 
 from meshhouse.engines import Engine, dbt_variables, engine
@@ -28,17 +26,6 @@ from meshhouse.runs import DomainRun, run_domain
 from meshhouse.snowflake import connect
 
 pytestmark = needs_snowflake
-
-
-@pytest.fixture
-def chosen(mesh: Mesh, fakesnow: Snowflake, monkeypatch) -> Iterator[Engine]:
-    """The engine of a database of its own."""
-    database = f"MESH_{uuid4().hex[:8].upper()}"
-    for name, value in fakesnow.environment(database).items():
-        monkeypatch.setenv(name, value)
-    connect().execute(f"create database if not exists {database}")
-    connect().execute(f"use database {database}")
-    return engine(mesh.repository)
 
 
 def land(mesh: Mesh, chosen: Engine) -> list[Landing]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh
+from conftest import WARM, Mesh, make_mesh
 
 AUTOMATE = Path(__file__).with_name("automate.py")
 
@@ -59,3 +59,13 @@ def test_a_topic_that_cannot_be_asked_stops_no_other(mesh):
     topics = mesh.root / "domains" / "shop" / "models" / "topics.yml"
     topics.write_text(topics.read_text().replace("topic: shop.sales", "topic: shop.gone"))
     assert look(mesh)["lands"] == []
+
+
+def test_upkeep_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):
+    from orchestration.automation import automation
+
+    repository = make_mesh(tmp_path / "tiny").repository
+    [upkeep] = automation(repository)["schedules"]
+    assert upkeep.name == "upkeep_every_night"
+    monkeypatch.setenv("MESH_TARGET", "snowflake")
+    assert automation(repository)["schedules"] == []

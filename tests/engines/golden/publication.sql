@@ -1,8 +1,8 @@
-create table "MESH"."SHOP_GENERATIONS"."ORDERS__GENERATION" clone "MESH"."SHOP_BUILD"."ORDERS";
 create tag if not exists "MESH"."MESHHOUSE"."DOMAIN" comment = 'The domain that owns the data.';
 create tag if not exists "MESH"."MESHHOUSE"."OWNER" comment = 'Whom to ask.';
 create tag if not exists "MESH"."MESHHOUSE"."VERSION" comment = 'The product''s version.';
 create tag if not exists "MESH"."MESHHOUSE"."CLASSIFICATION" comment = 'What kind of data a column holds.';
+create table "MESH"."SHOP_GENERATIONS"."ORDERS__GENERATION" clone "MESH"."SHOP_BUILD"."ORDERS";
 alter table "MESH"."SHOP_GENERATIONS"."ORDERS__GENERATION" set tag "MESH"."MESHHOUSE"."DOMAIN" = 'shop', "MESH"."MESHHOUSE"."OWNER" = 'shop team shop@tiny.example', "MESH"."MESHHOUSE"."VERSION" = '1';
 alter table "MESH"."SHOP_GENERATIONS"."ORDERS__GENERATION" modify column "CUSTOMER_ID" set tag "MESH"."MESHHOUSE"."CLASSIFICATION" = 'personal';
 create table if not exists "MESH"."SHOP"."ORDERS" clone "MESH"."SHOP_GENERATIONS"."ORDERS__GENERATION";
