@@ -293,6 +293,16 @@ def test_who_reads_a_state_that_was_replaced_goes_on_reading_it(place):
     assert place.rows(state=pinned) == rows
 
 
+def test_who_reads_a_state_that_is_dropped_goes_on_reading_it(place):
+    publish(place, 1)
+    pinned, rows = place.lake.pointers()["shop.orders"], place.rows("shop.orders")
+    publish(place, 11)
+    make_older(*place.files("*/*", "shop.orders"))
+    done = place.maintain("shop.orders", older_than=timedelta(hours=1), retention=NOW)
+    assert done["shop.orders"].snapshots_expired == 2
+    assert place.rows("shop.orders", state=pinned) == rows
+
+
 def test_a_snapshot_is_as_old_as_its_replacement_not_as_its_writing(place):
     for number in range(3):
         place.land(number)
