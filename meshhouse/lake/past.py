@@ -18,7 +18,8 @@ from meshhouse.lake.storage import plain_path
 def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     """A metadata file that shows a table with the rows of an earlier snapshot.
 
-    Columns that the table got since are null in it, as in every row of before.
+    Columns that the table got since are null in it, as in every row of before. If its columns
+    were numbered anew since, it has those of then: files name columns by number.
 
     Args:
         metadata_location: of the table as it is.
@@ -37,6 +38,7 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     if not kept:
         return metadata_location
     shown = kept[-1]["snapshot-id"]
+    metadata["current-schema-id"] = _schema_for(kept[-1], metadata)
     metadata["current-snapshot-id"] = shown
     metadata["refs"] = {
         **metadata.get("refs", {}), "main": {"snapshot-id": shown, "type": "branch"}
@@ -47,6 +49,25 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     path = folder / f"{shown}-{source.name}"
     path.write_text(json.dumps(metadata))
     return f"file://{path}"
+
+
+def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:
+    """The schema under which to read a snapshot: today's, unless its numbers mean others."""
+    from pyiceberg.schema import Schema
+
+    from meshhouse.lake.schema import widens
+
+    schemas = {each["schema-id"]: each for each in metadata["schemas"]}
+    today = metadata["current-schema-id"]
+    then = snapshot.get("schema-id", today)
+    fields = {each.field_id: each for each in Schema.model_validate(schemas[today]).fields}
+    for old in Schema.model_validate(schemas[then]).fields:
+        new = fields.get(old.field_id, old)
+        if new.name != old.name or not (
+            new.field_type == old.field_type or widens(old.field_type, new.field_type)
+        ):
+            return then
+    return today
 
 
 def _stands_for(snapshot: dict[str, Any]) -> tuple[int, int]:
