@@ -7,6 +7,7 @@ for everybody, which is a commit (engines/iceberg.py).
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,19 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     }  # fmt: skip
     logged = {"snapshot-id": shown, "timestamp-ms": metadata["last-updated-ms"]}
     metadata["snapshot-log"] = [*metadata.get("snapshot-log", []), logged]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{shown}-{source.name}"
-    path.write_text(json.dumps(metadata))
+    _write(path, json.dumps(metadata))
     return f"file://{path}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Puts a file in place as a whole: a run may be reading the one that is there."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4()}")
+    partial.write_text(text)
+    partial.replace(path)
 
 
 def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:

@@ -53,3 +53,21 @@ def test_rows_of_then_are_seen_under_their_own_columns(tmp_path, before, now, se
         found = connection.execute(f"select * from iceberg_scan('{plain_path(past)}')")
         names = [column[0] for column in found.description]
         assert dict(zip(names, found.fetchone(), strict=True)) == seen
+
+
+def test_a_file_that_somebody_may_be_reading_is_never_written_over(tmp_path):
+    lake = Lake(tmp_path / "mesh")
+    then = publish(lake, tmp_path / "first", [ID], 1)
+    publish(lake, tmp_path / "second", [ID], 2)
+
+    def pin() -> Path:
+        return Path(plain_path(as_of(lake.pointers()[SHOWN], then, tmp_path / "pins")))
+
+    path = pin()
+    first, text = path.stat(), path.read_text()
+    assert (pin(), path.stat()) == (path, first)
+    path.write_text("half of")
+    with path.open() as reader:
+        pin()
+        assert (reader.read(), path.read_text()) == ("half of", text)
+    assert list(path.parent.iterdir()) == [path]
