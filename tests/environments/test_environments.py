@@ -23,7 +23,7 @@ from meshhouse.landing import group_of, land_table
 from meshhouse.locks import lock, lock_if_free
 from meshhouse.planning import settled
 from meshhouse.repository.environment import environment_name
-from meshhouse.runs import DomainRun, run_domain
+from meshhouse.runs import DomainRun, build_models, run_domain
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
@@ -128,6 +128,17 @@ def test_production_is_read_as_its_publications_have_read_it(sold):
     assert published(run(sold)) == list(PRODUCTS)  # production's clone would hold other code
     assert published(run(sold, environment="ana")) == ["shop.totals"]
     assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
+
+
+def test_models_that_are_built_alone_read_what_production_has_read(sold, ana):
+    sold.sell(4)
+    land(sold)
+    repository = sold.repository
+    shop = repository.domain("shop")
+    built = build_models(repository, engine(repository), shop, ["stg_sales", "orders"])
+    assert built.ok, built.message
+    with duckdb.connect(str(repository.workspace / "build/shop/work.duckdb")) as connection:
+        assert connection.execute("select count(*) from ana__shop_build.orders").fetchone() == (3,)
 
 
 def test_a_fix_is_tried_on_what_production_failed_on(sold):
