@@ -18,12 +18,15 @@ from dbt.plugins.manager import dbt_hook, dbtPlugin
 from dbt.plugins.manifest import PluginNodes
 
 from meshhouse.engines import engine
+from meshhouse.engines.iceberg import pinned
 from meshhouse.errors import MeshError
 from meshhouse.references import resolve
 from meshhouse.repository import Product, Repository
 
 READING_COMMANDS = {"build", "run", "test", "show", "snapshot", "retry", "clone"}
 """dbt commands that read data, and so need what they read to be published."""
+
+_BUILDING_COMMANDS = READING_COMMANDS - {"test", "show"}
 
 
 class MeshhousePlugin(dbtPlugin):
@@ -53,7 +56,12 @@ class MeshhousePlugin(dbtPlugin):
         if reads and target == "spark":
             from meshhouse.engines.spark_dbt import prepare
 
-            prepare(repository, consumer)
+            prepare(repository, consumer)  # plain dbt builds apart from runs there
+        elif chosen and flags.WHICH in _BUILDING_COMMANDS and pinned() is None:
+            from meshhouse.runs import forget_builds
+
+            # Plain dbt builds, with whatever code stands there, what runs add to.
+            forget_builds(chosen.build_folder(consumer.name))
         return nodes
 
 

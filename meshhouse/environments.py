@@ -47,22 +47,31 @@ def drop(repository: Repository, engine: Engine, name: str) -> None:
 
     Raises:
         UsageError: it is production, or holds nothing.
-        MeshError: somebody is at work in it.
+        MeshError: somebody is at work in it, or a file cannot be removed.
     """
     name = known_environment(repository, engine, name)
     own = workspace(repository.home, name)
     with ExitStack() as held:
-        for path in sorted((own / "locks").glob("*")):
+        # Also of domains that were never run in it: they could begin meanwhile.
+        runs = {own / "locks" / f"{domain}.run" for domain in repository.domain_names}
+        for path in sorted({*runs, *(own / "locks").glob("*")}):
             holder = held.enter_context(lock_if_free(path))
             if holder:
                 raise MeshError(
                     f"Process {holder} is at work in the environment {name} ({path.stem}). "
                     "Nothing was dropped. Stop it or wait for its end, then run this again."
                 )
-        engine.drop(name)
-        for domain in repository.domain_names:
-            remove(workspace(repository.folder(domain) / "target", name))
-        remove(own)  # last: as long as it is there, the environment can be dropped again
+        try:
+            engine.drop(name)
+            for domain in repository.domain_names:
+                remove(workspace(repository.folder(domain) / "target", name))
+            remove(own)  # last: as long as it is there, the environment can be dropped again
+        except OSError as error:
+            what = f"{error.strerror}: {error.filename}" if error.filename else error
+            raise MeshError(
+                f"The environment {name} is not dropped as a whole: {what}. "
+                "If somebody has begun to work in it, wait for its end; then drop it once more."
+            ) from error
 
 
 def known_environment(repository: Repository, engine: Engine, name: str) -> str:

@@ -18,7 +18,7 @@ from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
 from meshhouse.errors import MeshError, NotShown
-from meshhouse.history import past_checks, past_publications, production_fails
+from meshhouse.history import History, past_checks, past_publications, production_fails
 from meshhouse.locks import lock
 from meshhouse.publication import (
     Basis,
@@ -194,8 +194,11 @@ def build_models(
     with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
             resolve(repository, domain, engine.visible())
+            manifest, registry = fresh_manifest(repository, domain), engine.registry
+            versions = {each.name: manifest.code_version(each) for each in domain.products}
+            _BuildState(engine.build_folder(domain.name)).forget_outdated(versions)
             say(f"{domain.name}: building {', '.join(models)}")
-            pins = engine.pin(domain)
+            pins = _pins(engine, registry, domain, past_publications(registry, domain.name))
             run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
             failed = [node for node in run.nodes if node.has_failed]
             run.outcome = "failed" if failed else "built"
@@ -264,6 +267,22 @@ def with_companions(
     return [product for product in domain.products if product.name in found]
 
 
+def forget_builds(folder: Path) -> None:
+    """Lets the next run of a domain build everything from nothing.
+
+    Args:
+        folder: the engine's, of the domain's builds.
+    """
+    _BuildState(folder).forget()
+
+
+def _pins(engine: Engine, registry: Registry, domain: Domain, history: History) -> dict[str, str]:
+    """What a build of the domain reads: in an environment, what production has read."""
+    # A fix is tried on the very data that it is for.
+    late = production_fails(registry, domain.name)
+    return engine.pin(domain, {} if late else history.read_by_production())
+
+
 def _names(domain: Domain) -> list[str]:
     return [product.name for product in domain.products]
 
@@ -283,9 +302,7 @@ class _Plan:
         resolve(repository, domain, engine.visible())
         self.manifest = fresh_manifest(repository, domain)
         self._history = past_publications(registry, domain.name)
-        # A fix is tried on the very data that it is for.
-        late = production_fails(registry, domain.name)
-        self.pins = engine.pin(domain, {} if late else self._history.read_by_production())
+        self.pins = _pins(engine, registry, domain, self._history)
         self.bases: dict[str, Basis] = {}
         self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
         self._registry = registry
@@ -441,6 +458,10 @@ class _BuildState:
         if outdated:
             self._write({name: built[name] for name in built if name not in outdated})
         return bool(outdated)
+
+    def forget(self) -> None:
+        """Forgets all: code that nobody knows is about to build."""
+        self._path.unlink(missing_ok=True)
 
     def remember(self, versions: Mapping[str, str]) -> None:
         """Notes that these products now stand as built by this code."""

@@ -6,6 +6,7 @@ have (keys.py), or which columns SQL makes (columns.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from meshhouse.checks.columns import selected_columns
@@ -15,6 +16,7 @@ from meshhouse.checks.keys import unknown_keys
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
+from meshhouse.repository.read import without_comments
 from meshhouse.repository.types import parse_type
 from meshhouse.repository.yaml import Located, read_yaml
 
@@ -35,7 +37,7 @@ def check(repository: Repository) -> list[Finding]:
         unusable(error)
         return sorted(set(findings))
     for domain in domains:
-        for rule in (_dbtignore, _references, _raw_types, _formats, _keys):
+        for rule in (_dbtignore, _references, _increments, _raw_types, _formats, _keys):
             findings += rule(tolerant, domain)
         for product in domain.products:
             findings += _product(domain, product)
@@ -70,6 +72,30 @@ def _references(repository: Repository, domain: Domain) -> Iterator[Finding]:
                 f"{reference.domain}.{reference.product} is read outside models/staging/.",
                 f"Read it in models/staging/{name}.sql and use ref('{name}') here.",
             )
+
+
+_INCREMENT = re.compile(r"landed_since_last_build\s*\(")
+_OWN_MODEL = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
+
+
+def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    """A product that is built anew keeps the landing times of its rows, whatever it corrects."""
+    others = {each.path.stem: each for each in domain.references if each.domain != domain.name}
+    for path in sorted((domain.path / "models").rglob("*.sql")):
+        text = without_comments(path)
+        increment = _INCREMENT.search(text)
+        if increment is None:
+            continue
+        for name in [path.stem, *_OWN_MODEL.findall(text)]:
+            if name in others:
+                product = f"{others[name].domain}.{others[name].product}"
+                yield Finding(
+                    path,
+                    text.count("\n", 0, increment.start()) + 1,
+                    f"landed_since_last_build() misses corrections of {product}, another "
+                    "domain's product: its rows land once, however often it is built.",
+                    "Read it whole, with materialized='table'.",
+                )
 
 
 def _raw_types(repository: Repository, domain: Domain) -> Iterator[Finding]:

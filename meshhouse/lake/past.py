@@ -7,6 +7,7 @@ for everybody, which is a commit (engines/iceberg.py).
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from meshhouse.lake.storage import plain_path
 def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     """A metadata file that shows a table with the rows of an earlier snapshot.
 
-    Columns that the table got since are null in it, as in every row of before.
+    Columns that the table got since are null in it, as in every row of before. If its columns
+    were numbered anew since, it has those of then: files name columns by number.
 
     Args:
         metadata_location: of the table as it is.
@@ -37,16 +39,45 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     if not kept:
         return metadata_location
     shown = kept[-1]["snapshot-id"]
+    metadata["current-schema-id"] = _schema_for(kept[-1], metadata)
     metadata["current-snapshot-id"] = shown
     metadata["refs"] = {
         **metadata.get("refs", {}), "main": {"snapshot-id": shown, "type": "branch"}
     }  # fmt: skip
     logged = {"snapshot-id": shown, "timestamp-ms": metadata["last-updated-ms"]}
     metadata["snapshot-log"] = [*metadata.get("snapshot-log", []), logged]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{shown}-{source.name}"
-    path.write_text(json.dumps(metadata))
+    _write(path, json.dumps(metadata))
     return f"file://{path}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Puts a file in place as a whole: a run may be reading the one that is there."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4()}")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:
+    """The schema under which to read a snapshot: today's, unless its numbers mean others."""
+    from pyiceberg.schema import Schema
+
+    from meshhouse.lake.schema import widens
+
+    schemas = {each["schema-id"]: each for each in metadata["schemas"]}
+    today = metadata["current-schema-id"]
+    then = snapshot.get("schema-id", today)
+    fields = {each.field_id: each for each in Schema.model_validate(schemas[today]).fields}
+    for old in Schema.model_validate(schemas[then]).fields:
+        new = fields.get(old.field_id, old)
+        if new.name != old.name or not (
+            new.field_type == old.field_type or widens(old.field_type, new.field_type)
+        ):
+            return then
+    return today
 
 
 def _stands_for(snapshot: dict[str, Any]) -> tuple[int, int]:

@@ -34,10 +34,13 @@ def target_folder(repository: Repository, domain: str) -> Path:
 
 def is_fresh(repository: Repository, domain: Domain) -> bool:
     """Whether the manifest was made from the files as they are now."""
-    path = manifest_path(repository, domain.name).with_name(_FINGERPRINT)
+    manifest = manifest_path(repository, domain.name)
+    path = manifest.with_name(_FINGERPRINT)
     return (
-        manifest_path(repository, domain.name).exists()
+        manifest.exists()
         and path.exists()
+        # Plain dbt writes the same file, of code that may have been taken back since.
+        and manifest.stat().st_mtime_ns <= path.stat().st_mtime_ns
         and path.read_text() == project_fingerprint(repository, domain)
     )
 

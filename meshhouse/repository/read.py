@@ -362,10 +362,7 @@ def _mappings(value: Any) -> list[Located]:
 
 def _references(models: Path) -> Iterable[CrossReference]:
     for path in sorted(models.rglob("*.sql")):
-        # Comments keep their line breaks, so that the lines of what follows stay right.
-        text = _JINJA_COMMENT.sub(
-            lambda match: "\n" * match.group().count("\n"), path.read_text(errors="replace")
-        )
+        text = without_comments(path)
         for match in _REFERENCE.finditer(text):
             version = match["version"]
             yield CrossReference(
@@ -375,6 +372,13 @@ def _references(models: Path) -> Iterable[CrossReference]:
                 line=text.count("\n", 0, match.start()) + 1,
                 version=int(version) if version else None,
             )
+
+
+def without_comments(path: Path) -> str:
+    """The text of a model without Jinja's comments, every line where it was."""
+    return _JINJA_COMMENT.sub(
+        lambda match: "\n" * match.group().count("\n"), path.read_text(errors="replace")
+    )
 
 
 def _upstream_first(domains: dict[str, Domain]) -> list[str]:

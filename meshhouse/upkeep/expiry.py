@@ -13,7 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
 
+from meshhouse.lake.states import SAME_ROWS_AS
 from meshhouse.publication import standing_publications
 
 KEPT_PUBLICATIONS = 10
@@ -47,7 +49,7 @@ def expired_snapshots(
 
     Args:
         metadata: of the table.
-        needed: snapshots to keep whatever their age.
+        needed: snapshots to keep whatever their age, or what holds their rows instead.
         since: what was shown then or later is kept.
         newest: so many of the newest are kept, too.
 
@@ -59,11 +61,19 @@ def expired_snapshots(
     shown_until = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
     for entry, following in pairwise(metadata.snapshot_log):
         shown_until[entry.snapshot_id] = following.timestamp_ms
+    gone = set(needed) - shown_until.keys()
     by_age = sorted(metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
     return [
         snapshot.snapshot_id
         for snapshot in (by_age[:-newest] if newest else by_age)
         if snapshot.snapshot_id not in heads
         and snapshot.snapshot_id not in needed
+        and _rows_of(snapshot) not in gone
         and shown_until[snapshot.snapshot_id] <= since_ms
     ]
+
+
+def _rows_of(snapshot: Snapshot) -> int | None:
+    """The snapshot whose rows a compaction has laid out anew in this one."""
+    known = snapshot.summary[SAME_ROWS_AS] if snapshot.summary else None
+    return int(known) if known else None

@@ -21,6 +21,7 @@ from meshhouse.registry import Registry
 from meshhouse.repository.environment import workspace
 
 if TYPE_CHECKING:
+    from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
     from pyiceberg.table.snapshots import Snapshot
 
@@ -188,15 +189,11 @@ def _tidy(
         if table.metadata_location == base:
             return 0
         kept = {each.snapshot_id for each in table.metadata.snapshots}
-        left = [
-            location
-            for number, snapshot in before.items()
-            if number not in kept
-            for location in _manifests_of(snapshot, table)
-        ]
+        dropped = [each for number, each in before.items() if number not in kept]
+        still = {file.file_path for file in files.files}
         # A file's age counts from when it was last part of the table: readers may have
         # pinned the state before by its metadata file.
-        for location in (*(file.file_path for file in compaction.old), *left):
+        for location in {file.file_path for file in compaction.old} | _left(dropped, still, table):
             make_young(location)
         try:
             lake.commit([lake.staged(table, base)])
@@ -211,11 +208,34 @@ def _tidy(
     return None
 
 
-def _manifests_of(snapshot: Snapshot, table: Table) -> Iterator[str]:
-    yield snapshot.manifest_list
+def _left(dropped: Collection[Snapshot], still: Collection[str], table: Table) -> set[str]:
+    """Files of dropped snapshots that a staged state of a table no longer names.
+
+    Args:
+        dropped: the snapshots.
+        still: data files that are no concern.
+        table: the staged state.
+    """
+    if not dropped:
+        return set()
+    manifests = {}
+    for snapshot in dropped:
+        manifests |= _manifests_of(snapshot, table)
+    for snapshot in table.metadata.snapshots:
+        for location in _manifests_of(snapshot, table):
+            manifests.pop(location, None)
+    left = {*(snapshot.manifest_list for snapshot in dropped), *manifests}
+    for manifest in manifests.values():
+        with suppress(FileNotFoundError):
+            entries = manifest.fetch_manifest_entry(table.io)
+            left.update(entry.data_file.file_path for entry in entries)
+    return left.difference(still)
+
+
+def _manifests_of(snapshot: Snapshot, table: Table) -> dict[str, ManifestFile]:
     with suppress(FileNotFoundError):
-        for manifest in snapshot.manifests(table.io):
-            yield manifest.manifest_path
+        return {each.manifest_path: each for each in snapshot.manifests(table.io)}
+    return {}
 
 
 def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, Layout]:

@@ -202,6 +202,11 @@ MISTAKES = {
         "domains/crm/dependencies.yml", "- name: shop", "- name: shop\n  - name: stop",
         "there is no domain `stop`. Domains: shop, mesh.", at="- name: stop",
     ),
+    "increments of another domain's product": Mistake(
+        CRM_CUSTOMERS, "group by", "where {{ landed_since_last_build() }}\ngroup by",
+        "landed_since_last_build() misses corrections of shop.orders, another domain's product",
+        "Read it whole, with materialized='table'.", at="landed_since",
+    ),
     # Files that dbt would read
     "checks that dbt would read": Mistake(
         f"{SHOP}/.dbtignore", "*.checks.yml", "*.md",

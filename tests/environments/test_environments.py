@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -13,15 +14,16 @@ import pytest
 from conftest import Mesh
 
 from meshhouse.engines import engine
+from meshhouse.engines.duckdb import DuckDBEngine
 from meshhouse.environments import drop, environments
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.past import as_of
 from meshhouse.landing import group_of, land_table
-from meshhouse.locks import lock
+from meshhouse.locks import lock, lock_if_free
 from meshhouse.planning import settled
 from meshhouse.repository.environment import environment_name
-from meshhouse.runs import DomainRun, run_domain
+from meshhouse.runs import DomainRun, build_models, run_domain
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
@@ -126,6 +128,17 @@ def test_production_is_read_as_its_publications_have_read_it(sold):
     assert published(run(sold)) == list(PRODUCTS)  # production's clone would hold other code
     assert published(run(sold, environment="ana")) == ["shop.totals"]
     assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
+
+
+def test_models_that_are_built_alone_read_what_production_has_read(sold, ana):
+    sold.sell(4)
+    land(sold)
+    repository = sold.repository
+    shop = repository.domain("shop")
+    built = build_models(repository, engine(repository), shop, ["stg_sales", "orders"])
+    assert built.ok, built.message
+    with duckdb.connect(str(repository.workspace / "build/shop/work.duckdb")) as connection:
+        assert connection.execute("select count(*) from ana__shop_build.orders").fetchone() == (3,)
 
 
 def test_a_fix_is_tried_on_what_production_failed_on(sold):
@@ -315,3 +328,42 @@ def test_nothing_is_dropped_unasked_or_under_the_hands_of_a_run(tried):
     assert f"Process {os.getpid()} is at work in the environment ana (shop)" in done.stderr
     assert names(tried) == ["ana", "ana_b"]
     assert set(Lake(tried.home).in_environment("ana").pointers()) >= set(PRODUCTS)
+
+
+class During(DuckDBEngine):
+    """Something happens while an environment is being dropped."""
+
+    def __init__(self, mesh: Mesh, happens: Callable[[Path], None]) -> None:
+        super().__init__(mesh.repository)
+        self._own, self._happens = mesh.home / "environments/ana", happens
+        self._own.mkdir(parents=True)
+
+    def drop(self, environment: str) -> None:
+        self._happens(self._own)
+        super().drop(environment)
+
+
+def test_a_first_run_of_a_domain_cannot_begin_while_its_environment_is_dropped(mesh):
+    holders: list[str] = []
+
+    def begin(own: Path) -> None:
+        with lock_if_free(own / "locks/crm.run") as holder:
+            holders.append(holder)
+
+    drop(mesh.repository, During(mesh, begin), "ana")
+    assert holders == ["unknown"]
+    assert not (mesh.home / "environments/ana").exists()
+
+
+def test_what_came_while_an_environment_was_dropped_is_named_in_one_line(mesh):
+    def refuse(own: Path) -> None:
+        (own / "build").mkdir()
+        own.rmdir()
+
+    with pytest.raises(MeshError) as raised:
+        drop(mesh.repository, During(mesh, refuse), "ana")
+    own = mesh.home / "environments/ana"
+    assert str(raised.value) == (
+        f"The environment ana is not dropped as a whole: Directory not empty: {own}. "
+        "If somebody has begun to work in it, wait for its end; then drop it once more."
+    )

@@ -20,8 +20,10 @@ from meshhouse.engines.duckdb import DuckDBEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
+from meshhouse.lake.past import as_of
 from meshhouse.lake.rewrite import SAME_ROWS_AS
 from meshhouse.lake.scan import connect_memory, create_views, plain_path
+from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.land import land
 from meshhouse.locks import lock
 from meshhouse.publication import rollback
@@ -293,6 +295,16 @@ def test_who_reads_a_state_that_was_replaced_goes_on_reading_it(place):
     assert place.rows(state=pinned) == rows
 
 
+def test_who_reads_a_state_that_is_dropped_goes_on_reading_it(place):
+    publish(place, 1)
+    pinned, rows = place.lake.pointers()["shop.orders"], place.rows("shop.orders")
+    publish(place, 11)
+    make_older(*place.files("*/*", "shop.orders"))
+    done = place.maintain("shop.orders", older_than=timedelta(hours=1), retention=NOW)
+    assert done["shop.orders"].snapshots_expired == 2
+    assert place.rows("shop.orders", state=pinned) == rows
+
+
 def test_a_snapshot_is_as_old_as_its_replacement_not_as_its_writing(place):
     for number in range(3):
         place.land(number)
@@ -359,6 +371,22 @@ def test_what_a_current_publication_was_made_of_is_kept(place):
     place.tidy_at_once()
     kept = place.table().scan(snapshot_id=made_of).to_arrow()
     assert sorted(kept["sale_id"].to_pylist()) == [row[0] for row in rows]
+
+
+def test_what_holds_the_rows_that_a_publication_was_made_of_is_kept(place, tmp_path):
+    place.drip(20)
+    place.tidy_at_once()  # what is shown now stands for a snapshot that is gone
+    made_of = snapshot_id(place.lake.pointers()[RAW.relation])
+    entry = {
+        "domain": "shop", "product": "orders", "kind": "publish", "snapshot_id": 1,
+        "input_snapshots": {RAW.relation: made_of}, "finished_at": datetime.now(UTC),
+    }  # fmt: skip
+    Registry(place.lake).commit([], {"publications": [entry]})
+    rows = place.rows()
+    place.land(20)
+    place.tidy_at_once()
+    past = as_of(place.lake.pointers()[RAW.relation], made_of, tmp_path / "pins")
+    assert place.rows(state=past) == rows
 
 
 def test_ledgers_are_maintained_too(place):

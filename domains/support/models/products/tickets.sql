@@ -39,7 +39,13 @@ events_newest_first as (
         event_at,
         row_number() over (
             partition by ticket_id
-            order by event_at desc, step desc, topic asc, priority asc, satisfaction desc
+            -- Each target has a place of its own for nulls.
+            order by
+                event_at desc,
+                step desc nulls last,
+                topic asc nulls last,
+                priority asc nulls last,
+                satisfaction desc nulls last
         ) as position
 
     from events
