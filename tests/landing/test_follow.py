@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from meshhouse.events import EventLog
 from meshhouse.events.kafka.broker import Broker
 from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.source import KafkaSource
-from meshhouse.events.source import Source
+from meshhouse.events.source import Rebalance, Source
 from meshhouse.lake import Lake
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.landing import Landing, Pace, follow_table, group_of
@@ -262,6 +262,39 @@ def test_what_the_group_did_not_hear_is_told_again(cluster, client, lake, source
     with following(unheard, lake, topic):
         wait_until(lambda: offsets_told(admin, topic) == {0: 3}, LONG, "mirroring")
     admin.close()
+
+
+def test_who_reads_briefly_and_works_in_between_shares_with_others(cluster, client):
+    topic, stop = cluster.create(2), threading.Event()
+    owned: list[set[int]] = [set(), set()]
+
+    def take_part(number: int, seconds: float, work: float) -> None:
+        mine = owned[number]
+
+        def gained(partitions: Sequence[int]) -> dict[int, int]:
+            mine.update(partitions)
+            return dict.fromkeys(partitions, 0)
+
+        member = client(cluster.settings, topic, topic)
+        member.subscribe(topic, Rebalance(gained, mine.difference_update, mine.difference_update))
+        while not stop.is_set():
+            member.poll(seconds)
+            stop.wait(work)
+        member.close()
+
+    members = [
+        threading.Thread(target=take_part, args=(0, 0.02, 1.0)),
+        threading.Thread(target=take_part, args=(1, 0.2, 0.0)),
+    ]
+    try:
+        members[0].start()
+        wait_until(lambda: len(owned[0]) == 2, LONG, "joining alone")
+        members[1].start()
+        wait_until(lambda: [len(each) for each in owned] == [1, 1], LONG, "sharing")
+    finally:
+        stop.set()
+        for member in members:
+            member.join(LONG)
 
 
 def test_two_followers_share_the_partitions_and_who_stays_takes_over(

@@ -10,6 +10,7 @@ offset by themselves.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,10 @@ _POLL_RECORDS = 10_000
 _PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 _BUFFER_KIBIBYTES = 16 * 1024
 _CLOSE_SECONDS = 10.0
+_JOIN_SECONDS = 5.0
+"""So long a poll waits for a group that hands out its partitions: somewhat longer than others
+take to hear of it, which is with their next heartbeat (3 s)."""
+_JOIN_POLL_MILLIS = 1_000
 _SESSION_MILLIS = 10_000
 """A lander that was killed keeps its partitions for so long; Kafka's 45 s spare others from
 doing work again, which here they do not: where to go on is in the table."""
@@ -103,6 +108,11 @@ class PythonClient:
         """See `Client`."""
         with explained(self._settings):
             polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+            # A join that ends between two polls is dropped and begun anew (kafka-python 3.0.12):
+            # who polls briefly and works in between would join for ever, and land nothing.
+            deadline = time.monotonic() + _JOIN_SECONDS
+            while not polled and self._is_joining() and time.monotonic() < deadline:
+                polled = self._consumer.poll(timeout_ms=_JOIN_POLL_MILLIS)
         batches = []
         for place, records in polled.items():
             if not records:
@@ -139,6 +149,11 @@ class PythonClient:
         from kafka import TopicPartition
 
         return TopicPartition(self._topic, partition)
+
+    def _is_joining(self) -> bool:
+        from kafka.structs import MemberState
+
+        return self._consumer.group_metadata().state is MemberState.REBALANCING
 
     def _position(self, partition: int) -> int | None:
         if self._tp(partition) not in self._consumer.assignment():
