@@ -6,7 +6,7 @@ Belongs here: choosing, counting and reading them. Does not: why an event is rej
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,17 +102,17 @@ def rejected_share(store: Lake | RawStore, raw: RawTable) -> tuple[int, int]:
     """Rejected events and all events of a raw table, from what is noted: no scan."""
     if not isinstance(store, Lake):
         return store.rejected_share(raw)
-    pointers = _pointers(store, raw)
+    pointers = _pointers(store, [raw])
     rejected = _records(store, relation(raw), pointers)
     return rejected, rejected + _records(store, raw.relation, pointers)
 
 
 def summaries(lake: Lake, tables: Sequence[RawTable]) -> list[Summary]:
     """What is rejected of each table."""
+    pointers = _pointers(lake, tables)
     found = []
     with closing(connect_memory()) as connection:
         for raw in tables:
-            pointers = _pointers(lake, raw)
             location = pointers.get(relation(raw))
             if raw.relation not in pointers:
                 found.append(Summary(raw, None))
@@ -164,7 +164,7 @@ def read(
 def _select(
     lake: Lake, raw: RawTable, what: str, choice: Choice, rest: str = ""
 ) -> list[tuple[Any, ...]]:
-    pointers = _pointers(lake, raw)
+    pointers = _pointers(lake, [raw])
     if raw.relation not in pointers:
         raise never_landed(raw)
     location = pointers.get(relation(raw))
@@ -183,10 +183,20 @@ def relation(raw: RawTable) -> str:
     return f"{raw.schema}.{raw.rejected}"
 
 
-def _pointers(lake: Lake, raw: RawTable) -> dict[str, str]:
-    """All tables, the raw table with that of its rejected events as the environment reads them."""
+def _pointers(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
+    """Raw tables and those of their rejected events, as the environment reads them."""
     own = lake.pointers()
-    return own if raw.relation in own else lake.visible()
+    if all(raw.relation in own for raw in tables):
+        return own
+    visible = lake.visible()
+    # Where the environment has the raw table, what production rejected is none of its own.
+    return {
+        name: source[name]
+        for raw in tables
+        for source in (own if raw.relation in own else visible,)
+        for name in (raw.relation, relation(raw))
+        if name in source
+    }
 
 
 def _records(lake: Lake, relation: str, pointers: dict[str, str]) -> int:
