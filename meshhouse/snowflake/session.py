@@ -132,7 +132,7 @@ class Session:
         tag = {"domain": self._domain, "run": os.environ.get(RUN_VARIABLE, ""), **about}
         tag = {key: value for key, value in tag.items() if value}
         if tag != self._tag:
-            self.execute(f"alter session set query_tag = {literal(json.dumps(tag))}")
+            self.execute(_tagging(tag))
             self._tag = tag
 
     def execute(self, statement: str, *values: object) -> Any:
@@ -163,8 +163,7 @@ class Session:
         self.connection = _open(self._settings)
         self._lost = False
         if self._tag:
-            tag = literal(json.dumps(self._tag))
-            self.connection.cursor().execute(f"alter session set query_tag = {tag}")
+            self.connection.cursor().execute(_tagging(self._tag))
 
     def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """All rows of a query.
@@ -227,6 +226,10 @@ def quote(identifier: str) -> str:
 def literal(text: str) -> str:
     """A string literal; Snowflake reads backslashes as escapes."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _tagging(tag: Mapping[str, str]) -> str:
+    return f"alter session set query_tag = {literal(json.dumps(tag))}"
 
 
 def _open(settings: Mapping[str, str]) -> Any:
