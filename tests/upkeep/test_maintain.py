@@ -358,14 +358,19 @@ def test_ten_publications_can_still_be_rolled_back_one_after_another(place):
     assert shown_rounds(place) == {(2,)}
 
 
-def test_what_a_current_publication_was_made_of_is_kept(place):
-    place.drip(20)
-    made_of = place.table().current_snapshot().snapshot_id
+def record_publication_from(place, made_of: int) -> None:
+    """A publication in the ledger that was made from a snapshot of the raw table."""
     entry = {
         "domain": "shop", "product": "orders", "kind": "publish", "snapshot_id": 1,
         "input_snapshots": {RAW.relation: made_of}, "finished_at": datetime.now(UTC),
     }  # fmt: skip
     Registry(place.lake).commit([], {"publications": [entry]})
+
+
+def test_what_a_current_publication_was_made_of_is_kept(place):
+    place.drip(20)
+    made_of = place.table().current_snapshot().snapshot_id
+    record_publication_from(place, made_of)
     rows = place.rows()
     place.land(20)
     place.tidy_at_once()
@@ -377,11 +382,7 @@ def test_what_holds_the_rows_that_a_publication_was_made_of_is_kept(place, tmp_p
     place.drip(20)
     place.tidy_at_once()  # what is shown now stands for a snapshot that is gone
     made_of = snapshot_id(place.lake.pointers()[RAW.relation])
-    entry = {
-        "domain": "shop", "product": "orders", "kind": "publish", "snapshot_id": 1,
-        "input_snapshots": {RAW.relation: made_of}, "finished_at": datetime.now(UTC),
-    }  # fmt: skip
-    Registry(place.lake).commit([], {"publications": [entry]})
+    record_publication_from(place, made_of)
     rows = place.rows()
     place.land(20)
     place.tidy_at_once()
