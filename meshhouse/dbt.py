@@ -34,6 +34,8 @@ _LOCK = threading.Lock()
 _QUIET_ENVIRONMENT = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DBT_VERSION_CHECK": "false",
+    # Its package is not installed (pyproject.toml); a project could ask for it with a flag.
+    "DBT_ENGINE_USE_V2_PARSER": "false",
     "DBT_USE_COLORS": "false",
 }
 
