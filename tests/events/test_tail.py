@@ -310,7 +310,7 @@ def test_a_line_longer_than_an_event_is_skipped_with_a_notice_of_its_place(logs)
     assert notice.endswith(b"y")
     assert len(notice) <= Small.max_event_bytes
     assert len(logs.said) == 1
-    assert dict((each["key"], each["value"]) for each in logs.events[2]["headers"]) == {
+    assert {each["key"]: each["value"] for each in logs.events[2]["headers"]} == {
         "tail.file": os.fsencode(logs.path),
         "tail.generation": logs.events[0]["headers"][1]["value"],
         "tail.offset": b"307",
