@@ -89,6 +89,9 @@ def run(command: click.Command, arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("Interrupted. Nothing is half done: run the same command again to go on.")
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         _say(f"{error.format_message()} See `mesh --help`.")
         return 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import (
     connect_memory,
@@ -18,7 +20,7 @@ from meshhouse.lake.scan import (
     quote_relation,
 )
 from meshhouse.lake.storage import delete, exists
-from meshhouse.repository import Domain, Product
+from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import parse_type
 
 if TYPE_CHECKING:
@@ -33,6 +35,17 @@ class DuckDBEngine(IcebergEngine):
     """Builds in one DuckDB file a domain; publishes to Iceberg."""
 
     name = "local"
+
+    def __init__(self, repository: Repository) -> None:
+        """See `IcebergEngine`.
+
+        Raises:
+            UsageError: MESH_MEMORY_LIMIT is not a size.
+        """
+        super().__init__(repository)
+        limit = os.environ.get("MESH_MEMORY_LIMIT", "1500MiB")
+        if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[KMGT]i?B\s*", limit, re.IGNORECASE):
+            raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's DuckDB file is."""

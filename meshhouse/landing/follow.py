@@ -169,7 +169,8 @@ class _Follower:
         try:
             return client.poll(seconds)
         except SourceAway:
-            raise
+            time.sleep(min(seconds, _POLL_SECONDS))  # the client goes on trying by itself
+            return []
         except MeshError:
             self._guarded(self._pipeline.drain)
             self._target.starts(self._described(), self._accept)
