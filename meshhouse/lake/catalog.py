@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake import object_store, storage
+from meshhouse.lake import object_store, place, storage
 from meshhouse.lake.service import CatalogService, is_configured, service
 from meshhouse.lake.states import Stage, unpartitioned, with_schema
 from meshhouse.repository.environment import (
@@ -116,9 +116,9 @@ class Lake:
         if environment is None:
             environment = current_environment() if self._has_environments else ""
         self.name = name
-        self.home = home
+        self.home = place.clean(home)
         self.environment = environment
-        self.warehouse = home / "lake"
+        self.warehouse = self.home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
         self._location = location or object_store.warehouse()
 
@@ -410,11 +410,15 @@ class Lake:
                 connection.executescript(_CREATE)
             elif self.name != CATALOG_NAME:
                 _leave_write_ahead_log(connection)
+            if self.name == CATALOG_NAME and not (self.home / place.IDENTITY).exists():
+                place.note_identity(self.home, place.own_identity(self.home))
             connection.execute("begin immediate")
             yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self.name == CATALOG_NAME:
+            place.settle(self.home)
         # SQLite opens its files with the first statement, and writes beside them to read.
         try:
             with closing(
