@@ -154,7 +154,7 @@ def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
     is_same_folder = known.inode is not None and known.inode == _inode(home)
     try:
         if (there / CATALOG).exists():
-            if os.path.samefile(there / CATALOG, home / CATALOG):
+            if os.path.samefile(there / "lake", home / "lake"):
                 raise MeshError(
                     f"{home} and {there} are the same lake, seen under two paths. Its files name "
                     f"files in {there}: set MESH_HOME={there}, or mount the lake there."
@@ -163,10 +163,15 @@ def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
             return other is None or known.id is None or other.id in (None, known.id)
     except PermissionError:
         return not is_same_folder
-    was_here = known.earlier.get(str(home))
     if confirmed:
         return False
-    if (is_same_folder and known.view != _view()) or (was_here and was_here == _inode(home)):
+    # A program that sees other folders may see this very folder as `there`.
+    is_shared = (
+        known.view != _view()
+        if is_same_folder
+        else known.earlier.get(str(home)) == _inode(home)
+    )
+    if is_shared:
         raise MeshError(
             f"The lake in {home} was last used as {there}, by a program that sees other folders, "
             f"such as one in a container. If {there} is still used, mount the lake under the same "
