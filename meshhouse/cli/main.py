@@ -17,6 +17,8 @@ import click
 from meshhouse.errors import MeshError, UsageError
 
 _COMMANDS = {
+    "adopt": ("backup", "Use a lake at the place to which its folder was moved."),
+    "backup": ("backup", "Copy the mesh to a folder or an object store."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Real retail events to audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
@@ -27,6 +29,7 @@ _COMMANDS = {
     "rejected": ("rejected", "Show, replay or discard what landing did not take."),
     "maintain": ("maintain", "Merge small files, drop what nobody can need any more."),
     "replay": ("replay", "Write the demo's retail data into topics."),
+    "restore": ("backup", "Make a mesh of a backup."),
     "rollback": ("publications", "Show consumers the previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "sql": ("sql", "Run a query over published products."),

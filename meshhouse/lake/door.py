@@ -99,9 +99,7 @@ def check_folders(
     folders = list(folders)
     places = [location, *(properties[key] for key in _FOLDER_PROPERTIES if key in properties)]
     for place in places:
-        owned = (
-            _OWN_REMOTE_FOLDER.search(place) if is_remote(place) else is_inside(place, folders)
-        )
+        owned = _OWN_REMOTE_FOLDER.search(place) if is_remote(place) else is_inside(place, folders)
         if not owned:
             raise MeshError(
                 f"{relation} has its files in {place}, which is not in this lake "

@@ -46,9 +46,9 @@ class Identity:
     """Folders where the lake was before, with the inode that it had there."""
 
 
-def own_identity(home: Path, id: str | None = None) -> Identity:
+def own_identity(home: Path, lake_id: str | None = None) -> Identity:
     """The identity of the lake in a folder, as seen by this process."""
-    return Identity(id or uuid.uuid4().hex, str(home), _inode(home), _view())
+    return Identity(lake_id or uuid.uuid4().hex, str(home), _inode(home), _view())
 
 
 def note_identity(home: Path, identity: Identity) -> None:
@@ -154,7 +154,7 @@ def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
     is_same_folder = known.inode is not None and known.inode == _inode(home)
     try:
         if (there / CATALOG).exists():
-            if os.path.samefile(there / "lake", home / "lake"):
+            if (there / "lake").samefile(home / "lake"):
                 raise MeshError(
                     f"{home} and {there} are the same lake, seen under two paths. Its files name "
                     f"files in {there}: set MESH_HOME={there}, or mount the lake there."
@@ -167,9 +167,7 @@ def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
         return False
     # A program that sees other folders may see this very folder as `there`.
     is_shared = (
-        known.view != _view()
-        if is_same_folder
-        else known.earlier.get(str(home)) == _inode(home)
+        known.view != _view() if is_same_folder else known.earlier.get(str(home)) == _inode(home)
     )
     if is_shared:
         raise MeshError(

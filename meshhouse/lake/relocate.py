@@ -312,8 +312,8 @@ def _check(work: _Work, catalogs: Iterable[Path]) -> None:
     """Refuses what would be lost: places that are not known, and files that were not copied."""
     waiting = []
     for catalog in catalogs:
-        for location in _locations(catalog):
-            waiting.append((_mapped(work, catalog, location), location))
+        found = _locations(catalog)
+        waiting += [(_mapped(work, catalog, each), each) for each in found]
         _refuse_strange(work, catalog)
     seen: set[str] = set()
     while waiting:
@@ -379,7 +379,9 @@ def _rewrite_catalog(work: _Work, catalog: Path) -> None:
     # Build catalogs are called by the digest of the folder that they are in.
     relative = catalog.relative_to(work.home).parts
     inner = Path(*relative[:2]) if relative[0] == ENVIRONMENTS else Path()
-    digests = [catalog_digest(Path(place, inner)) for place in (work.moves[0].old, work.moves[0].new)]
+    digests = [
+        catalog_digest(Path(place, inner)) for place in (work.moves[0].old, work.moves[0].new)
+    ]
     with _opened(catalog) as connection:
         if not _has_tables(connection):
             return

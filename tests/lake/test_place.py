@@ -54,7 +54,11 @@ def content(home: Path) -> dict[str, list]:
 def files(home: Path) -> dict[str, tuple[Any, ...]]:
     """Every file below a folder, with what changes if anybody touches it."""
     return {
-        str(path.relative_to(home)): (path.stat().st_mtime_ns, path.stat().st_ino, path.read_bytes())
+        str(path.relative_to(home)): (
+            path.stat().st_mtime_ns,
+            path.stat().st_ino,
+            path.read_bytes(),
+        )
         for path in sorted(home.rglob("*"))
         # Readers share those of the catalog; a lake may be inside another one's folder.
         if path.is_file() and "catalog.db-" not in path.name and home / "inside" not in path.parents
