@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -72,6 +73,17 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """A data mesh: domains land events, build with dbt, and publish audited products."""
     ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand:
+        _keep_private()
+
+
+def _keep_private() -> None:
+    """Makes what a command writes as private as the mesh's folder is."""
+    from meshhouse.modes import keep_private
+    from meshhouse.repository import Repository
+
+    with suppress(UsageError):  # outside a mesh, which the command itself explains
+        keep_private(Repository.find().home)
 
 
 def main(arguments: list[str] | None = None) -> None:
