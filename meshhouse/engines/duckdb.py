@@ -63,7 +63,7 @@ class DuckDBEngine(IcebergEngine):
         schema = iceberg_schema(
             (column.name, parse_type(column.data_type)) for column in product.columns
         )
-        table = self.lake.stage(product.relation, schema)
+        table = self.lake.stage(product.relation, schema, writer=product.domain)
         base = table.metadata_location or None
         with closing(self._open(product)) as connection:
             columns = ", ".join(quote(column.name) for column in product.columns)

@@ -176,10 +176,12 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
         written: list[DataFile] = []
         with turn(turn_of(lake, raw)):
             try:
-                raw_table = lake.stage(raw.relation, iceberg_schema(Decoder(raw).columns))
+                columns = iceberg_schema(Decoder(raw).columns)
+                raw_table = lake.stage(raw.relation, columns, writer=raw.domain)
                 landed_at = _later_than(raw_table)
                 properties = {LANDED_AT: landed_at.isoformat()}
-                other = lake.stage(f"{raw.schema}.{raw.rejected}", iceberg_schema(REJECTED_COLUMNS))
+                columns = iceberg_schema(REJECTED_COLUMNS)
+                other = lake.stage(f"{raw.schema}.{raw.rejected}", columns, writer=raw.domain)
                 raw_change, out = _exchange(
                     lake, raw_table, piece.spans, stamped(rows, landed_at), properties, written
                 )

@@ -366,6 +366,7 @@ class RawTarget:
             iceberg_schema(self._columns),
             at=self._state.pointer,
             table=self._state.table,
+            writer=self._raw.domain,
         )
 
     def _rejected_table(self) -> Table:
@@ -374,7 +375,13 @@ class RawTarget:
         known, table = self._rejected
         if pointer is None or pointer != known:
             table = None
-        return self._lake.stage(relation, iceberg_schema(REJECTED_COLUMNS), at=pointer, table=table)
+        return self._lake.stage(
+            relation,
+            iceberg_schema(REJECTED_COLUMNS),
+            at=pointer,
+            table=table,
+            writer=self._raw.domain,
+        )
 
     def _next_landed_at(self) -> datetime:
         """The time now, but always later than what the table holds.
