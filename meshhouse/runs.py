@@ -381,6 +381,8 @@ def _run(
         if manifest.model_id(product) in models
     }
     full_refresh = built.forget_outdated(versions)
+    snapshots = manifest.snapshots(models)
+    engine.restore_snapshots(domain, snapshots)
     say(f"{domain.name}: building {_listing(wanted)}")
     # Unit tests judge code, not data: code that stands as it was built has passed them.
     unit_tests = full_refresh or force
@@ -410,8 +412,9 @@ def _run(
             engine.withdraw(candidates)
             return
         say(f"{domain.name}: publishing {_listing(wanted)}")
+        histories = engine.stage_snapshots(domain, snapshots)
         run.outcome, run.finished_at = "published", datetime.now(UTC)
-        run.published = publish(registry, run.run_id, run.audited, bases, run.entry())
+        run.published = publish(registry, run.run_id, run.audited, bases, run.entry(), histories)
     except BaseException:
         run.finished_at = None
         engine.withdraw(candidates)

@@ -151,6 +151,11 @@ class Manifest:
             if self._is_own_model(each)
         )
 
+    def snapshots(self, built: Collection[str]) -> list[str]:
+        """Names of the dbt snapshots among unique ids, as their tables are called."""
+        nodes = [self.nodes[each] for each in built if self._is_own_model(each)]
+        return sorted(each["alias"] for each in nodes if each["resource_type"] == "snapshot")
+
     def made_of_or_tested_with(self, product: Product) -> set[str]:
         """Like `ancestors`, with what tests read; other products of the domain end the search.
 

@@ -6,11 +6,8 @@ import shutil
 
 import pytest
 from conftest import Mesh
-from engines_help import run
-
-from meshhouse.engines import engine
-from meshhouse.landing import land_table
-from meshhouse.runs import DomainRun
+from engines_help import land_new as land
+from engines_help import published, run_local
 
 PRODUCTS = "domains/shop/models/products"
 STAGING = "domains/shop/models/staging"
@@ -66,21 +63,6 @@ def add_product(mesh: Mesh, domain: str, name: str, source: str, tests: str = ""
         "select cast(customer_id as bigint) as customer_id, cast(count(*) as bigint) as sales\n"
         f"from {{{{ ref('{source}') }}}} group by customer_id\n",
     )
-
-
-def land(mesh: Mesh) -> None:
-    repository = mesh.repository
-    for raw in repository.domain("shop").raw_tables:
-        land_table(repository, engine(repository).lake, raw)
-
-
-def run_local(mesh: Mesh, domain: str, *products: str, **options) -> DomainRun:
-    return run(mesh, domain, "local", products=products or None, **options)
-
-
-def published(done: DomainRun) -> list[str]:
-    assert done.ok, done.message
-    return sorted(entry["product"] for entry in done.published)
 
 
 @pytest.fixture(scope="module")
