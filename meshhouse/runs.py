@@ -371,7 +371,7 @@ def _run(
     if not wanted:
         return
     run.outcome = "failed"  # until it is published
-    _refuse_findings(repository, domain)
+    _refuse_findings(repository, domain, manifest)
     built = _BuildState(engine.build_folder(domain.name))
     # Tests compare what this run builds, so an unchanged product that they read is built too.
     models = manifest.built_with(manifest.model_id(product) for product in wanted)
@@ -424,7 +424,7 @@ def _run(
 _FINDINGS_SHOWN = 5
 
 
-def _refuse_findings(repository: Repository, domain: Domain) -> None:
+def _refuse_findings(repository: Repository, domain: Domain, manifest: Manifest) -> None:
     """Stops a run that would publish from a domain in which `mesh check` finds a mistake.
 
     The whole domain stops: its products are published together. Only a run that is about to
@@ -433,9 +433,11 @@ def _refuse_findings(repository: Repository, domain: Domain) -> None:
     Raises:
         MeshError: `mesh check` finds something in the domain.
     """
-    from meshhouse.checks import check_domain
+    from meshhouse.checks import check_domain, manifest_findings
 
-    findings = [str(each) for each in check_domain(repository, domain)]
+    # What dbt has read counts only where the files alone show nothing.
+    found = check_domain(repository, domain) or manifest_findings(domain, manifest)
+    findings = [str(each) for each in found]
     if findings:
         shown = " ".join(findings[:_FINDINGS_SHOWN])
         more = len(findings) - _FINDINGS_SHOWN

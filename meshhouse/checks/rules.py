@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from meshhouse.checks.collisions import colliding_checks
 from meshhouse.checks.columns import selected_columns
+from meshhouse.checks.features import feature_findings
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
 from meshhouse.checks.keys import unknown_keys
@@ -49,6 +50,7 @@ def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
         findings += rule(repository, domain)
     for product in domain.products:
         findings += _product(domain, product)
+    findings += feature_findings(repository, domain)
     return sorted(set(findings))
 
 

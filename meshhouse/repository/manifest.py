@@ -93,6 +93,10 @@ class Manifest:
         """Models, tests and so on, by unique id."""
         return self.content["nodes"]
 
+    def own_models(self) -> list[dict[str, Any]]:
+        """Nodes of everything that dbt builds in the domain: models, seeds and snapshots."""
+        return [node for identifier, node in self.nodes.items() if self._is_own_model(identifier)]
+
     def model_id(self, product: Product) -> str:
         """Dbt's unique id of a product."""
         identifier = f"model.{product.domain}.{product.model}"
