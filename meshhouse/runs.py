@@ -114,7 +114,11 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
-                dbt.parse(repository, domain.name)
+                try:
+                    dbt.parse(repository, domain.name)
+                except dbt.DbtFailed:
+                    _refuse_findings(repository, domain)  # dbt names neither line nor remedy
+                    raise
                 mark_fresh(repository, domain, fingerprint)
     return Manifest(repository, domain)
 
@@ -424,7 +428,9 @@ def _run(
 _FINDINGS_SHOWN = 5
 
 
-def _refuse_findings(repository: Repository, domain: Domain, manifest: Manifest) -> None:
+def _refuse_findings(
+    repository: Repository, domain: Domain, manifest: Manifest | None = None
+) -> None:
     """Stops a run that would publish from a domain in which `mesh check` finds a mistake.
 
     The whole domain stops: its products are published together. Only a run that is about to
@@ -436,7 +442,9 @@ def _refuse_findings(repository: Repository, domain: Domain, manifest: Manifest)
     from meshhouse.checks import check_domain, manifest_findings
 
     # What dbt has read counts only where the files alone show nothing.
-    found = check_domain(repository, domain) or manifest_findings(domain, manifest)
+    found = check_domain(repository, domain)
+    if manifest is not None and not found:
+        found = manifest_findings(domain, manifest)
     findings = [str(each) for each in found]
     if findings:
         shown = " ".join(findings[:_FINDINGS_SHOWN])
