@@ -318,11 +318,15 @@ def _check_specs(
                         blocking=spec.blocking,
                     )
                     break
+    names = {spec.key for spec in specs.values()}
     for identifier, node in manifest.content["unit_tests"].items():
         for parent in node["depends_on"]["nodes"]:
             if parent in models:
-                specs[identifier] = dg.AssetCheckSpec(
-                    f"unit_test_{node['name']}",
+                name = check_name(f"unit_test_{node['name']}")
+                while dg.AssetCheckKey(models[parent].key, name) in names:  # a data test has it
+                    name = f"unit_{name}"
+                specs[identifier] = CheckSpec(
+                    name,
                     asset=models[parent].key,
                     description=node.get("description") or "dbt unit test",
                     blocking=True,
