@@ -89,8 +89,9 @@ def maintain(
     with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
         needed = needed_of(lake)
         for relation in chosen:
-            # The lock of `mesh run` for the domain of a product; other tables have no such run.
-            owner = relation.partition(".")[0]
+            # The lock of `mesh run` for the domain of a product, or of a dbt snapshot's history;
+            # other tables have no such run.
+            owner = relation.partition(".")[0].removesuffix("_build")
             waiting = f"{relation}: waiting for a run of {owner}"
             with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
                 kept = needed.get(relation, set())
