@@ -38,6 +38,9 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("rejected", _BIGINT),
         ("offsets", _STRING),
         ("snapshot_id", _BIGINT),
+        # Landed again: rows and rejected events that the new ones took the place of.
+        ("replaced", _BIGINT),
+        ("replaced_rejected", _BIGINT),
     ),
     "rejections": (
         *_COMMON,

@@ -36,9 +36,8 @@ class SnowflakeRegistry(Registry):
     ) -> None:
         """See `Registry.commit`; what was decided and not shown yet is shown by the next run."""
         filled = {ledger: rows for ledger, rows in entries.items() if rows}
-        self._store.prepare()
         for ledger in filled:
-            self._store.ensure_table(self._store.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
+            self.prepare(ledger)
         moves = [
             Move(
                 change.relation,
@@ -56,6 +55,25 @@ class SnowflakeRegistry(Registry):
         self._store.move(moves, also=append)
         if moves:
             self._show([move.relation for move in moves])
+
+    def prepare(self, ledger: str) -> None:
+        """Makes a ledger that may exist: DDL, so before the transaction that appends to it."""
+        self._store.prepare()
+        self._store.ensure_table(self._store.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
+
+    def replace(self, ledger: str, entry: Mapping[str, Any], move: Move) -> None:
+        """Puts an entry in the place of the earlier one of its run, in the transaction of a move.
+
+        A continuous landing would append an entry a second otherwise.
+        """
+        self._store.session.execute(
+            f"delete from {self._store.ledger(ledger)} where run_id = ? and exists "
+            f"(select 1 from {self._store.states} where relation = ? and state = ?)",
+            entry["run_id"],
+            move.relation,
+            move.state,
+        )
+        self._append_rows(ledger, [entry], [move])
 
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """See `Registry.entries`."""
