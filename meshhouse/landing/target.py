@@ -7,7 +7,8 @@ to commit (land.py, follow.py).
 The next offset of every partition is a property of the raw table, set in the same
 commit as the rows, and rejected events are shown by the same catalog transaction. A
 killed run therefore leaves either all of a commit or nothing of it. Offsets are no
-part of snapshots, which expire.
+part of snapshots, which expire. What the ledger is to say of the commit is a property, too
+(unrecorded.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, Plan, stamped, unknown_fields
+from meshhouse.landing.unrecorded import UNRECORDED, Lander
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
@@ -106,6 +108,7 @@ class RawTarget:
         self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
         self._state = self._read()
         self._rejected: tuple[str | None, Table | None] = (None, None)
+        self._lander = Lander()
         self._check_columns()
         self._passed_over: dict[tuple[int, int], int] = {}
         """Partition and where it stands -> where it goes on, if what is between is gone."""
@@ -269,16 +272,24 @@ class RawTarget:
         offsets, new_fields, properties = self._news(pending, rows, landed_at)
         ready = [file for each in pending.written for file in each.files]
         ready_rejected = [file for each in pending.written for file in each.rejected_files]
+        counts = pending.counts
+
+        def noted(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
+            note = self._lander.noted(before, self._raw, counts, pending.offsets, snapshot_id)
+            return {"meshhouse.kind": "raw", **properties, UNRECORDED: note}
+
         written: list[DataFile] = []
         rejected_table = None
         try:
             table = self._raw_table()
-            raw = self._stage(table, rows, ready, landed_at, properties, written)
+            raw = self._stage(table, rows, ready, landed_at, noted, written)
             changes = [raw]
             if rejected is not None or ready_rejected or not self.exists:
                 rejected_table = self._rejected_table()
                 changes.append(
-                    self._stage(rejected_table, rejected, ready_rejected, landed_at, {}, written)
+                    self._stage(
+                        rejected_table, rejected, ready_rejected, landed_at, _raw_kind, written
+                    )
                 )
         except BaseException:
             remove_files(written)
@@ -293,13 +304,11 @@ class RawTarget:
         self._state = State(raw.metadata_location, table, offsets, self._source, landed_at,
                              (*self._state.new_fields, *new_fields))  # fmt: skip
         self._passed_over = {}
+        self._lander.since = datetime.now(UTC)
         if rejected_table is not None:
             self._rejected = (changes[1].metadata_location, rejected_table)
         return Committed(
-            rows=sum(each.num_rows for each in pending.rows)
-            + sum(each.rows for each in pending.written),
-            rejected=sum(each.num_rows for each in pending.rejected)
-            + sum(each.rejected for each in pending.written),
+            *counts,
             snapshot_id=raw.snapshot_id,
             offsets=dict(pending.offsets),
             new_fields=new_fields,
@@ -339,14 +348,16 @@ class RawTarget:
         rows: pa.Table | None,
         ready: Sequence[DataFile],
         landed_at: datetime,
-        properties: Mapping[str, str],
+        properties: Callable[[Mapping[str, str], int | None], Mapping[str, str]],
         written: list[DataFile],
     ) -> Staged:
-        """A state with more rows: those of `rows`, and those in files that are `ready`."""
+        """A state with more rows: those of `rows`, and those in files that are `ready`.
+
+        `properties` makes the new ones from those of before and the snapshot of the rows.
+        """
         base = table.metadata_location or None
         write_id = uuid.uuid4()
         with table.transaction() as transaction:
-            transaction.set_properties({"meshhouse.kind": "raw", **properties})
             files: list[DataFile] = []
             if rows is not None:
                 metadata = transaction.table_metadata
@@ -358,6 +369,8 @@ class RawTarget:
                 with transaction.update_snapshot().fast_append() as snapshot:
                     for file in (*files, *ready):
                         snapshot.append_data_file(file)
+            now = transaction.table_metadata
+            transaction.set_properties(dict(properties(now.properties, now.current_snapshot_id)))
         return self._lake.staged(table, base)
 
     def _raw_table(self) -> Table:
@@ -417,6 +430,10 @@ def _cluster(cluster_id: str) -> str:
     if re.fullmatch("[0-9a-f]{32}", cluster_id):
         return "a mesh's own event log"
     return f"the Kafka cluster {cluster_id}"
+
+
+def _raw_kind(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
+    return {"meshhouse.kind": "raw"}
 
 
 def state_of(pointer: str, table: Table | None, properties: Mapping[str, str]) -> State:

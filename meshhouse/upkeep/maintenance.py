@@ -271,7 +271,8 @@ def _stage(
     with table.transaction() as transaction:
         if compaction.old or files.needs_new_manifests:
             exchange_files(transaction, compaction.old, compaction.new, same_rows=True)
-        since = datetime.now(UTC) - retention
+        # Without a retention the clock has no say: it may be behind what the table says.
+        since = datetime.now(UTC) - retention if retention else None
         expired = expired_snapshots(transaction.table_metadata, needed, since, newest)
         if expired:
             # `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
