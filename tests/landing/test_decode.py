@@ -331,6 +331,23 @@ def test_a_tombstone_of_a_changelog_is_a_row_that_says_deleted():
     ]
 
 
+def test_an_event_without_key_is_rejected_by_a_changelog_with_its_bytes_and_a_deletion_too():
+    done = decoded(CHANGELOG, b'{"id": 1}', b'{"id": 2}', None, None, keys=[b"", None, None, b"2"])
+    assert done.rows.select(["id", "_key"]).to_pylist() == [
+        {"id": 1, "_key": ""},
+        {"id": None, "_key": "2"},
+    ]
+    assert done.rejected.select(["_offset", "value"]).to_pylist() == [
+        {"_offset": 101, "value": b'{"id": 2}'},
+        {"_offset": 102, "value": None},
+    ]
+    assert all("has no key" in reason for reason in done.rejected["reason"].to_pylist())
+
+
+def test_an_event_without_key_is_a_row_where_it_is_no_changelog():
+    assert decoded(REQUIRED, GOOD, keys=[None]).rows["_key"].to_pylist() == [None]
+
+
 def test_a_changelog_still_rejects_what_is_no_json():
     assert decoded(CHANGELOG, b"null", b"").rejected.num_rows == 2
 
