@@ -59,8 +59,8 @@ _ISO_8601 = {
     "timestamp": f"{_DAY}([T ]{_TIME})?",
     "timestamptz": f"{_DAY}([T ]{_TIME}({_ZONE})?)?",
 }
-# DuckDB casts no time that is an hour alone.
-_HOUR_ALONE = f"^({_DAY}[T ][0-9]{{2}})(Z|[+-].*)?$"
+# DuckDB casts no time without minutes, and none without seconds that has a zone.
+_SHORT = (f"^({_DAY}[T ][0-9]{{2}})(Z|[+-].*)?$", f"^({_DAY}[T ][0-9]{{2}}:[0-9]{{2}})(Z|[+-].*)?$")
 _LAST_MOMENT = {"timestamp": " 23:59:59.999999", "timestamptz": " 23:59:59.999999+00"}
 
 
@@ -74,7 +74,8 @@ def _moment(field: str, kind: str) -> str:
     fits = f"regexp_full_match({field}, {literal(_ISO_8601[kind])})"
     text = field
     if kind != "date":
-        text = f"regexp_replace({field}, {literal(_HOUR_ALONE)}, '\\1:00\\2')"
+        for short in _SHORT:
+            text = f"regexp_replace({text}, {literal(short)}, '\\1:00\\2')"
     cast = f"try_cast(case when {fits} then {text} end as {kind})"
     years = f"{kind} '0001-01-01' and {kind} '9999-12-31{_LAST_MOMENT.get(kind, '')}'"
     return f"case when {cast} between {years} then {cast} end"

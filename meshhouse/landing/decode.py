@@ -67,7 +67,7 @@ class Decoder:
         self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("set TimeZone = 'UTC'")
         self._documents = Documents([(column.name, kind) for column, kind in self._columns])
-        self._plain = PlainReader(self._columns, self._valid)
+        self._plain = PlainReader(self._columns, self._ask)
 
     @property
     def columns(self) -> list[tuple[str, DataType]]:
@@ -237,13 +237,6 @@ class Decoder:
         except pa.ArrowInvalid:
             keys = "coalesce(try(decode(key)), key::varchar)"
             return self._ask(f"select {keys} as key from asked", events.select(["key"]))["key"]
-
-    def _valid(self, values: pa.Array) -> pa.Array:
-        """Which values are JSON in UTF-8, and what DuckDB also takes for JSON."""
-        valid = "coalesce(json_valid(try(decode(value))), false)"
-        asked = pa.table({"value": values})
-        answer = self._ask(f"select {valid} as valid from asked", asked)["valid"]
-        return answer.combine_chunks()
 
     def _ask(self, statement: str, asked: pa.Table) -> pa.Table:
         """What DuckDB answers about a table named `asked`."""

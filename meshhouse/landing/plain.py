@@ -13,11 +13,13 @@ no object or several.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
+from meshhouse.lake.scan import literal, quote
 from meshhouse.repository import Column
 from meshhouse.repository.types import DataType
 
@@ -33,10 +36,11 @@ _SMALL = 16
 _TRIES = 64, 32
 """How many pieces of a batch may be refused, and of how many events each one more."""
 _ROW = re.compile(r"in row (\d+)$")
+_VALID = "json_valid(text)"
 _READ_OPTIONS = pj.ReadOptions(use_threads=False, block_size=2**31 - 1)
 
-Valid = Callable[[pa.Array], pa.Array]
-"""Which texts are JSON; says yes too often rather than too seldom."""
+Ask = Callable[[str, pa.Table], pa.Table]
+"""What DuckDB answers to a statement about a table named `asked`."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,10 @@ class Plain:
 class PlainReader:
     """Reads events whose values are JSON objects of the declared fields."""
 
-    def __init__(self, columns: Sequence[tuple[Column, DataType]], valid: Valid) -> None:
-        """`valid` is asked about a batch that holds something else."""
+    def __init__(self, columns: Sequence[tuple[Column, DataType]], ask: Ask) -> None:
+        """`ask` helps to tell the events of a batch apart."""
         self._columns = tuple(columns)
-        self._valid = valid
+        self._ask = ask
         self.schema = pa.schema([(column.name, arrow_type(kind)) for column, kind in columns])
         self._options = pj.ParseOptions(
             explicit_schema=pa.schema([(column.name, _read_as(kind)) for column, kind in columns]),
@@ -69,13 +73,45 @@ class PlainReader:
             return self._plain([], [])
         if len(places) < len(values):
             values = values.take(places)
-        rows, _ = self._typed(_Joined(values))
+        texts = _Joined(values)
+        rows, row = self._typed(texts)
+        # Syntax is found while reading; what does not convert, only after all was read.
+        for check in (_VALID, self._fitting) if row is not None else (self._fitting,):
+            if rows is None:
+                values, places = self._likely(check, values, places)
+                if not len(places):
+                    return self._plain([], [])
+                texts = _Joined(values)
+                rows, _ = self._typed(texts)
         if rows is not None:
             return self._plain([rows], [places])
-        kept = pc.indices_nonzero(self._valid(values))
-        if not len(kept):
-            return self._plain([], [])
-        return self._pieces(_Joined(values.take(kept)), places.take(kept))
+        return self._pieces(texts, places)
+
+    def _likely(self, check: str, values: pa.Array, places: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """The events that pass a check of DuckDB's, and their places."""
+        statement = f"""
+            select coalesce({check}, false) as likely
+            from (
+                select text, case when {_VALID} then {self._document} end as document
+                from (select try(decode(value)) as text from asked)
+            )
+        """
+        kept = pc.indices_nonzero(self._ask(statement, pa.table({"value": values}))["likely"])
+        return values.take(kept), places.take(kept)
+
+    @cached_property
+    def _document(self) -> str:
+        structure = {column.name: "VARCHAR" for column, _ in self._columns}
+        return f"json_transform(text, {literal(json.dumps(structure))})"
+
+    @cached_property
+    def _fitting(self) -> str:
+        """SQL that tells, mostly, whether an event is plain. To be wrong costs time only."""
+        names = ", ".join(literal(column.name) for column, _ in self._columns)
+        keys = f"list_has_all([{names}], json_keys(case when {_VALID} then text end))"
+        fields = [(f"document.{quote(column.name)}", kind) for column, kind in self._columns]
+        fits = [f"({field} is null or {_fits(field, kind)})" for field, kind in fields]
+        return " and ".join([keys, *fits])
 
     def _pieces(self, texts: _Joined, places: pa.Array) -> Plain:
         """Reads what can be read around the events that are refused."""
@@ -192,6 +228,17 @@ _SIMPLE = {
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", "UTC"),
 }
+
+
+def _fits(text: str, kind: DataType) -> str:
+    """SQL that tells, mostly, whether the reader takes a value for a type."""
+    if kind.kind == "string":
+        return "true"
+    cast = f"try_cast({text} as {kind}) is not null"
+    if kind.kind in ("bigint", "integer", "decimal"):
+        point = f"strpos({text}, '.')"
+        return f"({cast} and ({point} = 0 or length({text}) - {point} <= {kind.scale}))"
+    return cast
 
 
 def _read_as(kind: DataType) -> pa.DataType:

@@ -102,7 +102,9 @@ def number(value: Any) -> Decimal | None:
 def integer(bits: int) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         found = number(value)
-        if found is None or found.adjusted() > 40 or found != found.to_integral_value():
+        if found is None or (found and found.adjusted() > 40):
+            return NO
+        if found != found.to_integral_value():
             return NO
         return int(found) if -(2 ** (bits - 1)) <= found < 2 ** (bits - 1) else NO
 
@@ -337,11 +339,56 @@ def test_an_event_lands_with_its_own_digits_or_is_rejected(raw):
     check()
 
 
+UNQUOTED = rf"""
+    0 -0 1 1.0 1.5 1.10 1e2 1E+2 100e-2 1e-2 0e999 1e400 -1e400 1e-400 0.12345 0.123456
+    1.{"0" * 50} 0.{"0" * 50}1 9007199254740993.0 9007199254740993 9223372036854775807
+    9223372036854775808 -9223372036854775808 -9223372036854775809 2147483647 2147483648
+    -2147483648 -2147483649 1234567890123456.78 9999999999999999.99 10000000000000000 1e16
+    99999999999999999e-1 {"9" * 28}.{"9" * 10} {"9" * 28} 1{"0" * 28} {"9" * 38} {"9" * 39}
+    NaN Infinity -Infinity true false null [] {{}} [1.10] {{"x":1.10}} 01 +1 1. 20170101
+    "\ud800" "\ud83d\ude00" "\u0000" "\n" "\x41"
+""".split()
+QUOTED = f"""
+    12 1.5 -0 +5 .5 5. . 1e2 0x10 1_000 NaN inf true True 007 1,5 {"9" * 39} x
+    2017-01-01 2017-01-01T 2017-01-01Z 2017-01-01+02:00 2017-1-1 20170101 2017-02-29 infinity
+    -2017-01-01 0000-01-01 0001-01-01 9999-12-31 10000-01-01
+""".split()
+CLOCK = """
+    10 10Z 10+02 10:11 10:11Z 10:11:12 10:11:12Z 10:11:12z 10:11:12.5 10:11:12. 10:11:12.1234567
+    10:11:12.1234560Z 10:11:12+23:59 10:11:12+24:00 10:11:12-10:60 10:11:12+99:99 10:11:12-0530
+    10:11:12+5 10:11:12.5+01 24:00:00 23:59:60 1:2:3 10:60 -1:-1:-1Z
+"""
+ZONES = [f"{day}T00:00:00{zone}" for day in ("0001-01-01", "0000-12-31", "9999-12-31")
+         for zone in ("", "Z", "+14:00", "-14:00")]  # fmt: skip
+EDGES = [
+    *UNQUOTED,
+    *map(json.dumps, QUOTED + ZONES + [f"2017-01-01T{time}" for time in CLOCK.split()]),
+    *map(
+        json.dumps, ["", " ", " 5 ", "2017-01-01 ", "2017-01-01 10:11", "2017-01-01T10:11:12 UTC"]
+    ),
+    *('"a\nb"', '"\x00"', '"\x7f"'),
+]
+
+
 class Suspicious(PlainReader):
     """Takes no event for a plain one, so that each is looked at by itself."""
 
     def read(self, values: pa.Array) -> Plain:
         return Plain(self.schema.empty_table(), pa.array([], pa.uint64()))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("reader", [PlainReader, Suspicious], ids=["quick way", "close look"])
+def test_a_value_at_the_edge_of_its_type_lands_exactly_or_not_at_all(name, reader, monkeypatch):
+    monkeypatch.setattr("meshhouse.landing.decode.PlainReader", reader)
+    raw = raw_table(Column(name, KINDS[name]))
+    by = Decoder(raw)
+    for text in EDGES:
+        value = f'{{"{name}":{text}}}'.encode()
+        done = decoded(by, [value])
+        wanted = expected(raw, value)
+        rows = done.rows.select([name]).to_pylist()
+        assert rows == ([] if wanted is None else [{name: wanted[name]}]), text
 
 
 @pytest.mark.parametrize("raw", [TABLE, STRICT], ids=["every type", "a required field"])
