@@ -6,6 +6,7 @@ building (spark.py), or tables that consumers see (lake/).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
@@ -47,6 +48,12 @@ def audit_lake(home: Path, domain: str) -> Lake:
 def building_domains(home: Path) -> list[str]:
     """Domains that have built Iceberg tables."""
     return sorted(path.parent.parent.name for path in home.glob(f"{_RUNS}/*/lake/catalog.db"))
+
+
+def publishable(home: Path, domains: Iterable[str]) -> list[str]:
+    """Locations of what runs build: published tables may refer to files below them."""
+    local = [f"file://{work_folder(home, domain)}" for domain in domains]
+    return [*local, *(work_lake(home, domain).location for domain in building_domains(home))]
 
 
 def folders_in_store(home: Path) -> list[str]:
