@@ -113,7 +113,7 @@ class RawTarget:
         self._forsaken: dict[str, str] | None = None
         """The topic that the table was landed from, if this one is to follow it."""
         if self._state.source not in (None, self._source):
-            if "new-topic" not in accept:
+            if "new-topic" not in accept or raw.changelog:
                 raise self._another_topic()
             self._forsaken = self._state.source
 
@@ -219,11 +219,19 @@ class RawTarget:
 
     def _another_topic(self) -> MeshError:
         raw = self._raw
+        remedy = (
+            f"land the new one behind what is there: `mesh land {raw.relation} --accept new-topic`"
+        )
+        if raw.changelog:
+            remedy = (
+                f"{raw.relation} is a changelog, in which offsets decide which event of a key is "
+                "the last one, so it takes no other topic. Declare a raw table of another name "
+                f"with `topic: {raw.topic}`"
+            )
         return MeshError(
             f"Topic `{raw.topic}` was deleted and created again (or belongs to another cluster) "
             f"since {raw.relation} was last landed, so its offsets start anew. Nothing of it was "
-            "landed. Restore the topic; or land the new one behind what is there: "
-            f"`mesh land {raw.relation} --accept new-topic`."
+            f"landed. Restore the topic; or {remedy}."
         )
 
     def _fence(self, pending: Pending) -> None:
