@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import sys
 import time
@@ -406,3 +407,10 @@ def test_a_changelog_is_not_landed_behind_the_rows_of_another_topic(place):
         with pytest.raises(MeshError, match=r"is a changelog.* another name with `topic: shop\."):
             place.land(changelog, accept=accept)
     assert place.ids() == [1]
+
+
+def test_landing_leaves_the_interpreter_as_it_was(place):
+    before = gc.get_threshold(), sys.getswitchinterval()
+    place.sell(1)
+    place.land()
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before
