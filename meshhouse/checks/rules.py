@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from meshhouse.checks.columns import selected_columns
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
+from meshhouse.checks.hidden import hidden_findings
 from meshhouse.checks.keys import unknown_keys
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
@@ -39,6 +40,7 @@ def check(repository: Repository) -> list[Finding]:
     for domain in domains:
         for rule in (_dbtignore, _references, _increments, _raw_types, _formats, _keys):
             findings += rule(tolerant, domain)
+        findings += hidden_findings(domain)
         for product in domain.products:
             findings += _product(domain, product)
     return sorted(set(findings))
