@@ -17,9 +17,10 @@
 {#- The last event of each key, by its position in the topic and not by when it landed: a
     rejected event that is replayed lands late and is older than what landed before it.
 
-    In a partition the offset decides. A key lives in one partition; where it moved, because
-    partitions were added, the last event of each partition is compared: the newest time
-    decides, then the one that landed later, then the greater partition number. -#}
+    In a partition the offset decides, whatever the producers' clocks said. A key lives in
+    one partition. Where it moved, because partitions were added, the last event of each of
+    its partitions is compared: the newest time decides, and an event without a time is the
+    oldest; then the one that landed later; then the greater partition number. -#}
 {% macro last_event_per_key(
     relation,
     keys,

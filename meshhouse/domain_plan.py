@@ -43,15 +43,50 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
-                dbt.parse(repository, domain.name)
+                try:
+                    dbt.parse(repository, domain.name)
+                except dbt.DbtFailed:
+                    refuse_findings(repository, domain)  # dbt names neither line nor remedy
+                    raise
                 mark_fresh(repository, domain, fingerprint)
     return Manifest(repository, domain)
+
+
+_FINDINGS_SHOWN = 5
+
+
+def refuse_findings(
+    repository: Repository, domain: Domain, manifest: Manifest | None = None
+) -> None:
+    """Stops a run that would publish from a domain in which `mesh check` finds a mistake.
+
+    The whole domain stops: its products are published together. Only a run that is about to
+    build asks, because a run with nothing to do must not pay for loading the SQL parser.
+
+    Raises:
+        MeshError: `mesh check` finds something in the domain.
+    """
+    from meshhouse.checks import check_domain, manifest_findings
+
+    # What dbt has read counts only where the files alone show nothing.
+    found = check_domain(repository, domain)
+    if manifest is not None and not found:
+        found = manifest_findings(domain, manifest)
+    findings = [str(each) for each in found]
+    if findings:
+        shown = " ".join(findings[:_FINDINGS_SHOWN])
+        more = len(findings) - _FINDINGS_SHOWN
+        raise MeshError(
+            f"Nothing of {domain.name} is published while `mesh check` finds a mistake in it; "
+            f"consumers keep what they had. {shown}"
+            + (f" And {more} more: run `mesh check`." if more > 0 else "")
+        )
 
 
 def with_companions(
     repository: Repository, manifest: Manifest, domain: Domain, names: Collection[str]
 ) -> list[Product]:
-    """Products, and those of the same domain that their SQL or checks read, and so on.
+    """Products, and those of the same domain that their SQL, tests or checks read, and so on.
 
     A candidate is checked against what is published beside it: one that was built from newer
     events than its neighbours would be rejected for that alone.
@@ -72,9 +107,9 @@ def with_companions(
         for product in domain.products:
             if product.name in waiting:
                 read.update(checked_relations(repository, own, product))
-                made_of = set(manifest.ancestors(product))
+                built = manifest.built_with([manifest.model_id(product)])
                 read.update(
-                    each.relation for each in domain.products if manifest.model_id(each) in made_of
+                    each.relation for each in domain.products if manifest.model_id(each) in built
                 )
         waiting = {relation.partition(".")[2] for relation in read} - found
     return [product for product in domain.products if product.name in found]
@@ -160,9 +195,13 @@ class DomainPlan:
         decided = [each.name for products in self.by_decision.values() for each in products]
         return [*decided, *self.withheld]
 
-    def grounds(self) -> dict[str, str]:
-        """Name of each product to build -> what its build stands on, see `BuildState`."""
-        return {product.name: self._ground(product) for product in self.to_build}
+    def grounds(self, models: Collection[str]) -> dict[str, str]:
+        """Name of each product among models -> what its build stands on, see `BuildState`."""
+        return {
+            product.name: self._ground(product)
+            for product in self._domain.products
+            if product.relation in self.bases and self.manifest.model_id(product) in models
+        }
 
     def standing_checks(self) -> dict[str, list[dict[str, Any]]]:
         """Product -> the checks that what consumers see of it has passed; of unchanged ones."""

@@ -15,7 +15,7 @@ from typing import Any
 from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
 from meshhouse.build_state import BuildState
-from meshhouse.domain_plan import DomainPlan, fresh_manifest, pins_of
+from meshhouse.domain_plan import DomainPlan, fresh_manifest, pins_of, refuse_findings
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
 from meshhouse.errors import MeshError, NotShown
 from meshhouse.history import past_publications
@@ -188,7 +188,10 @@ def build_models(
             say(f"{domain.name}: building {', '.join(models)}")
             registry = engine.registry
             pins = pins_of(engine, registry, domain, past_publications(registry, domain.name))
-            run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
+            selectors = manifest.selection_of(models)
+            run.nodes = dbt.build(
+                repository, domain.name, selectors, pins=pins, on_line=on_line
+            ).nodes
             failed = [node for node in run.nodes if node.has_failed]
             run.outcome = "failed" if failed else "built"
             run.message = _dbt_failures(domain, failed) if failed else ""
@@ -242,7 +245,12 @@ def _run(
         return
     run.outcome = "failed"  # until it is published
     wanted = plan.to_build
-    if not _build(repository, engine, domain, plan, force, full_refresh, run, say, on_line):
+    refuse_findings(repository, domain, plan.manifest)
+    # Tests compare what this run builds, so an unchanged product that they read is built too.
+    models = plan.manifest.built_with(plan.manifest.model_id(product) for product in wanted)
+    snapshots = plan.manifest.snapshots(models)
+    engine.restore_snapshots(domain, snapshots)
+    if not _build(repository, engine, domain, plan, models, force, full_refresh, run, say, on_line):
         return
     candidates: list[Candidate] = []
     try:
@@ -256,8 +264,11 @@ def _run(
             engine.withdraw(candidates)
             return
         say(f"{domain.name}: publishing {_listing(wanted)}")
+        histories = engine.stage_snapshots(domain, snapshots)
         run.outcome, run.finished_at = "published", datetime.now(UTC)
-        run.published = publish(engine.registry, run.run_id, run.audited, plan.bases, run.entry())
+        run.published = publish(
+            engine.registry, run.run_id, run.audited, plan.bases, run.entry(), histories
+        )
     except BaseException:
         run.finished_at = None
         engine.withdraw(candidates)
@@ -269,23 +280,23 @@ def _build(
     engine: Engine,
     domain: Domain,
     plan: DomainPlan,
+    models: set[str],
     force: bool,
     full_refresh: bool,
     run: DomainRun,
     say: Say,
     on_line: dbt.OnLine | None,
 ) -> bool:
-    """Builds what the plan wants with dbt; False if that failed, which the run then says."""
+    """Builds models with dbt; False if that failed, which the run then says."""
     built = BuildState(engine.build_folder(domain.name))
-    grounds = plan.grounds()
+    grounds = plan.grounds(models)
     outdated = built.forget_outdated(grounds)
     say(f"{domain.name}: building {_listing(plan.to_build)}")
-    selectors = [plan.manifest.selector(product) for product in plan.to_build]
     # Unit tests judge code, not data: code that is as it was built has passed them.
     result = dbt.build(
         repository,
         domain.name,
-        selectors,
+        *plan.manifest.selection(models),
         plan.pins,
         full_refresh=full_refresh or outdated,
         unit_tests=full_refresh or outdated or force,
