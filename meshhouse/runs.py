@@ -425,35 +425,13 @@ def _run(
         raise
 
 
-_FINDINGS_SHOWN = 5
-
-
 def _refuse_findings(
     repository: Repository, domain: Domain, manifest: Manifest | None = None
 ) -> None:
-    """Stops a run that would publish from a domain in which `mesh check` finds a mistake.
+    # A run with nothing to do never comes here: it must not pay for loading the SQL parser.
+    from meshhouse.checks.refusal import refuse_findings
 
-    The whole domain stops: its products are published together. Only a run that is about to
-    build asks, because a run with nothing to do must not pay for loading the SQL parser.
-
-    Raises:
-        MeshError: `mesh check` finds something in the domain.
-    """
-    from meshhouse.checks import check_domain, manifest_findings
-
-    # What dbt has read counts only where the files alone show nothing.
-    found = check_domain(repository, domain)
-    if manifest is not None and not found:
-        found = manifest_findings(domain, manifest)
-    findings = [str(each) for each in found]
-    if findings:
-        shown = " ".join(findings[:_FINDINGS_SHOWN])
-        more = len(findings) - _FINDINGS_SHOWN
-        raise MeshError(
-            f"Nothing of {domain.name} is published while `mesh check` finds a mistake in it; "
-            f"consumers keep what they had. {shown}"
-            + (f" And {more} more: run `mesh check`." if more > 0 else "")
-        )
+    refuse_findings(repository, domain, manifest)
 
 
 def _input_snapshots(

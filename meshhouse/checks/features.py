@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from meshhouse.checks.finding import Finding
@@ -27,6 +28,7 @@ from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema
 from meshhouse.repository.manifest import Manifest
+from meshhouse.repository.yaml import Located
 
 _TABLES = ("table", "incremental")
 _BUILT_INSIDE = (*_TABLES, "view", "ephemeral")
@@ -47,7 +49,29 @@ def feature_findings(repository: Repository, domain: Domain) -> list[Finding]:
             findings += rule(model)
     for domain_rule in (_project_hooks, _macros, _seeds, _snapshots):
         findings += domain_rule(repository, domain)
-    return findings
+    findings += target_findings(domain, dialect_in_use().target)
+    # What dbt_project.yml sets for all models is one mistake.
+    return list({(each.path, each.line, each.remedy): each for each in reversed(findings)}.values())
+
+
+def target_findings(domain: Domain, target: str) -> Iterator[Finding]:
+    """A finding for each feature that a target does not have."""
+    if target == "local":
+        return
+    for name, path, line in _declared_snapshots(domain):
+        yield Finding(
+            path,
+            line,
+            f"the snapshot `{name}`: {SNAPSHOTS_NEED_LOCAL}",
+            "Run this domain with MESH_TARGET=local, or read the history from a topic.",
+        )
+    for path in sorted((domain.path / "models").rglob("*.py")):
+        yield Finding(
+            path,
+            1,
+            f"the Python model `{path.stem}` runs on target `local` only.",
+            "Write it in SQL, or run this domain with MESH_TARGET=local.",
+        )
 
 
 def manifest_findings(domain: Domain, manifest: Manifest) -> list[Finding]:
@@ -57,8 +81,11 @@ def manifest_findings(domain: Domain, manifest: Manifest) -> list[Finding]:
     """
     declared = {manifest.model_id(each): each for each in domain.products}
     findings: list[Finding] = []
+    taken = {each for product in domain.products for each in manifest.ancestors(product)}
     for node in manifest.own_models():
         path = domain.path / node["original_file_path"]
+        if node["resource_type"] == "snapshot" and node["unique_id"] not in taken:
+            findings.append(Finding(path, 1, *_not_taken(node["name"])))
         product = declared.get(node["unique_id"])
         problem = _misbuilt(domain, node, product)
         if problem:
@@ -286,30 +313,55 @@ _TARGET_SETTING = re.compile(r"\b(target_schema|target_database)\s*=")
 
 
 def _snapshots(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    read_by_models = _refs(domain)
+    for name, path, line in _declared_snapshots(domain):
+        if name not in read_by_models:
+            yield Finding(path, line, *_not_taken(name))
+        if path.suffix == ".sql":
+            text = path.read_text(errors="replace")
+            for place in _TARGET_SETTING.finditer(text):
+                line_set = text.count("\n", 0, place.start()) + 1
+                yield _misplaced(Setting(None, path, line_set), place[1], name)
+    for path, snapshot in _snapshots_in_yaml(domain):
+        for place in (snapshot, snapshot.get("config")):
+            for key in _SNAPSHOT_PLACES:
+                if isinstance(place, Located) and key in place:
+                    setting = Setting(None, path, place.line_of(key))
+                    yield _misplaced(setting, key, str(snapshot.get("name")))
+
+
+def _declared_snapshots(domain: Domain) -> Iterator[tuple[str, Path, int]]:
+    """Name and place of each snapshot."""
+    for path, snapshot in _snapshots_in_yaml(domain):
+        # One with a relation is declared here; others are described only.
+        if "relation" in snapshot:
+            yield str(snapshot.get("name")), path, snapshot.line
     for folder in ("models", "snapshots"):
-        for path, content in properties(domain.path / folder):
-            for snapshot in entries(content, "snapshots"):
-                name = str(snapshot.get("name"))
-                yield from _snapshot(Setting(name, path, snapshot.line))
-                for place in (snapshot, snapshot.get("config") or snapshot):
-                    for key in _SNAPSHOT_PLACES:
-                        if key in place:
-                            yield _misplaced(Setting(None, path, place.line_of(key)), key, name)
         for path in sorted((domain.path / folder).rglob("*.sql")):
             text = path.read_text(errors="replace")
             for match in _SNAPSHOT.finditer(text):
-                line = text.count("\n", 0, match.start()) + 1
-                yield from _snapshot(Setting(match[1], path, line))
-                for place in _TARGET_SETTING.finditer(text):
-                    line = text.count("\n", 0, place.start()) + 1
-                    yield _misplaced(Setting(None, path, line), place[1], match[1])
+                yield match[1], path, text.count("\n", 0, match.start()) + 1
 
 
-def _snapshot(setting: Setting) -> Iterator[Finding]:
-    if dialect_in_use().target != "local":
-        yield Finding(
-            setting.path,
-            setting.line,
-            f"the snapshot `{setting.value}`: {SNAPSHOTS_NEED_LOCAL}",
-            "Run this domain with MESH_TARGET=local, or read the history from a topic.",
-        )
+def _snapshots_in_yaml(domain: Domain) -> Iterator[tuple[Path, Located]]:
+    for folder in ("models", "snapshots"):
+        for path, content in properties(domain.path / folder):
+            for snapshot in entries(content, "snapshots"):
+                yield path, snapshot
+
+
+_REF = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
+
+
+def _refs(domain: Domain) -> set[str]:
+    """Names of all models, seeds and snapshots of a domain that one of its models reads."""
+    folder = domain.path / "models"
+    paths = (*folder.rglob("*.sql"), *folder.rglob("*.py"))
+    return {name for path in paths for name in _REF.findall(path.read_text(errors="replace"))}
+
+
+def _not_taken(name: str) -> tuple[str, str]:
+    return (
+        f"no product reads the snapshot `{name}`, so no run takes it.",
+        "Select from it in a product, or remove it.",
+    )

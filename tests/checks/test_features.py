@@ -157,12 +157,20 @@ FEATURES = {
         PRIVATE, "Remove `target_schema`.", "target_schema",
     ),
     "snapshot on Spark": new(
-        f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n",
+        f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n    relation: ref('x')\n",
         "kept on target `local`", "MESH_TARGET=local", "- name: history", target="spark",
     ),
     "snapshot on Snowflake": new(
         f"{SHOP}/snapshots/history.sql", "\n{% snapshot history %}select 1{% endsnapshot %}",
         "kept on target `local`", "MESH_TARGET=local", "{% snapshot", target="snowflake",
+    ),
+    "snapshot that no product reads": new(
+        f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n    relation: ref('x')\n",
+        "no product reads the snapshot `history`", "Select from it", "- name: history",
+    ),
+    "Python model on Spark": new(
+        f"{STAGING}/stg_other.py", "def model(dbt, session): ...\n", "on target `local` only",
+        "Write it in SQL", "def model", target="spark",
     ),
     "YAML in a parent folder": Feature(
         f"{SHOP}/models/totals.yml", "", "has no SQL", "Write the model beside its YAML",
@@ -195,7 +203,13 @@ USABLE = {
         f"{SHOP}/models/exposures.yml", "version: 2\nexposures: []\n", "", "", ""
     ),
     "seed": new(f"{SHOP}/seeds/regions.csv", "region\nnorth\n", "", "", ""),
-    "snapshot": new(f"{SHOP}/snapshots/h.yml", "snapshots:\n  - name: h\n", "", "", ""),
+    "snapshot": new(
+        f"{STAGING}/h_read.sql",
+        "{% snapshot h %}select 1{% endsnapshot %} select 1 from {{ ref('h') }}", "", "", "",
+    ),
+    "private Python model": new(
+        f"{STAGING}/stg_other.py", "def model(dbt, session): ...\n", "", "", ""
+    ),
 }  # fmt: skip
 
 
