@@ -170,7 +170,7 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
         if engine.store.environment:
             count += f" in the environment {engine.store.environment}"
         raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
-    current, previous = standing[-1], standing[-2]
+    previous = standing[-2]
     started_at = datetime.now(UTC)
     staged = engine.restore(product, previous["snapshot_id"])
     entry = {
@@ -179,7 +179,7 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
         "publication_id": str(uuid.uuid4()),
         "kind": "rollback",
         "started_at": started_at,
-        "finished_at": max(datetime.now(UTC), current["finished_at"]),
+        "finished_at": datetime.now(UTC),
     }
     registry.commit([staged], {"publications": [entry]})
     return previous

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, PlainNames, Reader, duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Staged
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import (
@@ -19,7 +21,7 @@ from meshhouse.lake.scan import (
     quote_relation,
 )
 from meshhouse.lake.storage import delete, exists
-from meshhouse.repository import Domain, Product
+from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType, parse_type
 
 if TYPE_CHECKING:
@@ -34,6 +36,17 @@ class DuckDBEngine(IcebergEngine):
     """Builds in one DuckDB file a domain; publishes to Iceberg."""
 
     name = "local"
+
+    def __init__(self, repository: Repository) -> None:
+        """See `IcebergEngine`.
+
+        Raises:
+            UsageError: MESH_MEMORY_LIMIT is not a size.
+        """
+        super().__init__(repository)
+        limit = os.environ.get("MESH_MEMORY_LIMIT", "1500MiB")
+        if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[KMGT]i?B\s*", limit, re.IGNORECASE):
+            raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's DuckDB file is."""
@@ -50,7 +63,9 @@ class DuckDBEngine(IcebergEngine):
         with closing(self._open(product)) as connection:
             schema = self._repository.build_schema(product.domain)
             built = f"{quote(schema)}.{quote(product.build_name)}"
-            staged, files = self._stage(product.relation, columns, connection, built)
+            staged, files = self._stage(
+                product.domain, product.relation, columns, connection, built
+            )
         return Candidate(
             product=product,
             staged=staged,
@@ -60,6 +75,7 @@ class DuckDBEngine(IcebergEngine):
 
     def _stage(
         self,
+        domain: str,
         relation: str,
         columns: Sequence[tuple[str, DataType]],
         connection: duckdb.DuckDBPyConnection,
@@ -68,7 +84,7 @@ class DuckDBEngine(IcebergEngine):
         """Stages a built table as the whole content of a relation, with pyiceberg's data files."""
         from meshhouse.lake.schema import iceberg_schema
 
-        table = self.lake.stage(relation, iceberg_schema(columns))
+        table = self.lake.stage(relation, iceberg_schema(columns), writer=domain)
         base = table.metadata_location or None
         names = ", ".join(quote(name) for name, _ in columns)
         rows = connection.execute(f"select {names} from {built}")
@@ -102,7 +118,8 @@ class DuckDBEngine(IcebergEngine):
                 columns = list(duckdb_snapshots.columns_of(connection, schema, name))
                 built = f"{quote(schema)}.{quote(name)}"
                 relation = duckdb_snapshots.history_of(domain, name)
-                staged.append(self._stage(relation, columns, connection, built)[0])
+                change, _ = self._stage(domain.name, relation, columns, connection, built)
+                staged.append(change)
         return staged
 
     @contextmanager
