@@ -182,7 +182,7 @@ def _materialized(model: Model) -> Iterator[Finding]:
 
 
 def _place(model: Model) -> Iterator[Finding]:
-    for name in ("schema", "database"):
+    for name in ("schema", "database", "catalog_name"):
         if setting := model.settings.get(name):
             yield _misplaced(setting, name, model.path.stem)
 
@@ -273,20 +273,31 @@ _MACRO = re.compile(
 
 
 def _macros(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    folder = domain.path / "macros"
-    for path in sorted(folder.rglob("*.sql")):
-        text = path.read_text(errors="replace")
-        for match in _MACRO.finditer(text):
-            # The mesh's own; that dbt builds where it says is seen by every run.
-            if folder == repository.root / "macros" and match[1] == "generate_schema_name":
+    shared = repository.root / "macros"
+    for folder in _macro_folders(domain):
+        for path in sorted(folder.rglob("*.sql")):
+            # What all domains share is reported once, with the root domain.
+            if shared in path.parents and domain.path != repository.root:
                 continue
-            yield Finding(
-                path,
-                text.count("\n", 0, match.start()) + 1,
-                f"the macro `{match[1]}` decides where things are built and read, which the mesh "
-                f"must know of {domain.name}.",
-                "Remove it; the mesh's own names everything.",
-            )
+            text = path.read_text(errors="replace")
+            for match in _MACRO.finditer(text):
+                # The mesh's own; every run sees whether dbt builds where it says.
+                if shared in path.parents and match[1] == "generate_schema_name":
+                    continue
+                yield Finding(
+                    path,
+                    text.count("\n", 0, match.start(1)) + 1,
+                    f"the macro `{match[1]}` decides where things are built and read, which the "
+                    f"mesh must know of {domain.name}.",
+                    "Remove it; the mesh's own names everything.",
+                )
+
+
+def _macro_folders(domain: Domain) -> set[Path]:
+    """Where dbt looks for macros of a domain, and where people do."""
+    declared = read(domain.path / "dbt_project.yml").get("macro-paths")
+    names = declared if isinstance(declared, list) else []
+    return {(domain.path / str(name)).resolve() for name in ["macros", *names]}
 
 
 def _seeds(repository: Repository, domain: Domain) -> Iterator[Finding]:

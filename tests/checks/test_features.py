@@ -118,6 +118,10 @@ FEATURES = {
         PROJECT, "on-run-end: drop table x\nprofile", "`on-run-end` runs beside", "Use `pre_hook`",
         "on-run-end", old="profile",
     ),
+    "own generate_schema_name in another folder": Feature(
+        PROJECT, "macro-paths: [../../macros, models]", "decides where", "Remove it",
+        "generate_schema_name", old="macro-paths: [../../macros]", found_in=STG_SALES,
+    ),
     "own generate_schema_name": new(
         f"{SHOP}/macros/names.sql",
         "\n{% macro generate_schema_name(name, node) %}x{% endmacro %}", "decides where",
@@ -214,6 +218,10 @@ USABLE = {
 
 
 def make(mesh: Mesh, feature: Feature) -> None:
+    if feature.found_in == STG_SALES:
+        mesh.edit(
+            STG_SALES, "select", "{% macro generate_schema_name(n, node) %}x{% endmacro %}select"
+        )
     if feature.old:
         mesh.edit(feature.file, feature.old, feature.new)
     elif feature.new:
