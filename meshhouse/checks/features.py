@@ -218,30 +218,47 @@ def _microbatch(model: Model) -> Iterator[Finding]:
         )
 
 
-_WRITES = re.compile(
-    r"\b(alter|attach|call|copy|create|delete|drop|execute|export|grant|insert|install|load|merge|"
-    r"put|replace|revoke|truncate|update|use|vacuum)\b",
+_TO_THIS = re.compile(
+    r"(alter\s+(table|view)|delete\s+from|insert\s+(into|overwrite)(\s+table)?|merge\s+into|"
+    r"truncate(\s+table)?|update|vacuum|create(\s+unique)?\s+index\s+\w+\s+on)"
+    r"\s+\{\{\s*this\s*\}\}",
     re.IGNORECASE,
 )
-_JINJA_WITH_THIS = re.compile(r"\{\{[^}]*\bthis\b[^}]*\}\}")
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_READS = re.compile(r"\(*\s*(select|with|from|values)\b", re.IGNORECASE)
+_WRITES_AFTER_WITH = re.compile(
+    r"\b(insert\s+(into|overwrite)|delete\s+from|merge\s+into|update\s+\S+\s+set)\b",
+    re.IGNORECASE,
+)
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_SQL_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def _hooks(model: Model) -> Iterator[Finding]:
     for name in HOOKS:
         setting = model.settings.get(name)
         for text in _texts(setting.value) if setting else ():
-            for statement in text.split(";"):
-                writes = _WRITES.search(_JINJA.sub(" ", statement))
-                if setting and writes and not _JINJA_WITH_THIS.search(statement):
-                    yield Finding(
-                        setting.path,
-                        setting.line,
-                        f"`{name}` of `{model.path.stem}` has a statement ({writes[0].lower()}) "
-                        "that does not name {{ this }}: what it writes elsewhere is neither "
-                        "audited nor taken back.",
-                        "Write to {{ this }} only, and make a model of anything else.",
-                    )
+            elsewhere = any(_writes_elsewhere(each) for each in text.split(";"))
+            if setting and elsewhere:
+                yield Finding(
+                    setting.path,
+                    setting.line,
+                    f"`{name}` of `{model.path.stem}` has a statement that neither reads nor "
+                    "writes to {{ this }}: what it changes elsewhere is neither audited nor taken "
+                    "back.",
+                    "Write to {{ this }} only, and make a model of anything else.",
+                )
+
+
+def _writes_elsewhere(statement: str) -> bool:
+    """Whether a statement of a hook may change anything but the model's own table.
+
+    What a macro makes of it is not known; then the macro is believed.
+    """
+    statement = _SQL_COMMENT.sub(" ", statement).strip()
+    without_jinja = _JINJA.sub(" ", statement).strip()
+    if not without_jinja or _TO_THIS.match(statement):
+        return False
+    return not _READS.match(without_jinja) or bool(_WRITES_AFTER_WITH.search(without_jinja))
 
 
 def _texts(hook: Any) -> list[str]:

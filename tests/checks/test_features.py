@@ -56,7 +56,7 @@ def new(file: str, text: str, problem: str, remedy: str, at: str, **more: str) -
 NOT_A_TABLE = "only a table can be published"
 SET_TABLE = "Set `materialized` to table or incremental."
 PRIVATE = "everything that a domain builds is in its own private schema"
-HOOK = "that does not name {{ this }}"
+HOOK = "neither reads nor writes to {{ this }}"
 
 FEATURES = {
     "view in SQL": in_sql("materialized='view'", NOT_A_TABLE, SET_TABLE),
@@ -102,6 +102,23 @@ FEATURES = {
     ),
     "post-hook that writes elsewhere": in_sql(
         "post_hook='insert into log values (1)'", HOOK, "Write to {{ this }}"
+    ),
+    "hook that writes what it reads elsewhere": in_sql(
+        "post_hook=['select 1', 'insert into log select count(*) from {{ this }}']", HOOK,
+        "Write to {{ this }}",
+    ),
+    "hook that copies": in_sql(
+        "post_hook=\"copy {{ this }} to 'orders.csv'\"", HOOK, "Write to {{ this }}"
+    ),
+    "hook that writes after with": in_sql(
+        "post_hook='with a as (select 1) insert into log select * from a'", HOOK,
+        "Write to {{ this }}",
+    ),
+    "hook that changes the session": in_sql(
+        "pre_hook=\"set TimeZone = 'Asia/Tokyo'\"", HOOK, "Write to {{ this }}"
+    ),
+    "hook in a folder's list": in_project(
+        "    +post-hook:\n      - install httpfs\n", HOOK, "Write to {{ this }}", "+post-hook"
     ),
     "pre-hook that writes elsewhere": in_yaml(
         "pre-hook: [\"delete from {{ this }} where false; copy x to 'y.csv'\"]", HOOK,
@@ -199,7 +216,9 @@ USABLE = {
     "hook that writes to the model": in_sql(
         "post_hook=['delete from {{ this }} where amount < 0']", "", ""
     ),
-    "hook that reads": in_sql("post_hook='select 1'", "", ""),
+    "hook that reads": in_sql("post_hook=\"select replace('a', 'b', 'c')\"", "", ""),
+    "hook in capitals": in_sql("post_hook='UPDATE {{this}} set amount = 0 where false;'", "", ""),
+    "hook that indexes": in_sql("post_hook='create index i on {{ this }} (order_id)'", "", ""),
     "hook by a macro": in_yaml("post_hook: \"{{ sort_rows(['order_id']) }}\"", "", ""),
     "access said twice": in_project("    products:\n      orders:\n        +access: public\n",
                                     "", "", ""),
