@@ -116,8 +116,9 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
                 try:
                     dbt.parse(repository, domain.name)
-                except dbt.DbtFailed:
-                    _refuse_findings(repository, domain)  # dbt names neither line nor remedy
+                except dbt.DbtFailed as error:
+                    # dbt itself names neither line nor remedy.
+                    _refuse_findings(repository, domain, said=str(error))
                     raise
                 mark_fresh(repository, domain, fingerprint)
     return Manifest(repository, domain)
@@ -426,12 +427,12 @@ def _run(
 
 
 def _refuse_findings(
-    repository: Repository, domain: Domain, manifest: Manifest | None = None
+    repository: Repository, domain: Domain, manifest: Manifest | None = None, said: str = ""
 ) -> None:
     # A run with nothing to do never comes here: it must not pay for loading the SQL parser.
     from meshhouse.checks.refusal import refuse_findings
 
-    refuse_findings(repository, domain, manifest)
+    refuse_findings(repository, domain, manifest, said)
 
 
 def _input_snapshots(

@@ -15,7 +15,9 @@ from meshhouse.repository.manifest import Manifest
 _SHOWN = 5
 
 
-def refuse_findings(repository: Repository, domain: Domain, manifest: Manifest | None) -> None:
+def refuse_findings(
+    repository: Repository, domain: Domain, manifest: Manifest | None, said: str = ""
+) -> None:
     """Stops whoever is about to publish from a domain that has findings.
 
     The whole domain stops: its products are published together.
@@ -24,6 +26,7 @@ def refuse_findings(repository: Repository, domain: Domain, manifest: Manifest |
         repository: where the domain is declared.
         domain: which one.
         manifest: what dbt has read of it, if the project parses.
+        said: why it does not parse; nothing is added where this names a finding already.
 
     Raises:
         MeshError: there are findings; the message is those of `mesh check`.
@@ -31,7 +34,7 @@ def refuse_findings(repository: Repository, domain: Domain, manifest: Manifest |
     found = check_domain(repository, domain)
     if manifest is not None and not found:
         found = manifest_findings(domain, manifest)
-    if found:
+    if found and not any(each.problem in said for each in found):
         shown = " ".join(str(each) for each in found[:_SHOWN])
         more = len(found) - _SHOWN
         raise MeshError(
