@@ -17,10 +17,10 @@ from dagster._core.instance import InstanceRef
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
+from meshhouse.domain_plan import fresh_manifest, with_companions
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
-from meshhouse.runs import fresh_manifest, with_companions
 from orchestration.definitions import definitions
 from orchestration.domain import NAMED, Reporter, environment_tag
 from orchestration.storage import CannotRecord, OpenEventLog

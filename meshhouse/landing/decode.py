@@ -153,10 +153,11 @@ class Decoder:
         columns = list(zip(*found, strict=True)) if found else [()] * len(nothing)
         arrays = {"rescued": pa.array(columns[-1], pa.string())}
         for place, (_, kind) in enumerate(self._columns):
-            arrays[f"f{place}"] = pa.array(columns[place], pa.string())
+            texts = arrays[f"f{place}"] = pa.array(columns[place], pa.string())
             if kind.kind in _EXACT:
-                digits = [without_exponent(text) for text in columns[place]]
-                arrays[f"d{place}"] = pa.array(digits, pa.string())
+                if pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():
+                    texts = pa.array(map(without_exponent, columns[place]), pa.string())
+                arrays[f"d{place}"] = texts
         arrays["reason"] = pa.array(reasons, pa.string())
         arrays["is_deletion"] = pc.is_null(events["value"]).combine_chunks()
         return pa.table(arrays)
