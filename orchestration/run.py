@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
@@ -25,6 +26,7 @@ from orchestration.definitions import definitions
 from orchestration.domain import NAMED, Reporter, environment_tag
 from orchestration.storage import CannotRecord, OpenEventLog
 
+_INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
 _INSTANCE_SETTINGS = """\
 # Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
 telemetry:
@@ -57,7 +59,10 @@ def _instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
         "class": OpenEventLog.__name__,
         "config": {"base_dir": str(home / "history" / "runs")},
     }
-    reference = InstanceRef.from_dir(str(home), overrides={"event_log_storage": log})
+    # Captured output would come through four more processes a step, to which Ctrl-C goes as well.
+    output = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
+    overrides = {"event_log_storage": log, "compute_logs": {**output, "config": {}}}
+    reference = InstanceRef.from_dir(str(home), overrides=overrides)
     try:
         with dg.DagsterInstance.from_ref(reference) as instance:
             yield instance
@@ -122,7 +127,7 @@ def run(
             raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
         error = event.step_failure_data.error
-        if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        if error is not None and error.cls_name in _INTERRUPTIONS:
             raise KeyboardInterrupt
         # A dg.Failure is one that a step reported itself.
         if error is not None and error.cls_name != "Failure":

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from meshhouse.cli import interrupts
 from meshhouse.errors import MeshError, UsageError
 
 _COMMANDS = {
@@ -84,20 +85,46 @@ def run(command: click.Command, arguments: list[str]) -> int:
         *(["--debug"] if debug else []),
         *(each for each in arguments if each != "--debug"),
     ]
+    interrupts.watch()
     try:
-        return _exit_code(lambda: command.main(arguments, "mesh", standalone_mode=False))
+        return _exit_code(lambda: _invoke(command, arguments))
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (KeyboardInterrupt, click.Abort):
-        _say("Interrupted. Nothing is half done: run the same command again to go on.")
-        return 130
-    except click.ClickException as error:
-        _say(f"{error.format_message()} See `mesh --help`.")
-        return 2
+        return _interrupted()
     except Exception as error:
+        if interrupts.arrived():
+            return _interrupted()
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message(), err=True)
+            return 2
+        if isinstance(error, click.ClickException):
+            _say(f"{error.format_message()} See `mesh --help`.")
+            return 2
         if debug:
             raise
         explained, code = explain(error)
         _say(explained)
         return code
+
+
+def _invoke(command: click.Command, arguments: list[str]) -> Any:
+    """Does what `command.main` does, which would write an empty line after Ctrl-C."""
+    if "_MESH_COMPLETE" in os.environ:
+        return command.main(arguments, "mesh", standalone_mode=False)
+    try:
+        with command.make_context("mesh", arguments) as context:
+            return command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+
+
+def _interrupted() -> int:
+    if sys.stderr.isatty():
+        click.echo(err=True)  # behind the terminal's ^C
+    _say("Interrupted. Nothing is half done: run the same command again to go on.")
+    return 130
 
 
 def explain(error: BaseException) -> tuple[str, int]:
