@@ -7,6 +7,7 @@ Does not: printing.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
 from meshhouse.errors import MeshError
+from meshhouse.extras import missing_module
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs import fresh_manifest, with_companions
@@ -26,6 +28,7 @@ from orchestration.definitions import definitions
 from orchestration.domain import NAMED, Reporter, environment_tag
 from orchestration.storage import CannotRecord, OpenEventLog
 
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
 _INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
 _INSTANCE_SETTINGS = """\
 # Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
@@ -140,6 +143,9 @@ def _said(error: SerializableErrorInfo) -> str:
     while error.cls_name == dg.DagsterExecutionStepExecutionError.__name__ and error.cause:
         error = error.cause
     text = error.message.strip()
+    module = _NO_MODULE.search(text)
+    if module and (not_installed := missing_module(module[1])):
+        return not_installed
     name, _, said = text.partition(": ")
     return said if name.startswith("meshhouse.") else f"{error.cls_name}: {text}"
 

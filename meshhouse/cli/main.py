@@ -16,6 +16,7 @@ import click
 
 from meshhouse.cli import interrupts
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.extras import missing
 
 _COMMANDS = {
     "check": ("check", "Check every declaration, without data, in seconds."),
@@ -65,6 +66,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="meshhouse", prog_name="mesh")
 @click.option("--debug", is_flag=True, help="Show the whole traceback of a failure.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
@@ -131,6 +133,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     """One line about a failure, and the exit code it deserves."""
     if isinstance(error, MeshError):
         return str(error), error.exit_code
+    if not_installed := missing(error):
+        return not_installed, UsageError.exit_code
     cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps what the database said
     text = " ".join(str(cause).split())
     if isinstance(cause, OSError) or type(cause).__module__.startswith(("sqlite3", "_duckdb")):
