@@ -69,8 +69,7 @@ def _project_files(repository: Repository, domain: Domain) -> Iterable[Path]:
     files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
     files |= {domain.path / "dbt_project.yml", domain.path / "dependencies.yml"}
     # Injected nodes come from the declarations of upstream products.
-    for name in domain.upstream:
-        files |= {product.path for product in repository.domain(name).products}
+    files |= {product.path for product in repository.provided(domain)}
     return sorted(path for path in files if path.exists())
 
 
@@ -202,7 +201,7 @@ def checked_relations(repository: Repository, domain: Domain, product: Product) 
     text = product.checks_path.read_text()
     known: Mapping[str, None] = dict.fromkeys(
         [raw.relation for raw in domain.raw_tables]
-        + [each.relation for name in domain.upstream for each in repository.domain(name).products]
+        + [each.relation for each in repository.provided(domain)]
     )
     return [relation for relation in known if _mentions(text, relation)]
 

@@ -1,56 +1,45 @@
 """Reads the repository: the only reader of declarations.
 
-Belongs here: finding domains and turning their YAML into `model.py`'s facts, without
-dbt. Does not: judging them (`mesh check`), or dbt manifests (manifest.py).
+Belongs here: finding domains, their order, and what of the mesh can be used. Not here: the
+files of one domain (domain.py), judging them (`mesh check`), or dbt manifests (manifest.py).
+
+Each domain is read by itself, and only when somebody asks for it. One with problems is
+broken: asking for it raises the first problem, and everybody else goes on.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from meshhouse.errors import UsageError
-from meshhouse.repository.environment import (
-    collides,
-    current_environment,
-    stored_schema,
-    workspace,
-)
-from meshhouse.repository.model import (
-    ROOT_DOMAIN,
-    Column,
-    CrossReference,
-    Domain,
-    Product,
-    RawTable,
-)
-from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
+from meshhouse.repository.domain import read_domain
+from meshhouse.repository.environment import current_environment, stored_schema, workspace
+from meshhouse.repository.model import ROOT_DOMAIN, Domain, Product, RawTable
+from meshhouse.repository.sql import read_sql
+from meshhouse.repository.yaml import DeclarationError, printable, read_yaml
 
-_REFERENCE = re.compile(
-    r"""\bref\(\s*(['"])(?P<domain>\w+)\1\s*,\s*(['"])(?P<product>\w+)\3"""
-    r"""(?:\s*,\s*(?:v|version)\s*=\s*(?P<version>\d+))?\s*\)"""
-)
-_JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
-CHECKS_SUFFIX = ".checks.yml"
-
-OnError = Callable[[DeclarationError], None]
+_SIGNS_OF_A_DOMAIN = ("dbt_project.yml", "models", "dependencies.yml")
 
 
-def _raise(error: DeclarationError) -> None:
-    raise error
+class BrokenDomain(UsageError):
+    """A domain was asked for whose declarations cannot be used."""
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(broken_because(domain))
+        self.domain = domain
 
 
 class Repository:
     """A checkout: the root domain and one domain a folder under `domains/`."""
 
-    def __init__(self, root: Path, on_error: OnError = _raise) -> None:
-        """`on_error` receives each unusable declaration; by default it is raised."""
+    def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._on_error = on_error
+        self._read: dict[str, Domain] = {}
 
     @classmethod
     def find(cls, start: Path | None = None) -> Repository:
@@ -89,30 +78,136 @@ class Repository:
 
     @cached_property
     def domain_names(self) -> tuple[str, ...]:
-        """Every domain, the root domain last."""
-        folders = sorted(path.parent.name for path in self.root.glob("domains/*/dbt_project.yml"))
+        """Every domain, broken or not, the root domain last."""
+        folders = sorted(
+            folder.name
+            for folder in (self.root / "domains").iterdir()
+            if not folder.name.startswith(".") and _is_domain(folder)
+        )
         return (*folders, ROOT_DOMAIN)
 
     @cached_property
     def domains(self) -> tuple[Domain, ...]:
-        """Every domain, upstream domains first; the root domain last among equals.
+        """Every domain that can be used, upstream domains first; the root domain last among equals.
+
+        Those that cannot are `broken`.
+        """
+        return tuple(domain for domain in self.readings if not domain.problems)
+
+    @cached_property
+    def broken(self) -> tuple[Domain, ...]:
+        """Every domain with problems, as far as it could be read, upstream domains first."""
+        return tuple(domain for domain in self.readings if domain.problems)
+
+    @cached_property
+    def readings(self) -> tuple[Domain, ...]:
+        """Every domain as far as it could be read, upstream domains first."""
+        ordered: dict[str, None] = {}
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name not in ordered and name not in path:
+                for other in self.reading(name).upstream:
+                    visit(other, (*path, name))
+                ordered[name] = None
+
+        for name in self.domain_names:
+            visit(name, ())
+        return tuple(self.reading(name) for name in ordered)
+
+    def reading(self, name: str) -> Domain:
+        """One domain as far as it could be read, with its problems.
 
         Raises:
-            DeclarationError: domains depend on each other in a circle.
+            UsageError: there is none of that name.
         """
-        domains = {name: self._read_domain(name) for name in self.domain_names}
-        return tuple(domains[name] for name in _upstream_first(domains))
+        if name not in self.domain_names:
+            known = printable(", ".join(self.domain_names))
+            raise UsageError(f"There is no domain `{printable(name)}`. Domains: {known}.")
+        domain = self._reading(name)
+        circle = _circle(name, lambda each: self._reading(each).upstream)
+        if not circle:
+            return domain
+        first = circle.index(min(circle))  # everybody in the circle says the same
+        shown = [*circle[first:], *circle[:first]]
+        problem = DeclarationError(
+            self.folder(shown[0]) / "dependencies.yml",
+            1,
+            "domains depend on each other in a circle: "
+            f"{' -> '.join([*shown, shown[0]])}. Remove one dependency.",
+        )
+        return replace(domain, problems=(*domain.problems, problem))
+
+    def _reading(self, name: str) -> Domain:
+        if name not in self._read:
+            self._read[name] = read_domain(self.root, name, self.folder(name), self.domain_names)
+        return self._read[name]
 
     def domain(self, name: str) -> Domain:
         """One domain by name.
 
         Raises:
             UsageError: there is none of that name.
+            BrokenDomain: its declarations cannot be used.
         """
-        if name not in self.domain_names:
-            known = ", ".join(self.domain_names)
-            raise UsageError(f"There is no domain `{name}`. Domains: {known}.")
-        return next(domain for domain in self.domains if domain.name == name)
+        domain = self.reading(name)
+        if domain.problems:
+            raise BrokenDomain(domain)
+        return domain
+
+    def provided(self, consumer: Domain) -> list[Product]:
+        """The products that a domain's models and checks may read: those of its upstream.
+
+        A provider that is broken still has what it published. Its products are what could be
+        read of its declarations, and what the consumer refers to besides: whether that is
+        published decides itself when data is read.
+        """
+        products: list[Product] = []
+        for name in consumer.upstream:
+            provider = self.reading(name)
+            products += provider.products
+            if provider.problems:
+                products += _assumed(consumer, provider)
+        return products
+
+    @cached_property
+    def shared_problems(self) -> tuple[DeclarationError, ...]:
+        """What is wrong with the files that every domain is built with: macros and profiles."""
+        found: list[DeclarationError] = []
+        for path in sorted((self.root / "macros").rglob("*.sql")):
+            found += read_sql(path).problems
+        profiles = [
+            *(self.root / "profiles").glob("*.yml"), *(self.root / "macros").rglob("*.yml")
+        ]  # fmt: skip
+        for path in sorted(profiles):
+            try:
+                read_yaml(path)
+            except DeclarationError as error:
+                found.append(error)
+        return tuple(found)
+
+    def raw_tables(self, target: str | None = None) -> list[RawTable]:
+        """The raw tables of every domain that can be used, or those that a target names.
+
+        Args:
+            target: a domain or `<domain>_raw.<table>`.
+
+        Raises:
+            UsageError: the target names none.
+            BrokenDomain: the target is about a domain that cannot be used.
+        """
+        every = [raw for domain in self.domains for raw in domain.raw_tables]
+        if target is None:
+            return every
+        found = [raw for raw in every if target in (raw.domain, raw.relation)]
+        if not found:
+            for domain in self.broken:
+                if target == domain.name or target.startswith(f"{domain.name}_raw."):
+                    raise BrokenDomain(domain)
+            known = ", ".join(raw.relation for raw in every)
+            raise UsageError(
+                f"`{printable(target)}` is no domain with topics and no raw table. Raw: {known}."
+            )
+        return found
 
     def product(self, relation: str) -> Product:
         """A product by `<domain>.<product>`.
@@ -134,145 +229,68 @@ class Repository:
         """The dbt project of a domain."""
         return self.root if name == ROOT_DOMAIN else self.root / "domains" / name
 
-    def _read_domain(self, name: str) -> Domain:
-        folder = self.folder(name)
-        project = self._read(folder / "dbt_project.yml")
-        if project.get("name") != name:
-            expected = f"the dbt project must be named `{name}`, like its folder"
-            if name == ROOT_DOMAIN:
-                expected = f"the root dbt project must be named `{ROOT_DOMAIN}`"
-            self._on_error(
-                DeclarationError(
-                    folder / "dbt_project.yml",
-                    project.line_of("name"),
-                    f"{expected}; it says `{project.get('name')}`.",
-                )
-            )
-        if collides(name):
-            problem = (
-                f"`{name}` cannot name a domain: two underscores divide the name of an "
-                "environment from that of a domain. Rename the domain and its folder."
-            )
-            self._on_error(
-                DeclarationError(folder / "dbt_project.yml", project.line_of("name"), problem)
-            )
-        models = folder / "models"
-        files = tuple(
-            path
-            for pattern in ("*.yml", "*.yaml")
-            for path in sorted(models.rglob(pattern))
-            if not path.name.endswith(CHECKS_SUFFIX)
-        )
-        declared = [(path, self._read(path)) for path in files]
-        products, private = self._models(name, declared)
-        return Domain(
-            name=name,
-            path=folder,
-            upstream=self._upstream(folder, name),
-            owners={
-                str(group.get("name")): _mapping(group.get("owner"))
-                for _, content in declared
-                for group in _mappings(content.get("groups"))
-            },
-            raw_tables=tuple(self._raw_tables(name, declared)),
-            products=tuple(products),
-            private_models=tuple(private),
-            references=tuple(_references(models)),
-            description=str(project.get("description", "")),
-            yaml_files=files,
-        )
 
-    def _read(self, path: Path) -> Located:
-        try:
-            return read_yaml(path)
-        except DeclarationError as error:
-            self._on_error(error)
-            empty = Located()
-            empty.lines = {}
-            return empty
+def broken_because(domain: Domain) -> str:
+    """Why a domain cannot be used: its first problem with file and line."""
+    more = len(domain.problems) - 1
+    if not more:
+        return str(domain.problems[0])
+    return f"{domain.problems[0]} ({more} more: `mesh check` lists them.)"
 
-    def _upstream(self, folder: Path, name: str) -> tuple[str, ...]:
-        path = folder / "dependencies.yml"
-        if not path.exists():
-            return ()
-        upstream = []
-        for entry in _mappings(self._read(path).get("projects")):
-            other = str(entry.get("name"))
-            line = entry.line_of("name")
+
+def _is_domain(folder: Path) -> bool:
+    # A removed domain leaves its folder, with what dbt wrote into it.
+    return folder.is_dir() and any(
+        (folder / name).exists() or (folder / name).is_symlink() for name in _SIGNS_OF_A_DOMAIN
+    )
+
+
+def _circle(name: str, upstream: Callable[[str], tuple[str, ...]]) -> list[str]:
+    """The way from a domain back to itself; empty where there is none."""
+    seen: set[str] = set()
+
+    def search(at: str, path: list[str]) -> list[str]:
+        for other in upstream(at):
             if other == name:
-                problem = f"domain `{name}` names itself as a dependency; remove the line."
-                self._on_error(DeclarationError(path, line, problem))
-            elif other not in self.domain_names:
-                known = ", ".join(each for each in self.domain_names if each != name)
-                problem = f"there is no domain `{other}`. Domains: {known}."
-                self._on_error(DeclarationError(path, line, problem))
-            else:
-                upstream.append(other)
-        return tuple(upstream)
+                return path
+            if other not in seen:
+                seen.add(other)
+                if found := search(other, [*path, other]):
+                    return found
+        return []
 
-    def _raw_tables(
-        self, domain: str, declared: Iterable[tuple[Path, Located]]
-    ) -> Iterable[RawTable]:
-        for path, content in declared:
-            for source in _mappings(content.get("sources")):
-                schema = str(source.get("schema", source.get("name")))
-                if collides(schema):
-                    problem = (
-                        f"raw tables cannot be in the schema `{schema}`: two underscores divide "
-                        "the name of an environment from that of a schema. Rename the source."
-                    )
-                    self._on_error(DeclarationError(path, source.line, problem))
-                for table in _mappings(source.get("tables")):
-                    meta = _meta(table)
-                    if "topic" not in meta:
-                        problem = (
-                            f"source table `{table.get('name')}` names no topic; "
-                            "add config.meta.topic."
-                        )
-                        self._on_error(DeclarationError(path, table.line, problem))
-                        continue
-                    yield RawTable(
-                        domain=domain,
-                        schema=schema,
-                        name=str(table.get("name")),
-                        topic=str(meta["topic"]),
-                        columns=_columns(table),
-                        description=str(table.get("description", "")).strip(),
-                        changelog=bool(meta.get("changelog", False)),
-                        path=path,
-                        line=table.line,
-                        format=str(meta.get("format", "json")),
-                        pattern=_text(meta.get("pattern")),
-                        schema_path=self.folder(domain) / str(meta["schema"])
-                        if meta.get("schema") is not None
-                        else None,
-                        max_rejected_percent=self._percent(path, table, meta),
-                    )
+    return search(name, [name])
 
-    def _percent(self, path: Path, table: Located, meta: Located) -> float:
-        declared = meta.get("max_rejected_percent", 1.0)
-        if isinstance(declared, int | float) and 0 <= declared <= 100:
-            return float(declared)
-        problem = (
-            f"`max_rejected_percent` of `{table.get('name')}` is `{declared}`; give a number "
-            "from 0 to 100."
+
+def _assumed(consumer: Domain, provider: Domain) -> Iterator[Product]:
+    """Products of a broken provider that a consumer refers to and that cannot be read."""
+    known = {product.model for product in provider.products}
+    named = {
+        each.product
+        for each in consumer.references
+        # Which version bears the plain name, only the declaration can tell.
+        if each.domain == provider.name and each.version is None
+    }
+    mention = re.compile(rf"(?<![\w.]){re.escape(provider.name)}\.([a-z][a-z0-9_]*)")
+    for product in consumer.products:
+        if product.checks_path.is_file():
+            named.update(mention.findall(product.checks_path.read_text(errors="replace")))
+    for name in sorted(named - known - {product.name for product in provider.products}):
+        yield Product(
+            domain=provider.name,
+            model=name,
+            version=1,
+            is_latest=True,
+            columns=(),
+            description="",
+            group=None,
+            contract=False,
+            grain=(),
+            promises={},
+            path=provider.path / "dbt_project.yml",
+            line=1,
+            sql_path=provider.path / "models" / f"{name}.sql",
         )
-        self._on_error(DeclarationError(path, meta.line_of("max_rejected_percent"), problem))
-        return 1.0
-
-    def _models(
-        self, domain: str, declared: Iterable[tuple[Path, Located]]
-    ) -> tuple[list[Product], list[str]]:
-        products: list[Product] = []
-        private: list[str] = []
-        for path, content in declared:
-            for model in _mappings(content.get("models")):
-                config = _mapping(model.get("config"))
-                if config.get("access", model.get("access")) == "public":
-                    products += _products(domain, path, model, config)
-                else:
-                    private.append(str(model.get("name")))
-        return products, private
 
 
 def unknown_product(domain: Domain, name: str) -> str:
@@ -291,116 +309,3 @@ def unknown_product(domain: Domain, name: str) -> str:
     message = f"{domain.name} publishes no product `{name}`. {published}"
     close = difflib.get_close_matches(name, names, n=1)
     return f"{message} Did you mean ref('{domain.name}', '{close[0]}')?" if close else message
-
-
-def _products(domain: str, path: Path, model: Located, config: Located) -> list[Product]:
-    meta = _meta(model)
-    name = str(model.get("name"))
-    versions = _mappings(model.get("versions"))
-    numbers = [int(entry["v"]) for entry in versions if "v" in entry] or [1]
-    latest = int(model.get("latest_version") or max(numbers))
-    stems = {int(entry["v"]): str(entry.get("defined_in", f"{name}_v{entry['v']}"))
-             for entry in versions if "v" in entry}  # fmt: skip
-    return [
-        Product(
-            domain=domain,
-            model=name,
-            version=number,
-            is_latest=number == latest,
-            versioned=bool(versions),
-            latest_version=latest,
-            columns=_columns(model),
-            description=str(model.get("description", "")).strip(),
-            group=str(group) if (group := config.get("group", model.get("group"))) else None,
-            contract=bool(_mapping(config.get("contract")).get("enforced", False)),
-            grain=tuple(str(column) for column in meta.get("grain") or ()),
-            promises=_mapping(meta.get("promises")),
-            shared=bool(meta.get("shared", False)),
-            path=path,
-            line=model.line,
-            sql_path=path.with_name(f"{stems.get(number, name)}.sql"),
-            deprecation_date=str(date) if (date := model.get("deprecation_date")) else None,
-        )
-        for number in numbers
-    ]
-
-
-def _columns(entry: Located) -> tuple[Column, ...]:
-    return tuple(
-        Column(
-            name=str(column.get("name")),
-            data_type=str(column.get("data_type", "")),
-            description=str(column.get("description", "")).strip(),
-            required=bool(_meta(column).get("required", False))
-            or any(each.get("type") == "not_null" for each in _mappings(column.get("constraints"))),
-            line=column.line,
-            classification=_text(_meta(column).get("classification")),
-        )
-        for column in _mappings(entry.get("columns"))
-    )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _meta(entry: Located) -> Located:
-    return _mapping(_mapping(entry.get("config")).get("meta", entry.get("meta")))
-
-
-def _mapping(value: Any) -> Located:
-    if isinstance(value, Located):
-        return value
-    empty = Located()
-    empty.lines = {}
-    return empty
-
-
-def _mappings(value: Any) -> list[Located]:
-    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
-
-
-def _references(models: Path) -> Iterable[CrossReference]:
-    for path in sorted(models.rglob("*.sql")):
-        text = without_comments(path)
-        for match in _REFERENCE.finditer(text):
-            version = match["version"]
-            yield CrossReference(
-                domain=match["domain"],
-                product=match["product"],
-                path=path,
-                line=text.count("\n", 0, match.start()) + 1,
-                version=int(version) if version else None,
-            )
-
-
-def without_comments(path: Path) -> str:
-    """The text of a model without Jinja's comments, every line where it was."""
-    return _JINJA_COMMENT.sub(
-        lambda match: "\n" * match.group().count("\n"), path.read_text(errors="replace")
-    )
-
-
-def _upstream_first(domains: dict[str, Domain]) -> list[str]:
-    ordered: list[str] = []
-    path: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in ordered:
-            return
-        if name in path:
-            circle = " -> ".join([*path[path.index(name) :], name])
-            raise DeclarationError(
-                domains[name].path / "dependencies.yml",
-                1,
-                f"domains depend on each other in a circle: {circle}. Remove one dependency.",
-            )
-        path.append(name)
-        for other in domains[name].upstream:
-            visit(other)
-        path.pop()
-        ordered.append(name)
-
-    for name in domains:
-        visit(name)
-    return ordered
