@@ -90,6 +90,17 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
     return None
 
 
+def waits(
+    repository: Repository, consumer: Domain, providers: Collection[str], published: Collection[str]
+) -> bool:
+    """Whether a domain reads something that one of these providers has not published yet."""
+    return any(
+        reference.domain in providers
+        and _unpublished(repository, consumer, reference, published) is not None
+        for reference in consumer.references
+    )
+
+
 def _unpublished(
     repository: Repository,
     consumer: Domain,

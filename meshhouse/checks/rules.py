@@ -29,9 +29,7 @@ def check(repository: Repository) -> list[Finding]:
     fresh = Repository(repository.root)
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
     for domain in fresh.readings:
-        findings.update(
-            Finding(each.path, each.line, each.problem, "") for each in domain.problems
-        )
+        findings.update(Finding(each.path, each.line, each.problem, "") for each in domain.problems)
         findings.update(
             Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
         )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
 
 from meshhouse.cli.output import print_json, results, table
 from meshhouse.engines import engine
-from meshhouse.repository import Repository
+from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, product_statuses
+from meshhouse.status import ProductStatus, age, broken_domains, product_statuses
 
 
 @click.command()
@@ -20,6 +21,9 @@ def status(as_json: bool) -> None:
     repository = Repository.find()
     statuses = product_statuses(repository, engine(repository).registry)
     now = datetime.now(UTC)
+    broken = broken_domains(repository)
+    for domain, because in _grouped(broken):
+        click.echo(f"mesh: {domain}: {because}", err=True)
     if as_json:
         print_json(
             [
@@ -34,6 +38,7 @@ def status(as_json: bool) -> None:
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
                     "environment": each.environment or PRODUCTION,
+                    "broken": broken.get(each.product.domain),
                 }
                 for each in statuses
             ]
@@ -61,7 +66,7 @@ def status(as_json: bool) -> None:
                     each.score,
                     age(each.refreshed_at, now),
                     each.freshness(now),
-                    each.last_run,
+                    "broken" if each.product.domain in broken else each.last_run,
                     *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
@@ -69,6 +74,17 @@ def status(as_json: bool) -> None:
             right=["version", "rows", "score"],
         )
     )
+
+
+def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Who is broken and why; a problem that several domains share is said once."""
+    domains: dict[str, list[str]] = {}
+    for domain, because in broken.items():
+        domains.setdefault(because, []).append(printable(domain))
+    return [
+        (f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} broken", because)
+        for because, names in domains.items()
+    ]
 
 
 def _published(status: ProductStatus, now: datetime) -> str:

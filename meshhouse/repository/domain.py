@@ -11,6 +11,7 @@ that one team's mistake is shown, and stops nobody else.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -32,8 +33,11 @@ from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
 
 CHECKS_SUFFIX = ".checks.yml"
 REJECTED_SUFFIX = "__rejected"
+_CONSTRAINTS = ("not_null", "unique", "primary_key", "foreign_key", "check", "custom")
 _ACCESS = ("public", "protected", "private")
 _FOLDERS = ("models", "macros", "tests", "seeds", "snapshots", "analyses")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+"""What Dagster takes for an owner."""
 _EARLIEST_VERSION, _LAST_VERSION = 1, 9_999
 
 _Files = Sequence[tuple[Path, Located]]
@@ -79,6 +83,7 @@ class _Reader:
         for product in products:
             if product.checks_path.exists():
                 self._yaml(product.checks_path)
+        self._groups(declared)
         self._duplicates(declared, products, raw_tables)
         in_models = [file for file in sql if models in file.path.parents]
         self._sql(sql, in_models, declared, str(project))
@@ -131,9 +136,7 @@ class _Reader:
             return Located()
         for each in misfits(content, shape_of(path)):
             if each.is_unknown_key:
-                self._unknown_keys.append(
-                    UnknownKey(path, each.line, each.problem, each.remedy)
-                )
+                self._unknown_keys.append(UnknownKey(path, each.line, each.problem, each.remedy))
             else:
                 self._problem(path, each.line, f"{each.problem} {each.remedy}".rstrip())
         return content
@@ -309,7 +312,9 @@ class _Reader:
                 access = config.get("access", model.get("access"))
                 name = str(model.get("name"))
                 if access is not None and access not in _ACCESS:
-                    line = config.line_of("access") if "access" in config else model.line_of("access")
+                    line = (
+                        config.line_of("access") if "access" in config else model.line_of("access")
+                    )
                     problem = f"`access` of `{name}` is `{access}`. Use {', '.join(_ACCESS)}."
                     self._problem(path, line, problem)
                 if access == "public":
@@ -368,7 +373,9 @@ class _Reader:
                 problem = f"version {number} of `{model.get('name')}` is here twice; remove one."
                 self._problem(path, entry.line_of("v"), problem)
             elif names.bad_model(stem):
-                problem = f"`defined_in` is `{stem}`; give the name of a model's file, without .sql."
+                problem = (
+                    f"`defined_in` is `{stem}`; give the name of a model's file, without .sql."
+                )
                 self._problem(path, entry.line_of("defined_in"), problem)
             else:
                 versions[number] = stem
@@ -426,6 +433,11 @@ class _Reader:
             columns.append(read)
             if problem := _bad_column(read, is_raw):
                 self._problem(path, read.line, f"column `{read.name}` of {relation}: {problem}")
+            for constraint in mappings(column.get("constraints")):
+                kind = constraint.get("type")
+                if kind not in _CONSTRAINTS:
+                    problem = f"`{kind}` is not a constraint. Use {', '.join(_CONSTRAINTS)}."
+                    self._problem(path, constraint.line_of("type"), problem)
             twin = first.setdefault(read.name.lower(), read)
             if twin is not read:
                 how = "twice" if twin.name == read.name else "twice, in other case"
@@ -438,6 +450,15 @@ class _Reader:
             problem = f"{relation} has no columns; list those that its events have."
             self._problem(path, entry.line, problem)
         return tuple(columns)
+
+    def _groups(self, declared: _Files) -> None:
+        for path, content in declared:
+            for group in mappings(content.get("groups")):
+                owner = mapping(group.get("owner"))
+                email = owner.get("email")
+                if isinstance(email, str) and not _EMAIL.fullmatch(email):
+                    problem = f"`{email}` is not an e-mail address, such as sales@example.com."
+                    self._problem(path, owner.line_of("email"), problem)
 
     # What only shows across files
 
@@ -466,7 +487,9 @@ class _Reader:
                 continue
             other = f"{where.name}:{at}"
             how = "is declared twice" if known == name else f"differs from `{known}` in case only"
-            problem = f"{what} `{names.shortened(name)}` {how} (first in {other}); rename or remove one."
+            problem = (
+                f"{what} `{names.shortened(name)}` {how} (first in {other}); rename or remove one."
+            )
             self._problem(path, line, problem)
 
     def _sql(
@@ -489,9 +512,7 @@ class _Reader:
     def _own_references(self, models: Sequence[SqlFile], declared: _Files) -> None:
         entries = [each for _, content in declared for each in mappings(content.get("models"))]
         disabled = {
-            str(each.get("name"))
-            for each in entries
-            if "enabled" in mapping(each.get("config"))
+            str(each.get("name")) for each in entries if "enabled" in mapping(each.get("config"))
         }
         known = {str(each.get("name")) for each in entries} | {file.path.stem for file in models}
         for folder in ("models", "seeds", "snapshots"):
@@ -514,7 +535,9 @@ class _Reader:
                         f"{reference.kind}({_quoted(reference.name)}): domain `{self._name}` has no "
                         f"{what} of that name."
                     )
-                    self._problem(file.path, reference.line, problem + _closest(reference.name, there))
+                    self._problem(
+                        file.path, reference.line, problem + _closest(reference.name, there)
+                    )
 
 
 def _quoted(name: str) -> str:
@@ -536,7 +559,7 @@ def _is_version(value: Any) -> bool:
     )
 
 
-_LANDING_COLUMNS = {
+LANDING_COLUMNS = {
     "_rescued", "_topic_partition", "_offset", "_timestamp", "_key", "_tombstone", "_landed_at",
 }  # fmt: skip
 """Columns that landing adds to each raw table."""
@@ -545,7 +568,7 @@ _LANDING_COLUMNS = {
 def _bad_column(column: Column, is_raw: bool) -> str | None:
     if problem := names.bad_column(column.name):
         return problem
-    if is_raw and column.name.lower() in _LANDING_COLUMNS:
+    if is_raw and column.name.lower() in LANDING_COLUMNS:
         return "landing adds a column of this name; rename yours."
     if not column.data_type:
         return "no data_type is given."
@@ -591,4 +614,3 @@ def mapping(value: Any) -> Located:
 def mappings(value: Any) -> list[Located]:
     """The mappings of a list; none where the value is something else."""
     return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
-

@@ -28,8 +28,8 @@ _RESERVED = {
     "domains", "target", "logs",
 }  # fmt: skip
 """Schemas of the ledger and of engines, and folders of the repository."""
-_SUFFIXES = ("_raw", "_build", "_published", "_shared")
-"""What the mesh adds to a domain's name for its own schemas."""
+_SUFFIXES = ("_raw", "_build", "_published", "_shared", "_landing")
+"""What the mesh adds to a domain's name for its own schemas and Dagster steps."""
 
 NAME_RULE = (
     f"Use lower-case letters (a-z), digits and underscores, a letter first, at most {LONGEST} "
@@ -66,7 +66,7 @@ def bad_domain(name: str) -> str | None:
     for suffix in _SUFFIXES:
         if name.endswith(suffix):
             return (
-                f"`{name}` cannot name a domain: `{suffix}` at the end is for the schemas of the "
+                f"`{name}` cannot name a domain: `{suffix}` at the end is for what belongs to the "
                 f"domain `{name.removesuffix(suffix)}`. Rename the domain and its folder."
             )
     return None

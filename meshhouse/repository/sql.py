@@ -136,7 +136,15 @@ def _always_rendered(node: Any) -> Iterator[Any]:
     """Calls that no condition, loop, macro or block stands around."""
     from jinja2 import nodes
 
-    skipped = (nodes.If, nodes.CondExpr, nodes.For, nodes.Macro, nodes.CallBlock, nodes.And, nodes.Or)
+    skipped = (
+        nodes.If,
+        nodes.CondExpr,
+        nodes.For,
+        nodes.Macro,
+        nodes.CallBlock,
+        nodes.And,
+        nodes.Or,
+    )
     if isinstance(node, skipped):
         return
     if isinstance(node, nodes.Call):
