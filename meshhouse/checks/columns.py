@@ -83,6 +83,8 @@ def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
     # Jinja calls Python, which fails in any way: whatever it is, it is the file's.
     except Exception as error:  # noqa: BLE001
         return None, f"its Jinja cannot be read: {_said(error)}."
+    if not sql.strip():
+        return None, "it is empty."
     try:
         language = sqlglot.Dialect.get_or_raise(dialect)
         language.SUPPORTS_USER_DEFINED_TYPES = True  # a stand-in may stand for a type

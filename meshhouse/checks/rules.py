@@ -15,7 +15,7 @@ from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import DeclarationError, Domain, Product, Repository
 from meshhouse.repository.domain import mapping, mappings
 from meshhouse.repository.sql import without_comments
 from meshhouse.repository.yaml import Located, read_yaml
@@ -81,7 +81,10 @@ def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
     """A product that is built anew keeps the landing times of its rows, whatever it corrects."""
     others = {each.path.stem: each for each in domain.references if each.domain != domain.name}
     for path in sorted((domain.path / "models").rglob("*.sql")):
-        text = without_comments(path)
+        try:
+            text = without_comments(path)
+        except DeclarationError:
+            continue  # one of the domain's problems
         increment = _INCREMENT.search(text)
         if increment is None:
             continue

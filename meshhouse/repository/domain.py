@@ -159,16 +159,16 @@ class _Reader:
         if self._problems:
             return project
         line = project.line_of("name")
-        if project.get("name") != self._name:
-            expected = f"the dbt project must be named `{self._name}`, like its folder"
-            if self._name == ROOT_DOMAIN and self._folder == self._root:
-                expected = f"the root dbt project must be named `{ROOT_DOMAIN}`"
-            self._problem(path, line, f"{expected}; it says `{project.get('name')}`.")
-        elif self._name == ROOT_DOMAIN and self._folder != self._root:
-            problem = "`mesh` is the domain of the root project. Rename this one and its folder."
+        if self._folder != self._root and self._folder.name == ROOT_DOMAIN:
+            problem = f"`{ROOT_DOMAIN}` is the domain of the root project. Rename this one and its folder."
             self._problem(path, line, problem)
         elif problem := names.bad_domain(self._name):
             self._problem(path, line, problem)
+        elif project.get("name") != self._name:
+            expected = f"the dbt project must be named `{self._name}`, like its folder"
+            if self._folder == self._root:
+                expected = f"the root dbt project must be named `{ROOT_DOMAIN}`"
+            self._problem(path, line, f"{expected}; it says `{project.get('name')}`.")
         self._paths(path, project)
         return project
 
@@ -329,6 +329,7 @@ class _Reader:
         meta, name = meta_of(model), str(model.get("name"))
         if problem := names.bad_name("product", name):
             self._problem(path, model.line_of("name"), problem)
+            return []
         versions = self._versions(path, model)
         latest = self._latest(path, model, list(versions) or [1])
         columns = self._columns(path, model, f"{self._name}.{name}", is_raw=False)

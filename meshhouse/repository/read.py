@@ -80,7 +80,8 @@ class Repository:
     def domain_names(self) -> tuple[str, ...]:
         """Every domain, broken or not, the root domain last."""
         folders = sorted(
-            folder.name
+            # The name of the root project is taken; such a folder is shown as broken.
+            f"domains/{folder.name}" if folder.name == ROOT_DOMAIN else folder.name
             for folder in (self.root / "domains").iterdir()
             if not folder.name.startswith(".") and _is_domain(folder)
         )
@@ -227,7 +228,9 @@ class Repository:
 
     def folder(self, name: str) -> Path:
         """The dbt project of a domain."""
-        return self.root if name == ROOT_DOMAIN else self.root / "domains" / name
+        if name == ROOT_DOMAIN:
+            return self.root
+        return self.root / "domains" / name.removeprefix("domains/")
 
 
 def broken_because(domain: Domain) -> str:

@@ -72,8 +72,12 @@ def read_sql(path: Path) -> SqlFile:
 
 
 def without_comments(path: Path) -> str:
-    """The text of a model without Jinja's comments; every line keeps its number."""
-    return _without_comments(path.read_text(errors="replace"))
+    """The text of a model without Jinja's comments; every line keeps its number.
+
+    Raises:
+        DeclarationError: it cannot be read.
+    """
+    return _without_comments(read_text(path))
 
 
 def _without_comments(text: str) -> str:

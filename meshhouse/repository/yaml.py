@@ -94,7 +94,8 @@ def read_yaml(path: Path) -> Located:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - built on CSafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
+        # What is never closed is noticed behind the last line.
+        line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else 1
         raise DeclarationError(path, line, f"this is no valid YAML: {error.problem}.") from error
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
