@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from meshhouse.checks.collisions import colliding_checks
 from meshhouse.checks.columns import selected_columns
+from meshhouse.checks.features import feature_findings
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
 from meshhouse.engines.dialects import dialect_in_use
@@ -29,17 +31,25 @@ def check(repository: Repository) -> list[Finding]:
     fresh = Repository(repository.root)
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
     for domain in fresh.readings:
-        findings.update(Finding(each.path, each.line, each.problem, "") for each in domain.problems)
-        findings.update(
-            Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
-        )
-        unusable = {each.path for each in domain.problems}
-        for rule in (_dbtignore, _references, _increments, _formats, _orphans):
-            findings.update(rule(fresh, domain))
-        for product in domain.products:
-            # What is only half read would give findings that are not there.
-            if product.path not in unusable:
-                findings.update(_product(domain, product, unusable))
+        findings.update(check_domain(fresh, domain))
+    return sorted(findings)
+
+
+def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
+    """Every finding in one domain, broken or not, sorted by place."""
+    findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
+    findings.update(
+        Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
+    )
+    unusable = {each.path for each in domain.problems}
+    for rule in (_dbtignore, _references, _increments, _formats, _orphans):
+        findings.update(rule(repository, domain))
+    for product in domain.products:
+        # What is only half read would give findings that are not there.
+        if product.path not in unusable:
+            findings.update(_product(domain, product, unusable))
+    if not domain.problems:
+        findings.update(feature_findings(repository, domain))
     return sorted(findings)
 
 
@@ -128,7 +138,9 @@ def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> It
     if product.checks_path in unusable:
         return
     if product.checks_path.exists():
-        yield from _checks(product, read_yaml(product.checks_path))
+        written = read_yaml(product.checks_path)
+        yield from _checks(product, written)
+        yield from colliding_checks(product, written)
     else:
         yield Finding(
             product.path,
