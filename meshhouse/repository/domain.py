@@ -160,7 +160,10 @@ class _Reader:
             return project
         line = project.line_of("name")
         if self._folder != self._root and self._folder.name == ROOT_DOMAIN:
-            problem = f"`{ROOT_DOMAIN}` is the domain of the root project. Rename this one and its folder."
+            problem = (
+                f"`{ROOT_DOMAIN}` is the domain of the root project. Rename this one and its "
+                "folder."
+            )
             self._problem(path, line, problem)
         elif problem := names.bad_domain(self._name):
             self._problem(path, line, problem)
@@ -288,11 +291,7 @@ class _Reader:
 
     def _percent(self, path: Path, table: Located, meta: Located) -> float:
         declared = meta.get("max_rejected_percent", 1.0)
-        if (
-            isinstance(declared, int | float)
-            and not isinstance(declared, bool)
-            and 0 <= declared <= 100
-        ):
+        if _is_number(declared) and 0 <= declared <= 100:
             return float(declared)
         problem = (
             f"`max_rejected_percent` of `{table.get('name')}` is `{declared}`; give a number "
@@ -401,15 +400,10 @@ class _Reader:
         promises = mapping(meta.get("promises"))
         for key, most in (("refreshed_within_hours", 1_000_000), ("keeps_rows_percent", 100)):
             value = promises.get(key)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                if not 0 <= value <= most:
-                    problem = f"`{key}` is `{value}`; give a number from 0 to {most:,}."
-                    self._problem(path, promises.line_of(key), problem)
-        return {
-            key: value
-            for key, value in promises.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+            if _is_number(value) and not 0 <= value <= most:
+                problem = f"`{key}` is `{value}`; give a number from 0 to {most:,}."
+                self._problem(path, promises.line_of(key), problem)
+        return {key: value for key, value in promises.items() if _is_number(value)}
 
     def _deprecated(self, path: Path, model: Located) -> str | None:
         declared = model.get("deprecation_date")
@@ -533,8 +527,8 @@ class _Reader:
                 if reference.name not in there:
                     what = "source" if reference.kind == "source" else "model"
                     problem = (
-                        f"{reference.kind}({_quoted(reference.name)}): domain `{self._name}` has no "
-                        f"{what} of that name."
+                        f"{reference.kind}({_quoted(reference.name)}): domain `{self._name}` has "
+                        f"no {what} of that name."
                     )
                     self._problem(
                         file.path, reference.line, problem + _closest(reference.name, there)
@@ -550,6 +544,10 @@ def _closest(name: str, known: Iterable[str]) -> str:
 
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f" Did you mean `{close[0]}`?" if close else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_version(value: Any) -> bool:

@@ -41,8 +41,6 @@ class Many:
     """A list of values of one shape."""
 
     of: Any
-    is_optional_list: bool = False
-    """One value may stand without the list."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +75,20 @@ def _walk(value: Any, shape: Any, line: int, where: str) -> Iterator[Misfit]:
     elif isinstance(shape, Map):
         yield from _map(value, shape, line, where)
     elif isinstance(shape, Many):
-        if shape.is_optional_list and not isinstance(value, list):
-            yield from _walk(value, shape.of, line, where)
-        elif not isinstance(value, list):
-            yield _wrong(value, "a list (lines that begin with `- `)", line, where)
-        else:
-            for each in value:
-                at = each.line if isinstance(each, Located) else line
-                if each is None:
-                    yield _wrong(each, _kind(shape.of), at, f"an entry of {where}")
-                yield from _walk(each, shape.of, at, f"an entry of {where}")
+        yield from _many(value, shape, line, where)
     elif not _fits(value, shape):
         yield _wrong(value, shape, line, where)
+
+
+def _many(value: Any, shape: Many, line: int, where: str) -> Iterator[Misfit]:
+    if not isinstance(value, list):
+        yield _wrong(value, "a list (lines that begin with `- `)", line, where)
+        return
+    for each in value:
+        at = each.line if isinstance(each, Located) else line
+        if each is None:
+            yield _wrong(each, _kind(shape.of), at, f"an entry of {where}")
+        yield from _walk(each, shape.of, at, f"an entry of {where}")
 
 
 def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
@@ -184,15 +184,16 @@ _MODEL_CONFIG = Map(
         "contract": Map("config.contract", {"enforced": FLAG, "alias_types": FLAG}),
         "alias": TEXT, "schema": TEXT, "database": TEXT, "full_refresh": FLAG,
         **_any(
-            "tags", "unique_key", "incremental_strategy", "incremental_predicates", "on_schema_change",
-            "file_format", "location_root", "partition_by", "cluster_by", "clustered_by", "buckets",
+            "tags", "unique_key", "incremental_strategy", "incremental_predicates", "file_format",
+            "on_schema_change", "location_root", "partition_by", "cluster_by", "clustered_by", "buckets",
             "tblproperties", "options", "pre_hook", "post_hook", "pre-hook", "post-hook",
             "persist_docs", "quoting", "grants", "docs", "event_time", "batch_size", "begin",
             "lookback", "concurrent_batches", "transient", "snowflake_warehouse", "query_tag",
             "copy_grants", "secure", "target_lag", "indexes", "on_configuration_change", "packages",
             "sql_header", "merge_update_columns", "merge_exclude_columns", "submission_method",
             "deprecation_date", "column_types", "delimiter", "quote_columns", "static_analysis",
-            "table_format", "automatic_clustering", "format", "location", "freshness", "latest_version",
+            "table_format", "automatic_clustering", "format", "location", "freshness",
+            "latest_version",
         ),
     },
 )  # fmt: skip
@@ -244,7 +245,8 @@ _OWNER = _open("an owner", name=TEXT, email=TEXT)
 _UNIT_TEST = Map(
     "a unit test",
     {
-        "name": TEXT, "model": TEXT, "description": TEXT, "given": Many(_open("an input", input=TEXT)),
+        "name": TEXT, "model": TEXT, "description": TEXT,
+        "given": Many(_open("an input", input=TEXT)),
         "expect": _open("expected rows"), "overrides": _open("overrides"),
         **_any("config", "versions", "tags", "meta"),
     },
