@@ -185,7 +185,8 @@ _MODEL_CONFIG = Map(
         "alias": TEXT, "schema": TEXT, "database": TEXT, "full_refresh": FLAG,
         **_any(
             "tags", "unique_key", "incremental_strategy", "incremental_predicates", "file_format",
-            "on_schema_change", "location_root", "partition_by", "cluster_by", "clustered_by", "buckets",
+            "on_schema_change", "location_root", "partition_by", "cluster_by", "clustered_by",
+            "buckets",
             "tblproperties", "options", "pre_hook", "post_hook", "pre-hook", "post-hook",
             "persist_docs", "quoting", "grants", "docs", "event_time", "batch_size", "begin",
             "lookback", "concurrent_batches", "transient", "snowflake_warehouse", "query_tag",
