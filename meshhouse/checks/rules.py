@@ -15,10 +15,11 @@ from meshhouse.checks.columns import selected_columns
 from meshhouse.checks.features import feature_findings
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
+from meshhouse.checks.hidden import hidden_findings
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
-from meshhouse.repository.domain import mapping, mappings
+from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import without_comments
 from meshhouse.repository.yaml import Located, read_yaml
 
@@ -32,6 +33,9 @@ def check(repository: Repository) -> list[Finding]:
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
     for domain in fresh.readings:
         findings.update(check_domain(fresh, domain))
+        if not domain.problems:
+            # A run builds such a model each time, so no run needs to refuse it.
+            findings.update(hidden_findings(domain))
     return sorted(findings)
 
 

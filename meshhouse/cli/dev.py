@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
+from meshhouse.domain_plan import fresh_manifest
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository, broken_because
-from meshhouse.runs import fresh_manifest
 
 
 @click.command()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.repository import names
+from meshhouse.repository import versions as versioned
 from meshhouse.repository.model import (
     ROOT_DOMAIN,
     Column,
@@ -26,7 +27,7 @@ from meshhouse.repository.model import (
     RawTable,
     UnknownKey,
 )
-from meshhouse.repository.shapes import misfits, shape_of
+from meshhouse.repository.shapes import mapping, mappings, meta_of, misfits, shape_of
 from meshhouse.repository.sql import SqlFile, read_sql
 from meshhouse.repository.types import parse_type
 from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
@@ -101,6 +102,7 @@ class _Reader:
             private_models=tuple(private),
             references=tuple(each for file in in_models for each in file.references),
             description=_prose(project),
+            yaml_files=tuple(path for path, _ in declared),
             problems=tuple(dict.fromkeys(self._problems)),
             unknown_keys=tuple(self._unknown_keys),
         )
@@ -260,7 +262,11 @@ class _Reader:
             self._problem(path, meta.line_of("topic"), problem)
         percent = self._percent(path, table, meta)
         events_schema = self._events_schema(path, meta)
-        columns = self._columns(path, table, f"{schema}.{name}", is_raw=True)
+        entries = mappings(table.get("columns"))
+        columns = self._columns(path, entries, f"{schema}.{name}", is_raw=True)
+        if not columns:
+            problem = f"{schema}.{name} has no columns; list those that its events have."
+            self._problem(path, table.line, problem)
         if len(self._problems) > before:
             return None  # nothing may land by a declaration that is only half understood
         return RawTable(
@@ -307,87 +313,114 @@ class _Reader:
         private: list[str] = []
         for path, content in declared:
             for model in mappings(content.get("models")):
-                config = mapping(model.get("config"))
-                access = config.get("access", model.get("access"))
-                name = str(model.get("name"))
-                if access is not None and access not in _ACCESS:
-                    line = (
-                        config.line_of("access") if "access" in config else model.line_of("access")
-                    )
-                    problem = f"`access` of `{name}` is `{access}`. Use {', '.join(_ACCESS)}."
-                    self._problem(path, line, problem)
-                if access == "public":
-                    products += self._products(path, model, config)
+                name, before = str(model.get("name")), len(products)
+                products += self._products(path, model)
+                if len(products) > before:
+                    if problem := names.bad_name("product", name):
+                        self._problem(path, model.line_of("name"), problem)
+                        del products[before:]
                     continue
                 private.append(name)
                 if problem := names.bad_model(name):
                     self._problem(path, model.line_of("name"), problem)
         return products, private
 
-    def _products(self, path: Path, model: Located, config: Located) -> list[Product]:
-        meta, name = meta_of(model), str(model.get("name"))
-        if problem := names.bad_name("product", name):
-            self._problem(path, model.line_of("name"), problem)
-            return []
+    def _products(self, path: Path, model: Located) -> list[Product]:
+        config, name = mapping(model.get("config")), str(model.get("name"))
+        self._access(path, name, model)
+        self._access(path, name, config)
         versions = self._versions(path, model)
-        latest = self._latest(path, model, list(versions) or [1])
-        columns = self._columns(path, model, f"{self._name}.{name}", is_raw=False)
-        group = config.get("group", model.get("group"))
-        promises = self._promises(path, meta)
-        return [
-            Product(
-                domain=self._name,
-                model=name,
-                version=number,
-                is_latest=number == latest,
-                versioned=bool(versions),
-                latest_version=latest,
-                columns=columns,
-                description=_prose(model),
-                group=_text(group),
-                contract=mapping(config.get("contract")).get("enforced") is True,
-                grain=self._grain(meta),
-                promises=promises,
-                shared=meta.get("shared") is True,
-                path=path,
-                line=model.line,
-                sql_path=path.with_name(f"{versions.get(number, name)}.sql"),
-                deprecation_date=self._deprecated(path, model),
+        latest = self._latest(path, model, list(versions))
+        is_versioned = "versions" in model
+        products = []
+        for number, version in (versions if is_versioned else {1: Located()}).items():
+            self._access(path, name, version)
+            settings = versioned.merged(config, mapping(version.get("config")))
+            access = settings.get("access", version.get("access", model.get("access")))
+            if access != "public":
+                continue
+            meta = mapping(settings.get("meta", model.get("meta")))
+            columns = versioned.columns_of(model, version)
+            products.append(
+                Product(
+                    domain=self._name,
+                    model=name,
+                    version=number,
+                    is_latest=number == latest,
+                    versioned=is_versioned,
+                    latest_version=latest,
+                    columns=self._columns(path, columns, f"{self._name}.{name}"),
+                    description=_prose(version) or _prose(model),
+                    group=_text(settings.get("group", model.get("group"))),
+                    contract=mapping(settings.get("contract")).get("enforced") is True,
+                    grain=self._grain(meta),
+                    promises=self._promises(path, meta),
+                    shared=meta.get("shared") is True,
+                    path=path,
+                    line=version.line if version else model.line,
+                    sql_path=self._sql_path(path, name, number, version, number == latest)
+                    if is_versioned
+                    else path.parent / f"{name.replace('/', '_')}.sql",
+                    deprecation_date=self._deprecated(path, model, version),
+                )
             )
-            for number in list(versions) or [1]
-        ]
+        return products
 
-    def _versions(self, path: Path, model: Located) -> dict[int, str]:
-        """Version -> the stem of its SQL file; empty for a model without versions."""
-        versions: dict[int, str] = {}
-        for entry in mappings(model.get("versions")):
+    def _access(self, path: Path, name: str, entry: Located) -> None:
+        access = entry.get("access")
+        if isinstance(access, str) and access not in _ACCESS:
+            problem = f"`access` of `{name}` is `{access}`. Use {', '.join(_ACCESS)}."
+            self._problem(path, entry.line_of("access"), problem)
+
+    def _sql_path(
+        self, path: Path, name: str, number: int, version: Located, is_latest: bool
+    ) -> Path:
+        stem = str(version.get("defined_in") or name)
+        if names.bad_model(stem):
+            problem = f"`defined_in` is `{stem}`; give the name of a model's file, without .sql."
+            self._problem(path, version.line_of("defined_in"), problem)
+            return path.with_suffix(".sql")
+        return versioned.sql_path(path, name, number, version, is_latest)
+
+    def _versions(self, path: Path, model: Located) -> dict[int, Located]:
+        """Number -> declaration of each version of a model."""
+        found: dict[int, Located] = {}
+        written = model.get("versions")
+        if "versions" in model and len(mappings(written)) != (
+            len(written) if isinstance(written, list) and written else -1
+        ):
+            problem = (
+                f"`versions` of model `{model.get('name')}` must be a list of entries such as "
+                "`v: 1`; without versions, remove the key."
+            )
+            self._problem(path, model.line_of("versions"), problem)
+        for entry in mappings(written):
             number = entry.get("v")
-            stem = str(entry.get("defined_in", f"{model.get('name')}_v{number}"))
             if not _is_version(number):
                 problem = (
-                    f"version `{number}` of `{model.get('name')}` must be a whole number from "
-                    f"{_EARLIEST_VERSION} to {_LAST_VERSION:,}, such as `v: 2`."
+                    f"version `{number}` of model `{model.get('name')}` cannot be used: give `v` a "
+                    "whole number from 1, without quotation marks."
                 )
                 self._problem(path, entry.line_of("v"), problem)
-            elif number in versions:
-                problem = f"version {number} of `{model.get('name')}` is here twice; remove one."
-                self._problem(path, entry.line_of("v"), problem)
-            elif names.bad_model(stem):
+            elif number in found:
                 problem = (
-                    f"`defined_in` is `{stem}`; give the name of a model's file, without .sql."
+                    f"model `{model.get('name')}` declares version {number} twice; remove one."
                 )
-                self._problem(path, entry.line_of("defined_in"), problem)
+                self._problem(path, entry.line_of("v"), problem)
             else:
-                versions[number] = stem
-        return versions
+                found[int(number)] = entry
+        return found
 
     def _latest(self, path: Path, model: Located, numbers: list[int]) -> int:
         latest = model.get("latest_version")
-        if latest is None:
-            return max(numbers)
+        if not numbers or latest is None:
+            return max(numbers, default=1)
         if not _is_version(latest) or latest not in numbers:
             known = ", ".join(str(number) for number in numbers)
-            problem = f"`latest_version` is `{latest}`, which is not a version. Versions: {known}."
+            problem = (
+                f"`latest_version` of model `{model.get('name')}` is `{latest}`, which is none of "
+                f"its versions ({known})."
+            )
             self._problem(path, model.line_of("latest_version"), problem)
             return max(numbers)
         return int(latest)
@@ -405,8 +438,8 @@ class _Reader:
                 self._problem(path, promises.line_of(key), problem)
         return {key: value for key, value in promises.items() if _is_number(value)}
 
-    def _deprecated(self, path: Path, model: Located) -> str | None:
-        declared = model.get("deprecation_date")
+    def _deprecated(self, path: Path, model: Located, version: Located) -> str | None:
+        declared = version.get("deprecation_date", model.get("deprecation_date"))
         if declared is None:
             return None
         if not isinstance(declared, date):
@@ -419,11 +452,11 @@ class _Reader:
         return str(declared)
 
     def _columns(
-        self, path: Path, entry: Located, relation: str, is_raw: bool
+        self, path: Path, entries: Iterable[Located], relation: str, is_raw: bool = False
     ) -> tuple[Column, ...]:
         columns = []
         first: dict[str, Column] = {}
-        for column in mappings(entry.get("columns")):
+        for column in entries:
             read = _column(column)
             columns.append(read)
             if problem := _bad_column(read, is_raw):
@@ -441,9 +474,6 @@ class _Reader:
                     f"{twin.line}); remove or rename one."
                 )
                 self._problem(path, read.line, problem)
-        if not columns and is_raw:
-            problem = f"{relation} has no columns; list those that its events have."
-            self._problem(path, entry.line, problem)
         return tuple(columns)
 
     def _groups(self, declared: _Files) -> None:
@@ -598,18 +628,3 @@ def _prose(entry: Located) -> str:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def meta_of(entry: Located) -> Located:
-    """`config.meta` of an entry, or its older place, `meta`."""
-    return mapping(mapping(entry.get("config")).get("meta", entry.get("meta")))
-
-
-def mapping(value: Any) -> Located:
-    """The value, or an empty mapping where it is something else."""
-    return value if isinstance(value, Located) else Located()
-
-
-def mappings(value: Any) -> list[Located]:
-    """The mappings of a list; none where the value is something else."""
-    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []

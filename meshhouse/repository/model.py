@@ -147,6 +147,7 @@ class Domain:
     private_models: tuple[str, ...]
     references: tuple[CrossReference, ...]
     description: str = ""
+    yaml_files: tuple[Path, ...] = field(default=(), compare=False)
     problems: tuple[DeclarationError, ...] = field(default=(), compare=False)
     """What makes its declarations unusable; everything else here is then what could be read."""
     unknown_keys: tuple[UnknownKey, ...] = field(default=(), compare=False)

@@ -66,6 +66,21 @@ def shape_of(path: Path) -> Map:
     return {"dependencies.yml": DEPENDENCIES, "dbt_project.yml": PROJECT}.get(path.name, PROPERTIES)
 
 
+def meta_of(entry: Located) -> Located:
+    """`config.meta` of an entry, or its older place, `meta`."""
+    return mapping(mapping(entry.get("config")).get("meta", entry.get("meta")))
+
+
+def mapping(value: Any) -> Located:
+    """The value, or an empty mapping where it is something else."""
+    return value if isinstance(value, Located) else Located()
+
+
+def mappings(value: Any) -> list[Located]:
+    """The mappings of a list; none where the value is something else."""
+    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
+
+
 def _walk(value: Any, shape: Any, line: int, where: str) -> Iterator[Misfit]:
     if shape == ANY or (isinstance(value, str) and "{{" in value):
         return  # dbt renders Jinja later
@@ -171,7 +186,7 @@ _VERSION_COLUMN = Map("a column of a version", {**_COLUMN.keys, **_any("include"
 _PRODUCT_META = Map(
     "config.meta of a model",
     {
-        "grain": Many(TEXT), "shared": FLAG, **_any("classification", "dagster"),
+        "grain": Many(TEXT), "shared": FLAG, "every_run": FLAG, **_any("classification", "dagster"),
         "promises": Map(
             "promises", {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER}
         ),
@@ -209,7 +224,7 @@ _MODEL = Map(
                 {
                     "v": ANY, "defined_in": TEXT, "columns": Many(_VERSION_COLUMN),
                     "config": _MODEL_CONFIG, "description": TEXT, "access": TEXT,
-                    **_any("constraints", "data_tests", "docs", "deprecation_date"),
+                    **_any("constraints", "data_tests", "tests", "docs", "deprecation_date"),
                 },
                 required=("v",),
             )
