@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse import dbt
-from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
+from meshhouse.audit import (
+    PREVIOUS_SUFFIX,
+    ROWS_AGAINST_PREVIOUS,
+    AuditResult,
+    CheckResult,
+    audit,
+)
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
 from meshhouse.errors import MeshError, NotShown
 from meshhouse.history import History, past_checks, past_publications, production_fails
@@ -29,7 +35,7 @@ from meshhouse.publication import (
 )
 from meshhouse.references import resolve
 from meshhouse.registry import Registry
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product, Repository, display_path
 from meshhouse.repository.manifest import (
     Manifest,
     checked_relations,
@@ -492,6 +498,17 @@ def _dbt_failures(domain: Domain, failed: Sequence[dbt.NodeResult]) -> str:
     )
 
 
+def _fewer_rows(product: Product, failed: Sequence[CheckResult]) -> str:
+    """How to go on where a candidate has too few rows, which after a revert is right."""
+    if not any(check.key == ROWS_AGAINST_PREVIOUS for check in failed):
+        return ""
+    return (
+        f" (if fewer rows are right, write `promises: {{keeps_rows_percent: 0}}` under `meta` of "
+        f"{product.model} in {display_path(product.path)}, run again, and take it out again; "
+        f"`mesh rollback {product.relation}` shows the publication before this one instead)"
+    )
+
+
 def _rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
     parts = []
     for candidate, result in audited:
@@ -501,6 +518,6 @@ def _rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
         checks = "; ".join(check.describe() for check in failed)
         parts.append(
             f"{candidate.product.relation} failed {len(failed)} of {len(result.checks)} checks: "
-            f"{checks}"
+            f"{checks}{_fewer_rows(candidate.product, failed)}"
         )
     return "Not published; consumers keep what they had. " + ". ".join(parts)

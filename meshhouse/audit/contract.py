@@ -18,6 +18,9 @@ from meshhouse.repository.yaml import Located, read_yaml
 DATA_SOURCE = "mesh"
 _SQL = ("expression", "filter", "query", "rows_tested_query")
 """Keys of checks under which domains write SQL."""
+_AGAINST_PREVIOUS = "rows_against_previous"
+ROWS_AGAINST_PREVIOUS = f"metric__{_AGAINST_PREVIOUS}"
+"""Key of the check that a candidate has not lost rows."""
 KEEP_ROWS_PERCENT = 90
 """Least share of the published rows that a candidate must have, unless its promises differ."""
 
@@ -122,7 +125,7 @@ def _row_count_against_previous(product: Product) -> dict[str, Any]:
     published = f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
     return {
         "metric": {
-            "qualifier": "rows_against_previous",
+            "qualifier": _AGAINST_PREVIOUS,
             "name": "Rows, as percent of the previous publication",
             "query": (
                 f"select coalesce(100.0 * (select count(*) from {product.relation}) / "
