@@ -19,11 +19,11 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
+from meshhouse.domain_plan import fresh_manifest, with_companions
 from meshhouse.errors import MeshError
 from meshhouse.extras import missing_module
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
-from meshhouse.runs import fresh_manifest, with_companions
 from orchestration.definitions import definitions
 from orchestration.domain import NAMED, Reporter, environment_tag
 from orchestration.storage import CannotRecord, OpenEventLog

@@ -3,6 +3,7 @@
 from meshhouse.audit.contract import (
     PREVIOUS_SUFFIX,
     ROWS_AGAINST_PREVIOUS,
+    check_key,
     declared_checks,
     soda_contract,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "AuditResult",
     "CheckResult",
     "audit",
+    "check_key",
     "declared_checks",
     "soda_contract",
 ]

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -20,6 +21,8 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.extras import missing
 
 _COMMANDS = {
+    "adopt": ("backup", "Use a lake at the place to which its folder was moved."),
+    "backup": ("backup", "Copy the mesh to a folder or an object store."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Real retail events to audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
@@ -30,6 +33,7 @@ _COMMANDS = {
     "rejected": ("rejected", "Show, replay or discard what landing did not take."),
     "maintain": ("maintain", "Merge small files, drop what nobody can need any more."),
     "replay": ("replay", "Write the demo's retail data into topics."),
+    "restore": ("backup", "Make a mesh of a backup."),
     "rollback": ("publications", "Show consumers the previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "sql": ("sql", "Run a query over published products."),
@@ -73,6 +77,17 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """A data mesh: domains land events, build with dbt, and publish audited products."""
     ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand:
+        _keep_private()
+
+
+def _keep_private() -> None:
+    """Makes what a command writes as private as the mesh's folder is."""
+    from meshhouse.modes import keep_private
+    from meshhouse.repository import Repository
+
+    with suppress(UsageError):  # outside a mesh, which the command itself explains
+        keep_private(Repository.find().home)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -6,7 +6,6 @@ building (spark.py), or tables that consumers see (lake/).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +13,7 @@ from uuid import uuid4
 from meshhouse.events.files import replace
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import warehouse
+from meshhouse.lake.relocate import catalog_digest
 from meshhouse.locks import lock
 from meshhouse.repository.environment import ENVIRONMENTS, stored_schema
 
@@ -92,5 +92,4 @@ def _number(home: Path) -> str:
 
 def _catalog(home: Path, purpose: str) -> str:
     """A catalog's name, of which one process may hold several meshes' in its life."""
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:8]
-    return f"{purpose}_{digest}"
+    return f"{purpose}_{catalog_digest(home)}"
