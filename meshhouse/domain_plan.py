@@ -45,42 +45,21 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
                 try:
                     dbt.parse(repository, domain.name)
-                except dbt.DbtFailed:
-                    refuse_findings(repository, domain)  # dbt names neither line nor remedy
+                except dbt.DbtFailed as error:
+                    # dbt itself names neither line nor remedy.
+                    refuse_findings(repository, domain, said=str(error))
                     raise
                 mark_fresh(repository, domain, fingerprint)
     return Manifest(repository, domain)
 
 
-_FINDINGS_SHOWN = 5
-
-
 def refuse_findings(
-    repository: Repository, domain: Domain, manifest: Manifest | None = None
+    repository: Repository, domain: Domain, manifest: Manifest | None = None, said: str = ""
 ) -> None:
-    """Stops a run that would publish from a domain in which `mesh check` finds a mistake.
+    """See `meshhouse.checks.refusal`, which loads a parser of SQL: only for who builds."""
+    from meshhouse.checks import refusal
 
-    The whole domain stops: its products are published together. Only a run that is about to
-    build asks, because a run with nothing to do must not pay for loading the SQL parser.
-
-    Raises:
-        MeshError: `mesh check` finds something in the domain.
-    """
-    from meshhouse.checks import check_domain, manifest_findings
-
-    # What dbt has read counts only where the files alone show nothing.
-    found = check_domain(repository, domain)
-    if manifest is not None and not found:
-        found = manifest_findings(domain, manifest)
-    findings = [str(each) for each in found]
-    if findings:
-        shown = " ".join(findings[:_FINDINGS_SHOWN])
-        more = len(findings) - _FINDINGS_SHOWN
-        raise MeshError(
-            f"Nothing of {domain.name} is published while `mesh check` finds a mistake in it; "
-            f"consumers keep what they had. {shown}"
-            + (f" And {more} more: run `mesh check`." if more > 0 else "")
-        )
+    refusal.refuse_findings(repository, domain, manifest, said)
 
 
 def with_companions(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from meshhouse.cli import interrupts
 from meshhouse.cli.output import console, counted, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
@@ -41,6 +42,7 @@ class TerminalReporter:
 
     def landing(self, raw: RawTable) -> Any:
         """Opens a progress bar over the events that wait in the topic."""
+        interrupts.stop_if_arrived()
         source = open_source(self._repository.root, self._repository.home)
         topic = source.describe(raw.topic)
         total = sum(partition.end - partition.begin for partition in topic.partitions.values())
@@ -73,6 +75,7 @@ class TerminalReporter:
 
     def say(self, line: str) -> None:
         """What a domain is doing."""
+        interrupts.stop_if_arrived()
         domain, _, rest = line.partition(": ")
         verb, _, names = rest.partition(" ")
         self._console.print(f"[dim]{verb:<9} {names if names else domain}[/]")
@@ -105,6 +108,7 @@ class TerminalReporter:
     def failed(self, domain: str, message: str) -> None:
         """A domain that consumers see unchanged because something went wrong."""
         self.close()
+        interrupts.stop_if_arrived()  # what goes wrong then is how libraries pass it on
         message = message.removeprefix(f"{domain}: ")  # dbt's failures name their project
         self.failures.append((domain, message))
         self._console.print(f"[red]failed[/]    {domain}: ", end="")
@@ -259,6 +263,7 @@ def _orchestrate(
         return run_definitions(repository, domains, products, reporter)
     finally:
         reporter.close()
+        interrupts.stop_if_arrived()
 
 
 @click.command()
