@@ -222,6 +222,9 @@ USABLE = {
     "hook by a macro": in_yaml("post_hook: \"{{ sort_rows(['order_id']) }}\"", "", ""),
     "access said twice": in_project("    products:\n      orders:\n        +access: public\n",
                                     "", "", ""),
+    "sharing": Feature(
+        ORDERS, "grain: [order_id]\n        shared: true", "", "", "", old="grain: [order_id]"
+    ),
     "exposures and groups": new(
         f"{SHOP}/models/exposures.yml", "version: 2\nexposures: []\n", "", "", ""
     ),
