@@ -179,7 +179,6 @@ def _moved_builds(made: Path, home: Path, target: str | None) -> list[Move]:
 def _check_catalog(catalog: Path) -> None:
     with closing(sqlite3.connect(catalog)) as connection:
         (answer,) = connection.execute("pragma integrity_check").fetchone()
-        connection.execute("pragma journal_mode = wal")
     if answer != "ok":
         raise MeshError(f"The catalog in the backup is damaged ({answer}). Take another backup.")
 
