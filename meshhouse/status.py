@@ -58,7 +58,7 @@ class ProductStatus:
     @property
     def state(self) -> str:
         """`declared`, or why no run publishes it: it is `disabled` or `not public`."""
-        return self.last_run if self.last_run in WITHHELD and self.last_run else "declared"
+        return next((word for word in WITHHELD if word == self.last_run), "declared")
 
     def freshness(self, now: datetime) -> str:
         """`fresh`, `late`, or `no promise`."""
