@@ -218,13 +218,18 @@ class Repository:
         return found
 
     def product(self, relation: str) -> Product:
-        """A product by `<domain>.<product>`.
+        """A product by `<domain>.<product>`, also one that can be read of a broken domain.
+
+        What was published can be taken back while the domain is broken.
 
         Raises:
             UsageError: no such domain or product; the message lists what there is.
+            BrokenDomain: the product cannot be read.
         """
         domain_name, dot, name = relation.partition(".")
-        domain = self.domain(domain_name)
+        domain = self.reading(domain_name)
+        if domain.problems and domain.product(name) is None:
+            raise BrokenDomain(domain)
         if not dot:
             names = ", ".join(product.relation for product in domain.products) or "none"
             raise UsageError(f"`{relation}` is a domain, not a product. Its products: {names}.")

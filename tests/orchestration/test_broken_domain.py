@@ -164,3 +164,10 @@ def test_a_file_that_is_broken_after_the_location_was_loaded_fails_no_run_of_ano
     done = program(mesh, "materialize.py", "shop_raw/sales", "shop_build/stg_sales",
                    "shop_build/orders", "shop/orders")  # fmt: skip
     assert done == {"success": True, "failures": []}
+
+
+def test_a_publication_can_be_looked_at_while_its_domain_is_broken(mesh):
+    edit(mesh, STAGING, "'orders') }}", "'orders' }}")
+    assert mesh.history("crm.customers")
+    done = mesh.run("history", "crm.nothing", code=2)
+    assert done.stderr.startswith(f"mesh: {STAGING}:5: its Jinja cannot be read")
