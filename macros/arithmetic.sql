@@ -38,7 +38,10 @@
 {%- endmacro %}
 
 {% macro spark__seconds_between(first_moment, last_moment) -%}
-    (unix_seconds({{ last_moment }}) - unix_seconds({{ first_moment }}))
+    (
+        unix_seconds(cast({{ last_moment }} as timestamp_ltz))
+        - unix_seconds(cast({{ first_moment }} as timestamp_ltz))
+    )
 {%- endmacro %}
 
 {#- A quotient, null where there is nothing to divide by; cast it to a decimal of at most 8

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.types import duckdb_type, require_contract_types
 from meshhouse.errors import MeshError
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import (
@@ -43,7 +44,7 @@ class DuckDBEngine(IcebergEngine):
         """Copies a built table into Iceberg data files that no reader sees yet.
 
         Raises:
-            MeshError: dbt has not built it.
+            MeshError: dbt has not built it, or not with the columns of its contract.
         """
         from meshhouse.lake.schema import iceberg_schema
 
@@ -56,6 +57,9 @@ class DuckDBEngine(IcebergEngine):
             columns = ", ".join(quote(column.name) for column in product.columns)
             schema = self._repository.build_schema(product.domain)
             relation = f"{quote(schema)}.{quote(product.build_name)}"
+            described = connection.execute(f"describe {relation}").fetchall()
+            built = {name: duckdb_type(data_type) for name, data_type, *_ in described}
+            require_contract_types(product, built)
             batches = connection.execute(f"select {columns} from {relation}").to_arrow_reader(
                 _ROWS_PER_BATCH
             )

@@ -16,6 +16,8 @@ _OF_EVERY_SESSION = {
     # A cast that fails is an error, as on other targets; dbt-spark makes it null.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
+    # `timestamp` has no time zone on other targets; Spark means an instant by default.
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
 }
 
 
