@@ -52,3 +52,14 @@
 {% macro ratio(numerator, denominator) -%}
     (cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) + 1e-9)
 {%- endmacro %}
+
+{#- The larger of two values; the other one where one is null. greatest() is null there on
+    Snowflake. -#}
+{% macro larger_of(first, second) -%}
+    (case when {{ second }} is null or {{ first }} >= {{ second }} then {{ first }} else {{ second }} end)
+{%- endmacro %}
+
+{#- The smaller of two values; the other one where one is null. -#}
+{% macro smaller_of(first, second) -%}
+    (case when {{ second }} is null or {{ first }} <= {{ second }} then {{ first }} else {{ second }} end)
+{%- endmacro %}

@@ -53,3 +53,20 @@
 {% macro week_start_date(week) -%}
     {{ add_days("cast('2016-12-26' as date)", "7 * (cast(" ~ week ~ " as integer) - 1)") }}
 {%- endmacro %}
+
+{#- 1 for Monday to 7 for Sunday. -#}
+{% macro day_of_week(date) -%}
+    {{ adapter.dispatch('day_of_week')(date) }}
+{%- endmacro %}
+
+{% macro default__day_of_week(date) -%}
+    cast(isodow({{ date }}) as integer)
+{%- endmacro %}
+
+{% macro spark__day_of_week(date) -%}
+    cast(extract(dayofweek_iso from {{ date }}) as integer)
+{%- endmacro %}
+
+{% macro snowflake__day_of_week(date) -%}
+    cast(dayofweekiso({{ date }}) as integer)
+{%- endmacro %}
