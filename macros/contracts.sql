@@ -61,7 +61,8 @@
 {%- endmacro %}
 
 {% macro column_made(name, data_type) -%}
-    {{ return({'name': name, 'data_type': data_type, 'formatted': name | lower ~ ' ' ~ data_type}) }}
+    {%- set formatted = name | lower ~ ' ' ~ data_type -%}
+    {{ return({'name': name, 'data_type': data_type, 'formatted': formatted}) }}
 {%- endmacro %}
 
 {#- Later builds of an incremental model add rows through this view, and Spark casts them to the

@@ -268,7 +268,7 @@ _RULES: tuple[tuple[Matches, Difference], ...] = (
         lambda node, name: name == "concat" and _may_be_null(node, name),
         Difference(
             "`concat` of what may be null", "the other values", "null", "null",
-            "Use `||` or `dbt.concat([...])`, with `coalesce(..., '')` where null is to be skipped.",
+            "Use `||` or `dbt.concat([...])`, with `coalesce(..., '')` to skip nulls.",
         ),
     ),
     (
@@ -415,7 +415,8 @@ _RULES: tuple[tuple[Matches, Difference], ...] = (
     (
         _one_argument,
         Difference(
-            "`log` of one argument", "base 10", "base e", "an error", "Use `ln(x)` or `log(10, x)`.",
+            "`log` of one argument", "base 10", "base e", "an error",
+            "Use `ln(x)` or `log(10, x)`.",
         ),
     ),
     (

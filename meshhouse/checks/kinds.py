@@ -28,9 +28,8 @@ _KINDS: dict[str, frozenset[exp.DataType.Type]] = {
     "boolean": frozenset({exp.DType.BOOLEAN}),
     "date": frozenset({exp.DType.DATE}),
     "timestamp": frozenset(exp.DataType.TEMPORAL_TYPES) - {exp.DType.DATE},
-    "interval": frozenset(exp.DataType.INTERVAL_TYPES if hasattr(exp.DataType, "INTERVAL_TYPES")
-                          else {exp.DType.INTERVAL}),
-}  # fmt: skip
+    "interval": frozenset({exp.DType.INTERVAL}),
+}
 _SAME = (
     exp.Abs, exp.Alias, exp.AnyValue, exp.Coalesce, exp.Filter, exp.FirstValue, exp.Greatest,
     exp.Lag, exp.LastValue, exp.Lead, exp.Least, exp.Max, exp.Min, exp.Neg, exp.Nullif, exp.Paren,
@@ -51,9 +50,9 @@ def annotated(tree: exp.Expression, known: Mapping[str, Columns], dialect: str) 
     schema: dict[str, Columns] = {}
     for table in copy.find_all(exp.Table):
         relation = f"{table.db}.{table.name}".strip(".").lower()
-        if relation in known and known[relation]:
-            flat = relation.replace(".", "__").upper() if dialect == "snowflake" else (
-                relation.replace(".", "__"))  # fmt: skip
+        if known.get(relation):
+            flat = relation.replace(".", "__")
+            flat = flat.upper() if dialect == "snowflake" else flat
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=table.this.copy()))
             table.set("this", exp.to_identifier(flat))
@@ -103,7 +102,7 @@ def kind_of(node: exp.Expression | None) -> str:
     """The kind of an expression; empty if it is not known."""
     if node is None:
         return ""
-    if isinstance(node, exp.Cast) or isinstance(node, exp.TryCast):
+    if isinstance(node, exp.Cast | exp.TryCast):
         return kind_of_type(node.to)
     if isinstance(node, exp.Literal):
         return _of_literal(node)

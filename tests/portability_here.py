@@ -1,6 +1,6 @@
 """Runs expressions on DuckDB and Spark, and asks `mesh check` about them.
 
-`python tests/checks/portability_here.py` writes what was observed into portability.tsv again;
+`python tests/portability_here.py` writes what was observed into portability.tsv again;
 needs Java.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ from meshhouse.checks.rendering import Rendered
 from meshhouse.checks.targets import Places, differing, judge
 from meshhouse.engines.dialects import every_dialect
 
-FILE = Path(__file__).with_name("portability.tsv")
+FILE = Path(__file__).with_name("checks") / "portability.tsv"
 COLUMNS = {
     "k": "integer", "i": "integer", "b": "bigint", "n": "decimal(12,2)", "x": "double",
     "s": "string", "u": "string", "j": "string", "d": "date", "ts": "timestamp",
@@ -170,14 +170,19 @@ def _fails(found: Any) -> bool:
     return isinstance(found, str) and found.startswith("fails")
 
 
-def reported(expression: str) -> list[str]:
-    """What `mesh check --target all` says of a model that selects it."""
-    rendered = Rendered(Path(__file__), f"select {expression} as v from t", {})
+def reported(sql: str, known: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What `mesh check --target all` says of a model.
+
+    Args:
+        sql: the model's.
+        known: table -> its columns with their types.
+    """
+    rendered = Rendered(Path(__file__), sql, {})
     places: Places = defaultdict(set)
     found = [
         finding.problem
         for each in every_dialect()
-        for finding in judge(rendered, each, {"t": COLUMNS}, places)
+        for finding in judge(rendered, each, dict(known), places)
     ]
     return [*found, *(finding.problem for finding in differing(places))]
 
@@ -196,7 +201,6 @@ def main() -> None:
         for each in listed
     ]
     FILE.write_text("\n".join([*head, *lines]) + "\n")
-    import json
 
 
 if __name__ == "__main__":
