@@ -200,6 +200,10 @@ def main() -> None:
         f"\t{each.snowflake}"
         for each in listed
     ]
+    for each in listed:
+        made = local[each.expression], spark[each.expression]
+        if observed(*made) != each.observed:
+            print(each.expression, observed(*made), *made, sep="\n    ")
     FILE.write_text("\n".join([*head, *lines]) + "\n")
 
 

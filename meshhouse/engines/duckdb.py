@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.engines.types import duckdb_type, require_contract_types
+from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
 from meshhouse.errors import MeshError
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import (
@@ -20,7 +20,6 @@ from meshhouse.lake.scan import (
 )
 from meshhouse.lake.storage import delete, exists
 from meshhouse.repository import Domain, Product
-from meshhouse.repository.types import parse_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,9 +47,7 @@ class DuckDBEngine(IcebergEngine):
         """
         from meshhouse.lake.schema import iceberg_schema
 
-        schema = iceberg_schema(
-            (column.name, parse_type(column.data_type)) for column in product.columns
-        )
+        schema = iceberg_schema(contract_types(product).items())
         table = self.lake.stage(product.relation, schema)
         base = table.metadata_location or None
         with closing(self._open(product)) as connection:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
 from meshhouse.engines.iceberg import readable
-from meshhouse.engines.types import require_contract_types
+from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
@@ -28,7 +28,7 @@ from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
 from meshhouse.snowflake import Session, SnowflakeStore, connect
 from meshhouse.snowflake.audit import SnowflakeReader
-from meshhouse.snowflake.contracts import declared_words, values_outside
+from meshhouse.snowflake.contracts import declared_words, require_values_within
 from meshhouse.snowflake.publish import (
     generation,
     generation_of,
@@ -178,8 +178,9 @@ class SnowflakeEngine:
                 f"{product.domain}`. {error}"
             ) from error
         try:
-            require_contract_types(product, declared_words(product, self.store.columns(name)))
-            values_outside(product, session, kept)
+            promised = contract_types(product)
+            require_contract_types(product, declared_words(promised, self.store.columns(name)))
+            require_values_within(product, promised, session, kept)
         except MeshError:
             self._drop(product, state)
             raise

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
 
 
+def contract_types(product: Product) -> dict[str, DataType]:
+    """Column -> type, of a contract.
+
+    Raises:
+        MeshError: a type is not one that every target has.
+    """
+    found = {}
+    for column in product.columns:
+        try:
+            found[column.name] = parse_type(column.data_type)
+        except ValueError as error:
+            raise MeshError(
+                f"{display_path(product.path)}:{column.line}: column `{column.name}` of "
+                f"{product.relation}: {error}"
+            ) from error
+    return found
+
+
 def require_contract_types(product: Product, built: Mapping[str, str]) -> None:
     """Refuses a build whose columns are not those of the contract.
 
@@ -29,10 +47,11 @@ def require_contract_types(product: Product, built: Mapping[str, str]) -> None:
         built: column -> type of the built table, in the words of declarations.
 
     Raises:
-        MeshError: a column is missing, is not declared, or has another type.
+        MeshError: a column is missing, is not declared, or has another type; or the contract
+            names a type that not every target has.
     """
     found = {name.lower(): data_type for name, data_type in built.items()}
-    declared = {each.name.lower(): str(parse_type(each.data_type)) for each in product.columns}
+    declared = {name.lower(): str(kind) for name, kind in contract_types(product).items()}
     problems = [
         f"`{name}` is {found[name]} and the contract says {data_type}"
         for name, data_type in declared.items()

@@ -75,10 +75,10 @@ def parse_type(text: str) -> DataType:
     if match and 1 <= int(match[1]) <= 38 and int(match[2]) <= int(match[1]):
         return DataType("decimal", int(match[1]), int(match[2]))
     names = ", ".join(sorted(set(SIMPLE_TYPES.values())))
-    instead = _instead(normal)
-    problem = f"is not a type that every target has. {instead}" if instead else (
-        "is no type that is known here.")  # fmt: skip
-    raise ValueError(f"`{text}` {problem} Types: {names}, decimal(p,s).")
+    instead = f"{_instead(normal)} ".lstrip()
+    raise ValueError(
+        f"`{text}` is no type that is known here. {instead}Types: {names}, decimal(p,s)."
+    )
 
 
 def _instead(normal: str) -> str:

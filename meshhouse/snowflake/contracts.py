@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product
-from meshhouse.repository.types import DataType, parse_type
+from meshhouse.repository.types import DataType
 from meshhouse.snowflake.session import Session, quote
 
 _WORDS = {
@@ -31,16 +31,17 @@ _RANGES = {
 
 
 def declared_words(
-    product: Product, columns: Mapping[str, tuple[str, int | None, int | None]]
+    promised: Mapping[str, DataType],
+    columns: Mapping[str, tuple[str, int | None, int | None]],
 ) -> dict[str, str]:
     """Column -> type in the words of declarations, where they have one.
 
     Args:
-        product: whose table it is: its contract tells an integer from a decimal without digits
-            behind the point, which are one type in Snowflake.
+        promised: column -> type of the contract, which tells an integer from a decimal without
+            digits behind the point: these are one type in Snowflake.
         columns: as `SnowflakeStore.columns` gives them.
     """
-    declared = {each.name.lower(): parse_type(each.data_type) for each in product.columns}
+    declared = {name.lower(): data_type for name, data_type in promised.items()}
     return {
         name: _word(kind, precision, scale, declared.get(name))
         for name, (kind, precision, scale) in columns.items()
@@ -55,18 +56,21 @@ def _word(kind: str, precision: int | None, scale: int | None, declared: DataTyp
     return f"decimal({precision},{scale})"
 
 
-def values_outside(product: Product, session: Session, relation: str) -> None:
+def require_values_within(
+    product: Product, promised: Mapping[str, DataType], session: Session, relation: str
+) -> None:
     """Refuses values that the contract's type cannot hold on other targets.
 
     Args:
         product: whose table it is.
+        promised: column -> type of its contract.
         session: reads it.
         relation: the table, quoted.
 
     Raises:
         MeshError: a value is outside the range or the precision of its type.
     """
-    limits = list(_limits(product))
+    limits = list(_limits(promised))
     if not limits:
         return
     counts = ", ".join(f"count_if({condition})" for _, _, condition in limits)
@@ -83,15 +87,14 @@ def values_outside(product: Product, session: Session, relation: str) -> None:
         )
 
 
-def _limits(product: Product) -> Iterator[tuple[str, str, str]]:
+def _limits(promised: Mapping[str, DataType]) -> Iterator[tuple[str, str, str]]:
     """Column, what is wrong with a value, and the condition that finds it."""
-    for each in product.columns:
-        kind = parse_type(each.data_type).kind
-        column = quote(each.name.upper())
+    for name, data_type in promised.items():
+        kind, column = data_type.kind, quote(name.upper())
         if kind in _RANGES:
             least, most = _RANGES[kind]
-            yield each.name, f"outside of {kind}", f"{column} < {least} or {column} > {most}"
+            yield name, f"outside of {kind}", f"{column} < {least} or {column} > {most}"
         elif kind in ("timestamp", "timestamptz"):
             # Microseconds are the most that Iceberg, DuckDB and Spark keep.
             micros = "timestamp_ntz(6)" if kind == "timestamp" else "timestamp_tz(6)"
-            yield each.name, "finer than microseconds", f"{column} <> cast({column} as {micros})"
+            yield name, "finer than microseconds", f"{column} <> cast({column} as {micros})"

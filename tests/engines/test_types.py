@@ -139,6 +139,25 @@ def test_each_type_is_published_as_declared_and_no_other_is(target):
     assert [each for n, each in enumerate(wrong) if f"wrong_{n}" not in refused] == []
 
 
+def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):
+    leave_nothing(mesh)
+    write_product(mesh, "odd", {"c": ("float", "cast(1 as float)")})
+    done = build(mesh)
+    assert done.outcome == "failed"
+    assert "odd.yml:8: column `c` of shop.odd: `float` is no type" in done.message
+    assert "use `double`" in done.message
+
+
+def test_a_table_of_an_earlier_build_is_compared_with_the_contract(mesh):
+    """A model whose contract dbt does not enforce, so that nothing else compares it."""
+    leave_nothing(mesh)
+    write_product(mesh, "loose", {"c": ("decimal(12,2)", "cast(3.999 as decimal(18, 6))")})
+    mesh.edit("domains/shop/models/products/loose.yml", "enforced: true", "enforced: false")
+    done = build(mesh)
+    assert done.outcome == "failed"
+    assert "`c` is decimal(18,6) and the contract says decimal(12,2)" in done.message
+
+
 @needs_snowflake
 def test_an_integer_beyond_its_range_is_refused_where_the_target_has_one_type_for_all(chosen, mesh):
     """Snowflake has one type for all integers, and keeps nanoseconds."""
