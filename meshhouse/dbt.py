@@ -90,6 +90,7 @@ def build(
     repository: Repository,
     domain: str,
     select: Sequence[str],
+    exclude: Sequence[str] = (),
     pins: Mapping[str, str] | None = None,
     full_refresh: bool = False,
     unit_tests: bool = True,
@@ -101,6 +102,7 @@ def build(
         repository: where the domain is declared.
         domain: its name.
         select: dbt selectors; empty selects everything.
+        exclude: selectors of what is not built or tested all the same.
         pins: relation -> metadata file of everything the domain reads.
         full_refresh: rebuild incremental models from nothing.
         unit_tests: also run dbt's unit tests.
@@ -113,6 +115,8 @@ def build(
     arguments = ["build", "--no-write-json"]
     if select:
         arguments += ["--select", *select]
+    if exclude:
+        arguments += ["--exclude", *exclude]
     if full_refresh:
         arguments.append("--full-refresh")
     if not unit_tests:

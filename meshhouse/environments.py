@@ -104,10 +104,11 @@ def _names(repository: Repository, engine: Engine) -> list[str]:
 def _summed_up(engine: Engine, name: str) -> Environment:
     history = past_publications(engine.registry_of(name))
     shown = {product: standing_publications(each)[-1] for product, each in history.own.items()}
+    newest = max(shown.values(), key=lambda entry: entry["number"], default=None)
     return Environment(
         name=name,
         products=tuple(sorted(shown)),
-        newest=max((entry["finished_at"] for entry in shown.values()), default=None),
+        newest=newest["finished_at"] if newest else None,
         rows=sum(entry["rows"] for entry in shown.values()),
         bytes=sum(entry["bytes"] for entry in shown.values()),
     )

@@ -36,7 +36,7 @@ class History:
         """Relation -> the snapshot that production's newest publications were made from."""
         shown = [standing_publications(each)[-1] for each in self.production.values()]
         found: dict[str, int | None] = {}
-        for entry in sorted(shown, key=lambda each: each["finished_at"]):
+        for entry in sorted(shown, key=lambda each: each["number"]):
             found.update(entry["input_snapshots"])
         return found
 

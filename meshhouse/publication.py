@@ -17,6 +17,7 @@ from typing import Any
 from meshhouse.audit import AuditResult
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
+from meshhouse.lake import Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Product
 
@@ -88,6 +89,7 @@ def publish(
     audited: Sequence[tuple[Candidate, AuditResult]],
     bases: Mapping[str, Basis],
     run_entry: Mapping[str, Any],
+    histories: Sequence[Staged] = (),
 ) -> list[dict[str, Any]]:
     """Shows all candidates at once and records why, in one catalog transaction.
 
@@ -97,6 +99,7 @@ def publish(
         audited: every candidate with the audit that it passed.
         bases: product relation -> what it was made from.
         run_entry: how the run ended, recorded in the same transaction.
+        histories: private tables that go on with the products, such as dbt snapshots.
 
     Returns:
         The new publications.
@@ -129,7 +132,7 @@ def publish(
             }
         )
     staged = [candidate.staged for candidate, _ in audited]
-    registry.commit(staged, {**entries, "runs": [run_entry]})
+    registry.commit([*staged, *histories], {**entries, "runs": [run_entry]})
     return entries["publications"]
 
 
@@ -167,7 +170,7 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
         if engine.store.environment:
             count += f" in the environment {engine.store.environment}"
         raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
-    current, previous = standing[-1], standing[-2]
+    previous = standing[-2]
     started_at = datetime.now(UTC)
     staged = engine.restore(product, previous["snapshot_id"])
     entry = {
@@ -176,7 +179,7 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
         "publication_id": str(uuid.uuid4()),
         "kind": "rollback",
         "started_at": started_at,
-        "finished_at": max(datetime.now(UTC), current["finished_at"]),
+        "finished_at": datetime.now(UTC),
     }
     registry.commit([staged], {"publications": [entry]})
     return previous

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Conflict, Lake, Staged, door
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import connect_memory, enable_store, literal
+from meshhouse.lake.states import table_metadata
 from meshhouse.lake.storage import plain_path
 from meshhouse.repository.types import DataType
 
@@ -28,6 +29,8 @@ _COMMON = (
     ("started_at", _TIME),
     ("finished_at", _TIME),
     ("done_by", _STRING),
+    # Of the commit, rising through all ledgers: what came first. Clocks go back; see `entries`.
+    ("number", _BIGINT),
 )
 LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
     "landings": (
@@ -38,6 +41,9 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("rejected", _BIGINT),
         ("offsets", _STRING),
         ("snapshot_id", _BIGINT),
+        # Landed again: rows and rejected events that the new ones took the place of.
+        ("replaced", _BIGINT),
+        ("replaced_rejected", _BIGINT),
     ),
     "rejections": (
         *_COMMON,
@@ -79,6 +85,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
 }
 """Ledger -> its columns; `input_snapshots`, `offsets` and `checks` hold JSON."""
 
+NUMBER = "meshhouse.number"
+"""Property of a ledger: the number of its newest entry."""
 _ATTEMPTS = 20
 
 
@@ -104,11 +112,15 @@ class Registry:
             entries: ledger -> rows; missing columns are null.
 
         Raises:
+            UsageError: a table of `changes` belongs to no domain of the entries.
             Conflict: one of `changes` is outdated. Rival appends to a ledger are no
                 conflict: the entry is written again behind theirs.
         """
+        domains = [row.get("domain") for rows in entries.values() for row in rows]
+        door.check_recorded([change.relation for change in changes], domains)
         for attempt in range(1, _ATTEMPTS + 1):
-            appended = [self._append(name, rows) for name, rows in entries.items() if rows]
+            number = self._next_number()
+            appended = [self._append(name, rows, number) for name, rows in entries.items() if rows]
             try:
                 self._lake.commit([*changes, *appended], keep=changes)
                 return
@@ -121,20 +133,41 @@ class Registry:
 
     @explained()
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
-        """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet."""
-        relation = f"meshhouse.{ledger}"
-        location = self._lake.pointer(relation)
+        """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet.
+
+        The number of the commit decides what is older. Rows of before numbers were kept are
+        numbered here, in the order of the commits that wrote them.
+        """
+        location = self._lake.pointer(f"meshhouse.{ledger}")
         if location is None:
             return []
-        where = f"where domain = {literal(domain)}" if domain else ""
-        cursor = _reader().cursor()
-        enable_store(cursor, [location])
-        cursor.execute(
-            f"select * from iceberg_scan({literal(plain_path(location))}) {where} "
-            "order by finished_at, started_at"
-        )
-        names = [column[0] for column in cursor.description or ()]
-        return [decoded(dict(zip(names, row, strict=True))) for row in cursor.fetchall()]
+        rows = _rows(location, f"where domain = {literal(domain)}" if domain else "")
+        if any(row.get("number") is None for row in rows):
+            rows = [each for each in self._numbered(location) if domain in (None, each["domain"])]
+        rows.sort(key=lambda row: (row["number"], row["file_row_number"]))
+        for row in rows:
+            del row["filename"], row["file_row_number"]
+        return [decoded(row) for row in rows]
+
+    def _numbered(self, location: str) -> list[dict[str, Any]]:
+        """All rows of a ledger, those without a number counted from one in their order."""
+        from meshhouse.lake.rewrite import files_by_age
+
+        table = self._lake.load("", location)
+        assert table is not None
+        files = {name: at for at, name in enumerate(files_by_age(table))}
+        rows = _rows(location)
+        old = [row for row in rows if row.get("number") is None]
+        old.sort(key=lambda row: (files[row["filename"]], row["file_row_number"]))
+        for number, row in enumerate(old, start=1):
+            row["number"] = number
+            row["file_row_number"] = number
+        return rows
+
+    def _next_number(self) -> int:
+        """A number above that of every entry of any ledger."""
+        locations = [self._lake.pointer(f"meshhouse.{ledger}") for ledger in LEDGERS]
+        return 1 + max((_last_number(location) for location in locations if location), default=0)
 
     def current_publications(self, domain: str | None = None) -> dict[str, dict[str, Any]]:
         """`domain.product` -> the newest ledger entry about it."""
@@ -142,16 +175,20 @@ class Registry:
             f"{row['domain']}.{row['product']}": row for row in self.entries("publications", domain)
         }
 
-    def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]]) -> Staged:
+    def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int) -> Staged:
         import pyarrow as pa
 
         from meshhouse.lake.schema import iceberg_schema
 
         columns = LEDGERS[ledger]
-        table = self._lake.stage(f"meshhouse.{ledger}", iceberg_schema(columns))
+        schema = iceberg_schema(columns)
+        table = self._lake.stage(f"{door.LEDGER}.{ledger}", schema, writer=door.LEDGER)
         base = table.metadata_location or None
+        if base:  # somebody may have appended since the number was chosen
+            number = max(number, 1 + _last_number(base))
         with table.transaction() as transaction:
-            rows_of = [encoded(row) for row in rows]
+            transaction.set_properties({NUMBER: str(number)})
+            rows_of = [{**encoded(row), "number": number} for row in rows]
             transaction.append(pa.Table.from_pylist(rows_of, schema=table.schema().as_arrow()))
         return self._lake.staged(table, base)
 
@@ -170,6 +207,29 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
         if row.get(name):
             row[name] = json.loads(row[name])
     return row
+
+
+def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
+    """Rows of a ledger in a state, each with the data file that holds it and its place there."""
+    cursor = _reader().cursor()
+    enable_store(cursor, [location])
+    cursor.execute(
+        "select *, filename, file_row_number "
+        f"from iceberg_scan({literal(plain_path(location))}) {where}"
+    )
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _last_number(location: str) -> int:
+    """The number of a ledger's newest entry; without numbers, its count of entries."""
+    metadata = table_metadata(location)
+    noted = metadata.get("properties", {}).get(NUMBER)
+    if noted is not None:
+        return int(noted)
+    shown = metadata.get("current-snapshot-id")
+    snapshots = (each for each in metadata["snapshots"] if each["snapshot-id"] == shown)
+    return int(next(snapshots, {}).get("summary", {}).get("total-records", 0))
 
 
 @cache

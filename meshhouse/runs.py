@@ -114,7 +114,11 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
-                dbt.parse(repository, domain.name)
+                try:
+                    dbt.parse(repository, domain.name)
+                except dbt.DbtFailed:
+                    _refuse_findings(repository, domain)  # dbt names neither line nor remedy
+                    raise
                 mark_fresh(repository, domain, fingerprint)
     return Manifest(repository, domain)
 
@@ -199,7 +203,10 @@ def build_models(
             _BuildState(engine.build_folder(domain.name)).forget_outdated(versions)
             say(f"{domain.name}: building {', '.join(models)}")
             pins = _pins(engine, registry, domain, past_publications(registry, domain.name))
-            run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
+            selectors = manifest.selection_of(models)
+            run.nodes = dbt.build(
+                repository, domain.name, selectors, pins=pins, on_line=on_line
+            ).nodes
             failed = [node for node in run.nodes if node.has_failed]
             run.outcome = "failed" if failed else "built"
             run.message = _dbt_failures(domain, failed) if failed else ""
@@ -238,7 +245,7 @@ def unchanged_run(
 def with_companions(
     repository: Repository, manifest: Manifest, domain: Domain, names: Collection[str]
 ) -> list[Product]:
-    """Products, and those of the same domain that their SQL or checks read, and so on.
+    """Products, and those of the same domain that their SQL, tests or checks read, and so on.
 
     A candidate is checked against what stands beside it: one that was built from newer
     events than its neighbours would be rejected for that alone.
@@ -259,9 +266,9 @@ def with_companions(
         for product in domain.products:
             if product.name in waiting:
                 read.update(checked_relations(repository, own, product))
-                made_of = set(manifest.ancestors(product))
+                built = manifest.built_with([manifest.model_id(product)])
                 read.update(
-                    each.relation for each in domain.products if manifest.model_id(each) in made_of
+                    each.relation for each in domain.products if manifest.model_id(each) in built
                 )
         waiting = {relation.partition(".")[2] for relation in read} - found
     return [product for product in domain.products if product.name in found]
@@ -368,14 +375,30 @@ def _run(
     if not wanted:
         return
     run.outcome = "failed"  # until it is published
+    _refuse_findings(repository, domain, manifest)
     built = _BuildState(engine.build_folder(domain.name))
-    versions = {product.name: bases[product.relation].code_version for product in wanted}
+    # Tests compare what this run builds, so an unchanged product that they read is built too.
+    models = manifest.built_with(manifest.model_id(product) for product in wanted)
+    versions = {
+        product.name: bases[product.relation].code_version
+        for product in domain.products
+        if manifest.model_id(product) in models
+    }
     full_refresh = built.forget_outdated(versions)
+    snapshots = manifest.snapshots(models)
+    engine.restore_snapshots(domain, snapshots)
     say(f"{domain.name}: building {_listing(wanted)}")
-    selectors = [manifest.selector(product) for product in wanted]
     # Unit tests judge code, not data: code that stands as it was built has passed them.
     unit_tests = full_refresh or force
-    result = dbt.build(repository, domain.name, selectors, pins, full_refresh, unit_tests, on_line)
+    result = dbt.build(
+        repository,
+        domain.name,
+        *manifest.selection(models),
+        pins,
+        full_refresh,
+        unit_tests,
+        on_line,
+    )
     run.nodes = result.nodes
     if result.failed:
         run.outcome, run.message = "failed", _dbt_failures(domain, result.failed)
@@ -393,12 +416,44 @@ def _run(
             engine.withdraw(candidates)
             return
         say(f"{domain.name}: publishing {_listing(wanted)}")
+        histories = engine.stage_snapshots(domain, snapshots)
         run.outcome, run.finished_at = "published", datetime.now(UTC)
-        run.published = publish(registry, run.run_id, run.audited, bases, run.entry())
+        run.published = publish(registry, run.run_id, run.audited, bases, run.entry(), histories)
     except BaseException:
         run.finished_at = None
         engine.withdraw(candidates)
         raise
+
+
+_FINDINGS_SHOWN = 5
+
+
+def _refuse_findings(
+    repository: Repository, domain: Domain, manifest: Manifest | None = None
+) -> None:
+    """Stops a run that would publish from a domain in which `mesh check` finds a mistake.
+
+    The whole domain stops: its products are published together. Only a run that is about to
+    build asks, because a run with nothing to do must not pay for loading the SQL parser.
+
+    Raises:
+        MeshError: `mesh check` finds something in the domain.
+    """
+    from meshhouse.checks import check_domain, manifest_findings
+
+    # What dbt has read counts only where the files alone show nothing.
+    found = check_domain(repository, domain)
+    if manifest is not None and not found:
+        found = manifest_findings(domain, manifest)
+    findings = [str(each) for each in found]
+    if findings:
+        shown = " ".join(findings[:_FINDINGS_SHOWN])
+        more = len(findings) - _FINDINGS_SHOWN
+        raise MeshError(
+            f"Nothing of {domain.name} is published while `mesh check` finds a mistake in it; "
+            f"consumers keep what they had. {shown}"
+            + (f" And {more} more: run `mesh check`." if more > 0 else "")
+        )
 
 
 def _input_snapshots(

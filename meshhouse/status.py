@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshhouse.history import past_publications
 from meshhouse.publication import standing_publications
@@ -56,7 +56,7 @@ def product_statuses(repository: Repository, registry: Registry) -> list[Product
         found = _status(product, publications, _outcomes(product, behind if inherited else runs))
         here = _outcomes(product, runs)
         if inherited and here:  # what was tried here came to no publication of its own
-            found = replace(found, last_run=here[-1][1])
+            found = replace(found, last_run=here[-1].outcome)
         statuses.append(replace(found, environment="" if inherited else repository.environment))
     return statuses
 
@@ -64,31 +64,43 @@ def product_statuses(repository: Repository, registry: Registry) -> list[Product
 def _status(
     product: Product,
     history: Sequence[Mapping[str, Any]],
-    outcomes: Sequence[tuple[datetime, str]],
+    outcomes: Sequence[_Outcome],
 ) -> ProductStatus:
     standing = standing_publications(history)
     shown = standing[-1] if standing else None
     rolled_back = bool(history) and history[-1]["kind"] == "rollback"
-    confirmed = [when for when, outcome in outcomes if outcome in ("published", "unchanged")]
+    confirming = [each for each in outcomes if each.outcome in ("published", "unchanged")]
     if shown is not None and rolled_back:
         # What runs said before the rollback, they said of the publication that was taken back.
-        since = history[-1]["finished_at"]
-        confirmed = [shown["finished_at"], *(when for when in confirmed if when > since)]
+        since = history[-1]["number"]
+        confirming = [
+            _Outcome(0, shown["finished_at"], "published"),
+            *(each for each in confirming if each.number > since),
+        ]
     hours = product.promises.get("refreshed_within_hours")
     return ProductStatus(
         product=product,
         published_at=shown["finished_at"] if shown else None,
         rows=shown["rows"] if shown else None,
         score=float(shown["score"]) if shown else None,
-        refreshed_at=confirmed[-1] if shown and confirmed else None,
+        refreshed_at=confirming[-1].at if shown and confirming else None,
         promise=timedelta(hours=float(hours)) if hours is not None else None,
-        last_run=outcomes[-1][1] if outcomes else None,
+        last_run=outcomes[-1].outcome if outcomes else None,
         rolled_back=rolled_back,
     )
 
 
-def _outcomes(product: Product, runs: Sequence[Mapping[str, Any]]) -> list[tuple[datetime, str]]:
-    """When runs that were about a product ended and what became of it, oldest first."""
+class _Outcome(NamedTuple):
+    """A run that was about a product."""
+
+    number: int
+    at: datetime
+    outcome: str
+    """What became of the product."""
+
+
+def _outcomes(product: Product, runs: Sequence[Mapping[str, Any]]) -> list[_Outcome]:
+    """Runs that were about a product, oldest first."""
     found = []
     for run in runs:
         if run["domain"] != product.domain:
@@ -97,7 +109,7 @@ def _outcomes(product: Product, runs: Sequence[Mapping[str, Any]]) -> list[tuple
         became = json.loads(run["products"]) if run.get("products") else None
         outcome = run["outcome"] if became is None else became.get(product.name)
         if outcome is not None:
-            found.append((run["finished_at"], outcome))
+            found.append(_Outcome(run["number"], run["finished_at"], outcome))
     return found
 
 
@@ -107,6 +119,7 @@ def age(moment: datetime | None, now: datetime | None = None) -> str:
         return "-"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit} ago"
+        if abs(seconds) >= length:
+            # Of a clock that was ahead then, or is behind now.
+            return f"{abs(seconds) / length:.0f} {unit} {'ago' if seconds > 0 else 'ahead'}"
     return f"{max(seconds, 0):.0f} s ago"

@@ -26,7 +26,7 @@ from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
 from meshhouse.runs import DomainRun, build_models, fresh_manifest, run_domain
-from orchestration.translator import MeshTranslator
+from orchestration.translator import CheckSpec, MeshTranslator, check_name
 
 FOLLOWS = dg.AutomationCondition.eager()
 """Whatever is behind a raw table is built, audited and published once for each landing."""
@@ -309,13 +309,24 @@ def _check_specs(
                     models[parent], manifest.content, identifier, None
                 )
                 if spec is not None:
-                    specs[identifier] = spec
+                    specs[identifier] = CheckSpec(
+                        check_name(spec.name),
+                        asset=spec.asset_key,
+                        description=spec.description,
+                        additional_deps=spec.additional_deps,
+                        metadata=spec.metadata,
+                        blocking=spec.blocking,
+                    )
                     break
+    names = {spec.key for spec in specs.values()}
     for identifier, node in manifest.content["unit_tests"].items():
         for parent in node["depends_on"]["nodes"]:
             if parent in models:
-                specs[identifier] = dg.AssetCheckSpec(
-                    f"unit_test_{node['name']}",
+                name = check_name(f"unit_test_{node['name']}")
+                while dg.AssetCheckKey(models[parent].key, name) in names:  # a data test has it
+                    name = f"unit_{name}"
+                specs[identifier] = CheckSpec(
+                    name,
                     asset=models[parent].key,
                     description=node.get("description") or "dbt unit test",
                     blocking=True,
@@ -349,7 +360,7 @@ def _product_spec(repository: Repository, domain: Domain, product: Product) -> d
 
 def _soda_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(
+        CheckSpec(
             key, asset=dg.AssetKey([domain.name, product.name]), description=about, blocking=True
         )
         for product in domain.products

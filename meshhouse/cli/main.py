@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -17,6 +18,8 @@ import click
 from meshhouse.errors import MeshError, UsageError
 
 _COMMANDS = {
+    "adopt": ("backup", "Use a lake at the place to which its folder was moved."),
+    "backup": ("backup", "Copy the mesh to a folder or an object store."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Real retail events to audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
@@ -27,6 +30,7 @@ _COMMANDS = {
     "rejected": ("rejected", "Show, replay or discard what landing did not take."),
     "maintain": ("maintain", "Merge small files, drop what nobody can need any more."),
     "replay": ("replay", "Write the demo's retail data into topics."),
+    "restore": ("backup", "Make a mesh of a backup."),
     "rollback": ("publications", "Show consumers the previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "sql": ("sql", "Run a query over published products."),
@@ -69,6 +73,17 @@ class _Commands(click.Group):
 def cli(ctx: click.Context, debug: bool) -> None:
     """A data mesh: domains land events, build with dbt, and publish audited products."""
     ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand:
+        _keep_private()
+
+
+def _keep_private() -> None:
+    """Makes what a command writes as private as the mesh's folder is."""
+    from meshhouse.modes import keep_private
+    from meshhouse.repository import Repository
+
+    with suppress(UsageError):  # outside a mesh, which the command itself explains
+        keep_private(Repository.find().home)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -89,6 +104,9 @@ def run(command: click.Command, arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("Interrupted. Nothing is half done: run the same command again to go on.")
         return 130
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         _say(f"{error.format_message()} See `mesh --help`.")
         return 2

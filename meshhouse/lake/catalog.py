@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake import object_store, storage
+from meshhouse.lake import door, object_store, place, storage
 from meshhouse.lake.service import CatalogService, is_configured, service
 from meshhouse.lake.states import Stage, unpartitioned, with_schema
 from meshhouse.repository.environment import (
@@ -116,9 +116,9 @@ class Lake:
         if environment is None:
             environment = current_environment() if self._has_environments else ""
         self.name = name
-        self.home = home
+        self.home = place.clean(home)
         self.environment = environment
-        self.warehouse = home / "lake"
+        self.warehouse = self.home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
         self._location = location or object_store.warehouse()
 
@@ -242,6 +242,7 @@ class Lake:
         properties: Mapping[str, str] | None = None,
         at: str | None = None,
         table: Table | None = None,
+        writer: str | None = None,
     ) -> Table:
         """A table object whose commits write metadata files that nobody sees.
 
@@ -255,9 +256,15 @@ class Lake:
             properties: of a table that does not exist yet.
             at: the metadata file to go on from, if the caller has looked already.
             table: what `load` gave for `at`; sparing it is most of a small commit.
+            writer: the domain that writes, or `door.LEDGER`.
+
+        Raises:
+            UsageError: the writer does not own the table, or it cannot have this name.
+            MeshError: the table's files are outside the lake.
         """
         from pyiceberg.table import Table
 
+        door.check_writer(writer, relation)
         identifier = tuple(relation.split("."))
         if table is None:
             table = self.load(relation, at)
@@ -268,8 +275,29 @@ class Lake:
             metadata = self._new_metadata(relation, schema, properties or {})
             io = storage.file_io(metadata.location)
             return Table(identifier, metadata, "", io, Stage())  # type: ignore[arg-type]
+        self.check_own(table)
         table.metadata = with_schema(unpartitioned(table.metadata), schema)
         return table
+
+    def owns(self, location: str) -> bool:
+        """Whether a local file is in this lake, wherever links and `..` lead."""
+        return door.is_inside(location, self._folders)
+
+    @property
+    def _folders(self) -> list[Path]:
+        # The folder of tables may be a link to a larger disk.
+        return [self.home, self.warehouse.resolve()]
+
+    def check_own(self, table: Table) -> None:
+        """Refuses a table that has its files outside this lake.
+
+        Raises:
+            MeshError: see above.
+        """
+        # A service decides itself where files are. Builds in a store are found by their prefix.
+        if self._has_environments and not self.is_served:
+            name = ".".join(table.name())
+            door.check_folders(name, table.location(), table.properties, self._folders)
 
     def staged(self, table: Table, base: str | None) -> Staged:
         """What `commit` needs to know of a staged table."""
@@ -375,6 +403,7 @@ class Lake:
         from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
         relation = stored_schema(self.environment, relation)
+        door.check_name(relation)
         namespace, _, name = relation.partition(".")
         properties = {**_TABLE_PROPERTIES, **properties}
         if self._service is not None:
@@ -410,11 +439,15 @@ class Lake:
                 connection.executescript(_CREATE)
             elif self.name != CATALOG_NAME:
                 _leave_write_ahead_log(connection)
+            if self.name == CATALOG_NAME and not (self.home / place.IDENTITY).exists():
+                place.note_identity(self.home, place.own_identity(self.home))
             connection.execute("begin immediate")
             yield connection
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        if self.name == CATALOG_NAME:
+            place.settle(self.home)
         # SQLite opens its files with the first statement, and writes beside them to read.
         try:
             with closing(

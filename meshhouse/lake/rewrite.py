@@ -16,7 +16,7 @@ from pyiceberg.manifest import (
     ManifestEntryStatus,
     ManifestFile,
 )
-from pyiceberg.table import Transaction
+from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import EMPTY_DICT
@@ -154,3 +154,12 @@ def exchange_files(
             snapshot.delete_data_file(file)
         for file in new:
             snapshot.append_data_file(file)
+
+
+def files_by_age(table: Table) -> list[str]:
+    """Data files of the current snapshot, those with the oldest rows first."""
+    snapshot = table.current_snapshot()
+    manifests = snapshot.manifests(table.io) if snapshot else []
+    entries = [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io)]
+    entries.sort(key=lambda entry: entry.sequence_number or 0)
+    return [entry.data_file.file_path for entry in entries]

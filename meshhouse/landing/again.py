@@ -31,7 +31,9 @@ from meshhouse.landing.target import (
     offsets_of,
     turn_of,
 )
+from meshhouse.landing.unrecorded import Lander
 from meshhouse.locks import turn
+from meshhouse.registry import Registry
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
@@ -172,14 +174,18 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
     import pyarrow as pa
 
     rows, rejected = pa.concat_tables(piece.rows), pa.concat_tables(piece.rejected)
+    ends = {partition: end for partition, (_, end) in piece.spans.items()}
+    lander = Lander()
     for attempt in range(1, _ATTEMPTS + 1):
         written: list[DataFile] = []
         with turn(turn_of(lake, raw)):
             try:
-                raw_table = lake.stage(raw.relation, iceberg_schema(Decoder(raw).columns))
+                columns = iceberg_schema(Decoder(raw).columns)
+                raw_table = lake.stage(raw.relation, columns, writer=raw.domain)
                 landed_at = _later_than(raw_table)
                 properties = {LANDED_AT: landed_at.isoformat()}
-                other = lake.stage(f"{raw.schema}.{raw.rejected}", iceberg_schema(REJECTED_COLUMNS))
+                columns = iceberg_schema(REJECTED_COLUMNS)
+                other = lake.stage(f"{raw.schema}.{raw.rejected}", columns, writer=raw.domain)
                 raw_change, out = _exchange(
                     lake, raw_table, piece.spans, stamped(rows, landed_at), properties, written
                 )
@@ -189,8 +195,16 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
             except BaseException:
                 remove_files(written)
                 raise
+            entry = {
+                "run_id": lander.id,
+                **lander.entry(raw, (rows.num_rows, rejected.num_rows), ends, None),
+                "snapshot_id": raw_change.snapshot_id if raw_change else None,
+                "replaced": out,
+                "replaced_rejected": out_rejected,
+            }
             try:
-                lake.commit([each for each in (raw_change, other_change) if each])
+                changes = [each for each in (raw_change, other_change) if each]
+                Registry(lake).commit(changes, {"landings": [entry]})
             except Conflict:
                 remove_files(written)
                 if attempt == _ATTEMPTS:

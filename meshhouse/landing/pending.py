@@ -62,6 +62,15 @@ class Pending:
         self.bytes = 0
         self.events = 0
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Rows and rejected events."""
+        return (
+            sum(each.num_rows for each in self.rows) + sum(each.rows for each in self.written),
+            sum(each.num_rows for each in self.rejected)
+            + sum(each.rejected for each in self.written),
+        )
+
     def add(self, start: int, batch: EventBatch, decoded: Decoded) -> None:
         """Adds what became of a batch that goes on at `start`."""
         if decoded.rows.num_rows:

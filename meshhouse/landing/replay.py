@@ -200,7 +200,9 @@ class _Change:
         started_at = datetime.now(UTC)
         if self._lake.pointer(relation(self._raw)) is None:
             return False
-        rejected = self._lake.stage(relation(self._raw), iceberg_schema(REJECTED_COLUMNS))
+        rejected = self._lake.stage(
+            relation(self._raw), iceberg_schema(REJECTED_COLUMNS), writer=self._raw.domain
+        )
         target = self._target()
         batch = _Batch([], _Output(rejected), _Output(target) if target else None)
         landed_at = _next_landed_at(target) if target else started_at
@@ -232,7 +234,8 @@ class _Change:
     def _target(self) -> Table | None:
         if self._decoder is None:
             return None
-        return self._lake.stage(self._raw.relation, iceberg_schema(self._decoder.columns))
+        columns = iceberg_schema(self._decoder.columns)
+        return self._lake.stage(self._raw.relation, columns, writer=self._raw.domain)
 
     def _collect(self, rejected: Table, landed_at: datetime, batch: _Batch) -> None:
         """Goes through data files until enough of them must change for one transaction."""

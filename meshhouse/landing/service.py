@@ -6,24 +6,24 @@ land it continuously, and the ledger entry. Does not: how a table is landed (lan
 
 from __future__ import annotations
 
-import json
 import threading
-import uuid
+import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.events import open_source
-from meshhouse.lake import Lake
+from meshhouse.lake import Conflict, Lake
 from meshhouse.lake.schema import iceberg_type
+from meshhouse.lake.states import table_properties
 from meshhouse.landing.again import Again, land_again, starts_from
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
-from meshhouse.landing.target import Accept
-from meshhouse.locks import lock, lock_if_free, shared_lock
+from meshhouse.landing.target import Accept, turn_of
+from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
+from meshhouse.locks import lock, lock_if_free, shared_lock, turn
 from meshhouse.registry import Registry
 from meshhouse.repository import RawTable, Repository
 from meshhouse.repository.environment import stored_schema
@@ -39,6 +39,7 @@ _TIDY_EVERY = 25
 """Commits between upkeep of a table that is landed continuously."""
 _LEDGER_SECONDS = 60.0
 """A continuous landing is recorded about so often, not with each of its commits."""
+_ATTEMPTS = 20
 
 
 def group_of(raw: RawTable, environment: str = "") -> str:
@@ -99,6 +100,7 @@ def land_table(
         source.mirror(raw.topic, group_of(raw, store.environment), offsets)
 
     locks = repository.workspace / "locks"
+    record(store, raw)
     with (
         lock(locks / f"{raw.relation}.landing"),
         lock_if_free(locks / f"{raw.relation}.following") as follower,
@@ -111,8 +113,7 @@ def land_table(
             from meshhouse.landing.spark import land_with_spark
 
             landing = land_with_spark(source, settings, _lake(store), raw, progress, accept, mirror)
-    if landing.commits:
-        _registry(store).commit([], {"landings": [_entry(landing)]})
+    record(store, raw)
     return landing
 
 
@@ -129,13 +130,9 @@ def land_table_again(
         UsageError: `since` is neither, or the table was never landed.
         MeshError: see `meshhouse.landing.again.land_again`.
     """
-    source, started = open_source(repository.root, repository.home), datetime.now(UTC)
+    source = open_source(repository.root, repository.home)
     with lock(repository.workspace / "locks" / f"{raw.relation}.landing"):
-        done = land_again(source, lake, raw, starts_from(source, raw, since), progress)
-    landing = Landing(raw, done.rows, done.rejected, started_at=started)
-    landing.finished_at = datetime.now(UTC)
-    Registry(lake).commit([], {"landings": [_entry(landing)]})
-    return done
+        return land_again(source, lake, raw, starts_from(source, raw, since), progress)
 
 
 def follow_table(
@@ -158,13 +155,14 @@ def follow_table(
     """
     settings = _sparks_kafka(repository, raw) if engine == "spark" else None
     source = open_source(repository.root, repository.home)
-    ledger = _Ledger(_registry(store))
-
-    latest: list[Landing] = []
+    record(store, raw)
+    recorded = time.monotonic()
 
     def landed(landing: Landing) -> None:
-        latest[:] = [landing]
-        ledger.note(landing)
+        nonlocal recorded
+        if time.monotonic() - recorded >= _LEDGER_SECONDS:
+            record(store, raw)
+            recorded = time.monotonic()
         if landing.commits % _TIDY_EVERY == 0 and isinstance(store, Lake):
             tidy(store, raw.relation)
         on_landed(landing)
@@ -184,14 +182,42 @@ def follow_table(
                     source, settings, _lake(store), raw, stop, pace, landed, accept, mirror
                 )
     finally:
-        for each in latest:
-            ledger.close(each)
+        record(store, raw)
     landing.finished_at = datetime.now(UTC)
     return landing
 
 
-def _registry(store: Lake | RawStore) -> Registry:
-    return Registry(store) if isinstance(store, Lake) else store.registry
+def record(store: Lake | RawStore, raw: RawTable) -> None:
+    """Moves what landers have noted in a raw table to the ledger, if there is anything.
+
+    It is one transaction, so an entry is in the table or in the ledger, never in both. Notes
+    of landers that were killed are moved, too.
+    """
+    if not isinstance(store, Lake):
+        return  # Snowflake changes rows and ledger in one transaction
+    for attempt in range(1, _ATTEMPTS + 1):
+        pointer = store.pointer(raw.relation)
+        if pointer is None or UNRECORDED not in table_properties(pointer):
+            return
+        try:
+            with turn(turn_of(store, raw)):
+                _move_notes(store, raw)
+        except Conflict:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def _move_notes(lake: Lake, raw: RawTable) -> None:
+    table = lake.load(raw.relation)
+    entries = unrecorded(table.properties) if table else []
+    if table is None or not entries:
+        return
+    base = table.metadata_location
+    with table.transaction() as transaction:
+        transaction.remove_properties(UNRECORDED)
+    Registry(lake).commit([lake.staged(table, base)], {"landings": entries})
 
 
 def _lake(store: Lake | RawStore) -> Lake:
@@ -210,45 +236,3 @@ def _sparks_kafka(repository: Repository, raw: RawTable) -> KafkaSettings:
             "Leave out `--engine spark`, or name a Kafka in KAFKA_BOOTSTRAP_SERVERS."
         )
     return settings
-
-
-class _Ledger:
-    """Records a continuous landing in pieces."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._since = datetime.now(UTC)
-        self._rows = self._rejected = self._commits = 0
-
-    def note(self, landing: Landing) -> None:
-        if (datetime.now(UTC) - self._since).total_seconds() >= _LEDGER_SECONDS:
-            self.close(landing)
-
-    def close(self, landing: Landing) -> None:
-        if landing.commits == self._commits:
-            return
-        piece = replace(
-            landing,
-            rows=landing.rows - self._rows,
-            rejected=landing.rejected - self._rejected,
-            started_at=self._since,
-            finished_at=datetime.now(UTC),
-        )
-        self._registry.commit([], {"landings": [_entry(piece)]})
-        self._rows, self._rejected = landing.rows, landing.rejected
-        self._commits, self._since = landing.commits, datetime.now(UTC)
-
-
-def _entry(landing: Landing) -> dict[str, object]:
-    return {
-        "run_id": str(uuid.uuid4()),
-        "domain": landing.raw.domain,
-        "raw_table": landing.raw.relation,
-        "topic": landing.raw.topic,
-        "rows": landing.rows,
-        "rejected": landing.rejected,
-        "offsets": json.dumps({str(key): value for key, value in landing.offsets.items()}),
-        "snapshot_id": landing.snapshot_id,
-        "started_at": landing.started_at,
-        "finished_at": landing.finished_at,
-    }

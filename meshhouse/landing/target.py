@@ -7,14 +7,16 @@ to commit (land.py, follow.py).
 The next offset of every partition is a property of the raw table, set in the same
 commit as the rows, and rejected events are shown by the same catalog transaction. A
 killed run therefore leaves either all of a commit or nothing of it. Offsets are no
-part of snapshots, which expire.
+part of snapshots, which expire. What the ledger is to say of the commit is a property, too
+(unrecorded.py).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,6 +32,7 @@ from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, Plan, stamped, unknown_fields
+from meshhouse.landing.unrecorded import UNRECORDED, Lander
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
@@ -105,6 +108,7 @@ class RawTarget:
         self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
         self._state = self._read()
         self._rejected: tuple[str | None, Table | None] = (None, None)
+        self._lander = Lander()
         self._check_columns()
         self._passed_over: dict[tuple[int, int], int] = {}
         """Partition and where it stands -> where it goes on, if what is between is gone."""
@@ -114,7 +118,7 @@ class RawTarget:
         """The topic that the table was landed from, if this one is to follow it."""
         if self._state.source not in (None, self._source):
             if "new-topic" not in accept:
-                raise self._another_topic()
+                raise self._another_topic(topic)
             self._forsaken = self._state.source
 
     @property
@@ -180,7 +184,7 @@ class RawTarget:
             MeshError: it was deleted and created again.
         """
         if self._source != {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}:
-            raise self._another_topic()
+            raise self._another_topic(topic)
 
     def plan(self) -> Plan:
         """What files must hold to be part of the next commit, if it is ours."""
@@ -217,13 +221,29 @@ class RawTarget:
                         raise
         raise AssertionError("unreachable")
 
-    def _another_topic(self) -> MeshError:
-        raw = self._raw
+    def _another_topic(self, topic: Topic) -> MeshError:
+        raw, known = self._raw, self._state.source or self._source
+        accept = (
+            f"land the new one's events behind those that are there: `mesh land {raw.relation} "
+            "--accept new-topic`."
+        )
+        if known["cluster_id"] != topic.cluster_id:
+            return MeshError(
+                f"{raw.relation} was landed from {_cluster(known['cluster_id'])}. Topic "
+                f"`{raw.topic}` is now in another cluster, {_cluster(topic.cluster_id)}, whose "
+                "offsets say nothing about what was landed. Nothing of it was landed. Go back to "
+                "the first cluster (KAFKA_BOOTSTRAP_SERVERS names it; without it, topics are in "
+                "the event log); or keep a mesh for each (MESH_HOME); or, if its events are "
+                f"others, {accept}"
+            )
+        landed = ", ".join(
+            f"{end} of partition {number}" for number, end in sorted(self._state.offsets.items())
+        )
         return MeshError(
-            f"Topic `{raw.topic}` was deleted and created again (or belongs to another cluster) "
-            f"since {raw.relation} was last landed, so its offsets start anew. Nothing of it was "
-            "landed. Restore the topic; or land the new one behind what is there: "
-            f"`mesh land {raw.relation} --accept new-topic`."
+            f"Topic `{raw.topic}` was deleted and created again since {raw.relation} was last "
+            f"landed, so its offsets begin at 0 again. Events before offset {landed or 0} were "
+            "landed and stay; events of the old topic after those are lost. Nothing of the new "
+            f"topic was landed. Restore the old topic; or {accept}"
         )
 
     def _fence(self, pending: Pending) -> None:
@@ -252,16 +272,24 @@ class RawTarget:
         offsets, new_fields, properties = self._news(pending, rows, landed_at)
         ready = [file for each in pending.written for file in each.files]
         ready_rejected = [file for each in pending.written for file in each.rejected_files]
+        counts = pending.counts
+
+        def noted(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
+            note = self._lander.noted(before, self._raw, counts, pending.offsets, snapshot_id)
+            return {"meshhouse.kind": "raw", **properties, UNRECORDED: note}
+
         written: list[DataFile] = []
         rejected_table = None
         try:
             table = self._raw_table()
-            raw = self._stage(table, rows, ready, landed_at, properties, written)
+            raw = self._stage(table, rows, ready, landed_at, noted, written)
             changes = [raw]
             if rejected is not None or ready_rejected or not self.exists:
                 rejected_table = self._rejected_table()
                 changes.append(
-                    self._stage(rejected_table, rejected, ready_rejected, landed_at, {}, written)
+                    self._stage(
+                        rejected_table, rejected, ready_rejected, landed_at, _raw_kind, written
+                    )
                 )
         except BaseException:
             remove_files(written)
@@ -276,13 +304,11 @@ class RawTarget:
         self._state = State(raw.metadata_location, table, offsets, self._source, landed_at,
                              (*self._state.new_fields, *new_fields))  # fmt: skip
         self._passed_over = {}
+        self._lander.since = datetime.now(UTC)
         if rejected_table is not None:
             self._rejected = (changes[1].metadata_location, rejected_table)
         return Committed(
-            rows=sum(each.num_rows for each in pending.rows)
-            + sum(each.rows for each in pending.written),
-            rejected=sum(each.num_rows for each in pending.rejected)
-            + sum(each.rejected for each in pending.written),
+            *counts,
             snapshot_id=raw.snapshot_id,
             offsets=dict(pending.offsets),
             new_fields=new_fields,
@@ -322,14 +348,16 @@ class RawTarget:
         rows: pa.Table | None,
         ready: Sequence[DataFile],
         landed_at: datetime,
-        properties: Mapping[str, str],
+        properties: Callable[[Mapping[str, str], int | None], Mapping[str, str]],
         written: list[DataFile],
     ) -> Staged:
-        """A state with more rows: those of `rows`, and those in files that are `ready`."""
+        """A state with more rows: those of `rows`, and those in files that are `ready`.
+
+        `properties` makes the new ones from those of before and the snapshot of the rows.
+        """
         base = table.metadata_location or None
         write_id = uuid.uuid4()
         with table.transaction() as transaction:
-            transaction.set_properties({"meshhouse.kind": "raw", **properties})
             files: list[DataFile] = []
             if rows is not None:
                 metadata = transaction.table_metadata
@@ -341,6 +369,8 @@ class RawTarget:
                 with transaction.update_snapshot().fast_append() as snapshot:
                     for file in (*files, *ready):
                         snapshot.append_data_file(file)
+            now = transaction.table_metadata
+            transaction.set_properties(dict(properties(now.properties, now.current_snapshot_id)))
         return self._lake.staged(table, base)
 
     def _raw_table(self) -> Table:
@@ -349,6 +379,7 @@ class RawTarget:
             iceberg_schema(self._columns),
             at=self._state.pointer,
             table=self._state.table,
+            writer=self._raw.domain,
         )
 
     def _rejected_table(self) -> Table:
@@ -357,7 +388,13 @@ class RawTarget:
         known, table = self._rejected
         if pointer is None or pointer != known:
             table = None
-        return self._lake.stage(relation, iceberg_schema(REJECTED_COLUMNS), at=pointer, table=table)
+        return self._lake.stage(
+            relation,
+            iceberg_schema(REJECTED_COLUMNS),
+            at=pointer,
+            table=table,
+            writer=self._raw.domain,
+        )
 
     def _next_landed_at(self) -> datetime:
         """The time now, but always later than what the table holds.
@@ -386,6 +423,17 @@ class RawTarget:
         table = self._lake.load(self._raw.relation, pointer)
         assert table is not None
         return state_of(pointer, table, table.properties)
+
+
+def _cluster(cluster_id: str) -> str:
+    """A cluster, for people; the event log gives itself an id of 32 hexadecimal digits."""
+    if re.fullmatch("[0-9a-f]{32}", cluster_id):
+        return "a mesh's own event log"
+    return f"the Kafka cluster {cluster_id}"
+
+
+def _raw_kind(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
+    return {"meshhouse.kind": "raw"}
 
 
 def state_of(pointer: str, table: Table | None, properties: Mapping[str, str]) -> State:
@@ -446,14 +494,15 @@ def starts(
         if start < partition.begin and "lost-events" not in accept:
             raise MeshError(
                 f"Events {start} to {partition.begin - 1} of partition {number} of topic "
-                f"`{raw.topic}` were removed before they were landed. Nothing was landed. Restore "
-                f"them; or go on without them: `mesh land {raw.relation} --accept lost-events`."
+                f"`{raw.topic}` were removed before they were landed. Nothing after them was "
+                f"landed. Restore them; or go on without them: `mesh land {raw.relation} --accept "
+                "lost-events`."
             )
         if start > partition.end:
             raise MeshError(
                 f"Partition {number} of topic `{raw.topic}` ends at offset {partition.end}, but "
                 f"{raw.relation} already holds events up to {start - 1}: the topic lost events. "
-                "Nothing was landed. Restore the topic."
+                "Nothing more was landed. Restore the topic."
             )
         found[number] = max(start, partition.begin)
     return found

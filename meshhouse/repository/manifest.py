@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -93,33 +93,127 @@ class Manifest:
         """Models, tests and so on, by unique id."""
         return self.content["nodes"]
 
+    def own_models(self) -> list[dict[str, Any]]:
+        """Nodes of everything that dbt builds in the domain: models, seeds and snapshots."""
+        return [node for identifier, node in self.nodes.items() if self._is_own_model(identifier)]
+
     def model_id(self, product: Product) -> str:
         """Dbt's unique id of a product."""
         identifier = f"model.{product.domain}.{product.model}"
         return f"{identifier}.v{product.version}" if product.versioned else identifier
 
-    def selector(self, product: Product) -> str:
-        """What to give to `--select` for a product and all it is made of."""
-        version = f".v{product.version}" if product.versioned else ""
-        return f"+{product.model}{version}"
-
     def ancestors(self, product: Product) -> list[str]:
         """Unique ids of all a product is made of, itself included, sorted."""
+        return sorted(self._reach([self.model_id(product)], follow_tests=False))
+
+    def built_with(self, models: Iterable[str]) -> set[str]:
+        """Unique ids of models, of what they are made of and of what tests of these read.
+
+        A test compares two models soundly only if one build made both from the same inputs.
+
+        Args:
+            models: unique ids to start from.
+        """
+        return self._reach(models, follow_tests=True)
+
+    def selection(self, built: set[str]) -> tuple[list[str], list[str]]:
+        """What to give to `--select` and to `--exclude` for what `built_with` has found.
+
+        dbt adds every test of what is selected. A test of a model that is not built comes
+        with a source or another domain's product that it also reads, so it is excluded.
+
+        Args:
+            built: unique ids.
+        """
+        paths = {
+            self.nodes[each]["original_file_path"] for each in built if self._is_own_model(each)
+        }
+        strays = set()
+        for identifier in {test for each in built for test in self._data_tests.get(each, ())}:
+            models = {each for each in self._parents(identifier) if self._is_own_model(each)}
+            if models and models.isdisjoint(built):
+                strays.add(".".join(self.nodes[identifier]["fqn"]))
+        # By path: a name would also select every model in a folder of that name.
+        return [f"+path:{path}" for path in sorted(paths)], sorted(strays)
+
+    def selection_of(self, names: Collection[str]) -> list[str]:
+        """What to give to `--select` for models alone, and what their tests read beside them.
+
+        Args:
+            names: dbt names of models; what they are made of is not built.
+        """
+        asked = [
+            identifier
+            for identifier, node in self.nodes.items()
+            if self._is_own_model(identifier) and node["name"] in names
+        ]
+        made_of = self._reach(asked, follow_tests=False)
+        built = {*asked, *(self.built_with(asked) - made_of)}
+        return sorted(
+            f"path:{self.nodes[each]['original_file_path']}"
+            for each in built
+            if self._is_own_model(each)
+        )
+
+    def snapshots(self, built: Collection[str]) -> list[str]:
+        """Names of the dbt snapshots among unique ids, as their tables are called."""
+        nodes = [self.nodes[each] for each in built if self._is_own_model(each)]
+        return sorted(each["alias"] for each in nodes if each["resource_type"] == "snapshot")
+
+    def made_of_or_tested_with(self, product: Product) -> set[str]:
+        """Like `ancestors`, with what tests read; other products of the domain end the search.
+
+        Such a product is run together with this one, and has its own inputs and code.
+        """
+        start = self.model_id(product)
+        stop = {self.model_id(each) for each in self._domain.products} - {start}
+        found = self._reach([start], follow_tests=True, stop=stop)
+        return (found - stop) | set(self.ancestors(product))
+
+    def _reach(
+        self, start: Iterable[str], follow_tests: bool, stop: Collection[str] = ()
+    ) -> set[str]:
         found: set[str] = set()
-        waiting = [self.model_id(product)]
+        waiting = list(start)
         while waiting:
             identifier = waiting.pop()
             if identifier in found:
                 continue
             found.add(identifier)
-            node = self.nodes.get(identifier, {})
-            waiting += node.get("depends_on", {}).get("nodes", [])
-        return sorted(found)
+            if identifier in stop:
+                continue
+            waiting += self._parents(identifier)
+            if follow_tests and self._is_own_model(identifier):
+                for test in self._data_tests.get(identifier, ()):
+                    waiting += self._parents(test)
+        return found
+
+    def _parents(self, identifier: str) -> list[str]:
+        return self.nodes.get(identifier, {}).get("depends_on", {}).get("nodes", [])
+
+    def _is_own_model(self, identifier: str) -> bool:
+        """Whether dbt builds it in this domain: a model, a seed or a snapshot."""
+        node = self.nodes.get(identifier)
+        return (
+            node is not None
+            and node["package_name"] == self._domain.name
+            and node["resource_type"] in ("model", "seed", "snapshot")
+        )
+
+    @cached_property
+    def _data_tests(self) -> dict[str, list[str]]:
+        """Unique id of what is tested -> unique ids of the data tests that read it."""
+        tests: dict[str, list[str]] = {}
+        for identifier, node in self.nodes.items():
+            if node["resource_type"] == "test":
+                for parent in self._parents(identifier):
+                    tests.setdefault(parent, []).append(identifier)
+        return tests
 
     def relations_read(self, product: Product) -> list[str]:
         """Raw tables and other domains' products that a product is made of or checked with."""
         relations = set(checked_relations(self._repository, self._domain, product))
-        for identifier in self.ancestors(product):
+        for identifier in self.made_of_or_tested_with(product):
             source = self.content["sources"].get(identifier)
             node = self.nodes.get(identifier)
             if source is not None:
@@ -134,7 +228,7 @@ class Manifest:
         SQL, contract, configuration and tests of its models, the macros they use, and
         its checks. (dagster-dbt's own digest is of the raw SQL only.)
         """
-        ancestors = set(self.ancestors(product))
+        ancestors = self.made_of_or_tested_with(product)
         parts: list[Any] = []
         for identifier in sorted(ancestors | self._tests_of(ancestors)):
             node = self.nodes.get(identifier) or self.content["unit_tests"].get(identifier)

@@ -70,8 +70,15 @@ class Repository:
 
     @cached_property
     def home(self) -> Path:
-        """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`."""
-        return Path(os.environ.get("MESH_HOME") or self.root / ".mesh").resolve()
+        """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`.
+
+        Raises:
+            UsageError: it is not a folder.
+        """
+        home = Path(os.environ.get("MESH_HOME") or self.root / ".mesh").resolve()
+        if home.exists() and not home.is_dir():
+            raise UsageError(f"{home} is not a folder. Set MESH_HOME to one, or unset it.")
+        return home
 
     @cached_property
     def environment(self) -> str:

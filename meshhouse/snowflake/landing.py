@@ -6,12 +6,13 @@ event a row, or the fence against rivals (landing/target.py has them for every s
 
 from __future__ import annotations
 
+import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
@@ -27,9 +28,13 @@ from meshhouse.snowflake.store import Move, SnowflakeStore, column_type, next_st
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from meshhouse.snowflake.ledger import SnowflakeRegistry
+
 TOTAL_ROWS = "meshhouse.total-rows"
 TOTAL_REJECTED = "meshhouse.total-rejected"
 _STAGE = "landing"
+_ENTRY_SECONDS = 60.0
+"""A continuous landing gets a ledger entry about so often, not with each of its commits."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,14 @@ class SnowflakeTarget(RawTarget):
         self._properties: dict[str, str] = {}
         self._narrow: dict[str, DataType] = {}
         """Decimals for which more digits are declared than the table has."""
+        self._entry: dict[str, Any] = {}
+        """What the ledger says of this landing since `_entry_begun`."""
+        self._entry_begun = 0.0
         super().__init__(None, raw, topic, accept)  # type: ignore[arg-type]
+
+    @property
+    def _ledger(self) -> SnowflakeRegistry:
+        return self._store.registry
 
     @property
     def snapshot_id(self) -> int | None:
@@ -128,20 +140,41 @@ class SnowflakeTarget(RawTarget):
                 if table is not None and table.num_rows
             ]
         move = Move(raw.relation, base, state, properties)
+        entry = self._next_entry(pending, state)
 
         def also() -> None:
             for each in waiting:
                 self._insert(each, move)
+            self._ledger.replace("landings", entry, move)
 
         self._store.move([move], also)
+        self._entry = entry
         self._properties = properties
         self._state = state_of(str(state), None, properties)
         self._passed_over = {}
         return Committed(counts[0], counts[1], state, dict(pending.offsets), new_fields)
 
+    def _next_entry(self, pending: Pending, state: int) -> dict[str, Any]:
+        """The ledger entry with one more commit; a continuous landing begins another a minute."""
+        entry = self._entry
+        if not entry or time.monotonic() - self._entry_begun >= _ENTRY_SECONDS:
+            self._lander.since = entry["finished_at"] if entry else self._lander.since
+            self._entry_begun = time.monotonic()
+            entry = {"run_id": str(uuid.uuid4()), "rows": 0, "rejected": 0, "offsets": {}}
+        rows, rejected = pending.counts
+        offsets = {**entry["offsets"], **{str(key): end for key, end in pending.offsets.items()}}
+        return {
+            **self._lander.entry(self._raw, (0, 0), {}, state),
+            "run_id": entry["run_id"],
+            "rows": entry["rows"] + rows,
+            "rejected": entry["rejected"] + rejected,
+            "offsets": offsets,
+        }
+
     def _prepare(self) -> None:
         """Schema and tables: DDL, so before the transaction."""
         raw = self._raw
+        self._ledger.prepare("landings")
         self._store.ensure_schema(raw.schema)
         self._store.ensure_table(raw.relation, self._columns)
         self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)

@@ -13,6 +13,7 @@ from typing import Any
 
 from meshhouse.lake import Conflict, Staged
 from meshhouse.registry import LEDGERS, Registry, decoded, encoded
+from meshhouse.repository.types import DataType
 from meshhouse.snowflake.session import quote
 from meshhouse.snowflake.store import SCHEMA, Move, SnowflakeStore
 
@@ -36,9 +37,8 @@ class SnowflakeRegistry(Registry):
     ) -> None:
         """See `Registry.commit`; what was decided and not shown yet is shown by the next run."""
         filled = {ledger: rows for ledger, rows in entries.items() if rows}
-        self._store.prepare()
         for ledger in filled:
-            self._store.ensure_table(self._store.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
+            self.prepare(ledger)
         moves = [
             Move(
                 change.relation,
@@ -57,6 +57,25 @@ class SnowflakeRegistry(Registry):
         if moves:
             self._show([move.relation for move in moves])
 
+    def prepare(self, ledger: str) -> None:
+        """Makes a ledger that may exist: DDL, so before the transaction that appends to it."""
+        self._store.prepare()
+        self._store.ensure_table(self._store.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
+
+    def replace(self, ledger: str, entry: Mapping[str, Any], move: Move) -> None:
+        """Puts an entry in the place of the earlier one of its run, in the transaction of a move.
+
+        A continuous landing would append an entry a second otherwise.
+        """
+        self._store.session.execute(
+            f"delete from {self._store.ledger(ledger)} where run_id = ? and exists "
+            f"(select 1 from {self._store.states} where relation = ? and state = ?)",
+            entry["run_id"],
+            move.relation,
+            move.state,
+        )
+        self._append_rows(ledger, [entry], [move])
+
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """See `Registry.entries`."""
         existing = self._store.columns(self._store.stored(f"{SCHEMA}.{ledger}"))
@@ -67,10 +86,16 @@ class SnowflakeRegistry(Registry):
         rows = self._store.session.rows(
             f"select {', '.join(map(quote, names))} "
             f"from {self._store.ledger(ledger)} {where}"
-            "order by finished_at, started_at",
+            f"order by {'number nulls first, ' if 'number' in names else ''}"
+            "finished_at, started_at",
             *values,
         )
-        return [decoded(dict(zip(names, row, strict=True))) for row in rows]
+        found = [decoded(dict(zip(names, row, strict=True))) for row in rows]
+        # Rows of before numbers were kept count up to zero: native tables keep no order.
+        old = sum(each.get("number") is None for each in found)
+        for at, each in enumerate(found[:old], start=1 - old):
+            each["number"] = at
+        return found
 
     def _append_rows(
         self, ledger: str, rows: Sequence[Mapping[str, Any]], moves: Sequence[Move]
@@ -83,12 +108,8 @@ class SnowflakeRegistry(Registry):
         columns = LEDGERS[ledger]
         kept = [encoded(row) for row in rows]
         clause = ", ".join("(" + ", ".join("?" for _ in columns) + ")" for _ in kept)
-        # Values are sent as text: Snowflake's driver knows no moments with a zone.
         expressions = ", ".join(
-            f"cast(column{number} as timestamp_tz)"
-            if kind.kind == "timestamptz"
-            else f"column{number}"
-            for number, (_, kind) in enumerate(columns, start=1)
+            self._expression(at, name, kind) for at, (name, kind) in enumerate(columns, start=1)
         )
         still = (
             f" where exists (select 1 from {self._store.states} where relation = ? and state = ?)"
@@ -102,6 +123,12 @@ class SnowflakeRegistry(Registry):
         )
         if done.rowcount != len(kept):
             raise Conflict([move.relation for move in moves])
+
+    def _expression(self, at: int, name: str, kind: DataType) -> str:
+        if name == "number":  # every move updates this row first, so they come one by one
+            return f"(select state from {self._store.states} where relation = '')"
+        # Values are sent as text: Snowflake's driver knows no moments with a zone.
+        return f"cast(column{at} as timestamp_tz)" if kind.kind == "timestamptz" else f"column{at}"
 
 
 def _plain(value: object) -> object:

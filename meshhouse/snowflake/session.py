@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.addresses import refuse_credentials
 from meshhouse.engines import RUN_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 
@@ -77,6 +78,9 @@ def _settings() -> dict[str, str]:
             f"Target `snowflake` needs {', '.join(missing)} in the environment. "
             "See `Moving to Snowflake` in README.md."
         )
+    for name in ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_HOST"):
+        instead = "Write the account alone, and set SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE."
+        refuse_credentials(name, os.environ.get(name, ""), instead)
     key_file = private_key_file()
     if not key_file.is_file():
         raise UsageError(

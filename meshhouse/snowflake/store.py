@@ -29,7 +29,7 @@ from meshhouse.snowflake.session import Crowded, Session, connect, quote
 if TYPE_CHECKING:
     from meshhouse.events.source import Topic
     from meshhouse.landing.target import Accept, RawTarget
-    from meshhouse.registry import Registry
+    from meshhouse.snowflake.ledger import SnowflakeRegistry
 
 SCHEMA = "meshhouse"
 """Schema of the ledger, the states and the stage."""
@@ -273,7 +273,7 @@ class SnowflakeStore:
         return cursor.rowcount == 1
 
     @property
-    def registry(self) -> Registry:
+    def registry(self) -> SnowflakeRegistry:
         """The ledger, in this database."""
         from meshhouse.snowflake.ledger import SnowflakeRegistry
 

@@ -6,6 +6,7 @@ Does not: deleting files (orphans.py).
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -43,26 +44,24 @@ def needed_snapshots(publications: Iterable[Mapping[str, Any]]) -> dict[str, set
 
 
 def expired_snapshots(
-    metadata: TableMetadata, needed: Collection[int], since: datetime, newest: int = 0
+    metadata: TableMetadata, needed: Collection[int], since: datetime | None, newest: int = 0
 ) -> list[int]:
     """Snapshots that nobody needs and that were shown by no state since a moment.
 
     Args:
         metadata: of the table.
         needed: snapshots to keep whatever their age, or what holds their rows instead.
-        since: what was shown then or later is kept.
+        since: what was shown then or later is kept; None for no such moment.
         newest: so many of the newest are kept, too.
 
     What counts is when a snapshot was replaced, not when it was written: a table that
     was quiet for a week and landed a minute ago still has readers of its previous state.
     """
-    since_ms = since.timestamp() * 1000
+    since_ms = since.timestamp() * 1000 if since else math.inf
     heads = {ref.snapshot_id for ref in metadata.refs.values()}
-    shown_until = {snapshot.snapshot_id: snapshot.timestamp_ms for snapshot in metadata.snapshots}
-    for entry, following in pairwise(metadata.snapshot_log):
-        shown_until[entry.snapshot_id] = following.timestamp_ms
+    by_age = sorted(metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)
+    shown_until = _shown_until(metadata, by_age)
     gone = set(needed) - shown_until.keys()
-    by_age = sorted(metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
     return [
         snapshot.snapshot_id
         for snapshot in (by_age[:-newest] if newest else by_age)
@@ -71,6 +70,23 @@ def expired_snapshots(
         and _rows_of(snapshot) not in gone
         and shown_until[snapshot.snapshot_id] <= since_ms
     ]
+
+
+def _shown_until(metadata: TableMetadata, by_age: Iterable[Snapshot]) -> dict[int, int]:
+    """Snapshot -> when it was replaced, in milliseconds.
+
+    Tables of before times were kept in order may have a log that goes back: there the latest
+    time so far counts, so that a clock that was behind makes nothing look old.
+    """
+    found, latest = {}, 0
+    for snapshot in by_age:
+        latest = max(latest, snapshot.timestamp_ms)
+        found[snapshot.snapshot_id] = latest
+    latest = 0
+    for entry, following in pairwise(metadata.snapshot_log):
+        latest = max(latest, entry.timestamp_ms, following.timestamp_ms)
+        found[entry.snapshot_id] = latest
+    return found
 
 
 def _rows_of(snapshot: Snapshot) -> int | None:
