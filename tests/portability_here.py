@@ -103,6 +103,7 @@ def on_duckdb(expressions: Iterable[str]) -> dict[str, Any]:
 
 def on_spark(spark: Any, expressions: Iterable[str]) -> dict[str, Any]:
     """Like `on_duckdb`; with the settings with which dbt builds."""
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     from meshhouse.engines.spark_dbt import OF_EVERY_SESSION
@@ -126,7 +127,7 @@ def on_spark(spark: Any, expressions: Iterable[str]) -> dict[str, Any]:
         """Together, where none of them fails; a half at a time otherwise."""
         try:
             found.update(values(several))
-        except PySparkException as error:
+        except (PySparkException, Py4JError) as error:
             if len(several) == 1:
                 found[several[0]] = f"fails: {str(error).splitlines()[0]}"
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import date, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -62,6 +63,22 @@ WRONG = (
     ("timestamptz", "cast('2024-03-10 02:30:00' as timestamp)"),
     ("timestamptz", "'2024-03-10 02:30:00+00:00'"),
 )
+TIME = "cast('2024-01-31 10:00:00.5' as timestamp)"
+COMPUTED = {
+    # SQL with macros: declared, what it makes on every target
+    "{{ seconds_between(time, dbt.dateadd('minute', 2, time)) }}": ("bigint", 120),
+    "{{ seconds_between(moment, dbt.dateadd('hour', 1, moment)) }}": ("bigint", 3600),
+    "{{ dbt.dateadd('month', 1, time) }}": (
+        "timestamp", datetime.fromisoformat("2024-02-29 10:00:00.5")
+    ),
+    "{{ dbt.dateadd('day', 1, 'cast(\\'2024-02-28\\' as date)') }}": ("date", date(2024, 2, 29)),
+    "{{ day_of_week('cast(\\'2024-07-07\\' as date)') }}": ("integer", 7),
+    "{{ day_of_week('cast(\\'2024-07-08\\' as date)') }}": ("integer", 1),
+    "{{ larger_of('cast(1 as integer)', 'cast(null as integer)') }}": ("integer", 1),
+    "{{ larger_of('cast(null as integer)', '2') }}": ("integer", 2),
+    "{{ smaller_of('1', 'cast(2 as integer)') }}": ("integer", 1),
+    "{{ business_date(moment) }}": ("date", date(2024, 3, 9)),
+}  # fmt: skip
 NARROW = (("integer", "cast(3000000000 as bigint)"), ("integer", "cast(-2147483649 as bigint)"))
 """A type of DuckDB and Spark, and in Snowflake only values."""
 
@@ -123,8 +140,20 @@ def test_each_type_is_published_as_declared_and_no_other_is(target):
     sql = f"cast('3.999999' as decimal({later}))"
     growing = "{{ config(materialized='incremental', on_schema_change='fail') }}\n"
     write_product(mesh, "growing", {"c": ("decimal(12,2)", sql)}, growing)
+    names = (
+        f'{{% set time = "{TIME}" %}}{{% set moment = '
+        "\"cast('2024-03-10 02:30:00+00:00' as \" ~ type_timestamptz() ~ ')' %}\n"
+    )
+    computed = {
+        f"c{n}": (declared, f"cast({sql} as {declared})")
+        for n, (sql, (declared, _)) in enumerate(COMPUTED.items())
+    }
+    write_product(mesh, "computed", computed, names)
     done = build(mesh)
     assert (done.outcome, done.message) == ("published", "")
+    read = connect().rows if target.name == "snowflake" else mesh.rows
+    [made] = read("select * exclude (k) from shop.computed")
+    assert list(made) == [each for _, each in COMPUTED.values()]
     words = [each[2 if target.name == "snowflake" else 1] for each in RIGHT.values()]
     assert published(target) == words
     done = build(mesh, force=True)
@@ -148,11 +177,12 @@ def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):
     assert "use `double`" in done.message
 
 
-def test_a_table_of_an_earlier_build_is_compared_with_the_contract(mesh):
-    """A model whose contract dbt does not enforce, so that nothing else compares it."""
+def test_the_built_table_is_compared_with_the_contract(mesh):
+    """Whatever becomes of it after dbt compared the SQL."""
     leave_nothing(mesh)
-    write_product(mesh, "loose", {"c": ("decimal(12,2)", "cast(3.999 as decimal(18, 6))")})
-    mesh.edit("domains/shop/models/products/loose.yml", "enforced: true", "enforced: false")
+    hook = "alter table {{ this }} alter c type decimal(18, 6)"
+    config = f"{{{{ config(post_hook='{hook}') }}}}\n"
+    write_product(mesh, "altered", {"c": ("decimal(12,2)", "cast(3 as decimal(12, 2))")}, config)
     done = build(mesh)
     assert done.outcome == "failed"
     assert "`c` is decimal(18,6) and the contract says decimal(12,2)" in done.message
