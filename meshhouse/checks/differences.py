@@ -277,6 +277,27 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
         ),
     ),
     (
+        shapes.call_of(2, "lpad", "rpad"),
+        Difference(
+            "`lpad` or `rpad` without the text to pad with", "an error", "spaces", "spaces",
+            "Name the text: `lpad(text, n, ' ')`.",
+        ),
+    ),
+    (
+        shapes.call_of(2, "datediff", "date_diff"),
+        Difference(
+            "`datediff` of two arguments", "an error", "days, the later date first", "an error",
+            "Use the macro `days_between(first, last)`.",
+        ),
+    ),
+    (
+        shapes.named("to_timestamp"),
+        Difference(
+            "`to_timestamp`", "takes seconds since 1970", "takes a text", "takes either",
+            "Use `cast(text as timestamp)`.",
+        ),
+    ),
+    (
         shapes.backslash,
         Difference(
             "a backslash in a text", "a backslash", "begins an escape", "begins an escape",

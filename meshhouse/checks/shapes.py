@@ -53,6 +53,21 @@ def _never_null(node: exp.Expression) -> bool:
     return _is_literal(node)
 
 
+def call_of(count: int, *names: str) -> Matches:
+    """A call of one of these functions with so many arguments."""
+
+    def matches(node: exp.Expression, name: str) -> bool:
+        if name not in names:
+            return False
+        values = node.args.values()
+        lists = [
+            each for value in values for each in (value if isinstance(value, list) else [value])
+        ]
+        return len([each for each in lists if isinstance(each, exp.Expression)]) == count
+
+    return matches
+
+
 def may_be_null(node: exp.Expression, name: str) -> bool:
     """An expression with an argument that is not known to be a value."""
     return not all(_never_null(each) for each in _arguments(node))

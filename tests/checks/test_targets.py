@@ -36,7 +36,7 @@ select
     {{ dbt.current_timestamp() }} as p,
     extract(year from sold_at) as q,
     cast(amount as decimal(12, 2)) as r,
-    amount::bigint as s,
+    sale_id::bigint as s,
     case when (amount > 1) then (2) else (3) end as t,
     coalesce(nullif(amount, 0), round(greatest(coalesce(amount, 0), 1), 2)) as u,
     {{ larger_of('amount', 'sale_id') }} as u1,
