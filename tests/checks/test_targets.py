@@ -116,6 +116,19 @@ where to_variant(amount) > 1
     "stg_nowhere_built.sql": "{{ config(materialized='ephemeral') }}\n"
     "select sale_id, iff(amount > 1, 1, 2) as a from {{ ref('stg_sales') }}\n",
     "stg_reads_it.sql": "select * from {{ ref('stg_nowhere_built') }}\n",
+    "stg_rates.sql": """with rated as (
+    select sale_id, 2 * amount as doubled, cast(amount as double) as approximate
+    from {{ ref('stg_sales') }}
+)
+select
+    avg(doubled) as a,
+    sum(doubled) / count(*) as b,
+    concat(max(sale_id), '-') as c,
+    avg(approximate) as d,
+    sum(approximate) / nullif(count(*), 0) as e,
+    sum(doubled) * 2 as f
+from rated
+""",
     "stg_open.sql": "select\n    (sale_id\nfrom {{ ref('stg_sales') }}\n",
     "stg_quote.sql": "select\n    'sale_id\nfrom {{ ref('stg_sales') }}\n",
     "stg_asks.sql": "{% set found = run_query('select 1') %}\nselect 1 as a",
@@ -174,6 +187,22 @@ def test_a_finding_says_what_to_use_instead(found):
 @pytest.mark.parametrize("file", ["stg_anywhere.sql", "stg_aggregates.sql", "stg_sales.sql"])
 def test_macros_and_common_sql_are_no_findings(found, file):
     assert [each for each in found if each["file"].endswith(file)] == []
+
+
+def test_what_targets_compute_differently_is_found_with_what_each_makes_of_it(found):
+    """Types come from the declared topic, through other models and subqueries."""
+    findings = [each for each in found if each["file"].endswith("stg_rates.sql")]
+    assert [
+        (each["line"], each["problem"].partition(" is not the same")[0]) for each in findings
+    ] == [
+        (6, "an average of decimals"),
+        (7, "a division by what may be 0"),
+        (7, "a quotient of decimals"),
+        (8, "`concat` of what may be null"),
+    ]
+    assert "local: a double" in findings[0]["problem"]
+    assert "spark: a decimal" in findings[0]["problem"]
+    assert "ratio(" in findings[0]["remedy"]
 
 
 def test_both_ways_of_an_incremental_model_are_looked_at(found):
