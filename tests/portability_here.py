@@ -147,7 +147,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, float):
-        return repr(value) if not math.isfinite(value) else _plain(Decimal(repr(value)))
+        # The last digits of a double depend on the order of its operations.
+        return _plain(Decimal(f"{value:.12g}")) if math.isfinite(value) else repr(value)
     if isinstance(value, int | Decimal):
         return f"{Decimal(value).normalize():f}"
     if isinstance(value, datetime):

@@ -121,8 +121,9 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.subtraction_of("timestamp"),
         Difference(
-            "a timestamp minus a timestamp", "an interval of days and a time",
-            "an interval of days to seconds", "an error",
+            "a timestamp minus a timestamp", "an interval",
+            "an interval",
+            "an error",
             "Use the macro `seconds_between(first, last)`, or `dbt.datediff(first, last, part)`.",
         ),
     ),
@@ -207,7 +208,7 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
         ),
     ),
     (
-        shapes.named("split", "string_split"),
+        shapes.split_at_pattern,
         Difference(
             "`split`", "at a text", "at a regular expression", "at a text",
             "Use `dbt.split_part(text, delimiter, part)`.",
@@ -262,7 +263,7 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.interpolates,
         Difference(
-            "a median or percentile", "of the type of its values (a double of doubles)",
+            "a median or percentile of decimals", "a decimal",
             _DOUBLE, "a decimal that is rounded", "Cast the values to double, and the result to "
             "a decimal.",
         ),
@@ -295,6 +296,35 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
         Difference(
             "`to_timestamp`", "takes seconds since 1970", "takes a text", "takes either",
             "Use `cast(text as timestamp)`.",
+        ),
+    ),
+    (
+        shapes.interpolates_integers,
+        Difference(
+            "a median or percentile of integers", _DOUBLE, _DOUBLE, "a decimal that is rounded",
+            "Cast the values to double, and the result to a decimal.",
+        ),
+    ),
+    (
+        shapes.membership_as_value,
+        Difference(
+            "`in (select ...)` as a value", "null where a null decides", "false there",
+            "null where a null decides", "Use `exists (...)`, or a join.",
+        ),
+    ),
+    (
+        shapes.named("trunc", "truncate"),
+        Difference(
+            "`trunc`", "cuts a number", "cuts a date", "cuts either",
+            "Use `floor(...)` and the sign, or `dbt.date_trunc(part, date)`.",
+        ),
+    ),
+    (
+        shapes.part("isodow", "epoch", "dayofweek_iso", "dayofweekiso", "epoch_second", "isoyear"),
+        Difference(
+            "a part of a date", "knows `isodow` and `epoch`", "knows `dayofweek_iso`",
+            "knows `dayofweekiso` and `epoch_second`",
+            "Use the macros `day_of_week(date)` or `seconds_between(first, last)`.",
         ),
     ),
     (

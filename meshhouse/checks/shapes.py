@@ -6,6 +6,7 @@ kind of value an expression makes (kinds.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from sqlglot import exp
@@ -104,7 +105,7 @@ def by_zero(node: exp.Expression, name: str) -> bool:
         return float(divisor.name) == 0 if not divisor.is_string else True
     while isinstance(divisor, exp.Cast | exp.Paren):
         divisor = divisor.this
-    return not isinstance(divisor, exp.Nullif | exp.Literal | exp.Sqrt | exp.Neg)
+    return not isinstance(divisor, exp.Nullif | exp.Literal | exp.Sqrt | exp.Neg | exp.Count)
 
 
 def greatest_with_null(node: exp.Expression, name: str) -> bool:
@@ -147,8 +148,11 @@ def cast(source: tuple[str, ...], target: str) -> Matches:
     def matches(node: exp.Expression, name: str) -> bool:
         if not isinstance(node, exp.Cast):
             return False
-        made = kind_of(node)
-        return made == target and kind_of(node.this) in source
+        made, value = kind_of(node), node.this.unnest()
+        whole = isinstance(value, exp.Floor | exp.Ceil | exp.Trunc) or (
+            isinstance(value, exp.Round) and value.args.get("decimals") is None
+        )
+        return made == target and kind_of(value) in source and not whole
 
     return matches
 
@@ -177,9 +181,9 @@ def part(*parts: str) -> Matches:
 def start_below_one(node: exp.Expression, name: str) -> bool:
     """A part of a text that begins before its first character."""
     start = node.args.get("start") if isinstance(node, exp.Substring) else None
-    return start is not None and (
-        isinstance(start, exp.Neg) or (start.is_int and int(start.to_py()) < 1)
-    )
+    if start is None or node.args.get("length") is None:
+        return False
+    return bool(isinstance(start, exp.Neg) or (start.is_int and int(start.to_py()) < 1))
 
 
 def negative_count(node: exp.Expression, name: str) -> bool:
@@ -188,13 +192,16 @@ def negative_count(node: exp.Expression, name: str) -> bool:
 
 
 def round_of_double(node: exp.Expression, name: str) -> bool:
-    """A rounded double."""
-    return isinstance(node, exp.Round) and kind_of(node.this) == "double"
+    """A double that is rounded to some digits."""
+    digits = node.args.get("decimals") if isinstance(node, exp.Round) else None
+    return digits is not None and kind_of(node.this) == "double"
 
 
 def backslash(node: exp.Expression, name: str) -> bool:
-    """A text with a backslash in it."""
-    return isinstance(node, exp.Literal) and node.is_string and "\\" in node.name
+    """A text with a backslash in it, or what a target has made of one."""
+    if not isinstance(node, exp.Literal) or not node.is_string:
+        return False
+    return bool(set("\\\n\t") & set(node.name))
 
 
 def caret(node: exp.Expression, name: str) -> bool:
@@ -215,16 +222,40 @@ def one_argument(node: exp.Expression, name: str) -> bool:
 
 def trim_of_characters(node: exp.Expression, name: str) -> bool:
     """`trim` of named characters."""
-    return name in ("trim", "ltrim", "rtrim") and node.args.get("expression") is not None
+    return isinstance(node, exp.Trim) and node.args.get("expression") is not None
+
+
+def split_at_pattern(node: exp.Expression, name: str) -> bool:
+    """`split` at what is a regular expression, or may be one."""
+    if name not in ("split", "string_split", "str_split"):
+        return False
+    delimiter = node.args.get("expression")
+    text = delimiter.name if isinstance(delimiter, exp.Literal) else "."
+    return not re.fullmatch(r"[\w ,;:/-]+", text)
+
+
+def membership_as_value(node: exp.Expression, name: str) -> bool:
+    """`x in (select ...)` outside a condition that drops rows, where null is not false."""
+    if not isinstance(node, exp.In) or node.args.get("query") is None:
+        return False
+    within = node.find_ancestor(exp.Where, exp.Having, exp.Join, exp.Qualify, exp.Select)
+    return isinstance(within, exp.Select)
+
+
+def interpolates_integers(node: exp.Expression, name: str) -> bool:
+    """A median or percentile of integers."""
+    return name in _INTERPOLATING and _interpolated(node) == "integer"
 
 
 _INTERPOLATING = ("median", "percentile_cont", "quantile_cont", "percentile")
 
 
 def interpolates(node: exp.Expression, name: str) -> bool:
-    """A median or percentile of values that are not doubles."""
-    if name not in _INTERPOLATING:
-        return False
+    """A median or percentile of values that are neither doubles nor integers."""
+    return name in _INTERPOLATING and _interpolated(node) not in ("double", "integer")
+
+
+def _interpolated(node: exp.Expression) -> str:
     group = node.parent if isinstance(node.parent, exp.WithinGroup) else None
     values = group.expression.expressions[0].this if group is not None else node.args.get("this")
-    return kind_of(values) != "double"
+    return kind_of(values)
