@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --quiet --inexact --compile-bytecode
+# Not quiet: uv shows what it downloads, and how large that is.
+SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --inexact --compile-bytecode
 export DAGSTER_HOME := $(CURDIR)/.mesh/dagster
 
 .DEFAULT_GOAL := help
@@ -18,6 +19,7 @@ $(UV):
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
 $(BIN)/.installed: pyproject.toml | $(UV)
+	@echo "Installing the mesh into $(VENV): about 150 packages, 0.8 GB on disk; only once."
 	$(SYNC) --extra demo --no-dev
 	@touch $@
 
@@ -32,10 +34,12 @@ $(VENV)/fakesnow/bin/fakesnow: tests/fakesnow.txt | $(UV)
 	@touch $@
 
 spark: install ## what target spark needs, but for Java 17 or 21
-	$(SYNC) --extra demo --extra spark --no-dev
-
 snowflake: install ## what target snowflake needs
-	$(SYNC) --extra demo --extra snowflake --no-dev
+kafka: install ## what `mesh kafka` needs: a Java, and what fetches Kafka
+fast: install ## confluent-kafka, which lands several times as fast
+s3: install ## what a warehouse in an object store needs
+spark snowflake kafka fast s3:
+	$(SYNC) --extra demo --extra $@ --no-dev
 
 demo: install ## the main job on real retail data: events to published products
 	@$(BIN)/mesh demo
@@ -76,4 +80,4 @@ lock: $(UV) ## write exact versions of everything into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake demo dev test test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast s3 demo dev test test-dbt-1.11 lint bench lock clean

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from meshhouse.checks.finding import Finding
@@ -27,6 +28,7 @@ from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema
 from meshhouse.repository.manifest import Manifest
+from meshhouse.repository.yaml import Located
 
 _TABLES = ("table", "incremental")
 _BUILT_INSIDE = (*_TABLES, "view", "ephemeral")
@@ -47,7 +49,29 @@ def feature_findings(repository: Repository, domain: Domain) -> list[Finding]:
             findings += rule(model)
     for domain_rule in (_project_hooks, _macros, _seeds, _snapshots):
         findings += domain_rule(repository, domain)
-    return findings
+    findings += target_findings(domain, dialect_in_use().target)
+    # What dbt_project.yml sets for all models is one mistake.
+    return list({(each.path, each.line, each.remedy): each for each in reversed(findings)}.values())
+
+
+def target_findings(domain: Domain, target: str) -> Iterator[Finding]:
+    """A finding for each feature that a target does not have."""
+    if target == "local":
+        return
+    for name, path, line in _declared_snapshots(domain):
+        yield Finding(
+            path,
+            line,
+            f"the snapshot `{name}`: {SNAPSHOTS_NEED_LOCAL}",
+            "Run this domain with MESH_TARGET=local, or read the history from a topic.",
+        )
+    for path in sorted((domain.path / "models").rglob("*.py")):
+        yield Finding(
+            path,
+            1,
+            f"the Python model `{path.stem}` runs on target `local` only.",
+            "Write it in SQL, or run this domain with MESH_TARGET=local.",
+        )
 
 
 def manifest_findings(domain: Domain, manifest: Manifest) -> list[Finding]:
@@ -57,8 +81,11 @@ def manifest_findings(domain: Domain, manifest: Manifest) -> list[Finding]:
     """
     declared = {manifest.model_id(each): each for each in domain.products}
     findings: list[Finding] = []
+    taken = {each for product in domain.products for each in manifest.ancestors(product)}
     for node in manifest.own_models():
         path = domain.path / node["original_file_path"]
+        if node["resource_type"] == "snapshot" and node["unique_id"] not in taken:
+            findings.append(Finding(path, 1, *_not_taken(node["name"])))
         product = declared.get(node["unique_id"])
         problem = _misbuilt(domain, node, product)
         if problem:
@@ -155,7 +182,7 @@ def _materialized(model: Model) -> Iterator[Finding]:
 
 
 def _place(model: Model) -> Iterator[Finding]:
-    for name in ("schema", "database"):
+    for name in ("schema", "database", "catalog_name"):
         if setting := model.settings.get(name):
             yield _misplaced(setting, name, model.path.stem)
 
@@ -191,30 +218,47 @@ def _microbatch(model: Model) -> Iterator[Finding]:
         )
 
 
-_WRITES = re.compile(
-    r"\b(alter|attach|call|copy|create|delete|drop|execute|export|grant|insert|install|load|merge|"
-    r"put|replace|revoke|truncate|update|use|vacuum)\b",
+_TO_THIS = re.compile(
+    r"(alter\s+(table|view)|delete\s+from|insert\s+(into|overwrite)(\s+table)?|merge\s+into|"
+    r"truncate(\s+table)?|update|vacuum|create(\s+unique)?\s+index\s+\w+\s+on)"
+    r"\s+\{\{\s*this\s*\}\}",
     re.IGNORECASE,
 )
-_JINJA_WITH_THIS = re.compile(r"\{\{[^}]*\bthis\b[^}]*\}\}")
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_READS = re.compile(r"\(*\s*(select|with|from|values)\b", re.IGNORECASE)
+_WRITES_AFTER_WITH = re.compile(
+    r"\b(insert\s+(into|overwrite)|delete\s+from|merge\s+into|update\s+\S+\s+set)\b",
+    re.IGNORECASE,
+)
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_SQL_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 def _hooks(model: Model) -> Iterator[Finding]:
     for name in HOOKS:
         setting = model.settings.get(name)
         for text in _texts(setting.value) if setting else ():
-            for statement in text.split(";"):
-                writes = _WRITES.search(_JINJA.sub(" ", statement))
-                if setting and writes and not _JINJA_WITH_THIS.search(statement):
-                    yield Finding(
-                        setting.path,
-                        setting.line,
-                        f"`{name}` of `{model.path.stem}` has a statement ({writes[0].lower()}) "
-                        "that does not name {{ this }}: what it writes elsewhere is neither "
-                        "audited nor taken back.",
-                        "Write to {{ this }} only, and make a model of anything else.",
-                    )
+            elsewhere = any(_writes_elsewhere(each) for each in text.split(";"))
+            if setting and elsewhere:
+                yield Finding(
+                    setting.path,
+                    setting.line,
+                    f"`{name}` of `{model.path.stem}` has a statement that neither reads nor "
+                    "writes to {{ this }}: what it changes elsewhere is neither audited nor taken "
+                    "back.",
+                    "Write to {{ this }} only, and make a model of anything else.",
+                )
+
+
+def _writes_elsewhere(statement: str) -> bool:
+    """Whether a statement of a hook may change anything but the model's own table.
+
+    What a macro makes of it is not known; then the macro is believed.
+    """
+    statement = _SQL_COMMENT.sub(" ", statement).strip()
+    without_jinja = _JINJA.sub(" ", statement).strip()
+    if not without_jinja or _TO_THIS.match(statement):
+        return False
+    return not _READS.match(without_jinja) or bool(_WRITES_AFTER_WITH.search(without_jinja))
 
 
 def _texts(hook: Any) -> list[str]:
@@ -246,20 +290,31 @@ _MACRO = re.compile(
 
 
 def _macros(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    folder = domain.path / "macros"
-    for path in sorted(folder.rglob("*.sql")):
-        text = path.read_text(errors="replace")
-        for match in _MACRO.finditer(text):
-            # The mesh's own; that dbt builds where it says is seen by every run.
-            if folder == repository.root / "macros" and match[1] == "generate_schema_name":
+    shared = repository.root / "macros"
+    for folder in _macro_folders(domain):
+        for path in sorted(folder.rglob("*.sql")):
+            # What all domains share is reported once, with the root domain.
+            if shared in path.parents and domain.path != repository.root:
                 continue
-            yield Finding(
-                path,
-                text.count("\n", 0, match.start()) + 1,
-                f"the macro `{match[1]}` decides where things are built and read, which the mesh "
-                f"must know of {domain.name}.",
-                "Remove it; the mesh's own names everything.",
-            )
+            text = path.read_text(errors="replace")
+            for match in _MACRO.finditer(text):
+                # The mesh's own; every run sees whether dbt builds where it says.
+                if shared in path.parents and match[1] == "generate_schema_name":
+                    continue
+                yield Finding(
+                    path,
+                    text.count("\n", 0, match.start(1)) + 1,
+                    f"the macro `{match[1]}` decides where things are built and read, which the "
+                    f"mesh must know of {domain.name}.",
+                    "Remove it; the mesh's own names everything.",
+                )
+
+
+def _macro_folders(domain: Domain) -> set[Path]:
+    """Where dbt looks for macros of a domain, and where people do."""
+    declared = read(domain.path / "dbt_project.yml").get("macro-paths")
+    names = declared if isinstance(declared, list) else []
+    return {(domain.path / str(name)).resolve() for name in ["macros", *names]}
 
 
 def _seeds(repository: Repository, domain: Domain) -> Iterator[Finding]:
@@ -286,30 +341,55 @@ _TARGET_SETTING = re.compile(r"\b(target_schema|target_database)\s*=")
 
 
 def _snapshots(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    read_by_models = _refs(domain)
+    for name, path, line in _declared_snapshots(domain):
+        if name not in read_by_models:
+            yield Finding(path, line, *_not_taken(name))
+        if path.suffix == ".sql":
+            text = path.read_text(errors="replace")
+            for place in _TARGET_SETTING.finditer(text):
+                line_set = text.count("\n", 0, place.start()) + 1
+                yield _misplaced(Setting(None, path, line_set), place[1], name)
+    for path, snapshot in _snapshots_in_yaml(domain):
+        for place in (snapshot, snapshot.get("config")):
+            for key in _SNAPSHOT_PLACES:
+                if isinstance(place, Located) and key in place:
+                    setting = Setting(None, path, place.line_of(key))
+                    yield _misplaced(setting, key, str(snapshot.get("name")))
+
+
+def _declared_snapshots(domain: Domain) -> Iterator[tuple[str, Path, int]]:
+    """Name and place of each snapshot."""
+    for path, snapshot in _snapshots_in_yaml(domain):
+        # One with a relation is declared here; others are described only.
+        if "relation" in snapshot:
+            yield str(snapshot.get("name")), path, snapshot.line
     for folder in ("models", "snapshots"):
-        for path, content in properties(domain.path / folder):
-            for snapshot in entries(content, "snapshots"):
-                name = str(snapshot.get("name"))
-                yield from _snapshot(Setting(name, path, snapshot.line))
-                for place in (snapshot, snapshot.get("config") or snapshot):
-                    for key in _SNAPSHOT_PLACES:
-                        if key in place:
-                            yield _misplaced(Setting(None, path, place.line_of(key)), key, name)
         for path in sorted((domain.path / folder).rglob("*.sql")):
             text = path.read_text(errors="replace")
             for match in _SNAPSHOT.finditer(text):
-                line = text.count("\n", 0, match.start()) + 1
-                yield from _snapshot(Setting(match[1], path, line))
-                for place in _TARGET_SETTING.finditer(text):
-                    line = text.count("\n", 0, place.start()) + 1
-                    yield _misplaced(Setting(None, path, line), place[1], match[1])
+                yield match[1], path, text.count("\n", 0, match.start()) + 1
 
 
-def _snapshot(setting: Setting) -> Iterator[Finding]:
-    if dialect_in_use().target != "local":
-        yield Finding(
-            setting.path,
-            setting.line,
-            f"the snapshot `{setting.value}`: {SNAPSHOTS_NEED_LOCAL}",
-            "Run this domain with MESH_TARGET=local, or read the history from a topic.",
-        )
+def _snapshots_in_yaml(domain: Domain) -> Iterator[tuple[Path, Located]]:
+    for folder in ("models", "snapshots"):
+        for path, content in properties(domain.path / folder):
+            for snapshot in entries(content, "snapshots"):
+                yield path, snapshot
+
+
+_REF = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
+
+
+def _refs(domain: Domain) -> set[str]:
+    """Names of all models, seeds and snapshots of a domain that one of its models reads."""
+    folder = domain.path / "models"
+    paths = (*folder.rglob("*.sql"), *folder.rglob("*.py"))
+    return {name for path in paths for name in _REF.findall(path.read_text(errors="replace"))}
+
+
+def _not_taken(name: str) -> tuple[str, str]:
+    return (
+        f"no product reads the snapshot `{name}`, so no run takes it.",
+        "Select from it in a product, or remove it.",
+    )

@@ -14,6 +14,7 @@ from meshhouse.checks.columns import selected_columns
 from meshhouse.checks.features import feature_findings
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
+from meshhouse.checks.hidden import hidden_findings
 from meshhouse.checks.keys import unknown_keys
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
@@ -40,6 +41,8 @@ def check(repository: Repository) -> list[Finding]:
         return sorted(set(findings))
     for domain in domains:
         findings += check_domain(tolerant, domain)
+        # A run builds such a model each time, so no run needs to refuse it.
+        findings += hidden_findings(domain)
     return sorted(set(findings))
 
 

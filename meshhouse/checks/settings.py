@@ -19,8 +19,8 @@ from meshhouse.repository.yaml import Located, read_yaml
 
 HOOKS = ("pre_hook", "post_hook")
 _SETTINGS = (
-    "access", "alias", "database", "full_refresh", "incremental_strategy", "materialized",
-    "schema", *HOOKS,
+    "access", "alias", "catalog_name", "database", "full_refresh", "incremental_strategy",
+    "materialized", "schema", *HOOKS,
 )  # fmt: skip
 _CHECKS_SUFFIX = ".checks.yml"
 _JINJA = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # noqa: S701 - parses only

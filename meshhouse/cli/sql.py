@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,15 +98,17 @@ class Asked:
             MeshError: it fails.
         """
         rows = self._engine.query(query)
-        with _explained(query):
-            drawing = _drawing()
-            if rows is not None and wanted.form != "table":
-                _write(drawing.from_arrow(rows), wanted)
-            elif wanted.form != "table":
-                _write(self.reader.sql(query), wanted)
-            else:
-                reader = rows or self.reader.execute(query).to_arrow_reader(boxes.ROWS_PER_BOX)
-                boxes.show(drawing, reader.schema, batches(reader), wanted.everything)
+        with _explained(query), ThreadPoolExecutor(1) as thread:
+            asked = self.reader if rows is None else None
+            # DuckDB and Arrow hear no signals while they work; this thread does.
+            answer = thread.submit(_answer, asked, rows, query, wanted)
+            try:
+                answer.result()
+            except KeyboardInterrupt:
+                while asked is not None and not answer.done():
+                    asked.interrupt()
+                    wait([answer], 0.1)
+                raise
 
     @property
     def reader(self) -> Any:
@@ -115,6 +118,19 @@ class Asked:
         if self._reader is None:
             self._reader = opened(self._repository, self._unrestricted, LOSSLESS)
         return self._reader
+
+
+def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
+    drawing = _drawing()
+    if wanted.form != "table":
+        _write(drawing.from_arrow(rows) if asked is None else asked.sql(query), wanted)
+        return
+    if asked is not None:
+        asked.execute(query)
+        if asked.description is None:  # with --unrestricted, some statements have no rows
+            return
+        rows = asked.to_arrow_reader(boxes.ROWS_PER_BOX)
+    boxes.show(drawing, rows.schema, batches(rows), wanted.everything)
 
 
 def _output(form: str, output: Path | None, everything: bool) -> Output:

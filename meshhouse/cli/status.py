@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import click
 
-from meshhouse.cli.output import print_json, results, table
+from meshhouse.cli.output import console, print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, product_statuses
+from meshhouse.status import ProductStatus, age, leftovers, product_statuses
+
+UNDECLARED = "not declared"
 
 
 @click.command()
@@ -18,7 +20,9 @@ from meshhouse.status import ProductStatus, age, product_statuses
 def status(as_json: bool) -> None:
     """Show each product: version, published when, rows, score, freshness."""
     repository = Repository.find()
-    statuses = product_statuses(repository, engine(repository).registry)
+    chosen = engine(repository)
+    statuses = product_statuses(repository, chosen.registry)
+    left = leftovers(repository, chosen)
     now = datetime.now(UTC)
     if as_json:
         print_json(
@@ -34,8 +38,25 @@ def status(as_json: bool) -> None:
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
                     "environment": each.environment or PRODUCTION,
+                    "state": each.state,
                 }
                 for each in statuses
+            ]
+            + [
+                {
+                    "product": each.relation,
+                    "version": each.version,
+                    "published_at": each.published_at,
+                    "rows": each.rows,
+                    "score": each.score,
+                    "refreshed_at": None,
+                    "freshness": None,
+                    "last_run": None,
+                    "rolled_back": False,
+                    "environment": each.environment or PRODUCTION,
+                    "state": UNDECLARED,
+                }
+                for each in left
             ]
         )
         return
@@ -60,15 +81,36 @@ def status(as_json: bool) -> None:
                     each.rows,
                     each.score,
                     age(each.refreshed_at, now),
-                    each.freshness(now),
+                    each.freshness(now) if each.state == "declared" else each.state,
                     each.last_run,
                     *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
+            ]
+            + [
+                (
+                    each.relation,
+                    each.version,
+                    age(each.published_at, now),
+                    each.rows,
+                    each.score,
+                    None,
+                    UNDECLARED,
+                    None,
+                    *([each.environment or PRODUCTION] if repository.environment else []),
+                )
+                for each in left
             ],
             right=["version", "rows", "score"],
         )
     )
+    names = [each.relation for each in left]
+    names += [each.product.relation for each in statuses if each.state != "declared"
+              and each.published_at]  # fmt: skip
+    if names:
+        console().print(
+            f"Consumers still see {', '.join(sorted(names))}, which no run publishes any more."
+        )
 
 
 def _published(status: ProductStatus, now: datetime) -> str:

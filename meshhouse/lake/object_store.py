@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from meshhouse.addresses import refuse_credentials
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.extras import installs
 
 WAREHOUSE = "MESH_WAREHOUSE"
 """Names the folder of an object store in which new tables are made."""
@@ -24,8 +25,7 @@ SECONDS = 10
 """How long a store may take to connect; then it counts as away."""
 
 NOT_INSTALLED = (
-    "A warehouse on `s3://` needs packages that are not installed: run "
-    "`pip install 'meshhouse[s3]'`."
+    f"A warehouse on `s3://` needs packages that are not installed: run {installs('s3')}."
 )
 
 _SCHEMES = ("s3", "s3a", "s3n")

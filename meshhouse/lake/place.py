@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.files import sync
 from meshhouse.locks import lock
 
 CATALOG = Path("lake", "catalog.db")
@@ -56,7 +57,9 @@ def note_identity(home: Path, identity: Identity) -> None:
     path = home / IDENTITY
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     draft.write_text(json.dumps(asdict(identity), indent=1))
+    sync(draft)
     draft.replace(path)
+    sync(path.parent)
 
 
 def identity_of(home: Path) -> Identity | None:

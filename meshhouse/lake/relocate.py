@@ -225,28 +225,31 @@ def _mapped(work: _Work, file: Path, location: str) -> str:
 
 def mapped(location: str, moves: Sequence[Move]) -> str | None:
     """A location by its new path; None if it is in none of the folders."""
-    best: tuple[int, str] | None = None
-    for move in moves:
-        for old, new in _spellings(move):
-            for top in TOPS:
-                # Of two folders, one of which may be inside the other, the inner one counts.
-                for known in (f"{old}/{top}/", f"{new}/{top}/"):
-                    if location.startswith(known) and (best is None or len(known) > best[0]):
-                        best = len(known), f"{new}/{top}/{location[len(known) :]}"
-            if is_remote(move.old) and location.startswith(f"{old}/"):
-                best = len(location), f"{new}/{location[len(old) + 1 :]}"
-    return best[1] if best else None
+    # Of two folders, one of which may be inside the other, the inner one counts.
+    found = [
+        (len(old), new + location[len(old) :])
+        for move in moves
+        for old, new in _prefixes(move)
+        if location.startswith(old)
+    ]
+    return max(found)[1] if found else None
 
 
-def _spellings(move: Move) -> Iterator[tuple[str, str]]:
+def _prefixes(move: Move) -> Iterator[tuple[str, str]]:
+    """How old locations may begin, and how the new ones do; new ones stay as they are."""
     if is_remote(move.old):
         for scheme in ("s3", "s3a", "s3n"):
-            yield move.old.replace("s3://", f"{scheme}://", 1), move.new
+            yield f"{move.old.replace('s3', scheme, 1)}/", f"{move.new}/"
         return
+    spellings = [(move.old, move.new)]
+    if quote(move.old) != move.old:  # other engines may escape what a URL cannot hold
+        spellings.append((quote(move.old), quote(move.new)))
     for scheme in _SCHEMES:
-        yield f"{scheme}{move.old}", f"{scheme}{move.new}"
-        if quote(move.old) != move.old or quote(move.new) != move.new:
-            yield f"{scheme}{quote(move.old)}", f"{scheme}{quote(move.new)}"
+        for spelt in spellings:
+            for top in TOPS:
+                old, new = (f"{scheme}{each}/{top}/" for each in spelt)
+                yield old, new
+                yield new, new
 
 
 def _physical(work: _Work, location: str) -> Path | None:

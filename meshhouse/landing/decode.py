@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from meshhouse.events.source import SKIPPED
 from meshhouse.lake.scan import literal
 from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
@@ -153,10 +154,11 @@ class Decoder:
         columns = list(zip(*found, strict=True)) if found else [()] * len(nothing)
         arrays = {"rescued": pa.array(columns[-1], pa.string())}
         for place, (_, kind) in enumerate(self._columns):
-            arrays[f"f{place}"] = pa.array(columns[place], pa.string())
+            texts = arrays[f"f{place}"] = pa.array(columns[place], pa.string())
             if kind.kind in _EXACT:
-                digits = [without_exponent(text) for text in columns[place]]
-                arrays[f"d{place}"] = pa.array(digits, pa.string())
+                if pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():
+                    texts = pa.array(map(without_exponent, columns[place]), pa.string())
+                arrays[f"d{place}"] = texts
         arrays["reason"] = pa.array(reasons, pa.string())
         arrays["is_deletion"] = pc.is_null(events["value"]).combine_chunks()
         return pa.table(arrays)
@@ -213,7 +215,10 @@ class Decoder:
         """Rejected events, with their bytes and the reason."""
         places = rejected["_place"]
         arrays = {name: _taken(each, places) for name, each in origin.items()}
-        arrays |= {"value": original.take(places), "reason": rejected["_reason"]}
+        values = original.take(places)
+        is_notice = pc.fill_null(pc.starts_with(values, SKIPPED), False)
+        reasons = pc.if_else(is_notice, _SKIPPED_LINE, rejected["_reason"])
+        arrays |= {"value": values, "reason": reasons}
         return pa.table({name: arrays[name] for name, _ in REJECTED_COLUMNS})
 
     def _origin(
@@ -253,6 +258,7 @@ class Decoder:
 _NONE_REJECTED = pa.table(
     {"_reason": pa.array([], pa.string()), "_place": pa.array([], pa.int64())}
 )
+_SKIPPED_LINE = "stands for a line that is too long for an event; the value says which"
 _EXACT = ("bigint", "integer", "decimal")
 """Types that hold every digit."""
 

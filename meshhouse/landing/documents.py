@@ -39,15 +39,18 @@ class _Constant(_Number):
     __slots__ = ()
 
 
+_TEXTS = frozenset({str, _Number, type(None)})
+"""What is the text of a field as it is."""
+
+
 class Documents:
     """Reads events whose values are JSON objects with some declared fields."""
 
     def __init__(self, fields: Sequence[tuple[str, DataType]]) -> None:
         """`fields` are the declared ones."""
-        self._fields = [
-            (name, _string_text if kind.kind == "string" else _field_text) for name, kind in fields
-        ]
-        self._declared = frozenset(name for name, _ in fields)
+        self._names = [name for name, _ in fields]
+        self._strings = [kind.kind == "string" for _, kind in fields]
+        self._declared = frozenset(self._names)
 
     def read(self, value: bytes) -> list[str | None]:
         """The text of each declared field, then the other fields as one JSON text.
@@ -59,7 +62,9 @@ class Documents:
             Unreadable: the event is not one JSON object.
         """
         document = _parsed(value)
-        texts = [text_of(document.get(name)) for name, text_of in self._fields]
+        texts = list(map(document.get, self._names))
+        if not _TEXTS.issuperset(map(type, texts)):
+            texts = list(map(_field_text, texts, self._strings))
         if document.keys() <= self._declared:
             texts.append(None)
         else:
@@ -112,15 +117,11 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _field_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
+def _field_text(value: Any, is_string: bool) -> str | None:
+    # Where a type takes no constant, the reason of the rejection names the field.
+    if value is None or (isinstance(value, str) and not (is_string and type(value) is _Constant)):
         return value
     return _json_text(value)
-
-
-def _string_text(value: Any) -> str | None:
-    # Other types do not take a constant as a value, and their reason names the field.
-    return _json_text(value) if isinstance(value, _Constant) else _field_text(value)
 
 
 def _json_text(value: Any) -> str:

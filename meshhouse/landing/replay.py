@@ -25,6 +25,7 @@ from meshhouse.events.source import EVENT_SCHEMA
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.schema import iceberg_schema
+from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.rejected import EVERYTHING, Choice, never_landed, relation
 from meshhouse.landing.target import LANDED_AT, check_columns, turn_of
@@ -308,7 +309,10 @@ class _Change:
     def _append(self, target: Table, rows: _Output, landed_at: datetime) -> Staged:
         base = target.metadata_location
         with target.transaction() as transaction:
-            transaction.set_properties({LANDED_AT: landed_at.isoformat()})
+            moment = landed_at.isoformat()
+            # The rows are older than some that landed before: an increment would take them
+            # for the newest of their keys.
+            transaction.set_properties({LANDED_AT: moment, REWRITTEN: moment})
             with transaction.update_snapshot().fast_append() as snapshot:
                 for file in rows.files:
                     snapshot.append_data_file(file)

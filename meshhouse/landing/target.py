@@ -117,7 +117,7 @@ class RawTarget:
         self._forsaken: dict[str, str] | None = None
         """The topic that the table was landed from, if this one is to follow it."""
         if self._state.source not in (None, self._source):
-            if "new-topic" not in accept:
+            if "new-topic" not in accept or raw.changelog:
                 raise self._another_topic(topic)
             self._forsaken = self._state.source
 
@@ -227,6 +227,12 @@ class RawTarget:
             f"land the new one's events behind those that are there: `mesh land {raw.relation} "
             "--accept new-topic`."
         )
+        if raw.changelog:
+            accept = (
+                f"declare a raw table of another name with `topic: {raw.topic}`. {raw.relation} is "
+                "a changelog, in which offsets decide which event of a key is the last one, so it "
+                "takes no other topic."
+            )
         if known["cluster_id"] != topic.cluster_id:
             return MeshError(
                 f"{raw.relation} was landed from {_cluster(known['cluster_id'])}. Topic "

@@ -34,7 +34,7 @@ _REQUIRED = (
 _FIXED = 0
 """The driver's code for numbers with a precision and a scale."""
 _INT64_DIGITS, _MOST_DIGITS = 18, 38
-_INSTALL = "`pip install 'meshhouse[snowflake]'`"
+_INSTALL = "`make snowflake`"
 
 
 class Crowded(MeshError):

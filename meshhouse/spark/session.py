@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 JAVA_VERSIONS = (17, 21)
 _JARS = "spark-4.1.1"
-_INSTALL = "`pip install 'meshhouse[spark]'`"
+_INSTALL = "`make spark`"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _LOCK = threading.Lock()
 

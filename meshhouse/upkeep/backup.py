@@ -143,7 +143,8 @@ def _add_builds(taking: _Taking) -> None:
             path = workspace / "locks" / f"{domain}.run"
             with lock(path, lambda holder, text=waiting: taking.say(text)):
                 before = len(taking.files)
-                for each in (file, file.with_name("work.duckdb.wal"), file.with_name("built.json")):
+                notes = sorted(file.parent.glob("*.json"))
+                for each in (file, file.with_name("work.duckdb.wal"), *notes):
                     if each.exists():
                         taking.add_from_home(each)
             taking.say(f"builds of {domain}: {_summary([*taking.files.values()][before:])}")

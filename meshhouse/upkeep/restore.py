@@ -17,13 +17,16 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import warehouse
 from meshhouse.lake.place import note_identity, own_identity
-from meshhouse.lake.relocate import Move, relocate
+from meshhouse.lake.relocate import Move, mapped, relocate
+from meshhouse.repository.environment import split_schema, workspace
 from meshhouse.upkeep.bundle import Bundle, Hashed, Index, opened, put
 
 Say = Callable[[str], None]
@@ -123,26 +126,54 @@ def _make_partitions(made: Path) -> None:
 def _rename_places(index: Index, made: Path, home: Path, say: Say) -> None:
     """Makes the metadata name the new home, and puts tables of a store into the present one."""
     target = warehouse()
-    folder = f"{target}/restored-{uuid.uuid4().hex}" if target else f"file://{home}/store"
-    buckets = sorted(path.name for path in (made / "store").glob("*"))
-    stores = [
-        Move(f"s3://{bucket}", f"{folder}/{bucket}", made / "store" / bucket) for bucket in buckets
-    ]
+    stores = [*_moved_builds(made, home, target), *_moved_buckets(made, home, target)]
     moves = [Move(index.home, str(home), made), *stores]
     if damaged := relocate(made, moves, may_be_remote=False):
         name = damaged[0].relative_to(made)
         raise MeshError(f"{name} in the backup cannot be read. Take another backup.")
-    if target and buckets:
-        say(f"copying tables to {folder}")
-        for path in sorted((made / "store").rglob("*")):
-            if path.is_file():
-                with opened(str(path)) as stream:
-                    put(f"{folder}/{path.relative_to(made / 'store').as_posix()}", Hashed(stream))
-        shutil.rmtree(made / "store")
+    store = made / "store"
+    if target and store.exists():
+        say(f"copying tables to {target}")
+        for path in sorted(each for each in store.rglob("*") if each.is_file()):
+            new = mapped(f"s3://{path.relative_to(store).as_posix()}", stores)
+            assert new is not None, path
+            with opened(str(path)) as stream:
+                put(new, Hashed(stream))
+        shutil.rmtree(store)
     if (made / "lake" / "catalog.db").exists():
         _check_catalog(made / "lake" / "catalog.db")
-        own = own_identity(made)
-        note_identity(made, type(own)(own.id, str(home), own.inode, own.view))
+        note_identity(made, replace(own_identity(made), home=str(home)))
+
+
+def _moved_buckets(made: Path, home: Path, target: str | None) -> list[Move]:
+    """Where tables of each bucket go: into the home, or into one folder of the warehouse."""
+    folder = f"{target}/restored-{uuid.uuid4().hex}" if target else f"file://{home}/store"
+    return [
+        Move(f"s3://{path.name}", f"{folder}/{path.name}", path)
+        for path in sorted((made / "store").glob("*"))
+    ]
+
+
+def _moved_builds(made: Path, home: Path, target: str | None) -> list[Move]:
+    """Where files of builds go that published tables show: where this mesh builds, too.
+
+    Only there do readers and upkeep look for them.
+    """
+    moves = []
+    for folder in sorted((made / "store").rglob("spark-builds/*")):
+        old = f"s3://{folder.relative_to(made / 'store').as_posix()}"
+        environment, domain = split_schema(folder.name.rpartition("-")[0])
+        if target:
+            builds = work_lake(workspace(made, environment), domain)
+            builds.lend({}, own="")  # an empty catalog, by which others know of the builds
+            moves.append(Move(old, builds.location, folder))
+            continue
+        new = work_lake(workspace(home, environment), domain).warehouse
+        physical = made / new.relative_to(home)
+        shutil.copytree(folder, physical, dirs_exist_ok=True)
+        shutil.rmtree(folder)
+        moves.append(Move(old, f"file://{new}", physical))
+    return moves
 
 
 def _check_catalog(catalog: Path) -> None:

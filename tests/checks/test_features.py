@@ -56,7 +56,7 @@ def new(file: str, text: str, problem: str, remedy: str, at: str, **more: str) -
 NOT_A_TABLE = "only a table can be published"
 SET_TABLE = "Set `materialized` to table or incremental."
 PRIVATE = "everything that a domain builds is in its own private schema"
-HOOK = "that does not name {{ this }}"
+HOOK = "neither reads nor writes to {{ this }}"
 
 FEATURES = {
     "view in SQL": in_sql("materialized='view'", NOT_A_TABLE, SET_TABLE),
@@ -103,6 +103,23 @@ FEATURES = {
     "post-hook that writes elsewhere": in_sql(
         "post_hook='insert into log values (1)'", HOOK, "Write to {{ this }}"
     ),
+    "hook that writes what it reads elsewhere": in_sql(
+        "post_hook=['select 1', 'insert into log select count(*) from {{ this }}']", HOOK,
+        "Write to {{ this }}",
+    ),
+    "hook that copies": in_sql(
+        "post_hook=\"copy {{ this }} to 'orders.csv'\"", HOOK, "Write to {{ this }}"
+    ),
+    "hook that writes after with": in_sql(
+        "post_hook='with a as (select 1) insert into log select * from a'", HOOK,
+        "Write to {{ this }}",
+    ),
+    "hook that changes the session": in_sql(
+        "pre_hook=\"set TimeZone = 'Asia/Tokyo'\"", HOOK, "Write to {{ this }}"
+    ),
+    "hook in a folder's list": in_project(
+        "    +post-hook:\n      - install httpfs\n", HOOK, "Write to {{ this }}", "+post-hook"
+    ),
     "pre-hook that writes elsewhere": in_yaml(
         "pre-hook: [\"delete from {{ this }} where false; copy x to 'y.csv'\"]", HOOK,
         "Write to {{ this }} only",
@@ -117,6 +134,10 @@ FEATURES = {
     "on-run-end": Feature(
         PROJECT, "on-run-end: drop table x\nprofile", "`on-run-end` runs beside", "Use `pre_hook`",
         "on-run-end", old="profile",
+    ),
+    "own generate_schema_name in another folder": Feature(
+        PROJECT, "macro-paths: [../../macros, models]", "decides where", "Remove it",
+        "generate_schema_name", old="macro-paths: [../../macros]", found_in=STG_SALES,
     ),
     "own generate_schema_name": new(
         f"{SHOP}/macros/names.sql",
@@ -157,12 +178,20 @@ FEATURES = {
         PRIVATE, "Remove `target_schema`.", "target_schema",
     ),
     "snapshot on Spark": new(
-        f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n",
+        f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n    relation: ref('x')\n",
         "kept on target `local`", "MESH_TARGET=local", "- name: history", target="spark",
     ),
     "snapshot on Snowflake": new(
         f"{SHOP}/snapshots/history.sql", "\n{% snapshot history %}select 1{% endsnapshot %}",
         "kept on target `local`", "MESH_TARGET=local", "{% snapshot", target="snowflake",
+    ),
+    "snapshot that no product reads": new(
+        f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n    relation: ref('x')\n",
+        "no product reads the snapshot `history`", "Select from it", "- name: history",
+    ),
+    "Python model on Spark": new(
+        f"{STAGING}/stg_other.py", "def model(dbt, session): ...\n", "on target `local` only",
+        "Write it in SQL", "def model", target="spark",
     ),
     "YAML in a parent folder": Feature(
         f"{SHOP}/models/totals.yml", "", "has no SQL", "Write the model beside its YAML",
@@ -187,7 +216,9 @@ USABLE = {
     "hook that writes to the model": in_sql(
         "post_hook=['delete from {{ this }} where amount < 0']", "", ""
     ),
-    "hook that reads": in_sql("post_hook='select 1'", "", ""),
+    "hook that reads": in_sql("post_hook=\"select replace('a', 'b', 'c')\"", "", ""),
+    "hook in capitals": in_sql("post_hook='UPDATE {{this}} set amount = 0 where false;'", "", ""),
+    "hook that indexes": in_sql("post_hook='create index i on {{ this }} (order_id)'", "", ""),
     "hook by a macro": in_yaml("post_hook: \"{{ sort_rows(['order_id']) }}\"", "", ""),
     "access said twice": in_project("    products:\n      orders:\n        +access: public\n",
                                     "", "", ""),
@@ -195,11 +226,21 @@ USABLE = {
         f"{SHOP}/models/exposures.yml", "version: 2\nexposures: []\n", "", "", ""
     ),
     "seed": new(f"{SHOP}/seeds/regions.csv", "region\nnorth\n", "", "", ""),
-    "snapshot": new(f"{SHOP}/snapshots/h.yml", "snapshots:\n  - name: h\n", "", "", ""),
+    "snapshot": new(
+        f"{STAGING}/h_read.sql",
+        "{% snapshot h %}select 1{% endsnapshot %} select 1 from {{ ref('h') }}", "", "", "",
+    ),
+    "private Python model": new(
+        f"{STAGING}/stg_other.py", "def model(dbt, session): ...\n", "", "", ""
+    ),
 }  # fmt: skip
 
 
 def make(mesh: Mesh, feature: Feature) -> None:
+    if feature.found_in == STG_SALES:
+        mesh.edit(
+            STG_SALES, "select", "{% macro generate_schema_name(n, node) %}x{% endmacro %}select"
+        )
     if feature.old:
         mesh.edit(feature.file, feature.old, feature.new)
     elif feature.new:

@@ -17,18 +17,24 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
 
+from meshhouse.engines.builds import work_lake
 from meshhouse.engines.duckdb import DuckDBEngine
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, place, relocate
 from meshhouse.lake.scan import connect_memory, create_views, literal
+from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
 from meshhouse.publication import rollback
 from meshhouse.registry import Registry
+from meshhouse.repository.environment import workspace
 from meshhouse.upkeep import maintain
 
 ORDERS = killing.PRODUCTS[0].relation
 NOW = timedelta(0)
+SCHEMA = Schema(NestedField(1, "id", LongType()))
 
 
 def publish(home: Path, number: int) -> None:
@@ -135,18 +141,14 @@ def test_a_lake_may_move_to_the_place_above(home, tmp_path):
 
 def test_rows_of_a_partitioned_table_and_its_columns_stay_as_they_are(tmp_path):
     from pyiceberg.partitioning import PartitionField, PartitionSpec
-    from pyiceberg.schema import Schema
     from pyiceberg.transforms import IdentityTransform
     from pyiceberg.types import (
         DateType,
         DecimalType,
         ListType,
-        NestedField,
         StringType,
         TimestamptzType,
     )
-
-    from meshhouse.lake.states import write_metadata
 
     lake = Lake(tmp_path / "one")
     kinds = [StringType(), DateType(), DecimalType(12, 2), TimestamptzType()]
@@ -181,6 +183,23 @@ def test_rows_of_a_partitioned_table_and_its_columns_stay_as_they_are(tmp_path):
         create_views(connection, there.pointers())
         scanned = connection.execute("select c1 from lab.parts order by c1").fetchall()
     assert scanned == [(rows[0]["c1"],), (None,)]
+
+
+def test_builds_of_all_environments_move_with_the_lake(home, tmp_path):
+    spaces = [workspace(home, environment) for environment in ("", "ana")]
+    for space in spaces:
+        builds = work_lake(space, "shop")
+        table = builds.stage("shop_build.orders", SCHEMA)
+        table.metadata_location = write_metadata(table)
+        builds.commit([builds.staged(table, None)])
+    there = home.rename(tmp_path / "moved")
+    Lake(there).pointers()
+    for environment in ("", "ana"):
+        builds = work_lake(workspace(there, environment), "shop")
+        table = builds.load("shop_build.orders")
+        assert table.location().startswith(f"file://{there}/")
+        table.append(pa.table({"id": pa.array([1], pa.int64())}))
+        assert table.scan().to_arrow()["id"].to_pylist() == [1]
 
 
 def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_path, monkeypatch):

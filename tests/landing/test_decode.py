@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Context, Decimal
 from functools import cache
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshhouse.events.batches import from_rows, with_offsets
+from meshhouse.events.source import SKIPPED
 from meshhouse.landing.decode import Decoded, Decoder
 from meshhouse.repository import Column, RawTable
 
@@ -238,6 +240,17 @@ def test_an_event_that_is_no_row_keeps_its_bytes_and_reason_and_the_others_land(
             "_landed_at": LANDED_AT,
         }
     ]
+
+
+@pytest.mark.parametrize(("table_format", "pattern"), [("json", None), ("text", "(?P<line>.*)")])
+def test_a_notice_of_a_line_that_was_skipped_is_rejected_with_its_words(table_format, pattern):
+    notice = SKIPPED + b"the line at bytes 0 to 20000000 of app.log"
+    raw = replace(raw_table(Column("line", "string")), format=table_format, pattern=pattern)
+    [rejected] = decoded(Decoder(raw), notice, b'{"line": "b"}').rejected.to_pylist()
+    assert rejected["value"] == notice
+    assert rejected["reason"] == (
+        "stands for a line that is too long for an event; the value says which"
+    )
 
 
 def test_a_long_wrong_value_is_quoted_by_its_beginning():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshhouse.events.batches import from_rows, with_offsets
@@ -21,7 +21,7 @@ from meshhouse.repository import Column, RawTable
 
 from .test_decode import LANDED_AT, raw_table
 
-SOME = settings(max_examples=60, deadline=None)
+SOME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS = {
     "b": "bigint", "i": "integer", "d": "decimal(18,2)", "w": "decimal(38,10)", "z": "decimal(5,5)",
     "f": "double", "o": "boolean", "s": "string", "day": "date", "at": "timestamptz",

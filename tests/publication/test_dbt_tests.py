@@ -116,6 +116,19 @@ def test_an_unchanged_product_is_built_where_it_never_was_and_stays_as_published
     assert mesh.row("select max(sold_at) from shop.orders") == before
 
 
+def test_an_environment_builds_what_production_has_published_to_test_against(mesh, monkeypatch):
+    sql = f"{PRODUCTS}/buyers.sql"
+    mesh.edit(sql, "where true", "where customer_id > 0")
+    mesh.sell(9, customer=9)
+    land(mesh)  # production has not read this one
+    with monkeypatch.context() as patch:
+        patch.setenv("MESH_ENV", "ana")
+        done = run_local(mesh, "shop")
+        assert published(done) == ["buyers"]
+        assert mesh.row("select count(*) from shop.buyers where customer_id = 9") == (0,)
+    mesh.edit(sql, "where customer_id > 0", "where true")
+
+
 def test_a_test_that_fails_stops_both_products(mesh):
     mesh.edit(f"{PRODUCTS}/buyers.sql", "where true", "where customer_id <> 5")
     done = run_local(mesh, "shop", "buyers")

@@ -130,7 +130,7 @@ def test_a_rejected_run_does_not_change_the_history(mesh):
 
 
 def test_upkeep_keeps_the_history(mesh):
-    mesh.run("maintain", "--older-than", "0min", "shop_build.customer_history")
+    mesh.run("maintain", "--older-than", "1h", "shop_build.customer_history")
     shutil.rmtree(mesh.home / "build")
     assert sell_and_run(mesh, 9) == ["spenders"]
     assert seen(mesh) == (7, 1.5)

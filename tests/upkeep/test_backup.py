@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import killing
+import pyarrow as pa
 import pytest
 from conftest import make_mesh
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
 
+from meshhouse.engines.builds import publishable, work_lake
 from meshhouse.engines.duckdb import DuckDBEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
+from meshhouse.lake.adopt import adopt
 from meshhouse.lake.place import identity_of
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.locks import lock
@@ -231,6 +237,15 @@ def test_maintenance_and_runs_wait_for_a_backup_and_the_other_way_round(home, tm
     assert said[0].startswith("builds of shop: waiting for a run of shop")
 
 
+def publish_a_build(home: Path) -> None:
+    """Publishes a table as Spark does: it shows files of a build."""
+    builds, lake = work_lake(home, "shop"), Lake(home)
+    table = builds.stage("shop_build.built", Schema(NestedField(1, "id", LongType())))
+    table.append(pa.table({"id": pa.array([7], pa.int64())}))
+    entry = {"domain": "shop", "product": "built", "finished_at": datetime.now(UTC)}
+    Registry(lake).commit([adopt(lake, "shop.built", table)], {"publications": [entry]})
+
+
 def test_a_mesh_in_an_object_store_is_restored_to_a_folder_and_to_another_bucket(
     tmp_path, store, monkeypatch
 ):
@@ -240,6 +255,7 @@ def test_a_mesh_in_an_object_store_is_restored_to_a_folder_and_to_another_bucket
     killing.write_events(home, 200)
     killing.publish_round(home, 1)
     killing.finish(home)
+    publish_a_build(home)
     expected, before = content(home), store.keys(bucket)
     folder = f"s3://{copies}/of mesh"
     back_up(Lake(home), folder)
@@ -254,6 +270,14 @@ def test_a_mesh_in_an_object_store_is_restored_to_a_folder_and_to_another_bucket
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{other}/lake")
     restore(tmp_path / "remote", folder)
     assert content(tmp_path / "remote") == expected
+    for name in ("local", "remote"):
+        if name == "local":
+            monkeypatch.delenv("MESH_WAREHOUSE")
+        else:
+            monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{other}/lake")
+        places = publishable(tmp_path / name, ["shop"])
+        for task in Lake(tmp_path / name).load("shop.built").scan().plan_files():
+            assert any(task.file.file_path.startswith(each) for each in places)
     killing.publish_round(tmp_path / "remote", 5)
     killing.publish_round(tmp_path / "local", 6)
     assert store.keys(bucket) == before
