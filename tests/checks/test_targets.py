@@ -186,7 +186,9 @@ def test_a_finding_says_what_to_use_instead(found):
 
 @pytest.mark.parametrize("file", ["stg_anywhere.sql", "stg_aggregates.sql", "stg_sales.sql"])
 def test_macros_and_common_sql_are_no_findings(found, file):
-    assert [each for each in found if each["file"].endswith(file)] == []
+    findings = [each["problem"] for each in found if each["file"].endswith(file)]
+    # That a model reads the clock is another rule's to say, of every target.
+    assert [each for each in findings if "reads the clock" not in each] == []
 
 
 def test_what_targets_compute_differently_is_found_with_what_each_makes_of_it(found):
