@@ -17,6 +17,8 @@ from pathlib import Path
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NOTED = Path("lake", "identity.json")
 _MADE_BY_MESH = {"events", "lake", "locks"}
+_users_umask: int | None = None
+"""The umask with which the process was started, once `keep_private` has set another one."""
 
 
 def keep_private(home: Path) -> None:
@@ -31,7 +33,19 @@ def keep_private(home: Path) -> None:
     with suppress(PermissionError):  # of somebody else, who decides
         if home.is_dir() and not _is_decided(home) and _is_ours(home):
             home.chmod(stat.S_IMODE(home.stat().st_mode) & ~_OTHERS)
-    os.umask(_OTHERS & ~_shared(home))
+    global _users_umask
+    before = os.umask(_OTHERS & ~_shared(home))
+    if _users_umask is None:
+        _users_umask = before
+
+
+def mode_of_new_file() -> int:
+    """The mode of a file that a person asked for, outside the home: as the person's umask says."""
+    if _users_umask is not None:
+        return 0o666 & ~_users_umask
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
 
 
 def _is_decided(home: Path) -> bool:

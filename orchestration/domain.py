@@ -107,10 +107,15 @@ def domain_assets(
         MeshError: the domain's dbt project does not parse.
     """
     manifest = fresh_manifest(repository, domain)
-    steps = [_products_step(repository, domain, manifest, reporter)]
-    if domain.raw_tables:
-        steps.insert(0, _landing_step(repository, domain, reporter))
-    return steps
+    products = _products_step(repository, domain, manifest, reporter)
+    return [*landing_assets(repository, domain, reporter), products]
+
+
+def landing_assets(
+    repository: Repository, domain: Domain, reporter: Reporter
+) -> list[dg.AssetsDefinition]:
+    """The step that lands a domain's topics, where it has any. Needs no dbt."""
+    return [_landing_step(repository, domain, reporter)] if domain.raw_tables else []
 
 
 def _landing_step(

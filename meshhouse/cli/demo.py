@@ -38,12 +38,12 @@ The retail data is the Complete Journey of 84.51°; chats and tickets are synthe
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def demo(everything: bool, until: str | None, quiet: bool, as_json: bool) -> int:
     """Real events to audited products: replay, land, build, audit, publish."""
-    repository = Repository.find()
+    repository, day = Repository.find(), parse_until(until)
     shown_on = console(quiet or as_json)
     started = time.monotonic()
     shown_on.print("replaying the retail data into the event log, one topic after another")
     weeks = None if everything else 2
-    written = replay_events(repository, parse_until(until), weeks, (), shown_on)
+    written = replay_events(repository, day, weeks, (), shown_on)
     events = sum(each["written"] for each in written)
     seconds = time.monotonic() - started
     shown_on.print(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.modes import mode_of_new_file
 
 
 @contextmanager
@@ -41,6 +42,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         if final.exists():
             shutil.copymode(final, beside)
+        else:
+            beside.chmod(mode_of_new_file())
         beside.replace(final)
     except OSError as error:
         raise MeshError(

@@ -151,13 +151,14 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
 
 
 def _raw_tables(repository: Repository) -> list[RawTable]:
-    return [raw for domain in repository.domains for raw in domain.raw_tables]
+    return repository.raw_tables()
 
 
 def _raw_table(repository: Repository, name: str) -> RawTable:
     every = _raw_tables(repository)
     found = next((raw for raw in every if raw.relation == name), None)
     if found is None:
+        repository.raw_tables(name)  # raises where the domain of that name is broken
         raise _unknown(name, every)
     return found
 

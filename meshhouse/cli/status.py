@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,9 +10,9 @@ import click
 
 from meshhouse.cli.output import console, fitting, print_json, results, table, width
 from meshhouse.engines import engine
-from meshhouse.repository import Repository
+from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, leftovers, product_statuses
+from meshhouse.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
 UNDECLARED = "not declared"
 _LESS_IMPORTANT = ("version", "last run", "score", "refreshed")
@@ -27,6 +28,9 @@ def status(as_json: bool) -> None:
     statuses = product_statuses(repository, chosen.registry)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
+    broken = broken_domains(repository)
+    for domain, because in _grouped(broken):
+        click.echo(f"mesh: {domain}: {because}", err=True)
     if as_json:
         print_json(
             [
@@ -41,6 +45,7 @@ def status(as_json: bool) -> None:
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
                     "environment": each.environment or PRODUCTION,
+                    "broken": broken.get(each.product.domain),
                     "state": each.state,
                 }
                 for each in statuses
@@ -65,7 +70,7 @@ def status(as_json: bool) -> None:
         return
     columns = ["product", "version", "published", "rows", "score", "refreshed", "promise"]
     columns += ["last run", *(["environment"] if repository.environment else [])]
-    rows = [_cells(each, now) for each in statuses]
+    rows = [_cells(each, now, each.product.domain in broken) for each in statuses]
     rows += [
         (each.relation, each.version, age(each.published_at, now), each.rows, each.score, None,
          UNDECLARED, None, each.environment or PRODUCTION)
@@ -86,7 +91,7 @@ def status(as_json: bool) -> None:
         )
 
 
-def _cells(status: ProductStatus, now: datetime) -> tuple[Any, ...]:
+def _cells(status: ProductStatus, now: datetime, broken: bool) -> tuple[Any, ...]:
     return (
         status.product.relation,
         status.product.version,
@@ -95,9 +100,20 @@ def _cells(status: ProductStatus, now: datetime) -> tuple[Any, ...]:
         status.score,
         age(status.refreshed_at, now),
         status.freshness(now) if status.state == "declared" else status.state,
-        status.last_run,
+        "broken" if broken else status.last_run,
         status.environment or PRODUCTION,
     )
+
+
+def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Who is broken and why; a problem that several domains share is said once."""
+    domains: dict[str, list[str]] = {}
+    for domain, because in broken.items():
+        domains.setdefault(because, []).append(printable(domain))
+    return [
+        (f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} broken", because)
+        for because, names in domains.items()
+    ]
 
 
 def _published(status: ProductStatus, now: datetime) -> str:

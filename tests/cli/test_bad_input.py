@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+from collections.abc import Iterator
 
 import pytest
 from conftest import Mesh
@@ -88,6 +89,15 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("demo --until never", {}, 2, "never"),
     ("dev --port x", {}, 2, "--port"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _umask_stays() -> Iterator[None]:
+    """`mesh` sets the umask of its process, which here is that of the tests."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="module")

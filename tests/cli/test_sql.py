@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -233,7 +234,8 @@ def test_what_cannot_be_written_is_said_in_one_line(mesh, tmp_path):
 
 
 def test_a_link_keeps_pointing_to_its_file(mesh, tmp_path):
-    (tmp_path / "real.csv").touch(mode=0o640)
+    (tmp_path / "real.csv").touch()
+    (tmp_path / "real.csv").chmod(0o640)
     (tmp_path / "link.csv").symlink_to("real.csv")
     mesh.run("sql", "select 1 as a", "-o", str(tmp_path / "link.csv"))
     assert (tmp_path / "link.csv").is_symlink()
@@ -261,3 +263,12 @@ def test_show_says_what_a_product_is_and_how_to_read_it(mesh):
         "description": "The order.",
     }
     assert "publishes no product `nope`" in mesh.run("show", "shop.nope", code=2).stderr
+
+
+def test_a_new_file_has_the_mode_that_the_persons_umask_gives(mesh, tmp_path):
+    before = os.umask(0o022)
+    try:
+        mesh.start("sql", "select 1 as a", "-o", str(tmp_path / "new.csv")).communicate()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new.csv").stat().st_mode & 0o777 == 0o644
