@@ -36,6 +36,7 @@ _COMMANDS = {
     "restore": ("backup", "Make a mesh of a backup."),
     "rollback": ("publications", "Show consumers the previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
+    "show": ("show", "Show what a product is, and how to read it."),
     "sql": ("sql", "Run a query over published products."),
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),

@@ -63,6 +63,36 @@ def table(
     return shown
 
 
+def fitting(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    less_important: Sequence[str],
+    limit: int | None,
+) -> tuple[list[str], list[list[Any]], list[str]]:
+    """A table without the columns for which the terminal has no room.
+
+    Args:
+        columns: names.
+        rows: their values.
+        less_important: columns that may be left out, those first that are missed least.
+        limit: the width; None for any.
+
+    Returns:
+        Columns and rows that are left, and the columns that are not.
+    """
+    kept = list(range(len(columns)))
+    left_out: list[str] = []
+    for name in less_important:
+        widths = [
+            max([len(columns[index]), *(len(cell(row[index])) for row in rows)]) for index in kept
+        ]
+        if limit is None or sum(widths) + 2 * (len(widths) - 1) <= limit:
+            break
+        kept.remove(columns.index(name))
+        left_out.append(name)
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows], left_out
+
+
 def cell(value: Any, separators: bool = True) -> str:
     """A value as people read it; brackets are no markup.
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
-from meshhouse.cli.output import console, print_json, results, table
+from meshhouse.cli.output import console, fitting, print_json, results, table, width
 from meshhouse.engines import engine
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
 UNDECLARED = "not declared"
+_LESS_IMPORTANT = ("version", "last run", "score", "refreshed")
+"""Columns that a narrow terminal does without."""
 
 
 @click.command()
@@ -65,50 +68,20 @@ def status(as_json: bool) -> None:
             ]
         )
         return
-    results().print(
-        table(
-            [
-                "product",
-                "version",
-                "published",
-                "rows",
-                "score",
-                "refreshed",
-                "promise",
-                "last run",
-                *(["environment"] if repository.environment else []),
-            ],
-            [
-                (
-                    each.product.relation,
-                    each.product.version,
-                    _published(each, now),
-                    each.rows,
-                    each.score,
-                    age(each.refreshed_at, now),
-                    each.freshness(now) if each.state == "declared" else each.state,
-                    "broken" if each.product.domain in broken else each.last_run,
-                    *([each.environment or PRODUCTION] if repository.environment else []),
-                )
-                for each in statuses
-            ]
-            + [
-                (
-                    each.relation,
-                    each.version,
-                    age(each.published_at, now),
-                    each.rows,
-                    each.score,
-                    None,
-                    UNDECLARED,
-                    None,
-                    *([each.environment or PRODUCTION] if repository.environment else []),
-                )
-                for each in left
-            ],
-            right=["version", "rows", "score"],
-        )
-    )
+    columns = ["product", "version", "published", "rows", "score", "refreshed", "promise"]
+    columns += ["last run", *(["environment"] if repository.environment else [])]
+    rows = [_cells(each, now, each.product.domain in broken) for each in statuses]
+    rows += [
+        (each.relation, each.version, age(each.published_at, now), each.rows, each.score, None,
+         UNDECLARED, None, each.environment or PRODUCTION)
+        for each in left
+    ]  # fmt: skip
+    rows = [row[: len(columns)] for row in rows]
+    columns, rows, left_out = fitting(columns, rows, _LESS_IMPORTANT, width())
+    right = [name for name in ("version", "rows", "score") if name in columns]
+    results().print(table(columns, rows, right=right))
+    if left_out:
+        console().print(f"No room for {', '.join(left_out)}; --json has them.")
     names = [each.relation for each in left]
     names += [each.product.relation for each in statuses if each.state != "declared"
               and each.published_at]  # fmt: skip
@@ -116,6 +89,20 @@ def status(as_json: bool) -> None:
         console().print(
             f"Consumers still see {', '.join(sorted(names))}, which no run publishes any more."
         )
+
+
+def _cells(status: ProductStatus, now: datetime, broken: bool) -> tuple[Any, ...]:
+    return (
+        status.product.relation,
+        status.product.version,
+        _published(status, now),
+        status.rows,
+        status.score,
+        age(status.refreshed_at, now),
+        status.freshness(now) if status.state == "declared" else status.state,
+        "broken" if broken else status.last_run,
+        status.environment or PRODUCTION,
+    )
 
 
 def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:

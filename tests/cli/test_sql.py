@@ -243,6 +243,28 @@ def test_a_link_keeps_pointing_to_its_file(mesh, tmp_path):
     assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
 
 
+def test_show_says_what_a_product_is_and_how_to_read_it(mesh):
+    shown = " ".join(mesh.run("show", "shop.orders").stdout.split())
+    for fact in (
+        "shop.orders: What was bought. One row per order.",
+        "owner shop team shop@tiny.example grain order_id versions shop.orders (v1)",
+        "10 rows, score 100 fresh fresh,",
+        "readers crm in SQL mesh sql",
+        "in dbt {{ ref('shop', 'orders') }} column type meaning order_id bigint The order.",
+    ):
+        assert fact in shown
+    facts = json.loads(mesh.run("show", "shop.orders", "--json").stdout)
+    assert (facts["rows"], facts["readers"], facts["freshness"]) == (10, ["crm"], "fresh")
+    assert facts["columns"][0] == {
+        "name": "order_id",
+        "type": "bigint",
+        "required": False,
+        "classification": None,
+        "description": "The order.",
+    }
+    assert "publishes no product `nope`" in mesh.run("show", "shop.nope", code=2).stderr
+
+
 def test_a_new_file_has_the_mode_that_the_persons_umask_gives(mesh, tmp_path):
     before = os.umask(0o022)
     try:

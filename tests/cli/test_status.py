@@ -126,3 +126,14 @@ def test_json_has_all_of_it(mesh, ledger):
     ]
     assert orders["rolled_back"] is False
     assert orders["last_run"] == "published"
+
+
+def test_a_narrow_terminal_shows_whole_names_and_says_what_it_leaves_out():
+    from meshhouse.cli.output import fitting
+
+    columns = ["product", "version", "rows", "promise"]
+    rows = [["merchandising.weekly_category_sales", 1, 1_234_567, "no promise"]]
+    kept, shown, left_out = fitting(columns, rows, ["version", "promise"], 60)
+    assert (kept, left_out) == (["product", "rows", "promise"], ["version"])
+    assert shown == [["merchandising.weekly_category_sales", 1_234_567, "no promise"]]
+    assert fitting(columns, rows, ["version"], None) == (columns, rows, [])

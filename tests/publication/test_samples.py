@@ -14,8 +14,7 @@ CHECKS = "domains/shop/models/products/orders.checks.yml"
 def test_a_product_that_loses_rows_rightly_is_published_as_the_message_says(mesh: Mesh) -> None:
     mesh.sell(*range(20))
     mesh.run("run", "shop")
-    model = (mesh.root / SQL).read_text()
-    mesh.write(SQL, f"select * from (\n{model}\n) as every_order\nwhere order_id < 10\n")
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id < 10")
     said = mesh.run("run", "shop", code=1).stderr
     assert "found 50, must be at least 90 (if fewer rows are right, write" in said
     assert f"`promises: {{keeps_rows_percent: 0}}` under `meta` of orders in {YAML}" in said
