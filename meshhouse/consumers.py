@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.scan import ColumnsOf, connect_memory, create_views
 from meshhouse.repository import Repository
+from meshhouse.repository.types import parse_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +32,7 @@ def connect(path: str | Path | None = None) -> duckdb.DuckDBPyConnection:
     """
     repository = Repository.find(Path(path) if path else None)
     connection = connect_memory()
-    create_views(connection, published(repository))
+    create_views(connection, published(repository), columns_of(repository))
     return connection
 
 
@@ -39,8 +40,21 @@ def refresh(connection: duckdb.DuckDBPyConnection, path: str | Path | None = Non
     """Moves a connection of `connect` to what is published now, all products at once."""
     repository = Repository.find(Path(path) if path else None)
     connection.execute("begin")
-    create_views(connection, published(repository))
+    create_views(connection, published(repository), columns_of(repository))
     connection.execute("commit")
+
+
+def columns_of(repository: Repository) -> ColumnsOf:
+    """The declared columns of products, for views of those that are damaged."""
+
+    def found(relation: str) -> list[tuple[str, object]]:
+        for domain in repository.domains:
+            for product in domain.products:
+                if product.relation == relation:
+                    return [(each.name, parse_type(each.data_type)) for each in product.columns]
+        return []
+
+    return found
 
 
 def published(repository: Repository) -> dict[str, str]:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from meshhouse.history import past_publications
+from meshhouse.lake import Lake
+from meshhouse.lake.damage import damage_of
 from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
 from meshhouse.repository import Product, Repository
@@ -36,6 +38,8 @@ class ProductStatus:
     """Whether a rollback is the newest that happened to it."""
     environment: str = ""
     """Whose publication it is; empty for production."""
+    damage: str = ""
+    """What keeps consumers from reading it: a file that is missing or unreadable."""
 
     def freshness(self, now: datetime) -> str:
         """`fresh`, `late`, or `no promise`."""
@@ -44,8 +48,17 @@ class ProductStatus:
         return "fresh" if now - self.refreshed_at <= self.promise else "late"
 
 
-def product_statuses(repository: Repository, registry: Registry) -> list[ProductStatus]:
-    """Every declared product, published or not, upstream domains first."""
+def product_statuses(
+    repository: Repository, registry: Registry, lake: Lake | None = None
+) -> list[ProductStatus]:
+    """Every declared product, published or not, upstream domains first.
+
+    Args:
+        repository: where they are declared.
+        registry: what was recorded of them.
+        lake: where their files are, if they are files.
+    """
+    shown = lake.visible() if lake is not None else {}
     history = past_publications(registry)
     runs = registry.entries("runs")
     behind = registry.production.entries("runs") if registry.production else []
@@ -57,8 +70,16 @@ def product_statuses(repository: Repository, registry: Registry) -> list[Product
         here = _outcomes(product, runs)
         if inherited and here:  # what was tried here came to no publication of its own
             found = replace(found, last_run=here[-1].outcome)
-        statuses.append(replace(found, environment="" if inherited else repository.environment))
+        found = replace(found, environment="" if inherited else repository.environment)
+        statuses.append(replace(found, damage=_damage(product.relation, shown)))
     return statuses
+
+
+def _damage(relation: str, shown: Mapping[str, str]) -> str:
+    """The first damaged file of what consumers see of a product."""
+    if relation not in shown:
+        return ""
+    return next((str(each) for each in damage_of(relation, shown[relation])), "")
 
 
 def _status(

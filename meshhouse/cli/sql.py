@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from meshhouse.cli.output import results, table
+from meshhouse.consumers import published
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
+from meshhouse.lake.damage import damaged_in
 from meshhouse.repository import Repository
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ def sql(query: str, form: str, output: Path | None) -> None:
             raise UsageError(
                 f"`{output}` does not say which format; add --format csv|json|parquet."
             )
-    rows = engine(Repository.find()).query(query)
+    repository = Repository.find()
+    rows = engine(repository).query(query)
     if rows is not None:
         _show(duckdb.from_arrow(rows), form, output)
         return
@@ -45,12 +48,10 @@ def sql(query: str, form: str, output: Path | None) -> None:
     try:
         _check_reads(connection.extract_statements(query))
         _show(connection.sql(query), form, output)
-    except duckdb.IOException as error:
-        raise UsageError(_plain(error)) from error
     except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException) as error:
         raise UsageError(f"{_plain(error)} `mesh status` lists the products.") from error
     except duckdb.Error as error:
-        raise UsageError(_plain(error)) from error
+        raise damaged_in(query, published(repository)) or UsageError(_plain(error)) from error
 
 
 def _check_reads(statements: list[duckdb.Statement]) -> None:

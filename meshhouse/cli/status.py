@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import click
 
-from meshhouse.cli.output import print_json, results, table
+from meshhouse.cli.output import console, print_json, results, table
 from meshhouse.engines import engine
+from meshhouse.lake import Lake
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.status import ProductStatus, age, product_statuses
@@ -18,7 +19,9 @@ from meshhouse.status import ProductStatus, age, product_statuses
 def status(as_json: bool) -> None:
     """Show each product: version, published when, rows, score, freshness."""
     repository = Repository.find()
-    statuses = product_statuses(repository, engine(repository).registry)
+    chosen = engine(repository)
+    lake = chosen.store if isinstance(chosen.store, Lake) else None
+    statuses = product_statuses(repository, chosen.registry, lake)
     now = datetime.now(UTC)
     if as_json:
         print_json(
@@ -33,6 +36,7 @@ def status(as_json: bool) -> None:
                     "freshness": each.freshness(now),
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
+                    "damage": each.damage or None,
                     "environment": each.environment or PRODUCTION,
                 }
                 for each in statuses
@@ -69,9 +73,14 @@ def status(as_json: bool) -> None:
             right=["version", "rows", "score"],
         )
     )
+    for each in statuses:
+        if each.damage:
+            console().print(f"{each.damage} See `mesh doctor`.", markup=False)
 
 
 def _published(status: ProductStatus, now: datetime) -> str:
+    if status.damage:
+        return "damaged"
     if status.published_at is None:
         return "never"
     return age(status.published_at, now) + (", rolled back" if status.rolled_back else "")

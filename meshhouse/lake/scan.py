@@ -7,13 +7,14 @@ DuckDB as a build target (engines/).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meshhouse.errors import UsageError
+from meshhouse.lake.damage import Damage, Damaged, damage_of
 from meshhouse.lake.object_store import NOT_INSTALLED, access, buckets, reach
 from meshhouse.lake.storage import plain_path
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import duckdb
+
+ColumnsOf = Callable[[str], Iterable[tuple[str, object]]]
+"""`schema.table` -> names and types of its columns."""
 
 
 def quote(identifier: str) -> str:
@@ -111,20 +115,37 @@ def connect_memory(memory_limit: str = "1GiB") -> duckdb.DuckDBPyConnection:
 
 
 def create_views(
-    connection: duckdb.DuckDBPyConnection, metadata_locations: Mapping[str, str]
+    connection: duckdb.DuckDBPyConnection,
+    metadata_locations: Mapping[str, str],
+    columns_of: ColumnsOf | None = None,
 ) -> None:
     """Creates or replaces one view a relation, over exactly the given metadata file.
 
     Args:
         connection: where `enable_iceberg` was called.
         metadata_locations: `schema.table` -> Iceberg metadata file.
+        columns_of: if given, a damaged table is no reason to fail: reading its view fails
+            instead, and says what is damaged. The view has these columns.
     """
     enable_store(connection, metadata_locations.values())
     schemas = {relation.partition(".")[0] for relation in metadata_locations}
     for schema in sorted(schemas):
         connection.execute(f"create schema if not exists {quote(schema)}")
     for relation, location in sorted(metadata_locations.items()):
+        view = f"create or replace view {quote_relation(relation)} as "
+        # DuckDB 1.5 ends the whole process over a manifest that it cannot read.
+        damage = next(damage_of(relation, location, data=False), None) if columns_of else None
         connection.execute(
-            f"create or replace view {quote_relation(relation)} as "
-            f"select * from iceberg_scan({literal(plain_path(location))})"
+            view + _refusal(damage, columns_of(relation))
+            if damage and columns_of
+            else view + f"select * from iceberg_scan({literal(plain_path(location))})"
         )
+
+
+def _refusal(damage: Damage, columns: Iterable[tuple[str, object]]) -> str:
+    """A query that has the columns of a damaged table and fails for whoever runs it."""
+    said = f"error({literal(str(Damaged(damage)))})"
+    listing = ", ".join(f"cast({said} as {kind}) as {quote(name)}" for name, kind in columns)
+    # In every column, as a condition on nulls would be answered without reading; and in a
+    # condition, so that a count does not get by.
+    return f"select {listing or f'{said} as damaged'} where cast({said} as boolean)"
