@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
-from meshhouse.lake.scan import connect_memory, enable_store, literal
+from meshhouse.lake.scan import check_readable, connect_memory, enable_store, literal
 from meshhouse.lake.storage import plain_path
 from meshhouse.repository.types import DataType
 
@@ -213,9 +213,9 @@ def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
     """
     import duckdb
 
-    read_metadata(location)
     cursor = _reader().cursor()
     enable_store(cursor, [location])
+    check_readable(cursor, "the ledger", location)
     try:
         cursor.execute(
             "select *, filename, file_row_number "

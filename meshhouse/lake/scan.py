@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meshhouse.errors import UsageError
-from meshhouse.lake.damage import Damage, Damaged, damage_of
-from meshhouse.lake.object_store import NOT_INSTALLED, access, buckets, reach
+from meshhouse.lake.damage import Damaged, damage_of, read_metadata
+from meshhouse.lake.object_store import NOT_INSTALLED, access, buckets, is_remote, reach
 from meshhouse.lake.storage import plain_path
 
 if TYPE_CHECKING:
@@ -133,18 +133,52 @@ def create_views(
         connection.execute(f"create schema if not exists {quote(schema)}")
     for relation, location in sorted(metadata_locations.items()):
         view = f"create or replace view {quote_relation(relation)} as "
-        # DuckDB 1.5 ends the whole process over a manifest that it cannot read.
-        damage = next(damage_of(relation, location, data=False), None) if columns_of else None
-        connection.execute(
-            view + _refusal(damage, columns_of(relation))
-            if damage and columns_of
-            else view + f"select * from iceberg_scan({literal(plain_path(location))})"
-        )
+        view += f"select * from iceberg_scan({literal(plain_path(location))})"
+        try:
+            check_readable(connection, relation, location)
+            connection.execute(view)
+        except Damaged as error:
+            if columns_of is None:
+                raise
+            refusal = _refusal(error, columns_of(relation))
+            connection.execute(f"create or replace view {quote_relation(relation)} as {refusal}")
 
 
-def _refusal(damage: Damage, columns: Iterable[tuple[str, object]]) -> str:
+def check_readable(connection: duckdb.DuckDBPyConnection, relation: str, location: str) -> None:
+    """Reads what a scan of a table stands on, but for the rows.
+
+    DuckDB 1.5 ends the whole process over a manifest that it cannot read; its reader of Avro
+    fails as others do, and takes a tenth of the time that pyiceberg takes to be loaded.
+
+    Raises:
+        Damaged: the metadata file or a manifest is missing or unreadable.
+    """
+    import duckdb
+
+    if is_remote(location):
+        return  # a store keeps files whole, and each look costs a request
+    metadata = read_metadata(location, relation)
+    shown = metadata.get("current-snapshot-id")
+    lists = [each["manifest-list"] for each in metadata.get("snapshots", ())
+             if each["snapshot-id"] == shown and "manifest-list" in each]  # fmt: skip
+    try:
+        for manifest_list in lists:
+            found = connection.execute(f"select manifest_path from {_avro(manifest_list)}")
+            for (manifest,) in found.fetchall():
+                connection.execute(f"select max(hash(entry)) from {_avro(manifest)} as entry")
+    except duckdb.Error as error:
+        for damage in damage_of(relation, location, data=False):
+            raise Damaged(damage) from error
+        raise
+
+
+def _avro(location: str) -> str:
+    return f"read_avro({literal(plain_path(location))})"
+
+
+def _refusal(damaged: Damaged, columns: Iterable[tuple[str, object]]) -> str:
     """A query that has the columns of a damaged table and fails for whoever runs it."""
-    said = f"error({literal(str(Damaged(damage)))})"
+    said = f"error({literal(str(damaged))})"
     listing = ", ".join(f"cast({said} as {kind}) as {quote(name)}" for name, kind in columns)
     # In every column, as a condition on nulls would be answered without reading; and in a
     # condition, so that a count does not get by.

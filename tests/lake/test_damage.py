@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,3 +160,27 @@ def test_rollback_gets_by_a_metadata_file_that_is_lost(new_mesh: Callable[[], Me
     assert mesh.row("select count(*) from shop.orders") == (1,)
     mesh.run("run", "shop", "--force")
     assert mesh.row("select count(*) from shop.orders") == (2,)
+
+
+@pytest.mark.parametrize(
+    "command", [["sql", "select count(*) as n from shop.orders"], ["status"], ["doctor"]]
+)
+def test_readers_write_nothing_as_another_user_on_a_full_disk(
+    built: Mesh, command: list[str]
+) -> None:
+    """The user may read every file and write none; no file can grow by a byte."""
+    before = {path: path.stat().st_mtime_ns for path in built.home.rglob("*")}
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # fmt: skip
+    done = subprocess.run(
+        [*user, *built.command(*command)],
+        cwd=built.root,
+        env={**built.environment, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+    assert {path: path.stat().st_mtime_ns for path in built.home.rglob("*")} == before
