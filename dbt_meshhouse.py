@@ -58,7 +58,7 @@ class MeshhousePlugin(dbtPlugin):
 
             prepare(repository, consumer)  # plain dbt builds apart from runs there
         elif chosen and flags.WHICH in _BUILDING_COMMANDS and pinned() is None:
-            from meshhouse.runs import forget_builds
+            from meshhouse.build_state import forget_builds
 
             # Plain dbt builds, with whatever code stands there, what runs add to.
             forget_builds(chosen.build_folder(consumer.name))

@@ -1,17 +1,11 @@
-{#- The newest event of each key of a changelog; a key whose newest event is a deletion is
-    gone. Offsets settle what happened at the same time; an event without a time is the oldest. -#}
+{#- The last event of each key of a changelog; a key whose last event is a deletion is gone.
+    `last_event_per_key` says which event is the last. -#}
 {% macro newest_per_key(relation) -%}
     (
         select *
-        from (
-            select
-                *,
-                row_number() over (
-                    partition by _key
-                    order by _timestamp desc nulls last, _topic_partition desc, _offset desc
-                ) as _recency
-            from {{ relation }}
-        ) as events
-        where _recency = 1 and not _tombstone
+        from {{ last_event_per_key(
+            relation, ['_key'], '_topic_partition', '_offset', '_timestamp', '_landed_at'
+        ) }} as events
+        where not _tombstone
     )
 {%- endmacro %}

@@ -65,6 +65,7 @@ class History:
                 relation: snapshot if relation in own_inputs else then.get(relation)
                 for relation, snapshot in basis.input_snapshots.items()
             }
+            # Production renews what no version can prove.
             basis = Basis(basis.code_version, inputs)
         return self.decide(product, basis, force) is Decision.BUILD
 

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
+from meshhouse.addresses import without_credentials
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.locks import lock
 
@@ -132,8 +133,9 @@ def _fetch(coordinates: str, expected: str, path: Path, installs: str) -> None:
             context.project(group, artifact).at_version(version).artifact(*classifier).resolve()
         )
     except (OSError, RuntimeError, ValueError) as error:  # requests' errors are OSErrors
+        reason = without_credentials(last_line(str(error)))
         raise MeshError(
-            f"{path.name} could not be fetched: {last_line(str(error))}. Check the network, or "
+            f"{path.name} could not be fetched: {reason}. Check the network, or "
             "name a Maven repository in MESH_MAVEN_REPOSITORY; then run the command again."
         ) from error
     found = hashlib.sha256(fetched.read_bytes()).hexdigest()

@@ -17,6 +17,7 @@ from typing import Any
 from meshhouse.audit import AuditResult
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
+from meshhouse.lake import Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Product
 
@@ -32,10 +33,15 @@ class Decision(Enum):
 
 @dataclass(frozen=True)
 class Basis:
-    """What a product is made of: if neither part changes, the product does not."""
+    """What a product is made of: if neither part changes, the product does not.
+
+    The code version covers the target too: engines round and sort differently.
+    """
 
     code_version: str
     input_snapshots: Mapping[str, int | None]
+    unprovable: str = ""
+    """Why rows may change though neither part does, such as a read of the clock; or empty."""
 
     def is_of(self, entry: Mapping[str, Any]) -> bool:
         """Whether a publication was made from this."""
@@ -55,7 +61,7 @@ def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = Fal
     standing = standing_publications(history)
     if force or not standing:
         return Decision.BUILD
-    if basis.is_of(standing[-1]):
+    if basis.is_of(standing[-1]) and not basis.unprovable:
         return Decision.UNCHANGED
     if any(basis.is_of(entry) for entry in _withdrawn(history)):
         return Decision.WITHDRAWN
@@ -88,6 +94,7 @@ def publish(
     audited: Sequence[tuple[Candidate, AuditResult]],
     bases: Mapping[str, Basis],
     run_entry: Mapping[str, Any],
+    histories: Sequence[Staged] = (),
 ) -> list[dict[str, Any]]:
     """Shows all candidates at once and records why, in one catalog transaction.
 
@@ -97,6 +104,7 @@ def publish(
         audited: every candidate with the audit that it passed.
         bases: product relation -> what it was made from.
         run_entry: how the run ended, recorded in the same transaction.
+        histories: private tables that go on with the products, such as dbt snapshots.
 
     Returns:
         The new publications.
@@ -129,7 +137,7 @@ def publish(
             }
         )
     staged = [candidate.staged for candidate, _ in audited]
-    registry.commit(staged, {**entries, "runs": [run_entry]})
+    registry.commit([*staged, *histories], {**entries, "runs": [run_entry]})
     return entries["publications"]
 
 
@@ -167,7 +175,14 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
         if engine.store.environment:
             count += f" in the environment {engine.store.environment}"
         raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
-    previous = standing[-2]
+    current, previous = standing[-1], standing[-2]
+    if previous["version"] != current["version"]:
+        raise MeshError(
+            f"{product.relation} shows version {current['version']}, and the publication before "
+            f"is of version {previous['version']}, whose columns may differ. Nothing was changed: "
+            "a rollback stays within a version. To show the other version under this name, set "
+            f"`latest_version: {previous['version']}` and run {product.domain}."
+        )
     started_at = datetime.now(UTC)
     staged = engine.restore(product, previous["snapshot_id"])
     entry = {

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Conflict, Lake, Staged, door
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import check_readable, connect_memory, enable_store, literal
@@ -112,9 +112,12 @@ class Registry:
             entries: ledger -> rows; missing columns are null.
 
         Raises:
+            UsageError: a table of `changes` belongs to no domain of the entries.
             Conflict: one of `changes` is outdated. Rival appends to a ledger are no
                 conflict: the entry is written again behind theirs.
         """
+        domains = [row.get("domain") for rows in entries.values() for row in rows]
+        door.check_recorded([change.relation for change in changes], domains)
         for attempt in range(1, _ATTEMPTS + 1):
             number = self._next_number()
             appended = [self._append(name, rows, number) for name, rows in entries.items() if rows]
@@ -178,7 +181,8 @@ class Registry:
         from meshhouse.lake.schema import iceberg_schema
 
         columns = LEDGERS[ledger]
-        table = self._lake.stage(f"meshhouse.{ledger}", iceberg_schema(columns))
+        schema = iceberg_schema(columns)
+        table = self._lake.stage(f"{door.LEDGER}.{ledger}", schema, writer=door.LEDGER)
         base = table.metadata_location or None
         if base:  # somebody may have appended since the number was chosen
             number = max(number, 1 + _last_number(base))

@@ -6,38 +6,23 @@ not: any step itself, or who starts runs (orchestration/, cli/).
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from meshhouse import dbt
 from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
+from meshhouse.build_state import BuildState
+from meshhouse.domain_plan import DomainPlan, fresh_manifest, pins_of, refuse_findings
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
 from meshhouse.errors import MeshError, NotShown
-from meshhouse.history import History, past_checks, past_publications, production_fails
+from meshhouse.history import past_publications
 from meshhouse.locks import lock
-from meshhouse.publication import (
-    Basis,
-    Decision,
-    audit_entry,
-    publish,
-    standing_publications,
-)
+from meshhouse.publication import Decision, audit_entry, publish
 from meshhouse.references import resolve
-from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
-from meshhouse.repository.manifest import (
-    Manifest,
-    checked_relations,
-    is_fresh,
-    manifest_path,
-    mark_fresh,
-    project_fingerprint,
-)
 
 Say = Callable[[str], None]
 """Receives one line for people about what is happening now."""
@@ -59,6 +44,8 @@ class DomainRun:
     published: list[dict[str, Any]] = field(default_factory=list)
     unchanged: list[Product] = field(default_factory=list)
     withdrawn: list[Product] = field(default_factory=list)
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Product -> why the run left it out: it is `disabled` or `not public`."""
     standing_checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()
@@ -79,7 +66,8 @@ class DomainRun:
         """Product -> what became of it.
 
         The run's outcome, but `unchanged` or `held back` (rolled back before) if there was
-        nothing to do, and `not published` if only the checks of others failed.
+        nothing to do, `not published` if only the checks of others failed, and `disabled` or
+        `not public` if dbt builds no such product.
         """
         became = dict.fromkeys(self.covered, self.outcome)
         if self.outcome == "rejected":
@@ -88,7 +76,16 @@ class DomainRun:
                     became[candidate.product.name] = "not published"
         became.update((product.name, "unchanged") for product in self.unchanged)
         became.update((product.name, "held back") for product in self.withdrawn)
+        became.update(self.withheld)
         return became
+
+    def note(self, plan: DomainPlan) -> None:
+        """Takes over from a plan what the run leaves as it is."""
+        self.outcome = "unchanged"
+        self.covered = plan.covered
+        self.unchanged = plan.by_decision[Decision.UNCHANGED]
+        self.withdrawn = plan.by_decision[Decision.WITHDRAWN]
+        self.withheld = plan.withheld
 
     def entry(self) -> dict[str, Any]:
         """The run as the registry keeps it."""
@@ -103,22 +100,6 @@ class DomainRun:
         }
 
 
-def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
-    """The domain's manifest; dbt parses the project only if a file changed.
-
-    Raises:
-        MeshError: the project does not parse.
-    """
-    if not is_fresh(repository, domain):
-        with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
-            if not is_fresh(repository, domain):
-                fingerprint = project_fingerprint(repository, domain)
-                manifest_path(repository, domain.name).unlink(missing_ok=True)
-                dbt.parse(repository, domain.name)
-                mark_fresh(repository, domain, fingerprint)
-    return Manifest(repository, domain)
-
-
 def run_domain(
     repository: Repository,
     engine: Engine,
@@ -127,6 +108,7 @@ def run_domain(
     force: bool = False,
     say: Say = lambda line: None,
     on_line: dbt.OnLine | None = None,
+    full_refresh: bool = False,
 ) -> DomainRun:
     """Builds, audits and publishes a domain; waits while another run of it is at work.
 
@@ -142,12 +124,15 @@ def run_domain(
             that only come with them.
         say: receives what is happening.
         on_line: receives what dbt logs.
+        full_refresh: as `force`, and build incremental models from nothing.
 
     Returns:
         What happened; a failure of the domain is an outcome, not an exception.
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
-    run.covered = sorted(products) if products is not None else _names(domain)
+    run.covered = (
+        sorted(products) if products is not None else [each.name for each in domain.products]
+    )
     registry = engine.registry
 
     def waiting(holder: str) -> None:
@@ -156,7 +141,10 @@ def run_domain(
     with lock(repository.workspace / "locks" / f"{domain.name}.run", waiting):
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
-                _run(repository, engine, registry, domain, products, force, run, say, on_line)
+                _run(
+                    repository, engine, domain, products, force or full_refresh, full_refresh,
+                    run, say, on_line,
+                )  # fmt: skip
             unrecorded = run.audited
         except NotShown as error:  # recorded as published, which the next run makes true
             run.outcome, run.message, unrecorded = "failed", str(error), []
@@ -194,12 +182,16 @@ def build_models(
     with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
             resolve(repository, domain, engine.visible())
-            manifest, registry = fresh_manifest(repository, domain), engine.registry
+            manifest = fresh_manifest(repository, domain)
             versions = {each.name: manifest.code_version(each) for each in domain.products}
-            _BuildState(engine.build_folder(domain.name)).forget_outdated(versions)
+            BuildState(engine.build_folder(domain.name)).forget_other_code(versions)
             say(f"{domain.name}: building {', '.join(models)}")
-            pins = _pins(engine, registry, domain, past_publications(registry, domain.name))
-            run.nodes = dbt.build(repository, domain.name, models, pins, on_line=on_line).nodes
+            registry = engine.registry
+            pins = pins_of(engine, registry, domain, past_publications(registry, domain.name))
+            selectors = manifest.selection_of(models)
+            run.nodes = dbt.build(
+                repository, domain.name, selectors, pins=pins, on_line=on_line
+            ).nodes
             failed = [node for node in run.nodes if node.has_failed]
             run.outcome = "failed" if failed else "built"
             run.message = _dbt_failures(domain, failed) if failed else ""
@@ -225,194 +217,105 @@ def unchanged_run(
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
-        plan = _Plan(repository, engine, engine.registry, domain, products, force=False)
+        plan = DomainPlan(repository, engine, domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong
     if plan.to_build:
         return None
-    plan.note(run)
+    run.note(plan)
     run.finished_at = datetime.now(UTC)
     return run
-
-
-def with_companions(
-    repository: Repository, manifest: Manifest, domain: Domain, names: Collection[str]
-) -> list[Product]:
-    """Products, and those of the same domain that their SQL or checks read, and so on.
-
-    A candidate is checked against what stands beside it: one that was built from newer
-    events than its neighbours would be rejected for that alone.
-
-    Args:
-        repository: where the domain is declared.
-        manifest: the domain's.
-        domain: whose products they are.
-        names: of the products to start from.
-    """
-    # As if the domain were its own upstream: the check files name its products like others'.
-    own = replace(domain, raw_tables=(), upstream=(domain.name,))
-    found: set[str] = set()
-    waiting = set(names)
-    while waiting:
-        found |= waiting
-        read: set[str] = set()
-        for product in domain.products:
-            if product.name in waiting:
-                read.update(checked_relations(repository, own, product))
-                made_of = set(manifest.ancestors(product))
-                read.update(
-                    each.relation for each in domain.products if manifest.model_id(each) in made_of
-                )
-        waiting = {relation.partition(".")[2] for relation in read} - found
-    return [product for product in domain.products if product.name in found]
-
-
-def forget_builds(folder: Path) -> None:
-    """Lets the next run of a domain build everything from nothing.
-
-    Args:
-        folder: the engine's, of the domain's builds.
-    """
-    _BuildState(folder).forget()
-
-
-def _pins(engine: Engine, registry: Registry, domain: Domain, history: History) -> dict[str, str]:
-    """What a build of the domain reads: in an environment, what production has read."""
-    # A fix is tried on the very data that it is for.
-    late = production_fails(registry, domain.name)
-    return engine.pin(domain, {} if late else history.read_by_production())
-
-
-def _names(domain: Domain) -> list[str]:
-    return [product.name for product in domain.products]
-
-
-class _Plan:
-    """What a run of a domain is about to do, from code, pinned inputs and the ledger."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        engine: Engine,
-        registry: Registry,
-        domain: Domain,
-        names: Collection[str] | None,
-        force: bool,
-    ) -> None:
-        resolve(repository, domain, engine.visible())
-        self.manifest = fresh_manifest(repository, domain)
-        self._history = past_publications(registry, domain.name)
-        self.pins = _pins(engine, registry, domain, self._history)
-        self.bases: dict[str, Basis] = {}
-        self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
-        self._registry = registry
-        self._domain = domain
-        asked = _names(domain) if names is None else names
-        own, changed = engine.pointers(), []
-        products = with_companions(repository, self.manifest, domain, asked)
-        for product in products:
-            basis = Basis(
-                self.manifest.code_version(product),
-                _input_snapshots(engine, self.manifest, product, self.pins),
-            )
-            self.bases[product.relation] = basis
-            if self._history.has_changed(product, basis, own, force and product.name in asked):
-                changed.append(product.name)
-        # What is built must stand beside what it reads, which production may be late with.
-        rebuilt = with_companions(repository, self.manifest, domain, changed)
-        for product in products:
-            basis = self.bases[product.relation]
-            decision = self._history.decide(product, basis, force and product.name in asked)
-            if decision is Decision.BUILD and product not in rebuilt:
-                decision = Decision.UNCHANGED
-            self.by_decision[decision].append(product)
-
-    @property
-    def to_build(self) -> list[Product]:
-        return self.by_decision[Decision.BUILD]
-
-    def note(self, run: DomainRun) -> None:
-        """Says in a run what it leaves as it is."""
-        run.outcome = "unchanged"
-        run.covered = [each.name for products in self.by_decision.values() for each in products]
-        run.unchanged = self.by_decision[Decision.UNCHANGED]
-        run.withdrawn = self.by_decision[Decision.WITHDRAWN]
-
-    def standing_checks(self) -> dict[str, list[dict[str, Any]]]:
-        """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
-        unchanged = self.by_decision[Decision.UNCHANGED]
-        if not unchanged:
-            return {}
-        checks = past_checks(self._registry, self._domain.name)
-        return {
-            product.name: checks[standing_publications(self._history.of(product))[-1]["audit_id"]]
-            for product in unchanged
-        }
 
 
 def _run(
     repository: Repository,
     engine: Engine,
-    registry: Registry,
     domain: Domain,
     names: Collection[str] | None,
     force: bool,
+    full_refresh: bool,
     run: DomainRun,
     say: Say,
     on_line: dbt.OnLine | None,
 ) -> None:
-    plan = _Plan(repository, engine, registry, domain, names, force)
-    plan.note(run)
+    plan = DomainPlan(repository, engine, domain, names, force)
+    run.note(plan)
     run.standing_checks = plan.standing_checks()
-    wanted, manifest, pins, bases = plan.to_build, plan.manifest, plan.pins, plan.bases
-    if not wanted:
+    if not plan.to_build:
         return
     run.outcome = "failed"  # until it is published
-    built = _BuildState(engine.build_folder(domain.name))
-    versions = {product.name: bases[product.relation].code_version for product in wanted}
-    full_refresh = built.forget_outdated(versions)
-    say(f"{domain.name}: building {_listing(wanted)}")
-    selectors = [manifest.selector(product) for product in wanted]
-    # Unit tests judge code, not data: code that stands as it was built has passed them.
-    unit_tests = full_refresh or force
-    result = dbt.build(repository, domain.name, selectors, pins, full_refresh, unit_tests, on_line)
-    run.nodes = result.nodes
-    if result.failed:
-        run.outcome, run.message = "failed", _dbt_failures(domain, result.failed)
+    wanted = plan.to_build
+    refuse_findings(repository, domain, plan.manifest)
+    # Tests compare what this run builds, so an unchanged product that they read is built too.
+    models = plan.manifest.built_with(plan.manifest.model_id(product) for product in wanted)
+    snapshots = plan.manifest.snapshots(models)
+    engine.restore_snapshots(domain, snapshots)
+    if not _build(repository, engine, domain, plan, models, force, full_refresh, run, say, on_line):
         return
-    built.remember(versions)
     candidates: list[Candidate] = []
     try:
         # One by one, so that those that were staged can be withdrawn when one fails.
         candidates.extend(engine.stage(product) for product in wanted)
         say(f"{domain.name}: auditing {_listing(wanted)}")
-        _audit(engine, domain, candidates, pins, run)
+        _audit(engine, domain, candidates, plan.pins, run)
         rejected = [audited for audited in run.audited if not audited[1].passed]
         if rejected:
             run.outcome, run.message = "rejected", _rejection(run.audited)
             engine.withdraw(candidates)
             return
         say(f"{domain.name}: publishing {_listing(wanted)}")
+        histories = engine.stage_snapshots(domain, snapshots)
         run.outcome, run.finished_at = "published", datetime.now(UTC)
-        run.published = publish(registry, run.run_id, run.audited, bases, run.entry())
+        run.published = publish(
+            engine.registry, run.run_id, run.audited, plan.bases, run.entry(), histories
+        )
     except BaseException:
         run.finished_at = None
         engine.withdraw(candidates)
         raise
 
 
-def _input_snapshots(
-    engine: Engine, manifest: Manifest, product: Product, pins: Mapping[str, str]
-) -> dict[str, int | None]:
-    relations = manifest.relations_read(product)
-    for relation in relations:
-        if relation not in pins:
-            provider = relation.partition(".")[0]
+def _build(
+    repository: Repository,
+    engine: Engine,
+    domain: Domain,
+    plan: DomainPlan,
+    models: set[str],
+    force: bool,
+    full_refresh: bool,
+    run: DomainRun,
+    say: Say,
+    on_line: dbt.OnLine | None,
+) -> bool:
+    """Builds models with dbt; False if that failed, which the run then says."""
+    built = BuildState(engine.build_folder(domain.name))
+    grounds = plan.grounds(models)
+    outdated = built.forget_outdated(grounds)
+    say(f"{domain.name}: building {_listing(plan.to_build)}")
+    # Unit tests judge code, not data: code that is as it was built has passed them.
+    result = dbt.build(
+        repository,
+        domain.name,
+        *plan.manifest.selection(models),
+        plan.pins,
+        full_refresh=full_refresh or outdated,
+        unit_tests=full_refresh or outdated or force,
+        on_line=on_line,
+    )
+    run.nodes = result.nodes
+    if result.failed:
+        run.message = _dbt_failures(domain, result.failed)
+        return False
+    # The table in the build schema may be of an earlier run, and would be published as new.
+    succeeded = {node.unique_id for node in result.nodes if node.status == "success"}
+    for product in plan.to_build:
+        if plan.manifest.model_id(product) not in succeeded:
             raise MeshError(
-                f"{product.relation} reads {relation}, which was never published. "
-                f"Run `mesh run {provider}` first."
+                f"dbt built no table for {product.relation} in this run, so nothing is "
+                "published. A product needs `materialized: table` or `incremental`."
             )
-    return {relation: engine.state_id(pins[relation]) for relation in relations}
+    built.remember(grounds)
+    return True
 
 
 def _audit(
@@ -439,42 +342,6 @@ def _audit(
     with engine.reader(domain, {**pins, **own, **previous, **staged}, empty) as reader:
         for candidate in candidates:
             run.audited.append((candidate, audit(candidate.product, reader)))
-
-
-class _BuildState:
-    """Which code built the tables that stand in the domain's build schema.
-
-    An incremental model adds to what stands there, which is wrong once its code has
-    changed: then it is built from nothing.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "built.json"
-
-    def forget_outdated(self, versions: Mapping[str, str]) -> bool:
-        """Whether any product was built by other code (or never); forgets those."""
-        built = self._read()
-        outdated = [name for name, version in versions.items() if built.get(name) != version]
-        if outdated:
-            self._write({name: built[name] for name in built if name not in outdated})
-        return bool(outdated)
-
-    def forget(self) -> None:
-        """Forgets all: code that nobody knows is about to build."""
-        self._path.unlink(missing_ok=True)
-
-    def remember(self, versions: Mapping[str, str]) -> None:
-        """Notes that these products now stand as built by this code."""
-        self._write({**self._read(), **versions})
-
-    def _read(self) -> dict[str, str]:
-        return json.loads(self._path.read_text()) if self._path.exists() else {}
-
-    def _write(self, built: Mapping[str, str]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(dict(built), indent=1, sort_keys=True))
-        partial.replace(self._path)
 
 
 def _listing(products: Sequence[Product]) -> str:

@@ -1,7 +1,7 @@
 """What is published, how fresh it is, and what its owners promised.
 
-Belongs here: facts about each product from declarations and the registry. Does not:
-printing them.
+Belongs here: facts about each product from declarations and the registry, and what is
+published without a declaration. Not here: printing them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,29 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from meshhouse.engines import Engine
 from meshhouse.history import past_publications
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import damage_of
 from meshhouse.publication import standing_publications
 from meshhouse.registry import Registry
 from meshhouse.repository import Product, Repository
+
+WITHHELD = ("disabled", "not public")
+"""What a run says of a declared product that dbt does not build as one."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What consumers can still read, though nobody declares it any more."""
+
+    relation: str
+    version: int
+    published_at: datetime
+    rows: int
+    score: float
+    environment: str = ""
+    """Whose publication it is; empty for production."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,11 @@ class ProductStatus:
     """Whose publication it is; empty for production."""
     damage: str = ""
     """What keeps consumers from reading it: a file that is missing or unreadable."""
+
+    @property
+    def state(self) -> str:
+        """`declared`, or why no run publishes it: it is `disabled` or `not public`."""
+        return self.last_run if self.last_run in WITHHELD and self.last_run else "declared"
 
     def freshness(self, now: datetime) -> str:
         """`fresh`, `late`, or `no promise`."""
@@ -80,6 +102,29 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
     if relation not in shown:
         return ""
     return next((str(each) for each in damage_of(relation, shown[relation])), "")
+
+
+def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
+    """Products that were published and can be read, and that no domain declares, by name."""
+    history, visible = past_publications(engine.registry), engine.visible()
+    declared = {each.relation for domain in repository.domains for each in domain.products}
+    found = []
+    for relation in sorted({*history.own, *history.production} - declared):
+        entries = history.own.get(relation)
+        standing = standing_publications(entries or history.production.get(relation, ()))
+        if standing and relation in visible:
+            shown = standing[-1]
+            found.append(
+                Leftover(
+                    relation=relation,
+                    version=shown["version"],
+                    published_at=shown["finished_at"],
+                    rows=shown["rows"],
+                    score=float(shown["score"]),
+                    environment=repository.environment if entries else "",
+                )
+            )
+    return found
 
 
 def _status(

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from meshhouse.audit import declared_checks
 from meshhouse.dbt import NodeResult
+from meshhouse.domain_plan import fresh_manifest
 from meshhouse.engines import Engine, RawStore
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
@@ -25,8 +26,8 @@ from meshhouse.landing.rejected import rejected_share
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
-from meshhouse.runs import DomainRun, build_models, fresh_manifest, run_domain
-from orchestration.translator import MeshTranslator
+from meshhouse.runs import DomainRun, build_models, run_domain
+from orchestration.translator import CheckSpec, MeshTranslator, check_name
 
 FOLLOWS = dg.AutomationCondition.eager()
 """Whatever is behind a raw table is built, audited and published once for each landing."""
@@ -48,6 +49,7 @@ class Reporter(Protocol):
     """Who is told what a run does, besides Dagster's own log."""
 
     force: bool
+    full_refresh: bool
 
     def landing(self, raw: RawTable) -> Any:
         """Called when a raw table is about to be landed; returns a progress callback."""
@@ -74,6 +76,7 @@ class Silent:
     """A reporter for runs that only Dagster watches."""
 
     force = False
+    full_refresh = False
 
     def landing(self, raw: RawTable) -> Any:  # noqa: D102
         return lambda events: None
@@ -258,8 +261,9 @@ def _products_step(
 
         if wanted:
             run = run_domain(
-                repository, engine, domain, wanted, reporter.force, say=say, on_line=on_line
-            )
+                repository, engine, domain, wanted, reporter.force,
+                say=say, on_line=on_line, full_refresh=reporter.full_refresh,
+            )  # fmt: skip
         else:
             names = [
                 manifest.nodes[each]["name"] for each in models if models[each].key in selected
@@ -309,13 +313,24 @@ def _check_specs(
                     models[parent], manifest.content, identifier, None
                 )
                 if spec is not None:
-                    specs[identifier] = spec
+                    specs[identifier] = CheckSpec(
+                        check_name(spec.name),
+                        asset=spec.asset_key,
+                        description=spec.description,
+                        additional_deps=spec.additional_deps,
+                        metadata=spec.metadata,
+                        blocking=spec.blocking,
+                    )
                     break
+    names = {spec.key for spec in specs.values()}
     for identifier, node in manifest.content["unit_tests"].items():
         for parent in node["depends_on"]["nodes"]:
             if parent in models:
-                specs[identifier] = dg.AssetCheckSpec(
-                    f"unit_test_{node['name']}",
+                name = check_name(f"unit_test_{node['name']}")
+                while dg.AssetCheckKey(models[parent].key, name) in names:  # a data test has it
+                    name = f"unit_{name}"
+                specs[identifier] = CheckSpec(
+                    name,
                     asset=models[parent].key,
                     description=node.get("description") or "dbt unit test",
                     blocking=True,
@@ -349,7 +364,7 @@ def _product_spec(repository: Repository, domain: Domain, product: Product) -> d
 
 def _soda_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     return [
-        dg.AssetCheckSpec(
+        CheckSpec(
             key, asset=dg.AssetKey([domain.name, product.name]), description=about, blocking=True
         )
         for product in domain.products
@@ -446,7 +461,8 @@ def _materializations(
             continue
         entry = published.get(product.name)
         if entry is None:
-            yield dg.MaterializeResult(asset_key=key, metadata={"unchanged": True})
+            metadata = {"unchanged": True, "outcome": run.products.get(product.name, "unchanged")}
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
             continue
         yield dg.MaterializeResult(
             asset_key=key,

@@ -7,6 +7,7 @@ Does not: printing.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,17 +15,21 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.instance import InstanceRef
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
+from meshhouse.domain_plan import fresh_manifest, with_companions
 from meshhouse.errors import MeshError
+from meshhouse.extras import missing_module
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
-from meshhouse.runs import fresh_manifest, with_companions
 from orchestration.definitions import definitions
 from orchestration.domain import NAMED, Reporter, environment_tag
 from orchestration.storage import CannotRecord, OpenEventLog
 
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
+_INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
 _INSTANCE_SETTINGS = """\
 # Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
 telemetry:
@@ -57,7 +62,10 @@ def _instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
         "class": OpenEventLog.__name__,
         "config": {"base_dir": str(home / "history" / "runs")},
     }
-    reference = InstanceRef.from_dir(str(home), overrides={"event_log_storage": log})
+    # Captured output would come through four more processes a step, to which Ctrl-C goes as well.
+    output = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
+    overrides = {"event_log_storage": log, "compute_logs": {**output, "config": {}}}
+    reference = InstanceRef.from_dir(str(home), overrides=overrides)
     try:
         with dg.DagsterInstance.from_ref(reference) as instance:
             yield instance
@@ -122,7 +130,7 @@ def run(
             raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
         error = event.step_failure_data.error
-        if error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__:
+        if error is not None and error.cls_name in _INTERRUPTIONS:
             raise KeyboardInterrupt
         # A dg.Failure is one that a step reported itself.
         if error is not None and error.cls_name != "Failure":
@@ -135,6 +143,9 @@ def _said(error: SerializableErrorInfo) -> str:
     while error.cls_name == dg.DagsterExecutionStepExecutionError.__name__ and error.cause:
         error = error.cause
     text = error.message.strip()
+    module = _NO_MODULE.search(text)
+    if module and (not_installed := missing_module(module[1])):
+        return not_installed
     name, _, said = text.partition(": ")
     return said if name.startswith("meshhouse.") else f"{error.cls_name}: {text}"
 

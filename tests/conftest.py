@@ -89,8 +89,8 @@ class Mesh:
         )
 
     def query(self, sql: str) -> list[dict]:
-        """Rows as `mesh sql` shows them."""
-        return json.loads(self.run("sql", sql, "--format", "json").stdout)
+        """Rows as `mesh sql` shows them; numbers with a fraction as their text."""
+        return json.loads(self.run("sql", sql, "--format", "json").stdout, parse_float=str)
 
     def rows(self, sql: str) -> list[tuple]:
         """Rows as consumers in Python see them, which is quicker."""

@@ -27,6 +27,17 @@ def run(mesh: Mesh, domain: str, target: str = "spark", **options) -> DomainRun:
         return run_domain(repository, engine(repository), repository.domain(domain), **options)
 
 
+def run_local(mesh: Mesh, domain: str, *products: str, **options) -> DomainRun:
+    """Runs a domain, or some of its products, on target `local` in this process."""
+    return run(mesh, domain, "local", products=products or None, **options)
+
+
+def published(done: DomainRun) -> list[str]:
+    """Names of the products that a run has published; it must have gone well."""
+    assert done.ok, done.message
+    return sorted(entry["product"] for entry in done.published)
+
+
 def data_files(mesh: Mesh, relation: str) -> list[Path]:
     table = engine(mesh.repository).lake.load(relation)
     return [Path(plain_path(task.file.file_path)) for task in table.scan().plan_files()]

@@ -1,13 +1,21 @@
 """The audit: may this candidate be published?"""
 
-from meshhouse.audit.contract import PREVIOUS_SUFFIX, declared_checks, soda_contract
+from meshhouse.audit.contract import (
+    PREVIOUS_SUFFIX,
+    ROWS_AGAINST_PREVIOUS,
+    check_key,
+    declared_checks,
+    soda_contract,
+)
 from meshhouse.audit.verify import AuditResult, CheckResult, audit
 
 __all__ = [
     "PREVIOUS_SUFFIX",
+    "ROWS_AGAINST_PREVIOUS",
     "AuditResult",
     "CheckResult",
     "audit",
+    "check_key",
     "declared_checks",
     "soda_contract",
 ]

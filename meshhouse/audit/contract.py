@@ -16,6 +16,8 @@ from meshhouse.repository.types import DataType, parse_type
 from meshhouse.repository.yaml import Located, read_yaml
 
 DATA_SOURCE = "mesh"
+ROWS_AGAINST_PREVIOUS = "rows_against_previous"
+"""Qualifier of the check that the mesh adds to every product."""
 _SQL = ("expression", "filter", "query", "rows_tested_query")
 """Keys of checks under which domains write SQL."""
 KEEP_ROWS_PERCENT = 90
@@ -86,8 +88,9 @@ def declared_checks(product: Product) -> dict[str, str]:
 
 def check_key(kind: str, column: str | None, qualifier: object) -> str:
     """What identifies a check within a product: column, kind and qualifier."""
-    parts = [part for part in (column, kind, qualifier) if part]
-    return re.sub(r"\W", "_", "__".join(str(part) for part in parts))
+    parts = [str(part) for part in (column, kind, qualifier) if part not in (None, "")]
+    # Dagster takes letters, digits and underscores of ASCII only.
+    return re.sub(r"\W", "_", "__".join(parts), flags=re.ASCII)
 
 
 def _named(written: Any, names: Names) -> Any:
@@ -122,7 +125,7 @@ def _row_count_against_previous(product: Product) -> dict[str, Any]:
     published = f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
     return {
         "metric": {
-            "qualifier": "rows_against_previous",
+            "qualifier": ROWS_AGAINST_PREVIOUS,
             "name": "Rows, as percent of the previous publication",
             "query": (
                 f"select coalesce(100.0 * (select count(*) from {product.relation}) / "

@@ -18,6 +18,8 @@ _PROPERTIES = {"version", "models", "sources", "unit_tests", "groups", "exposure
                "data_tests", "snapshots", "seeds", "analyses", "functions"}  # fmt: skip
 _MODEL = {"name", "description", "config", "columns", "constraints", "data_tests", "versions",
           "latest_version", "deprecation_date", "docs", "access", "group"}  # fmt: skip
+_VERSION = {"v", "defined_in", "description", "access", "config", "constraints", "docs", "tests",
+            "data_tests", "columns", "deprecation_date"}  # fmt: skip
 _COLUMN = {"name", "description", "data_type", "config", "constraints", "data_tests", "quote",
            "tags", "granularity", "meta"}  # fmt: skip
 _SOURCE = {"name", "description", "schema", "database", "tables", "config", "loader", "quoting",
@@ -27,7 +29,7 @@ _TABLE = {"name", "description", "columns", "config", "identifier", "data_tests"
 _TABLE_META = {
     "topic", "format", "pattern", "schema", "changelog", "max_rejected_percent", "dagster",
 }  # fmt: skip
-_PRODUCT_META = {"grain", "promises", "classification", "dagster"}
+_PRODUCT_META = {"grain", "promises", "classification", "dagster", "every_run"}
 _PROMISES = {"refreshed_within_hours", "keeps_rows_percent"}
 _COLUMN_META = {"required", "classification"}
 _CHECKS_FILE = {"columns", "checks", "filter", "variables", "description"}
@@ -56,6 +58,9 @@ def _properties_file(path: Path, content: Located) -> Iterator[Finding]:
         yield from _unknown(path, meta, _PRODUCT_META, "config.meta of a model")
         yield from _unknown(path, _map(meta, "promises"), _PROMISES, "promises")
         yield from _columns(path, model)
+        for version in _list(model, "versions"):
+            yield from _unknown(path, version, _VERSION, "a version")
+            yield from _unknown(path, _meta(version), _PRODUCT_META, "config.meta of a model")
     for source in _list(content, "sources"):
         yield from _unknown(path, source, _SOURCE, "a source")
         for table in _list(source, "tables"):

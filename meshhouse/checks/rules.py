@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+from meshhouse.checks.collisions import colliding_checks
 from meshhouse.checks.columns import selected_columns
+from meshhouse.checks.features import feature_findings
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
+from meshhouse.checks.hidden import hidden_findings
 from meshhouse.checks.keys import unknown_keys
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
@@ -37,10 +40,20 @@ def check(repository: Repository) -> list[Finding]:
         unusable(error)
         return sorted(set(findings))
     for domain in domains:
-        for rule in (_dbtignore, _references, _increments, _raw_types, _formats, _keys):
-            findings += rule(tolerant, domain)
-        for product in domain.products:
-            findings += _product(domain, product)
+        findings += check_domain(tolerant, domain)
+        # A run builds such a model each time, so no run needs to refuse it.
+        findings += hidden_findings(domain)
+    return sorted(set(findings))
+
+
+def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
+    """Every finding in one domain whose declarations can be read, sorted by place."""
+    findings: list[Finding] = []
+    for rule in (_dbtignore, _references, _increments, _raw_types, _formats, _keys):
+        findings += rule(repository, domain)
+    for product in domain.products:
+        findings += _product(domain, product)
+    findings += feature_findings(repository, domain)
     return sorted(set(findings))
 
 
@@ -148,6 +161,7 @@ def _product(domain: Domain, product: Product) -> Iterator[Finding]:
         except DeclarationError:
             return  # reported with the keys
         yield from _checks(product, written)
+        yield from colliding_checks(product, written)
     else:
         yield Finding(
             product.path,

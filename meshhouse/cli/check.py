@@ -6,7 +6,7 @@ import time
 
 import click
 
-from meshhouse.checks import Finding
+from meshhouse.checks import Finding, target_findings
 from meshhouse.checks import check as find
 from meshhouse.cli.output import console, print_json
 from meshhouse.repository import Repository, display_path
@@ -56,4 +56,11 @@ def _on_targets(repository: Repository, target: str) -> list[Finding]:
     from meshhouse.checks.targets import check_targets
     from meshhouse.engines.dialects import dialect, every_dialect
 
-    return check_targets(repository, every_dialect() if target == "all" else [dialect(target)])
+    dialects = every_dialect() if target == "all" else [dialect(target)]
+    features = [
+        finding
+        for each in dialects
+        for domain in repository.domains
+        for finding in target_findings(domain, each.target)
+    ]
+    return [*check_targets(repository, dialects), *features]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -13,11 +16,16 @@ from meshhouse.repository import Repository
 
 _NEXT = """
 Where to look next
-  mesh status                                              every product: rows, score, freshness
-  mesh sql "select * from mesh.customer_360 limit 5"       what consumers read
-  mesh history sales.orders                                every publication and its inputs
-  make dev                                                 the mesh in Dagster, on port 3000
-  domains/sales/                                           how a domain is made
+  {mesh} status
+      every product: rows, score, freshness
+  {mesh} sql "select * from mesh.customer_360 limit 5"
+      what consumers read
+  {mesh} history sales.orders
+      every publication and its inputs
+  make dev
+      the mesh in Dagster, on port 3000
+  domains/sales/
+      how a domain is made
 
 The retail data is the Complete Journey of 84.51°; chats and tickets are synthetic.
 """
@@ -30,11 +38,12 @@ The retail data is the Complete Journey of 84.51°; chats and tickets are synthe
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def demo(everything: bool, until: str | None, quiet: bool, as_json: bool) -> int:
     """Real events to audited products: replay, land, build, audit, publish."""
-    repository = Repository.find()
+    repository, day = Repository.find(), parse_until(until)
     shown_on = console(quiet or as_json)
     started = time.monotonic()
+    shown_on.print("replaying the retail data into the event log, one topic after another")
     weeks = None if everything else 2
-    written = replay_events(repository, parse_until(until), weeks, (), shown_on)
+    written = replay_events(repository, day, weeks, (), shown_on)
     events = sum(each["written"] for each in written)
     seconds = time.monotonic() - started
     shown_on.print(
@@ -46,5 +55,13 @@ def demo(everything: bool, until: str | None, quiet: bool, as_json: bool) -> int
     if as_json:
         print_json({"replayed": written, **summary})
     elif ok:
-        shown_on.print(_NEXT, markup=False)
+        shown_on.print(_NEXT.format(mesh=_program()), markup=False)
     return 0 if ok else 1
+
+
+def _program() -> str:
+    """How this shell calls `mesh`: by its path where the path of programs has none."""
+    if shutil.which("mesh"):
+        return "mesh"
+    path = Path(sys.executable).with_name("mesh")
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

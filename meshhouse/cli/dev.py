@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from meshhouse.domain_plan import fresh_manifest
 from meshhouse.repository import Repository
-from meshhouse.runs import fresh_manifest
 
 
 @click.command()

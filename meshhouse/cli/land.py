@@ -43,7 +43,7 @@ from meshhouse.repository import RawTable, Repository
     "--accept",
     type=click.Choice(["lost-events", "new-topic"]),
     multiple=True,
-    help="Go on although events are gone, or although the topic was made anew.",
+    help="Go on although events are gone, or although the topic was created again.",
 )
 @click.option(
     "--again-from",

@@ -10,13 +10,18 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from meshhouse.cli import interrupts
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.extras import missing
 
 _COMMANDS = {
+    "adopt": ("backup", "Use a lake at the place to which its folder was moved."),
+    "backup": ("backup", "Copy the mesh to a folder or an object store."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Real retail events to audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
@@ -28,6 +33,7 @@ _COMMANDS = {
     "rejected": ("rejected", "Show, replay or discard what landing did not take."),
     "maintain": ("maintain", "Merge small files, drop what nobody can need any more."),
     "replay": ("replay", "Write the demo's retail data into topics."),
+    "restore": ("backup", "Make a mesh of a backup."),
     "rollback": ("publications", "Show consumers the previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "sql": ("sql", "Run a query over published products."),
@@ -65,11 +71,23 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="meshhouse", prog_name="mesh")
 @click.option("--debug", is_flag=True, help="Show the whole traceback of a failure.")
 @click.pass_context
 def cli(ctx: click.Context, debug: bool) -> None:
     """A data mesh: domains land events, build with dbt, and publish audited products."""
     ctx.obj = {"debug": debug}
+    if ctx.invoked_subcommand:
+        _keep_private()
+
+
+def _keep_private() -> None:
+    """Makes what a command writes as private as the mesh's folder is."""
+    from meshhouse.modes import keep_private
+    from meshhouse.repository import Repository
+
+    with suppress(UsageError):  # outside a mesh, which the command itself explains
+        keep_private(Repository.find().home)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -85,15 +103,23 @@ def run(command: click.Command, arguments: list[str]) -> int:
         *(["--debug"] if debug else []),
         *(each for each in arguments if each != "--debug"),
     ]
+    interrupts.watch()
     try:
-        return _exit_code(lambda: command.main(arguments, "mesh", standalone_mode=False))
+        return _exit_code(lambda: _invoke(command, arguments))
+    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (KeyboardInterrupt, click.Abort):
-        _say("Interrupted. Nothing is half done: run the same command again to go on.")
-        return 130
-    except click.ClickException as error:
-        _say(f"{error.format_message()} See `mesh --help`.")
-        return 2
+        return _interrupted()
     except Exception as error:
+        if interrupts.arrived():
+            return _interrupted()
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message(), err=True)
+            return 2
+        if isinstance(error, click.ClickException):
+            _say(f"{error.format_message()} See `mesh --help`.")
+            return 2
         if debug:
             raise
         explained, code = explain(error)
@@ -101,10 +127,30 @@ def run(command: click.Command, arguments: list[str]) -> int:
         return code
 
 
+def _invoke(command: click.Command, arguments: list[str]) -> Any:
+    """Does what `command.main` does, which would write an empty line after Ctrl-C."""
+    if "_MESH_COMPLETE" in os.environ:
+        return command.main(arguments, "mesh", standalone_mode=False)
+    try:
+        with command.make_context("mesh", arguments) as context:
+            return command.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+
+
+def _interrupted() -> int:
+    if sys.stderr.isatty():
+        click.echo(err=True)  # behind the terminal's ^C
+    _say("Interrupted. Nothing is half done: run the same command again to go on.")
+    return 130
+
+
 def explain(error: BaseException) -> tuple[str, int]:
     """One line about a failure, and the exit code it deserves."""
     if isinstance(error, MeshError):
         return str(error), error.exit_code
+    if not_installed := missing(error):
+        return not_installed, UsageError.exit_code
     cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps what the database said
     text = " ".join(str(cause).split())
     if isinstance(cause, OSError) or type(cause).__module__.startswith(("sqlite3", "_duckdb")):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -21,6 +23,24 @@ def results() -> Console:
     """Standard output, as wide as it takes when it is no terminal."""
     width = None if sys.stdout.isatty() else 400
     return Console(highlight=False, width=width)
+
+
+def width() -> int | None:
+    """Columns that fit: those of the terminal, or as COLUMNS says; None where nothing limits."""
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def escaped(text: str) -> str:
+    r"""Text of unknown origin for a terminal.
+
+    Whatever could move the cursor, change colours, hide or reverse text is written as an
+    escape: `\x1b`, `\u202e`.
+    """
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def table(

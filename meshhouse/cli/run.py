@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from meshhouse.cli import interrupts
 from meshhouse.cli.output import console, counted, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
@@ -15,13 +17,22 @@ from meshhouse.landing import Landing
 from meshhouse.planning import planned_domains, settled
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs import DomainRun
+from meshhouse.status import Leftover, age, leftovers
 
 
 class TerminalReporter:
     """Shows a run to people while it happens, and sums it up."""
 
-    def __init__(self, repository: Repository, quiet: bool, force: bool = False) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        quiet: bool,
+        force: bool = False,
+        full_refresh: bool = False,
+    ) -> None:
         self.force = force
+        self.full_refresh = full_refresh
+        self.undeclared: list[str] = []
         self.landings: list[Landing] = []
         self.runs: list[DomainRun] = []
         self.failures: list[tuple[str, str]] = []
@@ -31,6 +42,7 @@ class TerminalReporter:
 
     def landing(self, raw: RawTable) -> Any:
         """Opens a progress bar over the events that wait in the topic."""
+        interrupts.stop_if_arrived()
         source = open_source(self._repository.root, self._repository.home)
         topic = source.describe(raw.topic)
         total = sum(partition.end - partition.begin for partition in topic.partitions.values())
@@ -63,6 +75,7 @@ class TerminalReporter:
 
     def say(self, line: str) -> None:
         """What a domain is doing."""
+        interrupts.stop_if_arrived()
         domain, _, rest = line.partition(": ")
         verb, _, names = rest.partition(" ")
         self._console.print(f"[dim]{verb:<9} {names if names else domain}[/]")
@@ -83,6 +96,11 @@ class TerminalReporter:
                 f"[yellow]held back[/] {product.relation}: rolled back, and neither its code nor "
                 "its inputs changed since (--force publishes it all the same)"
             )
+        for name, why in run.withheld.items():
+            self._console.print(
+                f"[yellow]{why}[/]{' ' * max(1, 10 - len(why))}{run.domain}.{name}: not built, not "
+                "published; consumers keep the publication that they had, if there was one"
+            )
         if not run.ok:
             self.failed(run.domain, run.message)
             self._show_samples(run)
@@ -90,10 +108,20 @@ class TerminalReporter:
     def failed(self, domain: str, message: str) -> None:
         """A domain that consumers see unchanged because something went wrong."""
         self.close()
+        interrupts.stop_if_arrived()  # what goes wrong then is how libraries pass it on
         message = message.removeprefix(f"{domain}: ")  # dbt's failures name their project
         self.failures.append((domain, message))
         self._console.print(f"[red]failed[/]    {domain}: ", end="")
         self._console.print(message, markup=False)
+
+    def left_over(self, found: Sequence[Leftover]) -> None:
+        """What consumers can still read, though nobody declares it."""
+        self.undeclared = [each.relation for each in found]
+        for each in found:
+            self._console.print(
+                f"[yellow]undeclared[/] {each.relation}: no domain declares it any more; consumers "
+                f"still see what was published {age(each.published_at)}"
+            )
 
     def _show_samples(self, run: DomainRun) -> None:
         for candidate, result in run.audited:
@@ -139,6 +167,12 @@ class TerminalReporter:
             ],
             "unchanged": [product.relation for run in self.runs for product in run.unchanged],
             "held_back": [product.relation for run in self.runs for product in run.withdrawn],
+            "withheld": {
+                f"{run.domain}.{name}": why
+                for run in self.runs
+                for name, why in run.withheld.items()
+            },
+            "undeclared": self.undeclared,
             "failed": [{"domain": domain, "message": message} for domain, message in self.failures],
             "not_run": [domain for domain in domains if domain not in seen],
         }
@@ -163,10 +197,13 @@ def execute(
     downstream: bool,
     quiet: bool,
     force: bool,
+    full_refresh: bool = False,
 ) -> tuple[dict[str, Any], bool]:
     """Runs targets and sums up; the second value is whether all went well."""
     started = time.monotonic()
-    reporter = TerminalReporter(repository, quiet, force)
+    force = force or full_refresh
+    reporter = TerminalReporter(repository, quiet, force, full_refresh)
+    chosen = engine(repository)
     domains = planned_domains(repository, targets, downstream)
     products = [target for target in targets if "." in target]
     whole = [
@@ -177,12 +214,13 @@ def execute(
         or domain.name in targets
     ]
     if not force:
-        for run in settled(repository, engine(repository), domains, _parts(products, whole)):
+        for run in settled(repository, chosen, domains, _parts(products, whole)):
             reporter.finished(run)
     done = {run.domain for run in reporter.runs}
     names = [domain.name for domain in whole if domain.name not in done]
     parts = [each for each in products if each.partition(".")[0] not in {*names, *done}]
     ok = not (names or parts) or _orchestrate(repository, names, parts, reporter)
+    reporter.left_over(leftovers(repository, chosen))
     summary = reporter.summary([domain.name for domain in domains], time.monotonic() - started)
     shown = console(quiet)
     for domain in summary["not_run"]:
@@ -225,17 +263,32 @@ def _orchestrate(
         return run_definitions(repository, domains, products, reporter)
     finally:
         reporter.close()
+        interrupts.stop_if_arrived()
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN.PRODUCT]...")
 @click.option("--downstream", is_flag=True, help="Also run everything that uses them.")
 @click.option("--force", is_flag=True, help="Publish even what is unchanged or was rolled back.")
+@click.option(
+    "--full-refresh",
+    is_flag=True,
+    help="Build everything from nothing, incremental models too, and publish it; forces.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
-def run(targets: tuple[str, ...], downstream: bool, force: bool, quiet: bool, as_json: bool) -> int:
+def run(
+    targets: tuple[str, ...],
+    downstream: bool,
+    force: bool,
+    full_refresh: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
     """Land new events, build, audit and publish: everything, or the named targets."""
-    summary, ok = execute(Repository.find(), targets, downstream, quiet or as_json, force)
+    summary, ok = execute(
+        Repository.find(), targets, downstream, quiet or as_json, force, full_refresh
+    )
     if as_json:
         print_json(summary)
     elif quiet:

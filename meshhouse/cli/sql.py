@@ -1,14 +1,25 @@
-"""`mesh sql`: one query over published products."""
+"""`mesh sql`: queries over published products and the ledger.
+
+Belongs here: where a query comes from, and where its rows go. Not here: what may be queried
+(statements.py), how rows look (boxes.py, formats.py), the shell (shell.py).
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshhouse.cli.output import results, table
+from meshhouse.cli import boxes
+from meshhouse.cli.files import replacing
+from meshhouse.cli.formats import batches, write
+from meshhouse.cli.output import console, escaped
 from meshhouse.consumers import published
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
@@ -18,19 +29,113 @@ from meshhouse.repository import Repository
 if TYPE_CHECKING:
     import duckdb
 
+LOSSLESS = "arrow_lossless_conversion = true"
+"""With it, rows that come through Arrow are drawn with DuckDB's own types."""
 _FORMATS = ("table", "csv", "json", "parquet")
 
 
+@dataclass(frozen=True)
+class Output:
+    """How rows are to be written."""
+
+    form: str = "table"
+    file: Path | None = None
+    everything: bool = False
+
+
 @click.command()
-@click.argument("query")
+@click.argument("query", required=False)
+@click.option(
+    "--file",
+    "-f",
+    "source",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Read the query from this file.",
+)
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file.")
-def sql(query: str, form: str, output: Path | None) -> None:
-    """Run QUERY over published products, such as "select * from sales.orders limit 5"."""
-    import duckdb
+@click.option("--all", "everything", is_flag=True, help=f"Show all rows, not only {boxes.ROWS}.")
+@click.option(
+    "--unrestricted",
+    is_flag=True,
+    help="Allow all that DuckDB can do, files and extensions included.",
+)
+def sql(
+    query: str | None,
+    source: Path | None,
+    form: str,
+    output: Path | None,
+    everything: bool,
+    unrestricted: bool,
+) -> None:
+    """Run QUERY over published products, such as "select * from sales.orders limit 5".
 
-    import meshhouse
+    `-` or a pipe reads the query from standard input; without a query, a terminal gets a shell.
+    """
+    wanted = _output(form, output, everything)
+    text = _text(query, source)
+    asked = Asked(Repository.find(), unrestricted)
+    if text is None:
+        from meshhouse.cli.shell import run_shell
 
+        run_shell(asked, wanted)
+        return
+    asked.run(text, wanted)
+
+
+class Asked:
+    """Runs queries on the target in use; DuckDB is connected for the first one."""
+
+    def __init__(self, repository: Repository, unrestricted: bool) -> None:
+        self._repository = repository
+        self._engine = engine(repository)
+        self._unrestricted = unrestricted
+        self._reader: Any = None
+
+    def run(self, query: str, wanted: Output) -> None:
+        """Runs one query and writes its rows.
+
+        Raises:
+            UsageError: the query is wrong or not allowed.
+            MeshError: it fails.
+        """
+        rows = self._engine.query(query)
+        with _explained(query, self._repository), ThreadPoolExecutor(1) as thread:
+            asked = self.reader if rows is None else None
+            # DuckDB and Arrow hear no signals while they work; this thread does.
+            answer = thread.submit(_answer, asked, rows, query, wanted)
+            try:
+                answer.result()
+            except KeyboardInterrupt:
+                while asked is not None and not answer.done():
+                    asked.interrupt()
+                    wait([answer], 0.1)
+                raise
+
+    @property
+    def reader(self) -> Any:
+        """The connection that answers; products as of its first use."""
+        from meshhouse.consumers import opened
+
+        if self._reader is None:
+            self._reader = opened(self._repository, self._unrestricted, LOSSLESS)
+        return self._reader
+
+
+def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
+    drawing = _drawing()
+    if wanted.form != "table":
+        _write(drawing.from_arrow(rows) if asked is None else asked.sql(query), wanted)
+        return
+    if asked is not None:
+        asked.execute(query)
+        if asked.description is None:  # with --unrestricted, some statements have no rows
+            return
+        rows = asked.to_arrow_reader(boxes.ROWS_PER_BOX)
+    boxes.show(drawing, rows.schema, batches(rows), wanted.everything)
+
+
+def _output(form: str, output: Path | None, everything: bool) -> Output:
     if form == "parquet" and output is None:
         raise UsageError("Parquet needs a file: add `--output FILE`.")
     if output is not None and form == "table":
@@ -39,79 +144,63 @@ def sql(query: str, form: str, output: Path | None) -> None:
             raise UsageError(
                 f"`{output}` does not say which format; add --format csv|json|parquet."
             )
-    repository = Repository.find()
-    rows = engine(repository).query(query)
-    if rows is not None:
-        _show(duckdb.from_arrow(rows), form, output)
-        return
-    connection = meshhouse.connect()
-    try:
-        _check_reads(connection.extract_statements(query))
-        _show(connection.sql(query), form, output)
-    except (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException) as error:
-        raise UsageError(f"{_plain(error)} `mesh status` lists the products.") from error
-    except duckdb.Error as error:
-        raise damaged_in(query, published(repository)) or UsageError(_plain(error)) from error
+    return Output(form, output, everything)
 
 
-def _check_reads(statements: list[duckdb.Statement]) -> None:
-    """Refuses what does more than read, such as COPY to a file, before any of it is done."""
+def _text(query: str | None, source: Path | None) -> str | None:
+    """The query's text; None if a person is to type it."""
+    if source is not None:
+        if query is not None:
+            raise UsageError("Give a query or `--file FILE`, not both.")
+        return source.read_text()
+    if query == "-" or (query is None and not sys.stdin.isatty()):
+        return sys.stdin.read()
+    return query
+
+
+def _drawing() -> duckdb.DuckDBPyConnection:
+    """A connection that draws tables and knows nothing else."""
     import duckdb
 
-    kinds = duckdb.StatementType
-    queries = [each for each in statements if each.type in (kinds.SELECT, kinds.EXPLAIN)]
-    # PIVOT comes as the creation of a type, in memory, and a query.
-    others = [
-        each for each in statements if each.type not in (kinds.SELECT, kinds.EXPLAIN, kinds.CREATE)
-    ]
-    if others or not queries:
-        raise UsageError("Published products are read only; give a query that returns rows.")
-    if len(queries) > 1:
-        raise UsageError(f"Give one query; these are {len(queries)}.")
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute(f"set {LOSSLESS}")
+    return connection
 
 
-def _show(relation: Any, form: str, output: Path | None) -> None:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+def _write(relation: Any, wanted: Output) -> None:
+    if relation is None:
+        raise UsageError("This statement has no rows to write.")
+    if wanted.file is not None:
+        with replacing(wanted.file) as file:
+            renamed = write(relation, wanted.form, file)
+    else:
+        renamed = write(relation, wanted.form, sys.stdout.buffer)
+    for old, new in renamed:
+        console().print(f"Two columns are called {old}: one is written as {new}.", markup=False)
 
-    if form == "table":
-        rows = relation.fetchall()
-        results().print(table(relation.columns, rows))
-        return
-    reader = relation.to_arrow_reader(100_000)
-    target = output.open("wb") if output else sys.stdout.buffer
+
+@contextmanager
+def _explained(query: str, repository: Repository) -> Iterator[None]:
+    """Turns DuckDB's errors into the mesh's, with the place in the query under them."""
+    import duckdb
+
     try:
-        if form == "csv":
-            with pa.csv.CSVWriter(target, reader.schema) as writer:
-                for batch in reader:
-                    writer.write_batch(batch)
-        elif form == "parquet":
-            with pa.parquet.ParquetWriter(target, reader.schema) as writer:
-                for batch in reader:
-                    writer.write_batch(batch)
-        else:
-            _write_json(reader, target)
-    finally:
-        if output:
-            target.close()
+        yield
+    except duckdb.Error as error:
+        of_text = isinstance(error, duckdb.ParserException | duckdb.CatalogException)
+        damaged = None if of_text else damaged_in(query, published(repository))
+        if damaged is not None:
+            raise damaged from error
+        raise UsageError(_said(str(error), query)) from error
+    except UsageError as error:
+        raise UsageError(_said(str(error), query)) from error
 
 
-def _write_json(reader: Any, target: Any) -> None:
-    """A JSON array; decimals stay exact as strings, times are ISO 8601."""
-    import json
-
-    separator = b"["
-    for batch in reader:
-        for row in batch.to_pylist():
-            target.write(separator + json.dumps(row, default=_jsonable).encode())
-            separator = b",\n "
-    target.write(b"]\n" if separator != b"[" else b"[]\n")
-
-
-def _jsonable(value: object) -> str:
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") + "."
+def _said(message: str, query: str) -> str:
+    """What DuckDB says of a query, without a place in another form of the query."""
+    about, line, place = message.partition("LINE ")
+    shown = place.partition(": ")[2].partition("\n")[0].strip(".")
+    if line and shown not in query:
+        line = place = ""
+    return "\n".join(escaped(each) for each in f"{about}{line}{place}".splitlines() if each.strip())

@@ -11,7 +11,9 @@ from meshhouse.engines import engine
 from meshhouse.lake import Lake
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, product_statuses
+from meshhouse.status import ProductStatus, age, leftovers, product_statuses
+
+UNDECLARED = "not declared"
 
 
 @click.command()
@@ -22,6 +24,7 @@ def status(as_json: bool) -> None:
     chosen = engine(repository)
     lake = chosen.store if isinstance(chosen.store, Lake) else None
     statuses = product_statuses(repository, chosen.registry, lake)
+    left = leftovers(repository, chosen)
     now = datetime.now(UTC)
     if as_json:
         print_json(
@@ -38,8 +41,25 @@ def status(as_json: bool) -> None:
                     "rolled_back": each.rolled_back,
                     "damage": each.damage or None,
                     "environment": each.environment or PRODUCTION,
+                    "state": each.state,
                 }
                 for each in statuses
+            ]
+            + [
+                {
+                    "product": each.relation,
+                    "version": each.version,
+                    "published_at": each.published_at,
+                    "rows": each.rows,
+                    "score": each.score,
+                    "refreshed_at": None,
+                    "freshness": None,
+                    "last_run": None,
+                    "rolled_back": False,
+                    "environment": each.environment or PRODUCTION,
+                    "state": UNDECLARED,
+                }
+                for each in left
             ]
         )
         return
@@ -64,11 +84,25 @@ def status(as_json: bool) -> None:
                     each.rows,
                     each.score,
                     age(each.refreshed_at, now),
-                    each.freshness(now),
+                    each.freshness(now) if each.state == "declared" else each.state,
                     each.last_run,
                     *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
+            ]
+            + [
+                (
+                    each.relation,
+                    each.version,
+                    age(each.published_at, now),
+                    each.rows,
+                    each.score,
+                    None,
+                    UNDECLARED,
+                    None,
+                    *([each.environment or PRODUCTION] if repository.environment else []),
+                )
+                for each in left
             ],
             right=["version", "rows", "score"],
         )
@@ -76,6 +110,13 @@ def status(as_json: bool) -> None:
     for each in statuses:
         if each.damage:
             console().print(f"{each.damage} See `mesh doctor`.", markup=False)
+    names = [each.relation for each in left]
+    names += [each.product.relation for each in statuses if each.state != "declared"
+              and each.published_at]  # fmt: skip
+    if names:
+        console().print(
+            f"Consumers still see {', '.join(sorted(names))}, which no run publishes any more."
+        )
 
 
 def _published(status: ProductStatus, now: datetime) -> str:

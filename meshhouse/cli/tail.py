@@ -73,10 +73,12 @@ def tail(
                 "topic": shipped.topic,
                 "lines": shipped.lines,
                 "bytes": shipped.bytes,
+                "skipped": shipped.skipped,
             }
         )
     else:
-        shown_on.print(f"{topic}: {shipped.lines:,} lines shipped", markup=False)
+        skipped = f", {shipped.skipped:,} skipped as too long" if shipped.skipped else ""
+        shown_on.print(f"{topic}: {shipped.lines:,} lines shipped{skipped}", markup=False)
 
 
 @contextmanager

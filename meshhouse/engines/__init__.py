@@ -199,6 +199,18 @@ class Engine(Protocol):
         """
         ...
 
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """Makes dbt snapshots of a build what the last publication has recorded.
+
+        Raises:
+            UsageError: this target cannot keep their history.
+        """
+        ...
+
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """Writes the history of dbt snapshots as the states that publication would record."""
+        ...
+
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that dbt built in the domain's own schema."""
         ...
@@ -256,12 +268,32 @@ def engine(repository: Repository, target: str | None = None) -> Engine:
     )
 
 
+SNAPSHOTS_NEED_LOCAL = (
+    "dbt snapshots are kept on target `local` only: elsewhere their history would be in the "
+    "build alone, which a failed run changes and another machine lacks."
+)
+
+
+def refuse_snapshots(domain: Domain, names: Sequence[str]) -> None:
+    """For targets that cannot keep the history of dbt snapshots.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if names:
+        raise UsageError(
+            f"{domain.name} takes the snapshot {', '.join(names)}. {SNAPSHOTS_NEED_LOCAL} Run it "
+            "with MESH_TARGET=local, or read the history from a topic."
+        )
+
+
 RUN_VARIABLE = "MESH_RUN_ID"
 """Names the run that is at work in this process, for whoever keeps account of queries."""
 
 __all__ = [
     "PREVIOUS_SUFFIX",
     "RUN_VARIABLE",
+    "SNAPSHOTS_NEED_LOCAL",
     "Candidate",
     "Engine",
     "Names",
@@ -270,4 +302,5 @@ __all__ = [
     "Reader",
     "dbt_variables",
     "engine",
+    "refuse_snapshots",
 ]

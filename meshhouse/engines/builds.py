@@ -6,13 +6,14 @@ building (spark.py), or tables that consumers see (lake/).
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
 from meshhouse.events.files import replace
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import warehouse
+from meshhouse.lake.relocate import catalog_digest
 from meshhouse.locks import lock
 from meshhouse.repository.environment import ENVIRONMENTS, stored_schema
 
@@ -47,6 +48,12 @@ def audit_lake(home: Path, domain: str) -> Lake:
 def building_domains(home: Path) -> list[str]:
     """Domains that have built Iceberg tables."""
     return sorted(path.parent.parent.name for path in home.glob(f"{_RUNS}/*/lake/catalog.db"))
+
+
+def publishable(home: Path, domains: Iterable[str]) -> list[str]:
+    """Locations of what runs build: published tables may refer to files below them."""
+    local = [f"file://{work_folder(home, domain)}" for domain in domains]
+    return [*local, *(work_lake(home, domain).location for domain in building_domains(home))]
 
 
 def folders_in_store(home: Path) -> list[str]:
@@ -85,5 +92,4 @@ def _number(home: Path) -> str:
 
 def _catalog(home: Path, purpose: str) -> str:
     """A catalog's name, of which one process may hold several meshes' in its life."""
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:8]
-    return f"{purpose}_{digest}"
+    return f"{purpose}_{catalog_digest(home)}"

@@ -160,7 +160,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     ),
     Dialect(
         "snowflake", "Snowflake", "snowflake", "snowflake",
-        'Install the extra `snowflake`: `uv pip install -e ".[snowflake]"`.',
+        "Run `make snowflake`.",
         {
             "type": "snowflake", "account": "none", "user": "none", "password": "none",
             "database": "mesh", "schema": "main", "threads": 1,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate, PlainNames, Reader
+from meshhouse.engines import Candidate, PlainNames, Reader, duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake import Staged
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.scan import (
     connect_memory,
@@ -18,8 +21,8 @@ from meshhouse.lake.scan import (
     quote_relation,
 )
 from meshhouse.lake.storage import delete, exists
-from meshhouse.repository import Domain, Product
-from meshhouse.repository.types import parse_type
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.types import DataType, parse_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,6 +37,17 @@ class DuckDBEngine(IcebergEngine):
 
     name = "local"
 
+    def __init__(self, repository: Repository) -> None:
+        """See `IcebergEngine`.
+
+        Raises:
+            UsageError: MESH_MEMORY_LIMIT is not a size.
+        """
+        super().__init__(repository)
+        limit = os.environ.get("MESH_MEMORY_LIMIT", "1500MiB")
+        if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[KMGT]i?B\s*", limit, re.IGNORECASE):
+            raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
+
     def build_folder(self, domain: str) -> Path:
         """Where the domain's DuckDB file is."""
         return work_file(self._repository.workspace, domain).parent
@@ -45,27 +59,68 @@ class DuckDBEngine(IcebergEngine):
         Raises:
             MeshError: dbt has not built it.
         """
-        from meshhouse.lake.schema import iceberg_schema
-
-        schema = iceberg_schema(
-            (column.name, parse_type(column.data_type)) for column in product.columns
-        )
-        table = self.lake.stage(product.relation, schema)
-        base = table.metadata_location or None
+        columns = [(column.name, parse_type(column.data_type)) for column in product.columns]
         with closing(self._open(product)) as connection:
-            columns = ", ".join(quote(column.name) for column in product.columns)
             schema = self._repository.build_schema(product.domain)
-            relation = f"{quote(schema)}.{quote(product.build_name)}"
-            batches = connection.execute(f"select {columns} from {relation}").to_arrow_reader(
-                _ROWS_PER_BATCH
+            built = f"{quote(schema)}.{quote(product.build_name)}"
+            staged, files = self._stage(
+                product.domain, product.relation, columns, connection, built
             )
-            files = _replace(table, batches)
         return Candidate(
             product=product,
-            staged=self.lake.staged(table, base),
+            staged=staged,
             rows=sum(file.record_count for file in files),
             bytes=sum(file.file_size_in_bytes for file in files),
         )
+
+    def _stage(
+        self,
+        domain: str,
+        relation: str,
+        columns: Sequence[tuple[str, DataType]],
+        connection: duckdb.DuckDBPyConnection,
+        built: str,
+    ) -> tuple[Staged, list[Any]]:
+        """Stages a built table as the whole content of a relation, with pyiceberg's data files."""
+        from meshhouse.lake.schema import iceberg_schema
+
+        table = self.lake.stage(relation, iceberg_schema(columns), writer=domain)
+        base = table.metadata_location or None
+        names = ", ".join(quote(name) for name, _ in columns)
+        rows = connection.execute(f"select {names} from {built}")
+        files = _replace(table, rows.to_arrow_reader(_ROWS_PER_BATCH))
+        return self.lake.staged(table, base), files
+
+    @explained()
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """See `duckdb_snapshots.restore`."""
+        if names:
+            file = work_file(self._repository.workspace, domain.name)
+            schema = self._repository.build_schema(domain.name)
+            duckdb_snapshots.restore(self.lake, domain, names, file, schema)
+
+    @explained()
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """Stages the whole history of each snapshot.
+
+        Nothing withdraws what is staged here: it is published at once, and what a refused
+        commit or a killed run leaves is removed by upkeep.
+
+        Raises:
+            MeshError: the lake cannot keep a column of one.
+        """
+        if not names:
+            return []
+        schema = self._repository.build_schema(domain.name)
+        staged = []
+        with closing(_read_only(work_file(self._repository.workspace, domain.name))) as connection:
+            for name in names:
+                columns = list(duckdb_snapshots.columns_of(connection, schema, name))
+                built = f"{quote(schema)}.{quote(name)}"
+                relation = duckdb_snapshots.history_of(domain, name)
+                change, _ = self._stage(domain.name, relation, columns, connection, built)
+                staged.append(change)
+        return staged
 
     @contextmanager
     def reader(

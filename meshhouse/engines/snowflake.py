@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
+from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader, refuse_snapshots
 from meshhouse.engines.iceberg import readable
 from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Lake, Staged
@@ -202,6 +202,14 @@ class SnowflakeEngine:
         session = connect(domain.name)
         session.tag(step="audit")
         yield SnowflakeReader(session, shown, {name: shown[like] for name, like in empty.items()})
+
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """See `refuse_snapshots`."""
+        refuse_snapshots(domain, names)
+
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """None: there are no snapshots here."""
+        return []
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that dbt built in the domain's own schema."""

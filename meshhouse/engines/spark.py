@@ -18,12 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import NOTHING, Candidate, PlainNames, Reader
+from meshhouse.engines import NOTHING, Candidate, PlainNames, Reader, refuse_snapshots
 from meshhouse.engines.builds import audit_lake, work_folder, work_lake
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import last_line
-from meshhouse.lake import Lake
+from meshhouse.lake import Lake, Staged
 from meshhouse.lake.object_store import WAREHOUSE, warehouse
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import read_bytes
@@ -96,6 +96,14 @@ class SparkEngine(IcebergEngine):
             for name, value in session_settings(audited).items():
                 spark.conf.set(name, value)
         yield SparkReader(spark)
+
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """See `refuse_snapshots`."""
+        refuse_snapshots(domain, names)
+
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """None: there are no snapshots here."""
+        return []
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
         """Rows of each table that stands in the domain's build schema."""

@@ -50,7 +50,7 @@ class LogClient:
             if self._topic_id not in ("", described.topic_id):
                 raise MeshError(
                     f"Topic `{self._topic}` was deleted and created again while it was landed. "
-                    "Nothing of the new one was landed; run the command again to see what to do."
+                    "Nothing of the new one was landed. Run the same command again."
                 )
             self._topic_id = described.topic_id
             new = [each for each in partitions if each not in self._offsets]

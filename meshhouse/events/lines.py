@@ -1,7 +1,7 @@
 """A growing log file, read line by line through rotation and truncation.
 
-Belongs here: which files hold the lines, in which order, and reading each line once. Does
-not: where lines go and how far they went (tail.py).
+Belongs here: which files hold the lines, in which order, and reading each line once. Not
+here: where lines go and how far they went (tail.py).
 
 Both modes of logrotate leave lines that nobody read yet beside the file:
 
@@ -25,13 +25,15 @@ from itertools import takewhile
 from pathlib import Path
 from uuid import uuid4
 
-from meshhouse.errors import MeshError
 from meshhouse.events.errors import explained
+from meshhouse.events.source import SKIPPED
 
 BATCH_BYTES = 1 << 20
 BATCH_LINES = 1_000
 HEAD_BYTES = 1024
 """The first bytes of a file tell it from another one that was given its inode."""
+_QUOTED_BYTES = 500
+"""Of a line that is too long, so that a person finds out what wrote it."""
 SETTLED_SECONDS = 5.0
 """After so long without a write, the last line of a file that was rotated away is whole."""
 # Names that end in a count or a date, as logrotate and the loggers of most languages give.
@@ -62,6 +64,8 @@ class Batch:
     lines: tuple[bytes, ...]
     begin: Place
     end: Place
+    is_notice: bool = False
+    """`lines` is one line that says why the line between `begin` and `end` was skipped."""
 
 
 _Age = tuple[bool, int, int, str]
@@ -110,6 +114,8 @@ class LineReader:
         self._gone: Place | None = None
         self._head = b""
         self._modified_ns = 0
+        self._searched = ("", 0, 0)
+        """Generation, where a line begins, and up to where it has no newline."""
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -120,8 +126,10 @@ class LineReader:
     def next(self) -> Batch | None:
         """The next lines, at most 1,000 and 1 MiB of them; None if there is none now.
 
+        A line that is longer than an event may be is skipped: in its place comes a notice
+        that no format accepts, so that landing keeps it among the rejected events.
+
         Raises:
-            MeshError: the next line is longer than an event may be.
             LogUnavailable: the file may not be read.
         """
         with explained("read", self._path, "Make it readable, then start again: no line is lost."):
@@ -130,11 +138,15 @@ class LineReader:
                 # nothing is added to this one.
                 successor, is_whole = self._outlook()
                 data = self._read()
+                too_long = self._too_long(data, is_whole)
                 # Checked after reading: what was read before a truncation is still right.
                 if not self._is_same():
                     self.close()
+                elif too_long:
+                    begin, self.place = self.place, self._after(too_long, 1)
+                    return Batch((self._notice(data, begin, too_long),), begin, self.place, True)
                 elif lines := self._lines(data, is_whole):
-                    begin, self.place = self.place, self._after(lines)
+                    begin, self.place = self.place, self._after(sum(map(len, lines)), len(lines))
                     return Batch(lines, begin, self.place)
                 elif successor is None:
                     return None
@@ -265,27 +277,53 @@ class LineReader:
         """Lines with their newlines; `is_whole` says that the last one may lack it."""
         *lines, rest = data.split(b"\n", BATCH_LINES)
         lines = [line + b"\n" for line in lines]
-        if not lines and rest and (is_whole or len(rest) > self._longest):
+        if not lines and rest and is_whole:
             lines = [rest]
-        fitting = tuple(
-            takewhile(lambda line: len(line.removesuffix(b"\n")) <= self._longest, lines)
-        )
-        if lines and not fitting:
-            raise MeshError(
-                f"The line at byte {self.place.offset} of {self._path} is longer than the "
-                f"{self._longest:,} bytes that an event may have. All lines before it are shipped; "
-                "let the topic take longer events, then start again."
-            )
-        return fitting
+        return tuple(takewhile(self._fits, lines))
 
-    def _after(self, lines: Sequence[bytes]) -> Place:
+    def _fits(self, line: bytes) -> bool:
+        return len(line.removesuffix(b"\n")) <= self._longest
+
+    def _too_long(self, data: bytes, is_whole: bool) -> int:
+        """Bytes of the next line if it is longer than an event may be and has ended, else 0."""
+        newline = data.find(b"\n")
+        if newline > self._longest:
+            return newline + 1
+        if newline >= 0 or len(data) <= self._longest:
+            return 0
+        return self._size_of_line(len(data), is_whole)
+
+    def _size_of_line(self, size: int, is_whole: bool) -> int:
+        """Bytes of the line at the place, of which `size` hold no newline; 0 until it ends."""
+        begin = self.place.offset
+        generation, line, searched = self._searched
+        if (generation, line) == (self.place.generation, begin):
+            size = max(size, searched - begin)
+        while data := os.pread(self._descriptor, BATCH_BYTES, begin + size):
+            newline = data.find(b"\n")
+            if newline >= 0:
+                return size + newline + 1
+            size += len(data)
+        self._searched = (self.place.generation, begin, begin + size)
+        return size if is_whole else 0
+
+    def _notice(self, data: bytes, begin: Place, size: int) -> bytes:
+        said = (
+            f"the line at bytes {begin.offset} to {begin.offset + size} of {self._path} is longer "
+            f"than the {self._longest:,} bytes that an event may have"
+        )
+        self._say(f"Skipped: {said}. A notice was shipped in its place.")
+        start = data[:_QUOTED_BYTES].decode(errors="backslashreplace")
+        return (SKIPPED + f"{said}. It begins: {start}".encode(errors="replace"))[: self._longest]
+
+    def _after(self, size: int, lines: int) -> Place:
         return replace(
             self.place,
             head_size=len(self._head),
             head_sha256=fingerprint(self._head),
             modified_ns=self._modified_ns,
-            offset=self.place.offset + sum(map(len, lines)),
-            sequence=self.place.sequence + len(lines),
+            offset=self.place.offset + size,
+            sequence=self.place.sequence + lines,
         )
 
 

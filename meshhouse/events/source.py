@@ -27,6 +27,12 @@ EVENT_SCHEMA = pa.schema(
 )
 """One row per event; a null value is a tombstone."""
 
+SKIPPED = b"\xffmesh tail skipped a line: "
+"""Begins the value of an event that stands for a line that `mesh tail` could not ship.
+
+The first byte is not valid UTF-8, so that every format rejects the event.
+"""
+
 
 @dataclass(frozen=True)
 class Partition:

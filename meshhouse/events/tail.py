@@ -1,7 +1,7 @@
 """A growing log file, shipped to a topic.
 
 Belongs here: sending lines in order, remembering how far, waiting for a topic that is away.
-Does not: finding the lines (lines.py), how events are stored (log.py, kafka/), signals and
+Not here: finding the lines (lines.py), how events are stored (log.py, kafka/), signals and
 printing (cli/).
 """
 
@@ -41,6 +41,8 @@ class Tailed:
     topic: str
     lines: int
     bytes: int
+    skipped: int = 0
+    """Lines that are longer than an event may be; a notice was shipped for each."""
 
 
 class PositionFile:
@@ -152,9 +154,8 @@ def tail(
 
     Raises:
         UsageError: `file` is no file, or the topic has other partitions.
-        MeshError: another process ships the file to this topic; the position is of no
-            use; a line is too long. Nothing is lost: what was not shipped is shipped when
-            the cause is mended.
+        MeshError: another process ships the file to this topic, or the position is of no
+            use. Nothing is lost: what was not shipped is shipped when the cause is mended.
     """
     # The folder's one name, but the file's own: a link is how some programs rotate.
     file = file.absolute().parent.resolve() / file.name
@@ -172,7 +173,7 @@ def tail(
         shipper = _Shipper(file, topic, sink, position, once, stopped, say)
         with suppress(_Stopped):
             shipper.run(partitions, from_end)
-        return Tailed(file, topic, shipper.lines, shipper.bytes)
+        return Tailed(file, topic, shipper.lines, shipper.bytes, shipper.skipped)
 
 
 class _Stopped(Exception):
@@ -204,6 +205,7 @@ class _Shipper:
         self._saved: Place | None = None
         self.lines = 0
         self.bytes = 0
+        self.skipped = 0
 
     def run(self, partitions: int | None, from_end: bool) -> None:
         self._patiently(lambda: self._sink.ensure_topic(self._topic, partitions))
@@ -238,7 +240,7 @@ class _Shipper:
         while not self._stopped():
             try:
                 batch = reader.next()
-            except MeshError:
+            except MeshError:  # the file may not be read any more
                 self._save(reader.place)
                 raise
             if batch:
@@ -265,7 +267,10 @@ class _Shipper:
         self._patiently(
             lambda: self._sink.append(self._topic, events, self._producer, batch.begin.sequence)
         )
-        self.lines += len(batch.lines)
+        if batch.is_notice:
+            self.skipped += 1
+        else:
+            self.lines += len(batch.lines)
         self.bytes += batch.end.offset - batch.begin.offset
 
     def _save(self, place: Place | None) -> None:

@@ -23,7 +23,7 @@ from meshhouse.health.events import events
 from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
-from meshhouse.lake.damage import damage_of
+from meshhouse.lake.damage import Damage, damage_of
 from meshhouse.registry import LEDGERS, Registry
 from meshhouse.repository import Repository
 
@@ -121,7 +121,7 @@ def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
                 relation,
                 Level.DAMAGED,
                 f"{each.what}{past}",
-                _remedy(relation),
+                _remedy(each),
                 each.file,
             )
         if not found:
@@ -129,13 +129,15 @@ def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
             yield Finding("tables", relation, Level.OK, read)
 
 
-def _remedy(relation: str) -> str:
-    schema = relation.partition(".")[0]
+def _remedy(damage: Damage) -> str:
+    schema = damage.relation.partition(".")[0]
     if schema.endswith(("_raw", "meshhouse")):
         return _BACKUP
+    # A run builds on the metadata and manifests of the table; of data files it reads none.
+    again = f"; or make it again: `mesh run {schema} --force`"
     return (
-        f"{_BACKUP} Or show the publication before: `mesh rollback {relation}`; or make it again: "
-        f"`mesh run {schema} --force`."
+        f"{_BACKUP} Or show the publication before: `mesh rollback {damage.relation}`"
+        f"{again if damage.file.endswith('.parquet') else ''}."
     )
 
 

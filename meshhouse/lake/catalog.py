@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake import catalog_file, object_store, storage
+from meshhouse.lake import catalog_file, door, object_store, place, storage
 from meshhouse.lake.damage import Damage, Damaged, read_metadata
 from meshhouse.lake.service import CatalogService, is_configured, service
 from meshhouse.lake.states import Stage, unpartitioned, with_schema
@@ -91,9 +92,9 @@ class Lake:
         if environment is None:
             environment = current_environment() if self._has_environments else ""
         self.name = name
-        self.home = home
+        self.home = place.clean(home)
         self.environment = environment
-        self.warehouse = home / "lake"
+        self.warehouse = self.home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
         self._location = location or object_store.warehouse()
 
@@ -149,7 +150,7 @@ class Lake:
         """Like `pointers`, of all environments, called as they are stored."""
         if self._service is not None:
             return self._service.pointers()
-        with catalog_file.reading(self.catalog_path) as connection:
+        with self._reading() as connection:
             if connection is None:
                 return {}
             rows = connection.execute(
@@ -171,7 +172,7 @@ class Lake:
 
     def everything(self) -> dict[str, str]:
         """Metadata file -> `TABLE` or `VIEW`, of all that any catalog in this file shows."""
-        with catalog_file.reading(self.catalog_path) as connection:
+        with self._reading() as connection:
             if connection is None:
                 return {}
             rows = connection.execute(
@@ -223,6 +224,7 @@ class Lake:
         properties: Mapping[str, str] | None = None,
         at: str | None = None,
         table: Table | None = None,
+        writer: str | None = None,
     ) -> Table:
         """A table object whose commits write metadata files that nobody sees.
 
@@ -236,9 +238,15 @@ class Lake:
             properties: of a table that does not exist yet.
             at: the metadata file to go on from, if the caller has looked already.
             table: what `load` gave for `at`; sparing it is most of a small commit.
+            writer: the domain that writes, or `door.LEDGER`.
+
+        Raises:
+            UsageError: the writer does not own the table, or it cannot have this name.
+            MeshError: the table's files are outside the lake.
         """
         from pyiceberg.table import Table
 
+        door.check_writer(writer, relation)
         identifier = tuple(relation.split("."))
         if table is None:
             table = self.load(relation, at)
@@ -249,8 +257,29 @@ class Lake:
             metadata = self._new_metadata(relation, schema, properties or {})
             io = storage.file_io(metadata.location)
             return Table(identifier, metadata, "", io, Stage())  # type: ignore[arg-type]
+        self.check_own(table)
         table.metadata = with_schema(unpartitioned(table.metadata), schema)
         return table
+
+    def owns(self, location: str) -> bool:
+        """Whether a local file is in this lake, wherever links and `..` lead."""
+        return door.is_inside(location, self._folders)
+
+    @property
+    def _folders(self) -> list[Path]:
+        # The folder of tables may be a link to a larger disk.
+        return [self.home, self.warehouse.resolve()]
+
+    def check_own(self, table: Table) -> None:
+        """Refuses a table that has its files outside this lake.
+
+        Raises:
+            MeshError: see above.
+        """
+        # A service decides itself where files are. Builds in a store are found by their prefix.
+        if self._has_environments and not self.is_served:
+            name = ".".join(table.name())
+            door.check_folders(name, table.location(), table.properties, self._folders)
 
     def staged(self, table: Table, base: str | None) -> Staged:
         """What `commit` needs to know of a staged table."""
@@ -281,7 +310,7 @@ class Lake:
             raise Conflict([change.relation for change in lost])
 
     def _move_all(self, changes: Sequence[Staged]) -> list[Staged]:
-        with catalog_file.writing(self.catalog_path) as connection:
+        with self._writing() as connection:
             lost = [change for change in changes if not _move(connection, self.name, change)]
             connection.execute("rollback" if lost else "commit")
         return lost
@@ -311,7 +340,7 @@ class Lake:
             relations: `schema.table` -> metadata file.
             own: the schema of this lake's own tables, which stay as they are.
         """
-        with catalog_file.writing(self.catalog_path) as connection:
+        with self._writing() as connection:
             connection.execute(
                 "delete from iceberg_tables where catalog_name = ? and table_namespace <> ?",
                 (self.name, own),
@@ -331,7 +360,7 @@ class Lake:
             own = [each for each in self.stored() if split_schema(each)[0] == environment]
             self._service.forget(own if environment else [])
             return
-        with catalog_file.writing(self.catalog_path) as connection:
+        with self._writing() as connection:
             for table, column in _NAMESPACES:
                 found = connection.execute(
                     f"select distinct {column} from {table} where catalog_name = ?", (self.name,)
@@ -356,6 +385,7 @@ class Lake:
         from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 
         relation = stored_schema(self.environment, relation)
+        door.check_name(relation)
         namespace, _, name = relation.partition(".")
         properties = {**_TABLE_PROPERTIES, **properties}
         if self._service is not None:
@@ -380,6 +410,22 @@ class Lake:
     def _stored(self, change: Staged) -> Staged:
         """The change, of the table as it is stored."""
         return replace(change, relation=stored_schema(self.environment, change.relation))
+
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection | None]:
+        """A connection that only reads; None if nobody has made the catalog yet."""
+        if self.name == CATALOG_NAME:
+            place.settle(self.home)
+        return catalog_file.reading(self.catalog_path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction that may write; ending it is the caller's."""
+        if self.name == CATALOG_NAME:
+            place.settle(self.home)
+        with catalog_file.writing(self.catalog_path) as connection:
+            if self.name == CATALOG_NAME and not (self.home / place.IDENTITY).exists():
+                place.note_identity(self.home, place.own_identity(self.home))
+            yield connection
 
 
 _TABLE_PROPERTIES = {

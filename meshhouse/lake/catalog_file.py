@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from meshhouse.errors import MeshError
+from meshhouse.lake.place import IDENTITY
 
 BUSY_SECONDS = 60
 _HEADER = b"SQLite format 3\0"
@@ -129,7 +130,10 @@ def _refuse_if_made(path: Path, what: str) -> None:
 
 
 def _holds_tables(path: Path) -> bool:
-    return any(True for _ in path.parent.glob("*/*/metadata/*.metadata.json"))
+    # The identity is noted behind the catalog; tables may be in an object store.
+    return (path.parent / IDENTITY.name).exists() or any(
+        True for _ in path.parent.glob("*/*/metadata/*.metadata.json")
+    )
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

@@ -14,7 +14,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from meshhouse.addresses import refuse_credentials
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.extras import installs
 
 WAREHOUSE = "MESH_WAREHOUSE"
 """Names the folder of an object store in which new tables are made."""
@@ -23,8 +25,7 @@ SECONDS = 10
 """How long a store may take to connect; then it counts as away."""
 
 NOT_INSTALLED = (
-    "A warehouse on `s3://` needs packages that are not installed: run "
-    "`pip install 'meshhouse[s3]'`."
+    f"A warehouse on `s3://` needs packages that are not installed: run {installs('s3')}."
 )
 
 _SCHEMES = ("s3", "s3a", "s3n")
@@ -139,6 +140,10 @@ def _store(variables: tuple[tuple[str, str], ...]) -> tuple[Any, Any, str]:
         from botocore.exceptions import BotoCoreError
     except ImportError as error:
         raise UsageError(NOT_INSTALLED) from error
+    for name, value in variables:
+        if name.startswith("AWS_ENDPOINT_URL"):
+            instead = "Write the address alone; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are for"
+            refuse_credentials(name, value, f"{instead} credentials.")
     limits = {"connect_timeout": SECONDS, "retries": {"total_max_attempts": 3}}
     try:
         session = boto3.Session()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from meshhouse.lake.object_store import is_remote
-from meshhouse.lake.states import SAME_ROWS_AS, snapshot_id
+from meshhouse.lake.states import REWRITTEN, SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.storage import plain_path
 
 
@@ -41,6 +42,7 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     shown = kept[-1]["snapshot-id"]
     metadata["current-schema-id"] = _schema_for(kept[-1], metadata)
     metadata["current-snapshot-id"] = shown
+    _undo_rewriting(metadata, kept[-1]["timestamp-ms"])
     metadata["refs"] = {
         **metadata.get("refs", {}), "main": {"snapshot-id": shown, "type": "branch"}
     }  # fmt: skip
@@ -49,6 +51,13 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     path = folder / f"{shown}-{source.name}"
     _write(path, json.dumps(metadata))
     return f"file://{path}"
+
+
+def _undo_rewriting(metadata: dict[str, Any], timestamp_ms: int) -> None:
+    """Says that rows are those of before a rewriting, if it came after the shown snapshot."""
+    rewritten = metadata.get("properties", {}).get(REWRITTEN)
+    if rewritten and datetime.fromisoformat(rewritten).timestamp() * 1000 > timestamp_ms:
+        metadata["properties"] = {**metadata["properties"], REWRITTEN: f"before {rewritten}"}
 
 
 def _write(path: Path, text: str) -> None:

@@ -108,7 +108,9 @@ def connect_memory(memory_limit: str = "1GiB") -> duckdb.DuckDBPyConnection:
     """A DuckDB connection in memory that reads Iceberg; UTC is its time zone."""
     import duckdb
 
-    connection = duckdb.connect(config={"memory_limit": memory_limit})
+    # A person's own stored secrets must not decide what the mesh reads.
+    config = {"memory_limit": memory_limit, "allow_persistent_secrets": "false"}
+    connection = duckdb.connect(config=config)
     enable_iceberg(connection)
     connection.execute("set TimeZone = 'UTC'")
     return connection

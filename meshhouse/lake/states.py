@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 SAME_ROWS_AS = "meshhouse.same-rows-as"
 """In the summary of a snapshot that only has another layout: the snapshot with its rows."""
 
+REWRITTEN = "meshhouse.rewritten-at"
+"""Property of a raw table: when its rows last changed or went, rather than were added to. What
+was added up from them before must be made from nothing."""
+
 
 def snapshot_id(metadata_location: str) -> int | None:
     """Snapshot that stands for the rows of a metadata file; None for a table without any.

@@ -20,6 +20,7 @@ from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.schema import iceberg_schema
+from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import stamped
 from meshhouse.landing.pipeline import BATCH_BYTES
@@ -91,8 +92,8 @@ def land_again(
     """Lands events from `starts` up to where the table stands, in place of what they became.
 
     It goes in pieces, each one transaction; what is stopped half way is whole, and can be
-    run again. Landers of new events may be at work meanwhile. The rows count as landed
-    now, so that incremental models take them up.
+    run again. Landers of new events may be at work meanwhile. The next run builds what is made
+    of the table from nothing, since no increment takes up that a row has gone.
 
     Args:
         source: where the topic is.
@@ -180,10 +181,13 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
         written: list[DataFile] = []
         with turn(turn_of(lake, raw)):
             try:
-                raw_table = lake.stage(raw.relation, iceberg_schema(Decoder(raw).columns))
+                columns = iceberg_schema(Decoder(raw).columns)
+                raw_table = lake.stage(raw.relation, columns, writer=raw.domain)
                 landed_at = _later_than(raw_table)
-                properties = {LANDED_AT: landed_at.isoformat()}
-                other = lake.stage(f"{raw.schema}.{raw.rejected}", iceberg_schema(REJECTED_COLUMNS))
+                moment = landed_at.isoformat()
+                properties = {LANDED_AT: moment, REWRITTEN: moment}
+                columns = iceberg_schema(REJECTED_COLUMNS)
+                other = lake.stage(f"{raw.schema}.{raw.rejected}", columns, writer=raw.domain)
                 raw_change, out = _exchange(
                     lake, raw_table, piece.spans, stamped(rows, landed_at), properties, written
                 )

@@ -1,16 +1,13 @@
 """From the bytes of events to typed rows, and to the reasons why some are none.
 
-Belongs here: what a JSON event must look like to become a row, as one SQL statement
-that DuckDB runs over Arrow, thousands of events at once. Does not: how events of other
-formats become JSON (formats/), where events come from, or where rows go (land.py).
-
-A value converts only if nothing is lost: `1.5` is no integer and `1.999` is no
-decimal(12,2), where a plain SQL cast would round.
+Belongs here: which events become rows, by one rule on two ways. Most events are plain and
+typed in one pass (plain.py); every other one is looked at by itself (documents.py,
+convert.py), and that alone decides what a row is. Not here: how events of other formats
+become JSON (formats/), where events come from, or where rows go (land.py).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,8 +17,13 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meshhouse.lake.scan import literal, quote
+from meshhouse.events.source import SKIPPED
+from meshhouse.lake.scan import literal
+from meshhouse.landing.convert import converted
+from meshhouse.landing.documents import Documents, without_exponent
 from meshhouse.landing.formats import format_of
+from meshhouse.landing.formats.errors import Unreadable
+from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import DataType, parse_type
 
@@ -65,6 +67,8 @@ class Decoder:
         self._columns = [(column, parse_type(column.data_type)) for column in raw.columns]
         self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("set TimeZone = 'UTC'")
+        self._documents = Documents([(column.name, kind) for column, kind in self._columns])
+        self._plain = PlainReader(self._columns, self._ask)
 
     @property
     def columns(self) -> list[tuple[str, DataType]]:
@@ -84,109 +88,192 @@ class Decoder:
             events = self._format.as_json(events)
         else:
             events = events.append_column("reason", pa.nulls(events.num_rows, pa.string()))
-        events = _without_abysses(_in_our_era(events)).append_column("original", original)
-        self._connection.register("events", events)
-        try:
-            decoded = self._connection.execute(
-                self._statement, {"partition": partition, "landed_at": landed_at}
-            ).to_arrow_table()
-        finally:
-            self._connection.unregister("events")
-        names = [name for name, _ in self.columns]
-        # To filter is to copy: what DuckDB allocated goes back here, in the thread that
-        # asked for it. Freed elsewhere it is never used again (200 MiB in 3 million events).
-        good = pc.is_null(decoded["__reason"])
-        return Decoded(
-            decoded.filter(good).select(names),
-            self._rejected(decoded.filter(pc.invert(good))),
-        )
+        events = _without_abysses(_in_our_era(self._judged(events, original)))
+        plain = self._plainly(events)
+        others = _all_but(events.num_rows, plain["_place"])
+        rows, rejected = plain, _NONE_REJECTED
+        if len(others):
+            exact, rejected = self._exactly(events.take(others), others)
+            if exact.num_rows:
+                rows = pa.concat_tables([plain, exact]).sort_by("_place")
+        origin = self._origin(events, partition, landed_at)
+        return Decoded(self._rows(rows, origin), self._rejected(rejected, original, origin))
 
-    def _rejected(self, decoded: pa.Table) -> pa.Table:
-        names = [name for name, _ in REJECTED_COLUMNS]
-        held = [f"__{name}" if name in ("value", "reason") else name for name in names]
-        return decoded.select(held).rename_columns(names)
+    def _judged(self, events: pa.Table, original: pa.ChunkedArray) -> pa.Table:
+        """Events with the reason why some cannot be rows, whatever their value is."""
+        if self._raw.changelog:
+            bad = pc.is_null(events["key"])
+            reason = "has no key; the events of a changelog are told apart by their keys"
+        else:
+            bad = pc.is_null(original)
+            reason = "has no value (a tombstone); only a changelog may"
+        place = events.schema.get_field_index("reason")
+        reasons = pc.if_else(bad, reason, events["reason"])
+        return events.set_column(place, pa.field("reason", pa.string()), reasons)
+
+    def _plainly(self, events: pa.Table) -> pa.Table:
+        """Rows of the events that one pass can type."""
+        values, places = events["value"], pa.arange(0, events.num_rows)
+        readable = pc.and_(pc.is_valid(values), pc.is_null(events["reason"]))
+        if not pc.all(readable, min_count=0).as_py():
+            values, places = values.filter(readable), places.filter(readable.combine_chunks())
+        found = self._plain.read(values.combine_chunks())
+        count = found.rows.num_rows
+        rows = found.rows.rename_columns([f"v{place}" for place in range(len(self._columns))])
+        rows = rows.append_column("_rescued", pa.nulls(count, pa.string()))
+        rows = rows.append_column("_tombstone", pa.repeat(False, count))
+        return rows.append_column("_place", places.take(found.places))
+
+    def _exactly(self, events: pa.Table, places: pa.Array) -> tuple[pa.Table, pa.Table]:
+        """Rows and rejections of events that are looked at one by one."""
+        texts = self._texts(events).append_column("place", places)
+        self._connection.register("texts", texts)
+        try:
+            judged = self._connection.execute(self._statement).to_arrow_table()
+        finally:
+            self._connection.unregister("texts")
+        # To filter is to copy; see `_ask`.
+        good = pc.is_null(judged["_reason"])
+        rows = judged.drop_columns("_reason").filter(good)
+        return rows, judged.select(["_reason", "_place"]).filter(pc.invert(good))
+
+    def _texts(self, events: pa.Table) -> pa.Table:
+        """The text of every field of some events, what else they hold, and why not."""
+        nothing: list[str | None] = [None] * (len(self._columns) + 1)
+        found, reasons = [], []
+        values, known = events["value"].to_pylist(), events["reason"].to_pylist()
+        for value, reason in zip(values, known, strict=True):
+            texts = nothing
+            if value is not None and reason is None:
+                try:
+                    texts = self._documents.read(value)
+                except Unreadable as unreadable:
+                    reason = str(unreadable)
+            found.append(texts)
+            reasons.append(reason)
+        columns = list(zip(*found, strict=True)) if found else [()] * len(nothing)
+        arrays = {"rescued": pa.array(columns[-1], pa.string())}
+        for place, (_, kind) in enumerate(self._columns):
+            texts = arrays[f"f{place}"] = pa.array(columns[place], pa.string())
+            if kind.kind in _EXACT:
+                if pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():
+                    texts = pa.array(map(without_exponent, columns[place]), pa.string())
+                arrays[f"d{place}"] = texts
+        arrays["reason"] = pa.array(reasons, pa.string())
+        arrays["is_deletion"] = pc.is_null(events["value"]).combine_chunks()
+        return pa.table(arrays)
 
     @cached_property
     def _statement(self) -> str:
-        fields = [(f"__doc.{quote(column.name)}", column, kind) for column, kind in self._columns]
-        structure = literal(json.dumps({column.name: "VARCHAR" for column, _ in self._columns}))
-        without_declared = literal(json.dumps({column.name: None for column, _ in self._columns}))
-        converted = ", ".join(
-            f"{_convert(field, kind)} as {quote(column.name)}" for field, column, kind in fields
+        """SQL that types texts; columns go by number, so no name of theirs can be taken."""
+        values = ", ".join(
+            f"{converted(f'd{place}' if kind.kind in _EXACT else f'f{place}', kind)} as v{place}"
+            for place, (_, kind) in enumerate(self._columns)
         )
-        present = " + ".join(f"({field} is not null)::integer" for field, _, _ in fields)
-        deletion = "__event is null" if self._raw.changelog else "false"
-        # Two underscores: a topic may well have columns `value`, `text` or `reason`.
+        names = ", ".join(f"v{place}" for place in range(len(self._columns)))
         return f"""
-            with texts as (
-                select
-                    "offset" as _offset,
-                    "timestamp"::timestamptz as _timestamp,
-                    coalesce(try(decode(key)), key::varchar) as _key,
-                    original as __event,
-                    reason as __unreadable,
-                    try(decode(value)) as __text,
-                from events
-            ),
-            documents as (
-                select
-                    *,
-                    coalesce(json_valid(__text), false) as __is_json,
-                    __is_json and starts_with(ltrim(__text, e' \\t\\r\\n'), '{{') as __is_object,
-                    case when __is_object then __text end as __object,
-                    json_transform(__object, {structure}) as __doc,
-                from texts
-            ),
-            rows as (
-                select
-                    {converted},
-                    case
-                        when len(json_keys(__object)) > {present}
-                            then nullif(
-                                json_merge_patch(__object, {without_declared})::varchar, '{{}}'
-                            )
-                    end as _rescued,
-                    $partition::integer as _topic_partition,
-                    _offset, _timestamp, _key,
-                    {deletion} as _tombstone,
-                    $landed_at::timestamptz as _landed_at,
-                    __doc, __text, __unreadable, __is_json, __is_object, __event,
-                from documents
-            )
+            with typed as (select *, {values} from texts)
             select
-                * exclude (__doc, __text, __unreadable, __is_json, __is_object, __event),
-                case {self._reasons(fields)} end as __reason,
-                case when __reason is not null then __event end as __value,
-            from rows
+                {names},
+                rescued as _rescued,
+                is_deletion as _tombstone,
+                place as _place,
+                case {self._reasons()} end as _reason,
+            from typed
         """
 
-    def _reasons(self, fields: list) -> str:
-        cases = [("_tombstone", "null")]
-        if not self._raw.changelog:
-            cases.append(
-                ("__event is null", literal("has no value (a tombstone); only a changelog may"))
-            )
+    def _reasons(self) -> str:
+        cases = [("reason is not null", "reason"), ("is_deletion", "null")]
         cases += [
-            ("__unreadable is not null", "__unreadable"),
-            ("__text is null", literal("is not valid UTF-8")),
-            ("not __is_json", literal("is no JSON")),
-            ("not __is_object", literal("is JSON, but not an object")),
-        ]
-        cases += [
-            (f"{field} is null", literal(f"misses the required field `{column.name}`"))
-            for field, column, _ in fields
+            (f"f{place} is null", literal(f"misses the required field `{column.name}`"))
+            for place, (column, _) in enumerate(self._columns)
             if column.required
         ]
         cases += [
             (
-                f"{quote(column.name)} is null and {field} is not null",
-                f"{literal(f'field `{column.name}`: `')} || left({field}, 100) || "
+                f"v{place} is null and f{place} is not null",
+                f"{literal(f'field `{column.name}`: `')} || left(f{place}, 100) || "
                 f"{literal(f'` is no {kind}')}",
             )
-            for field, column, kind in fields
+            for place, (column, kind) in enumerate(self._columns)
             if kind.kind != "string"
         ]
         return " ".join(f"when {condition} then {reason}" for condition, reason in cases)
+
+    def _rows(self, rows: pa.Table, origin: dict[str, pa.Array]) -> pa.Table:
+        """Rows in the columns of the raw table."""
+        names = [column.name for column, _ in self._columns]
+        places = rows["_place"]
+        arrays = dict(zip(names, rows.columns, strict=False))
+        arrays |= {"_rescued": rows["_rescued"], "_tombstone": rows["_tombstone"]}
+        arrays |= {name: _taken(each, places) for name, each in origin.items()}
+        return pa.table({name: arrays[name] for name, _ in self.columns})
+
+    def _rejected(
+        self, rejected: pa.Table, original: pa.ChunkedArray, origin: dict[str, pa.Array]
+    ) -> pa.Table:
+        """Rejected events, with their bytes and the reason."""
+        places = rejected["_place"]
+        arrays = {name: _taken(each, places) for name, each in origin.items()}
+        values = original.take(places)
+        is_notice = pc.fill_null(pc.starts_with(values, SKIPPED), False)
+        reasons = pc.if_else(is_notice, _SKIPPED_LINE, rejected["_reason"])
+        arrays |= {"value": values, "reason": reasons}
+        return pa.table({name: arrays[name] for name, _ in REJECTED_COLUMNS})
+
+    def _origin(
+        self, events: pa.Table, partition: int, landed_at: datetime
+    ) -> dict[str, pa.Array | pa.ChunkedArray]:
+        """What every row and every rejection says of its event."""
+        moment = pa.timestamp("us", "UTC")
+        count = events.num_rows
+        return {
+            "_topic_partition": pa.repeat(pa.scalar(partition, pa.int32()), count),
+            "_offset": events["offset"],
+            "_timestamp": events["timestamp"].cast(moment),
+            "_key": self._keys(events),
+            "_landed_at": pa.repeat(pa.scalar(landed_at, moment), count),
+        }
+
+    def _keys(self, events: pa.Table) -> pa.ChunkedArray:
+        """Keys as text; bytes that are not UTF-8 escaped as DuckDB does."""
+        try:
+            return events["key"].cast(pa.string())
+        except pa.ArrowInvalid:
+            keys = "coalesce(try(decode(key)), key::varchar)"
+            return self._ask(f"select {keys} as key from asked", events.select(["key"]))["key"]
+
+    def _ask(self, statement: str, asked: pa.Table) -> pa.Table:
+        """What DuckDB answers about a table named `asked`."""
+        self._connection.register("asked", asked)
+        try:
+            answer = self._connection.execute(statement).to_arrow_table()
+        finally:
+            self._connection.unregister("asked")
+        # To take is to copy: what DuckDB allocated goes back here, in the thread that asked
+        # for it. Freed elsewhere it is never used again (200 MiB in 3 million events).
+        return answer.take(pa.arange(0, answer.num_rows))
+
+
+_NONE_REJECTED = pa.table(
+    {"_reason": pa.array([], pa.string()), "_place": pa.array([], pa.int64())}
+)
+_SKIPPED_LINE = "stands for a line that is too long for an event; the value says which"
+_EXACT = ("bigint", "integer", "decimal")
+"""Types that hold every digit."""
+
+
+def _taken(values: pa.Array | pa.ChunkedArray, places: pa.ChunkedArray) -> pa.ChunkedArray:
+    taken = values.take(places)
+    return taken if isinstance(taken, pa.ChunkedArray) else pa.chunked_array([taken])
+
+
+def _all_but(count: int, places: pa.ChunkedArray) -> pa.Array:
+    """The places below a count that are not among the given ones."""
+    everywhere = pa.arange(0, count)
+    if len(places) == count:
+        return everywhere.slice(count)
+    return everywhere.filter(pc.invert(pc.is_in(everywhere, places.combine_chunks())))
 
 
 def _in_our_era(events: pa.Table) -> pa.Table:
@@ -236,59 +323,3 @@ def _depth(value: bytes) -> int:
         depth += 1 if sign in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest
-
-
-def _convert(field: str, kind: DataType) -> str:
-    """SQL that converts the text of a field, to null where it cannot without loss."""
-    if kind.kind == "string":
-        return field
-    if kind.kind == "boolean":
-        return f"case {field} when 'true' then true when 'false' then false end"
-    cast = f"try_cast({field} as {kind})"
-    if kind.kind == "double":
-        return f"case when isfinite({cast}) then {cast} end"
-    if kind.kind in _ISO_8601:
-        return _moment(field, kind.kind)
-    # Digits after the point, or an exponent, are where a cast rounds: look at those only.
-    behind = f"strpos({field}, '.')"
-    fits = (
-        f"{behind} = 0 or length({field}) - {behind} <= {kind.scale} "
-        f"or length(rtrim({field}, '0')) - {behind} <= {kind.scale}"
-    )
-    # With an exponent, DuckDB casts to no decimal that has nothing before the point.
-    wide = f"try_cast({field} as decimal(38, {max(15, kind.scale)}))"
-    scaled = f"try_cast({wide} as {kind})"
-    exact = f"{scaled} = {wide} and {scaled}::double = try_cast({field} as double)"
-    return (
-        f"case when strpos(lower({field}), 'e') > 0 then case when {exact} then {scaled} end "
-        f"when {fits} then {cast} end"
-    )
-
-
-_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = "[0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6}0*)?)?"
-_ISO_8601 = {
-    "date": _DAY,
-    "timestamp": f"{_DAY}([T ]{_TIME})?",
-    "timestamptz": f"{_DAY}([T ]{_TIME}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)?)?",
-}
-
-
-def _moment(field: str, kind: str) -> str:
-    """SQL for a date or time: ISO 8601, no finer than a microsecond, years 1 to 9999.
-
-    A bare cast takes more than that. It takes `infinity` and years that Iceberg's writer
-    cannot handle, so that one event would stop every landing; and after a zone by name it
-    reads the zoneless times that follow in the batch in that zone (DuckDB 1.5.5).
-    """
-    # The pattern costs three times the cast, `like` a third of it: first the usual shapes.
-    usual = {"date": "____-__-__", "timestamptz": "____-__-__T__:__:__Z"}.get(kind)
-    fits = f"regexp_full_match({field}, {literal(_ISO_8601[kind])})"
-    if usual:
-        fits = f"({field} like {literal(usual)} or {fits})"
-    cast = f"try_cast(case when {fits} then {field} end as {kind})"
-    years = f"{kind} '0001-01-01' and {kind} '9999-12-31{_LAST_MOMENT.get(kind, '')}'"
-    return f"case when {cast} between {years} then {cast} end"
-
-
-_LAST_MOMENT = {"timestamp": " 23:59:59.999999", "timestamptz": " 23:59:59.999999+00"}

@@ -1,7 +1,7 @@
-"""Landing that goes on for ever, sharing a topic's partitions with other landers.
+"""Landing that goes on until it is stopped, sharing a topic's partitions with other landers.
 
-Belongs here: when to commit, what a change of partitions means, and stopping well. Does
-not: what goes into a commit (target.py).
+Belongs here: when to commit, what a change of partitions means, and stopping well. Not
+here: what goes into a commit (target.py).
 
 Kafka's group hands out the partitions; where each of them goes on is always what the
 table says, never what the group says. So a partition may change hands at any moment.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError
 from meshhouse.events.errors import SourceAway
-from meshhouse.events.source import Client, Rebalance, Source, Topic
+from meshhouse.events.source import Client, EventBatch, Rebalance, Source, Topic
 from meshhouse.lake import Lake
 from meshhouse.landing.land import Landing
 from meshhouse.landing.pipeline import COMMIT_BYTES, Pipeline
@@ -138,7 +138,11 @@ class _Follower:
             topic = self._source.describe(self._raw.topic)
         except SourceAway:
             return  # the client goes on trying; so do we, at the next look
-        self._target.recognise(topic)
+        try:
+            self._target.recognise(topic)
+        except MeshError:
+            self._guarded(self._pipeline.drain)  # what was read of the old topic is not lost
+            raise
 
     def _tell(self, client: Client) -> None:
         """Tells the group where the table stands, for those who watch the lag."""
@@ -148,13 +152,32 @@ class _Follower:
     def _take(self, client: Client, seconds: float) -> None:
         if self._is_stale:
             self._resume(client)
-        batches = client.poll(seconds)
+        batches = self._polled(client, seconds)
         if self._is_stale:  # a change of partitions came in between
             self._resume(client)
             return
         for batch in batches:
             if batch.partition in self._mine:
                 self._pipeline.add(batch)
+
+    def _polled(self, client: Client, seconds: float) -> list[EventBatch]:
+        """What came in; if the topic cannot be read, says what became of it.
+
+        Raises:
+            MeshError: events are gone, or the topic was deleted or created again.
+        """
+        try:
+            return client.poll(seconds)
+        except SourceAway:
+            time.sleep(min(seconds, _POLL_SECONDS))  # the client goes on trying by itself
+            return []
+        except MeshError:
+            self._guarded(self._pipeline.drain)
+            self._target.starts(self._described(), self._accept)
+            if not self._target.has_news:
+                raise  # the topic is as it was
+        self._is_stale = True  # a person accepted that events are gone
+        return []
 
     def _assigned(self, partitions: Sequence[int]) -> dict[int, int]:
         self._mine.update(partitions)

@@ -25,6 +25,7 @@ from meshhouse.events.source import EVENT_SCHEMA
 from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.schema import iceberg_schema
+from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.rejected import EVERYTHING, Choice, never_landed, relation
 from meshhouse.landing.target import LANDED_AT, check_columns, turn_of
@@ -200,7 +201,9 @@ class _Change:
         started_at = datetime.now(UTC)
         if self._lake.pointer(relation(self._raw)) is None:
             return False
-        rejected = self._lake.stage(relation(self._raw), iceberg_schema(REJECTED_COLUMNS))
+        rejected = self._lake.stage(
+            relation(self._raw), iceberg_schema(REJECTED_COLUMNS), writer=self._raw.domain
+        )
         target = self._target()
         batch = _Batch([], _Output(rejected), _Output(target) if target else None)
         landed_at = _next_landed_at(target) if target else started_at
@@ -232,7 +235,8 @@ class _Change:
     def _target(self) -> Table | None:
         if self._decoder is None:
             return None
-        return self._lake.stage(self._raw.relation, iceberg_schema(self._decoder.columns))
+        columns = iceberg_schema(self._decoder.columns)
+        return self._lake.stage(self._raw.relation, columns, writer=self._raw.domain)
 
     def _collect(self, rejected: Table, landed_at: datetime, batch: _Batch) -> None:
         """Goes through data files until enough of them must change for one transaction."""
@@ -305,7 +309,10 @@ class _Change:
     def _append(self, target: Table, rows: _Output, landed_at: datetime) -> Staged:
         base = target.metadata_location
         with target.transaction() as transaction:
-            transaction.set_properties({LANDED_AT: landed_at.isoformat()})
+            moment = landed_at.isoformat()
+            # The rows are older than some that landed before: an increment would take them
+            # for the newest of their keys.
+            transaction.set_properties({LANDED_AT: moment, REWRITTEN: moment})
             with transaction.update_snapshot().fast_append() as snapshot:
                 for file in rows.files:
                     snapshot.append_data_file(file)

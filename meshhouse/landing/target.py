@@ -14,6 +14,7 @@ part of snapshots, which expire. What the ledger is to say of the commit is a pr
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -116,8 +117,8 @@ class RawTarget:
         self._forsaken: dict[str, str] | None = None
         """The topic that the table was landed from, if this one is to follow it."""
         if self._state.source not in (None, self._source):
-            if "new-topic" not in accept:
-                raise self._another_topic()
+            if "new-topic" not in accept or raw.changelog:
+                raise self._another_topic(topic)
             self._forsaken = self._state.source
 
     @property
@@ -183,7 +184,7 @@ class RawTarget:
             MeshError: it was deleted and created again.
         """
         if self._source != {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}:
-            raise self._another_topic()
+            raise self._another_topic(topic)
 
     def plan(self) -> Plan:
         """What files must hold to be part of the next commit, if it is ours."""
@@ -220,13 +221,35 @@ class RawTarget:
                         raise
         raise AssertionError("unreachable")
 
-    def _another_topic(self) -> MeshError:
-        raw = self._raw
+    def _another_topic(self, topic: Topic) -> MeshError:
+        raw, known = self._raw, self._state.source or self._source
+        accept = (
+            f"land the new one's events behind those that are there: `mesh land {raw.relation} "
+            "--accept new-topic`."
+        )
+        if raw.changelog:
+            accept = (
+                f"declare a raw table of another name with `topic: {raw.topic}`. {raw.relation} is "
+                "a changelog, in which offsets decide which event of a key is the last one, so it "
+                "takes no other topic."
+            )
+        if known["cluster_id"] != topic.cluster_id:
+            return MeshError(
+                f"{raw.relation} was landed from {_cluster(known['cluster_id'])}. Topic "
+                f"`{raw.topic}` is now in another cluster, {_cluster(topic.cluster_id)}, whose "
+                "offsets say nothing about what was landed. Nothing of it was landed. Go back to "
+                "the first cluster (KAFKA_BOOTSTRAP_SERVERS names it; without it, topics are in "
+                "the event log); or keep a mesh for each (MESH_HOME); or, if its events are "
+                f"others, {accept}"
+            )
+        landed = ", ".join(
+            f"{end} of partition {number}" for number, end in sorted(self._state.offsets.items())
+        )
         return MeshError(
-            f"Topic `{raw.topic}` was deleted and created again (or belongs to another cluster) "
-            f"since {raw.relation} was last landed, so its offsets start anew. Nothing of it was "
-            "landed. Restore the topic; or land the new one behind what is there: "
-            f"`mesh land {raw.relation} --accept new-topic`."
+            f"Topic `{raw.topic}` was deleted and created again since {raw.relation} was last "
+            f"landed, so its offsets begin at 0 again. Events before offset {landed or 0} were "
+            "landed and stay; events of the old topic after those are lost. Nothing of the new "
+            f"topic was landed. Restore the old topic; or {accept}"
         )
 
     def _fence(self, pending: Pending) -> None:
@@ -362,6 +385,7 @@ class RawTarget:
             iceberg_schema(self._columns),
             at=self._state.pointer,
             table=self._state.table,
+            writer=self._raw.domain,
         )
 
     def _rejected_table(self) -> Table:
@@ -370,7 +394,13 @@ class RawTarget:
         known, table = self._rejected
         if pointer is None or pointer != known:
             table = None
-        return self._lake.stage(relation, iceberg_schema(REJECTED_COLUMNS), at=pointer, table=table)
+        return self._lake.stage(
+            relation,
+            iceberg_schema(REJECTED_COLUMNS),
+            at=pointer,
+            table=table,
+            writer=self._raw.domain,
+        )
 
     def _next_landed_at(self) -> datetime:
         """The time now, but always later than what the table holds.
@@ -399,6 +429,13 @@ class RawTarget:
         table = self._lake.load(self._raw.relation, pointer)
         assert table is not None
         return state_of(pointer, table, table.properties)
+
+
+def _cluster(cluster_id: str) -> str:
+    """A cluster, for people; the event log gives itself an id of 32 hexadecimal digits."""
+    if re.fullmatch("[0-9a-f]{32}", cluster_id):
+        return "a mesh's own event log"
+    return f"the Kafka cluster {cluster_id}"
 
 
 def _raw_kind(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
@@ -463,14 +500,15 @@ def starts(
         if start < partition.begin and "lost-events" not in accept:
             raise MeshError(
                 f"Events {start} to {partition.begin - 1} of partition {number} of topic "
-                f"`{raw.topic}` were removed before they were landed. Nothing was landed. Restore "
-                f"them; or go on without them: `mesh land {raw.relation} --accept lost-events`."
+                f"`{raw.topic}` were removed before they were landed. Nothing after them was "
+                f"landed. Restore them; or go on without them: `mesh land {raw.relation} --accept "
+                "lost-events`."
             )
         if start > partition.end:
             raise MeshError(
                 f"Partition {number} of topic `{raw.topic}` ends at offset {partition.end}, but "
                 f"{raw.relation} already holds events up to {start - 1}: the topic lost events. "
-                "Nothing was landed. Restore the topic."
+                "Nothing more was landed. Restore the topic."
             )
         found[number] = max(start, partition.begin)
     return found

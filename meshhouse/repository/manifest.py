@@ -1,23 +1,24 @@
 """dbt's manifest of one domain: what its models are made of.
 
-Belongs here: the only reader of `target/manifest.json`, and whether it is fresh. Does
-not: making a fresh one (meshhouse/dbt.py).
+Belongs here: the only reader of `target/manifest.json`, and whether it is fresh. Not here:
+making a fresh one (meshhouse/dbt.py), or what decides a product's rows (code.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from meshhouse.repository.code import Code
 from meshhouse.repository.environment import workspace
 from meshhouse.repository.model import Domain, Product
+from meshhouse.repository.project import project_fingerprint
 from meshhouse.repository.read import Repository
+from meshhouse.repository.yaml import DeclarationError, display_path
 
 _FINGERPRINT = "meshhouse.fingerprint"
 
@@ -51,29 +52,6 @@ def mark_fresh(repository: Repository, domain: Domain, fingerprint: str) -> None
     path.write_text(fingerprint)
 
 
-def project_fingerprint(repository: Repository, domain: Domain) -> str:
-    """A digest of every file that a domain's manifest depends on."""
-    # What a macro gives depends on the target.
-    digest = hashlib.sha256(os.environ.get("MESH_TARGET", "local").encode())
-    for path in _project_files(repository, domain):
-        digest.update(str(path.relative_to(repository.root)).encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _project_files(repository: Repository, domain: Domain) -> Iterable[Path]:
-    folders = [domain.path / name for name in ("models", "tests", "macros", "seeds", "snapshots")]
-    folders += [repository.root / "macros", repository.root / "profiles"]
-    if domain.path == repository.root:
-        folders = [folder for folder in folders if folder.name != "tests"]
-    files = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
-    files |= {domain.path / "dbt_project.yml", domain.path / "dependencies.yml"}
-    # Injected nodes come from the declarations of upstream products.
-    for name in domain.upstream:
-        files |= {product.path for product in repository.domain(name).products}
-    return sorted(path for path in files if path.exists())
-
-
 class Manifest:
     """The parts of a dbt manifest that the platform uses."""
 
@@ -93,59 +71,205 @@ class Manifest:
         """Models, tests and so on, by unique id."""
         return self.content["nodes"]
 
+    def own_models(self) -> list[dict[str, Any]]:
+        """Nodes of everything that dbt builds in the domain: models, seeds and snapshots."""
+        return [node for identifier, node in self.nodes.items() if self._is_own_model(identifier)]
+
     def model_id(self, product: Product) -> str:
         """Dbt's unique id of a product."""
         identifier = f"model.{product.domain}.{product.model}"
         return f"{identifier}.v{product.version}" if product.versioned else identifier
 
-    def selector(self, product: Product) -> str:
-        """What to give to `--select` for a product and all it is made of."""
-        version = f".v{product.version}" if product.versioned else ""
-        return f"+{product.model}{version}"
-
     def ancestors(self, product: Product) -> list[str]:
         """Unique ids of all a product is made of, itself included, sorted."""
+        return sorted(self._reach([self.model_id(product)], follow_tests=False))
+
+    def built_with(self, models: Iterable[str]) -> set[str]:
+        """Unique ids of models, of what they are made of and of what tests of these read.
+
+        A test compares two models soundly only if one build made both from the same inputs.
+
+        Args:
+            models: unique ids to start from.
+        """
+        return self._reach(models, follow_tests=True)
+
+    def selection(self, built: set[str]) -> tuple[list[str], list[str]]:
+        """What to give to `--select` and to `--exclude` for what `built_with` has found.
+
+        dbt adds every test of what is selected. A test of a model that is not built comes
+        with a source or another domain's product that it also reads, so it is excluded.
+
+        Args:
+            built: unique ids.
+        """
+        used = {parent for each in built for parent in self._parents(each)}
+        # Selecting costs dbt a look at every node each time, so only what nothing else uses.
+        paths = {
+            self.nodes[each]["original_file_path"]
+            for each in built - used
+            if self._is_own_model(each)
+        }
+        strays = set()
+        for identifier in {test for each in built for test in self._data_tests.get(each, ())}:
+            models = {each for each in self._parents(identifier) if self._is_own_model(each)}
+            if models and models.isdisjoint(built):
+                strays.add(".".join(self.nodes[identifier]["fqn"]))
+        # By path: a name would also select every model in a folder of that name.
+        return [f"+path:{path}" for path in sorted(paths)], sorted(strays)
+
+    def selection_of(self, names: Collection[str]) -> list[str]:
+        """What to give to `--select` for models alone, and what their tests read beside them.
+
+        Args:
+            names: dbt names of models; what they are made of is not built.
+        """
+        asked = [
+            identifier
+            for identifier, node in self.nodes.items()
+            if self._is_own_model(identifier) and node["name"] in names
+        ]
+        made_of = self._reach(asked, follow_tests=False)
+        built = {*asked, *(self.built_with(asked) - made_of)}
+        return sorted(
+            f"path:{self.nodes[each]['original_file_path']}"
+            for each in built
+            if self._is_own_model(each)
+        )
+
+    def snapshots(self, built: Collection[str]) -> list[str]:
+        """Names of the dbt snapshots among unique ids, as their tables are called."""
+        nodes = [self.nodes[each] for each in built if self._is_own_model(each)]
+        return sorted(each["alias"] for each in nodes if each["resource_type"] == "snapshot")
+
+    def made_of_or_tested_with(self, product: Product) -> set[str]:
+        """Like `ancestors`, with what tests read; other products of the domain end the search.
+
+        Such a product is run together with this one, and has its own inputs and code.
+        """
+        start = self.model_id(product)
+        stop = {self.model_id(each) for each in self._domain.products} - {start}
+        found = self._reach([start], follow_tests=True, stop=stop)
+        return (found - stop) | set(self.ancestors(product))
+
+    def _reach(
+        self, start: Iterable[str], follow_tests: bool, stop: Collection[str] = ()
+    ) -> set[str]:
         found: set[str] = set()
-        waiting = [self.model_id(product)]
+        waiting = list(start)
         while waiting:
             identifier = waiting.pop()
             if identifier in found:
                 continue
             found.add(identifier)
-            node = self.nodes.get(identifier, {})
-            waiting += node.get("depends_on", {}).get("nodes", [])
-        return sorted(found)
+            if identifier in stop:
+                continue
+            waiting += self._parents(identifier)
+            if follow_tests and self._is_own_model(identifier):
+                for test in self._data_tests.get(identifier, ()):
+                    waiting += self._parents(test)
+        return found
+
+    def _parents(self, identifier: str) -> list[str]:
+        return (self._code.node(identifier) or {}).get("depends_on", {}).get("nodes", [])
+
+    def _is_own_model(self, identifier: str) -> bool:
+        """Whether dbt builds it in this domain: a model, a seed or a snapshot."""
+        node = self.nodes.get(identifier)
+        return (
+            node is not None
+            and node["package_name"] == self._domain.name
+            and node["resource_type"] in ("model", "seed", "snapshot")
+        )
+
+    @cached_property
+    def _data_tests(self) -> dict[str, list[str]]:
+        """Unique id of what is tested -> unique ids of the data tests that read it."""
+        tests: dict[str, list[str]] = {}
+        for identifier, node in self.nodes.items():
+            if node["resource_type"] == "test":
+                for parent in self._parents(identifier):
+                    tests.setdefault(parent, []).append(identifier)
+        return tests
 
     def relations_read(self, product: Product) -> list[str]:
         """Raw tables and other domains' products that a product is made of or checked with."""
         relations = set(checked_relations(self._repository, self._domain, product))
-        for identifier in self.ancestors(product):
-            source = self.content["sources"].get(identifier)
-            node = self.nodes.get(identifier)
-            if source is not None:
-                relations.add(f"{source['schema']}.{source['name']}")
-            elif node is not None and node["package_name"] != self._domain.name:
+        for identifier in self.made_of_or_tested_with(product):
+            node = self._code.node(identifier)
+            if node is None:
+                continue
+            if node["resource_type"] == "source":
+                relations.add(f"{node['schema']}.{node['name']}")
+            elif not self._code.is_own(node):
                 relations.add(f"{node['schema']}.{node['alias']}")
         return sorted(relations)
+
+    def added_up(self, product: Product) -> list[str]:
+        """Other domains' products that an incremental model behind a product reads."""
+        found: set[str] = set()
+        for identifier in self.ancestors(product):
+            node = self._code.node(identifier) or {}
+            if (node.get("config") or {}).get("materialized") != "incremental":
+                continue
+            for each in map(self._code.node, self._reach([identifier], follow_tests=False)):
+                if each is not None and not self._code.is_own(each):
+                    found.add(f"{each['schema']}.{each['alias']}")
+        return sorted(found)
 
     def code_version(self, product: Product) -> str:
         """A digest of everything that decides what a product holds or promises, but data.
 
-        SQL, contract, configuration and tests of its models, the macros they use, and
-        its checks. (dagster-dbt's own digest is of the raw SQL only.)
+        (dagster-dbt's own digest is of the raw SQL only.)
         """
-        ancestors = set(self.ancestors(product))
-        parts: list[Any] = []
-        for identifier in sorted(ancestors | self._tests_of(ancestors)):
-            node = self.nodes.get(identifier) or self.content["unit_tests"].get(identifier)
-            if node is None or node["package_name"] != self._domain.name:
-                continue
-            parts.append({key: node.get(key) for key in _CODE_KEYS})
-        parts.append(self._macros_in(json.dumps(parts, default=str)))
-        if product.checks_path.exists():
-            parts.append(product.checks_path.read_text())
-        text = json.dumps(parts, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        ancestors = self.made_of_or_tested_with(product)
+        checks = [product.checks_path.read_text()] if product.checks_path.exists() else []
+        return self._code.version(ancestors | self._tests_of(ancestors), checks)
+
+    def unprovable(self, product: Product) -> str:
+        """Why a product may change while its code and inputs stand; empty if it cannot."""
+        return self._code.unprovable(self.ancestors(product))
+
+    def withheld(self, product: Product) -> str:
+        """Why runs leave a declared product out: `disabled` or `not public`; empty if they do not.
+
+        Raises:
+            DeclarationError: dbt builds no such model, or under another name.
+        """
+        node = self.nodes.get(self.model_id(product))
+        if node is None:
+            if self._is_disabled(product):
+                return "disabled"
+            raise DeclarationError(
+                product.path,
+                product.line,
+                f"{product.relation} is declared, but dbt has no model `{product.model}` behind "
+                f"it. Write {display_path(product.sql_path)}, or remove the declaration.",
+            )
+        if (node.get("config") or {}).get("access", node.get("access")) != "public":
+            return "not public"
+        if node["alias"] != product.build_name:
+            raise DeclarationError(
+                product.path,
+                product.line,
+                f"dbt builds {product.relation} as `{node['alias']}`; remove the alias, so that "
+                f"it is `{product.build_name}`.",
+            )
+        return ""
+
+    @cached_property
+    def _code(self) -> Code:
+        others = set(self._repository.domain_names) - {self._domain.name}
+        return Code(self.content, self._domain.path, others)
+
+    def _is_disabled(self, product: Product) -> bool:
+        """By its file: dbt does not give a disabled model the id of its version."""
+        return any(
+            self._domain.path / node["original_file_path"] == product.sql_path
+            for nodes in (self.content.get("disabled") or {}).values()
+            for node in nodes
+            if node["resource_type"] == "model" and node["package_name"] == self._domain.name
+        )
 
     def _tests_of(self, models: set[str]) -> set[str]:
         tests = {
@@ -159,40 +283,6 @@ class Manifest:
             if models & set(node["depends_on"]["nodes"])
         }
         return tests | units
-
-    def _macros_in(self, text: str) -> list[str]:
-        """SQL of the repository's macros that a text names, and of those that they name.
-
-        By name, not by what dbt noted as used: that depends on the branch a model took,
-        and `is_incremental()` takes another one on the second day.
-        """
-        own = {
-            macro["name"]: macro["macro_sql"]
-            for macro in self.content["macros"].values()
-            if macro["package_name"] == self._domain.name
-        }
-        found: dict[str, str] = {}
-        waiting = [text]
-        while waiting:
-            words = set(re.findall(r"\w+", waiting.pop()))
-            for name, sql in own.items():
-                # What `adapter.dispatch('name')` may choose is called `<adapter>__name`.
-                if name not in found and (name in words or name.rpartition("__")[2] in words):
-                    found[name] = sql
-                    waiting.append(sql)
-        return [found[name] for name in sorted(found)]
-
-
-_CODE_KEYS = (
-    "raw_code",
-    "columns",
-    "constraints",
-    "unrendered_config",
-    "test_metadata",
-    "given",
-    "expect",
-    "overrides",
-)
 
 
 def checked_relations(repository: Repository, domain: Domain, product: Product) -> list[str]:

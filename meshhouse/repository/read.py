@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,15 @@ class Repository:
 
     @cached_property
     def home(self) -> Path:
-        """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`."""
-        return Path(os.environ.get("MESH_HOME") or self.root / ".mesh").resolve()
+        """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`.
+
+        Raises:
+            UsageError: it is not a folder.
+        """
+        home = Path(os.environ.get("MESH_HOME") or self.root / ".mesh").resolve()
+        if home.exists() and not home.is_dir():
+            raise UsageError(f"{home} is not a folder. Set MESH_HOME to one, or unset it.")
+        return home
 
     @cached_property
     def environment(self) -> str:
@@ -268,9 +276,9 @@ class Repository:
         for path, content in declared:
             for model in _mappings(content.get("models")):
                 config = _mapping(model.get("config"))
-                if config.get("access", model.get("access")) == "public":
-                    products += _products(domain, path, model, config)
-                else:
+                found = _products(domain, path, model, config, self._on_error)
+                products += found
+                if not found:
                     private.append(str(model.get("name")))
         return products, private
 
@@ -293,50 +301,146 @@ def unknown_product(domain: Domain, name: str) -> str:
     return f"{message} Did you mean ref('{domain.name}', '{close[0]}')?" if close else message
 
 
-def _products(domain: str, path: Path, model: Located, config: Located) -> list[Product]:
-    meta = _meta(model)
+def _products(
+    domain: str, path: Path, model: Located, config: Located, on_error: OnError
+) -> list[Product]:
     name = str(model.get("name"))
-    versions = _mappings(model.get("versions"))
-    numbers = [int(entry["v"]) for entry in versions if "v" in entry] or [1]
-    latest = int(model.get("latest_version") or max(numbers))
-    stems = {int(entry["v"]): str(entry.get("defined_in", f"{name}_v{entry['v']}"))
-             for entry in versions if "v" in entry}  # fmt: skip
-    return [
-        Product(
-            domain=domain,
-            model=name,
-            version=number,
-            is_latest=number == latest,
-            versioned=bool(versions),
-            latest_version=latest,
-            columns=_columns(model),
-            description=str(model.get("description", "")).strip(),
-            group=str(group) if (group := config.get("group", model.get("group"))) else None,
-            contract=bool(_mapping(config.get("contract")).get("enforced", False)),
-            grain=tuple(str(column) for column in meta.get("grain") or ()),
-            promises=_mapping(meta.get("promises")),
-            shared=bool(meta.get("shared", False)),
-            path=path,
-            line=model.line,
-            sql_path=path.with_name(f"{stems.get(number, name)}.sql"),
-            deprecation_date=str(date) if (date := model.get("deprecation_date")) else None,
+    versions = _versions(path, model, on_error)
+    latest = _latest(path, model, versions, on_error)
+    products = []
+    is_versioned = "versions" in model
+    for number, version in (versions if is_versioned else {1: _mapping(None)}).items():
+        settings = _merged(config, _mapping(version.get("config")))
+        if settings.get("access", version.get("access", model.get("access"))) != "public":
+            continue
+        meta = _mapping(settings.get("meta", model.get("meta")))
+        group = settings.get("group", model.get("group"))
+        date = version.get("deprecation_date", model.get("deprecation_date"))
+        products.append(
+            Product(
+                domain=domain,
+                model=name,
+                version=number,
+                is_latest=number == latest,
+                versioned=is_versioned,
+                latest_version=latest,
+                columns=_columns_of_version(model, version),
+                description=str(version.get("description") or model.get("description", "")).strip(),
+                group=str(group) if group else None,
+                contract=bool(_mapping(settings.get("contract")).get("enforced", False)),
+                grain=tuple(str(column) for column in meta.get("grain") or ()),
+                promises=_mapping(meta.get("promises")),
+                shared=bool(meta.get("shared", False)),
+                path=path,
+                line=version.line if version else model.line,
+                sql_path=_sql_path(path, name, number, version, number == latest)
+                if is_versioned
+                else path.with_name(f"{name}.sql"),
+                deprecation_date=str(date) if date else None,
+            )
         )
-        for number in numbers
-    ]
+    return products
+
+
+def _sql_path(path: Path, name: str, number: int, version: Located, is_latest: bool) -> Path:
+    """The SQL of a version; that of the latest one may be in a file without a number, as in dbt."""
+    stem = str(version.get("defined_in") or f"{name}_v{number}")
+    numbered, plain = path.with_name(f"{stem}.sql"), path.with_name(f"{name}.sql")
+    return plain if is_latest and not numbered.exists() and plain.exists() else numbered
+
+
+def _versions(path: Path, model: Located, on_error: OnError) -> dict[int, Located]:
+    """Number -> declaration of each version of a model."""
+    found: dict[int, Located] = {}
+    written = model.get("versions")
+    if "versions" in model and len(_mappings(written)) != (
+        len(written) if isinstance(written, list) and written else -1
+    ):
+        problem = (
+            f"`versions` of model `{model.get('name')}` must be a list of entries such as `v: 1`; "
+            "without versions, remove the key."
+        )
+        on_error(DeclarationError(path, model.line_of("versions"), problem))
+    for entry in _mappings(model.get("versions")):
+        number = entry.get("v")
+        if not _is_version(number):
+            problem = (
+                f"version `{number}` of model `{model.get('name')}` cannot be used: give `v` a "
+                "whole number from 1, without quotation marks."
+            )
+            on_error(DeclarationError(path, entry.line_of("v"), problem))
+        elif number in found:
+            problem = f"model `{model.get('name')}` declares version {number} twice; remove one."
+            on_error(DeclarationError(path, entry.line_of("v"), problem))
+        else:
+            found[int(number)] = entry
+    return found
+
+
+def _latest(path: Path, model: Located, versions: Mapping[int, Located], on_error: OnError) -> int:
+    latest = model.get("latest_version")
+    if "versions" not in model or not versions:
+        return 1
+    if latest is None:
+        return max(versions)
+    if not _is_version(latest) or latest not in versions:
+        numbers = ", ".join(str(number) for number in versions)
+        problem = (
+            f"`latest_version` of model `{model.get('name')}` is `{latest}`, which is none of its "
+            f"versions ({numbers})."
+        )
+        on_error(DeclarationError(path, model.line_of("latest_version"), problem))
+        return max(versions)
+    return int(latest)
+
+
+def _is_version(value: Any) -> bool:
+    # `true` is an integer to Python.
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _merged(below: Located, above: Located) -> Located:
+    """A model's settings with those of one of its versions over them, key by key, as dbt does."""
+    merged = Located(below)
+    merged.line, merged.lines = below.line, {**below.lines, **above.lines}
+    for key, value in above.items():
+        old = below.get(key)
+        is_deep = isinstance(value, Located) and isinstance(old, Located)
+        merged[key] = _merged(old, value) if is_deep else value
+    return merged
+
+
+def _columns_of_version(model: Located, version: Located) -> tuple[Column, ...]:
+    """The model's columns that a version takes over, and those that it declares itself.
+
+    A version takes over all of them unless it says otherwise with `include` and `exclude`.
+    """
+    entries = _mappings(version.get("columns"))
+    is_choice = [bool({"include", "exclude"} & set(each)) for each in entries]
+    own = [_column(each) for each, choice in zip(entries, is_choice, strict=True) if not choice]
+    chosen = next(compress(entries, is_choice), _mapping(None))
+    included, excluded = chosen.get("include", "all"), chosen.get("exclude") or ()
+    columns = {
+        column.name: column
+        for column in _columns(model)
+        if (included in ("all", "*") or column.name in included) and column.name not in excluded
+    }
+    return tuple({**columns, **{column.name: column for column in own}}.values())
 
 
 def _columns(entry: Located) -> tuple[Column, ...]:
-    return tuple(
-        Column(
-            name=str(column.get("name")),
-            data_type=str(column.get("data_type", "")),
-            description=str(column.get("description", "")).strip(),
-            required=bool(_meta(column).get("required", False))
-            or any(each.get("type") == "not_null" for each in _mappings(column.get("constraints"))),
-            line=column.line,
-            classification=_text(_meta(column).get("classification")),
-        )
-        for column in _mappings(entry.get("columns"))
+    return tuple(_column(each) for each in _mappings(entry.get("columns")))
+
+
+def _column(column: Located) -> Column:
+    return Column(
+        name=str(column.get("name")),
+        data_type=str(column.get("data_type", "")),
+        description=str(column.get("description", "")).strip(),
+        required=bool(_meta(column).get("required", False))
+        or any(each.get("type") == "not_null" for each in _mappings(column.get("constraints"))),
+        line=column.line,
+        classification=_text(_meta(column).get("classification")),
     )
 
 

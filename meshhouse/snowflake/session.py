@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.addresses import refuse_credentials
 from meshhouse.engines import RUN_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 
@@ -33,7 +34,7 @@ _REQUIRED = (
 _FIXED = 0
 """The driver's code for numbers with a precision and a scale."""
 _INT64_DIGITS, _MOST_DIGITS = 18, 38
-_INSTALL = "`pip install 'meshhouse[snowflake]'`"
+_INSTALL = "`make snowflake`"
 
 
 class Crowded(MeshError):
@@ -77,6 +78,9 @@ def _settings() -> dict[str, str]:
             f"Target `snowflake` needs {', '.join(missing)} in the environment. "
             "See `Moving to Snowflake` in README.md."
         )
+    for name in ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_HOST"):
+        instead = "Write the account alone, and set SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE."
+        refuse_credentials(name, os.environ.get(name, ""), instead)
     key_file = private_key_file()
     if not key_file.is_file():
         raise UsageError(

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from meshhouse.addresses import refuse_credentials
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import Progress, fetch_jars, find_java, last_line
 from meshhouse.lake.object_store import access, warehouse
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 JAVA_VERSIONS = (17, 21)
 _JARS = "spark-4.1.1"
-_INSTALL = "`pip install 'meshhouse[spark]'`"
+_INSTALL = "`make spark`"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 _LOCK = threading.Lock()
 
@@ -183,7 +184,7 @@ def settings(jars: list[Path]) -> dict[str, str]:
         UsageError: MESH_SPARK_CONF holds something else.
     """
     return {
-        "spark.master": os.environ.get("MESH_SPARK_MASTER", "local[*]"),
+        "spark.master": _master(),
         "spark.jars": ",".join(map(str, jars)),
         "spark.driver.memory": "1500m",
         "spark.sql.extensions": _EXTENSIONS,
@@ -195,6 +196,13 @@ def settings(jars: list[Path]) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         **_more_settings(),
     }
+
+
+def _master() -> str:
+    master = os.environ.get("MESH_SPARK_MASTER", "local[*]")
+    instead = "Write spark://host:port alone; MESH_SPARK_CONF takes spark.authenticate.secret."
+    refuse_credentials("MESH_SPARK_MASTER", master, instead)
+    return master
 
 
 def _more_settings() -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Conflict, Lake
+from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
 from meshhouse.locks import lock
 from meshhouse.registry import Registry
@@ -88,8 +89,9 @@ def maintain(
     with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
         needed = needed_of(lake)
         for relation in chosen:
-            # The lock of `mesh run` for the domain of a product; other tables have no such run.
-            owner = relation.partition(".")[0]
+            # The lock of `mesh run` for the domain of a product, or of a dbt snapshot's history;
+            # other tables have no such run.
+            owner = relation.partition(".")[0].removesuffix("_build")
             waiting = f"{relation}: waiting for a run of {owner}"
             with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
                 kept = needed.get(relation, set())
@@ -194,7 +196,9 @@ def _tidy(
         # A file's age counts from when it was last part of the table: readers may have
         # pinned the state before by its metadata file.
         for location in {file.file_path for file in compaction.old} | _left(dropped, still, table):
-            make_young(location)
+            # A file elsewhere is not this lake's to touch, whatever its metadata says.
+            if is_remote(location) or lake.owns(location):
+                make_young(location)
         try:
             lake.commit([lake.staged(table, base)])
         except Conflict:
@@ -289,4 +293,5 @@ def _forget_snapshot(table: Table) -> None:
 def _load(lake: Lake, relation: str) -> Table:
     table = lake.load(relation)
     assert table is not None, relation  # tables are never dropped
+    lake.check_own(table)
     return table

@@ -58,17 +58,20 @@ def referenced(table: Table) -> set[str]:
     Names, because they hold a UUID, and engines write the folder before them differently
     (`file:/x`, `file:///x`).
     """
+    return {name_of(each) for each in locations(table)}
+
+
+def locations(table: Table) -> set[str]:
+    """Where all files of all snapshots are."""
     manifests = {}
-    names = set()
+    found = set()
     for snapshot in table.metadata.snapshots:
-        names.add(name_of(snapshot.manifest_list))
+        found.add(snapshot.manifest_list)
         manifests |= {each.manifest_path: each for each in snapshot.manifests(table.io)}
     for location, manifest in manifests.items():
-        names.add(name_of(location))
-        names |= {
-            name_of(entry.data_file.file_path) for entry in manifest.fetch_manifest_entry(table.io)
-        }
-    return names
+        found.add(location)
+        found |= {entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io)}
+    return found
 
 
 def _kept_metadata(found: list[Stored], table: Table, since: datetime) -> set[str]:

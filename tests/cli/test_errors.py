@@ -88,7 +88,7 @@ def test_broken_yaml_is_named_with_file_and_line_and_consumers_read_on(mesh):
             "mesh: domains/crm/models/products/customers.yml:4: this is no valid YAML: "
             "mapping values are not allowed in this context."
         )
-    assert mesh.run("sql", "select 1").stdout.split() == ["1", "1"]
+    assert mesh.run("sql", "select 1", "--format", "csv").stdout.split() == ["1", "1"]
 
 
 def test_a_failure_before_anything_was_published_is_exit_code_1(landed):

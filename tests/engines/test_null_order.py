@@ -30,14 +30,44 @@ def rows(nulls: str, tables: dict[str, str], query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
+CHANGES = "_key, _timestamp, _topic_partition, _offset, _tombstone, _landed_at"
+AT, EARLIER, UNKNOWN = "timestamp '2017-01-02'", "timestamp '2017-01-01'", "null"
+
+
+def change(at: str, partition: int, offset: int, landed: int = 1, gone: bool = False) -> str:
+    """An event of the key `a`."""
+    return f"('a', {at}, {partition}, {offset}, {gone}, timestamp '2026-01-01 00:00:0{landed}')"
+
+
 @TARGETS
-def test_an_event_without_a_time_is_never_the_newest_of_its_key(nulls):
-    events = (
-        "('a', timestamp '2017-01-01', 0, 1, false), ('a', null, 0, 2, false)) "
-        "as t(_key, _timestamp, _topic_partition, _offset, _tombstone)"
+@pytest.mark.parametrize(
+    ("events", "newest"),
+    [
+        ([change(AT, 0, 1), change(EARLIER, 0, 2)], [(0, 2)]),
+        ([change(AT, 0, 1), change(UNKNOWN, 0, 2)], [(0, 2)]),
+        ([change(AT, 0, 1), change(EARLIER, 0, 2, gone=True)], []),
+        ([change(AT, 0, 1), change(UNKNOWN, 0, 2, gone=True)], []),
+        ([change(EARLIER, 0, 1, gone=True), change(AT, 0, 0)], []),
+        # Landed again, or replayed: an older event with a later landing.
+        ([change(AT, 0, 1, landed=2), change(AT, 0, 2, landed=1)], [(0, 2)]),
+        # The key moved when partitions were added.
+        ([change(EARLIER, 0, 9), change(AT, 1, 0)], [(1, 0)]),
+        ([change(EARLIER, 1, 9), change(AT, 0, 0)], [(0, 0)]),
+        ([change(UNKNOWN, 1, 9), change(EARLIER, 0, 0)], [(0, 0)]),
+        ([change(AT, 1, 0), change(EARLIER, 1, 1), change(EARLIER, 0, 5, landed=2)], [(0, 5)]),
+        ([change(AT, 0, 5), change(AT, 1, 5, landed=2)], [(1, 5)]),
+        ([change(EARLIER, 0, 5), change(AT, 1, 5, gone=True)], []),
+    ],
+)
+def test_the_last_event_of_a_key_counts_and_clocks_decide_between_partitions_only(
+    nulls, events, newest
+):
+    changes = f"{', '.join(events)}) as t({CHANGES})"
+    query = sql(
+        "macros/changelog.sql",
+        "select _topic_partition, _offset from {{ newest_per_key('events') }}",
     )
-    query = sql("macros/changelog.sql", "select _offset from {{ newest_per_key('events') }}")
-    assert rows(nulls, {"events": events}, query) == [(1,)]
+    assert rows(nulls, {"events": changes}, query) == newest
 
 
 @TARGETS

@@ -134,6 +134,19 @@ def test_an_incremental_table_merges_into_its_partitions_in_order(mesh, spark):
     assert mesh.row("select sum(orders) from crm.customers") == (15,)
 
 
+def test_a_moved_mesh_goes_on_with_its_incremental_builds(mesh, spark, tmp_path):
+    sell(mesh, *range(1, 10))
+    configure(mesh, **MERGED, partition_by=["customer_id", "days(sold_at)"])
+    published(mesh, "shop", "spark")
+    kept = {each.name for each in data_files(mesh, "shop.orders")}
+    there = Mesh(mesh.root.rename(tmp_path / "moved"))
+    sell(there, 10, 11)
+    published(there, "shop", "spark")
+    assert orders(there) == list(range(1, 12))
+    assert kept & {each.name for each in data_files(there, "shop.orders")}  # merged, not rebuilt
+    published(there, "crm", "spark")
+
+
 DAYS = """{{{{ config(materialized='incremental', unique_key='customer_id',
     incremental_strategy=replace_rows_strategy() {more}) }}}}
 select customer_id, count(*) as orders, sum(amount) as amount, max(landed_at) as landed_at

@@ -22,7 +22,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.errors import LogUnavailable
 from meshhouse.events.lines import SETTLED_SECONDS
 from meshhouse.events.log import EventLog
-from meshhouse.events.source import Outgoing
+from meshhouse.events.source import SKIPPED, Outgoing
 from meshhouse.events.tail import LogProducer, Tailed, tail
 
 TOPIC = "app.lines"
@@ -296,16 +296,43 @@ def test_a_long_line_is_shipped_whole(logs):
     assert logs.shipped == long
 
 
-def test_a_line_longer_than_an_event_stops_with_its_place_and_loses_nothing(logs):
-    class Small(LogProducer):
-        max_event_bytes = 10
+class Small(LogProducer):
+    max_event_bytes = 300
 
-    logs.write(b"0123456789\n" + b"0123456789X\nshort\n")
-    with pytest.raises(MeshError, match=r"line at byte 11 of .*app\.log is longer than the 10"):
-        logs.ship(Small(logs.log))
-    assert logs.shipped == [b"0123456789"]
-    logs.ship()
-    assert logs.shipped == [b"0123456789", b"0123456789X", b"short"]
+
+def test_a_line_longer_than_an_event_is_skipped_with_a_notice_of_its_place(logs):
+    logs.write(b"first\n" + b"x" * 300 + b"\n" + b"y" * 301 + b"\nlast\n")
+    assert (logs.ship(Small(logs.log)).lines, logs.shipped[:2]) == (3, [b"first", b"x" * 300])
+    notice, last = logs.shipped[2:]
+    assert last == b"last"
+    assert notice.startswith(SKIPPED + b"the line at bytes 307 to 609 of ")
+    assert b"is longer than the 300 bytes" in notice
+    assert notice.endswith(b"y")
+    assert len(notice) <= Small.max_event_bytes
+    assert len(logs.said) == 1
+    assert {each["key"]: each["value"] for each in logs.events[2]["headers"]} == {
+        "tail.file": os.fsencode(logs.path),
+        "tail.generation": logs.events[0]["headers"][1]["value"],
+        "tail.offset": b"307",
+    }
+
+
+def test_a_line_of_17_mib_is_skipped_and_what_follows_is_shipped(logs):
+    logs.write(b"a\n" + b"z" * (17 << 20) + b"\nb\n")
+    shipped = logs.ship()
+    assert (shipped.lines, shipped.skipped, shipped.bytes) == (2, 1, (17 << 20) + 5)
+    assert [logs.shipped[0], logs.shipped[2]] == [b"a", b"b"]
+
+
+def test_a_line_that_is_too_long_already_is_skipped_once_it_has_ended(logs):
+    logs.write(b"y" * 2_000_000)
+    assert (logs.ship(Small(logs.log)).skipped, logs.said) == (0, [])
+    logs.write(b"y" * 500)
+    assert logs.ship(Small(logs.log)).skipped == 0
+    logs.write(b"y\nlast\n")
+    assert logs.ship(Small(logs.log)).skipped == 1
+    assert b"the line at bytes 0 to 2000502 of" in logs.shipped[0]
+    assert logs.shipped[1:] == [b"last"]
 
 
 def test_a_missing_file_is_an_error_once_and_awaited_otherwise(logs):
@@ -503,6 +530,7 @@ def test_killed_between_the_append_and_the_position_it_repeats_nothing(logs):
 STEPS = st.lists(
     st.one_of(
         st.binary(max_size=40),
+        st.binary(min_size=1, max_size=3).map(lambda data: data * 200),
         st.just(b"\n"),
         st.sampled_from(["rotate", "copytruncate", "ship", "ship"]),
     ),
@@ -516,11 +544,12 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_whatever_is_written_rotated_and_restarted_the_lines_are_the_lines(tmp_path_factory, steps):
     logs, files = Logs(tmp_path_factory.mktemp("any")), [b""]
+    sink = Small(logs.log)
     logs.path.touch()
-    logs.ship()
+    logs.ship(sink)
     for number, step in enumerate(steps):
         if step == "ship":
-            logs.ship()
+            logs.ship(sink)
         elif isinstance(step, bytes):
             # Each file begins with a line of its own: what a file is known by.
             data = step if files[-1] else b"file %d %d\n" % (number, len(files)) + step
@@ -528,14 +557,20 @@ def test_whatever_is_written_rotated_and_restarted_the_lines_are_the_lines(tmp_p
             files[-1] += data
         elif files[-1]:
             if len(files) == 1:
-                logs.ship()
+                logs.ship(sink)
             _a_tick_passes(logs.path)
             getattr(logs, step)()
             files.append(b"")
     logs.write(b"the end\n")
     files[-1] += b"the end\n"
-    logs.ship()
-    assert logs.shipped == [line for data in files for line in _lines(data)]
+    logs.ship(sink)
+    written = [line for data in files for line in _lines(data)]
+    assert len(logs.shipped) == len(written)
+    for shipped, line in zip(logs.shipped, written, strict=True):
+        if len(line) > Small.max_event_bytes:
+            assert shipped.startswith(SKIPPED)
+        else:
+            assert shipped == line
 
 
 def _lines(data: bytes) -> list[bytes]:
@@ -550,7 +585,7 @@ def test_the_command_ships_once_tells_json_and_stops_well_when_told(mesh, tmp_pa
     file.write_bytes(numbered(0, 3))
     done = mesh.run("tail", str(file), "--topic", TOPIC, "--once", "--json")
     assert json.loads(done.stdout) == {
-        "file": str(file), "topic": TOPIC, "lines": 3, "bytes": 36,
+        "file": str(file), "topic": TOPIC, "lines": 3, "bytes": 36, "skipped": 0,
     }  # fmt: skip
     for number, each in enumerate((signal.SIGTERM, signal.SIGINT)):
         with file.open("ab") as output:

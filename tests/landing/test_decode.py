@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Context, Decimal
 from functools import cache
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshhouse.events.batches import from_rows, with_offsets
+from meshhouse.events.source import SKIPPED
 from meshhouse.landing.decode import Decoded, Decoder
 from meshhouse.repository import Column, RawTable
 
@@ -240,6 +242,17 @@ def test_an_event_that_is_no_row_keeps_its_bytes_and_reason_and_the_others_land(
     ]
 
 
+@pytest.mark.parametrize(("table_format", "pattern"), [("json", None), ("text", "(?P<line>.*)")])
+def test_a_notice_of_a_line_that_was_skipped_is_rejected_with_its_words(table_format, pattern):
+    notice = SKIPPED + b"the line at bytes 0 to 20000000 of app.log"
+    raw = replace(raw_table(Column("line", "string")), format=table_format, pattern=pattern)
+    [rejected] = decoded(Decoder(raw), notice, b'{"line": "b"}').rejected.to_pylist()
+    assert rejected["value"] == notice
+    assert rejected["reason"] == (
+        "stands for a line that is too long for an event; the value says which"
+    )
+
+
 def test_a_long_wrong_value_is_quoted_by_its_beginning():
     assert len(reason_of("bigint", json.dumps("x" * 10_000))) < 200
 
@@ -270,11 +283,22 @@ def test_a_field_that_is_null_or_absent_is_null_and_not_rescued():
     assert done.rows["_rescued"].to_pylist() == [None, None]
 
 
-def test_a_key_that_stands_twice_gives_one_row_with_the_first_value():
-    done = decoded(REQUIRED, b'{"id": 1, "id": 2, "note": "x", "note": "y"}')
-    assert done.rows.select(["id", "note", "_rescued"]).to_pylist() == [
-        {"id": 1, "note": "x", "_rescued": None}
-    ]
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"id": 1, "id": 2}',
+        b'{"id": 1, "id": 1}',
+        b'{"id": null, "id": 1}',
+        b'{"id": 1, "\\u0069d": 2}',
+        b'{"id": 1, "new": 1, "new": 2}',
+        b'{"id": 1, "note": {"a": 1, "a": 2}}',
+        b'{"id": 1, "new": [{"a": {"b": 1, "\\u0062": 1}}]}',
+    ],
+)
+def test_an_event_with_a_field_more_than_once_is_rejected(value):
+    done = decoded(REQUIRED, GOOD, value)
+    assert done.rows["_offset"].to_pylist() == [100]
+    assert "more than once" in done.rejected["reason"][0].as_py()
 
 
 def test_field_names_differ_by_case():
@@ -318,6 +342,23 @@ def test_a_tombstone_of_a_changelog_is_a_row_that_says_deleted():
         {"id": 1, "_key": "1", "_tombstone": False},
         {"id": None, "_key": "2", "_tombstone": True},
     ]
+
+
+def test_an_event_without_key_is_rejected_by_a_changelog_with_its_bytes_and_a_deletion_too():
+    done = decoded(CHANGELOG, b'{"id": 1}', b'{"id": 2}', None, None, keys=[b"", None, None, b"2"])
+    assert done.rows.select(["id", "_key"]).to_pylist() == [
+        {"id": 1, "_key": ""},
+        {"id": None, "_key": "2"},
+    ]
+    assert done.rejected.select(["_offset", "value"]).to_pylist() == [
+        {"_offset": 101, "value": b'{"id": 2}'},
+        {"_offset": 102, "value": None},
+    ]
+    assert all("has no key" in reason for reason in done.rejected["reason"].to_pylist())
+
+
+def test_an_event_without_key_is_a_row_where_it_is_no_changelog():
+    assert decoded(REQUIRED, GOOD, keys=[None]).rows["_key"].to_pylist() == [None]
 
 
 def test_a_changelog_still_rejects_what_is_no_json():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import sys
 import time
@@ -393,3 +394,23 @@ def test_a_lander_that_is_paused_in_its_turn_does_not_hold_up_the_others(place):
         place.land()  # the turn was taken from it once and for all
         assert time.monotonic() - started < 4
     assert place.ids() == [1, 2]
+
+
+def test_a_changelog_is_not_landed_behind_the_rows_of_another_topic(place):
+    changelog = replace(RAW, changelog=True)
+    place.sell(1)
+    place.land(changelog)
+    place.log.delete_topic(RAW.topic)
+    place.log.create_topic(RAW.topic, 2)
+    place.sell(2)
+    for accept in [], ["new-topic"]:
+        with pytest.raises(MeshError, match=r"another name with `topic: shop\.sales`.*a changelog"):
+            place.land(changelog, accept=accept)
+    assert place.ids() == [1]
+
+
+def test_landing_leaves_the_interpreter_as_it_was(place):
+    before = gc.get_threshold(), sys.getswitchinterval()
+    place.sell(1)
+    place.land()
+    assert (gc.get_threshold(), sys.getswitchinterval()) == before

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 from conftest import WARM, Mesh
 
+from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, snapshot_id
 from meshhouse.registry import Registry
 
@@ -142,7 +143,7 @@ def test_consumers_read_the_products_and_nothing_behind_them(mesh, first):
     assert mesh.query(
         "select customer_id, orders, spent from crm.customers order by all limit 1"
     ) == [{"customer_id": 0, "orders": 5, "spent": "7.50"}]
-    with pytest.raises(duckdb.CatalogException):
+    with pytest.raises(UsageError, match=r"`shop_raw\.sales` does not exist"):
         mesh.rows("select * from shop_raw.sales")
 
 

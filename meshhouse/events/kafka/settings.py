@@ -1,7 +1,7 @@
 """How to reach Kafka: its own property names, from the profile and the environment.
 
 Belongs here: reading them, refusing what is not one, and saying them in each client's
-words. Does not: using them (clients.py, source.py).
+words. Not here: using them (clients.py, source.py).
 
 `profiles/kafka.yml` maps property to value; `${NAME}` and `${NAME:-default}` are taken
 from the environment. A variable `KAFKA_` + the property in capitals with underscores
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from meshhouse.addresses import refuse_credentials
 from meshhouse.errors import MeshError, UsageError
 
 # Property -> its name in kafka-python; None where it needs more than a new name.
@@ -51,6 +52,13 @@ _PROPERTIES: Mapping[str, str | None] = {
 _NUMBERS = {"request.timeout.ms": "request_timeout_ms", "session.timeout.ms": "session_timeout_ms"}
 _CONSUMERS_ONLY = {"session.timeout.ms"}
 _SECRETS = {"sasl.password", "ssl.key.password", "sasl.oauthbearer.client.secret"}
+_ADDRESSES = {
+    "bootstrap.servers": "Write host:port alone, and set `sasl.username` and `sasl.password`.",
+    "sasl.oauthbearer.token.endpoint.url": (
+        "Write the address alone, and set `sasl.oauthbearer.client.id` and "
+        "`sasl.oauthbearer.client.secret`."
+    ),
+}
 _PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI")
 
@@ -206,6 +214,8 @@ def _expanded(value: str, name: str, path: Path, environment: Mapping[str, str])
 
 
 def _check(properties: Mapping[str, str]) -> None:
+    for name, instead in _ADDRESSES.items():
+        refuse_credentials(f"Kafka's `{name}`", properties.get(name, ""), instead)
     for name, allowed in (("security.protocol", _PROTOCOLS), ("sasl.mechanism", _MECHANISMS)):
         value = properties.get(name)
         if value is not None and value not in allowed:

@@ -156,6 +156,8 @@ class SchemaRegistry:
     def _without_user(self, url: str) -> str:
         # Confluent's clients take the user from the URL too; it must not show in an error.
         parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"{URL} must begin with http:// or https:// and name a host.")
         if parts.username and self._auth is None:
             self._auth = (unquote(parts.username), unquote(parts.password or ""))
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")

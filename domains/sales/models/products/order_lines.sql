@@ -19,16 +19,9 @@ transactions as (
 
 ),
 
-newest_first as (
+last_deliveries as (
 
-    select
-        *,
-        row_number() over (
-            partition by basket_id, product_id
-            order by landed_at desc, event_partition desc, event_offset desc
-        ) as delivery
-
-    from transactions
+    select * from {{ last_event_per_key('transactions', ['basket_id', 'product_id']) }} as events
 
 )
 
@@ -46,6 +39,4 @@ select
     cast(order_date as date) as order_date,
     cast(landed_at as {{ type_timestamptz() }}) as landed_at
 
-from newest_first
-
-where delivery = 1
+from last_deliveries

@@ -20,6 +20,7 @@ renamed as (
         coalesce(coupon_match_disc, 0) as coupon_match_discount,
         transaction_timestamp as ordered_at,
         {{ business_date('transaction_timestamp') }} as order_date,
+        _timestamp as event_at,
         _landed_at as landed_at,
         _topic_partition as event_partition,
         _offset as event_offset

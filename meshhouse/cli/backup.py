@@ -1,0 +1,92 @@
+"""`mesh backup`, `mesh restore` and `mesh adopt`: a mesh at another place."""
+
+from __future__ import annotations
+
+import click
+
+from meshhouse.cli.output import console, counted, print_json, size
+from meshhouse.engines import engine
+from meshhouse.errors import UsageError
+from meshhouse.lake import Lake
+from meshhouse.lake.place import settle
+from meshhouse.repository import Repository
+from meshhouse.upkeep.backup import back_up
+from meshhouse.upkeep.bundle import Index
+from meshhouse.upkeep.restore import restore as restore_mesh
+
+_QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--overwrite", is_flag=True, help="Replace the backup that DIR holds.")
+@_QUIET
+@_JSON
+def backup(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
+    """Copy the mesh to DIR, a folder or `s3://bucket/folder`, while runs go on.
+
+    The copy holds every product with its history, the ledger, raw tables, builds and the
+    embedded event log, all as of one moment.
+    """
+    out = console(quiet or as_json)
+    done = back_up(_lake(), folder, overwrite, out.print)
+    _summarise(done, folder, quiet, as_json, "backed up to")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--overwrite", is_flag=True, help="Keep what the home holds under another name.")
+@_QUIET
+@_JSON
+def restore(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
+    """Make a mesh of the backup in DIR, a folder or `s3://bucket/folder`.
+
+    It is made in `.mesh` or MESH_HOME, whatever folder the backup was taken of.
+    """
+    out = console(quiet or as_json)
+    repository = Repository.find()
+    _lake()
+    done = restore_mesh(repository.home, folder, overwrite, out.print)
+    _summarise(done, str(repository.home), quiet, as_json, "restored to")
+
+
+@click.command()
+def adopt() -> None:
+    """Use a lake at the place to which its folder was moved.
+
+    Only needed if `mesh` asks for it: a folder that was moved or copied on this machine is
+    adopted by the next command.
+    """
+    home = _lake().home
+    done = settle(home, confirmed=True)
+    console().print(f"the lake is in {home}" if done else f"the lake is in {home} already")
+
+
+def _lake() -> Lake:
+    found = engine(Repository.find())
+    if found.name == "snowflake":
+        raise UsageError(
+            "Target `snowflake` keeps its tables in Snowflake, which backs them up by Time Travel "
+            "and clones. Unset MESH_TARGET for the mesh in this folder."
+        )
+    return found.lake
+
+
+def _summarise(done: Index, place: str, quiet: bool, as_json: bool, what: str) -> None:
+    if as_json:
+        print_json(
+            {
+                "place": place,
+                "id": done.id,
+                "created_at": done.created_at,
+                "files": len(done.files),
+                "bytes": done.bytes,
+                "not_included": list(done.not_included),
+            }
+        )
+    elif not quiet:
+        files = counted(len(done.files), "file")
+        console().print(f"{what} {place}: {files}, {size(done.bytes)}, checksums compared")
+        for each in done.not_included:
+            console().print(f"not included: {each}")

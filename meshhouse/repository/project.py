@@ -1,0 +1,170 @@
+"""The files, variables and tools from which dbt makes one domain's manifest.
+
+Belongs here: where a dbt project keeps its files, which environment variables they name,
+and one digest of it all. Not here: what dbt made of it (manifest.py), or declarations of
+the mesh (read.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from meshhouse.repository.model import Domain
+from meshhouse.repository.read import Repository
+from meshhouse.repository.yaml import DeclarationError, read_yaml
+
+_FOLDERS = {
+    "model-paths": "models",
+    "macro-paths": "macros",
+    "seed-paths": "seeds",
+    "snapshot-paths": "snapshots",
+    "test-paths": "tests",
+    "analysis-paths": "analyses",
+    "function-paths": "functions",
+}
+"""Key of dbt_project.yml -> the folder that dbt reads where the key is missing."""
+_FILES = (
+    "dbt_project.yml",
+    "dependencies.yml",
+    "packages.yml",
+    "package-lock.yml",
+    "vars.yml",
+    "selectors.yml",
+    ".dbtignore",
+)
+_CODE = (".sql", ".py", ".yml", ".yaml", ".md")
+"""Files in which dbt renders Jinja; seeds and fixtures are taken as they are."""
+_NOT_READ = {"target", "logs", ".git", "__pycache__"}
+"""Folders that hold what tools wrote."""
+
+PLATFORM_VARIABLES = frozenset({"MESH_ROOT", "MESH_HOME", "MESH_ENV", "MESH_RUN_ID", "MESH_PINS"})
+"""Environment variables of the mesh itself: they say where and when it runs, not what."""
+_ENV_VAR = re.compile(r"\benv_var\s*\(\s*(?:(['\"])(?P<name>[^'\"]*)\1\s*[,)])?")
+
+_TOOLS: Mapping[str, tuple[str, ...]] = {
+    "duckdb": ("dbt-duckdb", "duckdb"),
+    "spark": ("dbt-spark", "pyspark"),
+    "snowflake": ("dbt-snowflake",),
+}
+"""dbt's name of an adapter -> distributions whose version may decide what SQL gives."""
+_ADAPTERS = {"local": "duckdb"}
+
+
+def target_in_use() -> str:
+    """The target that `MESH_TARGET` names."""
+    return os.environ.get("MESH_TARGET") or "local"
+
+
+def adapter_of(target: str) -> str:
+    """Dbt's name of the adapter that a target uses."""
+    return _ADAPTERS.get(target, target)
+
+
+@cache
+def tool_versions(adapter: str) -> Mapping[str, str]:
+    """Distribution -> version, of dbt and what it works with on an adapter."""
+    found = {}
+    for name in ("dbt-core", "dbt-adapters", *_TOOLS.get(adapter, ())):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def settings(folder: Path) -> Mapping[str, Any]:
+    """`dbt_project.yml` of a project; empty where it cannot be read, which dbt reports."""
+    return _yaml(folder / "dbt_project.yml")
+
+
+def variables(folder: Path) -> Mapping[str, Any]:
+    """Everything that `var()` may give in a project and in the packages installed in it."""
+    return {
+        os.path.relpath(project, folder): [
+            settings(project).get("vars"),
+            _yaml(project / "vars.yml").get("vars"),
+        ]
+        for project in (folder, *packages(folder))
+    }
+
+
+def packages(folder: Path) -> list[Path]:
+    """The folders of the packages that `dbt deps` has installed in a project."""
+    place = folder / str(settings(folder).get("packages-install-path") or "dbt_packages")
+    return sorted(each for each in place.glob("*") if each.is_dir())
+
+
+def folders(folder: Path, *keys: str) -> list[Path]:
+    """The folders of a project that these keys of dbt_project.yml name; by default all."""
+    project, found = settings(folder), []
+    for key in keys or tuple(_FOLDERS):
+        named = project.get(key, [_FOLDERS[key]])
+        paths = named if isinstance(named, list) else [named]
+        found += [Path(os.path.normpath(folder / str(path))) for path in paths if path]
+    return list(dict.fromkeys(found))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files in a folder, also behind links: `dbt deps` links packages that are local."""
+    seen: set[str] = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            inner[:] = []
+            continue
+        seen.add(real)
+        inner[:] = [name for name in inner if name not in _NOT_READ]
+        yield from (Path(place, name) for name in names)
+
+
+def project_files(repository: Repository, domain: Domain) -> list[Path]:
+    """Every file that a domain's manifest depends on."""
+    places = [*folders(domain.path), *packages(domain.path), repository.root / "profiles"]
+    found = {path for place in places for path in files_below(place)}
+    found |= {domain.path / name for name in _FILES}
+    # Injected nodes come from the declarations of upstream products.
+    for name in domain.upstream:
+        found |= {product.path for product in repository.domain(name).products}
+    return sorted(path for path in found if path.is_file())
+
+
+def project_fingerprint(repository: Repository, domain: Domain) -> str:
+    """A digest of everything that a domain's manifest depends on."""
+    target = target_in_use()
+    digest = hashlib.sha256(json.dumps([target, dict(tool_versions(adapter_of(target)))]).encode())
+    named: dict[str, str | None] = {}
+    for path in project_files(repository, domain):
+        content = path.read_bytes()
+        digest.update(os.path.relpath(path, repository.root).encode() + b"\0")
+        digest.update(hashlib.sha256(content).digest())
+        if path.suffix in _CODE and b"env_var" in content:
+            named |= environment_named([content.decode(errors="replace")])
+    digest.update(json.dumps(named, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def environment_named(texts: Iterable[str]) -> dict[str, str | None]:
+    """Environment variable -> value, of those that `env_var()` reads in some texts.
+
+    Where a name is computed, every variable counts; those of the mesh itself never do.
+    """
+    names: set[str] = set()
+    for text in texts:
+        for match in _ENV_VAR.finditer(text):
+            names |= set(os.environ) if match["name"] is None else {match["name"]}
+    return {name: os.environ.get(name) for name in names - PLATFORM_VARIABLES}
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        return read_yaml(path) if path.is_file() else {}
+    except DeclarationError:
+        return {}

@@ -1,0 +1,206 @@
+"""Which SQL a reader of the mesh may run: queries over what is published, and nothing else.
+
+Belongs here: the check of a statement's text before it runs. Not here: the connection that
+runs it (consumers.py), or what DuckDB may touch on disk (lake/sandbox.py).
+
+DuckDB's own parser says what a statement is (`json_serialize_sql` turns a SELECT, and only a
+SELECT, into JSON), so no second grammar can disagree with the one that runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.errors import UsageError
+
+if TYPE_CHECKING:
+    import duckdb
+
+_TABLE_FUNCTIONS = frozenset(
+    [
+        "range",
+        "generate_series",
+        "unnest",
+        "repeat",
+        "repeat_row",
+        "json_each",
+        "json_tree",
+        "pg_timezone_names",
+        "duckdb_columns",
+        "duckdb_tables",
+        "duckdb_views",
+        "duckdb_schemas",
+        "duckdb_functions",
+        "duckdb_types",
+        "duckdb_keywords",
+    ]
+)
+"""Functions in FROM that read neither files, settings nor a statement given as text."""
+_REFUSED_FUNCTIONS = frozenset(["getenv", "current_setting", "write_log", "nextval", "currval"])
+"""Scalar functions that read the process's surroundings or change something."""
+_CATALOG_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
+_IN_MEMORY = frozenset(("", "memory"))
+_LISTINGS = frozenset(('"tables"', "__show_tables_expanded"))
+_EXPLAIN = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*explain(?:\s+analyze\b)?(?:\s*\([^)]*\))?(?=\W)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LIST_RELATIONS = (
+    "select table_schema || '.' || table_name as name from information_schema.tables "
+    "where table_schema not in ('main', 'information_schema', 'pg_catalog') order by name"
+)
+
+READ_ONLY = "Published products are read only; give a query that returns rows."
+_INSTEAD = (
+    "Published products and the ledger (`meshhouse.*`) can be read, nothing else; "
+    "`--unrestricted` lifts that"
+)
+
+
+def checked(
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    relations: Collection[str],
+    local: Collection[str] = (),
+) -> str:
+    """The query to run, after it was proved to read only what is given.
+
+    `show tables` becomes a list of the relations: DuckDB's looks into one schema only.
+
+    Args:
+        connection: parses; nothing of the query is run on it.
+        query: one statement.
+        relations: `schema.table` that may be read.
+        local: names without a schema that may be read, such as registered data frames.
+
+    Raises:
+        UsageError: the text is not one query, or it reads or does something else.
+        duckdb.ParserException: the text is not SQL.
+    """
+    import duckdb
+
+    kinds = duckdb.StatementType
+    try:
+        statements = connection.extract_statements(query)
+    except duckdb.PermissionException as error:  # IMPORT DATABASE is read while it is parsed
+        raise UsageError(READ_ONLY) from error
+    queries = [each for each in statements if each.type in (kinds.SELECT, kinds.EXPLAIN)]
+    # PIVOT comes as the creation of an enum type, in memory, and a query.
+    pivots = len(statements) == 2 and statements[0].type == kinds.CREATE
+    if not queries or (len(queries) < len(statements) and not pivots):
+        raise UsageError(READ_ONLY)
+    if len(queries) > 1:
+        raise UsageError(f"Give one query; these are {len(queries)}.")
+    names = {each.lower() for each in relations}
+    if pivots:
+        _check_pivot(query, names)
+        return query
+    text = queries[0].query
+    if queries[0].type == kinds.EXPLAIN:
+        text = _EXPLAIN.sub("", text, count=1)
+    tree = _parsed(connection, text)
+    if _lists_tables(tree):
+        return _LIST_RELATIONS
+    _check(tree, names, frozenset(each.lower() for each in local))
+    return query
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
+    sql = "select json_serialize_sql(?, skip_empty := true, skip_null := true)"
+    [(serialized,)] = connection.cursor().execute(sql, [text]).fetchall()
+    found = json.loads(serialized)
+    if found.get("error") or len(found["statements"]) != 1:
+        raise UsageError(READ_ONLY)
+    return found["statements"][0]["node"]
+
+
+def _lists_tables(tree: Any) -> bool:
+    source = tree.get("from_table") or {}
+    return source.get("type") == "SHOW_REF" and source.get("table_name") in _LISTINGS
+
+
+def _check(node: Any, relations: Collection[str], local: frozenset[str]) -> None:
+    """Walks a tree; `local` are the names without a schema that are in scope."""
+    if isinstance(node, list):
+        for each in node:
+            _check(each, relations, local)
+        return
+    if not isinstance(node, dict):
+        return
+    local |= frozenset(_common_tables(node))
+    kind = node.get("type")
+    if kind == "BASE_TABLE":
+        _check_table(node, relations, local)
+    elif kind == "TABLE_FUNCTION":
+        _check_function(node["function"]["function_name"], _TABLE_FUNCTIONS)
+        _check(node["function"].get("children"), relations, local)
+        return
+    elif kind == "SHOW_REF" and "query" not in node:
+        raise UsageError(f"{_INSTEAD}. `show tables` lists them.")
+    elif node.get("class") == "FUNCTION" and node["function_name"].lower() in _REFUSED_FUNCTIONS:
+        _check_function(node["function_name"], ())
+    for value in node.values():
+        _check(value, relations, local)
+
+
+def _common_tables(node: dict[str, Any]) -> Iterator[str]:
+    """Names that a node's WITH clause gives to what is below it."""
+    for each in (node.get("cte_map") or {}).get("map") or ():
+        yield each["key"].lower()
+    if "cte_name" in node:
+        yield node["cte_name"].lower()
+
+
+def _check_table(node: dict[str, Any], relations: Collection[str], local: frozenset[str]) -> None:
+    catalog, schema = (node.get(part, "").lower() for part in ("catalog_name", "schema_name"))
+    table = node["table_name"].lower()
+    if not schema and table in local:
+        return
+    if catalog in {*_IN_MEMORY, "system"} and schema in _CATALOG_SCHEMAS:
+        return
+    if catalog not in _IN_MEMORY or f"{schema}.{table}" not in relations:
+        raise _missing(".".join(filter(None, (catalog, schema, table))), relations)
+
+
+def _check_function(name: str, allowed: Collection[str]) -> None:
+    if name.lower() not in allowed:
+        raise UsageError(f"`{name}` is refused. {_INSTEAD}.")
+
+
+def _check_pivot(query: str, relations: Collection[str]) -> None:
+    """Checks a PIVOT without IN, which DuckDB cannot serialize, with another parser."""
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        tree = sqlglot.parse_one(query, dialect="duckdb")
+    except sqlglot.errors.SqlglotError as error:
+        raise UsageError(
+            "This PIVOT is not understood; list its values: `pivot ... on column in ('a', 'b')`."
+        ) from error
+    common = {each.alias.lower() for each in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        if not isinstance(table.this, exp.Identifier):
+            _check_function(table.name or table.this.sql(), _TABLE_FUNCTIONS)
+            continue
+        name = f"{table.db}.{table.name}".lower()
+        if name.removeprefix(".") not in common and (table.catalog or name not in relations):
+            raise _missing(name.removeprefix("."), relations)
+    for function in tree.find_all(exp.Anonymous):
+        if function.name.lower() in _REFUSED_FUNCTIONS:
+            _check_function(function.name, ())
+
+
+def _missing(name: str, relations: Collection[str]) -> UsageError:
+    by_table = {each.partition(".")[2]: each for each in relations}
+    close = difflib.get_close_matches(name, [*relations, *by_table], n=1, cutoff=0.75)
+    hint = f" Did you mean `{by_table.get(close[0], close[0])}`?" if close else ""
+    shown = name if name.isprintable() else ascii(name)
+    return UsageError(
+        f"`{shown}` does not exist: {_INSTEAD[0].lower()}{_INSTEAD[1:]}.{hint} "
+        "`mesh status` lists the products."
+    )

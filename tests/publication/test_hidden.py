@@ -1,0 +1,110 @@
+"""What a model reads beside its inputs, found in its text."""
+
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from meshhouse.repository.hidden import CHANCE, CLOCK, FILE, NAME, SESSION, hidden_inputs
+
+NOT_INPUTS = {"error", "sleep_ms", "stats", "write_log"}
+"""Functions that DuckDB never folds, though they read nothing."""
+
+
+def kinds(text: str, *macros: str) -> set[str]:
+    return {each.kind for each in hidden_inputs(text, frozenset(macros))}
+
+
+def test_every_function_of_duckdb_that_it_calls_volatile_is_known():
+    found = duckdb.execute(
+        "select distinct function_name from duckdb_functions() "
+        "where stability in ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
+    ).fetchall()
+    unknown = {name for (name,) in found if not kinds(f"select {name}()")}
+    assert unknown == NOT_INPUTS
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("select current_timestamp", CLOCK),
+        ("select CURRENT_DATE - sold_on from t", CLOCK),
+        ("select 1 where sold_at < now() - interval 1 day", CLOCK),
+        ("select today ( )", CLOCK),
+        ("select localtimestamp, x", CLOCK),
+        ("select pg_catalog.now()", CLOCK),
+        ("select getdate(), sysdate()", CLOCK),
+        ("select age(sold_at) from t", CLOCK),
+        ("select unix_timestamp()", CLOCK),
+        ("select date 'today'", CLOCK),
+        ("select cast('now' as timestamp)", CLOCK),
+        ("select 'yesterday'::date", CLOCK),
+        ("select {{ dbt.current_timestamp() }}", CLOCK),
+        ("select {{ current_timestamp_backcompat() }}", CLOCK),
+        ("select '{{ run_started_at }}'", CLOCK),
+        ("select '{{ run_started_at.strftime(\"%Y\") }}'", CLOCK),
+        ("{% set day = modules.datetime.date.today() %}select '{{ day }}'", CLOCK),
+        ("select '{{ modules.datetime.datetime.utcnow() }}'", CLOCK),
+        ("select {{ add_days('current_date', 1) }}", CLOCK),
+        ('{{ config(post_hook="update t set at = now()") }} select 1', CLOCK),
+        ("select 'it\\'s', now()", CLOCK),
+        ("select '\\', now()", CLOCK),
+        ("select random()", CHANCE),
+        ("select gen_random_uuid() as id", CHANCE),
+        ("select rand(), seq4(), newid()", CHANCE),
+        ("select * from t using sample 10%", CHANCE),
+        ("select * from t tablesample (10)", CHANCE),
+        ("select ids.nextval", CHANCE),
+        ("select {{ range(10) | random }}", CHANCE),
+        ("select current_user", SESSION),
+        ("select session_user, x", SESSION),
+        ("select current_setting('TimeZone')", SESSION),
+        ("select '{{ invocation_id }}'", SESSION),
+        ("select '{{ env_var('MESH_RUN_ID', '') }}'", SESSION),
+        ("select * from read_csv('rates.csv')", FILE),
+        ("select * from 'rates.parquet'", FILE),
+        ("select * from parquet.`/data/rates`", FILE),
+        ("{% set rates = run_query(\"select * from read_csv('rates.csv')\") %}", FILE),
+        ("select * from shop_raw.sales", NAME),
+        ('select * from t join "other"."orders" as o using (id)', NAME),
+    ],
+)
+def test_a_hidden_input_is_found(text, kind):
+    assert kinds(text) == {kind}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select today, now, random, user, version from {{ ref('t') }}",
+        "select t.current_date, t.current_user from {{ ref('t') }} as t",
+        "select max(sold_on) as current_date from t",
+        'select "current_timestamp" from t',
+        "select 'current_timestamp' as label, 'now()' as text",
+        "select 1 -- now()\n/* current_date */",
+        "{# current_timestamp() #} select 1",
+        "select 1 -- {{ run_started_at }}",
+        "select extract(year from t.sold_at), trim(both from t.name)",
+        "select a is distinct from b.c from t",
+        "select age(a, b), unix_timestamp(sold_at)",
+        "select * from {{ source('shop_raw', 'sales') }}",
+        "select * from {{ schema }}.sales, t.items",
+        "select 'today' as day, $$now()$$ as text",
+        "{{ config(materialized='incremental', tags=['today']) }} select 1",
+        "{% set graph_name = 'x' %} select model.graph from t",
+        "where landed_at > (select max(landed_at) from {{ this }})",
+    ],
+)
+def test_columns_strings_and_comments_are_no_hidden_inputs(text):
+    assert hidden_inputs(text) == ()
+
+
+def test_a_macro_of_the_repository_is_judged_by_its_text_and_not_by_its_name():
+    assert kinds("select {{ today() }}", "today") == set()
+    assert kinds("select {{ today() }}") == {CLOCK}
+
+
+def test_the_line_is_that_of_the_word():
+    text = "select\n    1,\n    {{ days_between(\n        'a',\n        'current_date') }}"
+    [found] = hidden_inputs(text)
+    assert (found.line, found.what) == (5, "current_date")
