@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader, refuse_snapshots
 from meshhouse.engines.iceberg import readable
+from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
@@ -27,6 +28,7 @@ from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
 from meshhouse.snowflake import Session, SnowflakeStore, connect
 from meshhouse.snowflake.audit import SnowflakeReader
+from meshhouse.snowflake.contracts import declared_words, require_values_within
 from meshhouse.snowflake.publish import (
     generation,
     generation_of,
@@ -152,7 +154,8 @@ class SnowflakeEngine:
         """Clones what dbt built into a generation of its own; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it as a permanent table, or Snowflake refuses.
+            MeshError: dbt has not built it as a permanent table, or not with the columns of its
+                contract, or Snowflake refuses.
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
@@ -174,6 +177,13 @@ class SnowflakeEngine:
                 f"`materialized: table` and `transient: false`, and run `mesh run "
                 f"{product.domain}`. {error}"
             ) from error
+        try:
+            promised = contract_types(product)
+            require_contract_types(product, declared_words(promised, self.store.columns(name)))
+            require_values_within(product, promised, session, kept)
+        except MeshError:
+            self._drop(product, state)
+            raise
         ((rows,),) = session.rows(f"select count(*) from {kept}")
         return Candidate(
             product=product,
