@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from meshhouse.cli.output import cell, console, print_json, results, table
+from meshhouse.cli.output import cell, console, escaped, print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.landing.rejected import (
@@ -202,11 +202,8 @@ def _shown(value: str | bytes | None) -> str | None:
     text = _text(value) if isinstance(value, bytes) else value
     if text is None:
         text = f"0x{value[:_WIDTH].hex()}"
-    escaped = "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in text[: _WIDTH + 1]
-    )
-    return escaped if len(escaped) <= _WIDTH else escaped[: _WIDTH - 1] + "…"
+    line = escaped(text[: _WIDTH + 1])
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
 
 def _text(value: bytes) -> str | None:

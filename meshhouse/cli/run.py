@@ -10,7 +10,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from meshhouse.cli import interrupts
-from meshhouse.cli.output import console, counted, print_json, size
+from meshhouse.cli.output import console, counted, escaped, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
@@ -112,7 +112,7 @@ class TerminalReporter:
         message = message.removeprefix(f"{domain}: ")  # dbt's failures name their project
         self.failures.append((domain, message))
         self._console.print(f"[red]failed[/]    {domain}: ", end="")
-        self._console.print(message, markup=False)
+        self._console.print(escaped(message), markup=False)
 
     def left_over(self, found: Sequence[Leftover]) -> None:
         """What consumers can still read, though nobody declares it."""
@@ -129,7 +129,7 @@ class TerminalReporter:
                 for row in check.samples:
                     values = ", ".join(f"{name}={value}" for name, value in row.items())
                     self._console.print(
-                        f"          {candidate.product.relation}, {check.name}: {values}",
+                        escaped(f"          {candidate.product.relation}, {check.name}: {values}"),
                         markup=False,
                     )
 
@@ -300,5 +300,5 @@ def run(
         print_json(summary)
     elif quiet:
         for failure in summary["failed"]:
-            click.echo(f"mesh: {failure['domain']}: {failure['message']}", err=True)
+            click.echo(escaped(f"mesh: {failure['domain']}: {failure['message']}"), err=True)
     return 0 if ok else 1
