@@ -1,4 +1,7 @@
-"""How fast landing turns events in memory into committed, typed Iceberg rows."""
+"""How fast landing turns events in memory into committed, typed Iceberg rows.
+
+python -m benchmarks.landing
+"""
 
 from __future__ import annotations
 
@@ -77,3 +80,7 @@ def landing_rate(rounds: int = 3) -> dict[str, float]:
     middle = rounds // 2
     rate, baseline = sorted(landed)[middle], sorted(parsed)[middle]
     return {"landed": rate, "parsed": baseline, "ratio": rate / baseline}
+
+
+if __name__ == "__main__":
+    print(json.dumps(landing_rate(), indent=2))

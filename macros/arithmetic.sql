@@ -38,7 +38,10 @@
 {%- endmacro %}
 
 {% macro spark__seconds_between(first_moment, last_moment) -%}
-    (unix_seconds({{ last_moment }}) - unix_seconds({{ first_moment }}))
+    (
+        unix_seconds(cast({{ last_moment }} as timestamp_ltz))
+        - unix_seconds(cast({{ first_moment }} as timestamp_ltz))
+    )
 {%- endmacro %}
 
 {#- A quotient, null where there is nothing to divide by; cast it to a decimal of at most 8
@@ -48,4 +51,15 @@
     a double does not, to the same side on all of them. -#}
 {% macro ratio(numerator, denominator) -%}
     (cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) + 1e-9)
+{%- endmacro %}
+
+{#- The larger of two values; the other one where one is null. greatest() is null there on
+    Snowflake. -#}
+{% macro larger_of(first, second) -%}
+    (case when {{ second }} is null or {{ first }} >= {{ second }} then {{ first }} else {{ second }} end)
+{%- endmacro %}
+
+{#- The smaller of two values; the other one where one is null. -#}
+{% macro smaller_of(first, second) -%}
+    (case when {{ second }} is null or {{ first }} <= {{ second }} then {{ first }} else {{ second }} end)
 {%- endmacro %}

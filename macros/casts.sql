@@ -5,7 +5,7 @@
 {%- endmacro %}
 
 {% macro spark__safe_cast(field, type) -%}
-    {%- set type = type_timestamptz() if type == 'timestamptz' else type -%}
+    {%- set type = spark_type(type) -%}
     {%- if cast_from_string_unsupported_for(type) and field is string -%}
         cast({{ field.strip('"').strip("'") }} as {{ type }})
     {%- else -%}

@@ -8,6 +8,8 @@
     } -%}
     {#- As on other targets, whatever the account's own is. -#}
     {%- do run_query("alter session set timezone = 'UTC'") -%}
+    {%- do run_query("alter session set timestamp_type_mapping = 'TIMESTAMP_NTZ'") -%}
+    {%- do run_query("alter session set default_null_ordering = 'FIRST'") -%}
     {%- do run_query("alter session set query_tag = '" ~ tojson(tag) | replace("'", "''") ~ "'") -%}
 {%- endmacro %}
 

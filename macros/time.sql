@@ -8,12 +8,28 @@
 {%- endmacro %}
 
 {% macro spark__type_timestamptz() -%}
-    timestamp
+    timestamp_ltz
 {%- endmacro %}
 
-{#- Contracts and unit tests name our types; Spark has another word for this one. -#}
+{#- Contracts and unit tests use the words of declarations; Spark has other words for some. -#}
 {% macro spark__cast(expression, data_type) -%}
-    cast({{ expression }} as {{ type_timestamptz() if data_type == 'timestamptz' else data_type }})
+    cast({{ expression }} as {{ spark_type(data_type) }})
+{%- endmacro %}
+
+{% macro spark_type(data_type) -%}
+    {%- set words = {
+        'text': 'string',
+        'varchar': 'string',
+        'timestamp': 'timestamp_ntz',
+        'timestamptz': type_timestamptz(),
+        'timestamp with time zone': type_timestamptz(),
+    } -%}
+    {{- words.get(data_type | lower | trim, data_type) -}}
+{%- endmacro %}
+
+{#- dbt's own makes an instant of every date and timestamp, and drops parts of a second. -#}
+{% macro spark__dateadd(datepart, interval, from_date_or_timestamp) -%}
+    timestampadd({{ datepart }}, {{ interval }}, {{ from_date_or_timestamp }})
 {%- endmacro %}
 
 {#- The business day, in New York, of a moment: stores close their books at local midnight. -#}
@@ -36,4 +52,21 @@
 {#- The Monday on which a week of the retail data begins: week 1 holds 1 January 2017, a Sunday. -#}
 {% macro week_start_date(week) -%}
     {{ add_days("cast('2016-12-26' as date)", "7 * (cast(" ~ week ~ " as integer) - 1)") }}
+{%- endmacro %}
+
+{#- 1 for Monday to 7 for Sunday. -#}
+{% macro day_of_week(date) -%}
+    {{ adapter.dispatch('day_of_week')(date) }}
+{%- endmacro %}
+
+{% macro default__day_of_week(date) -%}
+    cast(isodow({{ date }}) as integer)
+{%- endmacro %}
+
+{% macro spark__day_of_week(date) -%}
+    cast(extract(dayofweek_iso from {{ date }}) as integer)
+{%- endmacro %}
+
+{% macro snowflake__day_of_week(date) -%}
+    cast(dayofweekiso({{ date }}) as integer)
 {%- endmacro %}

@@ -18,7 +18,7 @@ from fakesnow.server import app
 
 # Statements that fakesnow does not know. They change nothing that a query could see.
 PASS = re.compile(
-    r"\s*(alter\s+session\s+set\s+(query_tag|timezone)|comment\s+on\s|alter\s+session\s+unset|grant\s|create\s+tag\s"
+    r"\s*(alter\s+session\s+set\s+(query_tag|timezone|timestamp_type_mapping|default_null_ordering)|comment\s+on\s|alter\s+session\s+unset|grant\s|create\s+tag\s"
     r"|create\s+warehouse\s|remove\s|alter\s+table\s.*\salter\s.*\scomment\s|alter\s+(table|view)\s.*\sset\s+tag\s"
     r"|alter\s+table\s.*\smodify\s+column\s.*\sset\s+tag\s)",
     re.IGNORECASE | re.DOTALL,

@@ -73,6 +73,8 @@ class Statement:
     quotes of strings and quoted names, but for parts of a date."""
     lines: tuple[tuple[int, int], ...]
     """Where in the text each of its lines begins: offset, line."""
+    trees: tuple[Any, ...] = ()
+    """What sqlglot makes of it."""
 
     def line_at(self, offset: int) -> int:
         """The line of SQL that this place of the text stands on."""
@@ -116,7 +118,8 @@ def read(sql: str, dialect: str) -> Statement:
         words.append(word)
         lines.append((offset, token.line))
         offset += len(words[-1]) + 1
-    return Statement(tuple(_names(sql, tokens, aliases)), " ".join(words), tuple(lines))
+    found = tuple(tree for tree in trees if tree is not None)
+    return Statement(tuple(_names(sql, tokens, aliases)), " ".join(words), tuple(lines), found)
 
 
 def _parse(sql: str, dialect: str) -> list[Any]:

@@ -39,12 +39,14 @@ class Rendered:
     sql: str
     macros: Mapping[str, str]
     """Name -> text of every macro of the repository."""
+    relation: str = ""
+    """`schema.table` of what the SQL makes, in lower case."""
 
 
 def render(
     repository: Repository, domain: str, dialect: Dialect, left_out: Sequence[str] = ()
 ) -> list[Rendered]:
-    """The SQL of a domain's models and singular tests.
+    """The SQL of a domain's models and singular tests, models before those that read them.
 
     Incremental models are rendered twice: for their first build, and for the later ones.
 
@@ -89,8 +91,15 @@ def render(
                 # Without the ephemeral models that dbt puts before it: these come by themselves.
                 sql = each.node._pre_injected_sql or each.node.compiled_code or ""
                 path = repository.folder(domain) / each.node.original_file_path
-                rendered[each.node.unique_id, sql] = Rendered(path, sql, macros)
+                relation = _relation(each.node)
+                rendered[each.node.unique_id, sql] = Rendered(path, sql, macros, relation)
     return list(rendered.values())
+
+
+def _relation(node: Any) -> str:
+    if node.config.materialized == "ephemeral":
+        return f"__dbt__cte__{node.name}".lower()
+    return f"{node.schema}.{node.alias}".lower()
 
 
 @contextmanager

@@ -1,29 +1,36 @@
-"""Whether every model would run on a target, without the target.
+"""Whether every model would run on the targets, and compute the same, without the targets.
 
 Belongs here: judging the SQL that dbt renders for a target, and finding the line of the
-model that it came from. Does not: what a target has (meshhouse/engines/dialects.py), or
-reading names out of SQL (names.py).
+model that it came from. Not here: what a target has (meshhouse/engines/dialects.py), what
+targets compute differently (differences.py), or reading names out of SQL (names.py).
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from meshhouse.checks.differences import Difference, differences
 from meshhouse.checks.finding import Finding
-from meshhouse.checks.names import Name, NotReadable, read
+from meshhouse.checks.kinds import Columns, annotated, made_columns
+from meshhouse.checks.names import Name, NotReadable, Statement, read
 from meshhouse.checks.rendering import Rendered, render
 from meshhouse.dbt import DbtFailed
 from meshhouse.engines.dialects import Dialect, use_instead
 from meshhouse.repository import Repository
+from meshhouse.repository.types import is_type
 
 _PLACE = re.compile(r"\(([\w./-]+\.(?:sql|yml))\)")
 _HEADING = re.compile(r"^\w+ Error in \w+ \S+ \(\S+\)\s*")
 
 
 def check_targets(repository: Repository, dialects: Sequence[Dialect]) -> list[Finding]:
-    """What would not run on these targets, sorted by place. Needs dbt's adapters, no data.
+    """What would not run on these targets, or not alike, sorted by place.
+
+    Needs dbt's adapters, no data.
 
     Raises:
         UsageError: the adapter of a target is not installed.
@@ -31,13 +38,50 @@ def check_targets(repository: Repository, dialects: Sequence[Dialect]) -> list[F
     for dialect in dialects:
         dialect.require()
     findings: set[Finding] = set()
+    places: Places = defaultdict(set)
     for dialect in dialects:
+        known = _declared_columns(repository)
         for domain in repository.domain_names:
-            findings.update(_domain(repository, domain, dialect))
-    return sorted(findings)
+            findings.update(_domain(repository, domain, dialect, known, places))
+    return sorted(findings | set(differing(places)))
 
 
-def _domain(repository: Repository, domain: str, dialect: Dialect) -> Iterator[Finding]:
+Places = defaultdict[tuple[Path, int, Difference], set[str]]
+"""File, line and kind of SQL -> targets that are sent it there."""
+
+
+def _declared_columns(repository: Repository) -> dict[str, Columns]:
+    """`schema.table` -> column -> type, of raw tables and products."""
+    known: dict[str, Columns] = {}
+    for domain in repository.domains:
+        for each in (*domain.raw_tables, *domain.products):
+            known[each.relation.lower()] = {
+                column.name.lower(): column.data_type
+                for column in each.columns
+                if is_type(column.data_type)
+            }
+    return known
+
+
+def differing(places: Places) -> Iterator[Finding]:
+    """What more than one target is sent, and does not compute alike.
+
+    What a macro renders for one target only is that target's own.
+    """
+    for (path, line, difference), targets in places.items():
+        if len({difference.of(target) for target in targets}) > 1:
+            each = "; ".join(f"{target}: {difference.of(target)}" for target in sorted(targets))
+            problem = f"{difference.what} is not the same on every target ({each})."
+            yield Finding(path, line, problem, difference.instead)
+
+
+def _domain(
+    repository: Repository,
+    domain: str,
+    dialect: Dialect,
+    known: dict[str, Columns],
+    places: Places,
+) -> Iterator[Finding]:
     left_out: list[str] = []
     while True:
         try:
@@ -50,7 +94,7 @@ def _domain(repository: Repository, domain: str, dialect: Dialect) -> Iterator[F
                 return  # dbt does not get as far as single models
             left_out.append(place[1])
     for each in rendered:
-        yield from _statement(each, dialect)
+        yield from judge(each, dialect, known, places)
 
 
 def _not_rendered(
@@ -70,7 +114,21 @@ def _not_rendered(
     return Finding(repository.folder(domain) / file, 1, problem, remedy)
 
 
-def _statement(rendered: Rendered, dialect: Dialect) -> Iterator[Finding]:
+def judge(
+    rendered: Rendered, dialect: Dialect, known: dict[str, Columns], places: Places
+) -> Iterator[Finding]:
+    """What one target does not understand of a statement.
+
+    Args:
+        rendered: the statement.
+        dialect: of the target that is sent it.
+        known: `schema.table` -> its columns; gets those that the statement makes.
+        places: gets what the target may compute differently, for `differing`.
+    """
+    for line in dialect.whole_quotients(rendered.sql):
+        problem = f"target {dialect.target} ({dialect.title}) has no operator `//`."
+        remedy = "Use `cast(floor(x / y) as ...)`, of doubles."
+        yield Finding(rendered.path, _source_line(rendered, line), problem, remedy)
     refused = dialect.syntax_error(rendered.sql)
     if refused:
         yield _not_readable(rendered, dialect, *refused)
@@ -88,6 +146,19 @@ def _statement(rendered: Rendered, dialect: Dialect) -> Iterator[Finding]:
         problem = f"target {dialect.target} ({dialect.title}) has no {what}."
         yield Finding(rendered.path, line, problem, instead)
     yield from _names(rendered, statement.names, dialect)
+    for line, difference in _differences(rendered, statement, dialect, known):
+        places[rendered.path, _source_line(rendered, line), difference].add(dialect.target)
+
+
+def _differences(
+    rendered: Rendered, statement: Statement, dialect: Dialect, known: dict[str, Columns]
+) -> Iterator[tuple[int, Difference]]:
+    for tree in statement.trees:
+        typed = annotated(tree, known, dialect.sqlglot)
+        yield from differences(typed, rendered.sql)
+        if rendered.relation:
+            declared = known.get(rendered.relation, {})
+            known[rendered.relation] = {**made_columns(typed), **declared}
 
 
 def _not_readable(rendered: Rendered, dialect: Dialect, line: int, problem: str) -> Finding:

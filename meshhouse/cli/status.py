@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -9,9 +10,9 @@ import click
 from meshhouse.cli.output import console, print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.lake import Lake
-from meshhouse.repository import Repository
+from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, leftovers, product_statuses
+from meshhouse.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
 UNDECLARED = "not declared"
 
@@ -26,6 +27,9 @@ def status(as_json: bool) -> None:
     statuses = product_statuses(repository, chosen.registry, lake)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
+    broken = broken_domains(repository)
+    for domain, because in _grouped(broken):
+        click.echo(f"mesh: {domain}: {because}", err=True)
     if as_json:
         print_json(
             [
@@ -41,6 +45,7 @@ def status(as_json: bool) -> None:
                     "rolled_back": each.rolled_back,
                     "damage": each.damage or None,
                     "environment": each.environment or PRODUCTION,
+                    "broken": broken.get(each.product.domain),
                     "state": each.state,
                 }
                 for each in statuses
@@ -85,7 +90,7 @@ def status(as_json: bool) -> None:
                     each.score,
                     age(each.refreshed_at, now),
                     each.freshness(now) if each.state == "declared" else each.state,
-                    each.last_run,
+                    "broken" if each.product.domain in broken else each.last_run,
                     *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
@@ -117,6 +122,17 @@ def status(as_json: bool) -> None:
         console().print(
             f"Consumers still see {', '.join(sorted(names))}, which no run publishes any more."
         )
+
+
+def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Who is broken and why; a problem that several domains share is said once."""
+    domains: dict[str, list[str]] = {}
+    for domain, because in broken.items():
+        domains.setdefault(because, []).append(printable(domain))
+    return [
+        (f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} broken", because)
+        for because, names in domains.items()
+    ]
 
 
 def _published(status: ProductStatus, now: datetime) -> str:

@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import sqlglot
+
 from meshhouse.errors import UsageError
 
 _LISTS = Path(__file__).with_name("sql")
@@ -63,6 +65,14 @@ class Dialect:
             for match in pattern.finditer(statement):
                 yield match.start(), what, instead
 
+    def whole_quotients(self, sql: str) -> list[int]:
+        """The lines that divide by `//`, which only DuckDB knows; Snowflake begins a comment."""
+        try:
+            tokens = sqlglot.tokenize(sql, dialect="duckdb")
+        except sqlglot.errors.TokenError:
+            return []  # it has no such text on DuckDB either
+        return [token.line for token in tokens if token.text == "//"]
+
     asks_own_parser = False
     """Whether `syntax_error` knows better than any other parser."""
 
@@ -100,8 +110,15 @@ class _DuckDB(Dialect):
 
     asks_own_parser = True
 
+    def whole_quotients(self, sql: str) -> list[int]:
+        return []
+
     def has_function(self, name: str) -> bool:
-        return name in self._functions or self._knows(f"select {name}()")
+        return (
+            name in self._functions
+            or self._knows(f"select {name}()")
+            or self._knows(f"select {name}(0.5) within group (order by x) from (select 1 as x)")
+        )
 
     def has_type(self, name: str) -> bool:
         return self._knows(f"select cast(null as {name})")
@@ -144,6 +161,8 @@ class _DuckDB(Dialect):
             self._connection.execute(sql)
         except duckdb.CatalogException as error:
             return "does not exist" not in str(error)
+        except duckdb.ParserException as error:
+            return "Unknown ordered aggregate" not in str(error)
         except duckdb.Error:
             return True
         return True

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import Candidate, PlainNames, Reader, duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Staged
 from meshhouse.lake.object_store import explained
@@ -22,7 +23,7 @@ from meshhouse.lake.scan import (
 )
 from meshhouse.lake.storage import delete, exists
 from meshhouse.repository import Domain, Product, Repository
-from meshhouse.repository.types import DataType, parse_type
+from meshhouse.repository.types import DataType
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,12 +58,16 @@ class DuckDBEngine(IcebergEngine):
         """Copies a built table into Iceberg data files that no reader sees yet.
 
         Raises:
-            MeshError: dbt has not built it.
+            MeshError: dbt has not built it, or not with the columns of its contract.
         """
-        columns = [(column.name, parse_type(column.data_type)) for column in product.columns]
+        columns = list(contract_types(product).items())
         with closing(self._open(product)) as connection:
             schema = self._repository.build_schema(product.domain)
             built = f"{quote(schema)}.{quote(product.build_name)}"
+            described = connection.execute(f"describe {built}").fetchall()
+            require_contract_types(
+                product, {name: duckdb_type(data_type) for name, data_type, *_ in described}
+            )
             staged, files = self._stage(
                 product.domain, product.relation, columns, connection, built
             )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader, refuse_snapshots
 from meshhouse.engines.iceberg import readable
+from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.lake import Lake, Staged
 from meshhouse.registry import Registry
@@ -27,6 +28,7 @@ from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
 from meshhouse.snowflake import Session, SnowflakeStore, connect
 from meshhouse.snowflake.audit import SnowflakeReader
+from meshhouse.snowflake.contracts import declared_words, require_values_within
 from meshhouse.snowflake.publish import (
     generation,
     generation_of,
@@ -152,7 +154,8 @@ class SnowflakeEngine:
         """Clones what dbt built into a generation of its own; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it as a permanent table, or Snowflake refuses.
+            MeshError: dbt has not built it as a permanent table, or not with the columns of its
+                contract, or Snowflake refuses.
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
@@ -174,6 +177,13 @@ class SnowflakeEngine:
                 f"`materialized: table` and `transient: false`, and run `mesh run "
                 f"{product.domain}`. {error}"
             ) from error
+        try:
+            promised = contract_types(product)
+            require_contract_types(product, declared_words(promised, self.store.columns(name)))
+            require_values_within(product, promised, session, kept)
+        except MeshError:
+            self._drop(product, state)
+            raise
         ((rows,),) = session.rows(f"select count(*) from {kept}")
         return Candidate(
             product=product,
@@ -292,7 +302,7 @@ class SnowflakeEngine:
             return
         products = {
             product.relation: product
-            for each in self._repository.domains
+            for each in self._repository.readings
             for product in each.products
         }
         waiting = self.store.session.rows(
@@ -316,7 +326,7 @@ class SnowflakeEngine:
         self.store.ensure_schema(self.store.stored(product.domain))
         if product.shared and not self.store.environment:
             self.store.ensure_schema(f"{product.domain}_shared")
-        owner = self._repository.domain(product.domain).owner(product)
+        owner = self._repository.reading(product.domain).owner(product)
         self._make_tags(session)
         for statement in show_statements(session, product, state, owner, self.store.environment):
             session.execute(statement)
@@ -378,4 +388,4 @@ class SnowflakeEngine:
         return int(rows[0][0] or 0) if rows else 0
 
     def _raw_tables(self) -> list[Any]:
-        return [raw for domain in self._repository.domains for raw in domain.raw_tables]
+        return self._repository.raw_tables()

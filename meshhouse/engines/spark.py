@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from meshhouse.engines import NOTHING, Candidate, PlainNames, Reader, refuse_snapshots
 from meshhouse.engines.builds import audit_lake, work_folder, work_lake
 from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.types import iceberg_types, require_contract_types
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import last_line
 from meshhouse.lake import Lake, Staged
@@ -56,7 +57,7 @@ class SparkEngine(IcebergEngine):
         """Stages the built table's newest snapshot; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it.
+            MeshError: dbt has not built it, or not with the columns of its contract.
         """
         from meshhouse.lake.adopt import adopt
 
@@ -69,6 +70,7 @@ class SparkEngine(IcebergEngine):
                 f"{product.relation} was not built as a table: give its model "
                 f"`materialized: table` and run `mesh run {product.domain}`."
             )
+        require_contract_types(product, iceberg_types(table.schema()))
         summary = snapshot.summary
         return Candidate(
             product=product,
@@ -128,7 +130,10 @@ class SparkEngine(IcebergEngine):
 class SparkReader(PlainNames):
     """Reads for the audit through Spark."""
 
-    type_names: ClassVar[Mapping[str, str]] = {"timestamptz": "timestamp"}
+    type_names: ClassVar[Mapping[str, str]] = {
+        "timestamptz": "timestamp",
+        "timestamp": "timestamp_ntz",
+    }
 
     def __init__(self, spark: SparkSession) -> None:
         self._spark = spark

@@ -12,11 +12,14 @@ from meshhouse.engines.spark import check_place, explained, session_of, session_
 from meshhouse.lake import Lake
 from meshhouse.repository import Domain, Repository
 
-_OF_EVERY_SESSION = {
+OF_EVERY_SESSION = {
     # A cast that fails is an error, as on other targets; dbt-spark makes it null.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
+    # `timestamp` has no time zone on other targets; Spark means an instant by default.
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
 }
+"""What makes Spark compute as other targets do."""
 
 
 def prepare(repository: Repository, domain: Domain) -> None:
@@ -44,7 +47,7 @@ def prepare(repository: Repository, domain: Domain) -> None:
     ours = credentials.method == "session"
     # A Thrift server takes for its own only what comes as if from Hive's JDBC driver.
     prefix = "" if ours else "set:hiveconf:"
-    for name, value in (session_settings(work) | _OF_EVERY_SESSION).items():
+    for name, value in (session_settings(work) | OF_EVERY_SESSION).items():
         credentials.server_side_parameters[prefix + name] = value
     if ours:
         with explained():

@@ -94,7 +94,7 @@ class Decoder:
         rows, rejected = plain, _NONE_REJECTED
         if len(others):
             exact, rejected = self._exactly(events.take(others), others)
-            if exact.num_rows:
+            if exact is not None:
                 rows = pa.concat_tables([plain, exact]).sort_by("_place")
         origin = self._origin(events, partition, landed_at)
         return Decoded(self._rows(rows, origin), self._rejected(rejected, original, origin))
@@ -124,9 +124,12 @@ class Decoder:
         rows = rows.append_column("_tombstone", pa.repeat(False, count))
         return rows.append_column("_place", places.take(found.places))
 
-    def _exactly(self, events: pa.Table, places: pa.Array) -> tuple[pa.Table, pa.Table]:
-        """Rows and rejections of events that are looked at one by one."""
+    def _exactly(self, events: pa.Table, places: pa.Array) -> tuple[pa.Table | None, pa.Table]:
+        """Rows, if there are any, and rejections of events that are looked at one by one."""
         texts = self._texts(events).append_column("place", places)
+        if not texts["reason"].null_count:  # one broken event in a hundred is not worth a query
+            judged = texts.select(["reason", "place"]).rename_columns(["_reason", "_place"])
+            return None, judged
         self._connection.register("texts", texts)
         try:
             judged = self._connection.execute(self._statement).to_arrow_table()

@@ -75,14 +75,15 @@ class PlainReader:
             values = values.take(places)
         texts = _Joined(values)
         rows, row = self._typed(texts)
-        # Syntax is found while reading; what does not convert, only after all was read.
-        for check in (_VALID, self._fitting) if row is not None else (self._fitting,):
-            if rows is None:
+        for check in _VALID, self._fitting:
+            # The reader names the row where the syntax or a kind of value is wrong, but not
+            # where a field is not declared or a number does not fit.
+            if rows is None and (row is not None) == (check is _VALID):
                 values, places = self._likely(check, values, places)
                 if not len(places):
                     return self._plain([], [])
                 texts = _Joined(values)
-                rows, _ = self._typed(texts)
+                rows, row = self._typed(texts)
         if rows is not None:
             return self._plain([rows], [places])
         return self._pieces(texts, places)
@@ -191,8 +192,13 @@ class _Joined:
         joined = pc.binary_join(whole, b"\n")
         self.buffer = joined[0].as_buffer()
         self.is_utf8 = _is_utf8(joined)
-        lengths = pc.binary_length(values).to_numpy(zero_copy_only=False)
-        self._starts = np.concatenate([[0], np.cumsum(lengths.astype(np.int64) + 1)])
+        self._values = values
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Where each text begins, and where one more would."""
+        lengths = pc.binary_length(self._values).to_numpy(zero_copy_only=False)
+        return np.concatenate([[0], np.cumsum(lengths.astype(np.int64) + 1)])
 
     def part(self, start: int, end: int) -> _Joined:
         """The texts from one place to before another."""

@@ -292,7 +292,7 @@ def checked_relations(repository: Repository, domain: Domain, product: Product) 
     text = product.checks_path.read_text()
     known: Mapping[str, None] = dict.fromkeys(
         [raw.relation for raw in domain.raw_tables]
-        + [each.relation for name in domain.upstream for each in repository.domain(name).products]
+        + [each.relation for each in repository.provided(domain)]
     )
     return [relation for relation in known if _mentions(text, relation)]
 

@@ -131,8 +131,7 @@ def project_files(repository: Repository, domain: Domain) -> list[Path]:
     found = {path for place in places for path in files_below(place)}
     found |= {domain.path / name for name in _FILES}
     # Injected nodes come from the declarations of upstream products.
-    for name in domain.upstream:
-        found |= {product.path for product in repository.domain(name).products}
+    found |= {product.path for product in repository.provided(domain)}
     return sorted(path for path in found if path.is_file())
 
 

@@ -64,10 +64,13 @@ final as (
         cast(
             greatest(
                 0,
-                1 + {{ days_between(
-                    'greatest(windows.window_start_date, data_bounds.first_data_date)',
-                    'least(windows.window_end_date, data_bounds.last_data_date)',
-                ) }}
+                coalesce(
+                    1 + {{ days_between(
+                        larger_of('windows.window_start_date', 'data_bounds.first_data_date'),
+                        smaller_of('windows.window_end_date', 'data_bounds.last_data_date'),
+                    ) }},
+                    0
+                )
             ) as integer
         ) as days_with_data,
         cast(

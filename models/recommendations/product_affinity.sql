@@ -101,9 +101,10 @@ similar_pairs as (
         other.households as related_households,
         pairs.shared_households,
         cast(
-            pairs.shared_households
-            / sqrt(cast(one.households as double) * cast(other.households as double))
-            as decimal(9, 6)
+            {{ ratio(
+                'pairs.shared_households',
+                'sqrt(cast(one.households as double) * cast(other.households as double))',
+            ) }} as decimal(9, 6)
         ) as similarity
 
     from pairs

@@ -233,6 +233,7 @@ MISTAKES = {
     ),
     "Jinja that cannot be read": Mistake(
         SQL, "{{ ref('stg_sales') }}", "{{ ref('stg_sales' }}", "its Jinja cannot be read",
+        at="ref(",
     ),
     "SQL that cannot be read": Mistake(
         SQL, "as sold_at\n", "as sold_at,, (\n", "its SQL cannot be read",
@@ -270,6 +271,40 @@ def line_of(mesh: Mesh, mistake: Mistake) -> int:
         return mistake.at
     lines = (mesh.root / (mistake.found_in or mistake.file)).read_text().splitlines()
     return next(number for number, line in enumerate(lines, start=1) if mistake.at in line)
+
+
+REFUSED = {
+    # types that some target lacks, or means something else by: what to declare instead
+    "float": "use `double`", "real": "use `double`", "FLOAT4": "use `double`",
+    "double precision": "Use `double`",
+    "integer[]": "one row per element", "array<int>": "one row per element",
+    "list": "one row per element", "struct(a integer)": "one row per element",
+    "struct<a: int>": "one row per element", "map(varchar, integer)": "one row per element",
+    "row(a integer)": "one row per element",
+    "time": "Use `string`", "interval": "a whole number of days",
+    "uuid": "Use `string`", "json": "holds the JSON text", "variant": "holds the JSON text",
+    "object": "holds the JSON text", "binary": "hexadecimal", "blob": "hexadecimal",
+    "varchar(10)": "valid_max_length", "char(3)": "valid_max_length",
+    "smallint": "Use `integer`", "hugeint": "Use `decimal(p,s)`", "number(10,2)": "Use `decimal",
+    "decimal": "Use `decimal(p,s)`", "decimal(40,2)": "at most 38", "numeric(10)": "Use `decimal",
+    "datetime": "Use `timestamp`", "timestamp_ntz": "Use `timestamp`",
+    "timestamp(3)": "every target keeps microseconds", "timestamp_ltz": "Use `timestamptz`",
+    "bool": "Use `boolean`", "enum('a')": "Use `string`",
+}  # fmt: skip
+
+
+def test_a_type_that_not_every_target_has_is_refused_with_what_to_declare(mesh):
+    for declared, instead in REFUSED.items():
+        path = mesh.root / ORDERS
+        kept = path.read_text()
+        mesh.edit(ORDERS, "name: customer_id, data_type: bigint",
+                  f'name: customer_id, data_type: "{declared}"')  # fmt: skip
+        [finding] = check(mesh.repository)
+        assert finding.path == path
+        assert "customer_id" in path.read_text().splitlines()[finding.line - 1]
+        assert f"`{declared}`" in finding.problem
+        assert instead in finding.problem
+        path.write_text(kept)
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -1,0 +1,216 @@
+"""What a contract says is what every target publishes: each listed type, on each target."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import date, datetime
+from types import SimpleNamespace
+
+import pytest
+from conftest import Mesh
+from snowflake_here import needs_snowflake
+from spark_here import needs_spark
+
+from meshhouse.engines import engine
+from meshhouse.runs import DomainRun, run_domain
+from meshhouse.snowflake import connect
+
+MOMENT = "cast('2024-03-10 02:30:00.123456+00:00' as {{ type_timestamptz() }})"
+RIGHT = {
+    # declared: SQL that makes it, what DuckDB and Snowflake call it where it is published
+    "bigint": ("cast(9223372036854775807 as bigint)", "BIGINT", "NUMBER(38,0)"),
+    "integer": ("cast(-2147483648 as integer)", "INTEGER", "NUMBER(38,0)"),
+    "int": ("cast(1 as integer)", "INTEGER", "NUMBER(38,0)"),
+    "decimal(12,2)": ("cast('1234567890.12' as decimal(12, 2))", "DECIMAL(12,2)", "NUMBER(12,2)"),
+    "decimal(38,10)": ("cast(1 as decimal(38, 10))", "DECIMAL(38,10)", "NUMBER(38,10)"),
+    "Numeric(5, 0)": ("cast(7 as decimal(5, 0))", "DECIMAL(5,0)", "NUMBER(5,0)"),
+    "string": ("cast('a ' as {{ dbt.type_string() }})", "VARCHAR", "TEXT"),
+    "text": ("'word'", "VARCHAR", "TEXT"),
+    "varchar": ("trim(' b ')", "VARCHAR", "TEXT"),
+    "boolean": ("1 = 1", "BOOLEAN", "BOOLEAN"),
+    "date": ("cast('2024-03-10' as date)", "DATE", "DATE"),
+    "timestamp": (
+        "cast('2024-03-10 02:30:00.123456' as timestamp)", "TIMESTAMP", "TIMESTAMP_NTZ"
+    ),
+    "timestamptz": (MOMENT, "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_TZ"),
+    "timestamp with time zone": (MOMENT, "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_TZ"),
+    "double": ("cast(0.1 as double)", "DOUBLE", "FLOAT"),
+}  # fmt: skip
+WRONG = (
+    # declared, SQL of another type
+    ("decimal(12,2)", "cast('3.999999' as decimal(18, 6))"),
+    ("decimal(12,2)", "cast('3.999' as decimal(12, 3))"),
+    ("decimal(12,2)", "cast('3.9' as decimal(10, 2))"),
+    ("decimal(12,2)", "cast(3 as integer)"),
+    ("decimal(12,2)", "cast('3.9' as double)"),
+    ("decimal(5,0)", "cast(3 as bigint)"),
+    ("integer", "cast('3.9' as decimal(3, 1))"),
+    ("integer", "cast('3.9' as double)"),
+    ("bigint", "cast('3.9' as decimal(38, 1))"),
+    ("bigint", "'3'"),
+    ("double", "cast('3.9' as decimal(3, 1))"),
+    ("double", "cast(3 as integer)"),
+    ("string", "cast(3 as integer)"),
+    ("string", "cast('2024-03-10' as date)"),
+    ("boolean", "cast(1 as integer)"),
+    ("boolean", "'true'"),
+    ("date", "cast('2024-03-10 02:30:00' as timestamp)"),
+    ("date", "'2024-03-10'"),
+    ("timestamp", MOMENT),
+    ("timestamp", "cast('2024-03-10' as date)"),
+    ("timestamptz", "cast('2024-03-10 02:30:00' as timestamp)"),
+    ("timestamptz", "'2024-03-10 02:30:00+00:00'"),
+)
+TIME = "cast('2024-01-31 10:00:00.5' as timestamp)"
+COMPUTED = {
+    # SQL with macros: declared, what it makes on every target
+    "{{ seconds_between(time, dbt.dateadd('minute', 2, time)) }}": ("bigint", 120),
+    "{{ seconds_between(moment, dbt.dateadd('hour', 1, moment)) }}": ("bigint", 3600),
+    "{{ dbt.dateadd('month', 1, time) }}": (
+        "timestamp", datetime.fromisoformat("2024-02-29 10:00:00.5")
+    ),
+    "{{ dbt.dateadd('day', 1, 'cast(\\'2024-02-28\\' as date)') }}": ("date", date(2024, 2, 29)),
+    "{{ day_of_week('cast(\\'2024-07-07\\' as date)') }}": ("integer", 7),
+    "{{ day_of_week('cast(\\'2024-07-08\\' as date)') }}": ("integer", 1),
+    "{{ larger_of('cast(1 as integer)', 'cast(null as integer)') }}": ("integer", 1),
+    "{{ larger_of('cast(null as integer)', '2') }}": ("integer", 2),
+    "{{ smaller_of('1', 'cast(2 as integer)') }}": ("integer", 1),
+    "{{ business_date(moment) }}": ("date", date(2024, 3, 9)),
+}  # fmt: skip
+NARROW = (("integer", "cast(3000000000 as bigint)"), ("integer", "cast(-2147483649 as bigint)"))
+"""A type of DuckDB and Spark, and in Snowflake only values."""
+
+
+@pytest.fixture(params=["local", "spark", "snowflake"])
+def target(request, mesh) -> Iterator[SimpleNamespace]:
+    """A mesh of one domain without topics, on each target."""
+    if request.param == "spark":
+        request.applymarker(needs_spark)
+        request.getfixturevalue("spark")
+    if request.param == "snowflake":
+        request.getfixturevalue("chosen")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESH_TARGET", request.param)
+        leave_nothing(mesh)
+        yield SimpleNamespace(name=request.param, mesh=mesh)
+
+
+def leave_nothing(mesh: Mesh) -> None:
+    """Leaves a mesh of one domain that declares nothing."""
+    for folder in ("domains/crm", "domains/shop/models", "models/overview", "models/staging"):
+        shutil.rmtree(mesh.root / folder)
+    mesh.write("dependencies.yml", "projects: []\n")
+    owner = "groups:\n  - {name: shop, owner: {name: A, email: a@example.com}}\n"
+    mesh.write("domains/shop/models/domain.yml", f"version: 2\n{owner}")
+
+
+def write_product(mesh: Mesh, name: str, columns: dict[str, tuple[str, str]], config="") -> None:
+    """A product of one row: column -> declared type, SQL."""
+    listed = "".join(
+        f"      - {{name: {column}, data_type: \"{declared}\", description: x}}\n"
+        for column, (declared, _) in columns.items()
+    )  # fmt: skip
+    text = (
+        f"version: 2\nmodels:\n  - name: {name}\n    description: One row per k.\n"
+        "    config: {access: public, group: shop, contract: {enforced: true}, "
+        "meta: {grain: [k]}}\n    columns:\n"
+        f"      - {{name: k, data_type: integer, description: x}}\n{listed}"
+    )
+    folder = "domains/shop/models/products"
+    mesh.write(f"{folder}/{name}.yml", text)
+    checks = "columns:\n  - {name: k, checks: [{missing: null}, {duplicate: null}]}\n"
+    mesh.write(f"{folder}/{name}.checks.yml", checks)
+    made = "".join(f",\n    {sql} as {column}" for column, (_, sql) in columns.items())
+    mesh.write(f"{folder}/{name}.sql", f"{config}select\n    cast(1 as integer) as k{made}\n")
+
+
+def build(mesh: Mesh, **options) -> DomainRun:
+    repository = mesh.repository
+    return run_domain(repository, engine(repository), repository.domain("shop"), **options)
+
+
+@pytest.mark.parametrize("target", ["local", "spark", "snowflake"], indirect=True)
+def test_each_type_is_published_as_declared_and_no_other_is(target):
+    mesh = target.mesh
+    columns = {f"c{n}": (declared, RIGHT[declared][0]) for n, declared in enumerate(RIGHT)}
+    write_product(mesh, "every_type", columns)
+    later = "{% if is_incremental() %}18, 6{% else %}12, 2{% endif %}"
+    sql = f"cast('3.999999' as decimal({later}))"
+    growing = "{{ config(materialized='incremental', on_schema_change='fail') }}\n"
+    write_product(mesh, "growing", {"c": ("decimal(12,2)", sql)}, growing)
+    names = (
+        f'{{% set time = "{TIME}" %}}{{% set moment = '
+        "\"cast('2024-03-10 02:30:00+00:00' as \" ~ type_timestamptz() ~ ')' %}\n"
+    )
+    computed = {
+        f"c{n}": (declared, f"cast({sql} as {declared})")
+        for n, (sql, (declared, _)) in enumerate(COMPUTED.items())
+    }
+    write_product(mesh, "computed", computed, names)
+    done = build(mesh)
+    assert (done.outcome, done.message) == ("published", "")
+    read = connect().rows if target.name == "snowflake" else mesh.rows
+    [made] = read("select * exclude (k) from shop.computed")
+    assert list(made) == [each for _, each in COMPUTED.values()]
+    words = [each[2 if target.name == "snowflake" else 1] for each in RIGHT.values()]
+    assert published(target) == words
+    done = build(mesh, force=True)
+    assert done.outcome == "failed"
+    assert re.search(r"(?i)model growing: .*decimal\(18,6\)|number\(18,6\)", done.message)
+    wrong = [*WRONG, *(() if target.name == "snowflake" else NARROW)]
+    for number, (declared, sql) in enumerate(wrong):
+        write_product(mesh, f"wrong_{number}", {"c": (declared, sql)})
+    done = build(mesh)
+    assert done.outcome == "failed"
+    refused = set(re.findall(r"model (\w+):", done.message))
+    assert [each for n, each in enumerate(wrong) if f"wrong_{n}" not in refused] == []
+
+
+def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):
+    leave_nothing(mesh)
+    write_product(mesh, "odd", {"c": ("float", "cast(1 as float)")})
+    done = build(mesh)
+    assert done.outcome == "failed"
+    assert "odd.yml:8: column `c` of shop.odd: `float` is no type" in done.message
+    assert "use `double`" in done.message
+
+
+def test_the_built_table_is_compared_with_the_contract(mesh):
+    """Whatever becomes of it after dbt compared the SQL."""
+    leave_nothing(mesh)
+    hook = "alter table {{ this }} alter c type decimal(18, 6)"
+    config = f"{{{{ config(post_hook='{hook}') }}}}\n"
+    write_product(mesh, "altered", {"c": ("decimal(12,2)", "cast(3 as decimal(12, 2))")}, config)
+    done = build(mesh)
+    assert done.outcome == "failed"
+    assert "`c` is decimal(18,6) and the contract says decimal(12,2)" in done.message
+
+
+@needs_snowflake
+def test_an_integer_beyond_its_range_is_refused_where_the_target_has_one_type_for_all(chosen, mesh):
+    """Snowflake has one type for all integers, and keeps nanoseconds."""
+    columns = {f"c{number}": column for number, column in enumerate(NARROW)}
+    leave_nothing(mesh)
+    write_product(mesh, "narrow", {"k2": ("bigint", "cast(2 as bigint)"), **columns})
+    done = build(mesh)
+    assert done.outcome == "failed"
+    assert "1 values of `c0` are outside of integer, 1 values of `c1` are outside" in done.message
+    assert connect().rows(
+        "select count(*) from information_schema.tables where table_name like 'NARROW__%'"
+    ) == [(0,)]
+
+
+def published(target: SimpleNamespace) -> list[str]:
+    """Types of the product's columns as consumers see them, without its key."""
+    if target.name != "snowflake":
+        return [kind for _, kind, *_ in target.mesh.rows("describe shop.every_type")[1:]]
+    found = connect().rows(
+        "select data_type, numeric_precision, numeric_scale from information_schema.columns "
+        "where table_schema = 'SHOP' and table_name = 'EVERY_TYPE' order by ordinal_position"
+    )
+    return [
+        f"{kind}({precision},{scale})" if kind == "NUMBER" else kind
+        for kind, precision, scale in found[1:]
+    ]
