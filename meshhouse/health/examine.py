@@ -26,6 +26,7 @@ from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
 from meshhouse.registry import LEDGERS, Registry
 from meshhouse.repository import Repository
+from meshhouse.status import broken_domains
 
 _FEW_BYTES = 1024**3
 _AHEAD = timedelta(minutes=2)
@@ -76,8 +77,13 @@ def _guarded(area: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Find
 
 
 def _declarations(repository: Repository) -> Iterator[Finding]:
-    count = len(repository.domains)
-    yield Finding("declarations", "domains", Level.OK, f"{count} can be read")
+    broken = broken_domains(repository)
+    for domain, because in broken.items():
+        remedy = "Correct it; `mesh check` lists all that is wrong."
+        yield Finding("declarations", domain, Level.DAMAGED, because, remedy)
+    if not broken:
+        count = len(repository.domains)
+        yield Finding("declarations", "domains", Level.OK, f"{count} can be read")
 
 
 def _catalog(lake: Lake) -> Iterator[Finding]:

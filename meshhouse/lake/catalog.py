@@ -411,17 +411,27 @@ class Lake:
         """The change, of the table as it is stored."""
         return replace(change, relation=stored_schema(self.environment, change.relation))
 
+    def _settle(self) -> None:
+        """Adopts a lake that was moved or copied; see `place`."""
+        if self.name != CATALOG_NAME:
+            return
+        try:
+            place.settle(self.home)
+        except PermissionError as error:
+            raise MeshError(
+                f"The lake in {self.home} cannot be used: you may not read {error.filename}. Ask "
+                "its owner for the right to read, then run the same command again."
+            ) from error
+
     def _reading(self) -> AbstractContextManager[sqlite3.Connection | None]:
         """A connection that only reads; None if nobody has made the catalog yet."""
-        if self.name == CATALOG_NAME:
-            place.settle(self.home)
+        self._settle()
         return catalog_file.reading(self.catalog_path)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A connection in a transaction that may write; ending it is the caller's."""
-        if self.name == CATALOG_NAME:
-            place.settle(self.home)
+        self._settle()
         with catalog_file.writing(self.catalog_path) as connection:
             if self.name == CATALOG_NAME and not (self.home / place.IDENTITY).exists():
                 place.note_identity(self.home, place.own_identity(self.home))
