@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines.builds import publishable
+from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.sandbox import shut_in
-from meshhouse.lake.scan import connect_memory, create_views, enable_store
+from meshhouse.lake.scan import ColumnsOf, connect_memory, create_views, enable_store
+from meshhouse.registry import LEDGERS
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import stored_schema
+from meshhouse.repository.types import parse_type
 from meshhouse.statements import checked
 
 if TYPE_CHECKING:
@@ -101,9 +104,9 @@ class Connection:
         self._local.discard(name)
         return self
 
-    def show(self, published: Mapping[str, str]) -> None:
+    def show(self, published: Mapping[str, str], columns: ColumnsOf) -> None:
         """Moves to other states of the published tables, all at once."""
-        _show(self._connection, published)
+        _show(self._connection, published, columns)
         self._relations.clear()
         self._relations.update(published)
 
@@ -151,11 +154,11 @@ def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
     for setting in settings:
         connection.execute(f"set {setting}")
     if unrestricted:
-        create_views(connection, relations)
+        create_views(connection, relations, columns_of(repository))
         return connection
     enable_store(connection, relations.values())
     shut_in(connection, _folders(repository, relations.values()))
-    create_views(connection, relations)
+    create_views(connection, relations, columns_of(repository))
     return Connection(connection, set(relations))
 
 
@@ -163,11 +166,33 @@ def refresh(
     connection: Connection | duckdb.DuckDBPyConnection, path: str | Path | None = None
 ) -> None:
     """Moves a connection of `connect` to what is published now, all products at once."""
-    relations = published(Repository.find(Path(path) if path else None))
+    repository = Repository.find(Path(path) if path else None)
+    relations, columns = published(repository), columns_of(repository)
     if isinstance(connection, Connection):
-        connection.show(relations)
+        connection.show(relations, columns)
     else:
-        _show(connection, relations)
+        _show(connection, relations, columns)
+
+
+def columns_of(repository: Repository) -> ColumnsOf:
+    """The declared columns of products, for views of those that are damaged."""
+
+    def found(relation: str) -> list[tuple[str, object]]:
+        schema, _, name = relation.partition(".")
+        if schema == LEDGER:
+            return list(LEDGERS.get(name, ()))
+        try:
+            products = [each for domain in repository.domains for each in domain.products]
+        except MeshError:  # a declaration that cannot be read must not stop readers
+            return []
+        return [
+            (column.name, parse_type(column.data_type))
+            for product in products
+            if product.relation == relation
+            for column in product.columns
+        ]
+
+    return found
 
 
 def published(repository: Repository) -> dict[str, str]:
@@ -180,9 +205,11 @@ def published(repository: Repository) -> dict[str, str]:
     }
 
 
-def _show(connection: duckdb.DuckDBPyConnection, relations: Mapping[str, str]) -> None:
+def _show(
+    connection: duckdb.DuckDBPyConnection, relations: Mapping[str, str], columns: ColumnsOf
+) -> None:
     connection.execute("begin")
-    create_views(connection, relations)
+    create_views(connection, relations, columns)
     connection.execute("commit")
 
 

@@ -13,9 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.lake import Conflict, Lake, Staged, door
+from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
-from meshhouse.lake.scan import connect_memory, enable_store, literal
-from meshhouse.lake.states import table_metadata
+from meshhouse.lake.scan import check_readable, connect_memory, enable_store, literal
 from meshhouse.lake.storage import plain_path
 from meshhouse.repository.types import DataType
 
@@ -210,20 +210,32 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
-    """Rows of a ledger in a state, each with the data file that holds it and its place there."""
+    """Rows of a ledger in a state, each with the data file that holds it and its place there.
+
+    Raises:
+        Damaged: a file of the ledger is missing or unreadable.
+    """
+    import duckdb
+
     cursor = _reader().cursor()
     enable_store(cursor, [location])
-    cursor.execute(
-        "select *, filename, file_row_number "
-        f"from iceberg_scan({literal(plain_path(location))}) {where}"
-    )
+    check_readable(cursor, "the ledger", location)
+    try:
+        cursor.execute(
+            "select *, filename, file_row_number "
+            f"from iceberg_scan({literal(plain_path(location))}) {where}"
+        )
+    except duckdb.Error as error:
+        for damage in damage_of("the ledger", location, deep=True):
+            raise Damaged(damage) from error
+        raise
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _last_number(location: str) -> int:
     """The number of a ledger's newest entry; without numbers, its count of entries."""
-    metadata = table_metadata(location)
+    metadata = read_metadata(location)
     noted = metadata.get("properties", {}).get(NUMBER)
     if noted is not None:
         return int(noted)

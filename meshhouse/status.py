@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from meshhouse.engines import Engine
 from meshhouse.history import past_publications
+from meshhouse.lake import Lake
+from meshhouse.lake.damage import damage_of
 from meshhouse.publication import standing_publications
 from meshhouse.references import first_unresolved
 from meshhouse.registry import Registry
@@ -54,6 +56,8 @@ class ProductStatus:
     """Whether a rollback is the newest that happened to it."""
     environment: str = ""
     """Whose publication it is; empty for production."""
+    damage: str = ""
+    """What keeps consumers from reading it: a file that is missing or unreadable."""
 
     @property
     def state(self) -> str:
@@ -67,11 +71,19 @@ class ProductStatus:
         return "fresh" if now - self.refreshed_at <= self.promise else "late"
 
 
-def product_statuses(repository: Repository, registry: Registry) -> list[ProductStatus]:
+def product_statuses(
+    repository: Repository, registry: Registry, lake: Lake | None = None
+) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first.
 
     Also those that can be read of broken domains: consumers still see what was published.
+
+    Args:
+        repository: where they are declared.
+        registry: what was recorded of them.
+        lake: where their files are, if they are files.
     """
+    shown = lake.visible() if lake is not None else {}
     history = past_publications(registry)
     runs = registry.entries("runs")
     behind = registry.production.entries("runs") if registry.production else []
@@ -83,8 +95,16 @@ def product_statuses(repository: Repository, registry: Registry) -> list[Product
         here = _outcomes(product, runs)
         if inherited and here:  # what was tried here came to no publication of its own
             found = replace(found, last_run=here[-1].outcome)
-        statuses.append(replace(found, environment="" if inherited else repository.environment))
+        found = replace(found, environment="" if inherited else repository.environment)
+        statuses.append(replace(found, damage=_damage(product.relation, shown)))
     return statuses
+
+
+def _damage(relation: str, shown: Mapping[str, str]) -> str:
+    """The first damaged file of what consumers see of a product."""
+    if relation not in shown:
+        return ""
+    return next((str(each) for each in damage_of(relation, shown[relation])), "")
 
 
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Real retail events to audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
+    "doctor": ("doctor", "Name what is damaged, and what to do about it."),
     "env": ("env", "List or drop environments beside production."),
     "history": ("publications", "List the publications of a product."),
     "kafka": ("kafka", "Run a Kafka broker of this mesh's own, without Docker."),

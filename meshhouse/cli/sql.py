@@ -20,8 +20,10 @@ from meshhouse.cli import boxes
 from meshhouse.cli.files import replacing
 from meshhouse.cli.formats import batches, write
 from meshhouse.cli.output import console, escaped
+from meshhouse.consumers import published
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
+from meshhouse.lake.damage import damaged_in
 from meshhouse.repository import Repository
 
 if TYPE_CHECKING:
@@ -98,7 +100,7 @@ class Asked:
             MeshError: it fails.
         """
         rows = self._engine.query(query)
-        with _explained(query), ThreadPoolExecutor(1) as thread:
+        with _explained(query, self._repository), ThreadPoolExecutor(1) as thread:
             asked = self.reader if rows is None else None
             # DuckDB and Arrow hear no signals while they work; this thread does.
             answer = thread.submit(_answer, asked, rows, query, wanted)
@@ -184,13 +186,17 @@ def _write(relation: Any, wanted: Output) -> None:
 
 
 @contextmanager
-def _explained(query: str) -> Iterator[None]:
+def _explained(query: str, repository: Repository) -> Iterator[None]:
     """Turns DuckDB's errors into the mesh's, with the place in the query under them."""
     import duckdb
 
     try:
         yield
     except duckdb.Error as error:
+        of_text = isinstance(error, duckdb.ParserException | duckdb.CatalogException)
+        damaged = None if of_text else damaged_in(query, published(repository))
+        if damaged is not None:
+            raise damaged from error
         raise UsageError(_said(str(error), query)) from error
     except UsageError as error:
         raise UsageError(_said(str(error), query)) from error

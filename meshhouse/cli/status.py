@@ -10,6 +10,7 @@ import click
 
 from meshhouse.cli.output import console, fitting, print_json, results, table, width
 from meshhouse.engines import engine
+from meshhouse.lake import Lake
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.status import ProductStatus, age, broken_domains, leftovers, product_statuses
@@ -25,7 +26,8 @@ def status(as_json: bool) -> None:
     """Show each product: version, published when, rows, score, freshness."""
     repository = Repository.find()
     chosen = engine(repository)
-    statuses = product_statuses(repository, chosen.registry)
+    lake = chosen.store if isinstance(chosen.store, Lake) else None
+    statuses = product_statuses(repository, chosen.registry, lake)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
     broken = broken_domains(repository)
@@ -44,6 +46,7 @@ def status(as_json: bool) -> None:
                     "freshness": each.freshness(now),
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
+                    "damage": each.damage or None,
                     "environment": each.environment or PRODUCTION,
                     "broken": broken.get(each.product.domain),
                     "state": each.state,
@@ -82,6 +85,9 @@ def status(as_json: bool) -> None:
     results().print(table(columns, rows, right=right))
     if left_out:
         console().print(f"No room for {', '.join(left_out)}; --json has them.")
+    for each in statuses:
+        if each.damage:
+            console().print(f"{each.damage} See `mesh doctor`.", markup=False)
     names = [each.relation for each in left]
     names += [each.product.relation for each in statuses if each.state != "declared"
               and each.published_at]  # fmt: skip
@@ -117,6 +123,8 @@ def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _published(status: ProductStatus, now: datetime) -> str:
+    if status.damage:
+        return "damaged"
     if status.published_at is None:
         return "never"
     return age(status.published_at, now) + (", rolled back" if status.rolled_back else "")

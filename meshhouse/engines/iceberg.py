@@ -12,17 +12,22 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshhouse.engines import NOTHING, Candidate
 from meshhouse.engines.builds import folders_in_store
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.files import replace
 from meshhouse.lake import Lake, Staged, snapshot_id, storage, table_properties
+from meshhouse.lake.damage import Damaged
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.past import as_of
 from meshhouse.registry import Registry
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
@@ -110,7 +115,11 @@ class IcebergEngine:
 
         from meshhouse.lake.adopt import adopt
 
-        table = self.lake.load(product.relation)
+        base = self.lake.pointer(product.relation)
+        try:
+            table = self.lake.load(product.relation, base)
+        except Damaged as damaged:
+            table = self._before_damage(product, snapshot_id, damaged)
         snapshot = table.metadata.snapshot_by_id(snapshot_id) if table else None
         if table is not None and snapshot is None:
             earlier = self.lake.recall(product.relation, snapshot_id)
@@ -121,13 +130,23 @@ class IcebergEngine:
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
                 "be shown again. Run the domain again to publish a new one."
             )
-        base = table.metadata_location
         if snapshot.schema_id is not None:
             table.metadata = update_table_metadata(
                 table.metadata, (SetCurrentSchemaUpdate(schema_id=snapshot.schema_id),)
             )
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
         return self.lake.staged(table, base)
+
+    def _before_damage(self, product: Product, snapshot_id: int, damaged: Damaged) -> Table:
+        """The newest earlier state of a table whose metadata file is lost, with a snapshot."""
+        folder = storage.plain_path(damaged.damage.file).rpartition("/")[0]
+        found = [each for each in storage.listing(folder) if each.name.endswith(".metadata.json")]
+        for file in sorted(found, key=lambda each: each.name, reverse=True):
+            with suppress(Damaged):
+                table = self.lake.load(product.relation, file.location)
+                if table is not None and table.metadata.snapshot_by_id(snapshot_id):
+                    return table
+        raise damaged
 
     def environments(self) -> set[str]:
         """Names of the environments that have tables, or files that a stopped drop left."""
@@ -164,7 +183,7 @@ class IcebergEngine:
         folders = set(json.loads(note.read_text())) if note.exists() else set()
         lake = self.lake.in_environment(environment)
         for relation in lake.pointers():
-            with suppress(FileNotFoundError):  # it is lost, and where its files were with it
+            with suppress(Damaged):  # it is lost, and where its files were with it
                 table = lake.load(relation)
                 folders |= {table.location()} if table is not None else set()
         folders = {folder for folder in folders if is_remote(folder)}

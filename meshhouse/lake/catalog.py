@@ -14,13 +14,14 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake import door, object_store, place, storage
+from meshhouse.lake import catalog_file, door, object_store, place, storage
+from meshhouse.lake.damage import Damage, Damaged, read_metadata
 from meshhouse.lake.service import CatalogService, is_configured, service
 from meshhouse.lake.states import Stage, unpartitioned, with_schema
 from meshhouse.repository.environment import (
@@ -35,31 +36,6 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 CATALOG_NAME = "mesh"
-_BUSY_SECONDS = 60
-
-# The table layout of Iceberg's JDBC catalog, schema version V1 (JdbcUtil.java).
-_CREATE = """
-begin immediate;
-create table if not exists iceberg_tables (
-    catalog_name varchar(255) not null,
-    table_namespace varchar(255) not null,
-    table_name varchar(255) not null,
-    metadata_location varchar(1000),
-    previous_metadata_location varchar(1000),
-    iceberg_type varchar(5),
-    primary key (catalog_name, table_namespace, table_name)
-);
-create table if not exists iceberg_namespace_properties (
-    catalog_name varchar(255) not null,
-    namespace varchar(255) not null,
-    property_key varchar(255) not null,
-    property_value varchar(1000),
-    primary key (catalog_name, namespace, property_key)
-);
-commit;
-"""
-
-
 _NAMESPACES = (
     ("iceberg_tables", "table_namespace"),
     ("iceberg_namespace_properties", "namespace"),
@@ -174,10 +150,8 @@ class Lake:
         """Like `pointers`, of all environments, called as they are stored."""
         if self._service is not None:
             return self._service.pointers()
-        if not self.catalog_path.exists():
-            return {}
-        with self._connection() as connection:
-            if not _has_tables(connection):  # whoever was to make them was stopped
+        with self._reading() as connection:
+            if connection is None:
                 return {}
             rows = connection.execute(
                 "select table_namespace || '.' || table_name, metadata_location "
@@ -198,9 +172,9 @@ class Lake:
 
     def everything(self) -> dict[str, str]:
         """Metadata file -> `TABLE` or `VIEW`, of all that any catalog in this file shows."""
-        if not self.catalog_path.exists():
-            return {}
-        with self._connection() as connection:
+        with self._reading() as connection:
+            if connection is None:
+                return {}
             rows = connection.execute(
                 "select metadata_location, coalesce(iceberg_type, 'TABLE') from iceberg_tables"
             )
@@ -223,16 +197,24 @@ class Lake:
         """The pyiceberg table, now or at a given metadata file; None if there is none.
 
         Its own commits are refused: everything is written through `stage` and `commit`.
+
+        Raises:
+            Damaged: its metadata file is missing or unreadable.
         """
         location = metadata_location or self.pointer(relation)
         if location is None:
             return None
-        from pyiceberg.serializers import FromInputFile
         from pyiceberg.table import Table
+        from pyiceberg.table.metadata import TableMetadataUtil
 
         object_store.reach(location)
         io = storage.file_io(location)
-        metadata = FromInputFile.table_metadata(io.new_input(location))
+        content = read_metadata(location, relation)
+        try:
+            metadata = TableMetadataUtil.parse_obj(content)
+        except ValueError as error:
+            what = "is not Iceberg's metadata"
+            raise Damaged(Damage(relation, storage.plain_path(location), what)) from error
         return Table(tuple(relation.split(".")), metadata, location, io, Stage())  # type: ignore[arg-type]
 
     def stage(
@@ -328,7 +310,7 @@ class Lake:
             raise Conflict([change.relation for change in lost])
 
     def _move_all(self, changes: Sequence[Staged]) -> list[Staged]:
-        with self._transaction() as connection:
+        with self._writing() as connection:
             lost = [change for change in changes if not _move(connection, self.name, change)]
             connection.execute("rollback" if lost else "commit")
         return lost
@@ -358,7 +340,7 @@ class Lake:
             relations: `schema.table` -> metadata file.
             own: the schema of this lake's own tables, which stay as they are.
         """
-        with self._transaction() as connection:
+        with self._writing() as connection:
             connection.execute(
                 "delete from iceberg_tables where catalog_name = ? and table_namespace <> ?",
                 (self.name, own),
@@ -378,7 +360,7 @@ class Lake:
             own = [each for each in self.stored() if split_schema(each)[0] == environment]
             self._service.forget(own if environment else [])
             return
-        with self._transaction() as connection:
+        with self._writing() as connection:
             for table, column in _NAMESPACES:
                 found = connection.execute(
                     f"select distinct {column} from {table} where catalog_name = ?", (self.name,)
@@ -410,6 +392,7 @@ class Lake:
             folder = self._folder_of(namespace, name) if self._location else None
             return self._service.new_table(relation, schema, properties, folder)
         object_store.reach(self.location)
+        catalog_file.make(self.catalog_path)
         return new_table_metadata(
             schema=schema,
             partition_spec=UNPARTITIONED_PARTITION_SPEC,
@@ -428,43 +411,31 @@ class Lake:
         """The change, of the table as it is stored."""
         return replace(change, relation=stored_schema(self.environment, change.relation))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction that may write; ending it is the caller's."""
-        self.warehouse.mkdir(parents=True, exist_ok=True)
-        with self._connection() as connection:
-            if not _has_tables(connection):
-                if self.name == CATALOG_NAME:
-                    connection.execute("pragma journal_mode = wal")
-                connection.executescript(_CREATE)
-            elif self.name != CATALOG_NAME:
-                _leave_write_ahead_log(connection)
-            if self.name == CATALOG_NAME and not (self.home / place.IDENTITY).exists():
-                place.note_identity(self.home, place.own_identity(self.home))
-            connection.execute("begin immediate")
-            yield connection
+    def _settle(self) -> None:
+        """Adopts a lake that was moved or copied; see `place`."""
+        if self.name != CATALOG_NAME:
+            return
+        try:
+            place.settle(self.home)
+        except PermissionError as error:
+            raise MeshError(
+                f"The lake in {self.home} cannot be used: you may not read {error.filename}. Ask "
+                "its owner for the right to read, then run the same command again."
+            ) from error
+
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection | None]:
+        """A connection that only reads; None if nobody has made the catalog yet."""
+        self._settle()
+        return catalog_file.reading(self.catalog_path)
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        if self.name == CATALOG_NAME:
-            place.settle(self.home)
-        # SQLite opens its files with the first statement, and writes beside them to read.
-        try:
-            with closing(
-                sqlite3.connect(self.catalog_path, timeout=_BUSY_SECONDS, isolation_level=None)
-            ) as connection:
-                yield connection
-        except sqlite3.OperationalError as error:
-            if "locked" in str(error):
-                raise MeshError(
-                    f"The catalog {self.catalog_path} has been locked by another program for "
-                    f"{_BUSY_SECONDS} s. Let that finish or end it; then run the same command "
-                    "again."
-                ) from error
-            raise MeshError(
-                f"The catalog {self.catalog_path} cannot be used: {error}. Make its folder "
-                "writable and make room on its disk, then run the same command again."
-            ) from error
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection in a transaction that may write; ending it is the caller's."""
+        self._settle()
+        with catalog_file.writing(self.catalog_path) as connection:
+            if self.name == CATALOG_NAME and not (self.home / place.IDENTITY).exists():
+                place.note_identity(self.home, place.own_identity(self.home))
+            yield connection
 
 
 _TABLE_PROPERTIES = {
@@ -474,24 +445,6 @@ _TABLE_PROPERTIES = {
     # A zombie writer must fail: a retry inside pyiceberg would land its batch twice.
     "commit.retry.num-retries": "0",
 }
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("select 1 from sqlite_master where name = 'iceberg_tables'")
-    return found.fetchone() is not None
-
-
-def _leave_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Makes a file readable from other hosts, if nobody has it open now; else the next does it.
-
-    A write-ahead log needs memory that all readers share. A Spark Thrift server, which is lent
-    the catalogs of builds, may be on another host.
-    """
-    if connection.execute("pragma journal_mode").fetchone() == ("wal",):
-        connection.execute("pragma busy_timeout = 0")
-        with suppress(sqlite3.OperationalError):
-            connection.execute("pragma journal_mode = delete")
-        connection.execute(f"pragma busy_timeout = {_BUSY_SECONDS * 1000}")
 
 
 def _make_namespace(connection: sqlite3.Connection, catalog: str, namespace: str) -> None:

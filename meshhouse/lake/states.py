@@ -6,10 +6,9 @@ shown (catalog.py).
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from meshhouse.lake import storage
+from meshhouse.lake.damage import read_metadata
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -29,7 +28,7 @@ def snapshot_id(metadata_location: str) -> int | None:
     Compaction makes a new snapshot of the same rows; it stands for the one before it, so
     that nothing downstream takes the rows for new ones.
     """
-    metadata = table_metadata(metadata_location)
+    metadata = read_metadata(metadata_location)
     current = metadata.get("current-snapshot-id")
     if current in (None, -1):
         return None
@@ -37,15 +36,9 @@ def snapshot_id(metadata_location: str) -> int | None:
     return int(shown.get("summary", {}).get(SAME_ROWS_AS, current))
 
 
-def table_metadata(metadata_location: str) -> dict[str, Any]:
-    """What a metadata file says, unchecked: much quicker than pyiceberg's reading."""
-    found: dict[str, Any] = json.loads(storage.read_bytes(metadata_location))
-    return found
-
-
 def table_properties(metadata_location: str) -> dict[str, str]:
     """Properties of a table as of a metadata file."""
-    return dict(table_metadata(metadata_location).get("properties", {}))
+    return dict(read_metadata(metadata_location).get("properties", {}))
 
 
 class Stage:

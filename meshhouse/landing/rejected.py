@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, enable_store, literal
+from meshhouse.lake.scan import check_readable, connect_memory, enable_store, literal
 from meshhouse.lake.storage import plain_path
 from meshhouse.repository import RawTable
 
@@ -125,6 +125,7 @@ def summaries(lake: Lake, tables: Sequence[RawTable]) -> list[Summary]:
 
 def _summary(connection: duckdb.DuckDBPyConnection, raw: RawTable, location: str) -> Summary:
     enable_store(connection, [location])
+    check_readable(connection, relation(raw), location)
     events = f"iceberg_scan({literal(plain_path(location))})"
     [(count, newest)] = connection.execute(
         f"select count(*), max(_landed_at) from {events}"
@@ -172,6 +173,7 @@ def _select(
         return []
     with closing(connect_memory()) as connection:
         enable_store(connection, [location])
+        check_readable(connection, relation(raw), location)
         return connection.execute(
             f"select {what} from iceberg_scan({literal(plain_path(location))}) "
             f"where {choice.condition} {rest}"

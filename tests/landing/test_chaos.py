@@ -174,13 +174,13 @@ def _moved(crowd: Crowd, home: Path, before: dict[int, int], every: bool = False
 
 
 def _pause(process: int, home: Path) -> None:
-    """Pauses a lander anywhere but in SQLite's transaction, for which everybody waits."""
+    """Pauses a lander anywhere but in SQLite's locks, for which everybody waits."""
     catalog = Lake(home).catalog_path
     while True:
         os.kill(process, signal.SIGSTOP)
         try:
             with closing(sqlite3.connect(catalog, timeout=5, isolation_level=None)) as connection:
-                connection.execute("begin immediate")
+                connection.execute("begin exclusive")
                 return
         except sqlite3.OperationalError:
             os.kill(process, signal.SIGCONT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -129,7 +130,7 @@ def test_a_view_that_stands_beside_tables_stays(lake, tmp_path):
     old, new = folder / "00000-a.gz.metadata.json", folder / "00001-b.gz.metadata.json"
     for path in (old, new):
         path.write_text(json.dumps({}))
-    with builds._connection() as connection:
+    with sqlite3.connect(builds.catalog_path) as connection:
         connection.execute(
             "insert into iceberg_tables values (?, 'shop_build', 'stg_sales', ?, null, 'VIEW')",
             (builds.name, f"file://{new}"),
@@ -143,7 +144,7 @@ def test_a_dropped_table_leaves_nothing(lake, tmp_path):
     publish(lake, 1)
     builds = work_lake(tmp_path, "shop")
     build(builds, 7, relation="shop_build.gone")
-    with builds._connection() as connection:
+    with sqlite3.connect(builds.catalog_path) as connection:
         connection.execute("delete from iceberg_tables where table_name = 'gone'")
     upkeep(lake)
     assert not (builds.warehouse / "shop_build" / "gone").exists()

@@ -1,0 +1,241 @@
+"""All checks, each by itself: what one meets hides nothing from the others.
+
+Belongs here: their order, and the small ones. Not here: event log and ledger (events.py,
+ledger.py), or one table's files (lake/damage.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import duckdb
+
+from meshhouse.errors import MeshError
+from meshhouse.health.events import events
+from meshhouse.health.finding import Finding, Level
+from meshhouse.health.ledger import ledger
+from meshhouse.lake import Lake, catalog_file
+from meshhouse.lake.damage import Damage, damage_of
+from meshhouse.registry import LEDGERS, Registry
+from meshhouse.repository import Repository
+from meshhouse.status import broken_domains
+
+_FEW_BYTES = 1024**3
+_AHEAD = timedelta(minutes=2)
+_PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "pyiceberg", "pyarrow", "dagster")
+_EXTENSIONS = ("duckdb-extension-avro", "duckdb-extension-iceberg", "duckdb-extension-httpfs")
+_BACKUP = "Put it back from a backup (`mesh restore`)."
+
+
+def examine(repository: Repository, lake: Lake | None, deep: bool = False) -> list[Finding]:
+    """Everything that a mesh keeps.
+
+    Args:
+        repository: where it is declared.
+        lake: its tables, if they are files.
+        deep: also read every data file and every event.
+    """
+    home = repository.home
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("declarations", lambda: _declarations(repository)),
+        ("events", lambda: events(home, lake, deep)),
+        ("locks", lambda: _locks(home)),
+        ("disk", lambda: _disk(home)),
+        ("versions", _versions),
+    ]
+    if lake is not None:
+        checks = [
+            ("catalog", lambda: _catalog(lake)),
+            ("tables", lambda: _tables(lake, deep)),
+            ("ledger", lambda: ledger(lake)),
+            ("clock", lambda: _clock(lake)),
+            *checks,
+        ]
+    return [finding for area, check in checks for finding in _guarded(area, check)]
+
+
+def _guarded(area: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds; that it cannot go on is a finding, too."""
+    try:
+        yield from check()
+    except MeshError as error:
+        yield Finding(area, area, Level.DAMAGED, str(error))
+    except duckdb.Error as error:
+        what = " ".join(str(error).split())[:200]
+        yield Finding(area, area, Level.DAMAGED, what, "See what is damaged above.")
+    except OSError as error:
+        what = f"{error.filename or ''} {error.strerror or error}".strip()
+        yield Finding(area, area, Level.DAMAGED, what, "Give the right to read it, and room.")
+
+
+def _declarations(repository: Repository) -> Iterator[Finding]:
+    broken = broken_domains(repository)
+    for domain, because in broken.items():
+        remedy = "Correct it; `mesh check` lists all that is wrong."
+        yield Finding("declarations", domain, Level.DAMAGED, because, remedy)
+    if not broken:
+        count = len(repository.domains)
+        yield Finding("declarations", "domains", Level.OK, f"{count} can be read")
+
+
+def _catalog(lake: Lake) -> Iterator[Finding]:
+    subject, file = "catalog.db", str(lake.catalog_path)
+    if lake.is_served:
+        count = len(lake.stored())
+        yield Finding("catalog", "service", Level.OK, f"answers, and lists {count} tables")
+        return
+    with catalog_file.reading(lake.catalog_path) as connection:
+        if connection is None:
+            yield Finding("catalog", subject, Level.OK, "is not made yet: nothing was landed")
+            return
+        try:
+            told = [row[0] for row in connection.execute("pragma integrity_check(5)").fetchall()]
+        except sqlite3.DatabaseError as error:
+            told = [str(error)]
+        columns = connection.execute("pragma table_info(iceberg_tables)").fetchall()
+        log = connection.execute("pragma journal_mode").fetchone()[0]
+    if told != ["ok"]:
+        what = f"is damaged: {' '.join(' '.join(told).split())[:200]}"
+        yield Finding("catalog", subject, Level.DAMAGED, what, _BACKUP, file)
+    missing = {"metadata_location", "table_namespace"} - {column[1] for column in columns}
+    if missing:
+        what = f"lacks the columns {', '.join(sorted(missing))} of Iceberg's catalogs"
+        yield Finding("catalog", subject, Level.DAMAGED, what, _BACKUP, file)
+    if log == "wal":
+        what = "has a write-ahead log of an older version, which readers must write to"
+        yield Finding("catalog", subject, Level.NOTE, what, "The next landing removes it.", file)
+    if told == ["ok"] and not missing:
+        yield Finding("catalog", subject, Level.OK, f"is whole, and lists {len(lake.stored())}")
+
+
+def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
+    for relation, location in sorted(lake.stored().items()):
+        found = list(damage_of(relation, location, history=True, deep=deep))
+        current = {each.file for each in damage_of(relation, location)} if found else set()
+        for each in found:
+            past = "" if each.file in current or deep else " (of an earlier state only)"
+            yield Finding(
+                "tables",
+                relation,
+                Level.DAMAGED,
+                f"{each.what}{past}",
+                _remedy(each),
+                each.file,
+            )
+        if not found:
+            read = "can be read as a whole" if deep else "has all its files"
+            yield Finding("tables", relation, Level.OK, read)
+
+
+def _remedy(damage: Damage) -> str:
+    schema = damage.relation.partition(".")[0]
+    if schema.endswith(("_raw", "meshhouse")):
+        return _BACKUP
+    # A run builds on the metadata and manifests of the table; of data files it reads none.
+    again = f"; or make it again: `mesh run {schema} --force`"
+    return (
+        f"{_BACKUP} Or show the publication before: `mesh rollback {damage.relation}`"
+        f"{again if damage.file.endswith('.parquet') else ''}."
+    )
+
+
+def _locks(home: Path) -> Iterator[Finding]:
+    held = 0
+    for path in sorted({*home.glob("locks/*"), *home.glob("environments/*/locks/*")}):
+        holder = _holder(path)
+        if holder is None:
+            continue
+        held += 1
+        if holder.isdigit() and not Path("/proc", holder).exists() and Path("/proc/self").exists():
+            what = f"is held, and the process {holder} that took it is gone"
+            remedy = f"A child of it may live on: `fuser {path}` names it. End it."
+            yield Finding("locks", path.name, Level.NOTE, what, remedy, str(path))
+        else:
+            what = f"is held by process {holder}, which is at work"
+            yield Finding("locks", path.name, Level.NOTE, what, "", str(path))
+    if not held:
+        yield Finding("locks", "locks", Level.OK, "nobody is at work")
+
+
+def _holder(path: Path) -> str | None:
+    """Who holds a lock file alone; None if nobody does."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None
+
+
+def _disk(home: Path) -> Iterator[Finding]:
+    folder = next(each for each in (home, *home.parents) if each.exists())
+    free = shutil.disk_usage(folder).free
+    text = f"{free / 1024**3:,.1f} GiB free"
+    if free < _FEW_BYTES:
+        remedy = "Make room before the next landing: `mesh maintain` removes what nobody needs."
+        yield Finding("disk", str(home), Level.DAMAGED, f"only {text}", remedy)
+    else:
+        yield Finding("disk", str(home), Level.OK, text)
+    if not os.access(folder, os.W_OK):
+        what = "you may read it and not write to it"
+        yield Finding("disk", str(home), Level.NOTE, what, "Its owner lands and publishes.")
+
+
+def _clock(lake: Lake) -> Iterator[Finding]:
+    now, newest, which = datetime.now(UTC), None, ""
+    registry = Registry(lake)
+    for name in LEDGERS:
+        try:
+            entries = registry.entries(name)
+        except MeshError:
+            continue  # `_tables` says what is damaged of it
+        for entry in entries:
+            at = entry.get("finished_at")
+            if at is not None and (newest is None or at > newest):
+                newest, which = at, name
+    if newest is not None and newest > now + _AHEAD:
+        what = f"the newest entry of {which} is of {newest:%Y-%m-%d %H:%M:%S}, which is to come"
+        remedy = (
+            "Set this machine's clock right (UTC). Orders stay right, as numbers decide; promises "
+            "of freshness and `mesh maintain` compare times."
+        )
+        yield Finding("clock", "clock", Level.DAMAGED, what, remedy)
+    else:
+        yield Finding("clock", "clock", Level.OK, f"{now:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("versions", "python", Level.OK, platform.python_version())
+    for name in (*_PACKAGES, *_EXTENSIONS):
+        found = _installed(name)
+        if found is not None:
+            yield Finding("versions", name, Level.OK, found)
+        elif name != "duckdb-extension-httpfs":  # an extra
+            yield Finding(
+                "versions", name, Level.DAMAGED, "is not installed", "Run `make install`."
+            )
+    duckdb = _installed("duckdb")
+    for name in _EXTENSIONS:
+        found = _installed(name)
+        if found is not None and duckdb is not None and not found.startswith(duckdb):
+            what = f"is for DuckDB {found}, and DuckDB is {duckdb}"
+            yield Finding("versions", name, Level.DAMAGED, what, "Run `make install`.")
+    if os.environ.get("MESH_TARGET") == "spark":
+        from meshhouse.java import find_java
+
+        yield Finding("versions", "java", Level.OK, str(find_java()))
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

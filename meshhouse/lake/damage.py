@@ -1,0 +1,190 @@
+"""Damaged tables: which of their files are missing, cut or unreadable.
+
+Belongs here: looking at one table's files. Not here: what a command does about it, or the
+rest of a mesh (doctor.py).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.errors import MeshError
+from meshhouse.lake import storage
+from meshhouse.lake.storage import plain_path
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile, ManifestFile
+    from pyiceberg.table import Table
+
+_REMEDY = (
+    "`mesh doctor` names everything that is damaged. Put the file back from a backup (`mesh "
+    "restore`); of a product, `mesh rollback` can show the publication before."
+)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One file of a table that is not as it was written."""
+
+    relation: str
+    file: str
+    what: str
+    """Such as `is missing`."""
+
+    def __str__(self) -> str:
+        """One sentence: which table, which file, and what is wrong."""
+        return f"{self.relation} is damaged: {self.file} {self.what}."
+
+
+class Damaged(MeshError):
+    """A table cannot be read because a file of it is damaged."""
+
+    def __init__(self, damage: Damage) -> None:
+        super().__init__(f"{damage} {_REMEDY}")
+        self.damage = damage
+
+
+def read_metadata(location: str, relation: str = "") -> dict[str, Any]:
+    """What a metadata file says, unchecked: much quicker than pyiceberg's reading.
+
+    Raises:
+        Damaged: it is missing, or holds something else.
+    """
+    relation = relation or _relation_of(location)
+    file = plain_path(location)
+    try:
+        content = storage.read_bytes(location)
+        if file.endswith(".gz.metadata.json"):  # of another engine
+            content = gzip.decompress(content)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise Damaged(Damage(relation, file, "is missing")) from error
+    except PermissionError as error:
+        raise MeshError(
+            f"{relation} cannot be read: you may not read {file}. Ask its owner for the right to."
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Damaged(Damage(relation, file, "is not compressed as its name says")) from error
+    try:
+        found = json.loads(content)
+    except ValueError as error:
+        what = "is not JSON" if content.strip() else "is empty"
+        raise Damaged(Damage(relation, file, what)) from error
+    if not isinstance(found, dict) or "format-version" not in found:
+        raise Damaged(Damage(relation, file, "is not Iceberg's metadata"))
+    return found
+
+
+def damage_of(
+    relation: str, location: str, history: bool = False, deep: bool = False, data: bool = True
+) -> Iterator[Damage]:
+    """What is damaged of a table, file by file.
+
+    Args:
+        relation: what the table is called.
+        location: its metadata file.
+        history: also look at the states before, which rollback and time travel need.
+        deep: read all data files and count their rows.
+        data: look at data files at all.
+    """
+    table = _load(relation, location)
+    if isinstance(table, Damage):
+        yield table
+        return
+    current = table.metadata.current_snapshot_id
+    manifests: dict[str, ManifestFile] = {}
+    for snapshot in table.metadata.snapshots:
+        if history or snapshot.snapshot_id == current:
+            found = _read(
+                relation, snapshot.manifest_list, lambda s=snapshot: s.manifests(table.io)
+            )
+            if isinstance(found, Damage):
+                yield found
+            else:
+                manifests |= {each.manifest_path: each for each in found}
+    files: dict[str, DataFile] = {}
+    for path, manifest in manifests.items():
+        entries = _read(relation, path, lambda m=manifest: m.fetch_manifest_entry(table.io),
+                        manifest.manifest_length, table)  # fmt: skip
+        if isinstance(entries, Damage):
+            yield entries
+        else:
+            files |= {each.data_file.file_path: each.data_file for each in entries}
+    for path, file in files.items() if data else ():
+        check = (lambda p=path, f=file: _count(table, p, f)) if deep else (lambda: None)
+        done = _read(relation, path, check, file.file_size_in_bytes, table)
+        if isinstance(done, Damage):
+            yield done
+
+
+def damaged_in(query: str, relations: Mapping[str, str]) -> Damaged | None:
+    """What is damaged of the tables that a failed query names, if that explains the failure.
+
+    Args:
+        query: its SQL.
+        relations: `schema.table` -> metadata file, of all tables that it may read.
+    """
+    text = query.lower()
+    for relation, location in relations.items():
+        if relation.partition(".")[2].lower() in text:
+            for damage in damage_of(relation, location, deep=True):
+                return Damaged(damage)
+    return None
+
+
+def _relation_of(location: str) -> str:
+    """The table of a metadata file, by its folder, as stored."""
+    return ".".join(location.split("/")[-4:-2])
+
+
+def _load(relation: str, location: str) -> Table | Damage:
+    from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadataUtil
+
+    try:
+        metadata = TableMetadataUtil.parse_obj(read_metadata(location, relation))
+    except Damaged as error:
+        return error.damage
+    except MeshError as error:
+        return Damage(relation, plain_path(location), f"cannot be read: {error}")
+    except ValueError:
+        return Damage(relation, plain_path(location), "is not Iceberg's metadata")
+    io = storage.file_io(location)
+    return Table(tuple(relation.split(".")), metadata, location, io, None)  # type: ignore[arg-type]
+
+
+def _read(
+    relation: str, path: str, read: Any, size: int | None = None, table: Table | None = None
+) -> Any:
+    """What `read` gives, or the damage that keeps it from doing so."""
+    file = plain_path(path)
+    try:
+        if size is not None and table is not None:
+            found = len(table.io.new_input(path))
+            if found != size:
+                what = f"has {found:,} bytes, not the {size:,} that were written"
+                return Damage(relation, file, what if found else "is empty")
+        elif not storage.exists(path):
+            return Damage(relation, file, "is missing")
+        return read()
+    except FileNotFoundError:
+        return Damage(relation, file, "is missing")
+    except PermissionError:
+        return Damage(relation, file, "cannot be read: you may not")
+    except Exception as error:  # noqa: BLE001 - Avro and Parquet fail in many ways over wrong bytes
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        return Damage(relation, file, f"is unreadable: {reason}")
+
+
+def _count(table: Table, path: str, file: DataFile) -> None:
+    """Reads a data file as a whole."""
+    import pyarrow.parquet as parquet
+
+    with table.io.new_input(path).open() as opened, parquet.ParquetFile(opened) as content:
+        rows = sum(batch.num_rows for batch in content.iter_batches(8_192))
+    if rows != file.record_count:
+        raise ValueError(f"it holds {rows:,} rows, not the {file.record_count:,} that were written")

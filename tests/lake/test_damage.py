@@ -1,0 +1,186 @@
+"""One damaged product stops nobody from reading the others, and says what is damaged."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Mesh
+
+import meshhouse
+from meshhouse.errors import MeshError
+from meshhouse.lake import Lake
+from meshhouse.lake.damage import damage_of
+from meshhouse.lake.storage import plain_path
+
+PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]
+
+
+@pytest.fixture(scope="module")
+def built(new_mesh: Callable[[], Mesh]) -> Mesh:
+    mesh = new_mesh()
+    mesh.sell(1, 2, 3)
+    mesh.run("land")
+    mesh.run("run", "shop", "crm")
+    return mesh
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    quarter = len(content) // 4
+    middle = bytes(255 - byte for byte in content[quarter:-quarter])
+    path.write_bytes(content[:quarter] + middle + content[-quarter:])
+
+
+HARM: dict[str, Callable[[Path], object]] = {
+    "deleted": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": cut,
+    "flipped": flip,
+    "another": lambda path: path.write_text("{}"),
+}
+
+
+@contextmanager
+def harmed(path: Path, harm: str) -> Iterator[None]:
+    """A file that is damaged for a while."""
+    kept = path.read_bytes()
+    HARM[harm](path)
+    try:
+        yield
+    finally:
+        path.write_bytes(kept)
+
+
+def file_of(mesh: Mesh, relation: str, kind: str) -> Path:
+    """A file of what consumers see: `metadata`, `list`, `manifest` or `data`."""
+    lake = Lake(mesh.home)
+    table = lake.load(relation)
+    snapshot = table.current_snapshot()
+    [manifest, *_] = snapshot.manifests(table.io)
+    [entry, *_] = manifest.fetch_manifest_entry(table.io)
+    return Path(
+        plain_path(
+            {
+                "metadata": table.metadata_location,
+                "list": snapshot.manifest_list,
+                "manifest": manifest.manifest_path,
+                "data": entry.data_file.file_path,
+            }[kind]
+        )
+    )
+
+
+@pytest.mark.parametrize("harm", ["deleted", "cut", "flipped"])
+@pytest.mark.parametrize("kind", ["metadata", "list", "manifest", "data"])
+def test_only_who_reads_a_damaged_product_is_stopped(built: Mesh, kind: str, harm: str) -> None:
+    path = file_of(built, "shop.orders", kind)
+    with harmed(path, harm):
+        location = Lake(built.home).pointer("shop.orders")
+        found = list(damage_of("shop.orders", location, deep=True))
+        assert str(path) in {each.file for each in found}, found
+        assert list(damage_of("shop.totals", Lake(built.home).pointer("shop.totals"))) == []
+        with meshhouse.connect(built.root) as connection:
+            for other in PRODUCTS[1:]:
+                assert connection.execute(f"select count(*) from {other}").fetchone() is not None
+            listed = connection.execute(
+                "select table_schema || '.' || table_name from information_schema.tables"
+            ).fetchall()
+            assert {(each,) for each in PRODUCTS} <= set(listed)
+            queries = [
+                "select sum(amount) from shop.orders where order_id > 0",
+                "select order_id from shop.orders where amount is not null",
+                "select * from shop.totals, shop.orders",
+            ]
+            if kind != "data":  # whose rows are counted without reading them
+                queries += [
+                    "select count(*) from shop.orders",
+                    "select 1 where exists (from shop.orders)",
+                ]
+            for query in queries:
+                with pytest.raises((MeshError, duckdb.Error)) as refused:
+                    connection.execute(query).fetchall()
+                if kind != "data":
+                    assert "shop.orders is damaged" in str(refused.value)
+                    assert path.name in str(refused.value)
+                    assert "mesh doctor" in str(refused.value)
+            connection.execute("describe shop.orders").fetchall()
+    assert list(damage_of("shop.orders", location, history=True, deep=True)) == []
+
+
+@pytest.mark.parametrize("kind", ["metadata", "data"])
+def test_commands_name_what_is_damaged_and_go_on_with_the_rest(built: Mesh, kind: str) -> None:
+    path = file_of(built, "shop.orders", kind)
+    with harmed(path, "deleted"):
+        assert built.run("sql", "select count(*) as n from crm.customers", "--format", "json")
+        said = built.run("sql", "select sum(amount) from shop.orders", code=None)
+        assert said.returncode in (1, 2)
+        assert f"shop.orders is damaged: {path} is missing" in said.stderr
+        assert "mesh doctor" in said.stderr
+        assert len(said.stderr.splitlines()) == 1
+        statuses = {
+            each["product"]: each for each in json.loads(built.run("status", "--json").stdout)
+        }
+        assert str(path) in statuses["shop.orders"]["damage"]
+        assert statuses["crm.customers"]["damage"] is None
+        shown = built.run("status")
+        assert "damaged" in shown.stdout
+        assert str(path) in shown.stderr
+    assert "damaged" not in built.run("status").stdout
+
+
+def test_a_run_of_a_domain_goes_on_beside_damage_of_another(built: Mesh) -> None:
+    with harmed(file_of(built, "crm.customers", "metadata"), "deleted"):
+        built.run("run", "shop", "--force")
+        refused = built.run("run", "crm", "--force", code=1)
+        assert "crm.customers" in refused.stdout + refused.stderr
+
+
+def test_rollback_gets_by_a_metadata_file_that_is_lost(new_mesh: Callable[[], Mesh]) -> None:
+    mesh = new_mesh()
+    mesh.sell(1)
+    mesh.run("land")
+    mesh.run("run", "shop")
+    mesh.sell(2)
+    mesh.run("land")
+    mesh.run("run", "shop")
+    assert mesh.row("select count(*) from shop.orders") == (2,)
+    file_of(mesh, "shop.orders", "metadata").unlink()
+    mesh.run("rollback", "shop.orders")
+    assert mesh.row("select count(*) from shop.orders") == (1,)
+    mesh.run("run", "shop", "--force")
+    assert mesh.row("select count(*) from shop.orders") == (2,)
+
+
+@pytest.mark.parametrize(
+    "command", [["sql", "select count(*) as n from shop.orders"], ["status"], ["doctor"]]
+)
+def test_readers_write_nothing_as_another_user_on_a_full_disk(
+    built: Mesh, command: list[str]
+) -> None:
+    """The user may read every file and write none; no file can grow by a byte."""
+    before = {path: path.stat().st_mtime_ns for path in built.home.rglob("*")}
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # fmt: skip
+    done = subprocess.run(
+        [*user, *built.command(*command)],
+        cwd=built.root,
+        env={**built.environment, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+    assert {path: path.stat().st_mtime_ns for path in built.home.rglob("*")} == before
