@@ -1,6 +1,6 @@
 """How fast landing turns events in memory into committed, typed Iceberg rows.
 
-    python -m benchmarks.landing
+Run it by itself with `python -m benchmarks.landing`.
 """
 
 from __future__ import annotations
