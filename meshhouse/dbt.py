@@ -14,17 +14,18 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from meshhouse.deadline import Limit, TooLong, time_limit
 from meshhouse.engines import dbt_variables
 from meshhouse.engines.failures import plain
 from meshhouse.engines.iceberg import PINS_VARIABLE
-from meshhouse.errors import MeshError
-from meshhouse.repository import Repository
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.repository import Repository, display_path, printable
 from meshhouse.repository.manifest import target_folder
 
 OnLine = Callable[[str, str], None]
@@ -88,11 +89,16 @@ def parse(repository: Repository, domain: str) -> None:
     """Writes a fresh manifest of a domain to its target folder.
 
     Raises:
-        DbtFailed: the project does not parse.
+        DbtFailed: the project does not parse; the message begins with file and line.
     """
     # dbt 1.12 keeps, for instance, a unit test that was taken out of a file while its model got
     # versions. A build after this reads what is parsed here.
-    invoke(repository, domain, ["parse", "--no-partial-parse"], {}, None)
+    try:
+        invoke(repository, domain, ["parse", "--no-partial-parse"], {}, None)
+    except DbtFailed as error:
+        text = str(error).removeprefix(f"{domain}: ")
+        located = located_message(repository.folder(domain), text)
+        raise DbtFailed(f"{domain}: {located}") from error
 
 
 def build(
@@ -183,12 +189,18 @@ def invoke(
         _without(_PARTS_ONLY),
         environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository, domain), **variables}),
     ):
+        runner = dbtRunner(manifest=manifest, callbacks=[on_event])
         try:
-            runner = dbtRunner(manifest=manifest, callbacks=[on_event])
-            # Of an option that is given twice, dbt takes the last.
-            outcome = runner.invoke(["--quiet", command, *options, *more])
+            # Jinja runs while dbt parses: a loop without end must not stop the mesh.
+            with time_limit(parse_seconds()) if command == "parse" else nullcontext() as limit:
+                # Of an option that is given twice, dbt takes the last.
+                outcome = runner.invoke(["--quiet", command, *options, *more])
+        except TooLong:
+            pass
         finally:
             close_connections()
+        if limit is not None and limit.is_over:
+            raise DbtFailed(f"{domain}: {_too_long(limit)}")
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):
         raise outcome.exception  # Ctrl-C, or how the orchestrator passes it on
     if outcome.exception is not None:
@@ -236,6 +248,74 @@ def close_connections() -> None:
         close = getattr(type(adapter.connections), "close_all_connections", None)
         if close is not None:
             close()
+
+
+PARSE_SECONDS = 120.0
+"""How long dbt may parse a domain; one of 1,000 models takes some 30 s."""
+
+
+def parse_seconds() -> float:
+    """How long dbt may parse a domain: `MESH_PARSE_SECONDS`, or `PARSE_SECONDS`.
+
+    Raises:
+        UsageError: the setting is not a positive number.
+    """
+    text = os.environ.get("MESH_PARSE_SECONDS") or str(PARSE_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1_000_000:
+        raise UsageError(f"MESH_PARSE_SECONDS is `{printable(text)}`; give a number of seconds.")
+    return seconds
+
+
+def _too_long(limit: Limit) -> str:
+    """What dbt was at when its time was over."""
+    found = (
+        getattr(value, "original_file_path", None)
+        for frame in limit.frames
+        for value in list(frame.f_locals.values())
+    )
+    path = next((each for each in found if isinstance(each, str)), None)
+    place = f" ({path})" if path else ""
+    return (
+        f"dbt parsed it for {parse_seconds():g} s and did not finish{place}; its Jinja may loop. "
+        "Shorten the loop, or give more time with MESH_PARSE_SECONDS."
+    )
+
+
+_FILE = re.compile(r"[\w./-]+\.(?:sql|ya?ml|py|csv|md)\b")
+_FILE_PATH = re.compile(r"FilePath\(searched_path='models', relative_path='([^']*)'[^)]*\)")
+_PLACED = re.compile(r"[\w./-]+\.(?:sql|ya?ml):\d+")
+_LINE = re.compile(r"\bline (\d+)\b")
+_NODE = re.compile(r"\b(?:model|test|unit_test|snapshot|seed)\.\w+\.(\w+)")
+_HEADING = re.compile(r"^(?:\w+ Error(?: in \S+ \S+ \(\S+\))?\s*)+")
+
+
+def located_message(folder: Path, text: str) -> str:
+    """Dbt's message with file and line in front, as far as it names them.
+
+    Args:
+        folder: the dbt project.
+        text: what dbt said.
+    """
+    text = printable(text)
+    if _PLACED.search(text):
+        return text  # it is an explanation of ours
+    path = folder / "dbt_project.yml"
+    text = _FILE_PATH.sub(r"models/\1", text)
+    named = [folder / each for each in _FILE.findall(text)]
+    stems = _NODE.findall(text)
+    by_name = [each for stem in stems for each in folder.glob(f"models/**/{stem}.*")]
+    for candidate in [*named, *sorted(by_name, reverse=True)]:
+        if candidate.is_file():
+            path = candidate
+            break
+    line = _LINE.search(text)
+    # The heading is `Compilation Error in model orders (models/orders.sql)`.
+    said = _HEADING.sub("", text) or text
+    return f"{display_path(path)}:{line[1] if line else 1}: {said}"
 
 
 def _plain(error: BaseException) -> str:

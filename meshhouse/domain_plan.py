@@ -39,6 +39,8 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
         MeshError: the project does not parse.
     """
     if not is_fresh(repository, domain):
+        for problem in repository.shared_problems:
+            raise problem  # every domain is built with these files
         with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)

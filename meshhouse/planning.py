@@ -24,6 +24,8 @@ def planned_domains(
 ) -> list[Domain]:
     """The domains that a run of these targets is about, upstream domains first.
 
+    Broken ones are among them, with their problems.
+
     Args:
         repository: the mesh.
         targets: domains (`sales`) or products (`sales.orders`); empty for everything.
@@ -33,15 +35,15 @@ def planned_domains(
         UsageError: a target does not exist.
     """
     if not targets:
-        return list(repository.domains)
+        return list(repository.readings)
     wanted = set()
     for target in targets:
         if "." in target:
             wanted.add(repository.product(target).domain)
         else:
-            wanted.add(repository.domain(target).name)
+            wanted.add(repository.reading(target).name)
     chosen = []
-    for domain in repository.domains:
+    for domain in repository.readings:
         if domain.name in wanted or (downstream and wanted & set(domain.upstream)):
             wanted.add(domain.name)
             chosen.append(domain)

@@ -14,7 +14,9 @@ from meshhouse.repository import (
     Domain,
     Product,
     Repository,
+    broken_because,
     display_path,
+    printable,
     unknown_product,
 )
 
@@ -36,11 +38,20 @@ def resolve(
     for reference in consumer.references:
         problem = unresolved(repository, consumer, reference)
         if problem is None and published is not None:
-            problem = _unpublished(repository, reference, published)
+            problem = _unpublished(repository, consumer, reference, published)
         if problem:
             place = f"{display_path(reference.path)}:{reference.line}"
             raise UsageError(f"{problem}   ({place})")
-    return [product for name in consumer.upstream for product in repository.domain(name).products]
+    return repository.provided(consumer)
+
+
+def first_unresolved(repository: Repository, consumer: Domain) -> str | None:
+    """Why the first reference of a domain that does not resolve does not, and where it is."""
+    for reference in consumer.references:
+        problem = unresolved(repository, consumer, reference)
+        if problem:
+            return f"{display_path(reference.path)}:{reference.line}: {problem}"
+    return None
 
 
 def unresolved(repository: Repository, consumer: Domain, reference: CrossReference) -> str | None:
@@ -48,10 +59,18 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
     if reference.domain == consumer.name:
         return None
     if reference.domain not in repository.domain_names:
-        known = ", ".join(repository.domain_names)
+        known = printable(", ".join(repository.domain_names))
         return f"There is no domain `{reference.domain}`. Domains: {known}."
-    provider = repository.domain(reference.domain)
+    provider = repository.reading(reference.domain)
     versions = [each for each in provider.products if each.model == reference.product]
+    if reference.domain in consumer.upstream and provider.problems and not versions:
+        # What it published is read all the same; which version is which, only it can tell.
+        return (
+            None
+            if reference.version is None
+            else f"{provider.name} cannot be read, so nobody knows version {reference.version} of "
+            f"`{reference.product}`: {broken_because(provider)}"
+        )
     if not versions:
         return unknown_product(provider, reference.product)
     if reference.version is not None and reference.version not in {
@@ -71,23 +90,39 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
     return None
 
 
+def waits(
+    repository: Repository, consumer: Domain, providers: Collection[str], published: Collection[str]
+) -> bool:
+    """Whether a domain reads something that one of these providers has not published yet."""
+    return any(
+        reference.domain in providers
+        and _unpublished(repository, consumer, reference, published) is not None
+        for reference in consumer.references
+    )
+
+
 def _unpublished(
-    repository: Repository, reference: CrossReference, published: Collection[str]
+    repository: Repository,
+    consumer: Domain,
+    reference: CrossReference,
+    published: Collection[str],
 ) -> str | None:
     if reference.domain not in repository.domain_names:
         return None
     product = next(
         (
             each
-            for each in repository.domain(reference.domain).products
-            if each.model == reference.product
+            for each in repository.provided(consumer)
+            if each.domain == reference.domain
+            and each.model == reference.product
             and (each.is_latest if reference.version is None else each.version == reference.version)
         ),
         None,
     )
     if product is None or product.relation in published:
         return None
-    return (
-        f"{product.relation} was never published, so nothing can be read from it yet. "
-        f"Run `mesh run {product.domain}` first."
-    )
+    provider = repository.reading(reference.domain)
+    missing = f"{product.relation} was never published, so nothing can be read from it yet. "
+    if provider.problems:
+        return f"{missing}{provider.name} is broken: {broken_because(provider)}"
+    return f"{missing}Run `mesh run {product.domain}` first."

@@ -13,7 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshhouse import dbt
-from meshhouse.audit import PREVIOUS_SUFFIX, AuditResult, audit
+from meshhouse.audit import (
+    PREVIOUS_SUFFIX,
+    ROWS_AGAINST_PREVIOUS,
+    AuditResult,
+    CheckResult,
+    audit,
+    check_key,
+)
 from meshhouse.build_state import BuildState
 from meshhouse.domain_plan import DomainPlan, fresh_manifest, pins_of, refuse_findings
 from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
@@ -22,7 +29,7 @@ from meshhouse.history import past_publications
 from meshhouse.locks import lock
 from meshhouse.publication import Decision, audit_entry, publish
 from meshhouse.references import resolve
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product, Repository, display_path
 
 Say = Callable[[str], None]
 """Receives one line for people about what is happening now."""
@@ -359,6 +366,18 @@ def _dbt_failures(domain: Domain, failed: Sequence[dbt.NodeResult]) -> str:
     )
 
 
+def _fewer_rows(product: Product, failed: Sequence[CheckResult]) -> str:
+    """How to go on where a candidate has too few rows, which after a revert is right."""
+    lost = check_key("metric", None, ROWS_AGAINST_PREVIOUS)
+    if not any(check.key == lost for check in failed):
+        return ""
+    return (
+        f" (if fewer rows are right, write `promises: {{keeps_rows_percent: 0}}` under `meta` of "
+        f"{product.model} in {display_path(product.path)}, run again, and take it out again; "
+        f"`mesh rollback {product.relation}` shows the publication before this one instead)"
+    )
+
+
 def _rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
     parts = []
     for candidate, result in audited:
@@ -368,6 +387,6 @@ def _rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
         checks = "; ".join(check.describe() for check in failed)
         parts.append(
             f"{candidate.product.relation} failed {len(failed)} of {len(result.checks)} checks: "
-            f"{checks}"
+            f"{checks}{_fewer_rows(candidate.product, failed)}"
         )
     return "Not published; consumers keep what they had. " + ". ".join(parts)

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from meshhouse.engines import Engine
 from meshhouse.history import past_publications
 from meshhouse.publication import standing_publications
+from meshhouse.references import first_unresolved
 from meshhouse.registry import Registry
-from meshhouse.repository import Product, Repository
+from meshhouse.repository import Product, Repository, broken_because
 
 WITHHELD = ("disabled", "not public")
 """What a run says of a declared product that dbt does not build as one."""
@@ -57,7 +58,7 @@ class ProductStatus:
     @property
     def state(self) -> str:
         """`declared`, or why no run publishes it: it is `disabled` or `not public`."""
-        return self.last_run if self.last_run in WITHHELD and self.last_run else "declared"
+        return next((word for word in WITHHELD if word == self.last_run), "declared")
 
     def freshness(self, now: datetime) -> str:
         """`fresh`, `late`, or `no promise`."""
@@ -67,12 +68,15 @@ class ProductStatus:
 
 
 def product_statuses(repository: Repository, registry: Registry) -> list[ProductStatus]:
-    """Every declared product, published or not, upstream domains first."""
+    """Every declared product, published or not, upstream domains first.
+
+    Also those that can be read of broken domains: consumers still see what was published.
+    """
     history = past_publications(registry)
     runs = registry.entries("runs")
     behind = registry.production.entries("runs") if registry.production else []
     statuses = []
-    for product in (each for domain in repository.domains for each in domain.products):
+    for product in (each for domain in repository.readings for each in domain.products):
         own, publications = history.is_own(product), history.of(product)
         inherited = bool(publications) and not own
         found = _status(product, publications, _outcomes(product, behind if inherited else runs))
@@ -86,11 +90,15 @@ def product_statuses(repository: Repository, registry: Registry) -> list[Product
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
     """Products that were published and can be read, and that no domain declares, by name."""
     history, visible = past_publications(engine.registry), engine.visible()
-    declared = {each.relation for domain in repository.domains for each in domain.products}
+    declared = {each.relation for domain in repository.readings for each in domain.products}
+    # Nobody knows what a broken domain declares; status says that it is broken.
+    unknown = {domain.name for domain in repository.broken}
     found = []
     for relation in sorted({*history.own, *history.production} - declared):
         entries = history.own.get(relation)
         standing = standing_publications(entries or history.production.get(relation, ()))
+        if relation.partition(".")[0] in unknown:
+            continue
         if standing and relation in visible:
             shown = standing[-1]
             found.append(
@@ -155,6 +163,21 @@ def _outcomes(product: Product, runs: Sequence[Mapping[str, Any]]) -> list[_Outc
         outcome = run["outcome"] if became is None else became.get(product.name)
         if outcome is not None:
             found.append(_Outcome(run["number"], run["finished_at"], outcome))
+    return found
+
+
+def broken_domains(repository: Repository) -> dict[str, str]:
+    """Domain -> why it cannot run: its first problem, with file and line. Needs no dbt.
+
+    The problem of a file that every domain is built with is that of every domain.
+    """
+    shared = next((str(each) for each in repository.shared_problems), None)
+    found = {}
+    for domain in repository.readings:
+        if domain.problems:
+            found[domain.name] = broken_because(domain)
+        elif because := shared or first_unresolved(repository, domain):
+            found[domain.name] = because
     return found
 
 

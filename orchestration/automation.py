@@ -67,7 +67,7 @@ def lags(
 
 
 def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
-    raws = [raw for domain in repository.domains for raw in domain.raw_tables]
+    raws = repository.raw_tables()
 
     @dg.sensor(
         name="events_wait",

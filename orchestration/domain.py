@@ -7,7 +7,8 @@ Two steps a domain: one lands its topics, one builds, audits and publishes. The 
 one step because consumers see all products of a run at once or none of them.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, Protocol
 
@@ -106,10 +107,15 @@ def domain_assets(
         MeshError: the domain's dbt project does not parse.
     """
     manifest = fresh_manifest(repository, domain)
-    steps = [_products_step(repository, domain, manifest, reporter)]
-    if domain.raw_tables:
-        steps.insert(0, _landing_step(repository, domain, reporter))
-    return steps
+    products = _products_step(repository, domain, manifest, reporter)
+    return [*landing_assets(repository, domain, reporter), products]
+
+
+def landing_assets(
+    repository: Repository, domain: Domain, reporter: Reporter
+) -> list[dg.AssetsDefinition]:
+    """The step that lands a domain's topics, where it has any. Needs no dbt."""
+    return [_landing_step(repository, domain, reporter)] if domain.raw_tables else []
 
 
 def _landing_step(
@@ -483,15 +489,24 @@ def _materializations(
 
 
 def _samples(run: DomainRun) -> dict[str, Any]:
-    """Sample rows of failed checks, as tables."""
+    """Sample rows of failed checks, one line each."""
     return {
-        f"{candidate.product.name} {check.key}": dg.MetadataValue.md(
-            "\n".join(f"- `{dict(row)}`" for row in check.samples)
-        )
+        f"{candidate.product.name} {check.key}": dg.MetadataValue.md(as_code(check.samples))
         for candidate, result in run.audited
         for check in result.checks
         if check.samples
     }
+
+
+def as_code(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a block of Markdown code, in which nothing is Markdown or HTML.
+
+    A longer fence than any run of backticks in the rows keeps them inside.
+    """
+    lines = [str(dict(row)) for row in rows]  # a value's repr has no control characters
+    longest = max(map(len, re.findall("`+", "".join(lines))), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([fence, *lines, fence])
 
 
 def _owners(domain: Domain, product: Product | None = None) -> list[str]:

@@ -20,8 +20,10 @@ from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
 from meshhouse.domain_plan import fresh_manifest, with_companions
+from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.extras import missing_module
+from meshhouse.references import waits
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
 from orchestration.definitions import definitions
@@ -151,17 +153,18 @@ def _said(error: SerializableErrorInfo) -> str:
 
 
 def _usable(repository: Repository, names: Collection[str], reporter: Reporter) -> list[str]:
-    """The domains whose dbt projects parse and that use none that does not.
+    """The domains whose dbt projects parse and for which there is something to read.
 
     Dagster needs every manifest before it starts, but one that cannot be had must stop
-    nobody else.
+    nobody else. What uses such a domain reads what that has published, or waits.
     """
     usable: list[str] = []
-    left_out: set[str] = set()
+    left_out = {domain.name for domain in repository.broken}
     for domain in repository.domains:  # upstream domains come first
         if domain.name not in names:
             continue
-        if left_out & set(domain.upstream):
+        missing = left_out & set(domain.upstream)
+        if missing and waits(repository, domain, missing, engine_of(repository).visible()):
             left_out.add(domain.name)
             continue
         try:

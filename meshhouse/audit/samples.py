@@ -13,6 +13,10 @@ from meshhouse.lake.scan import literal
 from meshhouse.repository import Product
 
 SAMPLES = 5
+PERSONAL = "personal"
+"""The classification of columns whose values are not for logs."""
+MASK = "***"
+_TIMES = "times"
 
 
 def sample_rows(
@@ -30,7 +34,24 @@ def sample_rows(
     sql = _sql(product, check, definition, reader.quote)
     if sql is None:
         return ()
-    return tuple(reader.rows(f"select * from ({sql}) as found limit {SAMPLES}"))
+    found = reader.rows(f"select * from ({sql}) as found limit {SAMPLES}")
+    return tuple(_masked(row, product) for row in found)
+
+
+def _masked(row: Mapping[str, Any], product: Product) -> Mapping[str, Any]:
+    """A row without personal data.
+
+    In a product that holds personal data, what is not a declared column may be made of it, such
+    as an alias in a check's query, and is masked as well; counts of duplicates are not.
+    """
+    personal = {each.name.lower() for each in product.columns if each.classification == PERSONAL}
+    if not personal:
+        return row
+    clear = {each.name.lower() for each in product.columns} - personal | {_TIMES}
+    return {
+        name: value if value is None or name.lower() in clear else MASK
+        for name, value in row.items()
+    }
 
 
 def _definition(check: Any, contract: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -62,8 +83,8 @@ def _sql(
         columns = definition.get("columns") or [check.column_name]
         names = ", ".join(quote(str(column)) for column in columns)
         return (
-            f"select {names}, count(*) as times from {relation}{where} "
-            f"group by {names} having count(*) > 1 order by times desc"
+            f"select {names}, count(*) as {_TIMES} from {relation}{where} "
+            f"group by {names} having count(*) > 1 order by {_TIMES} desc"
         )
     if check.column_name is None:
         return None

@@ -14,6 +14,9 @@ import sqlglot
 from jinja2.sandbox import SandboxedEnvironment
 from sqlglot import exp
 
+from meshhouse.deadline import TooLong, time_limit
+from meshhouse.repository.yaml import DeclarationError, read_text
+
 
 class _Anything(jinja2.Undefined):
     """Stands for whatever dbt would provide: any call or attribute is a harmless name."""
@@ -30,7 +33,28 @@ class _Anything(jinja2.Undefined):
         return "stand_in"
 
 
-_ENVIRONMENT = SandboxedEnvironment(undefined=_Anything, extensions=["jinja2.ext.do"])
+class _Bounded(SandboxedEnvironment):
+    """Jinja that cannot fill the memory: no huge repetition, no huge power."""
+
+    intercepted_binops = frozenset(["*", "**"])
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Refuses an operation whose result would be larger than any SQL."""
+        numbers = [each for each in (left, right) if isinstance(each, int)]
+        texts = [each for each in (left, right) if isinstance(each, str | list | tuple)]
+        if operator == "**" and numbers and isinstance(right, int) and abs(right) > MOST_POWER:
+            raise OverflowError("a power is too large")
+        if operator == "*" and texts and numbers and len(texts[0]) * numbers[0] > MOST_CHARACTERS:
+            raise OverflowError("a repetition is too long")
+        return super().call_binop(context, operator, left, right)
+
+
+MOST_POWER = 1_000
+MOST_CHARACTERS = 1_000_000
+SECONDS = 5.0
+"""Longest that the Jinja of one model may take here; it takes milliseconds."""
+
+_ENVIRONMENT = _Bounded(undefined=_Anything, extensions=["jinja2.ext.do"])
 _ENVIRONMENT.globals.update(
     config=lambda *_, **__: "",
     is_incremental=lambda: False,
@@ -50,17 +74,35 @@ def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
         The names and an empty text; or None and why they cannot be told.
     """
     try:
-        sql = _ENVIRONMENT.from_string(path.read_text()).render()
+        with time_limit(SECONDS):
+            sql = _ENVIRONMENT.from_string(read_text(path)).render()
+    except TooLong:
+        return None, f"its Jinja takes longer than {SECONDS:g} seconds; a loop in it is too long."
+    except DeclarationError as error:
+        return None, error.problem
+    # Jinja calls Python, which fails in any way: whatever it is, it is the file's.
+    except Exception as error:  # noqa: BLE001
+        return None, f"its Jinja cannot be read: {_said(error)}."
+    if not sql.strip():
+        return None, "it is empty."
+    try:
         language = sqlglot.Dialect.get_or_raise(dialect)
         language.SUPPORTS_USER_DEFINED_TYPES = True  # a stand-in may stand for a type
         parsed = sqlglot.parse_one(sql, dialect=language)
-    except jinja2.TemplateError as error:
-        return None, f"its Jinja cannot be read: {error}."
     except sqlglot.errors.ParseError as error:
         detail = error.errors[0] if error.errors else {}
         return None, f"its SQL cannot be read near `{detail.get('highlight', '')}`."
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        return None, f"its SQL cannot be read: {_said(error)}."
     if not isinstance(parsed, exp.Query):
         return None, "it is no select statement."
     if any(isinstance(each, exp.Star) or each.is_star for each in parsed.selects):
         return None, "a product must not select `*`."
     return [name.lower() for name in parsed.named_selects], ""
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

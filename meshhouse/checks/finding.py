@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshhouse.repository import display_path
+from meshhouse.repository import display_path, printable
 
 
 @dataclass(frozen=True, order=True)
@@ -19,4 +19,4 @@ class Finding:
 
     def __str__(self) -> str:
         remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{display_path(self.path)}:{self.line}: {self.problem}{remedy}"
+        return f"{display_path(self.path)}:{self.line}: {printable(self.problem + remedy)}"

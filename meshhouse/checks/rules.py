@@ -1,13 +1,14 @@
 """The rules that `mesh check` applies, and the order in which it does.
 
-Belongs here: rules about domains, references and products. Does not: which keys YAML may
-have (keys.py), or which columns SQL makes (columns.py).
+Belongs here: rules about domains, references and products. Not here: what makes declarations
+unusable (repository/), or which columns SQL makes (columns.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from meshhouse.checks.collisions import colliding_checks
 from meshhouse.checks.columns import selected_columns
@@ -15,46 +16,45 @@ from meshhouse.checks.features import feature_findings
 from meshhouse.checks.finding import Finding
 from meshhouse.checks.formats import format_findings
 from meshhouse.checks.hidden import hidden_findings
-from meshhouse.checks.keys import unknown_keys
 from meshhouse.engines.dialects import dialect_in_use
 from meshhouse.references import unresolved
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
-from meshhouse.repository.read import without_comments
-from meshhouse.repository.types import parse_type
+from meshhouse.repository.shapes import mapping, mappings
+from meshhouse.repository.sql import without_comments
 from meshhouse.repository.yaml import Located, read_yaml
 
+_MOST_NAMED = 20
 _IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
 
 
 def check(repository: Repository) -> list[Finding]:
     """Every finding in a repository, sorted by place. Needs no data and no dbt."""
-    findings: list[Finding] = []
-
-    def unusable(error: DeclarationError) -> None:
-        findings.append(Finding(error.path, error.line, error.problem, ""))
-
-    tolerant = Repository(repository.root, on_error=unusable)
-    try:
-        domains = tolerant.domains
-    except DeclarationError as error:  # a circle between domains has no order to go by
-        unusable(error)
-        return sorted(set(findings))
-    for domain in domains:
-        findings += check_domain(tolerant, domain)
-        # A run builds such a model each time, so no run needs to refuse it.
-        findings += hidden_findings(domain)
-    return sorted(set(findings))
+    fresh = Repository(repository.root)
+    findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
+    for domain in fresh.readings:
+        findings.update(check_domain(fresh, domain))
+        if not domain.problems:
+            # A run builds such a model each time, so no run needs to refuse it.
+            findings.update(hidden_findings(domain))
+    return sorted(findings)
 
 
 def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
-    """Every finding in one domain whose declarations can be read, sorted by place."""
-    findings: list[Finding] = []
-    for rule in (_dbtignore, _references, _increments, _raw_types, _formats, _keys):
-        findings += rule(repository, domain)
+    """Every finding in one domain, broken or not, sorted by place."""
+    findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
+    findings.update(
+        Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
+    )
+    unusable = {each.path for each in domain.problems}
+    for rule in (_dbtignore, _references, _increments, _formats, _orphans):
+        findings.update(rule(repository, domain))
     for product in domain.products:
-        findings += _product(domain, product)
-    findings += feature_findings(repository, domain)
-    return sorted(set(findings))
+        # What is only half read would give findings that are not there.
+        if product.path not in unusable:
+            findings.update(_product(domain, product, unusable))
+    if not domain.problems:
+        findings.update(feature_findings(repository, domain))
+    return sorted(findings)
 
 
 def _dbtignore(repository: Repository, domain: Domain) -> Iterator[Finding]:
@@ -95,7 +95,10 @@ def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
     """A product that is built anew keeps the landing times of its rows, whatever it corrects."""
     others = {each.path.stem: each for each in domain.references if each.domain != domain.name}
     for path in sorted((domain.path / "models").rglob("*.sql")):
-        text = without_comments(path)
+        try:
+            text = without_comments(path)
+        except DeclarationError:
+            continue  # one of the domain's problems
         increment = _INCREMENT.search(text)
         if increment is None:
             continue
@@ -111,55 +114,35 @@ def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
                 )
 
 
-def _raw_types(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    for raw in domain.raw_tables:
-        for column in raw.columns:
-            problem = _bad_type(column.data_type)
-            if problem:
-                yield Finding(
-                    raw.path,
-                    column.line,
-                    f"column `{column.name}` of {raw.relation}: {problem}",
-                    "",
-                )
-
-
 def _formats(repository: Repository, domain: Domain) -> Iterator[Finding]:
     for raw in domain.raw_tables:
         yield from format_findings(raw)
 
 
-def _bad_type(text: str) -> str | None:
-    if not text:
-        return "no data_type is given."
-    try:
-        parse_type(text)
-    except ValueError as error:
-        return str(error)
-    return None
+def _orphans(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    """Checks that nobody runs."""
+    known = {product.checks_path for product in domain.products}
+    models = domain.path / "models"
+    for path in sorted([*models.rglob("*.checks.yml"), *models.rglob("*.checks.yaml")]):
+        # With a file that cannot be read, nobody knows which products there are.
+        if path not in known and not domain.problems:
+            yield Finding(
+                path,
+                1,
+                "these checks belong to no product, so nothing runs them.",
+                "Name the file like the SQL of a product (<product>.checks.yml) and put it beside "
+                "that, or remove it.",
+            )
 
 
-def _keys(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    files = [*domain.yaml_files, domain.path / "dependencies.yml"]
-    files += [product.checks_path for product in domain.products]
-    for path in files:
-        if path.exists():
-            try:
-                content = read_yaml(path)
-            except DeclarationError as error:
-                yield Finding(error.path, error.line, error.problem, "")
-                continue
-            yield from unknown_keys(path, content)
-
-
-def _product(domain: Domain, product: Product) -> Iterator[Finding]:
+def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> Iterator[Finding]:
     yield from _declaration(domain, product)
-    yield from _columns(product)
+    if product.sql_path not in unusable:
+        yield from _columns(product)
+    if product.checks_path in unusable:
+        return
     if product.checks_path.exists():
-        try:
-            written = read_yaml(product.checks_path)
-        except DeclarationError:
-            return  # reported with the keys
+        written = read_yaml(product.checks_path)
         yield from _checks(product, written)
         yield from colliding_checks(product, written)
     else:
@@ -182,6 +165,11 @@ _REQUIREMENTS: tuple[_Requirement, ...] = (
         lambda domain, product: product.contract,
         "has no contract",
         "Set config.contract.enforced to true.",
+    ),
+    (
+        lambda domain, product: bool(product.columns),
+        "has no columns",
+        "List its columns with their types: they are its contract.",
     ),
     (
         lambda domain, product: bool(product.grain),
@@ -216,15 +204,6 @@ def _declaration(domain: Domain, product: Product) -> Iterator[Finding]:
                 f"the grain of {product.relation} names `{column}`, which is no column of it.",
                 "Name columns of the contract.",
             )
-    for each in product.columns:
-        problem = _bad_type(each.data_type)
-        if problem:
-            yield Finding(
-                product.path,
-                each.line,
-                f"column `{each.name}` of {product.relation}: {problem}",
-                "",
-            )
 
 
 def _columns(product: Product) -> Iterator[Finding]:
@@ -236,31 +215,39 @@ def _columns(product: Product) -> Iterator[Finding]:
     if selected is None:
         return
     declared = {column.name.lower(): column for column in product.columns}
-    for name in selected:
-        if name not in declared:
-            yield Finding(
-                product.path,
-                product.line,
-                f"{product.sql_path.name} selects `{name}`, which the contract of "
-                f"{product.relation} lacks.",
-                "Add it to the columns, or drop it from the SQL.",
-            )
-    for name, column in declared.items():
-        if name not in selected:
-            yield Finding(
-                product.path,
-                column.line,
-                f"the contract of {product.relation} has `{name}`, which "
-                f"{product.sql_path.name} does not select.",
-                "Select it, or drop it from the contract.",
-            )
+    lacking = [name for name in dict.fromkeys(selected) if name not in declared]
+    for name, more in _first(lacking):
+        yield Finding(
+            product.path,
+            product.line,
+            f"{product.sql_path.name} selects `{name}`{more}, which the contract of "
+            f"{product.relation} lacks.",
+            "Add it to the columns, or drop it from the SQL.",
+        )
+    there = set(selected)
+    for name, more in _first([name for name in declared if name not in there]):
+        yield Finding(
+            product.path,
+            declared[name].line,
+            f"the contract of {product.relation} has `{name}`{more}, which "
+            f"{product.sql_path.name} does not select.",
+            "Select it, or drop it from the contract.",
+        )
+
+
+def _first(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each name; of many the first, and how many more there are."""
+    if len(names) <= _MOST_NAMED:
+        yield from ((name, "") for name in names)
+    else:
+        yield names[0], f" and {len(names) - 1:,} more"
 
 
 def _checks(product: Product, written: Located) -> Iterator[Finding]:
     names = {column.name for column in product.columns}
     path = product.checks_path
     unique: list[tuple[str, ...]] = []
-    for column in written.get("columns") or []:
+    for column in mappings(written.get("columns")):
         name = str(column.get("name"))
         if name not in names:
             yield Finding(
@@ -269,11 +256,11 @@ def _checks(product: Product, written: Located) -> Iterator[Finding]:
                 f"checks `{name}`, which is no column of {product.relation}.",
                 "Name a column of the contract.",
             )
-        unique += [(name,) for each in column.get("checks") or [] if "duplicate" in each]
-    for each in written.get("checks") or []:
+        unique += [(name,) for each in mappings(column.get("checks")) if "duplicate" in each]
+    for each in mappings(written.get("checks")):
         if "duplicate" not in each:
             continue
-        columns = tuple(str(name) for name in (each["duplicate"] or {}).get("columns") or ())
+        columns = tuple(str(name) for name in mapping(each["duplicate"]).get("columns") or ())
         unique.append(columns)
         for name in _missing(columns, names):
             yield Finding(

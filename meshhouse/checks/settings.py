@@ -167,6 +167,4 @@ def _is_jinja(value: Any) -> bool:
 
 
 def _empty() -> Located:
-    empty = Located()
-    empty.lines = {}
-    return empty
+    return Located()

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from meshhouse.domain_plan import fresh_manifest
-from meshhouse.repository import Repository
+from meshhouse.errors import MeshError
+from meshhouse.repository import Repository, broken_because
 
 
 @click.command()
@@ -21,7 +22,12 @@ def dev(port: int, host: str) -> None:
 
     repository = Repository.find()
     for domain in repository.domains:  # so that the page need not wait for dbt
-        fresh_manifest(repository, domain)
+        try:
+            fresh_manifest(repository, domain)
+        except MeshError as error:  # the page shows it, and every other domain
+            click.echo(f"mesh: {error}", err=True)
+    for domain in repository.broken:
+        click.echo(f"mesh: {domain.name} is broken: {broken_because(domain)}", err=True)
     os.environ["DAGSTER_HOME"] = str(dagster_home(repository))
     os.environ["MESH_ROOT"] = str(repository.root)
     # What libraries find in each other is for those who set the variable.

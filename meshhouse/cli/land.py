@@ -15,7 +15,7 @@ from meshhouse.cli.run import TerminalReporter
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import UsageError
 from meshhouse.landing import ENGINES, Landing, Pace, follow_table, land_table, land_table_again
-from meshhouse.repository import RawTable, Repository
+from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
 
 
 @click.command()
@@ -69,40 +69,38 @@ def land(
     engine: str,
     quiet: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Land the events that wait in topics, each exactly once."""
     repository = Repository.find()
     tables = _tables(repository, targets)
+    # Without targets, the topics of a broken domain are left out, which is a failure.
+    code = 0 if targets else _say_what_is_broken(repository, tables)
     if accept and not targets:
         raise UsageError("--accept is about one topic: name the raw table, too.")
     if follow:
         work = partial(follow_table, pace=Pace(every, events), accept=accept, engine=engine)
         _follow(repository, tables, work, quiet, as_json)
-        return
+        return code
     store = engine_of(repository).store
     if again_from is not None:
         if engine != "python":
             raise UsageError("--again-from lands in this process: leave out --engine.")
         if not targets:
             raise UsageError("--again-from is about one topic: name the raw table, too.")
-        for raw in tables:
-            again = land_table_again(repository, engine_of(repository).lake, raw, again_from)
-            console(quiet or as_json).print(
-                f"again     {raw.relation}: {again.replaced:,} events are now {again.rows:,} rows "
-                f"and {again.rejected:,} rejected"
-            )
+        _again(repository, tables, again_from, quiet or as_json)
     reporter = TerminalReporter(repository, quiet or as_json)
     for raw in tables:
         reporter.landed(land_table(repository, store, raw, reporter.landing(raw), accept, engine))
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)
-        return
+        return code
     if summary and all(landing.followed_by for landing in reporter.landings):
-        return
+        return code
     rows = sum(each["rows"] for each in summary)
     rejected = sum(each["rejected"] for each in summary)
     console(quiet).print(f"{rows:,} rows landed, {rejected:,} events rejected")
+    return code
 
 
 def _follow(
@@ -173,15 +171,29 @@ def _until_told() -> Iterator[threading.Event]:
             signal.signal(each, handler)
 
 
+def _again(repository: Repository, tables: Sequence[RawTable], start: str, quiet: bool) -> None:
+    for raw in tables:
+        again = land_table_again(repository, engine_of(repository).lake, raw, start)
+        console(quiet).print(
+            f"again     {raw.relation}: {again.replaced:,} events are now {again.rows:,} rows "
+            f"and {again.rejected:,} rejected"
+        )
+
+
+def _say_what_is_broken(repository: Repository, tables: Sequence[RawTable]) -> int:
+    """Names each broken domain; the exit code is 1 if there is one.
+
+    Raises:
+        BrokenDomain: there is one, and nothing else to land.
+    """
+    if repository.broken and not tables:
+        raise BrokenDomain(repository.broken[0])
+    for because in dict.fromkeys(broken_because(domain) for domain in repository.broken):
+        click.echo(f"mesh: not landed: {because}", err=True)
+    return 1 if repository.broken else 0
+
+
 def _tables(repository: Repository, targets: tuple[str, ...]) -> list[RawTable]:
-    every = [raw for domain in repository.domains for raw in domain.raw_tables]
     if not targets:
-        return every
-    chosen = []
-    for target in targets:
-        found = [raw for raw in every if target in (raw.domain, raw.relation)]
-        if not found:
-            known = ", ".join(raw.relation for raw in every)
-            raise UsageError(f"`{target}` is no domain with topics and no raw table. Raw: {known}.")
-        chosen += found
-    return chosen
+        return repository.raw_tables()
+    return [raw for target in targets for raw in repository.raw_tables(target)]

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from meshhouse.cli import interrupts
+from meshhouse.cli.output import escaped
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.extras import missing
 
@@ -163,7 +164,7 @@ def _exit_code(call: Callable[[], Any]) -> int:
 
 
 def _say(line: str) -> None:
-    click.echo(f"mesh: {line}", err=True)
+    click.echo("\n".join(map(escaped, f"mesh: {line}".split("\n"))), err=True)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,19 @@ from rich.table import Table
 
 def console(quiet: bool = False) -> Console:
     """Where people read; results that scripts want go to standard output unadorned."""
-    return Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(
+        stderr=True,
+        quiet=quiet,
+        highlight=False,
+        emoji=False,
+        soft_wrap=not sys.stderr.isatty(),
+    )
 
 
 def results() -> Console:
     """Standard output, as wide as it takes when it is no terminal."""
     width = None if sys.stdout.isatty() else 400
-    return Console(highlight=False, width=width)
+    return Console(highlight=False, emoji=False, width=width)
 
 
 def width() -> int | None:
@@ -74,7 +80,7 @@ def cell(value: Any, separators: bool = True) -> str:
         return f"{value:,}" if separators else str(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return escape(str(value))
+    return escape("\n".join(map(escaped, str(value).split("\n"))))
 
 
 def print_json(value: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from meshhouse.cli.output import cell, console, print_json, results, table
+from meshhouse.cli.output import cell, console, escaped, print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.landing.rejected import (
@@ -151,13 +151,14 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
 
 
 def _raw_tables(repository: Repository) -> list[RawTable]:
-    return [raw for domain in repository.domains for raw in domain.raw_tables]
+    return repository.raw_tables()
 
 
 def _raw_table(repository: Repository, name: str) -> RawTable:
     every = _raw_tables(repository)
     found = next((raw for raw in every if raw.relation == name), None)
     if found is None:
+        repository.raw_tables(name)  # raises where the domain of that name is broken
         raise _unknown(name, every)
     return found
 
@@ -201,11 +202,8 @@ def _shown(value: str | bytes | None) -> str | None:
     text = _text(value) if isinstance(value, bytes) else value
     if text is None:
         text = f"0x{value[:_WIDTH].hex()}"
-    escaped = "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in text[: _WIDTH + 1]
-    )
-    return escaped if len(escaped) <= _WIDTH else escaped[: _WIDTH - 1] + "…"
+    line = escaped(text[: _WIDTH + 1])
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
 
 def _text(value: bytes) -> str | None:

@@ -10,12 +10,12 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from meshhouse.cli import interrupts
-from meshhouse.cli.output import console, counted, print_json, size
+from meshhouse.cli.output import console, counted, escaped, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
 from meshhouse.planning import planned_domains, settled
-from meshhouse.repository import Domain, RawTable, Repository
+from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
 from meshhouse.runs import DomainRun
 from meshhouse.status import Leftover, age, leftovers
 
@@ -112,7 +112,7 @@ class TerminalReporter:
         message = message.removeprefix(f"{domain}: ")  # dbt's failures name their project
         self.failures.append((domain, message))
         self._console.print(f"[red]failed[/]    {domain}: ", end="")
-        self._console.print(message, markup=False)
+        self._console.print(escaped(message), markup=False)
 
     def left_over(self, found: Sequence[Leftover]) -> None:
         """What consumers can still read, though nobody declares it."""
@@ -129,7 +129,7 @@ class TerminalReporter:
                 for row in check.samples:
                     values = ", ".join(f"{name}={value}" for name, value in row.items())
                     self._console.print(
-                        f"          {candidate.product.relation}, {check.name}: {values}",
+                        escaped(f"          {candidate.product.relation}, {check.name}: {values}"),
                         markup=False,
                     )
 
@@ -204,7 +204,13 @@ def execute(
     force = force or full_refresh
     reporter = TerminalReporter(repository, quiet, force, full_refresh)
     chosen = engine(repository)
-    domains = planned_domains(repository, targets, downstream)
+    planned = planned_domains(repository, targets, downstream)
+    domains = [domain for domain in planned if not domain.problems]
+    broken = [domain for domain in planned if domain.problems]
+    if broken and not domains and len({broken_because(each) for each in broken}) == 1:
+        raise BrokenDomain(broken[0])
+    for domain in broken:
+        reporter.failed(domain.name, broken_because(domain))
     products = [target for target in targets if "." in target]
     whole = [
         domain
@@ -220,6 +226,7 @@ def execute(
     names = [domain.name for domain in whole if domain.name not in done]
     parts = [each for each in products if each.partition(".")[0] not in {*names, *done}]
     ok = not (names or parts) or _orchestrate(repository, names, parts, reporter)
+    ok = ok and not broken
     reporter.left_over(leftovers(repository, chosen))
     summary = reporter.summary([domain.name for domain in domains], time.monotonic() - started)
     shown = console(quiet)
@@ -293,5 +300,5 @@ def run(
         print_json(summary)
     elif quiet:
         for failure in summary["failed"]:
-            click.echo(f"mesh: {failure['domain']}: {failure['message']}", err=True)
+            click.echo(escaped(f"mesh: {failure['domain']}: {failure['message']}"), err=True)
     return 0 if ok else 1

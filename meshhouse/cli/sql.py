@@ -111,6 +111,11 @@ class Asked:
                 raise
 
     @property
+    def is_remote(self) -> bool:
+        """Whether the target answers queries itself."""
+        return self._engine.name == "snowflake"
+
+    @property
     def reader(self) -> Any:
         """The connection that answers; products as of its first use."""
         from meshhouse.consumers import opened

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
 
 from meshhouse.cli.output import console, print_json, results, table
 from meshhouse.engines import engine
-from meshhouse.repository import Repository
+from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, leftovers, product_statuses
+from meshhouse.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
 UNDECLARED = "not declared"
 
@@ -24,6 +25,9 @@ def status(as_json: bool) -> None:
     statuses = product_statuses(repository, chosen.registry)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
+    broken = broken_domains(repository)
+    for domain, because in _grouped(broken):
+        click.echo(f"mesh: {domain}: {because}", err=True)
     if as_json:
         print_json(
             [
@@ -38,6 +42,7 @@ def status(as_json: bool) -> None:
                     "last_run": each.last_run,
                     "rolled_back": each.rolled_back,
                     "environment": each.environment or PRODUCTION,
+                    "broken": broken.get(each.product.domain),
                     "state": each.state,
                 }
                 for each in statuses
@@ -82,7 +87,7 @@ def status(as_json: bool) -> None:
                     each.score,
                     age(each.refreshed_at, now),
                     each.freshness(now) if each.state == "declared" else each.state,
-                    each.last_run,
+                    "broken" if each.product.domain in broken else each.last_run,
                     *([each.environment or PRODUCTION] if repository.environment else []),
                 )
                 for each in statuses
@@ -111,6 +116,17 @@ def status(as_json: bool) -> None:
         console().print(
             f"Consumers still see {', '.join(sorted(names))}, which no run publishes any more."
         )
+
+
+def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Who is broken and why; a problem that several domains share is said once."""
+    domains: dict[str, list[str]] = {}
+    for domain, because in broken.items():
+        domains.setdefault(because, []).append(printable(domain))
+    return [
+        (f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} broken", because)
+        for because, names in domains.items()
+    ]
 
 
 def _published(status: ProductStatus, now: datetime) -> str:

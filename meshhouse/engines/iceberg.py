@@ -194,6 +194,6 @@ def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]
                 f"Run `mesh land {domain.name}` first."
             )
     wanted = {raw.relation for raw in domain.raw_tables} | {
-        product.relation for name in domain.upstream for product in repository.domain(name).products
+        product.relation for product in repository.provided(domain)
     }
     return {relation: pointers[relation] for relation in sorted(wanted) if relation in pointers}

@@ -292,7 +292,7 @@ class SnowflakeEngine:
             return
         products = {
             product.relation: product
-            for each in self._repository.domains
+            for each in self._repository.readings
             for product in each.products
         }
         waiting = self.store.session.rows(
@@ -316,7 +316,7 @@ class SnowflakeEngine:
         self.store.ensure_schema(self.store.stored(product.domain))
         if product.shared and not self.store.environment:
             self.store.ensure_schema(f"{product.domain}_shared")
-        owner = self._repository.domain(product.domain).owner(product)
+        owner = self._repository.reading(product.domain).owner(product)
         self._make_tags(session)
         for statement in show_statements(session, product, state, owner, self.store.environment):
             session.execute(statement)
@@ -378,4 +378,4 @@ class SnowflakeEngine:
         return int(rows[0][0] or 0) if rows else 0
 
     def _raw_tables(self) -> list[Any]:
-        return [raw for domain in self._repository.domains for raw in domain.raw_tables]
+        return self._repository.raw_tables()

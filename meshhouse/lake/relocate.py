@@ -302,7 +302,10 @@ def _show(drafts: Iterable[Path]) -> None:
             os.close(descriptor)
         folders.add(draft.parent)
     for draft in drafts:
-        draft.replace(draft.with_name(draft.name.removesuffix(_DRAFT)))
+        shown = draft.with_name(draft.name.removesuffix(_DRAFT))
+        # Hadoop's checksum of the old content, without which it reads the file all the same.
+        shown.with_name(f".{shown.name}.crc").unlink(missing_ok=True)
+        draft.replace(shown)
     for folder in folders:
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -9,12 +9,13 @@ from meshhouse.repository.model import (
     Product,
     RawTable,
 )
-from meshhouse.repository.read import Repository, unknown_product
-from meshhouse.repository.yaml import DeclarationError, display_path
+from meshhouse.repository.read import BrokenDomain, Repository, broken_because, unknown_product
+from meshhouse.repository.yaml import DeclarationError, display_path, printable
 
 __all__ = [
     "FORMATS",
     "ROOT_DOMAIN",
+    "BrokenDomain",
     "Column",
     "CrossReference",
     "DeclarationError",
@@ -22,6 +23,8 @@ __all__ = [
     "Product",
     "RawTable",
     "Repository",
+    "broken_because",
     "display_path",
+    "printable",
     "unknown_product",
 ]

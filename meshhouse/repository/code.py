@@ -20,6 +20,7 @@ from typing import Any
 
 from meshhouse.repository.hidden import hidden_inputs, jinja_names
 from meshhouse.repository.project import (
+    connection,
     environment_named,
     settings,
     tool_versions,
@@ -53,9 +54,12 @@ EVERY_RUN = "every_run"
 class Code:
     """What a manifest and its project say about the code of nodes."""
 
-    def __init__(self, content: Mapping[str, Any], folder: Path, others: Collection[str]) -> None:
+    def __init__(
+        self, content: Mapping[str, Any], root: Path, folder: Path, others: Collection[str]
+    ) -> None:
         """Of the project in `folder`; `others` are the names of the mesh's other domains."""
         self._content = content
+        self._root = root
         self._folder = folder
         self._others = frozenset(others)
 
@@ -83,6 +87,8 @@ class Code:
         macros = self._macros_behind(text, identifiers)
         everything = [text, *macros.values()]
         words = set(re.findall(r"\w+", " ".join(everything)))
+        profile = connection(self._root, self._folder)
+        everything.append(json.dumps(profile.get("settings")))
         decides = {
             "nodes": parts,
             "operations": self._operations,
@@ -92,6 +98,7 @@ class Code:
             # Within JSON, a quotation mark is written with a backslash.
             "environment": environment_named(each.replace('\\"', '"') for each in everything),
             "adapter": self.adapter,
+            "profile": profile,
             "tools": dict(tool_versions(self.adapter)),
             "more": list(more),
         }

@@ -234,7 +234,7 @@ class Manifest:
         """Why runs leave a declared product out: `disabled` or `not public`; empty if they do not.
 
         Raises:
-            DeclarationError: dbt builds no such model, or under another name.
+            DeclarationError: dbt has no such model.
         """
         node = self.nodes.get(self.model_id(product))
         if node is None:
@@ -248,19 +248,12 @@ class Manifest:
             )
         if (node.get("config") or {}).get("access", node.get("access")) != "public":
             return "not public"
-        if node["alias"] != product.build_name:
-            raise DeclarationError(
-                product.path,
-                product.line,
-                f"dbt builds {product.relation} as `{node['alias']}`; remove the alias, so that "
-                f"it is `{product.build_name}`.",
-            )
         return ""
 
     @cached_property
     def _code(self) -> Code:
         others = set(self._repository.domain_names) - {self._domain.name}
-        return Code(self.content, self._domain.path, others)
+        return Code(self.content, self._repository.root, self._domain.path, others)
 
     def _is_disabled(self, product: Product) -> bool:
         """By its file: dbt does not give a disabled model the id of its version."""
@@ -292,7 +285,7 @@ def checked_relations(repository: Repository, domain: Domain, product: Product) 
     text = product.checks_path.read_text()
     known: Mapping[str, None] = dict.fromkeys(
         [raw.relation for raw in domain.raw_tables]
-        + [each.relation for name in domain.upstream for each in repository.domain(name).products]
+        + [each.relation for each in repository.provided(domain)]
     )
     return [relation for relation in known if _mentions(text, relation)]
 

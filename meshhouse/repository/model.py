@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshhouse.repository.yaml import DeclarationError
 
 ROOT_DOMAIN = "mesh"
 FORMATS = ("json", "avro", "protobuf", "text")
@@ -120,6 +123,16 @@ class CrossReference:
 
 
 @dataclass(frozen=True)
+class UnknownKey:
+    """A key of a YAML file that means nothing: probably misspelt, and ignored."""
+
+    path: Path
+    line: int
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class Domain:
     """One domain: a dbt project and what it declares."""
 
@@ -135,6 +148,9 @@ class Domain:
     references: tuple[CrossReference, ...]
     description: str = ""
     yaml_files: tuple[Path, ...] = field(default=(), compare=False)
+    problems: tuple[DeclarationError, ...] = field(default=(), compare=False)
+    """What makes its declarations unusable; everything else here is then what could be read."""
+    unknown_keys: tuple[UnknownKey, ...] = field(default=(), compare=False)
 
     @property
     def build_schema(self) -> str:

@@ -45,7 +45,9 @@ _CODE = (".sql", ".py", ".yml", ".yaml", ".md")
 _NOT_READ = {"target", "logs", ".git", "__pycache__"}
 """Folders that hold what tools wrote."""
 
-PLATFORM_VARIABLES = frozenset({"MESH_ROOT", "MESH_HOME", "MESH_ENV", "MESH_RUN_ID", "MESH_PINS"})
+PLATFORM_VARIABLES = frozenset(
+    {"MESH_ROOT", "MESH_HOME", "MESH_ENV", "MESH_RUN_ID", "MESH_PINS", "MESH_MEMORY_LIMIT"}
+)
 """Environment variables of the mesh itself: they say where and when it runs, not what."""
 _ENV_VAR = re.compile(r"\benv_var\s*\(\s*(?:(['\"])(?P<name>[^'\"]*)\1\s*[,)])?")
 
@@ -83,6 +85,14 @@ def tool_versions(adapter: str) -> Mapping[str, str]:
 def settings(folder: Path) -> Mapping[str, Any]:
     """`dbt_project.yml` of a project; empty where it cannot be read, which dbt reports."""
     return _yaml(folder / "dbt_project.yml")
+
+
+def connection(root: Path, folder: Path) -> Mapping[str, Any]:
+    """What `profiles.yml` says of the target in use, as written: its settings decide rows too."""
+    profile = _yaml(root / "profiles" / "profiles.yml").get(str(settings(folder).get("profile")))
+    outputs = profile.get("outputs") if isinstance(profile, dict) else None
+    found = outputs.get(target_in_use()) if isinstance(outputs, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def variables(folder: Path) -> Mapping[str, Any]:
@@ -131,8 +141,7 @@ def project_files(repository: Repository, domain: Domain) -> list[Path]:
     found = {path for place in places for path in files_below(place)}
     found |= {domain.path / name for name in _FILES}
     # Injected nodes come from the declarations of upstream products.
-    for name in domain.upstream:
-        found |= {product.path for product in repository.domain(name).products}
+    found |= {product.path for product in repository.provided(domain)}
     return sorted(path for path in found if path.is_file())
 
 

@@ -1,57 +1,45 @@
 """Reads the repository: the only reader of declarations.
 
-Belongs here: finding domains and turning their YAML into `model.py`'s facts, without
-dbt. Does not: judging them (`mesh check`), or dbt manifests (manifest.py).
+Belongs here: finding domains, their order, and what of the mesh can be used. Not here: the
+files of one domain (domain.py), judging them (`mesh check`), or dbt manifests (manifest.py).
+
+Each domain is read by itself, and only when somebody asks for it. One with problems is
+broken: asking for it raises the first problem, and everybody else goes on.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
-from typing import Any
 
 from meshhouse.errors import UsageError
-from meshhouse.repository.environment import (
-    collides,
-    current_environment,
-    stored_schema,
-    workspace,
-)
-from meshhouse.repository.model import (
-    ROOT_DOMAIN,
-    Column,
-    CrossReference,
-    Domain,
-    Product,
-    RawTable,
-)
-from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
+from meshhouse.repository.domain import read_domain
+from meshhouse.repository.environment import current_environment, stored_schema, workspace
+from meshhouse.repository.model import ROOT_DOMAIN, Domain, Product, RawTable
+from meshhouse.repository.sql import read_sql
+from meshhouse.repository.yaml import DeclarationError, printable, read_yaml
 
-_REFERENCE = re.compile(
-    r"""\bref\(\s*(['"])(?P<domain>\w+)\1\s*,\s*(['"])(?P<product>\w+)\3"""
-    r"""(?:\s*,\s*(?:v|version)\s*=\s*(?P<version>\d+))?\s*\)"""
-)
-_JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
-CHECKS_SUFFIX = ".checks.yml"
-
-OnError = Callable[[DeclarationError], None]
+_SIGNS_OF_A_DOMAIN = ("dbt_project.yml", "models", "dependencies.yml")
 
 
-def _raise(error: DeclarationError) -> None:
-    raise error
+class BrokenDomain(UsageError):
+    """A domain was asked for whose declarations cannot be used."""
+
+    def __init__(self, domain: Domain) -> None:
+        super().__init__(broken_because(domain))
+        self.domain = domain
 
 
 class Repository:
     """A checkout: the root domain and one domain a folder under `domains/`."""
 
-    def __init__(self, root: Path, on_error: OnError = _raise) -> None:
-        """`on_error` receives each unusable declaration; by default it is raised."""
+    def __init__(self, root: Path) -> None:
         self.root = root.resolve()
-        self._on_error = on_error
+        self._read: dict[str, Domain] = {}
 
     @classmethod
     def find(cls, start: Path | None = None) -> Repository:
@@ -97,30 +85,137 @@ class Repository:
 
     @cached_property
     def domain_names(self) -> tuple[str, ...]:
-        """Every domain, the root domain last."""
-        folders = sorted(path.parent.name for path in self.root.glob("domains/*/dbt_project.yml"))
+        """Every domain, broken or not, the root domain last."""
+        folders = sorted(
+            # The name of the root project is taken; such a folder is shown as broken.
+            f"domains/{folder.name}" if folder.name == ROOT_DOMAIN else folder.name
+            for folder in (self.root / "domains").iterdir()
+            if not folder.name.startswith(".") and _is_domain(folder)
+        )
         return (*folders, ROOT_DOMAIN)
 
     @cached_property
     def domains(self) -> tuple[Domain, ...]:
-        """Every domain, upstream domains first; the root domain last among equals.
+        """Every domain that can be used, upstream domains first; the root domain last among equals.
+
+        Those that cannot are `broken`.
+        """
+        return tuple(domain for domain in self.readings if not domain.problems)
+
+    @cached_property
+    def broken(self) -> tuple[Domain, ...]:
+        """Every domain with problems, as far as it could be read, upstream domains first."""
+        return tuple(domain for domain in self.readings if domain.problems)
+
+    @cached_property
+    def readings(self) -> tuple[Domain, ...]:
+        """Every domain as far as it could be read, upstream domains first."""
+        ordered: dict[str, None] = {}
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name not in ordered and name not in path:
+                for other in self.reading(name).upstream:
+                    visit(other, (*path, name))
+                ordered[name] = None
+
+        for name in self.domain_names:
+            visit(name, ())
+        return tuple(self.reading(name) for name in ordered)
+
+    def reading(self, name: str) -> Domain:
+        """One domain as far as it could be read, with its problems.
 
         Raises:
-            DeclarationError: domains depend on each other in a circle.
+            UsageError: there is none of that name.
         """
-        domains = {name: self._read_domain(name) for name in self.domain_names}
-        return tuple(domains[name] for name in _upstream_first(domains))
+        if name not in self.domain_names:
+            known = printable(", ".join(self.domain_names))
+            raise UsageError(f"There is no domain `{printable(name)}`. Domains: {known}.")
+        domain = self._reading(name)
+        circle = _circle(name, lambda each: self._reading(each).upstream)
+        if not circle:
+            return domain
+        first = circle.index(min(circle))  # everybody in the circle says the same
+        shown = [*circle[first:], *circle[:first]]
+        problem = DeclarationError(
+            self.folder(shown[0]) / "dependencies.yml",
+            1,
+            "domains depend on each other in a circle: "
+            f"{' -> '.join([*shown, shown[0]])}. Remove one dependency.",
+        )
+        return replace(domain, problems=(*domain.problems, problem))
+
+    def _reading(self, name: str) -> Domain:
+        if name not in self._read:
+            self._read[name] = read_domain(self.root, name, self.folder(name), self.domain_names)
+        return self._read[name]
 
     def domain(self, name: str) -> Domain:
         """One domain by name.
 
         Raises:
             UsageError: there is none of that name.
+            BrokenDomain: its declarations cannot be used.
         """
-        if name not in self.domain_names:
-            known = ", ".join(self.domain_names)
-            raise UsageError(f"There is no domain `{name}`. Domains: {known}.")
-        return next(domain for domain in self.domains if domain.name == name)
+        domain = self.reading(name)
+        if domain.problems:
+            raise BrokenDomain(domain)
+        return domain
+
+    def provided(self, consumer: Domain) -> list[Product]:
+        """The products that a domain's models and checks may read: those of its upstream.
+
+        A provider that is broken still has what it published. Its products are what could be
+        read of its declarations, and what the consumer refers to besides: whether that is
+        published decides itself when data is read.
+        """
+        products: list[Product] = []
+        for name in consumer.upstream:
+            provider = self.reading(name)
+            products += provider.products
+            if provider.problems:
+                products += _assumed(consumer, provider)
+        return products
+
+    @cached_property
+    def shared_problems(self) -> tuple[DeclarationError, ...]:
+        """What is wrong with the files that every domain is built with: macros and profiles."""
+        found: list[DeclarationError] = []
+        for path in sorted((self.root / "macros").rglob("*.sql")):
+            found += read_sql(path).problems
+        profiles = [
+            *(self.root / "profiles").glob("*.yml"), *(self.root / "macros").rglob("*.yml")
+        ]  # fmt: skip
+        for path in sorted(profiles):
+            try:
+                read_yaml(path)
+            except DeclarationError as error:
+                found.append(error)
+        return tuple(found)
+
+    def raw_tables(self, target: str | None = None) -> list[RawTable]:
+        """The raw tables of every domain that can be used, or those that a target names.
+
+        Args:
+            target: a domain or `<domain>_raw.<table>`.
+
+        Raises:
+            UsageError: the target names none.
+            BrokenDomain: the target is about a domain that cannot be used.
+        """
+        every = [raw for domain in self.domains for raw in domain.raw_tables]
+        if target is None:
+            return every
+        found = [raw for raw in every if target in (raw.domain, raw.relation)]
+        if not found:
+            for domain in self.broken:
+                if target == domain.name or target.startswith(f"{domain.name}_raw."):
+                    raise BrokenDomain(domain)
+            known = ", ".join(raw.relation for raw in every)
+            raise UsageError(
+                f"`{printable(target)}` is no domain with topics and no raw table. Raw: {known}."
+            )
+        return found
 
     def product(self, relation: str) -> Product:
         """A product by `<domain>.<product>`.
@@ -140,147 +235,72 @@ class Repository:
 
     def folder(self, name: str) -> Path:
         """The dbt project of a domain."""
-        return self.root if name == ROOT_DOMAIN else self.root / "domains" / name
+        if name == ROOT_DOMAIN:
+            return self.root
+        return self.root / "domains" / name.removeprefix("domains/")
 
-    def _read_domain(self, name: str) -> Domain:
-        folder = self.folder(name)
-        project = self._read(folder / "dbt_project.yml")
-        if project.get("name") != name:
-            expected = f"the dbt project must be named `{name}`, like its folder"
-            if name == ROOT_DOMAIN:
-                expected = f"the root dbt project must be named `{ROOT_DOMAIN}`"
-            self._on_error(
-                DeclarationError(
-                    folder / "dbt_project.yml",
-                    project.line_of("name"),
-                    f"{expected}; it says `{project.get('name')}`.",
-                )
-            )
-        if collides(name):
-            problem = (
-                f"`{name}` cannot name a domain: two underscores divide the name of an "
-                "environment from that of a domain. Rename the domain and its folder."
-            )
-            self._on_error(
-                DeclarationError(folder / "dbt_project.yml", project.line_of("name"), problem)
-            )
-        models = folder / "models"
-        files = tuple(
-            path
-            for pattern in ("*.yml", "*.yaml")
-            for path in sorted(models.rglob(pattern))
-            if not path.name.endswith(CHECKS_SUFFIX)
-        )
-        declared = [(path, self._read(path)) for path in files]
-        products, private = self._models(name, declared)
-        return Domain(
-            name=name,
-            path=folder,
-            upstream=self._upstream(folder, name),
-            owners={
-                str(group.get("name")): _mapping(group.get("owner"))
-                for _, content in declared
-                for group in _mappings(content.get("groups"))
-            },
-            raw_tables=tuple(self._raw_tables(name, declared)),
-            products=tuple(products),
-            private_models=tuple(private),
-            references=tuple(_references(models)),
-            description=str(project.get("description", "")),
-            yaml_files=files,
-        )
 
-    def _read(self, path: Path) -> Located:
-        try:
-            return read_yaml(path)
-        except DeclarationError as error:
-            self._on_error(error)
-            empty = Located()
-            empty.lines = {}
-            return empty
+def broken_because(domain: Domain) -> str:
+    """Why a domain cannot be used: its first problem with file and line."""
+    more = len(domain.problems) - 1
+    if not more:
+        return str(domain.problems[0])
+    return f"{domain.problems[0]} ({more} more: `mesh check` lists them.)"
 
-    def _upstream(self, folder: Path, name: str) -> tuple[str, ...]:
-        path = folder / "dependencies.yml"
-        if not path.exists():
-            return ()
-        upstream = []
-        for entry in _mappings(self._read(path).get("projects")):
-            other = str(entry.get("name"))
-            line = entry.line_of("name")
+
+def _is_domain(folder: Path) -> bool:
+    # A removed domain leaves its folder, with what dbt wrote into it.
+    return folder.is_dir() and any(
+        (folder / name).exists() or (folder / name).is_symlink() for name in _SIGNS_OF_A_DOMAIN
+    )
+
+
+def _circle(name: str, upstream: Callable[[str], tuple[str, ...]]) -> list[str]:
+    """The way from a domain back to itself; empty where there is none."""
+    seen: set[str] = set()
+
+    def search(at: str, path: list[str]) -> list[str]:
+        for other in upstream(at):
             if other == name:
-                problem = f"domain `{name}` names itself as a dependency; remove the line."
-                self._on_error(DeclarationError(path, line, problem))
-            elif other not in self.domain_names:
-                known = ", ".join(each for each in self.domain_names if each != name)
-                problem = f"there is no domain `{other}`. Domains: {known}."
-                self._on_error(DeclarationError(path, line, problem))
-            else:
-                upstream.append(other)
-        return tuple(upstream)
+                return path
+            if other not in seen:
+                seen.add(other)
+                if found := search(other, [*path, other]):
+                    return found
+        return []
 
-    def _raw_tables(
-        self, domain: str, declared: Iterable[tuple[Path, Located]]
-    ) -> Iterable[RawTable]:
-        for path, content in declared:
-            for source in _mappings(content.get("sources")):
-                schema = str(source.get("schema", source.get("name")))
-                if collides(schema):
-                    problem = (
-                        f"raw tables cannot be in the schema `{schema}`: two underscores divide "
-                        "the name of an environment from that of a schema. Rename the source."
-                    )
-                    self._on_error(DeclarationError(path, source.line, problem))
-                for table in _mappings(source.get("tables")):
-                    meta = _meta(table)
-                    if "topic" not in meta:
-                        problem = (
-                            f"source table `{table.get('name')}` names no topic; "
-                            "add config.meta.topic."
-                        )
-                        self._on_error(DeclarationError(path, table.line, problem))
-                        continue
-                    yield RawTable(
-                        domain=domain,
-                        schema=schema,
-                        name=str(table.get("name")),
-                        topic=str(meta["topic"]),
-                        columns=_columns(table),
-                        description=str(table.get("description", "")).strip(),
-                        changelog=bool(meta.get("changelog", False)),
-                        path=path,
-                        line=table.line,
-                        format=str(meta.get("format", "json")),
-                        pattern=_text(meta.get("pattern")),
-                        schema_path=self.folder(domain) / str(meta["schema"])
-                        if meta.get("schema") is not None
-                        else None,
-                        max_rejected_percent=self._percent(path, table, meta),
-                    )
+    return search(name, [name])
 
-    def _percent(self, path: Path, table: Located, meta: Located) -> float:
-        declared = meta.get("max_rejected_percent", 1.0)
-        if isinstance(declared, int | float) and 0 <= declared <= 100:
-            return float(declared)
-        problem = (
-            f"`max_rejected_percent` of `{table.get('name')}` is `{declared}`; give a number "
-            "from 0 to 100."
+
+def _assumed(consumer: Domain, provider: Domain) -> Iterator[Product]:
+    """Products of a broken provider that a consumer refers to and that cannot be read."""
+    known = {product.model for product in provider.products}
+    named = {
+        each.product
+        for each in consumer.references
+        # Which version bears the plain name, only the declaration can tell.
+        if each.domain == provider.name and each.version is None
+    }
+    mention = re.compile(rf"(?<![\w.]){re.escape(provider.name)}\.([a-z][a-z0-9_]*)")
+    for product in consumer.products:
+        if product.checks_path.is_file():
+            named.update(mention.findall(product.checks_path.read_text(errors="replace")))
+    for name in sorted(named - known - {product.name for product in provider.products}):
+        yield Product(
+            domain=provider.name,
+            model=name,
+            version=1,
+            is_latest=True,
+            columns=(),
+            description="",
+            group=None,
+            contract=False,
+            grain=(),
+            promises={},
+            path=provider.path / "dbt_project.yml",
+            line=1,
+            sql_path=provider.path / "models" / f"{name}.sql",
         )
-        self._on_error(DeclarationError(path, meta.line_of("max_rejected_percent"), problem))
-        return 1.0
-
-    def _models(
-        self, domain: str, declared: Iterable[tuple[Path, Located]]
-    ) -> tuple[list[Product], list[str]]:
-        products: list[Product] = []
-        private: list[str] = []
-        for path, content in declared:
-            for model in _mappings(content.get("models")):
-                config = _mapping(model.get("config"))
-                found = _products(domain, path, model, config, self._on_error)
-                products += found
-                if not found:
-                    private.append(str(model.get("name")))
-        return products, private
 
 
 def unknown_product(domain: Domain, name: str) -> str:
@@ -299,212 +319,3 @@ def unknown_product(domain: Domain, name: str) -> str:
     message = f"{domain.name} publishes no product `{name}`. {published}"
     close = difflib.get_close_matches(name, names, n=1)
     return f"{message} Did you mean ref('{domain.name}', '{close[0]}')?" if close else message
-
-
-def _products(
-    domain: str, path: Path, model: Located, config: Located, on_error: OnError
-) -> list[Product]:
-    name = str(model.get("name"))
-    versions = _versions(path, model, on_error)
-    latest = _latest(path, model, versions, on_error)
-    products = []
-    is_versioned = "versions" in model
-    for number, version in (versions if is_versioned else {1: _mapping(None)}).items():
-        settings = _merged(config, _mapping(version.get("config")))
-        if settings.get("access", version.get("access", model.get("access"))) != "public":
-            continue
-        meta = _mapping(settings.get("meta", model.get("meta")))
-        group = settings.get("group", model.get("group"))
-        date = version.get("deprecation_date", model.get("deprecation_date"))
-        products.append(
-            Product(
-                domain=domain,
-                model=name,
-                version=number,
-                is_latest=number == latest,
-                versioned=is_versioned,
-                latest_version=latest,
-                columns=_columns_of_version(model, version),
-                description=str(version.get("description") or model.get("description", "")).strip(),
-                group=str(group) if group else None,
-                contract=bool(_mapping(settings.get("contract")).get("enforced", False)),
-                grain=tuple(str(column) for column in meta.get("grain") or ()),
-                promises=_mapping(meta.get("promises")),
-                shared=bool(meta.get("shared", False)),
-                path=path,
-                line=version.line if version else model.line,
-                sql_path=_sql_path(path, name, number, version, number == latest)
-                if is_versioned
-                else path.with_name(f"{name}.sql"),
-                deprecation_date=str(date) if date else None,
-            )
-        )
-    return products
-
-
-def _sql_path(path: Path, name: str, number: int, version: Located, is_latest: bool) -> Path:
-    """The SQL of a version; that of the latest one may be in a file without a number, as in dbt."""
-    stem = str(version.get("defined_in") or f"{name}_v{number}")
-    numbered, plain = path.with_name(f"{stem}.sql"), path.with_name(f"{name}.sql")
-    return plain if is_latest and not numbered.exists() and plain.exists() else numbered
-
-
-def _versions(path: Path, model: Located, on_error: OnError) -> dict[int, Located]:
-    """Number -> declaration of each version of a model."""
-    found: dict[int, Located] = {}
-    written = model.get("versions")
-    if "versions" in model and len(_mappings(written)) != (
-        len(written) if isinstance(written, list) and written else -1
-    ):
-        problem = (
-            f"`versions` of model `{model.get('name')}` must be a list of entries such as `v: 1`; "
-            "without versions, remove the key."
-        )
-        on_error(DeclarationError(path, model.line_of("versions"), problem))
-    for entry in _mappings(model.get("versions")):
-        number = entry.get("v")
-        if not _is_version(number):
-            problem = (
-                f"version `{number}` of model `{model.get('name')}` cannot be used: give `v` a "
-                "whole number from 1, without quotation marks."
-            )
-            on_error(DeclarationError(path, entry.line_of("v"), problem))
-        elif number in found:
-            problem = f"model `{model.get('name')}` declares version {number} twice; remove one."
-            on_error(DeclarationError(path, entry.line_of("v"), problem))
-        else:
-            found[int(number)] = entry
-    return found
-
-
-def _latest(path: Path, model: Located, versions: Mapping[int, Located], on_error: OnError) -> int:
-    latest = model.get("latest_version")
-    if "versions" not in model or not versions:
-        return 1
-    if latest is None:
-        return max(versions)
-    if not _is_version(latest) or latest not in versions:
-        numbers = ", ".join(str(number) for number in versions)
-        problem = (
-            f"`latest_version` of model `{model.get('name')}` is `{latest}`, which is none of its "
-            f"versions ({numbers})."
-        )
-        on_error(DeclarationError(path, model.line_of("latest_version"), problem))
-        return max(versions)
-    return int(latest)
-
-
-def _is_version(value: Any) -> bool:
-    # `true` is an integer to Python.
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _merged(below: Located, above: Located) -> Located:
-    """A model's settings with those of one of its versions over them, key by key, as dbt does."""
-    merged = Located(below)
-    merged.line, merged.lines = below.line, {**below.lines, **above.lines}
-    for key, value in above.items():
-        old = below.get(key)
-        is_deep = isinstance(value, Located) and isinstance(old, Located)
-        merged[key] = _merged(old, value) if is_deep else value
-    return merged
-
-
-def _columns_of_version(model: Located, version: Located) -> tuple[Column, ...]:
-    """The model's columns that a version takes over, and those that it declares itself.
-
-    A version takes over all of them unless it says otherwise with `include` and `exclude`.
-    """
-    entries = _mappings(version.get("columns"))
-    is_choice = [bool({"include", "exclude"} & set(each)) for each in entries]
-    own = [_column(each) for each, choice in zip(entries, is_choice, strict=True) if not choice]
-    chosen = next(compress(entries, is_choice), _mapping(None))
-    included, excluded = chosen.get("include", "all"), chosen.get("exclude") or ()
-    columns = {
-        column.name: column
-        for column in _columns(model)
-        if (included in ("all", "*") or column.name in included) and column.name not in excluded
-    }
-    return tuple({**columns, **{column.name: column for column in own}}.values())
-
-
-def _columns(entry: Located) -> tuple[Column, ...]:
-    return tuple(_column(each) for each in _mappings(entry.get("columns")))
-
-
-def _column(column: Located) -> Column:
-    return Column(
-        name=str(column.get("name")),
-        data_type=str(column.get("data_type", "")),
-        description=str(column.get("description", "")).strip(),
-        required=bool(_meta(column).get("required", False))
-        or any(each.get("type") == "not_null" for each in _mappings(column.get("constraints"))),
-        line=column.line,
-        classification=_text(_meta(column).get("classification")),
-    )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _meta(entry: Located) -> Located:
-    return _mapping(_mapping(entry.get("config")).get("meta", entry.get("meta")))
-
-
-def _mapping(value: Any) -> Located:
-    if isinstance(value, Located):
-        return value
-    empty = Located()
-    empty.lines = {}
-    return empty
-
-
-def _mappings(value: Any) -> list[Located]:
-    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
-
-
-def _references(models: Path) -> Iterable[CrossReference]:
-    for path in sorted(models.rglob("*.sql")):
-        text = without_comments(path)
-        for match in _REFERENCE.finditer(text):
-            version = match["version"]
-            yield CrossReference(
-                domain=match["domain"],
-                product=match["product"],
-                path=path,
-                line=text.count("\n", 0, match.start()) + 1,
-                version=int(version) if version else None,
-            )
-
-
-def without_comments(path: Path) -> str:
-    """The text of a model without Jinja's comments, every line where it was."""
-    return _JINJA_COMMENT.sub(
-        lambda match: "\n" * match.group().count("\n"), path.read_text(errors="replace")
-    )
-
-
-def _upstream_first(domains: dict[str, Domain]) -> list[str]:
-    ordered: list[str] = []
-    path: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in ordered:
-            return
-        if name in path:
-            circle = " -> ".join([*path[path.index(name) :], name])
-            raise DeclarationError(
-                domains[name].path / "dependencies.yml",
-                1,
-                f"domains depend on each other in a circle: {circle}. Remove one dependency.",
-            )
-        path.append(name)
-        for other in domains[name].upstream:
-            visit(other)
-        path.pop()
-        ordered.append(name)
-
-    for name in domains:
-        visit(name)
-    return ordered

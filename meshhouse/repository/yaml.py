@@ -1,11 +1,12 @@
-"""YAML that remembers where it stands.
+"""YAML with line numbers.
 
 Belongs here: reading one file into plain values whose mappings know their lines, and
-one clear error for a file that is no YAML. Does not: what the keys mean.
+one clear error for a file that cannot be used. Not here: what the keys mean (shapes.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,17 @@ import yaml
 
 from meshhouse.errors import UsageError
 
+DEEPEST = 60
+"""Levels of nesting in a file. PyYAML's composer ends the process at some 100,000 levels."""
+LARGEST = 1_000_000
+"""Values in a file, with every alias written out."""
+
 
 class DeclarationError(UsageError):
     """A file of the repository says something that cannot be used."""
 
     def __init__(self, path: Path, line: int, problem: str) -> None:
+        problem = printable(problem)
         super().__init__(f"{display_path(path)}:{line}: {problem}")
         self.path = path
         self.line = line
@@ -30,6 +37,10 @@ class Located(dict[str, Any]):
     line: int = 1
     lines: dict[str, int]
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.lines = {}
+
     def line_of(self, key: str) -> int:
         """Line of `key`, or of the mapping where the key is absent."""
         return self.lines.get(key, self.line)
@@ -38,16 +49,33 @@ class Located(dict[str, Any]):
 class _Loader(yaml.CSafeLoader):
     """PyYAML's safe loader, building `Located` mappings."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value; one that is not what it looks like is an error with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # such as the date 2024-99-01
+            raise _error(node, f"`{printable(str(node.value))[:40]}` cannot be read") from error
+
+
+def _error(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Located:
+    found: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _error(key, "a key must be a word, not a list or a mapping")
+        if key.value in found and key.tag != "tag:yaml.org,2002:merge":
+            first = found[key.value]
+            raise _error(key, f"the key `{key.value}` is here twice (first in line {first})")
+        found[key.value] = key.start_mark.line + 1
+    loader.flatten_mapping(node)  # writes out `<<: *other`
     mapping = Located(
-        {
-            str(loader.construct_object(key, deep=True)): loader.construct_object(value, deep=True)
-            for key, value in node.value
-        }
+        {key.value: loader.construct_object(value, deep=True) for key, value in node.value}
     )
     mapping.line = node.start_mark.line + 1
-    mapping.lines = {str(key.value): key.start_mark.line + 1 for key, _ in node.value}
+    mapping.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
     return mapping
 
 
@@ -58,29 +86,92 @@ def read_yaml(path: Path) -> Located:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        DeclarationError: the file cannot be read, is no YAML, or holds no mapping.
+        DeclarationError: the file cannot be read, is not valid YAML, or holds no mapping.
     """
+    text = read_text(path)
     try:
-        value = yaml.load(path.read_bytes(), Loader=_Loader)  # noqa: S506 - built on CSafeLoader
-    except OSError as error:
-        raise DeclarationError(path, 1, f"cannot be read: {error.strerror}.") from error
+        _measure(text)
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - built on CSafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
+        # What is never closed is noticed behind the last line.
+        line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else 1
         raise DeclarationError(path, line, f"this is no valid YAML: {error.problem}.") from error
+    except yaml.reader.ReaderError as error:
+        position = error.position if isinstance(error.position, int) else 0
+        line = text.encode().count(b"\n", 0, position) + 1
+        problem = f"this is no valid YAML: {error.reason}."
+        raise DeclarationError(path, line, problem) from error
     except yaml.YAMLError as error:
         raise DeclarationError(path, 1, f"this is no valid YAML: {error}.") from error
     if value is None:
         value = Located()
-        value.lines = {}
     if not isinstance(value, Located):
         raise DeclarationError(path, 1, "the file must hold a mapping of keys to values.")
     return value
 
 
+def read_text(path: Path) -> str:
+    """The text of a file of the repository, which must be UTF-8.
+
+    Raises:
+        DeclarationError: it cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DeclarationError(path, 1, f"cannot be read: {error.strerror}.") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = content[error.start]
+        problem = (
+            f"this is not UTF-8 text (byte 0x{byte:02x}); save the file with the encoding UTF-8."
+        )
+        raise DeclarationError(path, line, problem) from error
+
+
+def _measure(text: str) -> None:
+    """Refuses what would end the process or fill the memory, before anything is built."""
+    sizes: dict[str, int] = {}
+    open_nodes: list[tuple[str | None, int]] = []
+    total = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor is not None:
+                sizes[anchor] = total - before
+            continue
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        total += sizes.get(event.anchor, 1) if isinstance(event, yaml.AliasEvent) else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, total - 1))
+        elif isinstance(event, yaml.ScalarEvent) and event.anchor is not None:
+            sizes[event.anchor] = 1
+        if len(open_nodes) > DEEPEST:
+            problem = f"it is nested more than {DEEPEST} levels deep"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        if total > LARGEST:
+            problem = f"with its aliases written out it holds more than {LARGEST:,} values"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal would not show as it is."""
+    return "".join(_characters(text))
+
+
+def _characters(text: str) -> Iterator[str]:
+    for character in text:
+        escaped = character.encode("unicode_escape").decode()
+        yield character if character.isprintable() else escaped
+
+
 def display_path(path: Path) -> str:
     """The path as people type it: relative to where they stand, if it lies below."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return printable(str(path.relative_to(Path.cwd())))
     except ValueError:
-        return str(path)
+        return printable(str(path))

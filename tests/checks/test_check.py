@@ -233,6 +233,7 @@ MISTAKES = {
     ),
     "Jinja that cannot be read": Mistake(
         SQL, "{{ ref('stg_sales') }}", "{{ ref('stg_sales' }}", "its Jinja cannot be read",
+        at="ref(",
     ),
     "SQL that cannot be read": Mistake(
         SQL, "as sold_at\n", "as sold_at,, (\n", "its SQL cannot be read",

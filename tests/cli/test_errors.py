@@ -83,11 +83,13 @@ def test_a_repository_is_found_from_any_folder_inside_it(landed):
 
 def test_broken_yaml_is_named_with_file_and_line_and_consumers_read_on(mesh):
     mesh.edit("domains/crm/models/products/customers.yml", "description: Who", "description: : Who")
-    for command in ("run", "status", "land"):
-        assert said(mesh, command, code=2) == (
-            "mesh: domains/crm/models/products/customers.yml:4: this is no valid YAML: "
-            "mapping values are not allowed in this context."
-        )
+    problem = (
+        "domains/crm/models/products/customers.yml:4: this is no valid YAML: "
+        "mapping values are not allowed in this context."
+    )
+    assert said(mesh, "run", "crm", code=2) == f"mesh: {problem}"
+    assert said(mesh, "land", "crm", code=2) == f"mesh: {problem}"
+    assert mesh.run("status").stderr == f"mesh: crm is broken: {problem}\n"
     assert mesh.run("sql", "select 1", "--format", "csv").stdout.split() == ["1", "1"]
 
 

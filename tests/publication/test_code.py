@@ -101,6 +101,8 @@ CHANGES: dict[str, tuple[Change, bool]] = {
     "a macro in place of one of dbt's": (
         lambda mesh, patch: mesh.write(f"{SHOP}/ours/override.sql",
                                        macro("duckdb__get_binding_char", "?")), True),
+    "a setting of the connection": (
+        edit("profiles/profiles.yml", "TimeZone: UTC", "TimeZone: Europe/Berlin"), True),
     "the version of an adapter": (newer_dbt, True),
 }  # fmt: skip
 

@@ -68,6 +68,19 @@ def test_decision(history, now, decision):
     assert decide(now, history) is decision
 
 
+@pytest.mark.parametrize(
+    ("history", "decision"),
+    [
+        pytest.param([FIRST], BUILD, id="the same code and inputs prove nothing"),
+        pytest.param([FIRST, FIRST], BUILD, id="built again and again"),
+        pytest.param([FIRST, FIRST, BACK], WITHDRAWN, id="rolled back, nothing else changed"),
+        pytest.param([SECOND, FIRST, BACK], WITHDRAWN, id="rolled back to other inputs"),
+    ],
+)
+def test_what_cannot_be_proved_is_built_in_every_run_but_after_a_rollback(history, decision):
+    assert decide(Basis("code", {"raw": 1}, "stg reads the clock"), history) is decision
+
+
 @pytest.mark.parametrize("history", [[], [FIRST], [FIRST, SECOND, BACK]])
 def test_force_builds_whatever_the_ledger_says(history):
     assert decide(basis(raw=1), history, force=True) is BUILD

@@ -14,10 +14,7 @@ ORDERS, TOTALS = f"{PRODUCTS}/orders.yml", f"{PRODUCTS}/totals.yml"
 
 MISTAKES = {
     "no owner": (ORDERS, "group: shop", "group: shops"),
-    "no contract": (ORDERS, "{enforced: true}", "{enforced: false}"),
     "no grain": (ORDERS, "        grain: [order_id]\n", ""),
-    "no description": (ORDERS, "description: What was bought. One row per order.", "docs: {}"),
-    "grain not verified": (f"{PRODUCTS}/orders.checks.yml", "      - duplicate:\n", ""),
     "checks of one name": (
         f"{PRODUCTS}/orders.checks.yml",
         "  - schema:\n",

@@ -95,10 +95,10 @@ def test_the_line_is_right_below_a_comment_of_several_lines(mesh):
 
 def test_a_domain_that_names_itself_is_told_to_remove_the_line(mesh):
     mesh.write("domains/crm/dependencies.yml", "projects:\n  - name: shop\n  - name: crm\n")
-    done = mesh.run("status", code=2)
+    done = mesh.run("status")
     assert done.stderr == (
-        "mesh: domains/crm/dependencies.yml:3: domain `crm` names itself as a dependency; "
-        "remove the line.\n"
+        "mesh: crm is broken: domains/crm/dependencies.yml:3: domain `crm` names itself as a "
+        "dependency; remove the line.\n"
     )
 
 

@@ -1,0 +1,387 @@
+"""The shape of each YAML file: its keys, and what kind of value each of them takes.
+
+Belongs here: lists and mappings where they belong, and keys that mean something. Not here:
+what a value means (read.py, names.py), or finding files.
+
+One walk serves two readers: a value of the wrong kind makes a domain unusable, a key that
+means nothing is only a finding of `mesh check`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from meshhouse.repository.yaml import Located, printable
+
+ANY = "anything"
+TEXT = "text"
+FLAG = "true or false"
+NUMBER = "a number"
+
+
+@dataclass(frozen=True)
+class Map:
+    """A mapping with these keys."""
+
+    what: str
+    """Names the mapping in messages."""
+    keys: Mapping[str, Any]
+    """Key -> the shape of its value."""
+    required: tuple[str, ...] = ()
+    is_open: bool = False
+    """Other keys are allowed, too."""
+
+
+@dataclass(frozen=True)
+class Many:
+    """A list of values of one shape."""
+
+    of: Any
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A place where a file differs from its shape."""
+
+    line: int
+    problem: str
+    remedy: str
+    is_unknown_key: bool
+    """The key means nothing, but does no harm either."""
+
+
+def misfits(content: Located, shape: Map) -> Iterator[Misfit]:
+    """Everything in a file that differs from its shape."""
+    yield from _walk(content, shape, content.line, shape.what)
+
+
+def shape_of(path: Path) -> Map:
+    """The shape of a YAML file of a domain, by its name."""
+    if path.name.endswith(".checks.yml"):
+        return CHECKS_FILE
+    return {"dependencies.yml": DEPENDENCIES, "dbt_project.yml": PROJECT}.get(path.name, PROPERTIES)
+
+
+def meta_of(entry: Located) -> Located:
+    """`config.meta` of an entry, or its older place, `meta`."""
+    return mapping(mapping(entry.get("config")).get("meta", entry.get("meta")))
+
+
+def mapping(value: Any) -> Located:
+    """The value, or an empty mapping where it is something else."""
+    return value if isinstance(value, Located) else Located()
+
+
+def mappings(value: Any) -> list[Located]:
+    """The mappings of a list; none where the value is something else."""
+    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
+
+
+def _walk(value: Any, shape: Any, line: int, where: str) -> Iterator[Misfit]:
+    if shape == ANY or (isinstance(value, str) and "{{" in value):
+        return  # dbt renders Jinja later
+    if value is None:
+        for key in shape.required if isinstance(shape, Map) else ():
+            yield Misfit(line, f"{shape.what} has no `{key}`.", f"Add `{key}:`.", False)
+    elif isinstance(shape, Map):
+        yield from _map(value, shape, line, where)
+    elif isinstance(shape, Many):
+        yield from _many(value, shape, line, where)
+    elif not _fits(value, shape):
+        yield _wrong(value, shape, line, where)
+
+
+def _many(value: Any, shape: Many, line: int, where: str) -> Iterator[Misfit]:
+    if not isinstance(value, list):
+        yield _wrong(value, "a list (lines that begin with `- `)", line, where)
+        return
+    for each in value:
+        at = each.line if isinstance(each, Located) else line
+        if each is None:
+            yield _wrong(each, _kind(shape.of), at, f"an entry of {where}")
+        yield from _walk(each, shape.of, at, f"an entry of {where}")
+
+
+def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
+    if not isinstance(value, Located):
+        yield _wrong(value, "a mapping of keys to values", line, where)
+        return
+    for key in shape.required:
+        if value.get(key) is None:
+            problem = f"{shape.what} has no `{key}`."
+            yield Misfit(value.line, problem, f"Add `{key}:`.", False)
+    for key, each in value.items():
+        if key in shape.keys:
+            yield from _walk(each, shape.keys[key], value.line_of(key), f"`{key}` of {shape.what}")
+        elif not shape.is_open and not key.startswith("+"):
+            yield _unknown(value, key, shape)
+
+
+def _unknown(value: Located, key: str, shape: Map) -> Misfit:
+    close = difflib.get_close_matches(key, shape.keys, n=1)
+    known = f"Known: {', '.join(sorted(shape.keys))}."
+    remedy = f"Did you mean `{close[0]}`?" if close else known
+    problem = f"`{printable(key)}` means nothing in {shape.what}."
+    return Misfit(value.line_of(key), problem, remedy, True)
+
+
+def _wrong(value: Any, expected: str, line: int, where: str) -> Misfit:
+    problem = f"{where} must be {expected}; it is {_said(value)}."
+    remedy = ""
+    if expected == TEXT:
+        remedy = "Put it in quotes: YAML reads `no`, `1.0` and 2024-01-01 as something else."
+    return Misfit(line, problem, remedy, False)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}` (true or false)"
+    return f"`{printable(str(value))[:60]}`"
+
+
+def _kind(shape: Any) -> str:
+    if isinstance(shape, Map):
+        return "a mapping of keys to values"
+    return "a list" if isinstance(shape, Many) else str(shape)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == FLAG:
+        return isinstance(value, bool)
+    if kind == NUMBER:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)
+
+
+def _open(what: str, **keys: Any) -> Map:
+    return Map(what, keys, is_open=True)
+
+
+def _any(*names: str) -> dict[str, Any]:
+    return dict.fromkeys(names, ANY)
+
+
+_TESTS = Many(ANY)
+_COLUMN_META = Map("config.meta of a column", {"required": FLAG, "classification": TEXT})
+_COLUMN = Map(
+    "a column",
+    {
+        "name": TEXT, "description": TEXT, "data_type": TEXT,
+        "config": _open("config of a column", meta=_COLUMN_META), "meta": _COLUMN_META,
+        "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
+        "tests": _TESTS, **_any("quote", "tags", "granularity"),
+    },
+    required=("name",),
+)  # fmt: skip
+_COLUMNS = Many(_COLUMN)
+_VERSION_COLUMN = Map("a column of a version", {**_COLUMN.keys, **_any("include", "exclude")})
+_PRODUCT_META = Map(
+    "config.meta of a model",
+    {
+        "grain": Many(TEXT), "shared": FLAG, "every_run": FLAG, **_any("classification", "dagster"),
+        "promises": Map(
+            "promises", {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER}
+        ),
+    },
+)  # fmt: skip
+_MODEL_CONFIG = Map(
+    "config of a model",
+    {
+        "access": TEXT, "group": TEXT, "materialized": TEXT, "enabled": FLAG, "meta": _PRODUCT_META,
+        "contract": Map("config.contract", {"enforced": FLAG, "alias_types": FLAG}),
+        "alias": TEXT, "schema": TEXT, "database": TEXT, "full_refresh": FLAG,
+        **_any(
+            "tags", "unique_key", "incremental_strategy", "incremental_predicates", "file_format",
+            "on_schema_change", "location_root", "partition_by", "cluster_by", "clustered_by",
+            "buckets",
+            "tblproperties", "options", "pre_hook", "post_hook", "pre-hook", "post-hook",
+            "persist_docs", "quoting", "grants", "docs", "event_time", "batch_size", "begin",
+            "lookback", "concurrent_batches", "transient", "snowflake_warehouse", "query_tag",
+            "copy_grants", "secure", "target_lag", "indexes", "on_configuration_change", "packages",
+            "sql_header", "merge_update_columns", "merge_exclude_columns", "submission_method",
+            "deprecation_date", "column_types", "delimiter", "quote_columns", "static_analysis",
+            "table_format", "automatic_clustering", "format", "location", "freshness",
+            "latest_version",
+        ),
+    },
+)  # fmt: skip
+_MODEL = Map(
+    "a model",
+    {
+        "name": TEXT, "description": TEXT, "config": _MODEL_CONFIG, "columns": _COLUMNS,
+        "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
+        "versions": Many(
+            Map(
+                "a version of a model",
+                {
+                    "v": ANY, "defined_in": TEXT, "columns": Many(_VERSION_COLUMN),
+                    "config": _MODEL_CONFIG, "description": TEXT, "access": TEXT,
+                    **_any("constraints", "data_tests", "tests", "docs", "deprecation_date"),
+                },
+                required=("v",),
+            )
+        ),
+        "access": TEXT, "group": TEXT, **_any("latest_version", "deprecation_date", "docs"),
+    },
+    required=("name",),
+)  # fmt: skip
+_TABLE_META = Map(
+    "config.meta of a source table",
+    {
+        "topic": TEXT, "format": TEXT, "pattern": TEXT, "schema": TEXT, "changelog": FLAG,
+        "max_rejected_percent": ANY, "dagster": ANY,
+    },
+)  # fmt: skip
+_TABLE = Map(
+    "a source table",
+    {
+        "name": TEXT, "description": TEXT, "columns": _COLUMNS, "identifier": TEXT,
+        "config": _open("config of a source table", meta=_TABLE_META), "meta": _TABLE_META,
+        "data_tests": _TESTS, **_any("loader", "quoting", "tags", "external"),
+    },
+    required=("name",),
+)  # fmt: skip
+_SOURCE = Map(
+    "a source",
+    {
+        "name": TEXT, "description": TEXT, "schema": TEXT, "database": TEXT, "tables": Many(_TABLE),
+        **_any("config", "loader", "quoting", "tags", "meta"),
+    },
+    required=("name",),
+)  # fmt: skip
+_OWNER = _open("an owner", name=TEXT, email=TEXT)
+_UNIT_TEST = Map(
+    "a unit test",
+    {
+        "name": TEXT, "model": TEXT, "description": TEXT,
+        "given": Many(_open("an input", input=TEXT)),
+        "expect": _open("expected rows"), "overrides": _open("overrides"),
+        **_any("config", "versions", "tags", "meta"),
+    },
+    required=("name", "model"),
+)  # fmt: skip
+PROPERTIES = Map(
+    "a dbt properties file",
+    {
+        "models": Many(_MODEL), "sources": Many(_SOURCE), "unit_tests": Many(_UNIT_TEST),
+        "groups": Many(
+            Map(
+                "a group",
+                {"name": TEXT, "owner": _OWNER, **_any("config", "description")},
+                ("name", "owner"),
+            )
+        ),
+        **dict.fromkeys(
+            ("exposures", "macros", "snapshots", "seeds", "analyses"), Many(_open("an entry"))
+        ),
+        **_any("version", "data_tests", "functions"),
+    },
+)  # fmt: skip
+DEPENDENCIES = Map(
+    "dependencies.yml",
+    {
+        "projects": Many(Map("a project", {"name": TEXT}, required=("name",))),
+        "packages": Many(_open("a package")),
+    },
+)
+PROJECT = Map(
+    "dbt_project.yml",
+    {
+        "name": TEXT, "description": TEXT, "profile": TEXT, "vars": _open("vars"),
+        "models": _open("models"), "flags": _open("flags"),
+        "dispatch": Many(_open("an entry of dispatch")),
+        **dict.fromkeys(
+            (
+                "model-paths", "macro-paths", "seed-paths", "test-paths", "snapshot-paths",
+                "analysis-paths", "asset-paths", "docs-paths", "function-paths", "clean-targets",
+            ),
+            Many(TEXT),
+        ),
+        **_any(
+            "version", "config-version", "require-dbt-version", "query-comment", "on-run-start",
+            "on-run-end", "quoting", "snapshots", "seeds", "tests", "data_tests", "sources",
+            "unit_tests", "exposures", "metrics", "saved-queries", "semantic-models", "target-path",
+            "log-path", "packages-install-path", "dbt-cloud", "restrict-access", "functions",
+        ),
+    },
+    required=("name",),
+)  # fmt: skip
+
+_THRESHOLD = Map(
+    "a threshold",
+    {
+        "metric": TEXT, "level": TEXT, "unit": TEXT,
+        **_any("must_be_between", "must_be_not_between", "additional"),
+        **dict.fromkeys(
+            (
+                "must_be", "must_not_be", "must_be_greater_than", "must_be_greater_than_or_equal",
+                "must_be_less_than", "must_be_less_than_or_equal",
+            ),
+            ANY,
+        ),
+    },
+)  # fmt: skip
+
+
+def _check(kind: str, *required: str, **more: Any) -> Map:
+    common = {"name": TEXT, "qualifier": ANY, "attributes": _open("attributes"), "scope": TEXT}
+    keys = {**common, "threshold": _THRESHOLD, "filter": TEXT, **more}
+    return Map(f"a check `{kind}`", keys, required)
+
+
+_SQL_CHECK = {
+    "expression": TEXT, "query": TEXT, "rows_tested_query": TEXT, "keys_query": TEXT,
+    "key_column_mapping": ANY,
+}  # fmt: skip
+_MISSING = {"missing_values": Many(ANY), "missing_format": _open("missing_format", regex=TEXT)}
+_INVALID = {
+    "invalid_values": Many(ANY), "invalid_format": _open("invalid_format", regex=TEXT),
+    "valid_values": Many(ANY), "valid_format": _open("valid_format", regex=TEXT),
+    "valid_reference_data": _open("valid_reference_data"),
+    **_any("valid_min", "valid_max", "valid_length", "valid_min_length", "valid_max_length"),
+}  # fmt: skip
+_OF_A_COLUMN = Map(
+    "the checks of a column",
+    {
+        "missing": _check("missing", **_MISSING),
+        "invalid": _check("invalid", **_INVALID),
+        "duplicate": _check("duplicate"),
+        "aggregate": _check("aggregate", "function", "threshold", function=TEXT),
+        "failed_rows": _check("failed_rows", **_SQL_CHECK),
+        "metric": _check("metric", **_SQL_CHECK),
+    },
+)
+_OF_A_PRODUCT = Map(
+    "the checks of a product",
+    {
+        "schema": _check("schema", allow_extra_columns=FLAG, allow_other_column_order=FLAG),
+        "row_count": _check("row_count"),
+        "freshness": _check("freshness", "column", "threshold", column=TEXT),
+        "duplicate": _check("duplicate", "columns", columns=Many(TEXT)),
+        "failed_rows": _check("failed_rows", **_SQL_CHECK),
+        "metric": _check("metric", **_SQL_CHECK),
+    },
+)  # fmt: skip
+CHECKS_FILE = Map(
+    "a checks file",
+    {
+        "columns": Many(
+            Map(
+                "a checked column",
+                {"name": TEXT, "checks": Many(_OF_A_COLUMN), "optional": FLAG},
+                required=("name",),
+            )
+        ),
+        "checks": Many(_OF_A_PRODUCT),
+        "filter": TEXT, "description": TEXT,
+        "variables": _open("variables"),
+    },
+)  # fmt: skip
