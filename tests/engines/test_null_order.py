@@ -17,7 +17,8 @@ TARGETS = pytest.mark.parametrize(
 
 def sql(path: str, call: str = "") -> str:
     """A file's SQL, with stand-ins for other models and macros."""
-    return jinja2.Template((ROOT / path).read_text() + call).render(
+    shared = (ROOT / "macros/incremental.sql").read_text()
+    return jinja2.Template(shared + (ROOT / path).read_text() + call).render(
         ref=str, type_timestamptz=lambda: "timestamptz", ratio=lambda *_: "0", seconds_between=min
     )
 
