@@ -29,6 +29,8 @@ from meshhouse.repository.environment import split_schema, workspace
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
+    from meshhouse.lake.texts import Texts
+
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
 
@@ -97,6 +99,12 @@ class IcebergEngine:
                 pins[relation] = as_of(pins[relation], snapshot, folder)
         return pins
 
+    def texts(self, product: Product) -> Texts:
+        """What readers of a product are to know of it, as it is declared now."""
+        from meshhouse.lake.texts import Texts
+
+        return Texts.of(product, self._repository.reading(product.domain).owner(product))
+
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept; an engine says it."""
         raise NotImplementedError
@@ -114,6 +122,7 @@ class IcebergEngine:
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
         from meshhouse.lake.adopt import adopt
+        from meshhouse.lake.texts import data_files
 
         base = self.lake.pointer(product.relation)
         try:
@@ -124,7 +133,7 @@ class IcebergEngine:
         if table is not None and snapshot is None:
             earlier = self.lake.recall(product.relation, snapshot_id)
             if earlier is not None:
-                return adopt(self.lake, product.relation, earlier)
+                return adopt(self.lake, product.relation, earlier, self.texts(product))
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
@@ -134,6 +143,11 @@ class IcebergEngine:
             table.metadata = update_table_metadata(
                 table.metadata, (SetCurrentSchemaUpdate(schema_id=snapshot.schema_id),)
             )
+        texts = self.texts(product)
+        files = data_files(table.io, snapshot.manifests(table.io)) if texts.promised else ()
+        without_null = texts.columns_without_null(table.schema(), files)
+        properties = texts.properties(table.properties, without_null)
+        table.metadata = table.metadata.model_copy(update={"properties": properties})
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
         return self.lake.staged(table, base)
 

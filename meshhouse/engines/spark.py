@@ -74,7 +74,7 @@ class SparkEngine(IcebergEngine):
         summary = snapshot.summary
         return Candidate(
             product=product,
-            staged=adopt(self.lake, product.relation, table),
+            staged=adopt(self.lake, product.relation, table, self.texts(product)),
             rows=int(summary["total-records"] or 0) if summary else 0,
             bytes=int(summary["total-files-size"] or 0) if summary else 0,
         )

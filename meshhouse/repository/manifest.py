@@ -218,13 +218,16 @@ class Manifest:
         return sorted(found)
 
     def code_version(self, product: Product) -> str:
-        """A digest of everything that decides what a product holds or promises, but data.
+        """A digest of everything that decides what a product holds, promises or says, but data.
 
-        (dagster-dbt's own digest is of the raw SQL only.)
+        (dagster-dbt's own digest is of the raw SQL only.) What a product says are the texts that
+        its table shows to readers; the node has descriptions of columns, but not these.
         """
         ancestors = self.made_of_or_tested_with(product)
         checks = [product.checks_path.read_text()] if product.checks_path.exists() else []
-        return self._code.version(ancestors | self._tests_of(ancestors), checks)
+        says = [product.description, *product.grain]
+        says += [f"{key}: {text}" for key, text in sorted(self._domain.owner(product).items())]
+        return self._code.version(ancestors | self._tests_of(ancestors), [*says, *checks])
 
     def unprovable(self, product: Product) -> str:
         """Why a product may change while its code and inputs stand; empty if it cannot."""
