@@ -262,7 +262,7 @@ def _run(
     candidates: list[Candidate] = []
     try:
         # One by one, so that those that were staged can be withdrawn when one fails.
-        candidates.extend(engine.stage(product) for product in wanted)
+        candidates.extend(engine.stage(plan.manifest.described(each)) for each in wanted)
         say(f"{domain.name}: auditing {_listing(wanted)}")
         _audit(engine, domain, candidates, plan.pins, run)
         rejected = [audited for audited in run.audited if not audited[1].passed]

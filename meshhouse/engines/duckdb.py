@@ -62,6 +62,8 @@ class DuckDBEngine(IcebergEngine):
         Raises:
             MeshError: dbt has not built it, or not with the columns of its contract.
         """
+        from meshhouse.lake.texts import Texts
+
         columns = list(contract_types(product).items())
         with closing(self._open(product)) as connection:
             schema = self._repository.build_schema(product.domain)
@@ -71,7 +73,7 @@ class DuckDBEngine(IcebergEngine):
                 product, {name: duckdb_type(data_type) for name, data_type, *_ in described}
             )
             staged, files = self._stage(
-                product.domain, product.relation, columns, connection, built, self.texts(product)
+                product.domain, product.relation, columns, connection, built, Texts.of(product)
             )
         return Candidate(
             product=product,

@@ -29,8 +29,6 @@ from meshhouse.repository.environment import split_schema, workspace
 if TYPE_CHECKING:
     from pyiceberg.table import Table
 
-    from meshhouse.lake.texts import Texts
-
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
 
@@ -99,12 +97,6 @@ class IcebergEngine:
                 pins[relation] = as_of(pins[relation], snapshot, folder)
         return pins
 
-    def texts(self, product: Product) -> Texts:
-        """What readers of a product are to know of it, as it is declared now."""
-        from meshhouse.lake.texts import Texts
-
-        return Texts.of(product, self._repository.reading(product.domain).owner(product))
-
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept; an engine says it."""
         raise NotImplementedError
@@ -116,13 +108,15 @@ class IcebergEngine:
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot, columns included.
 
+        Comment and owner stay those of the newest publication.
+
         Raises:
             MeshError: that snapshot is no longer kept.
         """
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
         from meshhouse.lake.adopt import adopt
-        from meshhouse.lake.texts import data_files
+        from meshhouse.lake.texts import Texts, data_files
 
         base = self.lake.pointer(product.relation)
         try:
@@ -133,7 +127,8 @@ class IcebergEngine:
         if table is not None and snapshot is None:
             earlier = self.lake.recall(product.relation, snapshot_id)
             if earlier is not None:
-                return adopt(self.lake, product.relation, earlier, self.texts(product))
+                texts = Texts.of(product).as_said(table.properties, earlier.schema())
+                return adopt(self.lake, product.relation, earlier, texts)
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
@@ -143,7 +138,7 @@ class IcebergEngine:
             table.metadata = update_table_metadata(
                 table.metadata, (SetCurrentSchemaUpdate(schema_id=snapshot.schema_id),)
             )
-        texts = self.texts(product)
+        texts = Texts.of(product).as_said(table.properties, table.schema())
         files = data_files(table.io, snapshot.manifests(table.io)) if texts.promised else ()
         without_null = texts.columns_without_null(table.schema(), files)
         properties = texts.properties(table.properties, without_null)

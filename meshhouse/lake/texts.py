@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pyiceberg.schema import Schema
@@ -47,15 +47,25 @@ class Texts:
     """Columns in lower case that must hold no null."""
 
     @classmethod
-    def of(cls, product: Product, owner: Mapping[str, str]) -> Texts:
-        """Of a product, whose owner has a `name` and an `email`."""
+    def of(cls, product: Product) -> Texts:
+        """Of a product as `Manifest.described` gives it."""
         required = {column.name for column in product.columns if column.required}
         return cls(
             comment=bounded(product.description),
-            owner=bounded(str(owner.get("name") or "")),
-            contact=bounded(str(owner.get("email") or "")),
+            owner=bounded(str(product.owner.get("name") or "")),
+            contact=bounded(str(product.owner.get("email") or "")),
             docs=docs_of(product.columns),
             promised=frozenset(name.lower() for name in required | {*product.grain}),
+        )
+
+    def as_said(self, properties: Mapping[str, str], schema: Schema) -> Texts:
+        """The texts that a table has already; declared is only what must hold no null."""
+        return replace(
+            self,
+            comment=properties.get(COMMENT, ""),
+            owner=properties.get(OWNER, ""),
+            contact=properties.get(CONTACT, ""),
+            docs={each.name.lower(): each.doc for each in schema.fields if each.doc},
         )
 
     def properties(self, before: Mapping[str, str], without_null: Iterable[str]) -> dict[str, str]:

@@ -61,7 +61,8 @@ def test_a_product_says_what_it_is_and_a_change_of_words_alone_reaches_its_table
     before, rows = ids(mesh), mesh.rows("select * from shop.orders order by all")
 
     mesh.edit(ORDERS, "description: Who bought.", 'description: "Who\\nbought: \\"it\\" ☃\\e[1m"')
-    mesh.edit(ORDERS, "What was bought.", "All that was bought.")
+    mesh.write(f"{SHOP}/words.md", "{% docs all %}\nAll that was bought.\n{% enddocs %}\n")
+    mesh.edit(ORDERS, "What was bought. One row per order.", "\"{{ doc('all') }}\"")
     mesh.edit(ORDERS, ", description: When.", "")
     mesh.edit(ORDERS, "description: What was paid.", "constraints: [{type: not_null}]")
     mesh.edit(f"{SHOP}/domain.yml", "shop team", "till team")
@@ -72,7 +73,7 @@ def test_a_product_says_what_it_is_and_a_change_of_words_alone_reaches_its_table
         "amount": None,
         "sold_at": None,
     }
-    assert said(mesh)["comment"] == "All that was bought. One row per order."
+    assert said(mesh)["comment"] == "All that was bought."
     assert said(mesh)["owner"] == "till team"
     assert json.loads(said(mesh)[NOT_NULL]) == ["order_id", "amount"]
     assert ids(mesh) == before
@@ -81,6 +82,7 @@ def test_a_product_says_what_it_is_and_a_change_of_words_alone_reaches_its_table
 
     mesh.run("rollback", "shop.orders")
     assert docs(mesh)["amount"] == "What was paid."  # columns as they were then
+    assert said(mesh)["comment"] == "All that was bought."
     assert said(mesh)["owner"] == "till team"
     assert ids(mesh) == before
     assert mesh.rows("select * from shop.orders order by all") == rows
