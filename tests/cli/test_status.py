@@ -44,10 +44,10 @@ def run(hour: int, outcome: str, **products: str) -> dict[str, Any]:
 
 
 def keep(ledger: Registry, publications: list[dict] = (), runs: list[dict] = ()) -> None:
-    for entry in publications:
-        ledger.commit([], {"publications": [entry]})
-    for entry in runs:
-        ledger.commit([], {"runs": [entry]})
+    # The ledger goes by the order of commits, so they are made in the order of the story.
+    entries = [("publications", each) for each in publications] + [("runs", each) for each in runs]
+    for ledger_name, entry in sorted(entries, key=lambda each: each[1]["finished_at"]):
+        ledger.commit([], {ledger_name: [entry]})
 
 
 def statuses(mesh: Mesh, ledger: Registry) -> dict[str, ProductStatus]:
