@@ -44,17 +44,10 @@ def run(hour: int, outcome: str, **products: str) -> dict[str, Any]:
 
 
 def keep(ledger: Registry, publications: list[dict] = (), runs: list[dict] = ()) -> None:
-<<<<<<< HEAD
     """Records entries in the order of their times; the order of commits is what counts."""
     entries = [("publications", each) for each in publications] + [("runs", each) for each in runs]
     for name, entry in sorted(entries, key=lambda each: each[1]["finished_at"]):
         ledger.commit([], {name: [entry]})
-=======
-    # The ledger goes by the order of commits, so they are made in the order of the story.
-    entries = [("publications", each) for each in publications] + [("runs", each) for each in runs]
-    for ledger_name, entry in sorted(entries, key=lambda each: each[1]["finished_at"]):
-        ledger.commit([], {ledger_name: [entry]})
->>>>>>> current
 
 
 def statuses(mesh: Mesh, ledger: Registry) -> dict[str, ProductStatus]:
