@@ -1,10 +1,6 @@
 """How fast landing turns events in memory into committed, typed Iceberg rows.
 
-<<<<<<< HEAD
-python -m benchmarks.landing
-=======
 Run it by itself with `python -m benchmarks.landing`.
->>>>>>> landing
 """
 
 from __future__ import annotations

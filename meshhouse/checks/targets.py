@@ -24,6 +24,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.types import is_type
 
 _PLACE = re.compile(r"\(([\w./-]+\.(?:sql|yml))\)")
+_LOCATED = re.compile(r"(\S+\.(?:sql|yml|yaml)):(\d+): (.*)", re.DOTALL)
 _HEADING = re.compile(r"^\w+ Error in \w+ \S+ \(\S+\)\s*")
 
 
@@ -101,6 +102,8 @@ def _not_rendered(
     repository: Repository, domain: str, dialect: Dialect, error: DbtFailed
 ) -> Finding:
     text = str(error).removeprefix(f"{domain}: ")
+    if found := _LOCATED.match(text):  # a mistake on every target, which says where it is
+        return Finding(repository.root / found[1], int(found[2]), found[3], "")
     place = _PLACE.search(text)
     file = place[1] if place else "dbt_project.yml"
     problem = f"dbt cannot render this for target {dialect.target}: {_HEADING.sub('', text)}"

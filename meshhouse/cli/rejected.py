@@ -45,13 +45,8 @@ def rejected(context: click.Context) -> None:
 def list_(targets: tuple[str, ...], as_json: bool) -> None:
     """Count rejected events, by raw table and reason."""
     repository = Repository.find()
-    every = _raw_tables(repository)
-    for target in targets:
-        if not any(target in (raw.domain, raw.relation) for raw in every):
-            raise _unknown(target, every)
-    chosen = [
-        raw for raw in every if not targets or raw.domain in targets or raw.relation in targets
-    ]
+    named = {raw.relation for target in targets for raw in repository.raw_tables(target)}
+    chosen = [raw for raw in repository.raw_tables() if not targets or raw.relation in named]
     found = summaries(engine(repository).lake, chosen)
     if as_json:
         print_json([_as_json(each) for each in found])
@@ -150,16 +145,10 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
     console().print(f"{removed:,} rejected events of {raw.relation} removed")
 
 
-def _raw_tables(repository: Repository) -> list[RawTable]:
-    return repository.raw_tables()
-
-
 def _raw_table(repository: Repository, name: str) -> RawTable:
-    every = _raw_tables(repository)
-    found = next((raw for raw in every if raw.relation == name), None)
-    if found is None:
-        repository.raw_tables(name)  # raises where the domain of that name is broken
-        raise _unknown(name, every)
+    found = next((raw for raw in repository.raw_tables(name) if raw.relation == name), None)
+    if found is None:  # it names a domain
+        raise _unknown(name, repository.raw_tables())
     return found
 
 

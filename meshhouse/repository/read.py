@@ -213,7 +213,8 @@ class Repository:
                     raise BrokenDomain(domain)
             known = ", ".join(raw.relation for raw in every)
             raise UsageError(
-                f"`{printable(target)}` is no domain with topics and no raw table. Raw: {known}."
+                f"`{printable(target)}` is neither a domain with topics nor a raw table. "
+                f"Raw tables: {known}."
             )
         return found
 

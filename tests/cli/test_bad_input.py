@@ -33,7 +33,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("rollback shop.orders", {}, 1, "was never published"),
     # Landing.
     ("land shop_raw.nothing", {}, 2, "shop_raw.sales"),
-    ("land crm", {}, 2, "no domain with topics"),
+    ("land crm", {}, 2, "neither a domain with topics"),
     ("land --every 0", {}, 2, "0.1"),
     ("land --every soon", {}, 2, "soon"),
     ("land --events 0 --follow", {}, 2, "--events"),

