@@ -197,7 +197,7 @@ def test_an_answer_that_is_lost_is_found_out(lake, schema, monkeypatch):
 
 @pytest.fixture
 def raw(schema: str) -> RawTable:
-    return replace(RAW, schema=f"{schema}_raw")
+    return replace(RAW, domain=schema, schema=f"{schema}_raw")
 
 
 @pytest.fixture
