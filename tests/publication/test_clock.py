@@ -17,6 +17,7 @@ from pyiceberg.table.metadata import TableMetadataV2
 
 from meshhouse.engines.duckdb import DuckDBEngine
 from meshhouse.lake import Lake
+from meshhouse.lake.door import LEDGER
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.landing.land import land
@@ -157,7 +158,7 @@ def without_numbers(lake: Lake, names: list[str], finished: list[datetime]) -> N
 
     columns = [each for each in LEDGERS["runs"] if each[0] != "number"]
     for name, moment in zip(names, finished, strict=True):
-        table = lake.stage("meshhouse.runs", iceberg_schema(columns))
+        table = lake.stage("meshhouse.runs", iceberg_schema(columns), writer=LEDGER)
         base = table.metadata_location or None
         row = {"run_id": name, "domain": "shop", "finished_at": moment, "outcome": "published"}
         with table.transaction() as transaction:
