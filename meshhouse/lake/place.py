@@ -24,9 +24,9 @@ from pathlib import Path
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.files import sync
 from meshhouse.locks import lock
+from meshhouse.modes import IDENTITY
 
 CATALOG = Path("lake", "catalog.db")
-IDENTITY = Path("lake", "identity.json")
 
 _LOG = logging.getLogger("meshhouse.lake")
 _TABLE_METADATA = re.compile(r"(?:file:(?://)?)?(/.*)/lake/[^/]+/[^/]+/metadata/[^/]+")
