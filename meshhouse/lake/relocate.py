@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from meshhouse.errors import MeshError
 from meshhouse.lake.object_store import is_remote
+from meshhouse.lake.storage import PATH_PROPERTIES
 from meshhouse.repository.environment import ENVIRONMENTS
 
 TOPS = ("lake", "spark", "build", ENVIRONMENTS, "store")
@@ -33,8 +34,6 @@ TOPS = ("lake", "spark", "build", ENVIRONMENTS, "store")
 
 _DRAFT = ".adopting"
 _SCHEMES = ("file://", "file:", "")
-_PATH_PROPERTIES = ("write.data.path", "write.metadata.path", "write.object-storage.path",
-                    "write.folder-storage.path")  # fmt: skip
 _PATH_COLUMNS: Mapping[str, Sequence[str]] = {
     "iceberg_tables": ("metadata_location", "previous_metadata_location"),
     "iceberg_namespace_properties": ("property_value",),
@@ -236,7 +235,7 @@ def _places(metadata: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         manifests = snapshot.get("manifests") or ()  # of the first version of the format
         yield from ((manifests, number) for number in range(len(manifests)))
     properties = metadata.get("properties") or {}
-    yield from ((properties, key) for key in _PATH_PROPERTIES if key in properties)
+    yield from ((properties, key) for key in PATH_PROPERTIES if key in properties)
 
 
 def _mapped(work: _Work, file: Path, location: str) -> str:
