@@ -84,7 +84,7 @@ def test_a_repository_is_found_from_any_folder_inside_it(landed):
 def test_broken_yaml_is_named_with_file_and_line_and_consumers_read_on(mesh):
     mesh.edit("domains/crm/models/products/customers.yml", "description: Who", "description: : Who")
     problem = (
-        "domains/crm/models/products/customers.yml:4: this is no valid YAML: "
+        "domains/crm/models/products/customers.yml:4: this is not valid YAML: "
         "mapping values are not allowed in this context."
     )
     assert said(mesh, "run", "crm", code=2) == f"mesh: {problem}"
