@@ -58,7 +58,7 @@ def swap(file: str, old: str, new: str, more: Mapping[str, str] | None = None) -
 
 
 def reads(name: str) -> str:
-    return "select 1 as a from {{ ref('%s') }}" % name
+    return "select 1 as a from {{ ref('" + name + "') }}"
 
 
 def model(lines: str) -> Edit:
@@ -73,9 +73,7 @@ def product(lines: str) -> Edit:
 def renamed(mesh: Mesh) -> None:
     """Two versions of `orders`; the latest one is in a file without a number."""
     mesh.edit(PROJECT, "    +materialized: table\n", "")
-    mesh.edit(
-        f"{PRODUCTS}/totals.sql", "select\n", "{{ config(**{'materialized': 'table'}) }}\nselect\n"
-    )
+    mesh.edit(f"{PRODUCTS}/totals.sql", "select\n", "{{ config(materialized='table') }}\nselect\n")
     text = (mesh.root / SQL).read_text()
     mesh.write(f"{PRODUCTS}/orders_v1.sql", text)
     checks = (mesh.root / CHECKS).read_text()
@@ -86,6 +84,13 @@ def renamed(mesh: Mesh) -> None:
         "    latest_version: 2\n    versions:\n      - v: 1\n      - v: 2\n    columns:\n",
     )
     mesh.edit(ORDERS, "      group: shop\n", "      group: shop\n      materialized: table\n")
+
+
+def unpacked(mesh: Mesh) -> None:
+    mesh.edit(PROJECT, "    +materialized: table\n", "    +materialized: view\n")
+    mesh.edit(SQL, "select\n", "{{ config(**{'materialized': 'incremental'}) }}\nselect\n")
+    how = "{% set how = {'materialized': 'table'} %}{{ config(**how) }}"
+    mesh.edit(f"{PRODUCTS}/totals.sql", "select\n", f"{how}\nselect\n")
 
 
 LEGAL: dict[str, Edit] = {
@@ -109,7 +114,7 @@ LEGAL: dict[str, Edit] = {
         f"{SHOP}/history/kept.sql": "{% snapshot kept %}select 1 as a{% endsnapshot %}", READS: reads("kept"),
     }),
     "snapshot in YAML": put({
-        f"{SHOP}/models/kept.yml": "snapshots:\n  - name: kept\n    relation: ref('stg_sales')\n"
+        f"{SHOP}/models/history.yml": "snapshots:\n  - name: kept\n    relation: ref('stg_sales')\n"
         "    config: {unique_key: sale_id, strategy: check, check_cols: all}\n",
         READS: reads("kept"),
     }),
@@ -124,8 +129,7 @@ LEGAL: dict[str, Edit] = {
     "address with a punycode label": swap(DOMAIN, "shop@tiny.example", "team@shop.xn--vermgensberatung-pwb"),
     # Where a product is said to be a table
     "latest version in a file without number": renamed,
-    "settings unpacked": swap(SQL, "select\n", "{{ config(**{'materialized': 'incremental'}) }}\nselect\n"),
-    "settings in a variable": swap(SQL, "select\n", "{% set how = {'materialized': 'table'} %}{{ config(**how) }}\nselect\n"),
+    "settings unpacked": unpacked,
     # Keys that dbt reads
     "meta of a model": model("    meta: {every_run: false, owner_slack: sales, pii: [a]}\n"),
     "own keys in config.meta": model("    config: {meta: {team: [a], topic: x, cost: 5}}\n"),
@@ -223,7 +227,7 @@ def test_a_hook_on_anything_else_is_refused(text):
 
 
 @pytest.mark.parametrize("name", [
-    "売上usd", "id_顧客", "한국어id", "µg", "delta_σ", "μg_per_l", "Δt", "x_名前_y", "größe", "цена", "αβγ",
+    "売上usd", "id_顧客", "한국어id", "µg", "delta_\u03c3", "μg_per_l", "Δt", "x_名前_y", "größe", "цена", "αβγ",
 ])  # fmt: skip
 def test_a_name_in_other_letters_is_legal(name):
     assert bad_column(name) is None
