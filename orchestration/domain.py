@@ -503,9 +503,13 @@ def as_code(rows: Sequence[Mapping[str, Any]]) -> str:
     return fenced(str(dict(row)) for row in rows)  # a value's repr has no control characters
 
 
+_OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+"""The addresses that Dagster takes; `team@shop.technology` is not one of them."""
+
+
 def _owners(domain: Domain, product: Product | None = None) -> list[str]:
     email = domain.owner(product).get("email")
-    return [email] if email else [f"team:{domain.name}"]
+    return [email] if email and _OWNER.fullmatch(email) else [f"team:{domain.name}"]
 
 
 def _column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
