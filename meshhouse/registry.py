@@ -135,8 +135,8 @@ class Registry:
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet.
 
-        The number of the commit decides what is older. Rows of before numbers were kept are
-        numbered here, in the order of the commits that wrote them.
+        The number of the commit decides what is older. Older rows have no number; they
+        are numbered here, in the order of the commits that wrote them.
         """
         location = self._lake.pointer(f"meshhouse.{ledger}")
         if location is None:

@@ -3,8 +3,8 @@
 Belongs here: what a JSON document is, and numbers as they were written. Not here: typing
 the texts (convert.py), or events that need no close look (plain.py).
 
-Python's parser hands every number over as text, so nothing passes through a double. It
-reads 70,000 events of 250 bytes a second.
+Python's parser hands every number over as text, so nothing passes through a double. With
+the rest of the exact path it takes 15 us of CPU time an event of 8 columns (decisions.md).
 """
 
 from __future__ import annotations
