@@ -83,7 +83,12 @@ def test_what_was_published_before_can_be_shown_again(sold, spark):
 def test_nothing_is_built_again_that_did_not_change(sold, spark):
     run(sold, "shop")
     assert run(sold, "shop").outcome == "unchanged"
-    assert run(sold, "shop", "local").outcome == "unchanged"
+
+
+def test_what_one_engine_built_is_built_again_by_another(sold, spark):
+    """Else the numbers of one engine would be published under the name of the other."""
+    run(sold, "shop")
+    assert run(sold, "shop", "local").outcome == "published"
 
 
 def test_a_target_that_there_is_not_is_named_beside_those_there_are(sold, monkeypatch):
