@@ -170,12 +170,6 @@ class Registry:
         locations = [self._lake.pointer(f"meshhouse.{ledger}") for ledger in LEDGERS]
         return 1 + max((_last_number(location) for location in locations if location), default=0)
 
-    def current_publications(self, domain: str | None = None) -> dict[str, dict[str, Any]]:
-        """`domain.product` -> the newest ledger entry about it."""
-        return {
-            f"{row['domain']}.{row['product']}": row for row in self.entries("publications", domain)
-        }
-
     def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int) -> Staged:
         import pyarrow as pa
 

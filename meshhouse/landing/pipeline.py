@@ -109,11 +109,6 @@ class Pipeline:
         self._writer.shutdown()  # a commit is never left half way
 
     @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits to be committed."""
-        return not (self._pending.offsets or self._decoding or self._committing)
-
-    @property
     def waiting_events(self) -> int:
         """Events that were read and are not committed yet."""
         decoding = sum(batch.events.num_rows for _, batch, _ in self._decoding)
