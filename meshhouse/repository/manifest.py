@@ -119,24 +119,42 @@ class Manifest:
         # By path: a name would also select every model in a folder of that name.
         return [f"+path:{path}" for path in sorted(paths)], sorted(strays)
 
-    def selection_of(self, names: Collection[str]) -> list[str]:
-        """What to give to `--select` for models alone, and what their tests read beside them.
+    def models_with(self, names: Collection[str]) -> set[str]:
+        """Unique ids of models alone, and of what their tests read beside them.
 
         Args:
-            names: dbt names of models; what they are made of is not built.
+            names: dbt names of models; what they are made of is not among the result.
         """
-        asked = [
+        asked = {
             identifier
             for identifier, node in self.nodes.items()
             if self._is_own_model(identifier) and node["name"] in names
-        ]
-        made_of = self._reach(asked, follow_tests=False)
-        built = {*asked, *(self.built_with(asked) - made_of)}
+        }
+        return asked | (self.built_with(asked) - self._reach(asked, follow_tests=False))
+
+    def selection_of(self, built: Collection[str]) -> list[str]:
+        """What to give to `--select` for what `models_with` has found.
+
+        Args:
+            built: unique ids; what they are made of is not built.
+        """
         return sorted(
             f"path:{self.nodes[each]['original_file_path']}"
             for each in built
             if self._is_own_model(each)
         )
+
+    def data_tests_of(self, built: Iterable[str]) -> set[str]:
+        """Unique ids of the data tests that read any model of the domain among unique ids.
+
+        A disabled test is not part of a manifest's nodes.
+        """
+        return {
+            test
+            for each in built
+            if self._is_own_model(each)
+            for test in self._data_tests.get(each, ())
+        }
 
     def snapshots(self, built: Collection[str]) -> list[str]:
         """Names of the dbt snapshots among unique ids, as their tables are called."""

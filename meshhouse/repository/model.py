@@ -126,12 +126,14 @@ class CrossReference:
 
 @dataclass(frozen=True)
 class UnknownKey:
-    """A key of a YAML file that means nothing: probably misspelt, and ignored."""
+    """A key of a YAML file that neither the mesh nor dbt reads."""
 
     path: Path
     line: int
     problem: str
     remedy: str
+    is_style: bool
+    """It is somebody's own key, not a misspelt one: a run goes on."""
 
 
 @dataclass(frozen=True)

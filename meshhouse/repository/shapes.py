@@ -3,8 +3,9 @@
 Belongs here: lists and mappings where they belong, and keys that mean something. Not here:
 what a value means (read.py, names.py), or finding files.
 
-One walk serves two readers: a value of the wrong kind makes a domain unusable, a key that
-means nothing is only a finding of `mesh check`.
+One walk serves two readers: a value of the wrong kind makes a domain unusable, an unknown key
+is only a finding of `mesh check`. A run refuses an unknown key only where consumers could get
+something else than the author meant (`Misfit.is_style`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ ANY = "anything"
 TEXT = "text"
 FLAG = "true or false"
 NUMBER = "a number"
+_PROBABLY_MISSPELT = 0.8
+"""Likeness from which a key counts as a misspelt one: `grop` and `group` have 0.89."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Map:
     required: tuple[str, ...] = ()
     is_open: bool = False
     """Other keys are allowed, too."""
+    finds_misspelt: bool = False
+    """Of an open mapping: other keys are allowed unless they look like one of these."""
+    is_of_the_mesh: bool = False
+    """dbt does not read this mapping, so each key in it is meant for the mesh."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,9 @@ class Misfit:
     problem: str
     remedy: str
     is_unknown_key: bool
-    """The key means nothing, but does no harm either."""
+    """Nobody reads the key; the rest of the file can be used."""
+    is_style: bool = False
+    """The unknown key is somebody's own key: consumers get the same without it."""
 
 
 def misfits(content: Located, shape: Map) -> Iterator[Misfit]:
@@ -82,6 +91,7 @@ def mappings(value: Any) -> list[Located]:
 
 
 def _walk(value: Any, shape: Any, line: int, where: str) -> Iterator[Misfit]:
+    shape = shape(value) if callable(shape) else shape
     if shape == ANY or (isinstance(value, str) and "{{" in value):
         return  # dbt renders Jinja later
     if value is None:
@@ -117,16 +127,25 @@ def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
     for key, each in value.items():
         if key in shape.keys:
             yield from _walk(each, shape.keys[key], value.line_of(key), f"`{key}` of {shape.what}")
-        elif not shape.is_open and not key.startswith("+"):
+        elif not key.startswith("+") and (not shape.is_open or _finds_misspelt(key, shape)):
             yield _unknown(value, key, shape)
+
+
+def _finds_misspelt(key: str, shape: Map) -> bool:
+    return shape.finds_misspelt and _looks_misspelt(key, shape)
+
+
+def _looks_misspelt(key: str, shape: Map) -> bool:
+    return bool(difflib.get_close_matches(key, shape.keys, n=1, cutoff=_PROBABLY_MISSPELT))
 
 
 def _unknown(value: Located, key: str, shape: Map) -> Misfit:
     close = difflib.get_close_matches(key, shape.keys, n=1)
     known = f"Known: {', '.join(sorted(shape.keys))}."
     remedy = f"Did you mean `{close[0]}`?" if close else known
-    problem = f"`{printable(key)}` means nothing in {shape.what}."
-    return Misfit(value.line_of(key), problem, remedy, True)
+    problem = f"`{printable(key)}` is not a key that the mesh knows in {shape.what}."
+    is_style = not shape.is_of_the_mesh and not _looks_misspelt(key, shape)
+    return Misfit(value.line_of(key), problem, remedy, True, is_style)
 
 
 def _wrong(value: Any, expected: str, line: int, where: str) -> Misfit:
@@ -148,7 +167,7 @@ def _said(value: Any) -> str:
 
 
 def _kind(shape: Any) -> str:
-    if isinstance(shape, Map):
+    if isinstance(shape, Map) or callable(shape):
         return "a mapping of keys to values"
     return "a list" if isinstance(shape, Many) else str(shape)
 
@@ -171,31 +190,44 @@ def _any(*names: str) -> dict[str, Any]:
 
 _TESTS = Many(ANY)
 _COLUMN_META = Map("config.meta of a column", {"required": FLAG, "classification": TEXT})
-_COLUMN = Map(
-    "a column",
-    {
+_FRESHNESS = _any("freshness", "loaded_at_field", "loaded_at_query")
+
+
+def _column(meta: Any) -> Map:
+    keys = {
         "name": TEXT, "description": TEXT, "data_type": TEXT,
-        "config": _open("config of a column", meta=_COLUMN_META), "meta": _COLUMN_META,
+        "config": _open("config of a column", meta=meta), "meta": meta,
         "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
-        "tests": _TESTS, **_any("quote", "tags", "granularity"),
-    },
-    required=("name",),
-)  # fmt: skip
-_COLUMNS = Many(_COLUMN)
-_VERSION_COLUMN = Map("a column of a version", {**_COLUMN.keys, **_any("include", "exclude")})
+        "tests": _TESTS,
+        **_any(
+            "quote", "tags", "granularity", "docs", "policy_tags", "dimension", "entity",
+            "classifiers", "column_mask", "databricks_tags",
+        ),
+    }  # fmt: skip
+    return Map("a column", keys, required=("name",))
+
+
+_COLUMNS = Many(_column(_COLUMN_META))
 _PRODUCT_META = Map(
     "config.meta of a model",
     {
         "grain": Many(TEXT), "shared": FLAG, "every_run": FLAG, **_any("classification", "dagster"),
         "promises": Map(
-            "promises", {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER}
+            "promises",
+            {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER},
+            is_of_the_mesh=True,
         ),
     },
 )  # fmt: skip
-_MODEL_CONFIG = Map(
-    "config of a model",
-    {
-        "access": TEXT, "group": TEXT, "materialized": TEXT, "enabled": FLAG, "meta": _PRODUCT_META,
+_PRIVATE_META = Map(
+    "config.meta of a model", {"every_run": FLAG}, is_open=True, finds_misspelt=True
+)
+"""Of a private model: the mesh reads one key, and the rest is the domain's own."""
+
+
+def _model_config(meta: Map) -> Map:
+    keys = {
+        "access": TEXT, "group": TEXT, "materialized": TEXT, "enabled": FLAG, "meta": meta,
         "contract": Map("config.contract", {"enforced": FLAG, "alias_types": FLAG}),
         "alias": TEXT, "schema": TEXT, "database": TEXT, "full_refresh": FLAG,
         **_any(
@@ -209,30 +241,51 @@ _MODEL_CONFIG = Map(
             "sql_header", "merge_update_columns", "merge_exclude_columns", "submission_method",
             "deprecation_date", "column_types", "delimiter", "quote_columns", "static_analysis",
             "table_format", "automatic_clustering", "format", "location", "freshness",
-            "latest_version",
+            "latest_version", "latest_version_pointer", "python_version", "imports", "secrets",
+            "external_access_integrations", "use_anonymous_sproc", "catalog", "catalog_name",
+            "external_volume", "base_location_root", "base_location_subpath", "change_tracking",
+            "data_retention_time_in_days", "max_data_extension_time_in_days", "table_tag",
+            "row_access_policy", "refresh_mode", "initialize", "tmp_relation_type", "predicates",
+            "primary_key", "description", "on_error", "timeout", "unlogged",
         ),
-    },
-)  # fmt: skip
-_MODEL = Map(
-    "a model",
-    {
-        "name": TEXT, "description": TEXT, "config": _MODEL_CONFIG, "columns": _COLUMNS,
+    }  # fmt: skip
+    return Map("config of a model", keys)
+
+
+def _model(meta: Map, column: Map) -> Map:
+    config = _model_config(meta)
+    version = Map(
+        "a version of a model",
+        {
+            "v": ANY, "defined_in": TEXT, "config": config, "description": TEXT, "access": TEXT,
+            "columns": Many(
+                Map("a column of a version", {**column.keys, **_any("include", "exclude")})
+            ),
+            **_any("constraints", "data_tests", "tests", "docs", "deprecation_date"),
+        },
+        required=("v",),
+    )  # fmt: skip
+    keys = {
+        "name": TEXT, "description": TEXT, "config": config, "meta": meta, "columns": Many(column),
         "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
-        "versions": Many(
-            Map(
-                "a version of a model",
-                {
-                    "v": ANY, "defined_in": TEXT, "columns": Many(_VERSION_COLUMN),
-                    "config": _MODEL_CONFIG, "description": TEXT, "access": TEXT,
-                    **_any("constraints", "data_tests", "tests", "docs", "deprecation_date"),
-                },
-                required=("v",),
-            )
-        ),
-        "access": TEXT, "group": TEXT, **_any("latest_version", "deprecation_date", "docs"),
-    },
-    required=("name",),
-)  # fmt: skip
+        "tests": _TESTS, "versions": Many(version), "access": TEXT, "group": TEXT,
+        **_any("latest_version", "deprecation_date", "docs", "quote_columns", "time_spine"),
+    }  # fmt: skip
+    return Map("a model", keys, required=("name",))
+
+
+_PRODUCT = _model(_PRODUCT_META, _column(_COLUMN_META))
+_PRIVATE = _model(_PRIVATE_META, _column(ANY))
+
+
+def _model_as_declared(value: Any) -> Map:
+    """The shape of a model: the mesh reads all of a product, and little of a private model."""
+    model = mapping(value)
+    entries = [model, *mappings(model.get("versions"))]
+    places = [*entries, *(mapping(each.get("config")) for each in entries)]
+    return _PRODUCT if any(place.get("access") == "public" for place in places) else _PRIVATE
+
+
 _TABLE_META = Map(
     "config.meta of a source table",
     {
@@ -245,7 +298,8 @@ _TABLE = Map(
     {
         "name": TEXT, "description": TEXT, "columns": _COLUMNS, "identifier": TEXT,
         "config": _open("config of a source table", meta=_TABLE_META), "meta": _TABLE_META,
-        "data_tests": _TESTS, **_any("loader", "quoting", "tags", "external"),
+        "data_tests": _TESTS, "tests": _TESTS, **_FRESHNESS,
+        **_any("loader", "quoting", "tags", "external", "docs"),
     },
     required=("name",),
 )  # fmt: skip
@@ -253,7 +307,7 @@ _SOURCE = Map(
     "a source",
     {
         "name": TEXT, "description": TEXT, "schema": TEXT, "database": TEXT, "tables": Many(_TABLE),
-        **_any("config", "loader", "quoting", "tags", "meta"),
+        **_FRESHNESS, **_any("config", "loader", "quoting", "tags", "meta", "overrides"),
     },
     required=("name",),
 )  # fmt: skip
@@ -271,7 +325,8 @@ _UNIT_TEST = Map(
 PROPERTIES = Map(
     "a dbt properties file",
     {
-        "models": Many(_MODEL), "sources": Many(_SOURCE), "unit_tests": Many(_UNIT_TEST),
+        "models": Many(_model_as_declared), "sources": Many(_SOURCE),
+        "unit_tests": Many(_UNIT_TEST),
         "groups": Many(
             Map(
                 "a group",
@@ -282,7 +337,7 @@ PROPERTIES = Map(
         **dict.fromkeys(
             ("exposures", "macros", "snapshots", "seeds", "analyses"), Many(_open("an entry"))
         ),
-        **_any("version", "data_tests", "functions"),
+        **_any("version", "data_tests", "tests", "functions", "anchors"),
     },
 )  # fmt: skip
 DEPENDENCIES = Map(
@@ -328,13 +383,14 @@ _THRESHOLD = Map(
             ANY,
         ),
     },
+    is_of_the_mesh=True,
 )  # fmt: skip
 
 
 def _check(kind: str, *required: str, **more: Any) -> Map:
     common = {"name": TEXT, "qualifier": ANY, "attributes": _open("attributes"), "scope": TEXT}
     keys = {**common, "threshold": _THRESHOLD, "filter": TEXT, **more}
-    return Map(f"a check `{kind}`", keys, required)
+    return Map(f"a check `{kind}`", keys, required, is_of_the_mesh=True)
 
 
 _SQL_CHECK = {
@@ -358,6 +414,7 @@ _OF_A_COLUMN = Map(
         "failed_rows": _check("failed_rows", **_SQL_CHECK),
         "metric": _check("metric", **_SQL_CHECK),
     },
+    is_of_the_mesh=True,
 )
 _OF_A_PRODUCT = Map(
     "the checks of a product",
@@ -369,6 +426,7 @@ _OF_A_PRODUCT = Map(
         "failed_rows": _check("failed_rows", **_SQL_CHECK),
         "metric": _check("metric", **_SQL_CHECK),
     },
+    is_of_the_mesh=True,
 )  # fmt: skip
 CHECKS_FILE = Map(
     "a checks file",
@@ -378,10 +436,12 @@ CHECKS_FILE = Map(
                 "a checked column",
                 {"name": TEXT, "checks": Many(_OF_A_COLUMN), "optional": FLAG},
                 required=("name",),
+                is_of_the_mesh=True,
             )
         ),
         "checks": Many(_OF_A_PRODUCT),
         "filter": TEXT, "description": TEXT,
         "variables": _open("variables"),
     },
+    is_of_the_mesh=True,
 )  # fmt: skip
