@@ -7,6 +7,7 @@ Two steps a domain: one lands its topics, one builds, audits and publishes. The 
 one step because consumers see all products of a run at once or none of them.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, Protocol

@@ -1,7 +1,7 @@
-"""From the bytes of events to typed rows, and to the reasons why some are none.
+"""From the bytes of events to typed rows, and the reasons why some events are rejected.
 
-Belongs here: which events become rows, by one rule on two ways. Most events are plain and
-typed in one pass (plain.py); every other one is looked at by itself (documents.py,
+Belongs here: which events become rows, by one rule and two implementations. Most events are
+plain and typed in one pass (plain.py); every other one is parsed by itself (documents.py,
 convert.py), and that alone decides what a row is. Not here: how events of other formats
 become JSON (formats/), where events come from, or where rows go (land.py).
 """
