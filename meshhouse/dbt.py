@@ -39,13 +39,15 @@ _QUIET_ENVIRONMENT = {
     "DBT_ENGINE_USE_V2_PARSER": "false",
     "DBT_USE_COLORS": "false",
 }
+_NAMES_OF_PARTS = """
+    EMPTY SAMPLE EVENT_TIME_START EVENT_TIME_END
+    RESOURCE_TYPES EXCLUDE_RESOURCE_TYPES INDIRECT_SELECTION
+    DEFER DEFER_TO_STATE FAVOR_STATE FAVOR_STATE_MODE TARGET PROFILE"""
 _PARTS_ONLY = tuple(
-    f"DBT_{infix}{name}"
-    for infix in ("", "ENGINE_")
-    for name in ("EMPTY", "SAMPLE", "EVENT_TIME_START", "EVENT_TIME_END", "DEFER", "FAVOR_STATE")
+    f"DBT_{infix}{name}" for infix in ("", "ENGINE_") for name in _NAMES_OF_PARTS.split()
 )
-"""Variables that make dbt build tables without rows, or of some rows: left from somebody's
-session, they would decide what is published."""
+"""Variables that make dbt build tables without rows, or of some rows, or elsewhere, or leave
+tests out: left from somebody's session, they would decide what is published."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def build(
         DbtFailed: dbt could not start, for instance because SQL does not compile.
     """
     # Its artefacts are those of the parse; a build would write the same manifest twice more.
-    arguments = ["build", "--no-write-json"]
+    # A project's flag `indirect_selection` would leave tests out; an option comes before it.
+    arguments = ["build", "--no-write-json", "--indirect-selection", "eager"]
     if select:
         arguments += ["--select", *select]
     if exclude:

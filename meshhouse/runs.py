@@ -18,6 +18,7 @@ from meshhouse.audit import (
     ROWS_AGAINST_PREVIOUS,
     AuditResult,
     CheckResult,
+    Readable,
     audit,
     check_key,
 )
@@ -30,6 +31,9 @@ from meshhouse.locks import lock
 from meshhouse.publication import Decision, audit_entry, publish
 from meshhouse.references import resolve
 from meshhouse.repository import Domain, Product, Repository, display_path
+from meshhouse.repository.manifest import Manifest
+
+_MOST_NAMED = 5
 
 Say = Callable[[str], None]
 """Receives one line for people about what is happening now."""
@@ -195,13 +199,15 @@ def build_models(
             say(f"{domain.name}: building {', '.join(models)}")
             registry = engine.registry
             pins = pins_of(engine, registry, domain, past_publications(registry, domain.name))
-            selectors = manifest.selection_of(models)
-            run.nodes = dbt.build(
-                repository, domain.name, selectors, pins=pins, on_line=on_line
-            ).nodes
-            failed = [node for node in run.nodes if node.has_failed]
-            run.outcome = "failed" if failed else "built"
-            run.message = _dbt_failures(domain, failed) if failed else ""
+            built = manifest.models_with(models)
+            selectors = manifest.selection_of(built)
+            result = dbt.build(repository, domain.name, selectors, pins=pins, on_line=on_line)
+            run.nodes = result.nodes
+            if result.failed:
+                run.message = _dbt_failures(domain, result.failed)
+            else:
+                _require_data_tests(manifest, built, result)
+                run.outcome = "built"
         except MeshError as error:
             run.message = str(error)
     run.finished_at = datetime.now(UTC)
@@ -262,9 +268,9 @@ def _run(
     candidates: list[Candidate] = []
     try:
         # One by one, so that those that were staged can be withdrawn when one fails.
-        candidates.extend(engine.stage(product) for product in wanted)
+        candidates.extend(engine.stage(plan.manifest.described(each)) for each in wanted)
         say(f"{domain.name}: auditing {_listing(wanted)}")
-        _audit(engine, domain, candidates, plan.pins, run)
+        _audit(repository, engine, domain, candidates, plan.pins, run)
         rejected = [audited for audited in run.audited if not audited[1].passed]
         if rejected:
             run.outcome, run.message = "rejected", _rejection(run.audited)
@@ -313,6 +319,7 @@ def _build(
     if result.failed:
         run.message = _dbt_failures(domain, result.failed)
         return False
+    _require_data_tests(plan.manifest, models, result)
     # The table in the build schema may be of an earlier run, and would be published as new.
     succeeded = {node.unique_id for node in result.nodes if node.status == "success"}
     for product in plan.to_build:
@@ -325,7 +332,23 @@ def _build(
     return True
 
 
+def _require_data_tests(
+    manifest: Manifest, models: Collection[str], result: dbt.BuildResult
+) -> None:
+    """Stops a build in which nothing failed, but a data test of what it built did not run."""
+    ran = {node.unique_id for node in result.nodes if node.status in ("pass", "warn")}
+    missing = sorted(manifest.data_tests_of(models) - ran)
+    if missing:
+        names = ", ".join(manifest.nodes[each]["name"] for each in missing[:_MOST_NAMED])
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+        raise MeshError(
+            f"dbt ran no data test {names}{more}, so nothing is published. Look for a setting "
+            "that leaves tests out, such as a variable DBT_..., or disable the test."
+        )
+
+
 def _audit(
+    repository: Repository,
     engine: Engine,
     domain: Domain,
     candidates: Sequence[Candidate],
@@ -346,9 +369,11 @@ def _audit(
         for each in candidates
         if each.product.relation not in own
     }
+    products = [product for each in repository.domains for product in each.products]
+    readable = Readable(products, pins.keys() - {each.relation for each in products})
     with engine.reader(domain, {**pins, **own, **previous, **staged}, empty) as reader:
         for candidate in candidates:
-            run.audited.append((candidate, audit(candidate.product, reader)))
+            run.audited.append((candidate, audit(candidate.product, reader, readable)))
 
 
 def _listing(products: Sequence[Product]) -> str:

@@ -4,9 +4,10 @@ Belongs here: the asset that stands for such a domain. Not here: finding out wha
 (meshhouse/repository/, meshhouse/dbt.py).
 """
 
-import re
-
 import dagster as dg
+
+from orchestration.fence import fenced
+from orchestration.translator import safe_name
 
 
 def broken_asset(domain: str, because: str) -> dg.AssetsDefinition:
@@ -16,10 +17,10 @@ def broken_asset(domain: str, because: str) -> dg.AssetsDefinition:
         domain: its name, whatever characters that has.
         because: what is wrong, with file and line.
     """
-    safe = re.sub(r"[^A-Za-z0-9_]", "_", domain)
+    safe = safe_name(domain)
     about = (
-        f"The domain {safe} is broken: {because} Its assets are missing here until that is mended "
-        "and the code location is reloaded. Every other domain works."
+        f"The domain {safe} is broken:\n\n{fenced([because])}\n\nIts assets are missing here until "
+        "that is mended and the code location is reloaded. Every other domain works."
     )
 
     @dg.asset(

@@ -7,7 +7,6 @@ Two steps a domain: one lands its topics, one builds, audits and publishes. The 
 one step because consumers see all products of a run at once or none of them.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, Protocol
@@ -28,7 +27,8 @@ from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
 from meshhouse.runs import DomainRun, build_models, run_domain
-from orchestration.translator import CheckSpec, MeshTranslator, check_name, owners_of
+from orchestration.fence import fenced
+from orchestration.translator import CheckSpec, MeshTranslator, owners_of, safe_name
 
 FOLLOWS = dg.AutomationCondition.eager()
 """Whatever is behind a raw table is built, audited and published once for each landing."""
@@ -320,7 +320,7 @@ def _check_specs(
                 )
                 if spec is not None:
                     specs[identifier] = CheckSpec(
-                        check_name(spec.name),
+                        safe_name(spec.name),
                         asset=spec.asset_key,
                         description=spec.description,
                         additional_deps=spec.additional_deps,
@@ -332,7 +332,7 @@ def _check_specs(
     for identifier, node in manifest.content["unit_tests"].items():
         for parent in node["depends_on"]["nodes"]:
             if parent in models:
-                name = check_name(f"unit_test_{node['name']}")
+                name = safe_name(f"unit_test_{node['name']}")
                 while dg.AssetCheckKey(models[parent].key, name) in names:  # a data test has it
                     name = f"unit_{name}"
                 specs[identifier] = CheckSpec(
@@ -499,14 +499,8 @@ def _samples(run: DomainRun) -> dict[str, Any]:
 
 
 def as_code(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a block of Markdown code, in which nothing is Markdown or HTML.
-
-    A longer fence than any run of backticks in the rows keeps them inside.
-    """
-    lines = [str(dict(row)) for row in rows]  # a value's repr has no control characters
-    longest = max(map(len, re.findall("`+", "".join(lines))), default=0)
-    fence = "`" * max(3, longest + 1)
-    return "\n".join([fence, *lines, fence])
+    """Rows as a block of Markdown code, one line each."""
+    return fenced(str(dict(row)) for row in rows)  # a value's repr has no control characters
 
 
 def _column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:

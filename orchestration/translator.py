@@ -30,10 +30,13 @@ class CheckSpec(dg.AssetCheckSpec):
         return f"{super().get_python_identifier()}_{_digest(exact)}"
 
 
-def check_name(name: str) -> str:
-    """What Dagster may call a test of dbt, whose names may hold any letter or sign."""
+def safe_name(name: str) -> str:
+    """What Dagster may call a test of dbt or a domain, whose names may hold any letter or sign.
+
+    Different names stay different: a digest follows whatever had to be replaced.
+    """
     plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return name if plain == name else f"{plain}_{_digest(name)}"
+    return name if plain == name and name else f"{plain}_{_digest(name)}"
 
 
 def _digest(text: str) -> str:

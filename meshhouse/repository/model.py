@@ -89,6 +89,8 @@ class Product:
     latest_version: int = 1
     shared: bool = False
     """Whether it is offered beyond the account, where the target can do that."""
+    owner: Mapping[str, str] = field(default_factory=dict)
+    """Name and e-mail address of its owner; empty before `Manifest.described` looked it up."""
 
     @property
     def name(self) -> str:

@@ -7,8 +7,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from conftest import WARM, Mesh
+
+from orchestration.broken import broken_asset
 
 HERE = Path(__file__).parent
 CUSTOMERS = "domains/crm/models/products/customers.yml"
@@ -147,15 +150,45 @@ def test_dagster_loads_every_other_domain_and_the_broken_one_as_an_asset_that_sa
     )
     told = program(mesh, "describe.py")["assets"]
     assert set(told) >= {"shop_raw/sales", "mesh/overview", "mesh_build/overview"}
-    place = f"The domain crm is broken: {CUSTOMERS}:10: `grain` of config.meta of a model must be"
-    assert told["crm/broken"]["description"].startswith(place)
+    place = f"{CUSTOMERS}:10: `grain` of config.meta of a model must be"
+    assert told["crm/broken"]["description"].startswith(
+        f"The domain crm is broken:\n\n```\n{place}"
+    )
     assert told["crm/broken"]["group"] == "crm"
-    place = "The domain shop is broken: "
-    assert told["shop/broken"]["description"].startswith(place)
+    place = "The domain shop is broken:\n\n```\n"
+    assert told["shop/broken"]["description"].startswith(
+        f"The domain crm is broken:\n\n```\n{place}"
+    )
     assert "domains/shop/models/products/totals.sql:" in told["shop/broken"]["description"]
     done = program(mesh, "materialize.py", "crm/broken")
     assert not done["success"]
     assert done["failures"][0].startswith(f"{CUSTOMERS}:10: ")
+
+
+def test_broken_domains_of_any_names_load_beside_each_other_and_their_text_is_no_markdown():
+    names = [
+        "shop_eu",
+        "shop-eu",
+        "shop.eu",
+        "größe",
+        "grüße",
+        "日本",
+        "中国",
+        "",
+        "class",
+        "config",
+        "a b",
+        "a\tb",
+    ]
+    because = "x.yml:1: `<img src=x>` ![](http://x/) ````\n# heading"
+    assets = [broken_asset(name, because) for name in names]
+    dg.Definitions.validate_loadable(dg.Definitions(assets=assets))
+    assert len({asset.key for asset in assets}) == len(names)
+    assert len({asset.specs_by_key[asset.key].group_name for asset in assets}) == len(names)
+    assert assets[0].key == dg.AssetKey(["shop_eu", "broken"])
+    said = assets[1].descriptions_by_key[assets[1].key]
+    # A fence that is longer than any in the text holds all of it.
+    assert "\n`````\n" + because + "\n`````\n" in said
 
 
 def test_a_file_that_is_broken_after_the_location_was_loaded_fails_no_run_of_another_domain(mesh):

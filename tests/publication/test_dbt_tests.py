@@ -9,6 +9,10 @@ from conftest import Mesh
 from engines_help import land_new as land
 from engines_help import published, run_local
 
+from meshhouse import dbt
+from meshhouse.engines import engine
+from meshhouse.runs import build_models
+
 PRODUCTS = "domains/shop/models/products"
 STAGING = "domains/shop/models/staging"
 CRM = "domains/crm/models/products"
@@ -136,6 +140,44 @@ def test_a_test_that_fails_stops_both_products(mesh):
     assert "data test relationships_orders_customer_id__customer_id__ref_buyers_" in done.message
     assert mesh.row("select count(*) from shop.buyers where customer_id = 5") == (1,)
     mesh.edit(f"{PRODUCTS}/buyers.sql", "where customer_id <> 5", "where true")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DBT_INDIRECT_SELECTION", "empty"),
+        ("DBT_RESOURCE_TYPES", "model"),
+        ("DBT_ENGINE_EXCLUDE_RESOURCE_TYPES", "test unit_test"),
+        ("indirect_selection", "empty"),
+    ],
+)
+def test_no_setting_of_a_session_or_project_leaves_tests_out(mesh, monkeypatch, name, value):
+    sql, project = f"{PRODUCTS}/buyers.sql", "domains/shop/dbt_project.yml"
+    before = {path: (mesh.root / path).read_text() for path in (sql, project)}
+    sales = "{{ ref('stg_sales') }}"
+    mesh.edit(sql, sales, f"(select * from {sales} where customer_id <> 1) as some_sales")
+    if name.startswith("DBT"):
+        monkeypatch.setenv(name, value)
+    else:
+        mesh.edit(project, "\nflags:", f"\nflags:\n  {name}: {value}")
+    done = run_local(mesh, "shop", "buyers", full_refresh=True)
+    for path, text in before.items():
+        mesh.write(path, text)
+    assert done.outcome == "failed"
+    assert "data test relationships_orders_customer_id__customer_id__ref_buyers_" in done.message
+
+
+def test_a_build_whose_data_tests_have_no_result_fails(mesh, monkeypatch):
+    monkeypatch.setattr(dbt, "_PARTS_ONLY", ())
+    monkeypatch.setenv("DBT_EXCLUDE_RESOURCE_TYPES", "test")
+    done = run_local(mesh, "shop", "buyers", force=True)
+    assert (done.outcome, done.published) == ("failed", [])
+    assert "dbt ran no data test every_sale_has_a_buyer" in done.message
+    repository = mesh.repository
+    shop = repository.domain("shop")
+    built = build_models(repository, engine(repository), shop, ["buyers"])
+    assert built.outcome == "failed"
+    assert "dbt ran no data test every_sale_has_a_buyer" in built.message
 
 
 def test_what_a_test_reads_of_another_domain_is_pinned_and_counts_as_read(mesh):
