@@ -19,6 +19,7 @@ from typing import Any
 
 from meshhouse.repository import names
 from meshhouse.repository import versions as versioned
+from meshhouse.repository.misfits import misfits
 from meshhouse.repository.model import (
     ROOT_DOMAIN,
     Column,
@@ -27,7 +28,7 @@ from meshhouse.repository.model import (
     RawTable,
     UnknownKey,
 )
-from meshhouse.repository.shapes import mapping, mappings, meta_of, misfits, shape_of
+from meshhouse.repository.shapes import mapping, mappings, meta_of, shape_of
 from meshhouse.repository.sql import SqlFile, read_sql
 from meshhouse.repository.types import parse_type
 from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
