@@ -56,9 +56,10 @@ def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
 def refused(repository: Repository, domain: Domain) -> list[Finding]:
     """The findings in one domain that keep a run from publishing it, sorted by place.
 
-    These are errors about what consumers would get. Left out are matters of style, and the
-    columns that a product selects: without dbt they are a guess, and dbt compares what it builds
-    with the contract, which every product must have.
+    These are errors about what consumers would get. Left out are matters of style; checks of no
+    product, such as one that is not public any more; and the columns that a product selects:
+    without dbt they are a guess, and dbt compares what it builds with the contract, which every
+    product must have.
     """
     findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
     findings.update(
@@ -67,7 +68,7 @@ def refused(repository: Repository, domain: Domain) -> list[Finding]:
         if not each.is_style
     )
     unusable = {each.path for each in domain.problems}
-    for rule in (_dbtignore, _references, _increments, _formats, _orphans):
+    for rule in (_dbtignore, _references, _increments, _formats):
         findings.update(rule(repository, domain))
     for product in domain.products:
         # What is only half read would give findings that are not there.

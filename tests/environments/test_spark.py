@@ -17,10 +17,10 @@ from meshhouse.runs import DomainRun, run_domain
 pytestmark = needs_spark
 
 
-def run(mesh: Mesh, domain: str, environment: str = "", target: str = "spark") -> DomainRun:
+def run(mesh: Mesh, domain: str, environment: str = "") -> DomainRun:
     """Runs a domain in this process, which has the tests' Spark."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MESH_TARGET", target)
+        patch.setenv("MESH_TARGET", "spark")
         patch.setenv("MESH_ENV", environment)
         repository = mesh.repository
         done = run_domain(repository, engine(repository), repository.domain(domain))
@@ -42,7 +42,7 @@ def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
 def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spark, monkeypatch):
     mesh.sell(1, 2, 3)
     land(mesh)
-    run(mesh, "shop", target="local")
+    run(mesh, "shop")
     run(mesh, "crm")
     mesh.sell(4)
     land(mesh)  # later than what production has published, so nothing of it is read
