@@ -150,7 +150,7 @@ def test_dagster_loads_every_other_domain_and_the_broken_one_as_an_asset_that_sa
     )
     told = program(mesh, "describe.py")["assets"]
     assert set(told) >= {"shop_raw/sales", "mesh/overview", "mesh_build/overview"}
-    place = f"The domain crm is broken:\n\n```\n{CUSTOMERS}:10: `grain` of config.meta of a model must be"
+    place = f"The domain crm is broken:\n\n```\n{CUSTOMERS}:10: `grain` of config.meta of a model"
     assert told["crm/broken"]["description"].startswith(place)
     assert told["crm/broken"]["group"] == "crm"
     place = "The domain shop is broken:\n\n```\n"
