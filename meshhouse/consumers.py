@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.engines.builds import publishable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
+from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.sandbox import shut_in
 from meshhouse.lake.scan import ColumnsOf, connect_memory, create_views, enable_store
 from meshhouse.registry import LEDGERS
@@ -217,13 +218,16 @@ def _folders(repository: Repository, locations: Iterable[str]) -> Collection[str
     """Where files of published tables may be, those of later publications included."""
     lake = Lake(repository.home)
     schemas = [*repository.domain_names, LEDGER]
+    tables = {location.partition("/metadata/")[0] for location in locations}
+    # A table is in <folder>/<schema>/<table>.
+    stores = {table.rsplit("/", 2)[0] for table in tables if is_remote(table)}
     return {
-        *(location.partition("/metadata/")[0] for location in locations),
+        *tables,
         *(
             f"{lake.location}/{stored_schema(environment, schema)}"
             for environment in {"", lake.environment}
             for schema in schemas
         ),
-        *publishable(repository.home, repository.domain_names),
-        *publishable(repository.workspace, repository.domain_names),
+        *publishable(repository.home, repository.domain_names, stores),
+        *publishable(repository.workspace, repository.domain_names, stores),
     }

@@ -1,7 +1,7 @@
 """One writer at a time, across processes.
 
-Belongs here: a lock file that the kernel frees when its process dies. Does not: what is
-protected by it.
+Belongs here: a lock file that the kernel frees when its process dies, and who holds one.
+Not here: what is protected by it.
 """
 
 from __future__ import annotations
@@ -90,6 +90,31 @@ def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
                     return
                 continue  # the turn was taken from whoever had it, with its file
         time.sleep(_LOOK_SECONDS)
+
+
+def holders(path: Path) -> list[int] | None:
+    """The processes that hold a lock file, by what Linux lists; None on other systems.
+
+    To try the lock would be wrong: who takes it for a moment stops a landing that comes just
+    then. Processes of other containers and hosts are not listed.
+    """
+    listing = Path("/proc/locks")
+    if not listing.exists():
+        return None
+    try:
+        found, noted = path.stat(), path.read_text().strip()
+    except FileNotFoundError:  # some locks are removed by who held them
+        return []
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    held = []
+    for line in listing.read_text().splitlines():
+        # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1048 0 EOF`; whoever waits has `->` before FLOCK.
+        _, kind, _, _, process, at, *_ = line.split()
+        # Btrfs lists another device than `stat` gives, so the process counts there.
+        same = at == place or (at.endswith(f":{found.st_ino}") and process == noted)
+        if kind == "FLOCK" and same:
+            held.append(int(process))
+    return held
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

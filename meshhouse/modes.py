@@ -9,13 +9,18 @@ once (`chmod -R g+rwXs .mesh`); files and folders that are made later follow it.
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 import stat
 from contextlib import suppress
 from pathlib import Path
 
+IDENTITY = Path("lake", "identity.json")
+"""The lake's note about itself (lake/place.py), whose import would cost each command 0.3 s."""
+
+_LOG = logging.getLogger("meshhouse.modes")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_NOTED = Path("lake", "identity.json")
 _MADE_BY_MESH = {"events", "lake", "locks"}
 _users_umask: int | None = None
 """The umask with which the process was started, once `keep_private` has set another one."""
@@ -24,15 +29,16 @@ _users_umask: int | None = None
 def keep_private(home: Path) -> None:
     """Sets this process's umask so that what it makes in a home is as private as the home.
 
-    A home of an earlier version was made readable for everybody, without anybody's choice: it
-    is closed to all but its owner. Afterwards its mode is the owner's choice.
+    Earlier versions made a home readable for everybody, though nobody had chosen that. Such a
+    home is closed to all but its owner, and a warning says so. Afterwards its mode is the
+    owner's choice.
 
     Args:
         home: the mesh's data folder; it may not exist yet.
     """
     with suppress(PermissionError):  # of somebody else, who decides
         if home.is_dir() and not _is_decided(home) and _is_ours(home):
-            home.chmod(stat.S_IMODE(home.stat().st_mode) & ~_OTHERS)
+            _close(home)
     global _users_umask
     before = os.umask(_OTHERS & ~_shared(home))
     if _users_umask is None:
@@ -48,9 +54,23 @@ def mode_of_new_file() -> int:
     return 0o666 & ~umask
 
 
+def _close(home: Path) -> None:
+    mode = stat.S_IMODE(home.stat().st_mode)
+    home.chmod(mode & ~_OTHERS)
+    _LOG.warning(
+        "mesh: %s had mode %o, so others could use it, and is now closed to all but its owner. "
+        "To share it with its group: chmod -R g+rwXs %s", home, mode, shlex.quote(str(home)),
+    )  # fmt: skip
+
+
 def _is_decided(home: Path) -> bool:
-    """Whether the owner chose the mode: no usual umask takes all access from strangers."""
-    return not home.stat().st_mode & stat.S_IRWXO or (home / _NOTED).exists()
+    """Whether the owner chose the mode.
+
+    No usual umask takes all access from strangers, and none sets the bit by which new files
+    get the group of the folder.
+    """
+    mode = home.stat().st_mode
+    return not mode & stat.S_IRWXO or bool(mode & stat.S_ISGID) or (home / IDENTITY).exists()
 
 
 def _is_ours(home: Path) -> bool:

@@ -20,6 +20,7 @@ from meshhouse.errors import MeshError
 from meshhouse.lake import Staged
 from meshhouse.registry import Registry
 from meshhouse.repository import Product
+from meshhouse.repository.code import scheme
 
 
 class Decision(Enum):
@@ -28,7 +29,7 @@ class Decision(Enum):
     BUILD = "build"
     UNCHANGED = "unchanged"
     WITHDRAWN = "withdrawn"
-    """It was rolled back, and nothing has changed since: publishing it would undo that."""
+    """It was rolled back, and no change since is known: publishing it would undo that."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,20 @@ class Basis:
 
     def is_of(self, entry: Mapping[str, Any]) -> bool:
         """Whether a publication was made from this."""
-        return entry["code_version"] == self.code_version and entry["input_snapshots"] == dict(
-            self.input_snapshots
-        )
+        return entry["code_version"] == self.code_version and self._has_inputs_of(entry)
+
+    def may_be_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether nothing proves that this differs from what a publication was made from.
+
+        An upgrade may compute code versions in another way. Then only inputs can be compared,
+        or the next run after it would publish again whatever a person has rolled back.
+        """
+        if scheme(entry["code_version"]) != scheme(self.code_version):
+            return self._has_inputs_of(entry)
+        return self.is_of(entry)
+
+    def _has_inputs_of(self, entry: Mapping[str, Any]) -> bool:
+        return entry["input_snapshots"] == dict(self.input_snapshots)
 
 
 def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = False) -> Decision:
@@ -63,7 +75,7 @@ def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = Fal
         return Decision.BUILD
     if basis.is_of(standing[-1]) and not basis.unprovable:
         return Decision.UNCHANGED
-    if any(basis.is_of(entry) for entry in _withdrawn(history)):
+    if any(basis.may_be_of(entry) for entry in _withdrawn(history)):
         return Decision.WITHDRAWN
     return Decision.BUILD
 

@@ -16,6 +16,7 @@ from meshhouse.repository import (
     Repository,
     broken_because,
     display_path,
+    has_packages,
     printable,
     unknown_product,
 )
@@ -59,6 +60,8 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
     if reference.domain == consumer.name:
         return None
     if reference.domain not in repository.domain_names:
+        if has_packages(consumer.path):
+            return None  # dbt knows the models of packages
         known = printable(", ".join(repository.domain_names))
         return f"There is no domain `{reference.domain}`. Domains: {known}."
     provider = repository.reading(reference.domain)

@@ -135,8 +135,9 @@ class Registry:
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet.
 
-        The number of the commit decides what is older. Rows of before numbers were kept are
-        numbered here, in the order of the commits that wrote them.
+        The number of the commit decides what is older. Older rows have no number; they are
+        numbered here, in the order of the commits that wrote them, until `mesh maintain` merges
+        the ledger and keeps their numbers.
         """
         location = self._lake.pointer(f"meshhouse.{ledger}")
         if location is None:
@@ -168,12 +169,6 @@ class Registry:
         """A number above that of every entry of any ledger."""
         locations = [self._lake.pointer(f"meshhouse.{ledger}") for ledger in LEDGERS]
         return 1 + max((_last_number(location) for location in locations if location), default=0)
-
-    def current_publications(self, domain: str | None = None) -> dict[str, dict[str, Any]]:
-        """`domain.product` -> the newest ledger entry about it."""
-        return {
-            f"{row['domain']}.{row['product']}": row for row in self.entries("publications", domain)
-        }
 
     def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int) -> Staged:
         import pyarrow as pa

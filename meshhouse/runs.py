@@ -18,6 +18,7 @@ from meshhouse.audit import (
     ROWS_AGAINST_PREVIOUS,
     AuditResult,
     CheckResult,
+    Readable,
     audit,
     check_key,
 )
@@ -267,9 +268,9 @@ def _run(
     candidates: list[Candidate] = []
     try:
         # One by one, so that those that were staged can be withdrawn when one fails.
-        candidates.extend(engine.stage(product) for product in wanted)
+        candidates.extend(engine.stage(plan.manifest.described(each)) for each in wanted)
         say(f"{domain.name}: auditing {_listing(wanted)}")
-        _audit(engine, domain, candidates, plan.pins, run)
+        _audit(repository, engine, domain, candidates, plan.pins, run)
         rejected = [audited for audited in run.audited if not audited[1].passed]
         if rejected:
             run.outcome, run.message = "rejected", _rejection(run.audited)
@@ -347,6 +348,7 @@ def _require_data_tests(
 
 
 def _audit(
+    repository: Repository,
     engine: Engine,
     domain: Domain,
     candidates: Sequence[Candidate],
@@ -367,9 +369,11 @@ def _audit(
         for each in candidates
         if each.product.relation not in own
     }
+    products = [product for each in repository.domains for product in each.products]
+    readable = Readable(products, pins.keys() - {each.relation for each in products})
     with engine.reader(domain, {**pins, **own, **previous, **staged}, empty) as reader:
         for candidate in candidates:
-            run.audited.append((candidate, audit(candidate.product, reader)))
+            run.audited.append((candidate, audit(candidate.product, reader, readable)))
 
 
 def _listing(products: Sequence[Product]) -> str:

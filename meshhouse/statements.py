@@ -4,7 +4,8 @@ Belongs here: the check of a statement's text before it runs. Not here: the conn
 runs it (consumers.py), or what DuckDB may touch on disk (lake/sandbox.py).
 
 DuckDB's own parser says what a statement is (`json_serialize_sql` turns a SELECT, and only a
-SELECT, into JSON), so no second grammar can disagree with the one that runs.
+SELECT, into JSON), so no second grammar can disagree with the one that runs. Where a text is
+cut, DuckDB's own lexer says where its words begin.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import UsageError
@@ -45,10 +47,10 @@ _REFUSED_FUNCTIONS = frozenset(["getenv", "current_setting", "write_log", "nextv
 _CATALOG_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
 _IN_MEMORY = frozenset(("", "memory"))
 _LISTINGS = frozenset(('"tables"', "__show_tables_expanded"))
-_EXPLAIN = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*explain(?:\s+analyze\b)?(?:\s*\([^)]*\))?(?=\W)",
-    re.IGNORECASE | re.DOTALL,
-)
+_WORD = re.compile(r"'\w+'|\w+|[(),]")
+"""A part of EXPLAIN's beginning: `(analyze, format 'json')`."""
+_ANALYZE = ("analyze", "analyse")
+_ROOM = 10_000
 _LIST_RELATIONS = (
     "select table_schema || '.' || table_name as name from information_schema.tables "
     "where table_schema not in ('main', 'information_schema', 'pg_catalog') order by name"
@@ -89,24 +91,52 @@ def checked(
     except duckdb.PermissionException as error:  # IMPORT DATABASE is read while it is parsed
         raise UsageError(READ_ONLY) from error
     queries = [each for each in statements if each.type in (kinds.SELECT, kinds.EXPLAIN)]
-    # PIVOT comes as the creation of an enum type, in memory, and a query.
-    pivots = len(statements) == 2 and statements[0].type == kinds.CREATE
-    if not queries or (len(queries) < len(statements) and not pivots):
+    # PIVOT comes as the creation of enum types, in memory and without a text, and a query.
+    made = statements[: -len(queries)] if queries else []
+    if not queries or any(each.type != kinds.CREATE or each.query for each in made):
         raise UsageError(READ_ONLY)
     if len(queries) > 1:
         raise UsageError(f"Give one query; these are {len(queries)}.")
-    names = {each.lower() for each in relations}
-    if pivots:
-        _check_pivot(query, names)
-        return query
-    text = queries[0].query
-    if queries[0].type == kinds.EXPLAIN:
-        text = _EXPLAIN.sub("", text, count=1)
+    begin, text = "", queries[0].query
+    if made:
+        text = _pivot(connection, query)
+    elif queries[0].type == kinds.EXPLAIN:
+        begin, text = _explained(text)
     tree = _parsed(connection, text)
     if _lists_tables(tree):
         return _LIST_RELATIONS
-    _check(tree, names, frozenset(each.lower() for each in local))
-    return query
+    _check(tree, {each.lower() for each in relations}, frozenset(each.lower() for each in local))
+    # An EXPLAIN is put together from what was checked: no text runs that was only cut off.
+    return begin + text if begin else query
+
+
+def _explained(text: str) -> tuple[str, str]:
+    """The beginning of an EXPLAIN without comments, and the statement that it explains."""
+    import duckdb
+
+    raw = text.encode()
+    starts = [start for start, _ in duckdb.tokenize(text)]
+    parts = [raw[start:end].decode() for start, end in pairwise([*starts, len(raw)])]
+    found = [_WORD.match(part) for part in parts]
+    words = [each.group().lower() if each else "" for each in found]
+    end = 2 if words[1] in _ANALYZE else 1
+    if words[end] == "(" and words[end + 1] in (*_ANALYZE, "format"):
+        end = words.index(")", end) + 1
+    if words[0] != "explain" or "" in words[:end]:
+        raise UsageError("Write `explain`, `explain analyze` or `explain (format json)` first.")
+    return " ".join(words[:end]) + " ", raw[starts[end] :].decode()
+
+
+def _pivot(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """DuckDB's own text of a PIVOT without IN, with the enum type's name as its IN.
+
+    DuckDB cuts that text to the length of the query (1.5), so the query is made longer.
+    """
+    room = _ROOM + 10 * len(query)
+    text = connection.extract_statements(f"{' ' * room}{query}\n;")[-1].query
+    if len(text.encode()) >= room:
+        raise UsageError("This PIVOT is too long; list its values: `on column in ('a', 'b')`.")
+    return text
 
 
 def _parsed(connection: duckdb.DuckDBPyConnection, text: str) -> Any:
@@ -169,30 +199,6 @@ def _check_table(node: dict[str, Any], relations: Collection[str], local: frozen
 def _check_function(name: str, allowed: Collection[str]) -> None:
     if name.lower() not in allowed:
         raise UsageError(f"`{name}` is refused. {_INSTEAD}.")
-
-
-def _check_pivot(query: str, relations: Collection[str]) -> None:
-    """Checks a PIVOT without IN, which DuckDB cannot serialize, with another parser."""
-    import sqlglot
-    from sqlglot import exp
-
-    try:
-        tree = sqlglot.parse_one(query, dialect="duckdb")
-    except sqlglot.errors.SqlglotError as error:
-        raise UsageError(
-            "This PIVOT is not understood; list its values: `pivot ... on column in ('a', 'b')`."
-        ) from error
-    common = {each.alias.lower() for each in tree.find_all(exp.CTE)}
-    for table in tree.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier):
-            _check_function(table.name or table.this.sql(), _TABLE_FUNCTIONS)
-            continue
-        name = f"{table.db}.{table.name}".lower()
-        if name.removeprefix(".") not in common and (table.catalog or name not in relations):
-            raise _missing(name.removeprefix("."), relations)
-    for function in tree.find_all(exp.Anonymous):
-        if function.name.lower() in _REFUSED_FUNCTIONS:
-            _check_function(function.name, ())
 
 
 def _missing(name: str, relations: Collection[str]) -> UsageError:

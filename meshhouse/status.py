@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from meshhouse.engines import Engine
 from meshhouse.history import past_publications
 from meshhouse.lake import Lake
-from meshhouse.lake.damage import damage_of
+from meshhouse.lake.damage import Damaged, damage_of, read_metadata
+from meshhouse.lake.object_store import is_remote
 from meshhouse.publication import standing_publications
 from meshhouse.references import first_unresolved
 from meshhouse.registry import Registry
@@ -101,10 +102,21 @@ def product_statuses(
 
 
 def _damage(relation: str, shown: Mapping[str, str]) -> str:
-    """The first damaged file of what consumers see of a product."""
-    if relation not in shown:
+    """The first damaged file of what consumers see of a product.
+
+    In an object store only the metadata file is read: a look at each file is a request, and
+    `mesh doctor` has the time for them.
+    """
+    location = shown.get(relation)
+    if location is None:
         return ""
-    return next((str(each) for each in damage_of(relation, shown[relation])), "")
+    if not is_remote(location):
+        return next((str(each) for each in damage_of(relation, location)), "")
+    try:
+        read_metadata(location, relation)
+    except Damaged as error:
+        return str(error.damage)
+    return ""
 
 
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:

@@ -28,7 +28,7 @@ from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
 from meshhouse.runs import DomainRun, build_models, run_domain
 from orchestration.fence import fenced
-from orchestration.translator import CheckSpec, MeshTranslator, safe_name
+from orchestration.translator import CheckSpec, MeshTranslator, owners_of, safe_name
 
 FOLLOWS = dg.AutomationCondition.eager()
 """Whatever is behind a raw table is built, audited and published once for each landing."""
@@ -132,7 +132,7 @@ def _landing_step(
                 key,
                 description=raw.description,
                 group_name=domain.name,
-                owners=_owners(domain),
+                owners=owners_of(domain),
                 kinds={"iceberg"},
                 metadata={
                     "topic": raw.topic,
@@ -299,7 +299,7 @@ def _model_specs(
     return {
         identifier: translator.get_asset_spec(
             manifest.content, identifier, None
-        ).replace_attributes(owners=_owners(domain), kinds={"dbt"}, automation_condition=FOLLOWS)
+        ).replace_attributes(kinds={"dbt"}, automation_condition=FOLLOWS)
         for identifier in TopologicalSorter(parents).static_order()
         if identifier in parents
     }
@@ -355,7 +355,7 @@ def _product_spec(repository: Repository, domain: Domain, product: Product) -> d
         deps=[dg.AssetKey([domain.build_schema, product.build_name]), *checked],
         description=product.description,
         group_name=domain.name,
-        owners=_owners(domain, product),
+        owners=owners_of(domain, product),
         kinds={"iceberg"},
         tags={"meshhouse/product": ""},
         automation_condition=FOLLOWS,
@@ -501,11 +501,6 @@ def _samples(run: DomainRun) -> dict[str, Any]:
 def as_code(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a block of Markdown code, one line each."""
     return fenced(str(dict(row)) for row in rows)  # a value's repr has no control characters
-
-
-def _owners(domain: Domain, product: Product | None = None) -> list[str]:
-    email = domain.owner(product).get("email")
-    return [email] if email else [f"team:{domain.name}"]
 
 
 def _column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:

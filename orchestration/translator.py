@@ -1,7 +1,7 @@
 """Names and descriptions of dbt's nodes as Dagster assets.
 
-Belongs here: the asset key of a model, source or upstream product. Does not: what runs
-them (domain.py).
+Belongs here: the asset key of a model, source or upstream product, and the owners of assets.
+Not here: what runs them (domain.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
-from meshhouse.repository import Domain
+from meshhouse.repository import Domain, Product
 
 
 class CheckSpec(dg.AssetCheckSpec):
@@ -43,6 +43,16 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+_OWNER = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
+"""The addresses that Dagster takes; it refuses `team@shop.technology`."""
+
+
+def owners_of(domain: Domain, product: Product | None = None) -> list[str]:
+    """Who owns a domain's assets: an address where Dagster takes it, otherwise the team."""
+    email = domain.owner(product).get("email")
+    return [email] if email and _OWNER.fullmatch(email) else [f"team:{domain.name}"]
+
+
 class MeshTranslator(DagsterDbtTranslator):
     """Own models are `<domain>_build/<model>`, other domains' products `<domain>/<product>`."""
 
@@ -63,6 +73,10 @@ class MeshTranslator(DagsterDbtTranslator):
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """Assets are grouped by domain."""
         return str(dbt_resource_props["package_name"])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
+        """The domain's; Dagster would refuse some addresses of a dbt group."""
+        return owners_of(self._domain)
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The description alone; Dagster shows SQL elsewhere."""

@@ -7,6 +7,7 @@ from meshhouse.audit.contract import (
     declared_checks,
     soda_contract,
 )
+from meshhouse.audit.samples import Readable
 from meshhouse.audit.verify import AuditResult, CheckResult, audit
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ROWS_AGAINST_PREVIOUS",
     "AuditResult",
     "CheckResult",
+    "Readable",
     "audit",
     "check_key",
     "declared_checks",

@@ -5,7 +5,8 @@ Belongs here: SQL for the kinds of checks that are about rows. Does not: the ver
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from meshhouse.engines import Reader
@@ -19,8 +20,22 @@ MASK = "***"
 _TIMES = "times"
 
 
+@dataclass(frozen=True)
+class Readable:
+    """What a check's query may read beside the candidate."""
+
+    products: Collection[Product] = ()
+    """Those of all domains, in every version."""
+    unknown: Collection[str] = ()
+    """Relations whose columns nobody declares now, such as those of a broken domain."""
+
+
 def sample_rows(
-    product: Product, check: Any, contract: Mapping[str, Any], reader: Reader
+    product: Product,
+    check: Any,
+    contract: Mapping[str, Any],
+    reader: Reader,
+    readable: Readable,
 ) -> tuple[Mapping[str, Any], ...]:
     """Up to `SAMPLES` rows that made a check fail; none where rows cannot show it.
 
@@ -29,27 +44,53 @@ def sample_rows(
         check: Soda's check.
         contract: the contract that holds its definition.
         reader: what the check read through.
+        readable: what else the check may have read.
     """
     definition = _definition(check, contract)
     sql = _sql(product, check, definition, reader.quote)
     if sql is None:
         return ()
     found = reader.rows(f"select * from ({sql}) as found limit {SAMPLES}")
-    return tuple(_masked(row, product) for row in found)
+    clear = _clear(product, sql, readable)
+    return tuple(_masked(row, clear) for row in found)
 
 
-def _masked(row: Mapping[str, Any], product: Product) -> Mapping[str, Any]:
-    """A row without personal data.
+def _clear(product: Product, sql: str, readable: Readable) -> Collection[str] | None:
+    """The columns whose values may be shown; None means all.
 
-    In a product that holds personal data, what is not a declared column may be made of it, such
-    as an alias in a check's query, and is masked as well; counts of duplicates are not.
+    Where a query reads personal data, what is not a declared column may be made of it, such as
+    an alias, and is not clear; counts of duplicates are. A product counts as read if the text
+    has its domain's and its model's name anywhere: a false alarm masks a value too many.
     """
-    personal = {each.name.lower() for each in product.columns if each.classification == PERSONAL}
+    if any(_mentions(sql, *relation.split(".", 1)) for relation in readable.unknown):
+        return {_TIMES}
+    read = [product, *(each for each in readable.products if _reads(product, sql, each))]
+    personal = {
+        column.name.lower()
+        for each in read
+        for column in each.columns
+        if column.classification == PERSONAL
+    }
     if not personal:
-        return row
-    clear = {each.name.lower() for each in product.columns} - personal | {_TIMES}
+        return None
+    return {each.name.lower() for each in product.columns} - personal | {_TIMES}
+
+
+def _reads(product: Product, sql: str, other: Product) -> bool:
+    """Whether a check of a product reads any version of another; it reads all of its model's."""
+    same = (product.domain, product.model) == (other.domain, other.model)
+    return same or _mentions(sql, other.domain, other.model)
+
+
+def _mentions(sql: str, domain: str, name: str) -> bool:
+    text = sql.lower()
+    return domain.lower() in text and name.lower() in text
+
+
+def _masked(row: Mapping[str, Any], clear: Collection[str] | None) -> Mapping[str, Any]:
+    """A row whose other values are hidden; that a value is missing is shown."""
     return {
-        name: value if value is None or name.lower() in clear else MASK
+        name: value if clear is None or value is None or name.lower() in clear else MASK
         for name, value in row.items()
     }
 

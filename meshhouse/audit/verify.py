@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
-from meshhouse.audit.samples import sample_rows
+from meshhouse.audit.samples import Readable, sample_rows
 from meshhouse.engines import Reader
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, display_path
@@ -94,12 +94,13 @@ class AuditResult:
         ]
 
 
-def audit(product: Product, reader: Reader) -> AuditResult:
+def audit(product: Product, reader: Reader, readable: Readable) -> AuditResult:
     """Verifies every check of a product.
 
     Args:
         product: whose candidate it is.
         reader: sees the candidate as `<domain>.<product>`.
+        readable: what else checks may read; sample rows hide what is personal there.
 
     Raises:
         MeshError: the checks cannot be run at all; the message says why.
@@ -117,7 +118,7 @@ def audit(product: Product, reader: Reader) -> AuditResult:
             f"The checks of {product.relation} could not be run: {detail}. "
             f"See {display_path(product.checks_path)}."
         )
-    checks = tuple(_check_result(each, product, reader, contract) for each in results)
+    checks = tuple(_check_result(each, product, reader, contract, readable) for each in results)
     return AuditResult(product, checks, started_at, datetime.now(UTC))
 
 
@@ -185,13 +186,17 @@ _OUTCOMES = {
 
 
 def _check_result(
-    result: Any, product: Product, reader: Reader, contract: Mapping[str, Any]
+    result: Any,
+    product: Product,
+    reader: Reader,
+    contract: Mapping[str, Any],
+    readable: Readable,
 ) -> CheckResult:
     check = result.check
     outcome = _OUTCOMES[result.outcome.name]
     samples: tuple[Mapping[str, Any], ...] = ()
     if outcome == "failed":
-        samples = sample_rows(product, check, contract, reader)
+        samples = sample_rows(product, check, contract, reader, readable)
     declared = {reader.column(each.name): each.name for each in product.columns}
     column = declared.get(check.column_name, check.column_name)
     where = f" (column {column})" if column else ""

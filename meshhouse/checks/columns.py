@@ -1,11 +1,13 @@
 """Which columns a model's SQL makes, without running it.
 
 Belongs here: rendering a model's Jinja with stand-ins and reading the outermost select.
-Does not: comparing them with anything (rules.py).
+Not here: comparing them with anything (rules.py).
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +19,48 @@ from sqlglot import exp
 from meshhouse.deadline import TooLong, time_limit
 from meshhouse.repository.yaml import DeclarationError, read_text
 
+STAND_IN = "stand_in"
+
+
+class _OnlyDbtKnows(Exception):
+    """What the model selects depends on a value that only dbt has."""
+
 
 class _Anything(jinja2.Undefined):
-    """Stands for whatever dbt would provide: any call or attribute is a harmless name."""
+    """Stands for whatever dbt would provide: it can be called, looked into and printed.
+
+    A template that decides by it (a condition, a loop, a sum) cannot be rendered here.
+    """
 
     def __call__(self, *_: Any, **__: Any) -> Any:
-        return "stand_in"
+        return _Anything()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or name in _OF_JINJA:
             raise AttributeError(name)
-        return _Anything(name=name)
+        return _Anything()
+
+    def __getitem__(self, name: Any) -> Any:
+        return _Anything()
 
     def __str__(self) -> str:
-        return "stand_in"
+        return STAND_IN
+
+
+_OF_JINJA = ("unsafe_callable", "alters_data", "jinja_pass_arg")
+"""Marks that Jinja looks for on what it calls."""
+
+
+def _undecided(*_: Any, **__: Any) -> Any:
+    raise _OnlyDbtKnows
+
+
+for _operation in (
+    "bool", "iter", "len", "contains", "hash", "int", "float", "complex", "index", "neg", "pos",
+    "abs", "round", "eq", "ne", "lt", "le", "gt", "ge", "add", "radd", "sub", "rsub", "mul",
+    "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow", "rpow",
+):  # fmt: skip
+    setattr(_Anything, f"__{_operation}__", _undecided)
 
 
 class _Bounded(SandboxedEnvironment):
@@ -55,6 +85,25 @@ SECONDS = 5.0
 """Longest that the Jinja of one model may take here; it takes milliseconds."""
 
 _ENVIRONMENT = _Bounded(undefined=_Anything, extensions=["jinja2.ext.do"])
+
+
+def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A test or filter of Jinja that must not take a stand-in for something undefined."""
+
+    def checked(value: Any, *arguments: Any, **named: Any) -> Any:
+        if isinstance(value, _Anything):
+            raise _OnlyDbtKnows
+        return function(value, *arguments, **named)
+
+    return checked
+
+
+for _name in ("defined", "undefined"):
+    _ENVIRONMENT.tests[_name] = _decided(_ENVIRONMENT.tests[_name])
+for _name in ("default", "d"):
+    _ENVIRONMENT.filters[_name] = _decided(_ENVIRONMENT.filters[_name])
+for _name in ("as_text", "as_bool", "as_native", "as_number"):  # dbt's own filters
+    _ENVIRONMENT.filters[_name] = lambda value: value
 _ENVIRONMENT.globals.update(
     config=lambda *_, **__: "",
     is_incremental=lambda: False,
@@ -71,11 +120,14 @@ def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
         dialect: what sqlglot calls the SQL of the target in use.
 
     Returns:
-        The names and an empty text; or None and why they cannot be told.
+        The names and an empty text; or None and what is wrong; or None and an empty text where
+        only dbt can tell, because a macro or a variable decides.
     """
     try:
         with time_limit(SECONDS):
             sql = _ENVIRONMENT.from_string(read_text(path)).render()
+    except _OnlyDbtKnows:
+        return None, ""
     except TooLong:
         return None, f"its Jinja takes longer than {SECONDS:g} seconds; a loop in it is too long."
     except DeclarationError as error:
@@ -85,20 +137,38 @@ def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
         return None, f"its Jinja cannot be read: {_said(error)}."
     if not sql.strip():
         return None, "it is empty."
+    parsed, problem = _parsed(sql, dialect)
+    if problem:
+        # Without its stand-ins it may be SQL: `where a = 1 {{ and_more() }}`.
+        less = _NOT_A_TYPE.sub("", sql)
+        is_dbts = less != sql and not (less.strip() and _parsed(less, dialect)[1])
+        return None, "" if is_dbts else problem
+    return _names(parsed, is_dbts=STAND_IN in sql)
+
+
+_NOT_A_TYPE = re.compile(rf"(?<!\bas )\b{STAND_IN}\b", re.IGNORECASE)
+
+
+def _parsed(sql: str, dialect: str) -> tuple[exp.Expression | None, str]:
+    """The tree of a statement, or why it cannot be read."""
     try:
         language = sqlglot.Dialect.get_or_raise(dialect)
         language.SUPPORTS_USER_DEFINED_TYPES = True  # a stand-in may stand for a type
-        parsed = sqlglot.parse_one(sql, dialect=language)
+        return sqlglot.parse_one(sql, dialect=language), ""
     except sqlglot.errors.ParseError as error:
         detail = error.errors[0] if error.errors else {}
         return None, f"its SQL cannot be read near `{detail.get('highlight', '')}`."
     except (sqlglot.errors.SqlglotError, RecursionError) as error:
         return None, f"its SQL cannot be read: {_said(error)}."
+
+
+def _names(parsed: exp.Expression | None, is_dbts: bool) -> tuple[list[str] | None, str]:
     if not isinstance(parsed, exp.Query):
-        return None, "it is no select statement."
+        return None, "" if is_dbts else "it is not a select statement."
     if any(isinstance(each, exp.Star) or each.is_star for each in parsed.selects):
         return None, "a product must not select `*`."
-    return [name.lower() for name in parsed.named_selects], ""
+    names = [name.lower() for name in parsed.named_selects]
+    return (None if any(STAND_IN in name for name in names) else names), ""
 
 
 def _said(error: Exception) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.checks.finding import Finding
+from meshhouse.checks.hooks import hook_findings
 from meshhouse.checks.settings import (
-    HOOKS,
     Model,
     Setting,
     entries,
@@ -45,7 +45,7 @@ def feature_findings(repository: Repository, domain: Domain) -> list[Finding]:
             findings += _product(product, model)
         elif setting := _is(model, "access", "public"):
             findings.append(_undeclared(domain, model, setting))
-        for rule in (_materialized, _place, _full_refresh, _microbatch, _hooks):
+        for rule in (_materialized, _place, _full_refresh, _microbatch, hook_findings):
             findings += rule(model)
     for domain_rule in (_project_hooks, _macros, _seeds, _snapshots):
         findings += domain_rule(repository, domain)
@@ -216,57 +216,6 @@ def _microbatch(model: Model) -> Iterator[Finding]:
             "and it reads the clock.",
             "Use another strategy with landed_since_last_build(), which misses no late row.",
         )
-
-
-_TO_THIS = re.compile(
-    r"(alter\s+(table|view)|delete\s+from|insert\s+(into|overwrite)(\s+table)?|merge\s+into|"
-    r"truncate(\s+table)?|update|vacuum|create(\s+unique)?\s+index\s+\w+\s+on)"
-    r"\s+\{\{\s*this\s*\}\}",
-    re.IGNORECASE,
-)
-_READS = re.compile(r"\(*\s*(select|with|from|values)\b", re.IGNORECASE)
-_WRITES_AFTER_WITH = re.compile(
-    r"\b(insert\s+(into|overwrite)|delete\s+from|merge\s+into|update\s+\S+\s+set)\b",
-    re.IGNORECASE,
-)
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
-_SQL_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-
-
-def _hooks(model: Model) -> Iterator[Finding]:
-    for name in HOOKS:
-        setting = model.settings.get(name)
-        for text in _texts(setting.value) if setting else ():
-            elsewhere = any(_writes_elsewhere(each) for each in text.split(";"))
-            if setting and elsewhere:
-                yield Finding(
-                    setting.path,
-                    setting.line,
-                    f"`{name}` of `{model.path.stem}` has a statement that neither reads nor "
-                    "writes to {{ this }}: what it changes elsewhere is neither audited nor taken "
-                    "back.",
-                    "Write to {{ this }} only, and make a model of anything else.",
-                )
-
-
-def _writes_elsewhere(statement: str) -> bool:
-    """Whether a statement of a hook may change anything but the model's own table.
-
-    What a macro makes of it is not known; then the macro is believed.
-    """
-    statement = _SQL_COMMENT.sub(" ", statement).strip()
-    without_jinja = _JINJA.sub(" ", statement).strip()
-    if not without_jinja or _TO_THIS.match(statement):
-        return False
-    return not _READS.match(without_jinja) or bool(_WRITES_AFTER_WITH.search(without_jinja))
-
-
-def _texts(hook: Any) -> list[str]:
-    if isinstance(hook, list):
-        return [text for each in hook for text in _texts(each)]
-    if isinstance(hook, dict):
-        return _texts(hook.get("sql"))
-    return [hook] if isinstance(hook, str) else []
 
 
 def _project_hooks(repository: Repository, domain: Domain) -> Iterator[Finding]:

@@ -37,6 +37,6 @@ def _groups(raw: RawTable) -> Iterator[Finding]:
             yield Finding(
                 raw.path,
                 raw.line,
-                f"the pattern of {raw.relation} names `{name}`, which is no column of it.",
+                f"the pattern of {raw.relation} names `{name}`, which is not a column of it.",
                 "Declare the column, or leave the group without a name: (?:...).",
             )

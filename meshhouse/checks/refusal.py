@@ -1,13 +1,13 @@
 """What `mesh check` finds in a domain, as the reason why a run publishes nothing of it.
 
-Belongs here: which findings stop a run, and the line that says so. Not here: the rules
+Belongs here: the line that says why. Not here: the rules, and which of them stop a run
 (rules.py, features.py), or when a run asks (runs.py).
 """
 
 from __future__ import annotations
 
 from meshhouse.checks.features import manifest_findings
-from meshhouse.checks.rules import check_domain
+from meshhouse.checks.rules import refused
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Repository
 from meshhouse.repository.manifest import Manifest
@@ -31,7 +31,7 @@ def refuse_findings(
     Raises:
         MeshError: there are findings; the message is those of `mesh check`.
     """
-    found = check_domain(repository, domain)
+    found = refused(repository, domain)
     if manifest is not None and not found:
         found = manifest_findings(domain, manifest)
     if found and not any(each.problem in said for each in found):

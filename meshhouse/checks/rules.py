@@ -41,9 +41,30 @@ def check(repository: Repository) -> list[Finding]:
 
 def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
     """Every finding in one domain, broken or not, sorted by place."""
-    findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
+    findings = set(refused(repository, domain))
     findings.update(
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
+    )
+    findings.update(_outside_staging(repository, domain))
+    unusable = {each.path for each in domain.problems}
+    for product in domain.products:
+        if not unusable & {product.path, product.sql_path}:
+            findings.update(_columns(product))
+    return sorted(findings)
+
+
+def refused(repository: Repository, domain: Domain) -> list[Finding]:
+    """The findings in one domain that keep a run from publishing it, sorted by place.
+
+    These are errors about what consumers would get. Left out are matters of style, and the
+    columns that a product selects: without dbt they are a guess, and dbt compares what it builds
+    with the contract, which every product must have.
+    """
+    findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
+    findings.update(
+        Finding(each.path, each.line, each.problem, each.remedy)
+        for each in domain.unknown_keys
+        if not each.is_style
     )
     unusable = {each.path for each in domain.problems}
     for rule in (_dbtignore, _references, _increments, _formats, _orphans):
@@ -72,12 +93,19 @@ def _dbtignore(repository: Repository, domain: Domain) -> Iterator[Finding]:
 
 
 def _references(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    staging = domain.path / "models" / "staging"
     for reference in domain.references:
         problem = unresolved(repository, domain, reference)
         if problem:
             yield Finding(reference.path, reference.line, problem, "")
-        elif reference.domain != domain.name and staging not in reference.path.parents:
+
+
+def _outside_staging(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    staging = domain.path / "models" / "staging"
+    others = {*repository.domain_names} - {domain.name}
+    for reference in domain.references:
+        if unresolved(repository, domain, reference):
+            continue
+        if reference.domain in others and staging not in reference.path.parents:
             name = f"stg_{reference.domain}__{reference.product}"
             yield Finding(
                 reference.path,
@@ -137,8 +165,6 @@ def _orphans(repository: Repository, domain: Domain) -> Iterator[Finding]:
 
 def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> Iterator[Finding]:
     yield from _declaration(domain, product)
-    if product.sql_path not in unusable:
-        yield from _columns(product)
     if product.checks_path in unusable:
         return
     if product.checks_path.exists():
@@ -201,7 +227,7 @@ def _declaration(domain: Domain, product: Product) -> Iterator[Finding]:
             yield Finding(
                 product.path,
                 product.line,
-                f"the grain of {product.relation} names `{column}`, which is no column of it.",
+                f"the grain of {product.relation} names `{column}`, which is not a column of it.",
                 "Name columns of the contract.",
             )
 
@@ -253,7 +279,7 @@ def _checks(product: Product, written: Located) -> Iterator[Finding]:
             yield Finding(
                 path,
                 column.line,
-                f"checks `{name}`, which is no column of {product.relation}.",
+                f"checks `{name}`, which is not a column of {product.relation}.",
                 "Name a column of the contract.",
             )
         unique += [(name,) for each in mappings(column.get("checks")) if "duplicate" in each]
@@ -266,7 +292,7 @@ def _checks(product: Product, written: Located) -> Iterator[Finding]:
             yield Finding(
                 path,
                 each.line_of("duplicate"),
-                f"checks `{name}`, which is no column of {product.relation}.",
+                f"checks `{name}`, which is not a column of {product.relation}.",
                 "Name a column of the contract.",
             )
     if product.grain and set(product.grain) not in [set(columns) for columns in unique]:

@@ -108,9 +108,12 @@ def in_sql(path: Path) -> dict[str, Setting]:
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Name) and call.node.name == "config":
             pairs = [(each.key, each.value) for each in call.kwargs]
-            for each in call.args:
+            for each in filter(None, [*call.args, call.dyn_args, call.dyn_kwargs]):
                 if isinstance(each, nodes.Dict):
                     pairs += [(_constant(item.key), item.value) for item in each.items]
+                else:
+                    # dbt alone knows what is in it; `manifest_findings` judges that.
+                    found["materialized"] = Setting(None, path, call.lineno)
             for key, value in pairs:
                 _note(found, str(key), Setting(_constant(value), path, value.lineno))
     return found
@@ -131,9 +134,14 @@ def _declared(folder: Path) -> dict[str, dict[str, Setting]]:
             settings = settings_in(path, model)
             name = str(model.get("name"))
             versions = list(entries(model, "versions"))
+            numbers = [each["v"] for each in versions if isinstance(each.get("v"), int)]
+            latest = model.get("latest_version") or max(numbers, default=None)
             for version in versions:
-                stem = str(version.get("defined_in", f"{name}_v{version.get('v')}"))
+                stem = str(version.get("defined_in") or f"{name}_v{version.get('v')}")
                 found[stem] = {**settings, **settings_in(path, version)}
+                if version.get("v") == latest:
+                    # The file of the latest version may do without a number.
+                    found.setdefault(name, found[stem])
             if not versions:
                 found[name] = settings
     return found

@@ -165,7 +165,7 @@ def _differences(
 
 
 def _not_readable(rendered: Rendered, dialect: Dialect, line: int, problem: str) -> Finding:
-    problem = f"this is no SQL of target {dialect.target} ({dialect.title}): {problem}."
+    problem = f"this is not SQL of target {dialect.target} ({dialect.title}): {problem}."
     return Finding(rendered.path, _source_line(rendered, line), problem, "")
 
 

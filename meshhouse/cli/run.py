@@ -93,8 +93,8 @@ class TerminalReporter:
             self._console.print(f"[dim]unchanged[/] {names}")
         for product in run.withdrawn:
             self._console.print(
-                f"[yellow]held back[/] {product.relation}: rolled back, and neither its code nor "
-                "its inputs changed since (--force publishes it all the same)"
+                f"[yellow]held back[/] {product.relation}: rolled back, and no change of its code "
+                "or inputs since is known (--force publishes it all the same)"
             )
         for name, why in run.withheld.items():
             self._console.print(

@@ -193,8 +193,7 @@ def _explained(query: str, repository: Repository) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        of_text = isinstance(error, duckdb.ParserException | duckdb.CatalogException)
-        damaged = None if of_text else damaged_in(query, published(repository))
+        damaged = damaged_in(query, error, published(repository))
         if damaged is not None:
             raise damaged from error
         raise UsageError(_said(str(error), query)) from error

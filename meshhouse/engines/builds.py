@@ -1,6 +1,6 @@
 """Where engines that build Iceberg tables keep what they build.
 
-Belongs here: the folders and catalogs of such builds, for engines and for upkeep. Does not:
+Belongs here: the folders and catalogs of such builds, for engines and for upkeep. Not here:
 building (spark.py), or tables that consumers see (lake/).
 """
 
@@ -50,10 +50,18 @@ def building_domains(home: Path) -> list[str]:
     return sorted(path.parent.parent.name for path in home.glob(f"{_RUNS}/*/lake/catalog.db"))
 
 
-def publishable(home: Path, domains: Iterable[str]) -> list[str]:
-    """Locations of what runs build: published tables may refer to files below them."""
+def publishable(home: Path, domains: Iterable[str], stores: Iterable[str] = ()) -> list[str]:
+    """Locations of what runs build: published tables may refer to files below them.
+
+    Args:
+        home: the mesh's data, or that of an environment.
+        domains: all domains.
+        stores: folders of object stores in which tables are, whatever MESH_WAREHOUSE says now.
+    """
     local = [f"file://{work_folder(home, domain)}" for domain in domains]
-    return [*local, *(work_lake(home, domain).location for domain in building_domains(home))]
+    folders = {each for each in (warehouse(), *stores) if each}
+    building = building_domains(home)
+    return [*local, *(_folder(each, "builds", home, name) for each in folders for name in building)]
 
 
 def folders_in_store(home: Path) -> list[str]:
@@ -69,12 +77,14 @@ def folders_in_store(home: Path) -> list[str]:
 def _in_store(purpose: str, home: Path, domain: str) -> str | None:
     """The folder of what is built, if the warehouse is an object store."""
     folder = warehouse()
-    if not folder:
-        return None
+    return _folder(folder, purpose, home, domain) if folder else None
+
+
+def _folder(store: str, purpose: str, home: Path, domain: str) -> str:
     environment = home.name if home.parent.name == ENVIRONMENTS else ""
     number = _number(home.parent.parent if environment else home)
     # With a hyphen, which no schema's folder has: upkeep looks into those.
-    return f"{folder}/spark-{purpose}/{stored_schema(environment, domain)}-{number}"
+    return f"{store}/spark-{purpose}/{stored_schema(environment, domain)}-{number}"
 
 
 def _number(home: Path) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import duckdb
     from pyiceberg.table import Table
 
+    from meshhouse.lake.texts import Texts
+
 _ROWS_PER_BATCH = 122_880
 """DuckDB's own row group: rows handed over at once on the way to Parquet."""
 
@@ -60,6 +62,8 @@ class DuckDBEngine(IcebergEngine):
         Raises:
             MeshError: dbt has not built it, or not with the columns of its contract.
         """
+        from meshhouse.lake.texts import Texts
+
         columns = list(contract_types(product).items())
         with closing(self._open(product)) as connection:
             schema = self._repository.build_schema(product.domain)
@@ -69,7 +73,7 @@ class DuckDBEngine(IcebergEngine):
                 product, {name: duckdb_type(data_type) for name, data_type, *_ in described}
             )
             staged, files = self._stage(
-                product.domain, product.relation, columns, connection, built
+                product.domain, product.relation, columns, connection, built, Texts.of(product)
             )
         return Candidate(
             product=product,
@@ -85,15 +89,17 @@ class DuckDBEngine(IcebergEngine):
         columns: Sequence[tuple[str, DataType]],
         connection: duckdb.DuckDBPyConnection,
         built: str,
+        texts: Texts | None = None,
     ) -> tuple[Staged, list[Any]]:
         """Stages a built table as the whole content of a relation, with pyiceberg's data files."""
-        from meshhouse.lake.schema import iceberg_schema
+        from meshhouse.lake.schema import EMPTY, iceberg_schema
 
-        table = self.lake.stage(relation, iceberg_schema(columns), writer=domain)
+        schema = iceberg_schema(columns, texts.docs if texts else EMPTY)
+        table = self.lake.stage(relation, schema, writer=domain)
         base = table.metadata_location or None
         names = ", ".join(quote(name) for name, _ in columns)
         rows = connection.execute(f"select {names} from {built}")
-        files = _replace(table, rows.to_arrow_reader(_ROWS_PER_BATCH))
+        files = _replace(table, rows.to_arrow_reader(_ROWS_PER_BATCH), texts)
         return self.lake.staged(table, base), files
 
     @explained()
@@ -226,7 +232,7 @@ def work_file(workspace: Path, domain: str) -> Path:
     return workspace / "build" / domain / "work.duckdb"
 
 
-def _replace(table: Table, batches: Any) -> list[Any]:
+def _replace(table: Table, batches: Any, texts: Texts | None) -> list[Any]:
     """Writes batches as the table's whole content, in one snapshot; bounded in memory.
 
     Returns:
@@ -242,4 +248,10 @@ def _replace(table: Table, batches: Any) -> list[Any]:
     with table.transaction() as transaction:
         files = write_files(table.io, transaction.table_metadata, batches, write_id)
         exchange_files(transaction, old, files, write_id)
+        if texts is not None:
+            now = transaction.table_metadata
+            without_null = texts.columns_without_null(now.schema(), files)
+            wanted = texts.properties(now.properties, without_null)
+            transaction.set_properties(wanted)
+            transaction.remove_properties(*(now.properties.keys() - wanted.keys()))
     return files

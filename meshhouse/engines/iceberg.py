@@ -108,12 +108,15 @@ class IcebergEngine:
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot, columns included.
 
+        Comment and owner stay those of the newest publication.
+
         Raises:
             MeshError: that snapshot is no longer kept.
         """
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
         from meshhouse.lake.adopt import adopt
+        from meshhouse.lake.texts import Texts, data_files
 
         base = self.lake.pointer(product.relation)
         try:
@@ -124,7 +127,8 @@ class IcebergEngine:
         if table is not None and snapshot is None:
             earlier = self.lake.recall(product.relation, snapshot_id)
             if earlier is not None:
-                return adopt(self.lake, product.relation, earlier)
+                texts = Texts.of(product).as_said(table.properties, earlier.schema())
+                return adopt(self.lake, product.relation, earlier, texts)
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
@@ -134,6 +138,11 @@ class IcebergEngine:
             table.metadata = update_table_metadata(
                 table.metadata, (SetCurrentSchemaUpdate(schema_id=snapshot.schema_id),)
             )
+        texts = Texts.of(product).as_said(table.properties, table.schema())
+        files = data_files(table.io, snapshot.manifests(table.io)) if texts.promised else ()
+        without_null = texts.columns_without_null(table.schema(), files)
+        properties = texts.properties(table.properties, without_null)
+        table.metadata = table.metadata.model_copy(update={"properties": properties})
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
         return self.lake.staged(table, base)
 

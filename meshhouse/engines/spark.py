@@ -60,6 +60,7 @@ class SparkEngine(IcebergEngine):
             MeshError: dbt has not built it, or not with the columns of its contract.
         """
         from meshhouse.lake.adopt import adopt
+        from meshhouse.lake.texts import Texts
 
         built = work_lake(self._repository.workspace, product.domain)
         schema = self._repository.build_schema(product.domain)
@@ -74,7 +75,7 @@ class SparkEngine(IcebergEngine):
         summary = snapshot.summary
         return Candidate(
             product=product,
-            staged=adopt(self.lake, product.relation, table),
+            staged=adopt(self.lake, product.relation, table, Texts.of(product)),
             rows=int(summary["total-records"] or 0) if summary else 0,
             bytes=int(summary["total-files-size"] or 0) if summary else 0,
         )

@@ -6,7 +6,6 @@ ledger.py), or one table's files (lake/damage.py).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
@@ -24,6 +23,7 @@ from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
+from meshhouse.locks import holders
 from meshhouse.registry import LEDGERS, Registry
 from meshhouse.repository import Repository
 from meshhouse.status import broken_domains
@@ -150,29 +150,24 @@ def _remedy(damage: Damage) -> str:
 def _locks(home: Path) -> Iterator[Finding]:
     held = 0
     for path in sorted({*home.glob("locks/*"), *home.glob("environments/*/locks/*")}):
-        holder = _holder(path)
-        if holder is None:
-            continue
-        held += 1
-        if holder.isdigit() and not Path("/proc", holder).exists() and Path("/proc/self").exists():
-            what = f"is held, and the process {holder} that took it is gone"
-            remedy = f"A child of it may live on: `fuser {path}` names it. End it."
+        found = holders(path)
+        if found is None:
+            what, remedy = "nobody can tell who holds it", f"`lsof {path}` names who has it open."
             yield Finding("locks", path.name, Level.NOTE, what, remedy, str(path))
-        else:
-            what = f"is held by process {holder}, which is at work"
-            yield Finding("locks", path.name, Level.NOTE, what, "", str(path))
+        for process in found or ():
+            yield _held(path, process)
+        held += 1 if found is None else len(found)
     if not held:
-        yield Finding("locks", "locks", Level.OK, "nobody is at work")
+        yield Finding("locks", "locks", Level.OK, "no process of this machine holds one")
 
 
-def _holder(path: Path) -> str | None:
-    """Who holds a lock file alone; None if nobody does."""
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return file.read().strip() or "unknown"
-    return None
+def _held(path: Path, process: int) -> Finding:
+    if Path("/proc", str(process)).exists():
+        what = f"is held by process {process}, which is at work"
+        return Finding("locks", path.name, Level.NOTE, what, "", str(path))
+    what = f"is held, and the process {process} that took it is gone"
+    remedy = f"A child of it may live on: `fuser {path}` names it. End it."
+    return Finding("locks", path.name, Level.NOTE, what, remedy, str(path))
 
 
 def _disk(home: Path) -> Iterator[Finding]:
@@ -202,7 +197,7 @@ def _clock(lake: Lake) -> Iterator[Finding]:
             if at is not None and (newest is None or at > newest):
                 newest, which = at, name
     if newest is not None and newest > now + _AHEAD:
-        what = f"the newest entry of {which} is of {newest:%Y-%m-%d %H:%M:%S}, which is to come"
+        what = f"the newest entry of {which} is dated {newest:%Y-%m-%d %H:%M:%S}, in the future"
         remedy = (
             "Set this machine's clock right (UTC). Orders stay right, as numbers decide; promises "
             "of freshness and `mesh maintain` compare times."

@@ -17,13 +17,14 @@ from meshhouse.errors import MeshError
 from meshhouse.lake.catalog import Lake, Staged
 from meshhouse.lake.specs import manifest_list, with_their_sort_order, with_their_specs
 from meshhouse.lake.states import write_metadata
+from meshhouse.lake.texts import Texts, data_files, with_docs
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
 
-def adopt(lake: Lake, relation: str, other: Table) -> Staged:
+def adopt(lake: Lake, relation: str, other: Table, texts: Texts | None = None) -> Staged:
     """Stages the current snapshot of another table as the newest state of a relation.
 
     The other table's files must outlive the snapshot; upkeep removes only what is in a
@@ -33,6 +34,7 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
         lake: where the relation is shown.
         relation: `schema.table`; it may not exist yet.
         other: a table that has a snapshot.
+        texts: what readers of the relation are to know of it; None leaves that as it is.
 
     Raises:
         MeshError: the other table is of another version of Iceberg's format, or its files
@@ -40,8 +42,9 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
     """
     table = lake.load(relation)
     base = table.metadata_location if table is not None else None
+    schema = other.schema() if texts is None else with_docs(other.schema(), texts.docs)
     if table is None:
-        table = lake.stage(relation, other.schema())
+        table = lake.stage(relation, schema)
         # So that theirs can have the number that their manifests name.
         table.metadata = table.metadata.model_copy(update={"partition_specs": []})
     metadata = table.metadata
@@ -49,7 +52,7 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
     if snapshot is None:
         raise MeshError(f"{relation} has nothing to show: its build holds no rows yet.")
     _check(relation, metadata, other.metadata)
-    metadata, schema_id = _with_their_schema(metadata, other.schema())
+    metadata, schema_id = _with_their_schema(metadata, schema)
     manifests = snapshot.manifests(other.io)
     metadata, specs = with_their_specs(metadata, other.metadata, manifests, lake.is_served)
     metadata = with_their_sort_order(metadata, other.metadata, lake.is_served)
@@ -61,6 +64,10 @@ def adopt(lake: Lake, relation: str, other: Table) -> Staged:
         "snapshot_log": [*metadata.snapshot_log, _logged(snapshot.snapshot_id, now)],
         "last_updated_ms": now,
     }
+    if texts is not None:
+        files = data_files(other.io, manifests) if texts.promised else ()
+        without_null = texts.columns_without_null(schema, files)
+        update["properties"] = texts.properties(metadata.properties, without_null)
     # One that was shown before is part of the history already, with its place in it.
     if metadata.snapshot_by_id(snapshot.snapshot_id) is None:
         # Later than all before it, as a catalog service may check. Files have numbers of their

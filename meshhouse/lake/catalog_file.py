@@ -4,8 +4,8 @@ Belongs here: SQLite's modes, and refusing a file that is missing, empty or some
 where a mesh was. Not here: what the tables in it say (catalog.py).
 
 Readers must not need to write: they may lack the right, or the disk may be full. A
-write-ahead log asks every reader to write files beside it, and one that was killed leaves
-them to a writer who may not open them. So the catalog has none, and readers open it read
+write-ahead log asks every reader to write files beside it, and a killed reader leaves files
+that the writer may lack the right to open. So the catalog has none, and readers open it read
 only; a commit holds readers up for some milliseconds.
 """
 
@@ -85,7 +85,8 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 def make(path: Path) -> None:
     """Makes the catalog if there is none.
 
-    Before the first file of a table: then files without a catalog say that it was lost.
+    Called before a table's first file is written, so table files without a catalog mean that the
+    catalog was lost.
     """
     if _is_blank(path):
         with writing(path) as connection:
@@ -144,7 +145,7 @@ def _read_only(path: Path) -> sqlite3.Connection:
         raise sqlite3.DatabaseError("file is not a database")
     writer = Path(f"{path}-wal"), Path(f"{path}-journal")
     is_at_rest = not any(each.exists() for each in writer)
-    # A log of before: to read it, SQLite would make files beside it.
+    # Older versions used a write-ahead log. SQLite creates files beside it even to read.
     modes = ["immutable=1"] if header[18] == _LOGS_AHEAD and is_at_rest else ["mode=ro"]
     if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
         modes.append("mode=rw")  # mends what a killed writer left half done
@@ -187,7 +188,7 @@ def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _leave_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Takes the write-ahead log from a file of before, if nobody else has it open now."""
+    """Ends the write-ahead log that older versions used, if nobody else has the file open now."""
     if connection.execute("pragma journal_mode").fetchone() == ("wal",):
         connection.execute("pragma busy_timeout = 0")
         with suppress(sqlite3.OperationalError):

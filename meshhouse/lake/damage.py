@@ -1,7 +1,7 @@
 """Damaged tables: which of their files are missing, cut or unreadable.
 
 Belongs here: looking at one table's files. Not here: what a command does about it, or the
-rest of a mesh (doctor.py).
+rest of a mesh (health/).
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import storage
+from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import plain_path
 
 if TYPE_CHECKING:
+    import duckdb
     from pyiceberg.manifest import DataFile, ManifestFile
     from pyiceberg.table import Table
 
@@ -80,7 +83,12 @@ def read_metadata(location: str, relation: str = "") -> dict[str, Any]:
 
 
 def damage_of(
-    relation: str, location: str, history: bool = False, deep: bool = False, data: bool = True
+    relation: str,
+    location: str,
+    history: bool = False,
+    deep: bool = False,
+    data: bool = True,
+    named_in: str | None = None,
 ) -> Iterator[Damage]:
     """What is damaged of a table, file by file.
 
@@ -90,6 +98,7 @@ def damage_of(
         history: also look at the states before, which rollback and time travel need.
         deep: read all data files and count their rows.
         data: look at data files at all.
+        named_in: look only at those data files whose name is in this text, such as an error.
     """
     table = _load(relation, location)
     if isinstance(table, Damage):
@@ -115,25 +124,48 @@ def damage_of(
         else:
             files |= {each.data_file.file_path: each.data_file for each in entries}
     for path, file in files.items() if data else ():
+        if named_in is not None and path.rpartition("/")[2] not in named_in:
+            continue
         check = (lambda p=path, f=file: _count(table, p, f)) if deep else (lambda: None)
         done = _read(relation, path, check, file.file_size_in_bytes, table)
         if isinstance(done, Damage):
             yield done
 
 
-def damaged_in(query: str, relations: Mapping[str, str]) -> Damaged | None:
+def damaged_in(query: str, error: duckdb.Error, relations: Mapping[str, str]) -> Damaged | None:
     """What is damaged of the tables that a failed query names, if that explains the failure.
 
     Args:
         query: its SQL.
+        error: its failure. Only the data files that it names are read, as all files of a
+            product may be many gigabytes.
         relations: `schema.table` -> metadata file, of all tables that it may read.
     """
+    kind = _cause(error)
+    if kind == "query":
+        return None
     text = query.lower()
     for relation, location in relations.items():
         if relation.partition(".")[2].lower() in text:
-            for damage in damage_of(relation, location, deep=True):
+            named_in = str(error) if kind == "named file" else None
+            for damage in damage_of(relation, location, deep=True, named_in=named_in):
                 return Damaged(damage)
     return None
+
+
+def _cause(error: duckdb.Error) -> str:
+    """What an error of DuckDB 1.5 can come from: the `query`, a `named file` or a `file`."""
+    import duckdb
+
+    # Of wrong bytes in Parquet, one error in ten does not name the file (TProtocolException,
+    # `Invalid Error: Out of buffer`); no query causes those.
+    unnamed = duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException
+    if isinstance(error, unnamed) or type(error) is duckdb.Error or "Invalid Error:" in str(error):
+        return "file"
+    # The view of a damaged table fails with `error(...)`, which is invalid input as well.
+    if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+        return "named file"
+    return "query"
 
 
 def _relation_of(location: str) -> str:
@@ -164,7 +196,7 @@ def _read(
     file = plain_path(path)
     try:
         if size is not None and table is not None:
-            found = len(table.io.new_input(path))
+            found = _size(table, path)
             if found != size:
                 what = f"has {found:,} bytes, not the {size:,} that were written"
                 return Damage(relation, file, what if found else "is empty")
@@ -178,6 +210,12 @@ def _read(
     except Exception as error:  # noqa: BLE001 - Avro and Parquet fail in many ways over wrong bytes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return Damage(relation, file, f"is unreadable: {reason}")
+
+
+def _size(table: Table, path: str) -> int:
+    if is_remote(path):
+        return len(table.io.new_input(path))
+    return Path(plain_path(path)).stat().st_size
 
 
 def _count(table: Table, path: str, file: DataFile) -> None:

@@ -12,15 +12,13 @@ from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import is_remote
-from meshhouse.lake.storage import plain_path
+from meshhouse.lake.storage import PATH_PROPERTIES, plain_path
 
 LEDGER = "meshhouse"
 """The ledger's schema, and the name of the only writer to it."""
 
 _NAME = re.compile(r"(?!\.)[^/\\\x00-\x1f\x7f.]{1,255}")
 _OWN_REMOTE_FOLDER = re.compile(r"/[^/]+/[^/]+-[0-9a-f]{32}(/|$)")
-_FOLDER_PROPERTIES = ("write.data.path", "write.metadata.path", "write.object-storage.path",
-                      "write.folder-storage.path")  # fmt: skip
 
 
 def check_name(relation: str) -> None:
@@ -46,7 +44,7 @@ def check_writer(writer: str | None, relation: str) -> None:
     """Refuses a writer that does not own a table.
 
     Args:
-        writer: a domain, or `LEDGER`; None for whoever writes to no table of the mesh.
+        writer: a domain, or `LEDGER`; None if no domain writes.
         relation: the table.
 
     Raises:
@@ -97,7 +95,7 @@ def check_folders(
         MeshError: see above.
     """
     folders = list(folders)
-    places = [location, *(properties[key] for key in _FOLDER_PROPERTIES if key in properties)]
+    places = [location, *(properties[key] for key in PATH_PROPERTIES if key in properties)]
     for place in places:
         owned = _OWN_REMOTE_FOLDER.search(place) if is_remote(place) else is_inside(place, folders)
         if not owned:

@@ -24,9 +24,9 @@ from pathlib import Path
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.files import sync
 from meshhouse.locks import lock
+from meshhouse.modes import IDENTITY
 
 CATALOG = Path("lake", "catalog.db")
-IDENTITY = Path("lake", "identity.json")
 
 _LOG = logging.getLogger("meshhouse.lake")
 _TABLE_METADATA = re.compile(r"(?:file:(?://)?)?(/.*)/lake/[^/]+/[^/]+/metadata/[^/]+")
@@ -66,7 +66,7 @@ def identity_of(home: Path) -> Identity | None:
     """The identity of the lake in a folder; derived from its catalog if none was noted.
 
     Returns:
-        None if there is no lake, or one without tables that are in a folder.
+        None if there is no lake, or if all its tables are in an object store.
     """
     try:
         noted = json.loads((home / IDENTITY).read_text())
@@ -130,11 +130,13 @@ def settle(home: Path, confirmed: bool = False) -> bool:
 
 
 def _adopt(home: Path, known: Identity, confirmed: bool) -> None:
-    from meshhouse.lake.relocate import Move, relocate
+    from meshhouse.lake.relocate import Move, names_home, relocate
 
-    is_copy = _is_copy(home, known, confirmed)
+    move = Move(known.home, str(home), home)
+    is_bound = names_home(home, move)
+    is_copy = _is_copy(home, known, confirmed, is_bound)
     _check_links(home)
-    relocate(home, [Move(known.home, str(home), home)], may_be_remote=not is_copy)
+    relocate(home, [move], may_be_remote=not is_copy)
     own = own_identity(home, None if is_copy else known.id)
     earlier = {} if is_copy else {**known.earlier, known.home: known.inode}
     note_identity(home, replace(own, earlier=earlier))
@@ -143,12 +145,18 @@ def _adopt(home: Path, known: Identity, confirmed: bool) -> None:
             "mesh: %s is a copy of the lake in %s. From now on it is a lake by itself: nothing "
             "that is done here changes the other one.", home, known.home,
         )  # fmt: skip
-    else:
+    elif is_bound:
         _LOG.warning("mesh: the lake has moved from %s to %s.", known.home, home)
 
 
-def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
+def _is_copy(home: Path, known: Identity, confirmed: bool, is_bound: bool) -> bool:
     """Whether the lake is a copy of one that is still where this one was; else it has moved.
+
+    Args:
+        home: where the lake is now.
+        known: what it has noted about itself.
+        confirmed: it has moved for good.
+        is_bound: files of the lake name the folder, so it can be used under one path only.
 
     Raises:
         MeshError: both paths lead to the same files, or may do so.
@@ -156,8 +164,11 @@ def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
     there = Path(known.home)
     is_same_folder = known.inode is not None and known.inode == _inode(home)
     try:
-        if (there / CATALOG).exists():
+        # A link that was left where the lake was leads here, so it is not a second path.
+        if (there / CATALOG).exists() and there.resolve() != home:
             if (there / "lake").samefile(home / "lake"):
+                if not is_bound:
+                    return False
                 raise MeshError(
                     f"{home} and {there} are the same lake, seen under two paths. Its files name "
                     f"files in {there}: set MESH_HOME={there}, or mount the lake there."
@@ -166,9 +177,9 @@ def _is_copy(home: Path, known: Identity, confirmed: bool) -> bool:
             return other is None or known.id is None or other.id in (None, known.id)
     except PermissionError:
         return not is_same_folder
-    if confirmed:
+    if confirmed or not is_bound:
         return False
-    # A program that sees other folders may see this very folder as `there`.
+    # Another container may have this same folder mounted at `there`.
     is_shared = (
         known.view != _view() if is_same_folder else known.earlier.get(str(home)) == _inode(home)
     )

@@ -1,7 +1,7 @@
-"""Rewriting the paths in a lake's metadata, after its folder has moved or was copied.
+"""Changes the paths in metadata files, manifest lists, manifests and catalogs of one folder.
 
-Belongs here: metadata files, manifest lists, manifests and catalogs of one folder, rewritten
-from one place to another. Not here: deciding that this is to be done (place.py, backup/).
+Belongs here: finding and rewriting paths after the folder has moved or was copied. Not here:
+deciding that they must be rewritten (place.py, upkeep/restore.py).
 
 Data files hold no paths and are not touched. Every new file is written beside its old one
 before the first one is renamed, and the catalog comes last. Rewriting a path that is right
@@ -26,6 +26,7 @@ from urllib.parse import quote
 
 from meshhouse.errors import MeshError
 from meshhouse.lake.object_store import is_remote
+from meshhouse.lake.storage import PATH_PROPERTIES
 from meshhouse.repository.environment import ENVIRONMENTS
 
 TOPS = ("lake", "spark", "build", ENVIRONMENTS, "store")
@@ -33,8 +34,11 @@ TOPS = ("lake", "spark", "build", ENVIRONMENTS, "store")
 
 _DRAFT = ".adopting"
 _SCHEMES = ("file://", "file:", "")
-_PATH_PROPERTIES = ("write.data.path", "write.metadata.path", "write.object-storage.path",
-                    "write.folder-storage.path")  # fmt: skip
+_PATH_COLUMNS: Mapping[str, Sequence[str]] = {
+    "iceberg_tables": ("metadata_location", "previous_metadata_location"),
+    "iceberg_namespace_properties": ("property_value",),
+}
+"""Table of a catalog -> its columns that may hold paths."""
 _BUILD_CATALOG = re.compile(r"(.+)_([0-9a-f]{8})")
 _GZIP = b"\x1f\x8b"
 
@@ -104,6 +108,27 @@ def relocate(home: Path, moves: Sequence[Move], may_be_remote: bool = True) -> l
     for catalog in sorted(catalogs, key=lambda path: path == home / "lake" / "catalog.db"):
         _rewrite_catalog(work, catalog)
     return sorted(work.damaged)
+
+
+def names_home(home: Path, move: Move) -> bool:
+    """Whether anything in a lake names the folder where it was, as local tables do.
+
+    Nothing does if all tables are in an object store. Then any path leads to the same lake.
+
+    Args:
+        home: the folder of the lake.
+        move: from the path that the lake has noted to the present one.
+    """
+    for path in _metadata_files(home):
+        if path.name != "catalog.db":
+            return True
+        with _opened(path) as connection:
+            if _has_tables(connection) and any(
+                _changed_rows(connection, table, [move], _digests(home, [move], path))
+                for table in _PATH_COLUMNS
+            ):
+                return True
+    return False
 
 
 def _metadata_files(home: Path) -> Iterator[Path]:
@@ -210,7 +235,7 @@ def _places(metadata: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
         manifests = snapshot.get("manifests") or ()  # of the first version of the format
         yield from ((manifests, number) for number in range(len(manifests)))
     properties = metadata.get("properties") or {}
-    yield from ((properties, key) for key in _PATH_PROPERTIES if key in properties)
+    yield from ((properties, key) for key in PATH_PROPERTIES if key in properties)
 
 
 def _mapped(work: _Work, file: Path, location: str) -> str:
@@ -382,39 +407,39 @@ def _locations(catalog: Path) -> list[str]:
 
 def _rewrite_catalog(work: _Work, catalog: Path) -> None:
     """Moves all pointers of a catalog in one transaction."""
-    # Build catalogs are called by the digest of the folder that they are in.
-    relative = catalog.relative_to(work.home).parts
-    inner = Path(*relative[:2]) if relative[0] == ENVIRONMENTS else Path()
-    digests = [
-        catalog_digest(Path(place, inner)) for place in (work.moves[0].old, work.moves[0].new)
-    ]
+    digests = _digests(work.home, work.moves, catalog)
     with _opened(catalog) as connection:
         if not _has_tables(connection):
             return
         connection.execute("begin immediate")
-        for table, columns in (
-            ("iceberg_tables", ("metadata_location", "previous_metadata_location")),
-            ("iceberg_namespace_properties", ("property_value",)),
-        ):
-            _rewrite_rows(work, connection, table, columns, digests)
+        for table, columns in _PATH_COLUMNS.items():
+            assigned = ", ".join(f"{column} = ?" for column in ("catalog_name", *columns))
+            for row, values in _changed_rows(connection, table, work.moves, digests):
+                connection.execute(f"update {table} set {assigned} where rowid = ?", (*values, row))
         connection.execute("commit")
 
 
-def _rewrite_rows(
-    work: _Work,
-    connection: sqlite3.Connection,
-    table: str,
-    columns: Sequence[str],
-    digests: Sequence[str],
-) -> None:
-    query = f"select rowid, catalog_name, {', '.join(columns)} from {table}"
-    for row, name, *values in connection.execute(query).fetchall():
+def _digests(home: Path, moves: Sequence[Move], catalog: Path) -> list[str]:
+    """The old and the new part of the name of a build catalog, see `catalog_digest`."""
+    relative = catalog.relative_to(home).parts
+    inner = Path(*relative[:2]) if relative[0] == ENVIRONMENTS else Path()
+    return [catalog_digest(Path(place, inner)) for place in (moves[0].old, moves[0].new)]
+
+
+def _changed_rows(
+    connection: sqlite3.Connection, table: str, moves: Sequence[Move], digests: Sequence[str]
+) -> list[tuple[int, list[Any]]]:
+    """Rows of a catalog that name an old place, each with its new name and paths."""
+    columns = ", ".join(("catalog_name", *_PATH_COLUMNS[table]))
+    found = connection.execute(f"select rowid, {columns} from {table}").fetchall()
+    changed = []
+    for row, name, *values in found:
         known = _BUILD_CATALOG.fullmatch(name)
-        if known and known[2] == digests[0]:
-            name = f"{known[1]}_{digests[1]}"
-        new = [mapped(each, work.moves) or each if each else each for each in values]
-        assigned = ", ".join(f"{column} = ?" for column in ("catalog_name", *columns))
-        connection.execute(f"update {table} set {assigned} where rowid = ?", (name, *new, row))
+        new_name = f"{known[1]}_{digests[1]}" if known and known[2] == digests[0] else name
+        new = [mapped(each, moves) or each if each else each for each in values]
+        if [new_name, *new] != [name, *values]:
+            changed.append((row, [new_name, *new]))
+    return changed
 
 
 def _opened(catalog: Path) -> closing[sqlite3.Connection]:

@@ -6,7 +6,8 @@ that exists (catalog.py decides what becomes of field ids).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
@@ -26,6 +27,7 @@ from pyiceberg.types import (
 
 from meshhouse.repository.types import DataType
 
+EMPTY: Mapping[str, str] = MappingProxyType({})
 _SIMPLE: dict[str, IcebergType] = {
     "bigint": LongType(),
     "integer": IntegerType(),
@@ -46,15 +48,26 @@ def iceberg_type(data_type: DataType) -> IcebergType:
     return _SIMPLE[data_type.kind]
 
 
-def iceberg_schema(columns: Iterable[tuple[str, DataType]]) -> Schema:
+def iceberg_schema(
+    columns: Iterable[tuple[str, DataType]], docs: Mapping[str, str] = EMPTY
+) -> Schema:
     """An Iceberg schema with fresh field ids, every column optional.
 
     Nullability is promised by contracts and verified by the audit; an optional column
     can be read by every engine after any later change.
+
+    Args:
+        columns: name and type.
+        docs: column in lower case -> description.
     """
     return Schema(
         *(
-            NestedField(field_id=index, name=name, field_type=iceberg_type(data_type))
+            NestedField(
+                field_id=index,
+                name=name,
+                field_type=iceberg_type(data_type),
+                doc=docs.get(name.lower()),
+            )
             for index, (name, data_type) in enumerate(columns, start=1)
         )
     )

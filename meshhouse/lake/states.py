@@ -140,8 +140,7 @@ def with_schema(metadata: Any, wanted: Schema) -> Any:
     from meshhouse.lake.schema import widens
 
     current = {field.name: field for field in metadata.schema().fields}
-    shape = [(field.name, field.field_type, field.required) for field in metadata.schema().fields]
-    if shape == [(field.name, field.field_type, field.required) for field in wanted.fields]:
+    if _shape(metadata.schema()) == _shape(wanted):
         return metadata
     next_id = metadata.last_column_id
     fields = []
@@ -155,7 +154,16 @@ def with_schema(metadata: Any, wanted: Schema) -> Any:
             next_id += 1
             field_id = next_id
         fields.append(field.model_copy(update={"field_id": field_id}))
+    for known_schema in metadata.schemas:
+        # Two checkouts with other descriptions may land in turn: schemas must not add up.
+        if known_schema.fields == tuple(fields):
+            back = SetCurrentSchemaUpdate(schema_id=known_schema.schema_id)
+            return update_table_metadata(metadata, (back,))
     schema = Schema(*fields, schema_id=max(each.schema_id for each in metadata.schemas) + 1)
     return update_table_metadata(
         metadata, (AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=-1))
     )
+
+
+def _shape(schema: Schema) -> list[tuple[Any, ...]]:
+    return [(each.name, each.field_type, each.required, each.doc) for each in schema.fields]

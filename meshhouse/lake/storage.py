@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     from pyiceberg.io import FileIO
 
 
+PATH_PROPERTIES = (
+    "write.data.path",
+    "write.metadata.path",
+    "write.object-storage.path",
+    "write.folder-storage.path",
+)
+"""Properties of a table that name folders for its new files."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """A file of a folder."""

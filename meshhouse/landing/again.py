@@ -181,8 +181,7 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
         written: list[DataFile] = []
         with turn(turn_of(lake, raw)):
             try:
-                columns = iceberg_schema(Decoder(raw).columns)
-                raw_table = lake.stage(raw.relation, columns, writer=raw.domain)
+                raw_table = lake.stage(raw.relation, Decoder(raw).schema, writer=raw.domain)
                 landed_at = _later_than(raw_table)
                 moment = landed_at.isoformat()
                 properties = {LANDED_AT: moment, REWRITTEN: moment}

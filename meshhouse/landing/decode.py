@@ -1,7 +1,7 @@
-"""From the bytes of events to typed rows, and to the reasons why some are none.
+"""From the bytes of events to typed rows, and the reasons why some events are rejected.
 
-Belongs here: which events become rows, by one rule on two ways. Most events are plain and
-typed in one pass (plain.py); every other one is looked at by itself (documents.py,
+Belongs here: which events become rows, by one rule and two implementations. Most events are
+plain and typed in one pass (plain.py); every other one is parsed by itself (documents.py,
 convert.py), and that alone decides what a row is. Not here: how events of other formats
 become JSON (formats/), where events come from, or where rows go (land.py).
 """
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +20,8 @@ import pyarrow.compute as pc
 
 from meshhouse.events.source import SKIPPED
 from meshhouse.lake.scan import literal
+from meshhouse.lake.schema import iceberg_schema
+from meshhouse.lake.texts import docs_of
 from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
 from meshhouse.landing.formats import format_of
@@ -26,6 +29,9 @@ from meshhouse.landing.formats.errors import Unreadable
 from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import DataType, parse_type
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
 
 METADATA_COLUMNS: tuple[tuple[str, DataType], ...] = (
     ("_rescued", DataType("string")),
@@ -74,6 +80,11 @@ class Decoder:
     def columns(self) -> list[tuple[str, DataType]]:
         """Names and types of the raw table."""
         return [(column.name, kind) for column, kind in self._columns] + list(METADATA_COLUMNS)
+
+    @property
+    def schema(self) -> Schema:
+        """The raw table's, with the descriptions of its columns."""
+        return iceberg_schema(self.columns, docs_of(self._raw.columns))
 
     def decode(self, partition: int, events: pa.Table, landed_at: datetime) -> Decoded:
         """Types a batch of events of one partition.

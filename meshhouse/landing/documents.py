@@ -3,8 +3,8 @@
 Belongs here: what a JSON document is, and numbers as they were written. Not here: typing
 the texts (convert.py), or events that need no close look (plain.py).
 
-Python's parser hands every number over as text, so nothing passes through a double. It
-reads 70,000 events of 250 bytes a second.
+Python's parser hands every number over as text, so nothing passes through a double. With
+the rest of the exact path it takes 15 us of CPU time an event of 8 columns (decisions.md).
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ class Documents:
         Raises:
             Unreadable: the event is not one JSON object.
         """
-        document = _parsed(value)
+        try:
+            return self._texts(_parsed(value))
+        except RecursionError:  # of a caller that is deep in the stack itself
+            raise Unreadable("is nested deeper than the stack has room for") from None
+
+    def _texts(self, document: dict[str, Any]) -> list[str | None]:
         texts = list(map(document.get, self._names))
         if not _TEXTS.issuperset(map(type, texts)):
             texts = list(map(_field_text, texts, self._strings))
@@ -125,7 +130,11 @@ def _field_text(value: Any, is_string: bool) -> str | None:
 
 
 def _json_text(value: Any) -> str:
-    """A value as JSON. One frame for each level: events nest up to `DEEPEST`."""
+    """A value as JSON.
+
+    Plain loops, as `map` and comprehensions cost more levels of the stack: objects of 332
+    levels exhausted Python's 1,000. Each level takes one, and events have up to `DEEPEST`.
+    """
     if isinstance(value, _Constant):
         raise Unreadable(f"is no JSON: `{value}` is not a number")
     if isinstance(value, _Number):
@@ -133,11 +142,13 @@ def _json_text(value: Any) -> str:
     if isinstance(value, str):
         return encode_basestring(value)
     if isinstance(value, dict):
-        return "{" + ",".join(map(_json_member, value.items())) + "}"
+        members = []
+        for key, each in value.items():
+            members.append(f"{encode_basestring(key)}:{_json_text(each)}")
+        return "{" + ",".join(members) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(_json_text, value)) + "]"
+        parts = []
+        for each in value:
+            parts.append(_json_text(each))  # noqa: PERF401 - a level of the stack less
+        return "[" + ",".join(parts) + "]"
     return "null" if value is None else "true" if value else "false"
-
-
-def _json_member(member: tuple[str, Any]) -> str:
-    return f"{encode_basestring(member[0])}:{_json_text(member[1])}"

@@ -35,8 +35,8 @@ class _Interpreter:
 
     Clients make a few objects an event, none of them in a cycle. To look through them
     every 700 took a third of all CPU time of landing with confluent-kafka. And a decoder
-    is outside the interpreter but for moments, 60 in a batch: to wait 5 ms for each of
-    them, while the client holds it, would take three times as long as to decode.
+    needs the interpreter lock about 60 times per batch, briefly each time: to wait 5 ms for
+    each, while the client holds it, would take three times as long as to decode.
     """
 
     _COLLECT_AFTER = (200_000, 50, 100)
@@ -107,11 +107,6 @@ class Pipeline:
         _INTERPRETER.leave()
         self._decoders.shutdown(cancel_futures=True)
         self._writer.shutdown()  # a commit is never left half way
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits to be committed."""
-        return not (self._pending.offsets or self._decoding or self._committing)
 
     @property
     def waiting_events(self) -> int:

@@ -235,8 +235,7 @@ class _Change:
     def _target(self) -> Table | None:
         if self._decoder is None:
             return None
-        columns = iceberg_schema(self._decoder.columns)
-        return self._lake.stage(self._raw.relation, columns, writer=self._raw.domain)
+        return self._lake.stage(self._raw.relation, self._decoder.schema, writer=self._raw.domain)
 
     def _collect(self, rejected: Table, landed_at: datetime, batch: _Batch) -> None:
         """Goes through data files until enough of them must change for one transaction."""

@@ -30,6 +30,7 @@ from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
+from meshhouse.lake.texts import COMMENT, bounded
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, Plan, stamped, unknown_fields
 from meshhouse.landing.unrecorded import UNRECORDED, Lander
@@ -104,7 +105,7 @@ class RawTarget:
         """
         self._lake = lake
         self._raw = raw
-        self._columns = Decoder(raw).columns
+        self._schema = Decoder(raw).schema
         self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
         self._state = self._read()
         self._rejected: tuple[str | None, Table | None] = (None, None)
@@ -282,7 +283,9 @@ class RawTarget:
 
         def noted(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
             note = self._lander.noted(before, self._raw, counts, pending.offsets, snapshot_id)
-            return {"meshhouse.kind": "raw", **properties, UNRECORDED: note}
+            text = bounded(self._raw.description)
+            comment = {COMMENT: text} if text or COMMENT in before else {}
+            return {"meshhouse.kind": "raw", **comment, **properties, UNRECORDED: note}
 
         written: list[DataFile] = []
         rejected_table = None
@@ -382,7 +385,7 @@ class RawTarget:
     def _raw_table(self) -> Table:
         return self._lake.stage(
             self._raw.relation,
-            iceberg_schema(self._columns),
+            self._schema,
             at=self._state.pointer,
             table=self._state.table,
             writer=self._raw.domain,

@@ -1,5 +1,6 @@
 """The repository's declarations, read without dbt."""
 
+from meshhouse.repository.domain import has_packages
 from meshhouse.repository.model import (
     FORMATS,
     ROOT_DOMAIN,
@@ -25,6 +26,7 @@ __all__ = [
     "Repository",
     "broken_because",
     "display_path",
+    "has_packages",
     "printable",
     "unknown_product",
 ]

@@ -50,6 +50,15 @@ _HOOKS = ("pre-hook", "post-hook", "sql_header", "incremental_predicates")
 EVERY_RUN = "every_run"
 """Key of a model's `config.meta`: build it in every run, whatever is known."""
 
+_SCHEME = "2"
+"""How versions are computed. Raise it with any change of `Code.version`: versions of different
+schemes say nothing about each other, and those of the first one have no mark."""
+
+
+def scheme(version: str) -> str:
+    """The way in which a code version was computed; only versions of one way can be compared."""
+    return version.rpartition(":")[0]
+
 
 class Code:
     """What a manifest and its project say about the code of nodes."""
@@ -103,7 +112,7 @@ class Code:
             "more": list(more),
         }
         digest = json.dumps(decides, sort_keys=True, default=str)
-        return hashlib.sha256(digest.encode()).hexdigest()[:16]
+        return f"{_SCHEME}:{hashlib.sha256(digest.encode()).hexdigest()[:16]}"
 
     def unprovable(self, identifiers: Iterable[str]) -> str:
         """Why rows of these models may change while code and inputs stand; empty if they cannot."""

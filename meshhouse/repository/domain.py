@@ -19,6 +19,7 @@ from typing import Any
 
 from meshhouse.repository import names
 from meshhouse.repository import versions as versioned
+from meshhouse.repository.misfits import misfits
 from meshhouse.repository.model import (
     ROOT_DOMAIN,
     Column,
@@ -27,7 +28,7 @@ from meshhouse.repository.model import (
     RawTable,
     UnknownKey,
 )
-from meshhouse.repository.shapes import mapping, mappings, meta_of, misfits, shape_of
+from meshhouse.repository.shapes import mapping, mappings, meta_of, shape_of
 from meshhouse.repository.sql import SqlFile, read_sql
 from meshhouse.repository.types import parse_type
 from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
@@ -37,8 +38,7 @@ REJECTED_SUFFIX = "__rejected"
 _CONSTRAINTS = ("not_null", "unique", "primary_key", "foreign_key", "check", "custom")
 _ACCESS = ("public", "protected", "private")
 _FOLDERS = ("models", "macros", "tests", "seeds", "snapshots", "analyses")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}")
-"""What Dagster takes for an owner."""
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,}")
 _EARLIEST_VERSION, _LAST_VERSION = 1, 9_999
 
 _Files = Sequence[tuple[Path, Located]]
@@ -54,6 +54,16 @@ def read_domain(root: Path, name: str, folder: Path, domain_names: Sequence[str]
         domain_names: every domain of the mesh.
     """
     return _Reader(root, name, folder, domain_names).read()
+
+
+def has_packages(folder: Path) -> bool:
+    """Whether a dbt project uses packages of dbt, in either file that can name them."""
+    if (folder / "packages.yml").exists():
+        return True
+    try:
+        return bool(read_yaml(folder / "dependencies.yml").get("packages"))
+    except DeclarationError:  # there is no such file, or it is one of the domain's problems
+        return False
 
 
 class _Reader:
@@ -87,7 +97,7 @@ class _Reader:
         self._groups(declared)
         self._duplicates(declared, products, raw_tables)
         in_models = [file for file in sql if models in file.path.parents]
-        self._sql(sql, in_models, declared, str(project))
+        self._sql(sql, in_models, declared, project)
         return Domain(
             name=self._name,
             path=self._folder,
@@ -138,7 +148,8 @@ class _Reader:
             return Located()
         for each in misfits(content, shape_of(path)):
             if each.is_unknown_key:
-                self._unknown_keys.append(UnknownKey(path, each.line, each.problem, each.remedy))
+                key = UnknownKey(path, each.line, each.problem, each.remedy, each.is_style)
+                self._unknown_keys.append(key)
             else:
                 self._problem(path, each.line, f"{each.problem} {each.remedy}".rstrip())
         return content
@@ -492,7 +503,7 @@ class _Reader:
     ) -> None:
         for key, what in (("models", "model"), ("groups", "group"), ("unit_tests", "unit test")):
             places = [
-                (str(each.get("name")), path, each.line)
+                (_identity(key, each), path, each.line)
                 for path, content in declared
                 for each in mappings(content.get(key))
             ]
@@ -522,7 +533,7 @@ class _Reader:
         files: Sequence[SqlFile],
         models: Sequence[SqlFile],
         declared: _Files,
-        project: str,
+        project: Located,
     ) -> None:
         for file in files:
             self._problems.extend(file.problems)
@@ -530,27 +541,33 @@ class _Reader:
             if problem := names.bad_model(file.path.stem):
                 self._problem(file.path, 1, problem)
         self._twice("model", [(file.path.stem, file.path, 1) for file in models])
-        if "enabled" in project:
+        if "enabled" in str(project) or self._takes_models_from_elsewhere(project):
             return  # which models there are, only dbt can tell
-        self._own_references(models, declared)
+        self._own_references(models, declared, project)
 
-    def _own_references(self, models: Sequence[SqlFile], declared: _Files) -> None:
+    def _takes_models_from_elsewhere(self, project: Located) -> bool:
+        """Whether packages bring models, or files of snapshots, which name them inside."""
+        has_snapshots = (self._folder / "snapshots").is_dir() or "snapshot-paths" in project
+        return has_snapshots or has_packages(self._folder)
+
+    def _own_references(
+        self, models: Sequence[SqlFile], declared: _Files, project: Located
+    ) -> None:
         entries = [each for _, content in declared for each in mappings(content.get("models"))]
         disabled = {
             str(each.get("name")) for each in entries if "enabled" in mapping(each.get("config"))
         }
         known = {str(each.get("name")) for each in entries} | {file.path.stem for file in models}
-        for folder in ("models", "seeds", "snapshots"):
-            for path in (self._folder / folder).rglob("*"):
-                known.add(path.stem)
+        seeds = project.get("seed-paths")
+        for folder in ("models", *(seeds if isinstance(seeds, list) else ["seeds"])):
+            known.update(path.stem for path in (self._folder / str(folder)).rglob("*"))
+        known.update(_snapshots(models, declared))
         sources = {
             f"{source.get('name')}.{table.get('name')}"
             for _, content in declared
             for source in mappings(content.get("sources"))
             for table in mappings(source.get("tables"))
         }
-        if (self._folder / "snapshots").is_dir() or (self._folder / "packages.yml").exists():
-            return  # these give models other names than their files'
         for file in models:
             for reference in file.own if file.path.stem not in disabled else ():
                 there = sources if reference.kind == "source" else known
@@ -563,6 +580,24 @@ class _Reader:
                     self._problem(
                         file.path, reference.line, problem + _closest(reference.name, there)
                     )
+
+
+_SNAPSHOT = re.compile(r"\{%-?\s*snapshot\s+(\w+)")
+
+
+def _snapshots(models: Sequence[SqlFile], declared: _Files) -> Iterator[str]:
+    """Names of the snapshots in a folder of models: of YAML entries and of blocks in SQL."""
+    for _, content in declared:
+        yield from (str(each.get("name")) for each in mappings(content.get("snapshots")))
+    for file in models:
+        if not file.problems:
+            yield from _SNAPSHOT.findall(file.path.read_text(errors="replace"))
+
+
+def _identity(section: str, entry: Located) -> str:
+    """What dbt tells entries apart by: two models may each have a unit test of one name."""
+    name = str(entry.get("name"))
+    return f"{entry.get('model')}.{name}" if section == "unit_tests" else name
 
 
 def _quoted(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -236,13 +237,33 @@ class Manifest:
         return sorted(found)
 
     def code_version(self, product: Product) -> str:
-        """A digest of everything that decides what a product holds or promises, but data.
+        """A digest of everything that decides what a product holds, promises or says, but data.
 
-        (dagster-dbt's own digest is of the raw SQL only.)
+        (dagster-dbt's own digest is of the raw SQL only.) What a product says are the texts that
+        its table shows to readers; the node has descriptions of columns, but not these.
         """
         ancestors = self.made_of_or_tested_with(product)
         checks = [product.checks_path.read_text()] if product.checks_path.exists() else []
-        return self._code.version(ancestors | self._tests_of(ancestors), checks)
+        described = self.described(product)
+        says = [described.description, *product.grain]
+        says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
+        return self._code.version(ancestors | self._tests_of(ancestors), [*says, *checks])
+
+    def described(self, product: Product) -> Product:
+        """The product with its owner, and with texts as dbt renders them.
+
+        A text that says `{{ doc('name') }}` is in another file.
+        """
+        node = self.nodes.get(self.model_id(product), {})
+        texts = {name.lower(): str(each.get("description") or "").strip()
+                 for name, each in node.get("columns", {}).items()}  # fmt: skip
+        columns = tuple(
+            replace(each, description=texts.get(each.name.lower(), each.description))
+            for each in product.columns
+        )
+        text = str(node.get("description", product.description)).strip()
+        owner = self._domain.owner(product)
+        return replace(product, description=text, columns=columns, owner=owner)
 
     def unprovable(self, product: Product) -> str:
         """Why a product may change while its code and inputs stand; empty if it cannot."""

@@ -89,6 +89,8 @@ class Product:
     latest_version: int = 1
     shared: bool = False
     """Whether it is offered beyond the account, where the target can do that."""
+    owner: Mapping[str, str] = field(default_factory=dict)
+    """Name and e-mail address of its owner; empty before `Manifest.described` looked it up."""
 
     @property
     def name(self) -> str:
@@ -124,12 +126,14 @@ class CrossReference:
 
 @dataclass(frozen=True)
 class UnknownKey:
-    """A key of a YAML file that means nothing: probably misspelt, and ignored."""
+    """A key of a YAML file that neither the mesh nor dbt reads."""
 
     path: Path
     line: int
     problem: str
     remedy: str
+    is_style: bool
+    """It is somebody's own key, not a misspelt one: a run goes on."""
 
 
 @dataclass(frozen=True)

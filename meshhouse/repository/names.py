@@ -109,20 +109,29 @@ def bad_column(name: str) -> str | None:
     return _mixed_scripts(name)
 
 
+_GREEK_LOOK_ALIKES = frozenset("αγικνορτυχϲϳΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹϺͿ")
+"""Not sigma, mu or Delta, which name measures and do not look like a Latin letter."""
+
+
 def _mixed_scripts(name: str) -> str | None:
-    """A Cyrillic letter among Latin ones looks like a Latin one, and is another name."""
-    scripts = {
-        unicodedata.name(character, "?").partition(" ")[0]: character
-        for character in name
-        if character.isalpha()
-    }
-    if len(scripts) > 1 and "LATIN" in scripts:
-        odd = next(each for script, each in scripts.items() if script != "LATIN")
-        return (
-            f"`{shortened(name)}` cannot name a column: `{odd}` (U+{ord(odd):04X}) looks like "
-            "another letter. Write the name in one alphabet."
-        )
+    """A Cyrillic letter among Latin ones looks like a Latin one, and is another name.
+
+    Japanese, Korean and most other letters are not mistaken for Latin ones.
+    """
+    letters = [character for character in name if character.isalpha()]
+    if not any(_script(each) == "LATIN" for each in letters):
+        return None
+    for odd in letters:
+        if _script(odd) == "CYRILLIC" or odd in _GREEK_LOOK_ALIKES:
+            return (
+                f"`{shortened(name)}` cannot name a column: `{odd}` (U+{ord(odd):04X}) looks like "
+                "another letter. Write the name in one alphabet."
+            )
     return None
+
+
+def _script(character: str) -> str:
+    return unicodedata.name(character, "?").partition(" ")[0]
 
 
 def shortened(name: str) -> str:

@@ -1,62 +1,17 @@
 """The shape of each YAML file: its keys, and what kind of value each of them takes.
 
-Belongs here: lists and mappings where they belong, and keys that mean something. Not here:
-what a value means (read.py, names.py), or finding files.
-
-One walk serves two readers: a value of the wrong kind makes a domain unusable, a key that
-means nothing is only a finding of `mesh check`.
+Belongs here: lists and mappings where they belong, and the keys that dbt or the mesh reads. Not
+here: comparing a file with its shape (misfits.py), what a value means (domain.py, names.py), or
+finding files.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meshhouse.repository.yaml import Located, printable
-
-ANY = "anything"
-TEXT = "text"
-FLAG = "true or false"
-NUMBER = "a number"
-
-
-@dataclass(frozen=True)
-class Map:
-    """A mapping with these keys."""
-
-    what: str
-    """Names the mapping in messages."""
-    keys: Mapping[str, Any]
-    """Key -> the shape of its value."""
-    required: tuple[str, ...] = ()
-    is_open: bool = False
-    """Other keys are allowed, too."""
-
-
-@dataclass(frozen=True)
-class Many:
-    """A list of values of one shape."""
-
-    of: Any
-
-
-@dataclass(frozen=True)
-class Misfit:
-    """A place where a file differs from its shape."""
-
-    line: int
-    problem: str
-    remedy: str
-    is_unknown_key: bool
-    """The key means nothing, but does no harm either."""
-
-
-def misfits(content: Located, shape: Map) -> Iterator[Misfit]:
-    """Everything in a file that differs from its shape."""
-    yield from _walk(content, shape, content.line, shape.what)
+from meshhouse.repository.misfits import ANY, FLAG, NUMBER, TEXT, Many, Map
+from meshhouse.repository.yaml import Located
 
 
 def shape_of(path: Path) -> Map:
@@ -81,86 +36,6 @@ def mappings(value: Any) -> list[Located]:
     return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
 
 
-def _walk(value: Any, shape: Any, line: int, where: str) -> Iterator[Misfit]:
-    if shape == ANY or (isinstance(value, str) and "{{" in value):
-        return  # dbt renders Jinja later
-    if value is None:
-        for key in shape.required if isinstance(shape, Map) else ():
-            yield Misfit(line, f"{shape.what} has no `{key}`.", f"Add `{key}:`.", False)
-    elif isinstance(shape, Map):
-        yield from _map(value, shape, line, where)
-    elif isinstance(shape, Many):
-        yield from _many(value, shape, line, where)
-    elif not _fits(value, shape):
-        yield _wrong(value, shape, line, where)
-
-
-def _many(value: Any, shape: Many, line: int, where: str) -> Iterator[Misfit]:
-    if not isinstance(value, list):
-        yield _wrong(value, "a list (lines that begin with `- `)", line, where)
-        return
-    for each in value:
-        at = each.line if isinstance(each, Located) else line
-        if each is None:
-            yield _wrong(each, _kind(shape.of), at, f"an entry of {where}")
-        yield from _walk(each, shape.of, at, f"an entry of {where}")
-
-
-def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
-    if not isinstance(value, Located):
-        yield _wrong(value, "a mapping of keys to values", line, where)
-        return
-    for key in shape.required:
-        if value.get(key) is None:
-            problem = f"{shape.what} has no `{key}`."
-            yield Misfit(value.line, problem, f"Add `{key}:`.", False)
-    for key, each in value.items():
-        if key in shape.keys:
-            yield from _walk(each, shape.keys[key], value.line_of(key), f"`{key}` of {shape.what}")
-        elif not shape.is_open and not key.startswith("+"):
-            yield _unknown(value, key, shape)
-
-
-def _unknown(value: Located, key: str, shape: Map) -> Misfit:
-    close = difflib.get_close_matches(key, shape.keys, n=1)
-    known = f"Known: {', '.join(sorted(shape.keys))}."
-    remedy = f"Did you mean `{close[0]}`?" if close else known
-    problem = f"`{printable(key)}` means nothing in {shape.what}."
-    return Misfit(value.line_of(key), problem, remedy, True)
-
-
-def _wrong(value: Any, expected: str, line: int, where: str) -> Misfit:
-    problem = f"{where} must be {expected}; it is {_said(value)}."
-    remedy = ""
-    if expected == TEXT:
-        remedy = "Put it in quotes: YAML reads `no`, `1.0` and 2024-01-01 as something else."
-    return Misfit(line, problem, remedy, False)
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}` (true or false)"
-    return f"`{printable(str(value))[:60]}`"
-
-
-def _kind(shape: Any) -> str:
-    if isinstance(shape, Map):
-        return "a mapping of keys to values"
-    return "a list" if isinstance(shape, Many) else str(shape)
-
-
-def _fits(value: Any, kind: str) -> bool:
-    if kind == FLAG:
-        return isinstance(value, bool)
-    if kind == NUMBER:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return isinstance(value, str)
-
-
 def _open(what: str, **keys: Any) -> Map:
     return Map(what, keys, is_open=True)
 
@@ -171,31 +46,44 @@ def _any(*names: str) -> dict[str, Any]:
 
 _TESTS = Many(ANY)
 _COLUMN_META = Map("config.meta of a column", {"required": FLAG, "classification": TEXT})
-_COLUMN = Map(
-    "a column",
-    {
+_FRESHNESS = _any("freshness", "loaded_at_field", "loaded_at_query")
+
+
+def _column(meta: Any) -> Map:
+    keys = {
         "name": TEXT, "description": TEXT, "data_type": TEXT,
-        "config": _open("config of a column", meta=_COLUMN_META), "meta": _COLUMN_META,
+        "config": _open("config of a column", meta=meta), "meta": meta,
         "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
-        "tests": _TESTS, **_any("quote", "tags", "granularity"),
-    },
-    required=("name",),
-)  # fmt: skip
-_COLUMNS = Many(_COLUMN)
-_VERSION_COLUMN = Map("a column of a version", {**_COLUMN.keys, **_any("include", "exclude")})
+        "tests": _TESTS,
+        **_any(
+            "quote", "tags", "granularity", "docs", "policy_tags", "dimension", "entity",
+            "classifiers", "column_mask", "databricks_tags",
+        ),
+    }  # fmt: skip
+    return Map("a column", keys, required=("name",))
+
+
+_COLUMNS = Many(_column(_COLUMN_META))
 _PRODUCT_META = Map(
     "config.meta of a model",
     {
         "grain": Many(TEXT), "shared": FLAG, "every_run": FLAG, **_any("classification", "dagster"),
         "promises": Map(
-            "promises", {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER}
+            "promises",
+            {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER},
+            is_of_the_mesh=True,
         ),
     },
 )  # fmt: skip
-_MODEL_CONFIG = Map(
-    "config of a model",
-    {
-        "access": TEXT, "group": TEXT, "materialized": TEXT, "enabled": FLAG, "meta": _PRODUCT_META,
+_PRIVATE_META = Map(
+    "config.meta of a model", {"every_run": FLAG}, is_open=True, finds_misspelt=True
+)
+"""Of a private model: the mesh reads one key, and the rest is the domain's own."""
+
+
+def _model_config(meta: Map) -> Map:
+    keys = {
+        "access": TEXT, "group": TEXT, "materialized": TEXT, "enabled": FLAG, "meta": meta,
         "contract": Map("config.contract", {"enforced": FLAG, "alias_types": FLAG}),
         "alias": TEXT, "schema": TEXT, "database": TEXT, "full_refresh": FLAG,
         **_any(
@@ -209,30 +97,51 @@ _MODEL_CONFIG = Map(
             "sql_header", "merge_update_columns", "merge_exclude_columns", "submission_method",
             "deprecation_date", "column_types", "delimiter", "quote_columns", "static_analysis",
             "table_format", "automatic_clustering", "format", "location", "freshness",
-            "latest_version",
+            "latest_version", "latest_version_pointer", "python_version", "imports", "secrets",
+            "external_access_integrations", "use_anonymous_sproc", "catalog", "catalog_name",
+            "external_volume", "base_location_root", "base_location_subpath", "change_tracking",
+            "data_retention_time_in_days", "max_data_extension_time_in_days", "table_tag",
+            "row_access_policy", "refresh_mode", "initialize", "tmp_relation_type", "predicates",
+            "primary_key", "description", "on_error", "timeout", "unlogged",
         ),
-    },
-)  # fmt: skip
-_MODEL = Map(
-    "a model",
-    {
-        "name": TEXT, "description": TEXT, "config": _MODEL_CONFIG, "columns": _COLUMNS,
+    }  # fmt: skip
+    return Map("config of a model", keys)
+
+
+def _model(meta: Map, column: Map) -> Map:
+    config = _model_config(meta)
+    version = Map(
+        "a version of a model",
+        {
+            "v": ANY, "defined_in": TEXT, "config": config, "description": TEXT, "access": TEXT,
+            "columns": Many(
+                Map("a column of a version", {**column.keys, **_any("include", "exclude")})
+            ),
+            **_any("constraints", "data_tests", "tests", "docs", "deprecation_date"),
+        },
+        required=("v",),
+    )  # fmt: skip
+    keys = {
+        "name": TEXT, "description": TEXT, "config": config, "meta": meta, "columns": Many(column),
         "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
-        "versions": Many(
-            Map(
-                "a version of a model",
-                {
-                    "v": ANY, "defined_in": TEXT, "columns": Many(_VERSION_COLUMN),
-                    "config": _MODEL_CONFIG, "description": TEXT, "access": TEXT,
-                    **_any("constraints", "data_tests", "tests", "docs", "deprecation_date"),
-                },
-                required=("v",),
-            )
-        ),
-        "access": TEXT, "group": TEXT, **_any("latest_version", "deprecation_date", "docs"),
-    },
-    required=("name",),
-)  # fmt: skip
+        "tests": _TESTS, "versions": Many(version), "access": TEXT, "group": TEXT,
+        **_any("latest_version", "deprecation_date", "docs", "quote_columns", "time_spine"),
+    }  # fmt: skip
+    return Map("a model", keys, required=("name",))
+
+
+_PRODUCT = _model(_PRODUCT_META, _column(_COLUMN_META))
+_PRIVATE = _model(_PRIVATE_META, _column(ANY))
+
+
+def _model_as_declared(value: Any) -> Map:
+    """The shape of a model: the mesh reads all of a product, and little of a private model."""
+    model = mapping(value)
+    entries = [model, *mappings(model.get("versions"))]
+    places = [*entries, *(mapping(each.get("config")) for each in entries)]
+    return _PRODUCT if any(place.get("access") == "public" for place in places) else _PRIVATE
+
+
 _TABLE_META = Map(
     "config.meta of a source table",
     {
@@ -245,7 +154,8 @@ _TABLE = Map(
     {
         "name": TEXT, "description": TEXT, "columns": _COLUMNS, "identifier": TEXT,
         "config": _open("config of a source table", meta=_TABLE_META), "meta": _TABLE_META,
-        "data_tests": _TESTS, **_any("loader", "quoting", "tags", "external"),
+        "data_tests": _TESTS, "tests": _TESTS, **_FRESHNESS,
+        **_any("loader", "quoting", "tags", "external", "docs"),
     },
     required=("name",),
 )  # fmt: skip
@@ -253,7 +163,7 @@ _SOURCE = Map(
     "a source",
     {
         "name": TEXT, "description": TEXT, "schema": TEXT, "database": TEXT, "tables": Many(_TABLE),
-        **_any("config", "loader", "quoting", "tags", "meta"),
+        **_FRESHNESS, **_any("config", "loader", "quoting", "tags", "meta", "overrides"),
     },
     required=("name",),
 )  # fmt: skip
@@ -271,7 +181,8 @@ _UNIT_TEST = Map(
 PROPERTIES = Map(
     "a dbt properties file",
     {
-        "models": Many(_MODEL), "sources": Many(_SOURCE), "unit_tests": Many(_UNIT_TEST),
+        "models": Many(_model_as_declared), "sources": Many(_SOURCE),
+        "unit_tests": Many(_UNIT_TEST),
         "groups": Many(
             Map(
                 "a group",
@@ -282,7 +193,7 @@ PROPERTIES = Map(
         **dict.fromkeys(
             ("exposures", "macros", "snapshots", "seeds", "analyses"), Many(_open("an entry"))
         ),
-        **_any("version", "data_tests", "functions"),
+        **_any("version", "data_tests", "tests", "functions", "anchors"),
     },
 )  # fmt: skip
 DEPENDENCIES = Map(
@@ -328,13 +239,14 @@ _THRESHOLD = Map(
             ANY,
         ),
     },
+    is_of_the_mesh=True,
 )  # fmt: skip
 
 
 def _check(kind: str, *required: str, **more: Any) -> Map:
     common = {"name": TEXT, "qualifier": ANY, "attributes": _open("attributes"), "scope": TEXT}
     keys = {**common, "threshold": _THRESHOLD, "filter": TEXT, **more}
-    return Map(f"a check `{kind}`", keys, required)
+    return Map(f"a check `{kind}`", keys, required, is_of_the_mesh=True)
 
 
 _SQL_CHECK = {
@@ -358,6 +270,7 @@ _OF_A_COLUMN = Map(
         "failed_rows": _check("failed_rows", **_SQL_CHECK),
         "metric": _check("metric", **_SQL_CHECK),
     },
+    is_of_the_mesh=True,
 )
 _OF_A_PRODUCT = Map(
     "the checks of a product",
@@ -369,6 +282,7 @@ _OF_A_PRODUCT = Map(
         "failed_rows": _check("failed_rows", **_SQL_CHECK),
         "metric": _check("metric", **_SQL_CHECK),
     },
+    is_of_the_mesh=True,
 )  # fmt: skip
 CHECKS_FILE = Map(
     "a checks file",
@@ -378,10 +292,12 @@ CHECKS_FILE = Map(
                 "a checked column",
                 {"name": TEXT, "checks": Many(_OF_A_COLUMN), "optional": FLAG},
                 required=("name",),
+                is_of_the_mesh=True,
             )
         ),
         "checks": Many(_OF_A_PRODUCT),
         "filter": TEXT, "description": TEXT,
         "variables": _open("variables"),
     },
+    is_of_the_mesh=True,
 )  # fmt: skip

@@ -96,14 +96,14 @@ def read_yaml(path: Path) -> Located:
         mark = error.problem_mark or error.context_mark
         # What is never closed is noticed behind the last line.
         line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else 1
-        raise DeclarationError(path, line, f"this is no valid YAML: {error.problem}.") from error
+        raise DeclarationError(path, line, f"this is not valid YAML: {error.problem}.") from error
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         line = text.encode().count(b"\n", 0, position) + 1
-        problem = f"this is no valid YAML: {error.reason}."
+        problem = f"this is not valid YAML: {error.reason}."
         raise DeclarationError(path, line, problem) from error
     except yaml.YAMLError as error:
-        raise DeclarationError(path, 1, f"this is no valid YAML: {error}.") from error
+        raise DeclarationError(path, 1, f"this is not valid YAML: {error}.") from error
     if value is None:
         value = Located()
     if not isinstance(value, Located):

@@ -10,6 +10,7 @@ write every row over and over. Only the last merged file may be small again.
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -106,15 +107,23 @@ def target_bytes(table: Table) -> int:
     )
 
 
-def compact(table: Table, old: Sequence[DataFile]) -> Compaction:
+def compact(table: Table, old: Sequence[DataFile], numbered: str = "") -> Compaction:
     """Writes the rows of `old` files, in their order, into few new ones.
 
     Memory holds one batch of a file and one row group at a time.
+
+    Args:
+        table: the table.
+        old: its files to merge.
+        numbered: an integer column; rows without a value get their place among such rows.
     """
-    writer = _Writer(table)
+    writer, count = _Writer(table), 0
     try:
         for file in old:
             for batch in _rows(table, file):
+                if numbered and (missing := batch[numbered].null_count):
+                    batch = _with_numbers(batch, numbered, count)
+                    count += missing
                 writer.write(batch)
         writer.finish()
     except BaseException:
@@ -141,6 +150,14 @@ def _rows(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
                     else batch.column(index).cast(field.type)
                 )
             yield pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+
+def _with_numbers(batch: pa.RecordBatch, column: str, count: int) -> pa.RecordBatch:
+    """A batch whose rows without a number are counted on from `count`."""
+    following = itertools.count(count + 1)
+    numbers = [next(following) if each is None else each for each in batch[column].to_pylist()]
+    at = batch.schema.get_field_index(column)
+    return batch.set_column(at, batch.schema.field(at), pa.array(numbers, batch[column].type))
 
 
 class _Writer:

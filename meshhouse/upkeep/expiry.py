@@ -75,8 +75,8 @@ def expired_snapshots(
 def _shown_until(metadata: TableMetadata, by_age: Iterable[Snapshot]) -> dict[int, int]:
     """Snapshot -> when it was replaced, in milliseconds.
 
-    Tables of before times were kept in order may have a log that goes back: there the latest
-    time so far counts, so that a clock that was behind makes nothing look old.
+    In tables written by older versions, times in the log may go back. There the latest time
+    so far counts, so that a clock that was behind makes nothing look old.
     """
     found, latest = {}, 0
     for snapshot in by_age:

@@ -18,7 +18,7 @@ from meshhouse.lake import Conflict, Lake
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
 from meshhouse.locks import lock
-from meshhouse.registry import Registry
+from meshhouse.registry import NUMBER, Registry
 from meshhouse.repository.environment import workspace
 
 if TYPE_CHECKING:
@@ -251,7 +251,11 @@ def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, La
         if earlier.fits(files.files):
             return earlier, files
         earlier.discard()
-    return compact(table, files.to_merge(target_bytes(table))), files
+    to_merge = files.to_merge(target_bytes(table))
+    # Older versions gave entries no number, so a reader had to count them. Their place is
+    # certain only if all files are merged.
+    is_ledger = NUMBER in table.properties and len(to_merge) == len(files.files)
+    return compact(table, to_merge, numbered="number" if is_ledger else ""), files
 
 
 def _stage(

@@ -1,7 +1,8 @@
 """Restore: a mesh made of a backup, on any path.
 
-Belongs here: copying a backup out, giving its metadata the new paths, and showing it as a
-whole. Not here: what a backup holds (backup.py), or how paths are rewritten (lake/relocate.py).
+Belongs here: copying a backup out, rewriting the paths in its metadata, and renaming it to the
+home when all is done. Not here: what a backup holds (backup.py), or how paths are rewritten
+(lake/relocate.py).
 
 Everything is made in a folder beside the mesh's home, which gets the home's name at the end.
 A restore that was stopped leaves no home; the next one begins again.
@@ -20,6 +21,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
@@ -28,6 +30,9 @@ from meshhouse.lake.place import note_identity, own_identity
 from meshhouse.lake.relocate import Move, mapped, relocate
 from meshhouse.repository.environment import split_schema, workspace
 from meshhouse.upkeep.bundle import Bundle, Hashed, Index, opened, put
+
+_ESCAPES = str.maketrans({letter: f"\\{ord(letter):03o}" for letter in " \t\n\\"})
+"""How Linux writes letters of a path in its list of mounts."""
 
 Say = Callable[[str], None]
 
@@ -50,13 +55,19 @@ def restore(
         What was restored.
 
     Raises:
-        UsageError: there is no whole backup, or the home holds something.
+        UsageError: there is no whole backup, or the home holds something or is a mount point.
         MeshError: the backup is damaged, or the disk is full.
     """
     bundle = Bundle(folder)
     index = bundle.index()
     if index is None:
         raise UsageError(f"{bundle.place} holds no whole backup. Name the folder of one.")
+    if _is_mount_point(home):
+        inner = home / "mesh"
+        raise UsageError(
+            f"{home} is a mount point, which no restored folder can take the place of. Restore "
+            f"into a folder inside it, and use the mesh there: set MESH_HOME={quote(str(inner))}."
+        )
     if _is_taken(home) and not overwrite:
         raise UsageError(
             f"{home} is not empty. Set MESH_HOME to another folder, or restore with `--overwrite`, "
@@ -73,6 +84,19 @@ def restore(
 
 def _is_taken(home: Path) -> bool:
     return home.exists() and (not home.is_dir() or any(home.iterdir()))
+
+
+def _is_mount_point(home: Path) -> bool:
+    """Whether a file system or a folder is mounted here: it can be neither renamed nor removed."""
+    if home.is_mount():
+        return True
+    # A folder that is mounted from the same file system shows only in Linux's list of mounts.
+    mounts = Path("/proc/self/mountinfo")
+    if not mounts.exists():
+        return False
+    name = str(home).translate(_ESCAPES)
+    lines = mounts.read_text("utf-8", "surrogateescape").split("\n")
+    return any(line.split(" ")[4:5] == [name] for line in lines)
 
 
 @contextmanager

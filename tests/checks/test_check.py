@@ -40,10 +40,10 @@ class Mistake:
 MISTAKES = {
     # YAML that cannot be used
     "no YAML": Mistake(
-        ORDERS, "description: What was", "description: : What was", "this is no valid YAML", at=4
+        ORDERS, "description: What was", "description: : What was", "this is not valid YAML", at=4
     ),
     "no YAML in checks": Mistake(
-        CHECKS, "checks:\n  - schema:", "checks: [\n  - schema:", "this is no valid YAML", at=10
+        CHECKS, "checks:\n  - schema:", "checks: [\n  - schema:", "this is not valid YAML", at=10
     ),
     "no mapping": Mistake(
         f"{SHOP}/models/domain.yml", "version: 2\ngroups:", "- version: 2\n- groups:",
@@ -60,59 +60,69 @@ MISTAKES = {
     # Keys that mean nothing
     "key of a properties file": Mistake(
         ORDERS, "models:", "modles:\n  - {}\nmodels:",
-        "`modles` means nothing in a dbt properties file", "Did you mean `models`?", at="modles",
+        "`modles` is not a key that the mesh knows in a dbt properties file",
+        "Did you mean `models`?", at="modles",
     ),
     "key of a model": Mistake(
         ORDERS, "    description:", "    descripton: x\n    description:",
-        "`descripton` means nothing in a model", "Did you mean `description`?", at="descripton",
+        "`descripton` is not a key that the mesh knows in a model",
+        "Did you mean `description`?", at="descripton",
     ),
     "key of meta": Mistake(
         ORDERS, "promises:", "promise: {}\n        promises:",
-        "`promise` means nothing in config.meta of a model", "Did you mean `promises`?",
+        "`promise` is not a key that the mesh knows in config.meta of a model",
+        "Did you mean `promises`?",
         at="promise: {}",
     ),
     "key of promises": Mistake(
         ORDERS, "refreshed_within_hours", "refreshed_in_hours",
-        "`refreshed_in_hours` means nothing in promises", "Did you mean `refreshed_within_hours`?",
+        "`refreshed_in_hours` is not a key that the mesh knows in promises",
+        "Did you mean `refreshed_within_hours`?",
         at="refreshed_in_hours",
     ),
     "key of a column": Mistake(
         ORDERS, "{name: sold_at, data_type", "{name: sold_at, type: x, data_type",
-        "`type` means nothing in a column", "", at="sold_at",
+        "`type` is not a key that the mesh knows in a column", "", at="sold_at",
     ),
     "key of a source": Mistake(
         TOPICS, "    schema: shop_raw", "    schema: shop_raw\n    topic: x",
-        "`topic` means nothing in a source", "", at="    topic: x",
+        "`topic` is not a key that the mesh knows in a source", "", at="    topic: x",
     ),
     "key of a source table": Mistake(
         TOPICS, "        config:\n", "        topic: x\n        config:\n",
-        "`topic` means nothing in a source table", "", at="        topic: x",
+        "`topic` is not a key that the mesh knows in a source table", "", at="        topic: x",
     ),
     "key of a raw table's meta": Mistake(
         TOPICS, "format: json", "fromat: json",
-        "`fromat` means nothing in config.meta of a source table", "Did you mean `format`?",
+        "`fromat` is not a key that the mesh knows in config.meta of a source table",
+        "Did you mean `format`?",
         at="fromat",
     ),
     "key of a raw column's meta": Mistake(
         TOPICS, "{name: amount,", "{name: amount, config: {meta: {require: true}},",
-        "`require` means nothing in config.meta of a column", "Did you mean `required`?",
+        "`require` is not a key that the mesh knows in config.meta of a column",
+        "Did you mean `required`?",
         at="require: true}}, data",
     ),
     "key of a checks file": Mistake(
-        CHECKS, "columns:", "dataset: x\ncolumns:", "`dataset` means nothing in a checks file",
+        CHECKS, "columns:", "dataset: x\ncolumns:",
+        "`dataset` is not a key that the mesh knows in a checks file",
         "Known: checks, columns", at="dataset",
     ),
     "check of a column": Mistake(
         CHECKS, "      - missing:", "      - mising:",
-        "`mising` means nothing in the checks of a column", "Did you mean `missing`?", at="mising",
+        "`mising` is not a key that the mesh knows in the checks of a column",
+        "Did you mean `missing`?", at="mising",
     ),
     "check of a product": Mistake(
-        CHECKS, "  - schema:", "  - shema:", "`shema` means nothing in the checks of a product",
+        CHECKS, "  - schema:", "  - shema:",
+        "`shema` is not a key that the mesh knows in the checks of a product",
         "Did you mean `schema`?", at="shema",
     ),
     "key of dependencies": Mistake(
         "domains/crm/dependencies.yml", "projects:", "project: []\nprojects:",
-        "`project` means nothing in dependencies.yml", "Did you mean `projects`?", at="project: []",
+        "`project` is not a key that the mesh knows in dependencies.yml",
+        "Did you mean `projects`?", at="project: []",
     ),
     # What every product must have
     "no owner": Mistake(
@@ -240,17 +250,17 @@ MISTAKES = {
     ),
     "check of no column": Mistake(
         CHECKS, "- name: amount", "- name: amounts",
-        "checks `amounts`, which is no column of shop.orders.", "Name a column of the contract.",
+        "checks `amounts`, which is not a column of shop.orders.", "Name a column of the contract.",
         at="- name: amounts",
     ),
     "uniqueness of no column": Mistake(
         CHECKS, "  - schema:", "  - schema:\n  - duplicate: {columns: [order_id, till]}",
-        "checks `till`, which is no column of shop.orders.", "Name a column of the contract.",
+        "checks `till`, which is not a column of shop.orders.", "Name a column of the contract.",
         at="till",
     ),
     "grain of no column": Mistake(
         ORDERS, "grain: [order_id]", "grain: [order_id, till]",
-        "the grain of shop.orders names `till`, which is no column of it.",
+        "the grain of shop.orders names `till`, which is not a column of it.",
         "Name columns of the contract.", at="- name: orders",
     ),
 }  # fmt: skip
@@ -341,7 +351,7 @@ def test_one_broken_file_does_not_hide_the_findings_in_others(mesh):
     for name in ("no YAML in checks", "reference outside staging"):
         make(mesh, MISTAKES[name])
     problems = " ".join(each.problem for each in check(mesh.repository))
-    assert "no valid YAML" in problems
+    assert "not valid YAML" in problems
     assert "read outside models/staging/" in problems
 
 

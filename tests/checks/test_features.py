@@ -199,10 +199,11 @@ FEATURES = {
     ),
     "semantic models": new(
         f"{SHOP}/models/metrics.yml", "version: 2\nsemantic_models: []\n",
-        "`semantic_models` means nothing", "Known:", "semantic_models",
+        "`semantic_models` is not a key that the mesh knows", "Known:", "semantic_models",
     ),
     "metrics": new(
-        f"{SHOP}/models/metrics.yml", "version: 2\nmetrics: []\n", "`metrics` means nothing",
+        f"{SHOP}/models/metrics.yml", "version: 2\nmetrics: []\n",
+        "`metrics` is not a key that the mesh knows",
         "", "metrics",
     ),
 }  # fmt: skip

@@ -61,7 +61,7 @@ def test_groups_that_are_no_columns_are_found(mesh):
     [finding] = check(mesh.repository)
     assert (finding.path, finding.line) == (mesh.root / TOPICS, LINE)
     assert finding.problem == (
-        "the pattern of shop_raw.sales names `more`, which is no column of it."
+        "the pattern of shop_raw.sales names `more`, which is not a column of it."
     )
     assert finding.remedy
 

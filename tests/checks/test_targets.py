@@ -231,7 +231,7 @@ def test_sql_that_does_not_parse_is_found_with_its_line(found, target):
     [opened] = of(found, "stg_open.sql", target)
     [quoted] = of(found, "stg_quote.sql", target)
     for each in (opened, quoted):
-        assert f"this is no SQL of target {target} " in each["problem"]
+        assert f"this is not SQL of target {target} " in each["problem"]
     assert opened["line"] == 3  # where a quote was opened, only DuckDB's own parser tells
 
 

@@ -37,15 +37,37 @@ def test_a_run_leaves_nothing_that_others_may_read(mesh):
             assert modes(path, 0o077) == set()
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o777, 0o1775, 0o705, 0o700])
+def test_a_home_of_an_earlier_version_is_closed_with_a_word(tmp_path, mode, caplog):
+    home = tmp_path / "my mesh"
+    (home / "lake").mkdir(parents=True)
+    home.chmod(mode)
+    keep_private(home)
+    assert stat.S_IMODE(home.stat().st_mode) & 0o777 == 0o700
+    assert os.umask(0) == 0o077
+    said = [each.getMessage() for each in caplog.records]
+    assert len(said) == (mode != 0o700)
+    if said:
+        assert f"{mode:o}" in said[0]
+        assert f"chmod -R g+rwXs '{home}'" in said[0]
+    caplog.clear()
+    keep_private(home)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
-    ("mode", "expected"), [(0o755, 0o700), (0o775, 0o700), (0o700, 0o700), (0o2775, 0o2700)]
+    ("mode", "umask"), [(0o2775, 0o002), (0o2755, 0o022), (0o2777, 0o000), (0o3775, 0o002)]
 )
-def test_a_home_of_an_earlier_version_is_closed(tmp_path, mode, expected):
+def test_a_home_of_an_earlier_version_that_a_group_shares_stays_shared(
+    tmp_path, mode, umask, caplog
+):
     (tmp_path / "lake").mkdir()
+    (tmp_path / "lake").chmod(mode)
     tmp_path.chmod(mode)
     keep_private(tmp_path)
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == expected
-    assert os.umask(0) == 0o077
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+    assert os.umask(0) == umask
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

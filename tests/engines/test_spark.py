@@ -9,6 +9,8 @@ from spark_here import needs_spark
 
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
+from meshhouse.lake import Lake
+from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER
 from meshhouse.publication import product_history, rollback
 from meshhouse.registry import Registry
 
@@ -36,6 +38,13 @@ def test_a_domain_is_built_audited_and_published_without_copying_a_row(sold, spa
         ("amount", "DECIMAL(12,2)"),
         ("sold_at", "TIMESTAMP WITH TIME ZONE"),
     ]
+    table = Lake(sold.home).load("shop.orders")
+    assert [each.doc for each in table.schema().fields] == [
+        "The order.", "Who bought.", "What was paid.", "When.",
+    ]  # fmt: skip
+    assert (table.properties[COMMENT], table.properties[OWNER], table.properties[NOT_NULL]) == (
+        "What was bought. One row per order.", "shop team", '["order_id"]',
+    )  # fmt: skip
     built = sold.home / "spark" / "shop"
     assert all(path.is_relative_to(built) for path in data_files(sold, "shop.orders"))
 
@@ -83,7 +92,12 @@ def test_what_was_published_before_can_be_shown_again(sold, spark):
 def test_nothing_is_built_again_that_did_not_change(sold, spark):
     run(sold, "shop")
     assert run(sold, "shop").outcome == "unchanged"
-    assert run(sold, "shop", "local").outcome == "unchanged"
+
+
+def test_what_one_engine_built_is_built_again_by_another(sold, spark):
+    """Else the numbers of one engine would be published under the name of the other."""
+    run(sold, "shop")
+    assert run(sold, "shop", "local").outcome == "published"
 
 
 def test_a_target_that_there_is_not_is_named_beside_those_there_are(sold, monkeypatch):

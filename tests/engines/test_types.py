@@ -14,6 +14,7 @@ from snowflake_here import needs_snowflake
 from spark_here import needs_spark
 
 from meshhouse.engines import engine
+from meshhouse.repository import BrokenDomain
 from meshhouse.runs import DomainRun, run_domain
 from meshhouse.snowflake import connect
 
@@ -171,10 +172,10 @@ def test_each_type_is_published_as_declared_and_no_other_is(target):
 def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):
     leave_nothing(mesh)
     write_product(mesh, "odd", {"c": ("float", "cast(1 as float)")})
-    done = build(mesh)
-    assert done.outcome == "failed"
-    assert "odd.yml:8: column `c` of shop.odd: `float` is no type" in done.message
-    assert "use `double`" in done.message
+    with pytest.raises(BrokenDomain) as refused:
+        build(mesh)
+    assert "odd.yml:8: column `c` of shop.odd: `float` is no type" in str(refused.value)
+    assert "use `double`" in str(refused.value)
 
 
 def test_the_built_table_is_compared_with_the_contract(mesh):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -187,6 +190,45 @@ def test_a_torn_end_a_lock_and_an_unrecorded_landing_are_notes(built: Mesh, monk
     assert damaged(found) == []
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux lists who holds a lock")
+def test_who_holds_a_lock_is_seen_without_taking_it(built: Mesh, monkeypatch) -> None:
+    """A landing that met doctor on the lock of followers took it for one, and landed nothing."""
+    taken: list[str] = []
+    flock = fcntl.flock
+
+    def recording(file: Any, how: int) -> None:
+        descriptor = file if isinstance(file, int) else file.fileno()
+        taken.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        flock(file, how)
+
+    path = built.home / "locks" / "shop_raw.sales.following"
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_SH); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("1")  # of whoever was last to write
+    started = [
+        subprocess.Popen([sys.executable, "-c", hold, path], stdin=subprocess.PIPE,
+                         stdout=subprocess.PIPE) for _ in range(2)
+    ]  # fmt: skip
+    try:
+        for each in started:
+            each.stdout.readline()
+        monkeypatch.setattr(fcntl, "flock", recording)
+        found = [each for each in examined(built, deep=False) if each.area == "locks"]
+    finally:
+        for each in started:
+            each.communicate()
+    assert sorted(each.what for each in found) == sorted(
+        f"is held by process {each.pid}, which is at work" for each in started
+    )
+    assert {each.subject for each in found} == {path.name}
+    assert not [each for each in taken if "/locks/" in each]
+    free = [each for each in examined(built, deep=False) if each.area == "locks"]
+    assert [each.what for each in free] == ["no process of this machine holds one"]
+
+
 def test_what_only_the_ledger_knows_is_found(new_mesh: Callable[[], Mesh], tmp_path: Path) -> None:
     mesh = new_mesh()
     mesh.sell(1, 2)
@@ -199,7 +241,7 @@ def test_what_only_the_ledger_knows_is_found(new_mesh: Callable[[], Mesh], tmp_p
         {"domain": "shop", "product": "lost", "kind": "publish", "snapshot_id": 1}]})  # fmt: skip
     found = {each.subject: each for each in damaged(examined(mesh, deep=False))}
     assert set(found) == {"shop_raw.gone", "shop.lost", "clock"}
-    assert "to come" in found["clock"].what
+    assert "in the future" in found["clock"].what
     [whole] = [each for each in examined(mesh, deep=False) if each.subject == "shop_raw.sales"
                and each.area == "ledger"]  # fmt: skip
     assert (whole.level, whole.what) == (Level.OK, "lists all 2 rows")

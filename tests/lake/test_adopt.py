@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyiceberg.manifest import DataFile
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import ancestors_of
@@ -16,6 +17,7 @@ from meshhouse.lake import Lake, Staged
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.texts import COMMENT, CONTACT, NOT_NULL, OWNER, Texts
 from meshhouse.upkeep import maintain
 
 SHOWN, BUILT = "shop.orders", "shop_build.orders"
@@ -123,6 +125,44 @@ def test_our_own_rows_go_behind_what_was_adopted(lake, engine):
     assert ids(lake) == [1, 2]
     show(lake, build(engine, 7))
     assert ids(lake) == [7]
+
+
+def test_what_is_shown_says_what_is_declared_though_its_build_does_not(lake, engine):
+    both = Schema(*SCHEMA.fields, NestedField(2, "name", StringType(), doc="by the engine"))
+
+    def shown_as(texts: Texts, *names: str | None) -> Table:
+        built = build(engine, *range(len(names)), schema=both, name=[*names])
+        lake.commit([adopt(lake, SHOWN, built, texts)])
+        return shown(lake)
+
+    promised = frozenset({"id", "name"})
+    table = shown_as(Texts("All orders", "ann", "a@b.example", {"id": "Which."}, promised), "x")
+    assert [(each.field_id, each.doc) for each in table.schema().fields] == [
+        (1, "Which."), (2, None),
+    ]  # fmt: skip
+    said = {each: table.properties.get(each) for each in (COMMENT, OWNER, CONTACT, NOT_NULL)}
+    assert said == {
+        COMMENT: "All orders", OWNER: "ann", CONTACT: "a@b.example", NOT_NULL: '["id", "name"]',
+    }  # fmt: skip
+    # A snapshot remembers its schema, so what was shown before keeps its own words.
+    table = shown_as(Texts("Orders", docs={"id": "What."}, promised=promised), "x", None)
+    assert [each.doc for each in table.schema().fields] == ["What.", None]
+    assert {OWNER, CONTACT}.isdisjoint(table.properties)
+    assert (table.properties[COMMENT], table.properties[NOT_NULL]) == ("Orders", '["id"]')
+    assert len(table.metadata.schemas) == 2
+    table = shown_as(Texts("Orders", docs={"id": "What."}, promised=promised), "y")
+    assert len(table.metadata.schemas) == 2
+    assert table.properties[NOT_NULL] == '["id", "name"]'
+    assert "by the engine" in [each.doc for each in engine.load(BUILT).schema().fields]
+
+
+def test_a_file_that_counts_no_nulls_proves_nothing(lake, engine):
+    texts = Texts(promised=frozenset({"id"}))
+    for told, proven in (({1: 0}, ["id"]), ({1: 1}, []), ({}, []), (None, [])):
+        file = DataFile.from_args(null_value_counts=told)
+        sure = DataFile.from_args(null_value_counts={1: 0})
+        assert texts.columns_without_null(SCHEMA, [sure, file]) == proven
+    assert texts.columns_without_null(SCHEMA, []) == ["id"]
 
 
 def test_upkeep_of_what_is_shown_takes_nothing_from_what_is_built(lake, engine):

@@ -31,6 +31,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.changes import requirements, updates
 from meshhouse.lake.rewrite import exchange_files
+from meshhouse.lake.texts import with_docs
 
 RELATION = "shop.orders"
 SCHEMA = Schema(NestedField(1, "id", LongType()))
@@ -96,6 +97,19 @@ def test_a_property_that_is_gone(lake):
     with table.transaction() as transaction:
         transaction.remove_properties("other")
     assert essence(applied(before, table.metadata)) == essence(table.metadata)
+
+
+def test_docs_of_columns_and_what_is_said_of_the_table(lake):
+    said = [
+        stage(lake, 1, comment="One"),
+        stage(lake, 2, columns=with_docs(SCHEMA, {"id": "Which."}), comment="Two"),
+        stage(lake, 3, columns=with_docs(SCHEMA, {"id": "What."})),
+        stage(lake, 4, columns=with_docs(SCHEMA, {"id": "Which."})),
+    ]
+    for before, after in pairwise(said):
+        assert essence(applied(before, after)) == essence(after)
+    assert [each.current_schema_id for each in said] == [0, 1, 2, 1]
+    assert [each.schema().fields[0].doc for each in said] == [None, "Which.", "What.", "Which."]
 
 
 def test_nothing_is_told_of_what_is_the_same(lake):

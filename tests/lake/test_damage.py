@@ -11,13 +11,18 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 from conftest import Mesh
 
 import meshhouse
+from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
-from meshhouse.lake import Lake
-from meshhouse.lake.damage import damage_of
+from meshhouse.lake import Lake, storage
+from meshhouse.lake.damage import Damaged, damage_of
+from meshhouse.lake.scan import check_readable, connect_memory
 from meshhouse.lake.storage import plain_path
+from meshhouse.registry import Registry
+from meshhouse.status import product_statuses
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]
 
@@ -137,6 +142,73 @@ def test_commands_name_what_is_damaged_and_go_on_with_the_rest(built: Mesh, kind
         assert "damaged" in shown.stdout
         assert str(path) in shown.stderr
     assert "damaged" not in built.run("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("select nope from shop.orders", 'Binder Error: Referenced column "nope"'),
+        ("select cast('x' as integer) -- orders", "Conversion Error: "),
+        ("select error('mine') from shop.totals, crm.customers -- orders", "mine"),
+        ("select sum(amount) from shop.orders", "shop.orders is damaged: {path} is unreadable"),
+    ],
+)
+def test_only_an_error_of_files_has_files_looked_at(built: Mesh, query: str, said: str) -> None:
+    """A wrong name would else read every data file of a product, however many there are."""
+    path = file_of(built, "shop.orders", "data")
+    with harmed(path, "flipped"):
+        done = CliRunner(env={"MESH_ROOT": str(built.root)}).invoke(cli, ["sql", query])
+    assert said.format(path=path) in f"{done.output} {done.exception}"
+    assert ("is damaged" in said) == ("is damaged" in f"{done.output} {done.exception}")
+
+
+class Counting:
+    """A connection that keeps what it was asked."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.asked: list[str] = []
+
+    def execute(self, query: str) -> duckdb.DuckDBPyConnection:
+        self.asked.append(query)
+        return self._connection.execute(query)
+
+
+def test_a_manifest_is_read_once_a_process_and_again_when_it_changed(built: Mesh) -> None:
+    location = Lake(built.home).pointer("shop.totals")
+    path = file_of(built, "shop.totals", "manifest")
+    with connect_memory() as connection:
+        check_readable(connection, "shop.totals", location)
+        counting = Counting(connection)
+        check_readable(counting, "shop.totals", location)
+        assert counting.asked == []
+        for harm in HARM:
+            with harmed(path, harm), pytest.raises(Damaged, match=path.name):
+                check_readable(connection, "shop.totals", location)
+
+
+def test_status_reads_one_file_a_product_in_an_object_store(
+    built: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file looked at would be a request."""
+    lake = Lake(built.home)
+    here = lake.visible()
+    there = {relation: f"s3://bucket/{relation}/1.metadata.json" for relation in here}
+    of = {there[relation]: Path(plain_path(here[relation])).read_bytes() for relation in here}
+    of[there["shop.totals"]] = b"{"
+    asked: list[str] = []
+
+    def read(location: str) -> bytes:
+        asked.append(location)
+        return of[location]
+
+    registry = Registry(Lake(built.home))
+    monkeypatch.setattr(registry, "entries", lambda ledger, domain=None: [])
+    monkeypatch.setattr(storage, "read_bytes", read)
+    monkeypatch.setattr(lake, "visible", lambda: there)
+    found = product_statuses(built.repository, registry, lake)
+    assert sorted(asked) == sorted(there[relation] for relation in PRODUCTS)
+    assert [each.product.relation for each in found if each.damage] == ["shop.totals"]
 
 
 def test_a_run_of_a_domain_goes_on_beside_damage_of_another(built: Mesh) -> None:

@@ -23,7 +23,7 @@ from pyiceberg.types import LongType, NestedField
 from meshhouse.engines.builds import work_lake
 from meshhouse.engines.duckdb import DuckDBEngine
 from meshhouse.errors import MeshError
-from meshhouse.lake import Lake, place, relocate
+from meshhouse.lake import Lake, catalog_file, place, relocate
 from meshhouse.lake.scan import connect_memory, create_views, literal
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
@@ -280,6 +280,107 @@ def test_one_lake_under_two_paths_is_not_rewritten(home, tmp_path):
     linked.symlink_to(home)
     assert Lake(linked).home == home
     assert content(Path(f"{linked}/")) == content(home)
+
+
+@pytest.mark.parametrize("is_same_disk", [True, False])
+@pytest.mark.parametrize("target", ["absolute", "relative"])
+def test_a_link_at_the_old_path_leads_a_moved_lake_on(home, target, is_same_disk, tmp_path, caplog):
+    expected, known = content(home), place.identity_of(home)
+    there = tmp_path / "big" / "mesh"
+    there.parent.mkdir()
+    if is_same_disk:
+        home.rename(there)
+    else:  # `mv` to another disk copies
+        copy(home, there)
+        shutil.rmtree(home)
+    home.symlink_to(there if target == "absolute" else Path("big", "mesh"))
+    assert content(place.clean(home)) == expected
+    assert "has moved" in caplog.text
+    assert content(there) == expected
+    assert place.identity_of(there).id == known.id
+    assert place.identity_of(there).home == str(there)
+    publish(home, 3)
+    assert content(there)[ORDERS][0][0] == 3
+
+
+def test_a_link_that_only_another_view_has_proves_no_move(home, tmp_path, monkeypatch):
+    there = home.rename(tmp_path / "mounted")
+    home.symlink_to(there)
+    monkeypatch.setattr(place, "_view", lambda: "mnt:[container]")
+    with pytest.raises(MeshError, match="run `mesh adopt`"):
+        Lake(there).pointers()
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    """A lake whose tables are all in an object store."""
+    made = tmp_path / "mesh"
+    with catalog_file.writing(made / place.CATALOG) as connection:
+        connection.execute(
+            "insert into iceberg_tables values ('mesh', 'shop', 'orders', "
+            "'s3://bucket/shop/orders/metadata/2.metadata.json', "
+            "'s3://bucket/shop/orders/metadata/1.metadata.json', 'TABLE')"
+        )
+        connection.execute("commit")
+    place.note_identity(made, place.own_identity(made))
+    return made
+
+
+def test_a_lake_in_an_object_store_may_be_mounted_under_several_paths(
+    remote, tmp_path, monkeypatch, caplog
+):
+    known, before = place.identity_of(remote), files(remote)
+    there = tmp_path / "mounted"
+    for view in ("container", "host", "container"):
+        (remote if remote.exists() else there).rename(there if remote.exists() else remote)
+        monkeypatch.setattr(place, "_view", lambda view=view: f"mnt:[{view}]")
+        home = there if there.exists() else remote
+        assert place.settle(home)
+        assert place.identity_of(home).id == known.id
+        assert not place.settle(home)
+    assert {path: each[2] for path, each in files(there).items() if "catalog" in path} == {
+        path: each[2] for path, each in before.items() if "catalog" in path
+    }
+    assert "is a copy" not in caplog.text
+
+
+def test_a_lake_in_an_object_store_may_be_seen_under_two_paths_at_once(remote, tmp_path):
+    there = tmp_path / "second"
+    there.mkdir()
+    (there / "lake").symlink_to(remote / "lake")
+    assert place.settle(there)
+    assert place.settle(remote)
+
+
+@pytest.mark.parametrize("what", ["local table", "local file", "build catalog", "earlier state"])
+def test_who_names_the_folder_anywhere_is_asked(remote, what, tmp_path, monkeypatch):
+    name, location = "mesh", f"file://{remote}/lake/shop/lines/metadata/1.metadata.json"
+    catalog = remote / place.CATALOG
+    if what == "local file":
+        Path(plain_path(location)).parent.mkdir(parents=True)
+        Path(plain_path(location)).write_text("{}")
+    else:
+        if what == "build catalog":
+            name, location = f"shop_{relocate.catalog_digest(remote)}", "s3://bucket/1.json"
+            catalog = remote / "spark" / "shop" / "catalog.db"
+        with catalog_file.writing(catalog) as connection:
+            shown = "s3://bucket/3.metadata.json" if what == "earlier state" else location
+            connection.execute(
+                "insert into iceberg_tables values (?, 'shop', 'lines', ?, ?, 'TABLE')",
+                (name, shown, location),
+            )
+            connection.execute("commit")
+    there = remote.rename(tmp_path / "mounted")
+    monkeypatch.setattr(place, "_view", lambda: "mnt:[container]")
+    with pytest.raises(MeshError, match="run `mesh adopt`"):
+        place.settle(there)
+
+
+def test_a_lake_whose_folder_alone_is_a_link_goes_on_where_it_was(home, tmp_path):
+    expected = content(home)
+    (home / "lake").rename(tmp_path / "big")
+    (home / "lake").symlink_to(tmp_path / "big")
+    assert content(home) == expected
 
 
 def test_a_relative_home_is_the_same_lake(home, monkeypatch):

@@ -37,6 +37,7 @@ from meshhouse.lake import Conflict, Lake, Staged
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER, Texts, with_docs
 from meshhouse.landing.target import Fenced
 from meshhouse.repository import Column, RawTable
 from meshhouse.repository.environment import workspace
@@ -150,6 +151,26 @@ def test_columns_may_be_added_and_properties_removed(lake, schema):
     assert (properties["meshhouse.kind"], "other" in properties) == ("raw", False)
 
 
+def test_descriptions_are_kept_and_may_change_back(lake, schema, tmp_path):
+    relation = f"{schema}.orders"
+    for number, text in enumerate(("Which.", "What.", "Which.", None)):
+        staged = add(lake, relation, number, columns=with_docs(SCHEMA, {"id": text}))
+        assert len(lake.load(relation, staged.metadata_location).metadata.schemas) == 1 or number
+        lake.commit([staged])
+        [field] = lake.load(relation).schema().fields
+        assert (field.field_id, field.doc) == (1, text)
+    built = Lake(tmp_path / "engine", name="engine")
+    built.commit([add(built, "built.orders", 9)])
+    texts = Texts("Orders, \x1b[1m ☃", "ann", docs={"id": "Two\nlines"}, promised=frozenset({"id"}))
+    for shown in (relation, f"{schema}.others"):
+        lake.commit([adopt(lake, shown, built.load("built.orders"), texts)])
+        table = lake.load(shown)
+        assert [(each.field_id, each.doc) for each in table.schema().fields] == [(1, "Two\nlines")]
+        said = [table.properties[each] for each in (COMMENT, OWNER, NOT_NULL)]
+        assert said == [texts.comment, "ann", '["id"]']
+        assert rows(lake, shown) == [9]
+
+
 def test_an_answer_that_is_lost_is_found_out(lake, schema, monkeypatch):
     relation = f"{schema}.orders"
     lake.commit([add(lake, relation, 1)])
@@ -176,7 +197,7 @@ def test_an_answer_that_is_lost_is_found_out(lake, schema, monkeypatch):
 
 @pytest.fixture
 def raw(schema: str) -> RawTable:
-    return replace(RAW, schema=f"{schema}_raw")
+    return replace(RAW, domain=schema, schema=f"{schema}_raw")
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Context, Decimal
@@ -17,8 +20,11 @@ from hypothesis import strategies as st
 
 from meshhouse.events.batches import from_rows, with_offsets
 from meshhouse.events.source import SKIPPED
-from meshhouse.landing.decode import Decoded, Decoder
+from meshhouse.landing.decode import DEEPEST, Decoded, Decoder
+from meshhouse.landing.documents import Documents
+from meshhouse.landing.formats.errors import Unreadable
 from meshhouse.repository import Column, RawTable
+from meshhouse.repository.types import DataType
 
 LANDED_AT = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
 SOME = settings(max_examples=150, deadline=None)
@@ -299,6 +305,39 @@ def test_an_event_with_a_field_more_than_once_is_rejected(value):
     done = decoded(REQUIRED, GOOD, value)
     assert done.rows["_offset"].to_pylist() == [100]
     assert "more than once" in done.rejected["reason"][0].as_py()
+
+
+def nested(depth: int, opening: str, closing: str) -> str:
+    return opening * depth + "1" + closing * depth
+
+
+def called_from(frames: int, call: Callable[[], Any]) -> Any:
+    """What a call gives whose callers take so many frames of the stack."""
+    return called_from(frames - 1, call) if frames else call()
+
+
+@pytest.mark.parametrize("field", ["note", "new"], ids=["declared", "unknown"])
+@pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]"), ('[{"a":', "}]")])
+@pytest.mark.parametrize("depth", [332, 498, DEEPEST, DEEPEST + 2])
+def test_an_event_may_nest_as_deep_as_its_format_allows(field, opening, closing, depth):
+    inner = nested((depth - 1) // len(closing), opening, closing)
+    deep = f'{{"id": 2, "{field}": {inner}}}'.encode()
+    done = called_from(200, lambda: decoded(REQUIRED, GOOD, deep, GOOD))
+    if depth > DEEPEST:
+        assert done.rejected["reason"].to_pylist() == [f"is nested deeper than {DEEPEST}"]
+        return
+    assert done.rows["_offset"].to_pylist() == [100, 101, 102]
+    found = done.rows[field if field == "note" else "_rescued"][1].as_py()
+    assert found == (inner if field == "note" else f'{{"new":{inner}}}')
+
+
+def test_an_event_deeper_than_the_stack_has_room_is_rejected_and_not_a_crash():
+    documents = Documents([("note", DataType("string"))])
+    free = sys.getrecursionlimit() - len(list(traceback.walk_stack(None)))
+    for opening, closing in (('{"a":', "}"), ("[", "]")):
+        deep = f'{{"note": {nested(DEEPEST - 1, opening, closing)}}}'.encode()
+        with pytest.raises(Unreadable, match="is nested deeper than"):
+            called_from(free - 300, lambda deep=deep: documents.read(deep))
 
 
 def test_field_names_differ_by_case():

@@ -96,6 +96,10 @@ CHANGES: dict[str, tuple[Change, bool]] = {
     "a snapshot": (edit(f"{SHOP}/snapshots/history.yml", "[amount]", "[customer_id]"), False),
     "a setting of a folder": (edit(PROJECT, "staging:", "products: {+tags: [x]}\n    staging:"),
                               True),
+    "the words for a product": (edit(f"{SHOP}/models/products/totals.yml", "description: ",
+                                     "description: In words, "), False),
+    "the name of an owner": (edit(f"{SHOP}/models/domain.yml", "shop team", "till team"), True),
+    "an owner's address": (edit(f"{SHOP}/models/domain.yml", "shop@", "till@"), True),
     "a hook around runs": (edit(PROJECT, '["select 1"]', '["select 2"]'), True),
     "the order of dispatch": (edit(PROJECT, "[shop, helpers]", "[helpers, shop]"), True),
     "a macro in place of one of dbt's": (

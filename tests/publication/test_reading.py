@@ -138,6 +138,32 @@ pivot '{data}' on customer_id using count(*)
 pivot (from read_parquet('{data}')) on customer_id using count(*)
 pivot shop_raw.sales on customer_id using count(*)
 pivot shop.orders on customer_id in (1) using max(getenv('HOME'))
+pivot shop.orders on customer_id using max(getenv('HOME'))
+pivot shop.orders on customer_id using max((select content from read_text('{orders}')))
+pivot shop.orders on customer_id limit (select count(*) from read_text('{orders}'))
+pivot (from shop.orders, lateral read_text('{orders}')) on customer_id using count(*)
+pivot (summarize '{data}') on column_name using count(*)
+pivot (describe '{data}') on column_name using count(*)
+from (pivot shop.orders on order_id), (with "{data}" as (select 1) from "{data}"), "{data}"
+pivot (with "{data}" as (select 1 as a) from "{data}") on a using count(*); from "{data}"
+pivot shop.orders on customer_id, order_id using max(getenv('HOME'))
+explain pivot '{data}' on customer_id using count(*)
+create or replace view shop.orders as select 1; select 1
+/**/ create or replace view shop.orders as select 1; from shop.orders
+;; create or replace view shop.orders as select 1; explain select 1
+create view shop.more as from read_parquet('{data}'); select 1
+create schema s; select 1
+create schema s; create schema t; select 1
+create type t as enum ('a'); from shop.orders
+create type t as enum (select content from read_text('{orders}')); select 1
+create table mine as select 1; pivot shop.orders on customer_id
+pivot shop.orders on customer_id; create schema s
+pivot shop.orders on customer_id; drop view shop.orders
+pivot shop.orders on customer_id; select 1
+select 1; create schema s
+select 1; select 2
+explain select 1; copy (select 1) to '{metadata}/copy.csv'
+explain select 1; explain select 2
 select * from query('select * from read_text(''{orders}'')')
 select * from query_table('{data}')
 select * from query_table(['{data}'])
@@ -170,6 +196,75 @@ def test_what_does_more_than_read_products_is_refused(reading, places, attempt):
         reading.execute(attempt.format(**places)).fetchall()
     with pytest.raises((UsageError, duckdb.ParserException)):
         reading.sql(attempt.format(**places)).fetchall()
+
+
+COPY = "copy (select 1) to '{metadata}/copy.csv'"
+READ = "from read_text('{orders}')"
+DISGUISES = [
+    "/* /* */ explain select 1 -- */ explain analyze HIDDEN",
+    "/* /* */ */ explain /* /* */ select 1 -- */ analyze HIDDEN",
+    "/* '*/ explain /* /* ' */ select 1 -- */ analyze HIDDEN",
+    "--x\r explain analyze HIDDEN /*\n explain select 1 -- */",
+    "-- explain select 1\r explain analyze HIDDEN",
+    "explain --\r analyze HIDDEN --\n select 1",
+    "explain (/* ) select 1 -- */ analyze) HIDDEN",
+    "explain (analyze -- ) select 1\n) HIDDEN",
+    "explain /* (*/ analyze HIDDEN -- ) select 1",
+    "explain (analyze, /* /* */ ) select 1 -- */ format json) HIDDEN",
+    "explain\x0b\x0canalyze\tHIDDEN",
+    "explain\u00a0analyze HIDDEN",
+    "\ufeffexplain\u2003analyze\u3000HIDDEN",
+    "explain analyse HIDDEN",
+    "explain (format 'json', analyze) HIDDEN",
+    "explain\x00 select 1; HIDDEN",
+    "explain analyze HIDDEN\x00 explain select 1",
+    "explain $$x$$ HIDDEN",
+]
+READS = [
+    "explain analyze (select ') select 1 --', * READ)",
+    "explain (select $$) select 1 --$$, * READ)",
+    "explain (select $a$) select 1 /*$a$, * READ) -- */",
+    "explain (select e'\\') select 1 --', * READ)",
+    'explain analyze (select ") select 1 --" READ as t(") select 1 --"))',
+    "pivot /* /* */ shop.orders on order_id -- */ (READ) on content",
+    "pivot --\r (READ) on content --\n shop.orders on order_id",
+    "pivot (select e'\\'', * READ --') on content\n) on content",
+    "pivot (select $$ from shop.orders) on a --$$, * READ) on content",
+    'pivot (select 1 as "a --", * READ) on content',
+    'with "a --" as (select 1) pivot (READ) on content',
+    "pivot\u00a0(READ)\u2003on\u3000content",
+    "pivot (READ) on content\x00 using count(*)",
+    "pivot (select 1 as a) on a" + " " * 9000 + "; READ",
+]
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [text.replace("HIDDEN", COPY) for text in DISGUISES]
+    + [text.replace("HIDDEN", READ) for text in DISGUISES]
+    + [text.replace("READ", READ) for text in READS],
+)
+def test_a_query_that_is_not_what_it_seems_is_refused(reading, places, mesh, attempt):
+    """DuckDB nests comments, ends them at carriage returns and knows more quotes than most."""
+    with pytest.raises((UsageError, duckdb.Error)):
+        reading.execute(attempt.format(**places)).fetchall()
+    assert not [*mesh.home.rglob("copy.*")]
+
+
+@pytest.mark.parametrize(
+    "rest", ["select 1", "from shop.orders", "pivot shop.orders on customer_id", "explain select 1"]
+)
+def test_a_view_made_before_a_query_changes_nothing(reading, rest):
+    with pytest.raises(UsageError):
+        reading.execute(f"create or replace view shop.orders as select 1 as x; {rest}")
+    assert reading.execute("select count(*) from shop.orders").fetchone() == (10,)
+
+
+def test_explain_runs_the_query_that_was_checked(reading):
+    query = "/* a /* b */ */ explain -- c\r (/* ) */ format\njson) select 'é' as answer -- d"
+    [(_, plan)] = reading.execute(query).fetchall()
+    assert plan.lstrip().startswith("[")
+    assert "answer" in plan
 
 
 def test_no_attempt_has_left_or_changed_anything(reading, places, mesh):
@@ -207,6 +302,17 @@ def test_what_a_statement_could_smuggle_in_finds_a_second_wall(mesh, places, att
         "show all tables",
         "explain select 1",
         "-- why\nexplain analyze select count(*) from shop.orders",
+        "/* é */ explain /* b */ analyze select count(*) from shop.orders;",
+        "explain (analyze, format json) from shop.orders",
+        "explain (format 'json') (from shop.orders)",
+        "explain (select 'é)') -- why",
+        "explain analyze with a as (from shop.orders) from a",
+        "explain\u00a0select 1",
+        "-- why\npivot /* é */ shop.orders on customer_id using count(*); -- why",
+        "pivot shop.orders on customer_id, order_id using count(*) as n, sum(amount)",
+        "from (pivot shop.orders on customer_id using count(*) group by order_id limit 2)",
+        "with a as (pivot shop.orders on customer_id) from a, shop.totals",
+        "pivot (from memory.shop.orders, (values (1)) t, range(2)) on customer_id || '--'",
         "pivot shop.orders on customer_id using count(*)",
         "pivot shop.orders on customer_id in (1) using count(*)",
         "unpivot (select 1 as a, 2 as b) on a, b",

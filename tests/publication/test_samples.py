@@ -47,6 +47,44 @@ def test_sample_rows_are_text_without_personal_values(mesh: Mesh) -> None:
     assert "4711" not in said
 
 
+def test_sample_rows_hide_personal_columns_of_other_products(mesh: Mesh) -> None:
+    """The consumer declares the same column as not personal; the owner's word counts."""
+    mesh.sell(1, customer=4711, amount=1.5)
+    mesh.run("run", "shop")
+    text = (mesh.root / YAML).read_text()
+    personal = "description: Who bought., config: {meta: {classification: personal}}}"
+    mesh.edit(YAML, "description: Who bought.}", personal)
+    queries = {
+        "joined": "select c.orders, c.customer_id, o.customer_id as who, c.spent as paid "
+        'from crm.customers c join "SHOP" . /* */ "Orders" o using (customer_id)',
+        "alone": "select orders, customer_id, spent as paid from crm.customers",
+    }
+    checks = "domains/crm/models/products/customers.checks.yml"
+    mesh.write(
+        checks,
+        (mesh.root / checks).read_text()
+        + "".join(
+            f"""
+  - failed_rows:
+      name: {name}
+      qualifier: {name}
+      query: |
+        {query}
+      threshold: {{must_be: 0}}
+"""
+            for name, query in queries.items()
+        ),
+    )
+    said = mesh.run("run", "crm", code=1).stderr
+    assert "orders=1, customer_id=***, who=***, paid=***" in said
+    assert "orders=1, customer_id=4711, paid=1.50" in said
+
+    mesh.write(YAML, text + "\nmodels: [")  # nobody can say now which columns are personal
+    said = mesh.run("run", "crm", code=1).stderr
+    assert "orders=***, customer_id=***, who=***, paid=***" in said
+    assert "orders=1, customer_id=4711, paid=1.50" in said
+
+
 def test_rows_in_markdown_stay_inside_their_block() -> None:
     row = {"a": "```<b>|", "b": "\x1b[31m\u202e\n# no title"}
     first, shown, last = as_code([row]).splitlines()

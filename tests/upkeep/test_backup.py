@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +23,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
-from meshhouse.lake.place import identity_of
+from meshhouse.lake.place import identity_of, settle
 from meshhouse.lake.scan import connect_memory, create_views
 from meshhouse.locks import lock
 from meshhouse.publication import rollback
@@ -172,6 +174,47 @@ def test_nothing_is_overwritten_without_being_asked(home, tmp_path):
         back_up(Lake(home), str(tmp_path / "full"))
     with pytest.raises(UsageError, match="inside the mesh"):
         back_up(Lake(home), str(home / "backup"))
+
+
+_RESTORE_INTO_A_MOUNT = """
+mount --bind "$1" "$2" && exec "$3" -c '
+import sys
+from pathlib import Path
+from meshhouse.errors import UsageError
+from meshhouse.upkeep.restore import restore
+home, folder = Path(sys.argv[1]), sys.argv[2]
+for overwrite in (False, True):
+    try:
+        restore(home, folder, overwrite, say=print)
+    except UsageError as error:
+        print(error)
+restore(home / "mesh", folder)
+' "$2" "$4"
+"""
+
+
+def test_a_mount_point_is_refused_before_anything_is_copied(home, tmp_path):
+    folder, there, volume = tmp_path / "backup", tmp_path / "my data", tmp_path / "volume"
+    back_up(Lake(home), str(folder))
+    there.mkdir()
+    volume.mkdir()
+    shell = ["unshare", "-rm", "sh", "-c", _RESTORE_INTO_A_MOUNT, "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*shell[:2], "true"]).returncode:
+        pytest.skip("may not mount here")
+    done = subprocess.run(
+        [*shell, volume, there, sys.executable, folder], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 2
+    for line in said:
+        assert "is a mount point" in line
+        assert f"MESH_HOME='{there}/mesh'" in line
+    assert {path.name for path in volume.iterdir()} == {"mesh"}
+    assert not [*tmp_path.glob(".*restoring")]
+    # Seen from here, the mesh has another path and was made in other mounts.
+    assert settle(volume / "mesh", confirmed=True)
+    assert content(volume / "mesh") == content(home)
 
 
 @pytest.mark.parametrize("how", ["cut", "changed", "missing", "index", "escape"])

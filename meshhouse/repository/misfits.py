@@ -1,0 +1,157 @@
+"""Where a YAML file differs from its shape.
+
+Belongs here: what a shape is made of, and the walk over a file. Not here: the shapes of the
+files (shapes.py), or what a value means (domain.py, names.py).
+
+One walk serves two readers: a value of the wrong kind makes a domain unusable, an unknown key
+is only a finding of `mesh check`. A run refuses an unknown key only where consumers could get
+something else than the author meant (`Misfit.is_style`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshhouse.repository.yaml import Located, printable
+
+ANY = "anything"
+TEXT = "text"
+FLAG = "true or false"
+NUMBER = "a number"
+_PROBABLY_MISSPELT = 0.8
+"""Likeness from which a key counts as a misspelt one: `grop` and `group` have 0.89."""
+
+
+@dataclass(frozen=True)
+class Map:
+    """A mapping with these keys."""
+
+    what: str
+    """Names the mapping in messages."""
+    keys: Mapping[str, Any]
+    """Key -> the shape of its value."""
+    required: tuple[str, ...] = ()
+    is_open: bool = False
+    """Other keys are allowed, too."""
+    finds_misspelt: bool = False
+    """Of an open mapping: other keys are allowed unless they look like one of these."""
+    is_of_the_mesh: bool = False
+    """dbt does not read this mapping, so each key in it is meant for the mesh."""
+
+
+@dataclass(frozen=True)
+class Many:
+    """A list of values of one shape."""
+
+    of: Any
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A place where a file differs from its shape."""
+
+    line: int
+    problem: str
+    remedy: str
+    is_unknown_key: bool
+    """Nobody reads the key; the rest of the file can be used."""
+    is_style: bool = False
+    """The unknown key is somebody's own key: consumers get the same without it."""
+
+
+def misfits(content: Located, shape: Map) -> Iterator[Misfit]:
+    """Everything in a file that differs from its shape."""
+    yield from _walk(content, shape, content.line, shape.what)
+
+
+def _walk(value: Any, shape: Any, line: int, where: str) -> Iterator[Misfit]:
+    shape = shape(value) if callable(shape) else shape
+    if shape == ANY or (isinstance(value, str) and "{{" in value):
+        return  # dbt renders Jinja later
+    if value is None:
+        for key in shape.required if isinstance(shape, Map) else ():
+            yield Misfit(line, f"{shape.what} has no `{key}`.", f"Add `{key}:`.", False)
+    elif isinstance(shape, Map):
+        yield from _map(value, shape, line, where)
+    elif isinstance(shape, Many):
+        yield from _many(value, shape, line, where)
+    elif not _fits(value, shape):
+        yield _wrong(value, shape, line, where)
+
+
+def _many(value: Any, shape: Many, line: int, where: str) -> Iterator[Misfit]:
+    if not isinstance(value, list):
+        yield _wrong(value, "a list (lines that begin with `- `)", line, where)
+        return
+    for each in value:
+        at = each.line if isinstance(each, Located) else line
+        if each is None:
+            yield _wrong(each, _kind(shape.of), at, f"an entry of {where}")
+        yield from _walk(each, shape.of, at, f"an entry of {where}")
+
+
+def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
+    if not isinstance(value, Located):
+        yield _wrong(value, "a mapping of keys to values", line, where)
+        return
+    for key in shape.required:
+        if value.get(key) is None:
+            problem = f"{shape.what} has no `{key}`."
+            yield Misfit(value.line, problem, f"Add `{key}:`.", False)
+    for key, each in value.items():
+        if key in shape.keys:
+            yield from _walk(each, shape.keys[key], value.line_of(key), f"`{key}` of {shape.what}")
+        elif not key.startswith("+") and (not shape.is_open or _finds_misspelt(key, shape)):
+            yield _unknown(value, key, shape)
+
+
+def _finds_misspelt(key: str, shape: Map) -> bool:
+    return shape.finds_misspelt and _looks_misspelt(key, shape)
+
+
+def _looks_misspelt(key: str, shape: Map) -> bool:
+    return bool(difflib.get_close_matches(key, shape.keys, n=1, cutoff=_PROBABLY_MISSPELT))
+
+
+def _unknown(value: Located, key: str, shape: Map) -> Misfit:
+    close = difflib.get_close_matches(key, shape.keys, n=1)
+    known = f"Known: {', '.join(sorted(shape.keys))}."
+    remedy = f"Did you mean `{close[0]}`?" if close else known
+    problem = f"`{printable(key)}` is not a key that the mesh knows in {shape.what}."
+    is_style = not shape.is_of_the_mesh and not _looks_misspelt(key, shape)
+    return Misfit(value.line_of(key), problem, remedy, True, is_style)
+
+
+def _wrong(value: Any, expected: str, line: int, where: str) -> Misfit:
+    problem = f"{where} must be {expected}; it is {_said(value)}."
+    remedy = ""
+    if expected == TEXT:
+        remedy = "Put it in quotes: YAML reads `no`, `1.0` and 2024-01-01 as something else."
+    return Misfit(line, problem, remedy, False)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}` (true or false)"
+    return f"`{printable(str(value))[:60]}`"
+
+
+def _kind(shape: Any) -> str:
+    if isinstance(shape, Map) or callable(shape):
+        return "a mapping of keys to values"
+    return "a list" if isinstance(shape, Many) else str(shape)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == FLAG:
+        return isinstance(value, bool)
+    if kind == NUMBER:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, str)
