@@ -13,12 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from meshhouse.repository.hidden import hidden_inputs, jinja_names
+from meshhouse.repository.hidden import hidden_in_value, hidden_inputs, jinja_names
 from meshhouse.repository.project import (
     connection,
     environment_named,
@@ -96,14 +96,14 @@ class Code:
         macros = self._macros_behind(text, identifiers)
         everything = [text, *macros.values()]
         words = set(re.findall(r"\w+", " ".join(everything)))
-        profile = connection(self._root, self._folder)
+        profile = self._profile
         everything.append(json.dumps(profile.get("settings")))
         decides = {
             "nodes": parts,
             "operations": self._operations,
             "macros": sorted(macros.items()),
-            "settings": {key: settings(self._folder).get(key) for key in _SETTINGS},
-            "variables": variables(self._folder) if "var" in words else None,
+            "settings": self._project,
+            "variables": self._variables if "var" in words else None,
             # Within JSON, a quotation mark is written with a backslash.
             "environment": environment_named(each.replace('\\"', '"') for each in everything),
             "adapter": self.adapter,
@@ -156,10 +156,36 @@ class Code:
             return "is written in Python"
         hooks = [text for key in _HOOKS for text in _strings(config.get(key))]
         texts = [str(node.get("raw_code") or ""), *hooks]
-        for text in [*texts, *self._macros_called(texts, node)]:
+        everything = [*texts, *self._macros_called(texts, node)]
+        for text in everything:
             for found in hidden_inputs(text, names):
                 return f"reads {found.kind} ({found.what})"
+        for value in self._values_in(everything):
+            for found in hidden_in_value(value):
+                return f"reads {found.kind} ({found.what})"
         return ""
+
+    def _values_in(self, texts: Iterable[str]) -> Iterator[str]:
+        """Texts that `var()` and `env_var()` may put into templates."""
+        texts = list(texts)
+        words = {name for text in texts for name in jinja_names(text)}
+        if "var" in words:
+            yield from _strings(self._variables)
+        if "env_var" in words:
+            yield from filter(None, environment_named(texts).values())
+
+    @cached_property
+    def _variables(self) -> Mapping[str, Any]:
+        return variables(self._folder)
+
+    @cached_property
+    def _profile(self) -> Mapping[str, Any]:
+        return connection(self._root, self._folder)
+
+    @cached_property
+    def _project(self) -> Mapping[str, Any]:
+        found = settings(self._folder)
+        return {key: found.get(key) for key in _SETTINGS}
 
     @cached_property
     def _operations(self) -> list[str]:
@@ -253,5 +279,7 @@ def _strings(value: Any) -> list[str]:
     """Every string in a value of JSON."""
     if isinstance(value, str):
         return [value]
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    inner = (
+        value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    )
     return [text for each in inner for text in _strings(each)]

@@ -51,7 +51,7 @@ _CALLS = {
         read_ndjson_objects read_text read_blob read_xlsx read_files glob st_read arrow_scan
         iceberg_scan delta_scan sqlite_scan postgres_scan postgres_query mysql_scan mysql_query
         input_file_name http_get http_post""",
-    NAME: "query query_table",
+    NAME: "query query_table identifier",
 }
 # Functions of SQL that are written without parentheses, or with them.
 _WORDS = {
@@ -70,7 +70,11 @@ _JINJA_WORDS = {
     CHANCE: "",
     GRAPH: "graph",
 }
-_JINJA_CALLS = {CLOCK: "now utcnow today", CHANCE: "random shuffle uuid4"}
+_JINJA_CALLS = {
+    CLOCK: "now utcnow today",
+    CHANCE: "random shuffle uuid4",
+    NAME: "get_relation load_relation load_cached_relation list_relations replace_path incorporate",
+}
 
 _CALL_KINDS = {word: kind for kind, words in _CALLS.items() for word in words.split()}
 _WORD_KINDS = {word: kind for kind, words in _WORDS.items() for word in words.split()}
@@ -82,6 +86,16 @@ _NO_ARGUMENT = {"unix_timestamp", "to_unix_timestamp"}
 _ONE_ARGUMENT = {"age"}
 """The time until today, unless a second moment is given."""
 _PER_RUN_VARIABLES = {"MESH_RUN_ID", "MESH_PINS"}
+_RELATIONS = ("from", "join", "using")
+"""Words that a relation follows, unless a parenthesis does."""
+_BEFORE = ("only", "lateral")
+"""Words that stand between `from` and its relation."""
+_AFTER_FROM = {
+    "where", "group", "order", "having", "qualify", "window", "limit", "offset", "fetch",
+    "union", "intersect", "except", "minus", "select", "set", "when", ";",
+}  # fmt: skip
+"""They end the relations behind `from`: a comma after them separates something else."""
+_OPENING, _CLOSING = {"(", "[", "{"}, {")", "]", "}"}
 _PARTS_OF = {"extract", "trim", "ltrim", "rtrim", "btrim", "substring", "overlay", "position"}
 """In their parentheses, `from` is followed by a value."""
 _FILE_FORMATS = {"csv", "json", "parquet", "orc", "text", "avro", "delta", "binaryfile"}
@@ -112,6 +126,10 @@ _JINJA = re.compile(
     r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<word>[A-Za-z_]\w*)|(?P<mark>\S)""",
     re.DOTALL,
 )
+_COMPUTED = re.compile(
+    r"\b(?:env_var|var|target|api|adapter)\b|\bthis\s*\.(?!\s*(?:render|include)\b)"
+)
+"""Jinja that gives the name of a relation, of which dbt then knows nothing."""
 _JINJA_BLOCK = re.compile(_BLOCK, re.DOTALL)
 
 
@@ -135,6 +153,16 @@ def hidden_inputs(text: str, macros: frozenset[str] = frozenset()) -> tuple[Hidd
         for at, what, kind in _in_sql(text, 0, pattern, macros):
             found.add(HiddenInput(text.count("\n", 0, at) + 1, what, kind))
     return tuple(sorted(found))
+
+
+def hidden_in_value(value: str) -> tuple[HiddenInput, ...]:
+    """What a value that Jinja puts into a template reads: SQL, or a word for the clock."""
+    word = value.strip().lower()
+    if word in _MOMENTS:
+        return (HiddenInput(1, value, CLOCK),)
+    if word in _CALL_KINDS and word not in ("user", "version", "normal", "uniform", "sample"):
+        return (HiddenInput(1, value, _CALL_KINDS[word]),)
+    return hidden_inputs(value)
 
 
 @lru_cache(maxsize=4096)
@@ -187,6 +215,8 @@ def _in_jinja(text: str, base: int, pattern: re.Pattern[str], macros: frozenset[
             yield from _in_sql(token.text[1:-1], token.at + 1, pattern, macros)
         elif token.kind == "word":
             kind = _jinja_kind(token.text, before, after)
+            if kind == NAME and _only_this(tokens, index + 1):
+                continue
             if kind and (before == "." or token.text not in macros):
                 yield token.at, token.text, kind
             elif token.text == "env_var" and _near(tokens, index, 2)[1:-1] in _PER_RUN_VARIABLES:
@@ -196,11 +226,27 @@ def _in_jinja(text: str, base: int, pattern: re.Pattern[str], macros: frozenset[
 def _jinja_kind(word: str, before: str, after: str) -> str | None:
     if word.startswith("current_timestamp"):
         return CLOCK
+    if word == "create" and before == "." and after == "(":
+        return NAME  # api.Relation.create()
     if word in _JINJA_CALL_KINDS and (after == "(" or before == "|"):
         return _JINJA_CALL_KINDS[word]
     if before == "." and word != "snapshot_get_time":
         return None
     return None if after == "=" else _JINJA_WORD_KINDS.get(word)
+
+
+def _only_this(tokens: Sequence[_Token], opening: int) -> bool:
+    """Whether the call that opens there is given `this`, the model's own table, or its parts."""
+    depth, names = 0, set()
+    for index in range(opening, len(tokens)):
+        token, text = tokens[index], tokens[index].text
+        depth += {"(": 1, ")": -1}.get(text, 0)
+        if depth == 0:
+            break
+        is_part = _near(tokens, index, -1) == "." or _near(tokens, index, 1) == "="
+        if token.kind == "text" or (token.kind == "word" and not is_part):
+            names.add(text)
+    return names == {"this"}
 
 
 def _near(tokens: Sequence[_Token], index: int, steps: int) -> str:
@@ -210,18 +256,37 @@ def _near(tokens: Sequence[_Token], index: int, steps: int) -> str:
 
 def _in_tokens(tokens: Sequence[_Token]) -> _Found:
     openers: list[str] = []
+    starts = [-1]
+    """Where the relations of each open parenthesis begin; -1 where there are none."""
     for index, token in enumerate(tokens):
-        if token.text == "(":
+        word = token.text.lower()
+        if word in _OPENING:
             openers.append(_near(tokens, index, -1).lower())
-        elif token.text == ")" and openers:
+            starts.append(-1)
+        elif word in _CLOSING and openers:
             openers.pop()
-        elif token.kind == "word":
-            yield from _of_word(tokens, index, openers)
+            starts.pop()
+        elif word == "," and starts[-1] >= 0:
+            yield from _of_relation(tokens, index + 1, starts[-1])
+        elif word in _AFTER_FROM:
+            starts[-1] = -1
         elif token.kind == "text" and _is_moment(tokens, index):
             yield token.at, token.text, CLOCK
+        if token.kind == "word":
+            yield from _of_word(tokens, index)
+            if _precedes_relation(tokens, index, openers):
+                starts[-1] = starts[-1] if starts[-1] >= 0 else index
+                yield from _of_relation(tokens, index + 1, index)
 
 
-def _of_word(tokens: Sequence[_Token], index: int, openers: Sequence[str]) -> _Found:
+def _precedes_relation(tokens: Sequence[_Token], index: int, openers: Sequence[str]) -> bool:
+    word, before = tokens[index].text.lower(), _near(tokens, index, -1).lower()
+    if word not in _RELATIONS or before in (".", "distinct") or set(openers[-1:]) & _PARTS_OF:
+        return False
+    return word != "using" or _near(tokens, index, 1) != "("
+
+
+def _of_word(tokens: Sequence[_Token], index: int) -> _Found:
     token = tokens[index]
     word, before = token.text.lower(), _near(tokens, index, -1).lower()
     after = _near(tokens, index, 1)
@@ -235,11 +300,12 @@ def _of_word(tokens: Sequence[_Token], index: int, openers: Sequence[str]) -> _F
         yield token.at, word, CHANCE
     elif word == "sample" and before == "using":
         yield token.at, "using sample", CHANCE
-    elif word in _NO_ARGUMENT | _ONE_ARGUMENT and after == "(":
-        if _arguments(tokens, index + 1) <= (1 if word in _ONE_ARGUMENT else 0):
-            yield token.at, f"{word}()", CLOCK
-    elif word in ("from", "join") and not (set(openers[-1:]) & _PARTS_OF or before == "distinct"):
-        yield from _of_relation(tokens, index + 1)
+    elif (
+        word in _NO_ARGUMENT | _ONE_ARGUMENT
+        and after == "("
+        and _arguments(tokens, index + 1) <= (1 if word in _ONE_ARGUMENT else 0)
+    ):
+        yield token.at, f"{word}()", CLOCK
 
 
 def _arguments(tokens: Sequence[_Token], opening: int) -> int:
@@ -253,8 +319,19 @@ def _arguments(tokens: Sequence[_Token], opening: int) -> int:
     return 0 if _near(tokens, opening, 1) == ")" else commas + 1
 
 
-def _of_relation(tokens: Sequence[_Token], index: int) -> _Found:
-    """A file, or a table that neither `ref` nor `source` names, behind `from` or `join`."""
+def _of_relation(tokens: Sequence[_Token], index: int, start: int) -> _Found:
+    """A file, or a table that neither `ref` nor `source` names, where a relation stands.
+
+    Args:
+        tokens: of the template.
+        index: where the relation begins.
+        start: where the first relation of the same `from` stands.
+    """
+    while _near(tokens, index, 0).startswith("{%") or _near(tokens, index, 0) in (
+        "only",
+        "lateral",
+    ):
+        index += 1
     if index >= len(tokens):
         return
     token, dot, last = tokens[index], _near(tokens, index, 1), _near(tokens, index, 2)
@@ -262,9 +339,13 @@ def _of_relation(tokens: Sequence[_Token], index: int) -> _Found:
         yield token.at, f"from {token.text}", FILE
     elif token.text == "@":
         yield token.at, "a stage", FILE
+    elif token.text.lower() == "table" and re.match("['\"{$]", last):
+        yield token.at, f"table({last})", NAME
+    elif token.kind == "jinja" and (dot == "." or _COMPUTED.search(token.text)):
+        yield token.at, f"{token.text}{'.' + last if dot == '.' else ''}", NAME
     elif token.kind in ("word", "quoted") and dot == "." and _near(tokens, index, 3) != "(":
-        if not re.match(r"[\w\"`]", last):
-            return  # what follows is Jinja, so that dbt decides
+        if token.text in {each.text for each in tokens[start + 1 : index]}:
+            return  # a column of a table that stands before it
         kind = FILE if token.text.lower() in _FILE_FORMATS and last.startswith("`") else NAME
         yield token.at, f"{token.text}.{last}", kind
 

@@ -187,6 +187,18 @@ def test_what_no_version_can_prove_is_named_in_whatever_a_product_is_made_of(
     assert unprovable(mesh) == reason
 
 
+def test_a_clock_in_a_value_of_jinja_is_named(mesh, monkeypatch):
+    sql = "select {{ var('cutoff') }} as sold_at"
+    mesh.edit(PROJECT, "\nflags:", "\nvars: {cutoff: current_date}\nflags:")
+    mesh.write(STAGING, sql)
+    assert unprovable(mesh) == "stg_sales reads the clock (current_date)"
+    mesh.edit(PROJECT, "cutoff: current_date", "cutoff: 7 days")
+    assert unprovable(mesh) == ""
+    monkeypatch.setenv("SHOP_FROM", "now()")
+    mesh.write(STAGING, sql.replace("var('cutoff')", "env_var('SHOP_FROM')"))
+    assert unprovable(mesh) == "stg_sales reads the clock (now())"
+
+
 def test_installed_packages_build_here_and_are_not_read_from_others(prepared):
     prepared.write("helpers/models/of_package.sql", "select 1 as order_id")
     prepared.edit(f"{SHOP}/models/products/totals.sql", "ref('history')", "ref('of_package')")
