@@ -41,7 +41,10 @@ def test_consumers_read_what_was_published(ran):
 def test_every_table_is_in_the_bucket_and_the_catalog_is_not(ran, store):
     tables = {key.split("/")[2] for key in store.keys(ran.bucket, "meshes/tiny/")}
     assert tables == {"crm", "mesh", "meshhouse", "shop", "shop_raw"}
-    assert {path.name for path in (ran.home / "lake").rglob("*")} == {"catalog.db"}
+    assert {path.name for path in (ran.home / "lake").rglob("*")} == {
+        "catalog.db",
+        "identity.json",
+    }
 
 
 @pytest.fixture(scope="module")
