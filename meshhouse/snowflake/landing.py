@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
 from meshhouse.lake import Conflict
-from meshhouse.landing.decode import REJECTED_COLUMNS
+from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, stamped
 from meshhouse.landing.target import Accept, RawTarget, State, state_of
 from meshhouse.repository import RawTable, display_path
@@ -176,7 +176,7 @@ class SnowflakeTarget(RawTarget):
         raw = self._raw
         self._ledger.prepare("landings")
         self._store.ensure_schema(raw.schema)
-        self._store.ensure_table(raw.relation, self._columns)
+        self._store.ensure_table(raw.relation, Decoder(raw).columns)
         self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
         for name, kind in self._narrow.items():
             self._session.execute(

@@ -146,8 +146,8 @@ def test_settings_that_cannot_work_say_which_without_showing_the_password(monkey
         with pytest.raises(UsageError, match="SCHEMA_REGISTRY_") as caught:
             SchemaRegistry(url, user)
         assert "geheim" not in str(caught.value)
-    with pytest.raises(MeshError, match=r"cannot be asked \(InvalidSchema\)"):
-        SchemaRegistry("ftp://x").schema(1)
+    with pytest.raises(UsageError, match="must begin with http:// or https:// and name a host"):
+        SchemaRegistry("ftp://x")
 
 
 def test_only_events_need_a_registry_and_then_it_must_be_named(monkeypatch):
