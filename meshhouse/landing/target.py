@@ -282,7 +282,7 @@ class RawTarget:
         counts = pending.counts
 
         def noted(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
-            note = self._lander.noted(before, self._raw, counts, pending.offsets, snapshot_id)
+            note = self._lander.noted(before, self._raw, counts, offsets, snapshot_id)
             text = bounded(self._raw.description)
             comment = {COMMENT: text} if text or COMMENT in before else {}
             return {"meshhouse.kind": "raw", **comment, **properties, UNRECORDED: note}

@@ -48,7 +48,7 @@ class Lander:
             properties: of the table on which the commit builds.
             raw: what is landed.
             counts: rows and rejected events of the commit.
-            offsets: next offset of each partition that it moved.
+            offsets: next offset of each partition after it.
             snapshot_id: of the rows.
         """
         notes = json.loads(properties.get(UNRECORDED, "[]"))
