@@ -46,6 +46,7 @@ def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
     )
     findings.update(_outside_staging(repository, domain))
+    findings.update(_orphans(domain))
     unusable = {each.path for each in domain.problems}
     for product in domain.products:
         if not unusable & {product.path, product.sql_path}:
@@ -148,7 +149,7 @@ def _formats(repository: Repository, domain: Domain) -> Iterator[Finding]:
         yield from format_findings(raw)
 
 
-def _orphans(repository: Repository, domain: Domain) -> Iterator[Finding]:
+def _orphans(domain: Domain) -> Iterator[Finding]:
     """Checks that nobody runs."""
     known = {product.checks_path for product in domain.products}
     models = domain.path / "models"

@@ -195,7 +195,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 MiB, mounted for one test."""
     place = tmp_path / "disk"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("only who may mount a disk can fill one")
     yield place
