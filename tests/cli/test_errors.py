@@ -245,6 +245,7 @@ def test_a_full_disk_during_a_run_is_one_line_that_names_the_folder(mesh, small_
     # Dagster's files are the first that grow: they fill up at the start, or amid the run.
     mesh.sell(*range(10))
     shutil.copytree(mesh.home, small_disk, dirs_exist_ok=True)
+    small_disk.chmod(0o700)  # else `mesh` says that it closes the folder
     fill(small_disk, left)
     done = mesh.run("run", "shop", code=1, environment={"MESH_HOME": str(small_disk)})
     [line] = [line for line in done.stderr.splitlines() if line.startswith("mesh: ")]
