@@ -162,6 +162,14 @@ def _only_the_tests_decide_where_the_mesh_is() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _what_tests_make_is_private() -> Iterator[None]:
+    """As a mesh's home is. Else the first command on a home that a test made says it closes it."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _warm_process_ends_with_the_tests() -> Iterator[None]:
     yield
     WARM.close()

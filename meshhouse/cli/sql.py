@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import click
 from meshhouse.cli import boxes
 from meshhouse.cli.files import replacing
 from meshhouse.cli.formats import batches, write
+from meshhouse.cli.interrupts import arrived
 from meshhouse.cli.output import console, escaped
 from meshhouse.consumers import published
 from meshhouse.engines import engine
@@ -105,7 +106,7 @@ class Asked:
             # DuckDB and Arrow hear no signals while they work; this thread does.
             answer = thread.submit(_answer, asked, rows, query, wanted)
             try:
-                answer.result()
+                _result(answer, asked, query)
             except KeyboardInterrupt:
                 while asked is not None and not answer.done():
                     asked.interrupt()
@@ -125,6 +126,20 @@ class Asked:
         if self._reader is None:
             self._reader = opened(self._repository, self._unrestricted, LOSSLESS)
         return self._reader
+
+
+def _result(answer: Future[None], asked: Any, query: str) -> None:
+    """Waits for an answer; raises why it failed."""
+    import duckdb
+
+    try:
+        answer.result()
+    except duckdb.InterruptException:
+        # A thread of DuckDB that fails interrupts the others, and while rows are streamed it is
+        # their error that sometimes comes first (1.5.5). Without streaming it is the real one.
+        if asked is not None and not arrived():
+            asked.execute(f"explain analyze {query}").fetchall()
+        raise
 
 
 def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
