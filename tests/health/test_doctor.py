@@ -17,6 +17,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 from conftest import Mesh
+from harm import HARM
 from pyiceberg.table import snapshots as pyiceberg_snapshots
 
 import meshhouse
@@ -73,25 +74,6 @@ def files_that_count(mesh: Mesh) -> dict[Path, str]:
     found |= dict.fromkeys(mesh.home.glob("events/*/topic.json"), "events")
     found[mesh.home / "events" / "cluster.json"] = "events"
     return found
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path: Path) -> None:
-    content = path.read_bytes()
-    quarter = len(content) // 4
-    middle = bytes(255 - byte for byte in content[quarter:-quarter])
-    path.write_bytes(content[:quarter] + middle + content[-quarter:])
-
-
-HARM: dict[str, Callable[[Path], object]] = {
-    "deleted": Path.unlink,
-    "emptied": lambda path: path.write_bytes(b""),
-    "cut": cut,
-    "flipped": flip,
-}
 
 
 def test_any_damaged_file_is_named_and_hides_nothing_else(built: Mesh) -> None:
@@ -260,7 +242,7 @@ def test_a_reader_meets_the_damage_that_doctor_names(built: Mesh) -> None:
     [task] = lake.load("shop.totals").scan().plan_files()
     path = Path(plain_path(task.file.file_path))
     kept = path.read_bytes()
-    flip(path)
+    HARM["flipped"](path)
     try:
         assert [each.subject for each in damaged(examined(built))] == ["shop.totals"]
         with (

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 from conftest import Mesh
+from harm import HARM as COMMON_HARM
 
 import meshhouse
 from meshhouse.cli.main import cli
@@ -36,24 +37,7 @@ def built(new_mesh: Callable[[], Mesh]) -> Mesh:
     return mesh
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path: Path) -> None:
-    content = path.read_bytes()
-    quarter = len(content) // 4
-    middle = bytes(255 - byte for byte in content[quarter:-quarter])
-    path.write_bytes(content[:quarter] + middle + content[-quarter:])
-
-
-HARM: dict[str, Callable[[Path], object]] = {
-    "deleted": Path.unlink,
-    "emptied": lambda path: path.write_bytes(b""),
-    "cut": cut,
-    "flipped": flip,
-    "another": lambda path: path.write_text("{}"),
-}
+HARM = {**COMMON_HARM, "another": lambda path: path.write_text("{}")}
 
 
 @contextmanager
