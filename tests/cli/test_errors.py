@@ -90,7 +90,7 @@ def test_broken_yaml_is_named_with_file_and_line_and_consumers_read_on(mesh):
     assert said(mesh, "run", "crm", code=2) == f"mesh: {problem}"
     assert said(mesh, "land", "crm", code=2) == f"mesh: {problem}"
     assert mesh.run("status").stderr == f"mesh: crm is broken: {problem}\n"
-    assert mesh.run("sql", "select 1", "--format", "csv").stdout.split() == ["1", "1"]
+    assert mesh.run("sql", "select 1", "--format", "csv").stdout.split() == ['"1"', "1"]
 
 
 def test_a_failure_before_anything_was_published_is_exit_code_1(landed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import select
@@ -133,6 +134,9 @@ def logs(tmp_path: Path) -> Logs:
 
 def numbered(begin: int, end: int) -> bytes:
     return b"".join(b"line %06d\n" % number for number in range(begin, end))
+
+
+WIDTH = len(numbered(0, 1))
 
 
 def expected(end: int) -> list[bytes]:
@@ -455,41 +459,56 @@ def test_a_sink_that_does_not_count_gets_no_more_than_a_batch_twice(logs):
     assert len(set(where)) == 2_500, "a repetition can be recognised"
 
 
-def write_and_rotate(logs: Logs, seed: int) -> None:
-    """Appends lines, torn anywhere, never far ahead of what was shipped; rotates in all ways."""
+class Race:
+    """What a writer and its killer know of each other, in two processes."""
+
+    def __init__(self) -> None:
+        self.written, self.kills = multiprocessing.Value("q"), multiprocessing.Value("q")
+
+
+def write_and_rotate(logs: Logs, seed: int, race: Race) -> None:
+    """Appends lines, torn anywhere, never far ahead of what was shipped; rotates in all ways.
+
+    The last lines wait for the last kill, so that a slow machine sees as many kills.
+    """
     chance, data, done = random.Random(seed), numbered(0, LINES), 0
-    width = len(numbered(0, 1))
     while done < len(data):
-        until(lambda near=done - 400 * width: logs.end * width > near)
-        size = chance.randrange(1, 100 * width)
+        race.written.value = done
+        until(lambda near=done - 400 * WIDTH: logs.end * WIDTH > near)
+        until(lambda share=done / len(data): race.kills.value >= KILLS * share)
+        size = chance.randrange(1, 100 * WIDTH)
         logs.write(data[done : done + size])
         done = min(done + size, len(data))
         # A line that is torn by a rotation is two lines, by the nature of files.
-        if done % width == 0 or chance.random() > 0.2:
+        if done % WIDTH == 0 or chance.random() > 0.2:
             continue
-        logs.write(data[done : done + width - done % width])
-        done += width - done % width
+        logs.write(data[done : done + WIDTH - done % WIDTH])
+        done += WIDTH - done % WIDTH
         _a_tick_passes(logs.path)
         chance.choice([logs.rotate, logs.copytruncate])()
 
 
 @pytest.mark.parametrize("seed", [20170101])
 def test_killed_in_a_loop_it_ships_every_line_once_and_in_order(logs, seed):
-    moments, kills = random.Random(seed), 0
+    moments, race = random.Random(seed), Race()
     logs.path.touch()
     logs.ship()
-    writer = killing.forked(lambda: write_and_rotate(logs, seed))
+    writer = killing.forked(lambda: write_and_rotate(logs, seed, race))
     while not _ended_within(writer, 0):
         worker = killing.forked(lambda: logs.ship(once=False, say=_fail))
-        if kills % 4 == 3:  # however slow the machine is, it gets on
-            until(lambda shipped=logs.end: logs.end > shipped or _ended_within(writer, 0))
+        if race.kills.value % 4 == 3:  # however slow the machine is, it gets on
+            until(
+                lambda shipped=logs.end: logs.end > shipped
+                or (logs.end + 1) * WIDTH > race.written.value
+                or _ended_within(writer, 0)
+            )
         assert not _ended_within(worker, moments.uniform(0.01, 0.08))
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-        kills += 1
+        race.kills.value += 1
     assert os.waitpid(writer, 0)[1] == 0
     logs.ship(say=_fail)
-    assert kills >= KILLS
+    assert race.kills.value >= KILLS
     assert logs.shipped == expected(LINES)
     assert len(list(logs.folder.iterdir())) > 5, "it was rotated more than a few times"
 
