@@ -25,11 +25,11 @@ from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import Pace, land
 from meshhouse.landing.follow import follow
+from meshhouse.maintenance import maintain, tidy
 from meshhouse.repository import Column, RawTable
-from meshhouse.upkeep import maintain, tidy
 
 PARTITIONS = 4
 CLEAN = "purchases"
@@ -184,7 +184,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
     the number of whole files.
     """
     from meshhouse.events import EventLog
-    from meshhouse.upkeep.compaction import layout as layout_of
+    from meshhouse.maintenance.compaction import layout as layout_of
 
     with lake() as target:
         log = EventLog(target.warehouse.parent / "events")

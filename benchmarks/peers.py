@@ -36,7 +36,7 @@ from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.java import find_java, last_line
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.locks import lock
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def spark(settings: KafkaSettings, topic: str) -> Measured:
     The session is up and has landed a small topic before the clock starts.
     """
     os.environ["MESH_SPARK_MASTER"] = "local[2]"
-    from meshhouse.spark import catalog_settings, session
+    from meshhouse.engines.spark.session import catalog_settings, session
 
     events = events_in(settings, topic)
     small = f"{topic}.warm.{time.time_ns()}"

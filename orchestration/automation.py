@@ -17,8 +17,8 @@ from meshhouse.errors import MeshError
 from meshhouse.events import open_source
 from meshhouse.landing import lands_itself
 from meshhouse.landing.target import offsets_of
+from meshhouse.maintenance import maintain
 from meshhouse.repository import Domain, RawTable, Repository
-from meshhouse.upkeep import maintain
 
 LOOK_SECONDS = 30
 UPKEEP_HOURS = "0 4 * * *"

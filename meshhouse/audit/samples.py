@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshhouse.engines import Reader
-from meshhouse.lake.scan import literal
+from meshhouse.lake.views import literal
 from meshhouse.repository import Product
 
 SAMPLES = 5

@@ -11,9 +11,9 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
+from meshhouse.maintenance import Upkept
+from meshhouse.maintenance import maintain as maintain_tables
 from meshhouse.repository import Repository
-from meshhouse.upkeep import Upkept
-from meshhouse.upkeep import maintain as maintain_tables
 
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 _SHORTEST = timedelta(hours=1)

@@ -6,11 +6,11 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
-from meshhouse.history import past_checks, past_publications
 from meshhouse.locks import lock
-from meshhouse.publication import rollback as roll_back
-from meshhouse.publication import standing_publications
 from meshhouse.repository import Repository
+from meshhouse.runs.history import past_checks, past_publications
+from meshhouse.runs.publication import rollback as roll_back
+from meshhouse.runs.publication import standing_publications
 
 
 @click.command()

@@ -11,6 +11,9 @@ import click
 from meshhouse.cli.output import cell, console, escaped, print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
+from meshhouse.landing.redrive import discard as discard_events
+from meshhouse.landing.redrive import own_table
+from meshhouse.landing.redrive import replay as replay_events
 from meshhouse.landing.rejected import (
     Choice,
     RejectedEvent,
@@ -19,9 +22,6 @@ from meshhouse.landing.rejected import (
     read,
     summaries,
 )
-from meshhouse.landing.replay import discard as discard_events
-from meshhouse.landing.replay import own_table
-from meshhouse.landing.replay import replay as replay_events
 from meshhouse.repository import RawTable, Repository
 
 _WIDTH = 80

@@ -14,10 +14,10 @@ from meshhouse.cli.output import console, counted, escaped, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
-from meshhouse.planning import planned_domains, settled
 from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
-from meshhouse.runs import DomainRun
-from meshhouse.status import Leftover, age, leftovers
+from meshhouse.runs.run import DomainRun
+from meshhouse.runs.selection import planned_domains, settled
+from meshhouse.runs.status import Leftover, age, leftovers
 
 
 class TerminalReporter:
@@ -264,7 +264,7 @@ def _orchestrate(
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster")
-    from orchestration.run import run as run_definitions
+    from meshhouse.dagster.run import run as run_definitions
 
     try:
         return run_definitions(repository, domains, products, reporter)

@@ -14,7 +14,7 @@ import click
 from meshhouse.cli.output import counted, escaped, print_json, results, table
 from meshhouse.engines import engine
 from meshhouse.repository import Product, Repository
-from meshhouse.status import ProductStatus, age, product_statuses
+from meshhouse.runs.status import ProductStatus, age, product_statuses
 
 
 @click.command()

@@ -13,7 +13,7 @@ from meshhouse.engines import engine
 from meshhouse.lake import Lake
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
-from meshhouse.status import ProductStatus, age, broken_domains, leftovers, product_statuses
+from meshhouse.runs.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
 UNDECLARED = "not declared"
 _LESS_IMPORTANT = ("version", "last run", "score", "refreshed")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, Staged
-from meshhouse.registry import Registry
+from meshhouse.ledger import Registry
 from meshhouse.repository import Domain, Product, RawTable, Repository
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class Engine(Protocol):
 def dbt_variables(domain: str) -> dict[str, str]:
     """What dbt is told in its environment, for the target in use and one domain."""
     if os.environ.get("MESH_TARGET") == "snowflake":
-        from meshhouse.snowflake.session import private_key_file, warehouse_of
+        from meshhouse.engines.snowflake.session import private_key_file, warehouse_of
 
         return {
             "SNOWFLAKE_WAREHOUSE": warehouse_of(domain),
@@ -252,15 +252,15 @@ def engine(repository: Repository, target: str | None = None) -> Engine:
     """
     target = target or os.environ.get("MESH_TARGET", "local")
     if target == "local":
-        from meshhouse.engines.duckdb import DuckDBEngine
+        from meshhouse.engines.duckdb.engine import DuckDBEngine
 
         return DuckDBEngine(repository)
     if target == "spark":
-        from meshhouse.engines.spark import SparkEngine
+        from meshhouse.engines.spark.engine import SparkEngine
 
         return SparkEngine(repository)
     if target == "snowflake":
-        from meshhouse.engines.snowflake import SnowflakeEngine
+        from meshhouse.engines.snowflake.engine import SnowflakeEngine
 
         return SnowflakeEngine(repository)
     raise UsageError(

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshhouse.engines import NOTHING, Candidate
-from meshhouse.engines.builds import folders_in_store
+from meshhouse.engines.spark.builds import folders_in_store
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.events.files import replace
+from meshhouse.files import replace
 from meshhouse.lake import Lake, Staged, snapshot_id, storage, table_properties
 from meshhouse.lake.damage import Damaged
 from meshhouse.lake.object_store import is_remote
-from meshhouse.lake.past import as_of
-from meshhouse.registry import Registry
+from meshhouse.lake.time_travel import as_of
+from meshhouse.ledger import Registry
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from meshhouse.errors import MeshError
 from meshhouse.events import event_log
 from meshhouse.events.errors import CorruptSegment
-from meshhouse.events.segment import SUFFIX, Segment
+from meshhouse.events.log.segment import SUFFIX, Segment
 from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import landed_topics
 from meshhouse.lake import Lake

@@ -23,10 +23,10 @@ from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
+from meshhouse.ledger import LEDGERS, Registry
 from meshhouse.locks import holders
-from meshhouse.registry import LEDGERS, Registry
 from meshhouse.repository import Repository
-from meshhouse.status import broken_domains
+from meshhouse.runs.status import broken_domains
 
 _FEW_BYTES = 1024**3
 _AHEAD = timedelta(minutes=2)

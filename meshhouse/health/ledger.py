@@ -14,8 +14,8 @@ from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.publication import standing_publications
-from meshhouse.registry import Registry
+from meshhouse.ledger import Registry
+from meshhouse.runs.publication import standing_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.errors import MeshError
 from meshhouse.lake import catalog_file, door, object_store, place, storage
 from meshhouse.lake.damage import Damage, Damaged, read_metadata
-from meshhouse.lake.service import CatalogService, is_configured, service
+from meshhouse.lake.rest_catalog import CatalogService, is_configured, service
 from meshhouse.lake.states import Stage, unpartitioned, with_schema
 from meshhouse.repository.environment import (
     current_environment,

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meshhouse.events.source import SKIPPED
-from meshhouse.lake.scan import literal
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.texts import docs_of
+from meshhouse.lake.views import literal
 from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
 from meshhouse.landing.formats import format_of

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from meshhouse.lake.scan import literal, quote
+from meshhouse.lake.views import literal, quote
 from meshhouse.repository import Column
 from meshhouse.repository.types import DataType
 

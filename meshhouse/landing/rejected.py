@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import check_readable, connect_memory, enable_store, literal
 from meshhouse.lake.storage import plain_path
+from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:

@@ -18,17 +18,17 @@ from meshhouse.events import open_source
 from meshhouse.lake import Conflict, Lake
 from meshhouse.lake.schema import iceberg_type
 from meshhouse.lake.states import table_properties
-from meshhouse.landing.again import Again, land_again, starts_from
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
+from meshhouse.landing.reprocess import Again, land_again, starts_from
 from meshhouse.landing.target import Accept, turn_of
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
+from meshhouse.ledger import Registry
 from meshhouse.locks import lock, lock_if_free, shared_lock, turn
-from meshhouse.registry import Registry
+from meshhouse.maintenance import tidy
 from meshhouse.repository import RawTable, Repository
 from meshhouse.repository.environment import stored_schema
 from meshhouse.repository.types import parse_type
-from meshhouse.upkeep import tidy
 
 if TYPE_CHECKING:
     from meshhouse.events.kafka.settings import KafkaSettings
@@ -110,7 +110,7 @@ def land_table(
         if settings is None:
             landing = land(source, store, raw, progress, accept=accept, mirror=mirror)
         else:
-            from meshhouse.landing.spark import land_with_spark
+            from meshhouse.engines.spark.landing import land_with_spark
 
             landing = land_with_spark(source, settings, _lake(store), raw, progress, accept, mirror)
     record(store, raw)
@@ -128,7 +128,7 @@ def land_table_again(
 
     Raises:
         UsageError: `since` is neither, or the table was never landed.
-        MeshError: see `meshhouse.landing.again.land_again`.
+        MeshError: see `meshhouse.landing.reprocess.land_again`.
     """
     source = open_source(repository.root, repository.home)
     with lock(repository.workspace / "locks" / f"{raw.relation}.landing"):
@@ -173,7 +173,7 @@ def follow_table(
                 group = group_of(raw, store.environment)
                 landing = follow(source, store, raw, group, stop, pace, landed, accept)
             else:
-                from meshhouse.landing.spark import follow_with_spark
+                from meshhouse.engines.spark.landing import follow_with_spark
 
                 def mirror(offsets: Mapping[int, int]) -> None:
                     source.mirror(raw.topic, group_of(raw, store.environment), offsets)

@@ -232,7 +232,7 @@ def test_a_full_disk_stops_landing_and_room_is_all_that_it_needs(mesh, small_dis
 
 def landed_sales(mesh: Mesh, home: Path) -> list[int]:
     from meshhouse.lake import Lake
-    from meshhouse.lake.scan import connect_memory, create_views
+    from meshhouse.lake.views import connect_memory, create_views
 
     with connect_memory() as connection:
         create_views(connection, Lake(home).pointers())

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import Mesh
 
-from meshhouse import registry as registry_module
+from meshhouse import ledger as registry_module
 from meshhouse.lake import Lake
-from meshhouse.registry import LEDGERS, Registry
-from meshhouse.status import ProductStatus, product_statuses
+from meshhouse.ledger import LEDGERS, Registry
+from meshhouse.runs.status import ProductStatus, product_statuses
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 

@@ -14,16 +14,16 @@ import pytest
 from conftest import Mesh
 
 from meshhouse.engines import engine
-from meshhouse.engines.duckdb import DuckDBEngine
-from meshhouse.environments import drop, environments
+from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
-from meshhouse.lake.past import as_of
+from meshhouse.lake.time_travel import as_of
 from meshhouse.landing import group_of, land_table
 from meshhouse.locks import lock, lock_if_free
-from meshhouse.planning import settled
+from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import environment_name
-from meshhouse.runs import DomainRun, build_models, run_domain
+from meshhouse.runs.run import DomainRun, build_models, run_domain
+from meshhouse.runs.selection import settled
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")

@@ -17,17 +17,17 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 from conftest import Mesh
-from harm import HARM
 from pyiceberg.table import snapshots as pyiceberg_snapshots
 
 import meshhouse
-from meshhouse import registry
+from meshhouse import ledger as registry
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.health import Finding, Level, examine
 from meshhouse.lake import Lake
 from meshhouse.lake.storage import plain_path
-from meshhouse.registry import Registry
+from meshhouse.ledger import Registry
+from tests.support.harm import HARM
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]
 FILES = 30

@@ -17,17 +17,17 @@ import duckdb
 import pyarrow as pa
 import pytest
 from conftest import ROOT, Mesh
-from snowflake_here import Snowflake, needs_snowflake
-from spark_here import needs_spark
 
 import meshhouse
 from meshhouse.demo.retail import data_folder
+from meshhouse.engines.snowflake.session import Session, connect
+from meshhouse.engines.snowflake.store import SnowflakeStore, column_type
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.repository import Product
 from meshhouse.repository.types import parse_type
-from meshhouse.snowflake import Session, SnowflakeStore, connect
-from meshhouse.snowflake.store import column_type
+from tests.support.snowflake_here import Snowflake, needs_snowflake
+from tests.support.spark_here import needs_spark
 
 FOLDERS = ("domains", "models", "macros", "profiles")
 FILES = ("dbt_project.yml", "dependencies.yml", ".dbtignore")

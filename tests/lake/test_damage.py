@@ -13,17 +13,17 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 from conftest import Mesh
-from harm import HARM as COMMON_HARM
 
 import meshhouse
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, storage
 from meshhouse.lake.damage import Damaged, damage_of
-from meshhouse.lake.scan import check_readable, connect_memory
 from meshhouse.lake.storage import plain_path
-from meshhouse.registry import Registry
-from meshhouse.status import product_statuses
+from meshhouse.lake.views import check_readable, connect_memory
+from meshhouse.ledger import Registry
+from meshhouse.runs.status import product_statuses
+from tests.support.harm import HARM as COMMON_HARM
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]
 

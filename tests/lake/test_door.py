@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import killing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +13,11 @@ from pyiceberg.types import LongType, NestedField
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake, Staged, door
-from meshhouse.lake.scan import plain_path
 from meshhouse.lake.states import write_metadata
-from meshhouse.registry import Registry
-from meshhouse.upkeep import maintain
+from meshhouse.lake.views import plain_path
+from meshhouse.ledger import Registry
+from meshhouse.maintenance import maintain
+from tests.support import killing
 
 SCHEMA = Schema(NestedField(1, "id", LongType()))
 NAMES = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -48,7 +48,7 @@ def test_only_the_ledger_writes_to_its_schema(tmp_path):
     with pytest.raises(UsageError, match="the ledger's"):
         Lake(tmp_path).stage("meshhouse.landings", SCHEMA)
     with pytest.raises(UsageError, match="the ledger's"):
-        Registry(Lake(tmp_path)).commit([Staged("meshhouse.runs", None, "x", 1)], {})
+        Registry(Lake(tmp_path)).commit([Staged("meshhouse.runs.run", None, "x", 1)], {})
 
 
 @pytest.mark.parametrize(

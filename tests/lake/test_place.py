@@ -12,7 +12,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import killing
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,17 +19,18 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from meshhouse.engines.builds import work_lake
-from meshhouse.engines.duckdb import DuckDBEngine
+from meshhouse.engines.duckdb.engine import DuckDBEngine
+from meshhouse.engines.spark.builds import work_lake
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, catalog_file, place, relocate
-from meshhouse.lake.scan import connect_memory, create_views, literal
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
-from meshhouse.publication import rollback
-from meshhouse.registry import Registry
+from meshhouse.lake.views import connect_memory, create_views, literal
+from meshhouse.ledger import Registry
+from meshhouse.maintenance import maintain
 from meshhouse.repository.environment import workspace
-from meshhouse.upkeep import maintain
+from meshhouse.runs.publication import rollback
+from tests.support import killing
 
 ORDERS = killing.PRODUCTS[0].relation
 NOW = timedelta(0)

@@ -9,18 +9,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from landing_place import RAW, Place
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from object_store import KEY_ID, SECRET, Store
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake, object_store
 from meshhouse.lake.adopt import adopt
-from meshhouse.lake.scan import connect_memory, create_views
-from meshhouse.registry import Registry
-from meshhouse.upkeep import maintain
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.ledger import Registry
+from meshhouse.maintenance import maintain
+from tests.support.landing_place import RAW, Place
+from tests.support.object_store import KEY_ID, SECRET, Store
 
 NOW, A_DAY = timedelta(0), timedelta(days=1)
 
@@ -105,7 +105,7 @@ def test_a_lake_that_moved_shows_tables_of_both_places(store, bucket, tmp_path, 
     with connect_memory() as connection:
         create_views(connection, here.pointers())
         found = connection.execute(
-            f"select sale_id, run_id from {RAW.relation}, meshhouse.runs"
+            f"select sale_id, run_id from {RAW.relation}, meshhouse.runs.run"
         ).fetchall()
     assert found == [(1, "1")]
 

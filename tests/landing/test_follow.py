@@ -12,11 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import raw_of, wait_until
 from conftest import Mesh, sale
 from kafka.errors import KafkaError
-from kafka_topics import Cluster
-from landing_place import RAW, Place
 
 from meshhouse.errors import MeshError
 from meshhouse.events import EventLog
@@ -25,12 +22,15 @@ from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import Rebalance, Source
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import Landing, Pace, follow_table, group_of
 from meshhouse.landing.follow import follow
 from meshhouse.landing.target import Fenced
-from meshhouse.registry import Registry
+from meshhouse.ledger import Registry
 from meshhouse.repository import RawTable
+from tests.support.chaos import raw_of, wait_until
+from tests.support.kafka_topics import Cluster
+from tests.support.landing_place import RAW, Place
 
 SOON = Pace(0.2, 1_000_000)
 NEVER = 3_600.0

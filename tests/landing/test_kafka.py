@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka_topics import Cluster
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import Landing, group_of, land, land_table
 from meshhouse.landing.target import OFFSETS
 from meshhouse.repository import Column, RawTable
+from tests.support.kafka_topics import Cluster
 
 SALE_ID = Column("sale_id", "bigint", required=True)
 AMOUNT = Column("amount", "decimal(12,2)")

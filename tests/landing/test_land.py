@@ -15,7 +15,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from landing_place import COLUMNS, RAW, Place, sale, select_from
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
@@ -26,6 +25,7 @@ from meshhouse.landing import land
 from meshhouse.landing.land import OFFSETS
 from meshhouse.landing.target import Fenced, turn_of
 from meshhouse.repository import Column
+from tests.support.landing_place import COLUMNS, RAW, Place, sale, select_from
 
 
 def land_whatever_comes_between(place: Place, **options) -> None:

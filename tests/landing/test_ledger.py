@@ -10,7 +10,6 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 
-import killing
 import pytest
 from conftest import Mesh, make_mesh
 
@@ -19,8 +18,9 @@ from meshhouse.landing import service
 from meshhouse.landing.land import land
 from meshhouse.landing.service import land_table, land_table_again, record
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
-from meshhouse.registry import Registry
+from meshhouse.ledger import Registry
 from meshhouse.repository import RawTable
+from tests.support import killing
 
 KILLS = 12
 EVENTS = 12_000

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import killing
 import pytest
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Conflict, Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import land
+from meshhouse.landing.redrive import discard, replay
 from meshhouse.landing.rejected import (
     Choice,
     count,
@@ -29,10 +29,10 @@ from meshhouse.landing.rejected import (
     rejected_share,
     summaries,
 )
-from meshhouse.landing.replay import discard, replay
 from meshhouse.landing.target import LANDED_AT, OFFSETS
-from meshhouse.registry import Registry
+from meshhouse.ledger import Registry
 from meshhouse.repository import Column, RawTable
+from tests.support import killing
 
 SALE_ID, AMOUNT = Column("sale_id", "bigint", required=True), Column("amount", "decimal(12,2)")
 TILL = Column("till", "string")
@@ -257,7 +257,7 @@ def test_beside_a_lander_nothing_is_lost_and_nothing_twice(place, before_commits
 def test_a_lander_that_never_pauses_makes_a_replay_give_up_with_one_line(
     place, before_commits, monkeypatch
 ):
-    monkeypatch.setattr("meshhouse.landing.replay._ATTEMPTS", 4)
+    monkeypatch.setattr("meshhouse.landing.redrive._ATTEMPTS", 4)
     place.sell(1)
     place.land()
 

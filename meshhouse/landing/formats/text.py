@@ -14,7 +14,7 @@ import re
 import duckdb
 import pyarrow as pa
 
-from meshhouse.lake.scan import literal
+from meshhouse.lake.views import literal
 from meshhouse.landing.formats.errors import BadDeclaration
 from meshhouse.landing.formats.wire import with_json
 from meshhouse.repository import RawTable

@@ -1,0 +1,232 @@
+"""Publication: make an audited candidate what consumers see, or leave it as it was.
+
+Belongs here: the decision to publish, skip or hold back; the one transaction that shows
+a domain's products with their ledger entries; rollback. Does not: how an engine stores
+tables (engines/), what a check means (audit/), or when dbt runs (runs.py).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from meshhouse.audit import AuditResult
+from meshhouse.engines import Candidate, Engine
+from meshhouse.errors import MeshError
+from meshhouse.lake import Staged
+from meshhouse.ledger import Registry
+from meshhouse.repository import Product
+from meshhouse.repository.code import scheme
+
+
+class Decision(Enum):
+    """What a run does about a product before anything is built."""
+
+    BUILD = "build"
+    UNCHANGED = "unchanged"
+    WITHDRAWN = "withdrawn"
+    """It was rolled back, and no change since is known: publishing it would undo that."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a product is made of: if neither part changes, the product does not.
+
+    The code version covers the target too: engines round and sort differently.
+    """
+
+    code_version: str
+    input_snapshots: Mapping[str, int | None]
+    unprovable: str = ""
+    """Why rows may change though neither part does, such as a read of the clock; or empty."""
+
+    def is_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a publication was made from this."""
+        return entry["code_version"] == self.code_version and self._has_inputs_of(entry)
+
+    def may_be_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether nothing proves that this differs from what a publication was made from.
+
+        An upgrade may compute code versions in another way. Then only inputs can be compared,
+        or the next run after it would publish again whatever a person has rolled back.
+        """
+        if scheme(entry["code_version"]) != scheme(self.code_version):
+            return self._has_inputs_of(entry)
+        return self.is_of(entry)
+
+    def _has_inputs_of(self, entry: Mapping[str, Any]) -> bool:
+        return entry["input_snapshots"] == dict(self.input_snapshots)
+
+
+def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = False) -> Decision:
+    """Whether a product must be built.
+
+    Args:
+        basis: what it would be made from now.
+        history: its ledger entries, oldest first.
+        force: build whatever the ledger says.
+    """
+    standing = standing_publications(history)
+    if force or not standing:
+        return Decision.BUILD
+    if basis.is_of(standing[-1]) and not basis.unprovable:
+        return Decision.UNCHANGED
+    if any(basis.may_be_of(entry) for entry in _withdrawn(history)):
+        return Decision.WITHDRAWN
+    return Decision.BUILD
+
+
+def standing_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Publications that were not rolled back, oldest first; the last one is what is shown."""
+    standing: list[Mapping[str, Any]] = []
+    for entry in history:
+        if entry["kind"] == "rollback":
+            standing.pop()
+        else:
+            standing.append(entry)
+    return standing
+
+
+def _withdrawn(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The publications that were taken back, one rollback after another, since the newest one."""
+    newest = max(
+        (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
+    )
+    before = standing_publications(history[: newest + 1])
+    return before[len(standing_publications(history)) :]
+
+
+def publish(
+    registry: Registry,
+    run_id: str,
+    audited: Sequence[tuple[Candidate, AuditResult]],
+    bases: Mapping[str, Basis],
+    run_entry: Mapping[str, Any],
+    histories: Sequence[Staged] = (),
+) -> list[dict[str, Any]]:
+    """Shows all candidates at once and records why, in one catalog transaction.
+
+    Args:
+        registry: where it is recorded.
+        run_id: the run that built them.
+        audited: every candidate with the audit that it passed.
+        bases: product relation -> what it was made from.
+        run_entry: how the run ended, recorded in the same transaction.
+        histories: private tables that go on with the products, such as dbt snapshots.
+
+    Returns:
+        The new publications.
+
+    Raises:
+        Conflict: one of the products was published by somebody else meanwhile.
+    """
+    entries: dict[str, list[dict[str, Any]]] = {"audits": [], "publications": []}
+    for candidate, result in audited:
+        entry = audit_entry(run_id, candidate, result)
+        basis = bases[candidate.product.relation]
+        entries["audits"].append(entry)
+        entries["publications"].append(
+            {
+                "run_id": run_id,
+                "publication_id": str(uuid.uuid4()),
+                "domain": candidate.product.domain,
+                "product": candidate.product.name,
+                "version": candidate.product.version,
+                "kind": "publish",
+                "snapshot_id": candidate.staged.snapshot_id,
+                "input_snapshots": dict(basis.input_snapshots),
+                "code_version": basis.code_version,
+                "rows": candidate.rows,
+                "bytes": candidate.bytes,
+                "audit_id": entry["audit_id"],
+                "score": entry["score"],
+                "started_at": run_entry["started_at"],
+                "finished_at": datetime.now(UTC),
+            }
+        )
+    staged = [candidate.staged for candidate, _ in audited]
+    registry.commit([*staged, *histories], {**entries, "runs": [run_entry]})
+    return entries["publications"]
+
+
+def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[str, Any]:
+    """The ledger entry of an audit."""
+    from decimal import Decimal
+
+    return {
+        "run_id": run_id,
+        "audit_id": str(uuid.uuid4()),
+        "domain": candidate.product.domain,
+        "product": candidate.product.name,
+        "passed": result.passed,
+        "score": Decimal(str(result.score)).quantize(Decimal("0.01")),
+        "rows": candidate.rows,
+        "checks": result.as_json(),
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+    }
+
+
+def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[str, Any]:
+    """Shows the previous publication of one product again.
+
+    Returns:
+        The ledger entry of the publication that is shown now.
+
+    Raises:
+        MeshError: there is no publication before the one that is shown.
+    """
+    history = product_history(registry, product)
+    standing = standing_publications(history)
+    if len(standing) < 2:
+        count = "was never published" if not standing else "has only one publication"
+        if engine.store.environment:
+            count += f" in the environment {engine.store.environment}"
+        raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
+    current, previous = standing[-1], standing[-2]
+    if previous["version"] != current["version"]:
+        raise MeshError(
+            f"{product.relation} shows version {current['version']}, and the publication before "
+            f"is of version {previous['version']}, whose columns may differ. Nothing was changed: "
+            "a rollback stays within a version. To show the other version under this name, set "
+            f"`latest_version: {previous['version']}` and run {product.domain}."
+        )
+    started_at = datetime.now(UTC)
+    staged = engine.restore(product, previous["snapshot_id"])
+    entry = {
+        **{key: previous[key] for key in _KEPT_BY_ROLLBACK},
+        "run_id": str(uuid.uuid4()),
+        "publication_id": str(uuid.uuid4()),
+        "kind": "rollback",
+        "started_at": started_at,
+        "finished_at": datetime.now(UTC),
+    }
+    registry.commit([staged], {"publications": [entry]})
+    return previous
+
+
+_KEPT_BY_ROLLBACK = (
+    "domain",
+    "product",
+    "version",
+    "snapshot_id",
+    "input_snapshots",
+    "code_version",
+    "rows",
+    "bytes",
+    "audit_id",
+    "score",
+)
+
+
+def product_history(registry: Registry, product: Product) -> list[dict[str, Any]]:
+    """Every publication and rollback of a product, oldest first."""
+    return [
+        entry
+        for entry in registry.entries("publications", product.domain)
+        if entry["product"] == product.name
+    ]
