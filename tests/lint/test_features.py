@@ -1,4 +1,4 @@
-"""Each feature of dbt that cannot be used is refused where it is set, with a remedy."""
+"""Each forbidden feature of dbt is refused at the place where it is set, with a remedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_SQL = "select\n    cast(sale_id"
 
 @dataclass(frozen=True)
 class Feature:
-    """One change to a mesh without findings, and the finding that it must give."""
+    """One change to a mesh without findings, and the finding that it must produce."""
 
     file: str
     new: str
@@ -35,7 +35,7 @@ class Feature:
 
 
 def in_sql(setting: str, problem: str, remedy: str, file: str = SQL) -> Feature:
-    """A setting in the SQL of a model, in a line of its own."""
+    """A setting in the SQL of a model, on a separate line."""
     text = "{{ config(\n    " + setting + "\n) }}\nselect\n"
     return Feature(file, text, problem, remedy, at=setting, old="select\n")
 
@@ -91,10 +91,10 @@ FEATURES = {
         "    +schema: mart\n", PRIVATE, "Remove `schema`.", "+schema: mart"
     ),
     "database": in_sql("database='other'", PRIVATE, "Remove `database`."),
-    "full_refresh false in SQL": in_sql("full_refresh=false", "that older code has made", "Remove"),
-    "full_refresh false in YAML": in_yaml("full_refresh: false", "older code has made", "Remove"),
+    "full_refresh false in SQL": in_sql("full_refresh=false", "that older code made", "Remove"),
+    "full_refresh false in YAML": in_yaml("full_refresh: false", "older code made", "Remove"),
     "full_refresh false of all": in_project(
-        "    +full_refresh: false\n", "that older code has made", "Remove it", "+full_refresh"
+        "    +full_refresh: false\n", "that older code made", "Remove it", "+full_refresh"
     ),
     "microbatch": in_sql(
         "incremental_strategy='microbatch'", "land later than its lookback",
