@@ -79,7 +79,7 @@ class AuditResult:
         return round(100.0 * passed / len(self.checks), 2) if self.checks else 0.0
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The checks as the registry keeps them; sample rows are not kept: they hold data."""
+        """The checks as the ledger keeps them; sample rows are not kept: they hold data."""
         return [
             {
                 "key": check.key,

@@ -27,7 +27,7 @@ def status(as_json: bool) -> None:
     repository = Repository.find()
     chosen = engine(repository)
     lake = chosen.store if isinstance(chosen.store, Lake) else None
-    statuses = product_statuses(repository, chosen.registry, lake)
+    statuses = product_statuses(repository, chosen.ledger, lake)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
     broken = broken_domains(repository)

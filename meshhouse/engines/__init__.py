@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from meshhouse.errors import UsageError
-from meshhouse.lake import Lake, Staged
-from meshhouse.ledger import Registry
+from meshhouse.lake import Lake
+from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product, RawTable, Repository
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class RawStore(Protocol):
         ...
 
     @property
-    def registry(self) -> Registry:
+    def ledger(self) -> Ledger:
         """The ledger."""
         ...
 
@@ -137,11 +137,11 @@ class Engine(Protocol):
         ...
 
     @property
-    def registry(self) -> Registry:
+    def ledger(self) -> Ledger:
         """The ledger of the environment in use."""
         ...
 
-    def registry_of(self, environment: str) -> Registry:
+    def ledger_of(self, environment: str) -> Ledger:
         """The ledger of another environment."""
         ...
 

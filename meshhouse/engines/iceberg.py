@@ -18,11 +18,12 @@ from meshhouse.engines import NOTHING, Candidate
 from meshhouse.engines.spark.builds import folders_in_store
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import replace
-from meshhouse.lake import Lake, Staged, snapshot_id, storage, table_properties
+from meshhouse.lake import Lake, snapshot_id, storage, table_properties
 from meshhouse.lake.damage import Damaged
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.time_travel import as_of
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
 
@@ -52,13 +53,13 @@ class IcebergEngine:
         return self.lake
 
     @property
-    def registry(self) -> Registry:
+    def ledger(self) -> Ledger:
         """The ledger, in the lake."""
-        return Registry(self.lake)
+        return LakeLedger(self.lake)
 
-    def registry_of(self, environment: str) -> Registry:
+    def ledger_of(self, environment: str) -> Ledger:
         """The ledger of another environment."""
-        return Registry(self.lake.in_environment(environment))
+        return LakeLedger(self.lake.in_environment(environment))
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> metadata file, of what the environment has of its own."""

@@ -23,7 +23,8 @@ from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
-from meshhouse.ledger import LEDGERS, Registry
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.ledger import LEDGERS
 from meshhouse.locks import holders
 from meshhouse.repository import Repository
 from meshhouse.runs.status import broken_domains
@@ -186,10 +187,10 @@ def _disk(home: Path) -> Iterator[Finding]:
 
 def _clock(lake: Lake) -> Iterator[Finding]:
     now, newest, which = datetime.now(UTC), None, ""
-    registry = Registry(lake)
+    ledger = LakeLedger(lake)
     for name in LEDGERS:
         try:
-            entries = registry.entries(name)
+            entries = ledger.entries(name)
         except MeshError:
             continue  # `_tables` says what is damaged of it
         for entry in entries:

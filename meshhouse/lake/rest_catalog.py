@@ -197,7 +197,7 @@ class CatalogService:
             requests = []
             for change in changes:
                 base = _metadata(change.base) if change.base else None
-                changed = updates(base, _metadata(change.metadata_location))
+                changed = updates(base, _metadata(change.state))
                 if changed:
                     schema, _, table = change.relation.partition(".")
                     identifier = {"namespace": [schema], "name": table}
@@ -243,7 +243,7 @@ class CatalogService:
 
     def _done_after_all(self, changes: Sequence[Change], unclear: str) -> bool:
         """Looks whether a request was done whose answer is not known."""
-        self._unconfirmed.update(each.metadata_location for each in changes)
+        self._unconfirmed.update(each.state for each in changes)
         with self._explained():
             tables = {each.relation: self._load(each.relation) for each in changes}
         now = {
@@ -256,7 +256,7 @@ class CatalogService:
 
     def shows(self, change: Change) -> bool:
         """Whether a staged state is shown, or may yet be."""
-        if change.metadata_location in self._unconfirmed:
+        if change.state in self._unconfirmed:
             return True
         with self._explained():
             table = self._load(change.relation)

@@ -22,14 +22,15 @@ import pyarrow.parquet as pq
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import EVENT_SCHEMA
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.rejected import EVERYTHING, Choice, never_landed, relation
 from meshhouse.landing.target import LANDED_AT, check_columns, turn_of
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict, Staged
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable
 
@@ -221,7 +222,7 @@ class _Change:
         }
         entries = [entry] if batch.removed else []
         try:
-            Registry(self._lake).commit(changes, {"rejections": entries})
+            LakeLedger(self._lake).commit(changes, {"rejections": entries})
         except Conflict:
             # Only then: after any other failure the files might be shown.
             remove_files(batch.remaining.files)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Source
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.states import REWRITTEN
@@ -33,7 +34,7 @@ from meshhouse.landing.target import (
     turn_of,
 )
 from meshhouse.landing.unrecorded import Lander
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict, Staged
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable
 
@@ -205,7 +206,7 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
             }
             try:
                 changes = [each for each in (raw_change, other_change) if each]
-                Registry(lake).commit(changes, {"landings": [entry]})
+                LakeLedger(lake).commit(changes, {"landings": [entry]})
             except Conflict:
                 remove_files(written)
                 if attempt == _ATTEMPTS:

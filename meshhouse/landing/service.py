@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.events import open_source
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.schema import iceberg_type
 from meshhouse.lake.states import table_properties
 from meshhouse.landing.follow import OnLanded, Pace, follow
@@ -23,7 +24,7 @@ from meshhouse.landing.land import Landing, Progress, land
 from meshhouse.landing.reprocess import Again, land_again, starts_from
 from meshhouse.landing.target import Accept, turn_of
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict
 from meshhouse.locks import lock, lock_if_free, shared_lock, turn
 from meshhouse.maintenance import tidy
 from meshhouse.repository import RawTable, Repository
@@ -217,7 +218,7 @@ def _move_notes(lake: Lake, raw: RawTable) -> None:
     base = table.metadata_location
     with table.transaction() as transaction:
         transaction.remove_properties(UNRECORDED)
-    Registry(lake).commit([lake.staged(table, base)], {"landings": entries})
+    LakeLedger(lake).commit([lake.staged(table, base)], {"landings": entries})
 
 
 def _lake(store: Lake | RawStore) -> Lake:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
@@ -34,6 +34,7 @@ from meshhouse.lake.texts import COMMENT, bounded
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, Plan, stamped, unknown_fields
 from meshhouse.landing.unrecorded import UNRECORDED, Lander
+from meshhouse.ledger import Conflict, Staged
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
@@ -315,7 +316,7 @@ class RawTarget:
         self._passed_over = {}
         self._lander.since = datetime.now(UTC)
         if rejected_table is not None:
-            self._rejected = (changes[1].metadata_location, rejected_table)
+            self._rejected = (changes[1].state, rejected_table)
         return Committed(
             *counts,
             snapshot_id=raw.snapshot_id,

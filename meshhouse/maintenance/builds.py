@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from meshhouse.engines.spark.builds import audit_lake, plain_lake, work_lake
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
 from meshhouse.lake.storage import delete, plain_path
+from meshhouse.ledger import Conflict
 from meshhouse.maintenance.orphans import files_in, name_of, referenced
 from meshhouse.repository.environment import stored_schema, workspace
 

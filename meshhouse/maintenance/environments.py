@@ -102,7 +102,7 @@ def _names(repository: Repository, engine: Engine) -> list[str]:
 
 
 def _summed_up(engine: Engine, name: str) -> Environment:
-    history = past_publications(engine.registry_of(name))
+    history = past_publications(engine.ledger_of(name))
     shown = {product: standing_publications(each)[-1] for product, each in history.own.items()}
     newest = max(shown.values(), key=lambda entry: entry["number"], default=None)
     return Environment(

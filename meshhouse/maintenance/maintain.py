@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import UsageError
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
-from meshhouse.ledger import NUMBER, Registry
+from meshhouse.ledger import Conflict
 from meshhouse.locks import lock
 from meshhouse.repository.environment import workspace
 
@@ -132,7 +133,7 @@ def needed_of(lake: Lake) -> Mapping[str, set[int]]:
     """Relation -> snapshots that publications may still ask for."""
     from meshhouse.maintenance.expiry import needed_snapshots
 
-    return needed_snapshots(Registry(lake).entries("publications"))
+    return needed_snapshots(LakeLedger(lake).entries("publications"))
 
 
 def _chosen(known: Iterable[str], wanted: Collection[str]) -> list[str]:

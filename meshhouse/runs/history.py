@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Ledger
 from meshhouse.repository import Product
 from meshhouse.runs.publication import Basis, Decision, decide, standing_publications
 
@@ -70,26 +70,26 @@ class History:
         return self.decide(product, basis, force) is Decision.BUILD
 
 
-def past_publications(registry: Registry, domain: str | None = None) -> History:
+def past_publications(ledger: Ledger, domain: str | None = None) -> History:
     """What was published of one domain, or of all, here and in production behind it."""
-    behind = registry.production
+    behind = ledger.production
     return History(
-        own=_by_product(registry.entries("publications", domain)),
+        own=_by_product(ledger.entries("publications", domain)),
         production=_by_product(behind.entries("publications", domain)) if behind else {},
     )
 
 
-def production_fails(registry: Registry, domain: str) -> bool:
+def production_fails(ledger: Ledger, domain: str) -> bool:
     """Whether the newest run of a domain in production, behind an environment, went wrong."""
-    runs = registry.production.entries("runs", domain) if registry.production else []
+    runs = ledger.production.entries("runs", domain) if ledger.production else []
     return bool(runs) and runs[-1]["outcome"] not in ("published", "unchanged")
 
 
-def past_checks(registry: Registry, domain: str) -> dict[str, list[dict[str, Any]]]:
+def past_checks(ledger: Ledger, domain: str) -> dict[str, list[dict[str, Any]]]:
     """Audit id -> the checks of that audit, of a domain, here and in production behind it."""
-    behind = registry.production
+    behind = ledger.production
     entries = [*(behind.entries("audits", domain) if behind else ()),
-               *registry.entries("audits", domain)]  # fmt: skip
+               *ledger.entries("audits", domain)]  # fmt: skip
     return {entry["audit_id"]: entry["checks"] for entry in entries}
 
 

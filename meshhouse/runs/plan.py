@@ -16,7 +16,7 @@ from meshhouse import dbt
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.lake.states import REWRITTEN
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Ledger
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.manifest import (
@@ -96,10 +96,10 @@ def with_companions(
     return [product for product in domain.products if product.name in found]
 
 
-def pins_of(engine: Engine, registry: Registry, domain: Domain, history: History) -> dict[str, str]:
+def pins_of(engine: Engine, ledger: Ledger, domain: Domain, history: History) -> dict[str, str]:
     """What a build of the domain reads: in an environment, what production has read."""
     # A fix is tried on the very data that it is for.
-    late = production_fails(registry, domain.name)
+    late = production_fails(ledger, domain.name)
     return engine.pin(domain, {} if late else history.read_by_production())
 
 
@@ -129,10 +129,10 @@ class DomainPlan:
         resolve(repository, domain, engine.visible())
         self.manifest = fresh_manifest(repository, domain)
         self._engine = engine
-        self._registry = engine.registry
+        self._ledger = engine.ledger
         self._domain = domain
-        self._history = past_publications(self._registry, domain.name)
-        self.pins = pins_of(engine, self._registry, domain, self._history)
+        self._history = past_publications(self._ledger, domain.name)
+        self.pins = pins_of(engine, self._ledger, domain, self._history)
         self.bases: dict[str, Basis] = {}
         self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
         asked = [product.name for product in domain.products] if names is None else names
@@ -189,7 +189,7 @@ class DomainPlan:
         unchanged = self.by_decision[Decision.UNCHANGED]
         if not unchanged:
             return {}
-        checks = past_checks(self._registry, self._domain.name)
+        checks = past_checks(self._ledger, self._domain.name)
         return {
             product.name: checks[standing_publications(self._history.of(product))[-1]["audit_id"]]
             for product in unchanged

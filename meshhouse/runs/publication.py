@@ -17,8 +17,7 @@ from typing import Any
 from meshhouse.audit import AuditResult
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
-from meshhouse.lake import Staged
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Product
 from meshhouse.repository.code import scheme
 
@@ -101,7 +100,7 @@ def _withdrawn(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def publish(
-    registry: Registry,
+    ledger: Ledger,
     run_id: str,
     audited: Sequence[tuple[Candidate, AuditResult]],
     bases: Mapping[str, Basis],
@@ -111,7 +110,7 @@ def publish(
     """Shows all candidates at once and records why, in one catalog transaction.
 
     Args:
-        registry: where it is recorded.
+        ledger: where it is recorded.
         run_id: the run that built them.
         audited: every candidate with the audit that it passed.
         bases: product relation -> what it was made from.
@@ -149,7 +148,7 @@ def publish(
             }
         )
     staged = [candidate.staged for candidate, _ in audited]
-    registry.commit([*staged, *histories], {**entries, "runs": [run_entry]})
+    ledger.commit([*staged, *histories], {**entries, "runs": [run_entry]})
     return entries["publications"]
 
 
@@ -171,7 +170,7 @@ def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[
     }
 
 
-def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[str, Any]:
+def rollback(engine: Engine, ledger: Ledger, product: Product) -> Mapping[str, Any]:
     """Shows the previous publication of one product again.
 
     Returns:
@@ -180,7 +179,7 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
     Raises:
         MeshError: there is no publication before the one that is shown.
     """
-    history = product_history(registry, product)
+    history = product_history(ledger, product)
     standing = standing_publications(history)
     if len(standing) < 2:
         count = "was never published" if not standing else "has only one publication"
@@ -205,7 +204,7 @@ def rollback(engine: Engine, registry: Registry, product: Product) -> Mapping[st
         "started_at": started_at,
         "finished_at": datetime.now(UTC),
     }
-    registry.commit([staged], {"publications": [entry]})
+    ledger.commit([staged], {"publications": [entry]})
     return previous
 
 
@@ -223,10 +222,10 @@ _KEPT_BY_ROLLBACK = (
 )
 
 
-def product_history(registry: Registry, product: Product) -> list[dict[str, Any]]:
+def product_history(ledger: Ledger, product: Product) -> list[dict[str, Any]]:
     """Every publication and rollback of a product, oldest first."""
     return [
         entry
-        for entry in registry.entries("publications", product.domain)
+        for entry in ledger.entries("publications", product.domain)
         if entry["product"] == product.name
     ]

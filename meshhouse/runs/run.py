@@ -99,7 +99,7 @@ class DomainRun:
         self.withheld = plan.withheld
 
     def entry(self) -> dict[str, Any]:
-        """The run as the registry keeps it."""
+        """The run as the ledger keeps it."""
         return {
             "run_id": self.run_id,
             "domain": self.domain,
@@ -144,7 +144,7 @@ def run_domain(
     run.covered = (
         sorted(products) if products is not None else [each.name for each in domain.products]
     )
-    registry = engine.registry
+    ledger = engine.ledger
 
     def waiting(holder: str) -> None:
         say(f"{domain.name}: waiting for another run of it (process {holder})")
@@ -164,7 +164,7 @@ def run_domain(
         run.finished_at = run.finished_at or datetime.now(UTC)
         if run.outcome != "published":  # a publication is recorded with what it shows
             entries = [audit_entry(run.run_id, *audited) for audited in unrecorded]
-            registry.commit([], {"runs": [run.entry()], "audits": entries})
+            ledger.commit([], {"runs": [run.entry()], "audits": entries})
     return run
 
 
@@ -197,8 +197,8 @@ def build_models(
             versions = {each.name: manifest.code_version(each) for each in domain.products}
             BuildState(engine.build_folder(domain.name)).forget_other_code(versions)
             say(f"{domain.name}: building {', '.join(models)}")
-            registry = engine.registry
-            pins = pins_of(engine, registry, domain, past_publications(registry, domain.name))
+            ledger = engine.ledger
+            pins = pins_of(engine, ledger, domain, past_publications(ledger, domain.name))
             built = manifest.models_with(models)
             selectors = manifest.selection_of(built)
             result = dbt.build(repository, domain.name, selectors, pins=pins, on_line=on_line)
@@ -280,7 +280,7 @@ def _run(
         histories = engine.stage_snapshots(domain, snapshots)
         run.outcome, run.finished_at = "published", datetime.now(UTC)
         run.published = publish(
-            engine.registry, run.run_id, run.audited, plan.bases, run.entry(), histories
+            engine.ledger, run.run_id, run.audited, plan.bases, run.entry(), histories
         )
     except BaseException:
         run.finished_at = None
@@ -363,7 +363,7 @@ def _audit(
         f"{domain.name}{PREVIOUS_SUFFIX}.{relation.partition('.')[2]}": location
         for relation, location in own.items()
     }
-    staged = {each.product.relation: each.staged.metadata_location for each in candidates}
+    staged = {each.product.relation: each.staged.state for each in candidates}
     empty = {
         f"{domain.name}{PREVIOUS_SUFFIX}.{each.product.name}": each.product.relation
         for each in candidates

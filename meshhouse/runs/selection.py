@@ -77,7 +77,7 @@ def settled(
         else:
             runs.append(run)
     if runs:
-        engine.registry.commit([], {"runs": [run.entry() for run in runs]})
+        engine.ledger.commit([], {"runs": [run.entry() for run in runs]})
     return runs
 
 

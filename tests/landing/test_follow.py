@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import Mesh, sale
 from kafka.errors import KafkaError
+from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse.errors import MeshError
 from meshhouse.events import EventLog
@@ -26,7 +27,6 @@ from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import Landing, Pace, follow_table, group_of
 from meshhouse.landing.follow import follow
 from meshhouse.landing.target import Fenced
-from meshhouse.ledger import Registry
 from meshhouse.repository import RawTable
 from tests.support.chaos import raw_of, wait_until
 from tests.support.kafka_topics import Cluster
@@ -526,7 +526,7 @@ def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, clu
     assert (landing.rows, landing.total_rows) == (sent, sent)
     assert ids(lake, column="sale_id") == list(range(sent))
     assert snapshots(lake, raw) < landing.commits - 20
-    assert sum(entry["rows"] for entry in Registry(lake).entries("landings")) == sent
+    assert sum(entry["rows"] for entry in LakeLedger(lake).entries("landings")) == sent
     assert group_of(raw) == "meshhouse.shop_raw.sales"
 
 

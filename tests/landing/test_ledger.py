@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from conftest import Mesh, make_mesh
 
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.landing import service
 from meshhouse.landing.land import land
 from meshhouse.landing.service import land_table, land_table_again, record
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict, Ledger
 from meshhouse.repository import RawTable
 from tests.support import killing
 
@@ -34,7 +35,7 @@ def raw_of(mesh: Mesh) -> RawTable:
 def books(mesh: Mesh) -> dict[str, int]:
     """Rows and rejected events: of the tables, of the ledger, and noted for the ledger."""
     lake, raw = Lake(mesh.home), raw_of(mesh)
-    entries = Registry(lake).entries("landings")
+    entries = LakeLedger(lake).entries("landings")
     table = lake.load(raw.relation)
     notes = unrecorded(table.properties) if table else []
     found = {}
@@ -94,7 +95,7 @@ def test_the_next_landing_records_what_a_killed_one_landed(tmp_path: Path, momen
 
     def killed() -> None:
         if moment == "before the ledger":
-            Registry._append = die
+            Ledger._append = die
         else:
             move, calls = Lake._move_all, []
 
@@ -122,14 +123,14 @@ def test_a_full_disk_between_rows_and_ledger_loses_no_entry(mesh: Mesh, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "_append", full)
+        patch.setattr(Ledger, "_append", full)
         with pytest.raises(OSError, match="No space"):
             land_table(mesh.repository, lake, raw)
     assert books(mesh)["rows noted"] == 3
     mesh.sell(4)
     land_table(mesh.repository, lake, raw)
     assert books(mesh) == agreed(4)
-    first, second = Registry(lake).entries("landings")
+    first, second = LakeLedger(lake).entries("landings")
     assert (first["rows"], second["rows"]) == (3, 1)
     assert sum(first["offsets"].values()) == 3
     assert first["run_id"] != second["run_id"]
@@ -163,7 +164,7 @@ def test_landing_again_records_what_it_replaced(mesh: Mesh) -> None:
     mesh.sell(1, 2, 3)
     land_table(mesh.repository, lake, raw)
     land_table_again(mesh.repository, lake, raw, "0")
-    entry = Registry(lake).entries("landings")[-1]
+    entry = LakeLedger(lake).entries("landings")[-1]
     assert (entry["rows"], entry["replaced"], entry["replaced_rejected"]) == (3, 3, 0)
     found = books(mesh)
     assert found["rows held"] == found["rows recorded"] - entry["replaced"] == 3

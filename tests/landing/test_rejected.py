@@ -18,7 +18,8 @@ import pytest
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import land
 from meshhouse.landing.redrive import discard, replay
@@ -30,7 +31,7 @@ from meshhouse.landing.rejected import (
     summaries,
 )
 from meshhouse.landing.target import LANDED_AT, OFFSETS
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict
 from meshhouse.repository import Column, RawTable
 from tests.support import killing
 
@@ -93,7 +94,7 @@ class Place:
     def recorded(self) -> list[tuple]:
         return [
             (entry["kind"], entry["raw_table"], entry["events"], entry["reason"])
-            for entry in Registry(self.lake).entries("rejections", "shop")
+            for entry in LakeLedger(self.lake).entries("rejections", "shop")
         ]
 
 
@@ -206,7 +207,7 @@ def test_many_files_are_replayed_in_several_transactions_each_with_its_ledger_en
     replay(place.lake, FIXED, batch_bytes=1)
     assert [events for _, _, events, _ in place.recorded()] == [1] * 6
     assert place.ids() == list(range(6))
-    assert len({entry["run_id"] for entry in Registry(place.lake).entries("rejections")}) == 1
+    assert len({entry["run_id"] for entry in LakeLedger(place.lake).entries("rejections")}) == 1
 
 
 @pytest.fixture
@@ -342,7 +343,7 @@ def replay_in_steps(home: Path) -> None:
 def looked_at(home: Path) -> tuple:
     """What is wrong, rejected and all events, and how many the ledger says were moved."""
     lake = Lake(home)
-    moved = sum(entry["events"] for entry in Registry(lake).entries("rejections"))
+    moved = sum(entry["events"] for entry in LakeLedger(lake).entries("rejections"))
     return killing.problems(home), rejected_share(lake, loose()), moved
 
 

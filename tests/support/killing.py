@@ -20,6 +20,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet
+from meshhouse.lake.ledger import LakeLedger
 from pyiceberg.io import pyarrow as _iceberg_io  # noqa: F401 - loaded once, in the parent
 
 from meshhouse.engines.duckdb.engine import DuckDBEngine, work_file
@@ -29,7 +30,6 @@ from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.land import OFFSETS, land
-from meshhouse.ledger import Registry
 from meshhouse.repository import Column, Product, RawTable, Repository
 
 TOPIC = "shop.sales"
@@ -129,7 +129,7 @@ def publish_round(home: Path, number: int) -> None:
         for each in candidates
     ]  # fmt: skip
     staged = [each.staged for each in candidates]
-    Registry(engine.lake).commit(staged, {"publications": entries})
+    LakeLedger(engine.lake).commit(staged, {"publications": entries})
 
 
 class _Home(Repository):

@@ -14,7 +14,6 @@ from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Staged
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import delete, exists
 from meshhouse.lake.views import (
@@ -23,6 +22,7 @@ from meshhouse.lake.views import (
     quote,
     quote_relation,
 )
+from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
 
@@ -170,7 +170,7 @@ class DuckDBEngine(IcebergEngine):
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes metadata and data files that only the candidates use."""
         for candidate in self.not_shown(candidates):
-            location = candidate.staged.metadata_location
+            location = candidate.staged.state
             if not exists(location):
                 continue  # a refused commit has removed it; the files are left to upkeep
             table = self.lake.load(candidate.product.relation, location)

@@ -32,8 +32,8 @@ from meshhouse.engines.snowflake.session import Session, connect
 from meshhouse.engines.snowflake.store import SCHEMA, SnowflakeStore, next_state
 from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
-from meshhouse.lake import Lake, Staged
-from meshhouse.ledger import Registry
+from meshhouse.lake import Lake
+from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
 
@@ -73,13 +73,13 @@ class SnowflakeEngine:
         )
 
     @property
-    def registry(self) -> Registry:
+    def ledger(self) -> Ledger:
         """The ledger of the environment in use."""
-        return self.store.registry
+        return self.store.ledger
 
-    def registry_of(self, environment: str) -> Registry:
+    def ledger_of(self, environment: str) -> Ledger:
         """The ledger of another environment."""
-        return self.store.in_environment(environment).registry
+        return self.store.in_environment(environment).ledger
 
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept."""
@@ -235,8 +235,8 @@ class SnowflakeEngine:
         """Drops generations that are not to be shown."""
         pointers = self.pointers()
         for candidate in candidates:
-            if pointers.get(candidate.product.relation) != candidate.staged.metadata_location:
-                self._drop(candidate.product, int(candidate.staged.metadata_location))
+            if pointers.get(candidate.product.relation) != candidate.staged.state:
+                self._drop(candidate.product, int(candidate.staged.state))
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages an earlier generation again.
@@ -343,7 +343,7 @@ class SnowflakeEngine:
             return
         published = [
             entry["snapshot_id"]
-            for entry in self.registry.entries("publications", product.domain)
+            for entry in self.ledger.entries("publications", product.domain)
             if entry["product"] == product.name
         ]
         kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}

@@ -18,17 +18,17 @@ from meshhouse.engines.snowflake.session import literal, quote
 from meshhouse.engines.snowflake.store import Move, SnowflakeStore, column_type, next_state
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Topic
-from meshhouse.lake import Conflict
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Committed, Pending, stamped
 from meshhouse.landing.target import Accept, RawTarget, State, state_of
+from meshhouse.ledger import Conflict
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from meshhouse.engines.snowflake.ledger import SnowflakeRegistry
+    from meshhouse.engines.snowflake.ledger import SnowflakeLedger
 
 TOTAL_ROWS = "meshhouse.total-rows"
 TOTAL_REJECTED = "meshhouse.total-rejected"
@@ -63,8 +63,8 @@ class SnowflakeTarget(RawTarget):
         super().__init__(None, raw, topic, accept)  # type: ignore[arg-type]
 
     @property
-    def _ledger(self) -> SnowflakeRegistry:
-        return self._store.registry
+    def _ledger(self) -> SnowflakeLedger:
+        return self._store.ledger
 
     @property
     def snapshot_id(self) -> int | None:

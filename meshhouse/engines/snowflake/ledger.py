@@ -1,7 +1,7 @@
 """The ledger in Snowflake: native tables `meshhouse.*`.
 
 Belongs here: appending with what is shown, and reading. Does not: what ledgers hold
-(registry.py), or how products are shown (publish.py).
+(ledger.py), or how products are shown (publish.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import Any
 
 from meshhouse.engines.snowflake.session import quote
 from meshhouse.engines.snowflake.store import SCHEMA, Move, SnowflakeStore
-from meshhouse.lake import Conflict, Staged
-from meshhouse.ledger import LEDGERS, Registry, decoded, encoded
+from meshhouse.ledger import LEDGERS, Conflict, Ledger, Staged, decoded, encoded
 from meshhouse.repository.types import DataType
 
 
-class SnowflakeRegistry(Registry):
+class SnowflakeLedger:
     """Appends to and reads the ledgers of one database."""
 
     def __init__(self, store: SnowflakeStore, show: Callable[[Sequence[str]], None]) -> None:
@@ -27,15 +26,15 @@ class SnowflakeRegistry(Registry):
         self._show = show
 
     @property
-    def production(self) -> Registry | None:
-        """See `Registry.production`."""
+    def production(self) -> Ledger | None:
+        """See `Ledger.production`."""
         store = self._store
-        return store.in_environment("").registry if store.environment else None
+        return store.in_environment("").ledger if store.environment else None
 
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
-        """See `Registry.commit`; what was decided and not shown yet is shown by the next run."""
+        """See `Ledger.commit`; what was decided and not shown yet is shown by the next run."""
         filled = {ledger: rows for ledger, rows in entries.items() if rows}
         for ledger in filled:
             self.prepare(ledger)
@@ -43,7 +42,7 @@ class SnowflakeRegistry(Registry):
             Move(
                 change.relation,
                 None if change.base is None else int(change.base),
-                int(change.metadata_location),
+                int(change.state),
                 {},
             )
             for change in changes
@@ -68,7 +67,7 @@ class SnowflakeRegistry(Registry):
         A continuous landing would append an entry a second otherwise.
         """
         self._store.session.execute(
-            f"delete from {self._store.ledger(ledger)} where run_id = ? and exists "
+            f"delete from {self._store.ledger_table(ledger)} where run_id = ? and exists "
             f"(select 1 from {self._store.states} where relation = ? and state = ?)",
             entry["run_id"],
             move.relation,
@@ -77,7 +76,7 @@ class SnowflakeRegistry(Registry):
         self._append_rows(ledger, [entry], [move])
 
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
-        """See `Registry.entries`."""
+        """See `Ledger.entries`."""
         existing = self._store.columns(self._store.stored(f"{SCHEMA}.{ledger}"))
         names = [name for name, _ in LEDGERS[ledger] if name in existing]
         if not names:
@@ -85,7 +84,7 @@ class SnowflakeRegistry(Registry):
         where, values = ("where domain = ? ", (domain,)) if domain else ("", ())
         rows = self._store.session.rows(
             f"select {', '.join(map(quote, names))} "
-            f"from {self._store.ledger(ledger)} {where}"
+            f"from {self._store.ledger_table(ledger)} {where}"
             f"order by {'number nulls first, ' if 'number' in names else ''}"
             "finished_at, started_at",
             *values,
@@ -115,7 +114,7 @@ class SnowflakeRegistry(Registry):
             f" where exists (select 1 from {self._store.states} where relation = ? and state = ?)"
         )
         done = self._store.session.execute(
-            f"insert into {self._store.ledger(ledger)} "
+            f"insert into {self._store.ledger_table(ledger)} "
             f"({', '.join(quote(name) for name, _ in columns)}) "
             f"select {expressions} from values {clause}{still if moves else ''}",
             *(_plain(row.get(name)) for row in kept for name, _ in columns),

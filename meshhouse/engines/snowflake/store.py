@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 
 from meshhouse.engines.snowflake.session import Crowded, Session, connect, quote
 from meshhouse.errors import UsageError
-from meshhouse.lake import Conflict
+from meshhouse.ledger import Conflict
 from meshhouse.repository import RawTable
 from meshhouse.repository.environment import current_environment, stored_schema
 from meshhouse.repository.types import DataType
 
 if TYPE_CHECKING:
-    from meshhouse.engines.snowflake.ledger import SnowflakeRegistry
+    from meshhouse.engines.snowflake.ledger import SnowflakeLedger
     from meshhouse.events.source import Topic
     from meshhouse.landing.target import Accept, RawTarget
 
@@ -93,7 +93,7 @@ class SnowflakeStore:
         self.session = session
         self.environment = current_environment() if environment is None else environment
         self._show = show
-        self.states = self.ledger("states")
+        self.states = self.ledger_table("states")
         self._known: set[str] = set()
         self._is_prepared = False
         self._of_domains: dict[str, SnowflakeStore] = {}
@@ -106,7 +106,7 @@ class SnowflakeStore:
         """What a table, or a schema, of this environment is called where it is stored."""
         return stored_schema(self.environment, relation)
 
-    def ledger(self, name: str) -> str:
+    def ledger_table(self, name: str) -> str:
         """A table of the environment's ledger, quoted."""
         return self.session.relation(self.stored(f"{SCHEMA}.{name}"))
 
@@ -273,11 +273,11 @@ class SnowflakeStore:
         return cursor.rowcount == 1
 
     @property
-    def registry(self) -> SnowflakeRegistry:
+    def ledger(self) -> SnowflakeLedger:
         """The ledger, in this database."""
-        from meshhouse.engines.snowflake.ledger import SnowflakeRegistry
+        from meshhouse.engines.snowflake.ledger import SnowflakeLedger
 
-        return SnowflakeRegistry(self, self._show)
+        return SnowflakeLedger(self, self._show)
 
     def rejected_share(self, raw: RawTable) -> tuple[int, int]:
         """Events of a topic that were rejected, and all of them."""

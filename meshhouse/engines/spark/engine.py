@@ -25,10 +25,11 @@ from meshhouse.engines.spark.session import catalog_settings, session
 from meshhouse.engines.types import iceberg_types, require_contract_types
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import last_line
-from meshhouse.lake import Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.object_store import WAREHOUSE, warehouse
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import read_bytes
+from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product
 
 if TYPE_CHECKING:

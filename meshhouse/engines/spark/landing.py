@@ -28,12 +28,13 @@ from meshhouse.errors import MeshError
 from meshhouse.events.errors import SourceAway
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.source import Source, Topic
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files
 from meshhouse.landing.follow import OnLanded, Pace
 from meshhouse.landing.land import Landing, Progress
 from meshhouse.landing.pending import Committed, Pending
 from meshhouse.landing.target import Accept, Fenced, Overtaken, RawTarget
+from meshhouse.ledger import Conflict
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:

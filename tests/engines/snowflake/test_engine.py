@@ -96,9 +96,9 @@ def test_what_was_published_before_can_be_shown_again(mesh, chosen):
     assert run(mesh, chosen, "shop").message == ""
     assert rows("select orders from shop.totals") == [(20,)]
     product = mesh.repository.product("shop.totals")
-    rollback(chosen, chosen.registry, product)
+    rollback(chosen, chosen.ledger, product)
     assert rows("select orders from shop.totals") == [(19,)]
-    kinds = [each["kind"] for each in product_history(chosen.registry, product)]
+    kinds = [each["kind"] for each in product_history(chosen.ledger, product)]
     assert kinds == ["publish", "publish", "rollback"]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from conftest import Mesh
+from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse.engines import engine
 from meshhouse.lake import Lake
 from meshhouse.landing import land_table
-from meshhouse.ledger import Registry
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.runs.publication import rollback
 from meshhouse.runs.run import DomainRun, run_domain
@@ -66,7 +66,7 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
         patch.setenv("MESH_ENV", "ana")
         repository = mesh.repository
         chosen = engine(repository)
-        rollback(chosen, Registry(chosen.lake), repository.product("crm.customers"))
+        rollback(chosen, LakeLedger(chosen.lake), repository.product("crm.customers"))
     assert shown(mesh, "select orders from crm.customers", "ana") == [(30,)]
 
     monkeypatch.setenv("MESH_TARGET", "spark")
