@@ -14,7 +14,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from meshhouse.engines.spark.builds import work_lake
+from meshhouse.engines.builds import work_lake
 from meshhouse.engines.spark.engine import SparkEngine, session_of, session_settings
 from meshhouse.repository import Repository
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from meshhouse.errors import MeshError
 from meshhouse.repository.types import DataType
@@ -80,6 +80,12 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
 """Ledger -> its columns; `input_snapshots`, `offsets` and `checks` hold JSON."""
 
 
+ATTEMPTS = 20
+"""Times that a change is tried while other processes are first."""
+
+T = TypeVar("T")
+
+
 class Conflict(MeshError):
     """Another process changed a table first. Nothing of this commit happened."""
 
@@ -135,6 +141,27 @@ class Ledger(Protocol):
         The number of the commit decides which row is older. JSON columns are decoded.
         """
         ...
+
+
+def retry_conflicts(
+    change: Callable[[], T], may_retry: Callable[[Conflict], bool] = lambda conflict: True
+) -> T:
+    """Calls `change`, and again while other processes are first: at most 20 times.
+
+    Args:
+        change: reads the current states and commits; without an effect if it raises `Conflict`.
+        may_retry: whether `change` can succeed after this conflict.
+
+    Raises:
+        Conflict: every attempt met one, or one that cannot be retried.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return change()
+        except Conflict as conflict:
+            if attempt == ATTEMPTS or not may_retry(conflict):
+                raise
+    raise AssertionError("unreachable")
 
 
 def encoded(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshhouse.engines import Reader
+from meshhouse.engines.protocol import Reader
 from meshhouse.lake.views import literal
 from meshhouse.repository import Product
 

@@ -116,7 +116,7 @@ class Asked:
     @property
     def is_remote(self) -> bool:
         """Whether the target answers queries itself."""
-        return self._engine.name == "snowflake"
+        return self._engine.answers_queries
 
     @property
     def reader(self) -> Any:

@@ -18,12 +18,11 @@ from meshhouse.audit import declared_checks
 from meshhouse.dagster.fence import fenced
 from meshhouse.dagster.translator import CheckSpec, MeshTranslator, owners_of, safe_name
 from meshhouse.dbt import NodeResult
-from meshhouse.engines import Engine, RawStore
+from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.landing import Landing, land_table, land_table_again, lands_itself
-from meshhouse.landing.rejected import rejected_share
+from meshhouse.landing import Landing, RawStore, land_table, land_table_again, lands_itself
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
@@ -133,7 +132,7 @@ def _landing_step(
                 description=raw.description,
                 group_name=domain.name,
                 owners=owners_of(domain),
-                kinds={"iceberg"},
+                kinds={engine_of(repository).table_format},
                 metadata={
                     "topic": raw.topic,
                     "dagster/table_name": raw.relation,
@@ -158,7 +157,7 @@ def _landing_step(
                 continue
             try:
                 if config.again_from:
-                    again = land_table_again(repository, engine.lake, raw, config.again_from)
+                    again = land_table_again(repository, lake_of(engine), raw, config.again_from)
                     context.log.info(
                         f"{raw.relation}: {again.replaced} events landed again, as {again.rows} "
                         f"rows and {again.rejected} rejected events"
@@ -207,7 +206,7 @@ def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
 def _rejected_check(
     store: Lake | RawStore, spec: dg.AssetCheckSpec, raw: RawTable
 ) -> dg.AssetCheckResult:
-    rejected, events = rejected_share(store, raw)
+    rejected, events = store.rejected_share(raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(
         passed=percent <= raw.max_rejected_percent,
@@ -356,7 +355,7 @@ def _product_spec(repository: Repository, domain: Domain, product: Product) -> d
         description=product.description,
         group_name=domain.name,
         owners=owners_of(domain, product),
-        kinds={"iceberg"},
+        kinds={engine_of(repository).table_format},
         tags={"meshhouse/product": ""},
         automation_condition=FOLLOWS,
         metadata={

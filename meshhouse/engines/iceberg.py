@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshhouse.engines import NOTHING, Candidate
-from meshhouse.engines.spark.builds import folders_in_store
+from meshhouse.engines.builds import folders_in_store
+from meshhouse.engines.protocol import NOTHING, Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import replace
 from meshhouse.lake import Lake, snapshot_id, storage, table_properties
@@ -23,6 +23,7 @@ from meshhouse.lake.damage import Damaged
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.time_travel import as_of
+from meshhouse.landing import LakeStore
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
@@ -43,14 +44,18 @@ def pinned() -> dict[str, str] | None:
 class IcebergEngine:
     """Products are tables of the mesh's own lake."""
 
+    table_format = "iceberg"
+    answers_queries = False
+    builds_apart = False
+
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self.lake = Lake(repository.home)
 
     @property
-    def store(self) -> Lake:
+    def store(self) -> LakeStore:
         """Where raw tables are landed: the lake."""
-        return self.lake
+        return LakeStore(self.lake)
 
     @property
     def ledger(self) -> Ledger:
@@ -80,6 +85,9 @@ class IcebergEngine:
     def properties(self, relation: str, state: str) -> dict[str, str]:
         """What landing has noted about a raw table in a metadata file."""
         return table_properties(state)
+
+    def prepare_dbt(self, domain: Domain) -> None:
+        """Nothing to do."""
 
     def query(self, sql: str) -> None:
         """Nothing: DuckDB reads the lake."""

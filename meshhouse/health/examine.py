@@ -17,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 
+from meshhouse.engines import host_programs
 from meshhouse.errors import MeshError
 from meshhouse.health.events import events
 from meshhouse.health.finding import Finding, Level
@@ -224,10 +225,8 @@ def _versions() -> Iterator[Finding]:
         if found is not None and duckdb is not None and not found.startswith(duckdb):
             what = f"is for DuckDB {found}, and DuckDB is {duckdb}"
             yield Finding("versions", name, Level.DAMAGED, what, "Run `make install`.")
-    if os.environ.get("MESH_TARGET") == "spark":
-        from meshhouse.java import find_java
-
-        yield Finding("versions", "java", Level.OK, str(find_java()))
+    for name, found in host_programs().items():
+        yield Finding("versions", name, Level.OK, found)
 
 
 def _installed(name: str) -> str | None:

@@ -16,14 +16,13 @@ from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import plain_path
 from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
-from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded
+from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded, retry_conflicts
 
 if TYPE_CHECKING:
     import duckdb
 
 NUMBER = "meshhouse.number"
 """Property of a table of the ledger: the number of its newest entry."""
-_ATTEMPTS = 20
 
 
 class LakeLedger:
@@ -44,18 +43,18 @@ class LakeLedger:
         """See `Ledger.commit`."""
         domains = [row.get("domain") for rows in entries.values() for row in rows]
         door.check_recorded([change.relation for change in changes], domains)
-        for attempt in range(1, _ATTEMPTS + 1):
+
+        def change() -> None:
             number = self._next_number()
             appended = [self._append(name, rows, number) for name, rows in entries.items() if rows]
-            try:
-                self._lake.commit([*changes, *appended], keep=changes)
-                return
-            except Conflict as conflict:
-                ledgers_only = all(name.startswith("meshhouse.") for name in conflict.relations)
-                if not ledgers_only or attempt == _ATTEMPTS:
-                    for change in changes:
-                        self._lake.discard(change)
-                    raise
+            self._lake.commit([*changes, *appended], keep=changes)
+
+        try:
+            retry_conflicts(change, may_retry=_is_about_the_ledger)
+        except Conflict:
+            for each in changes:
+                self._lake.discard(each)
+            raise
 
     @explained()
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
@@ -112,6 +111,10 @@ class LakeLedger:
             rows_of = [{**encoded(row), "number": number} for row in rows]
             transaction.append(pa.Table.from_pylist(rows_of, schema=table.schema().as_arrow()))
         return self._lake.staged(table, base)
+
+
+def _is_about_the_ledger(conflict: Conflict) -> bool:
+    return all(name.startswith(f"{door.LEDGER}.") for name in conflict.relations)
 
 
 def _rows(location: str, where: str = "") -> list[dict[str, Any]]:

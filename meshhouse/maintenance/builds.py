@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from meshhouse.engines.spark.builds import audit_lake, plain_lake, work_lake
+from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
 from meshhouse.lake.storage import delete, plain_path
 from meshhouse.ledger import Conflict

@@ -105,7 +105,7 @@ def maintain(
 
 def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Upkept]:
     """Removes what replaced builds left, after the states of products that named it."""
-    from meshhouse.engines.spark.builds import building_domains
+    from meshhouse.engines.builds import building_domains
     from meshhouse.maintenance.builds import remove_replaced_builds
 
     for domain in building_domains(workspace(lake.home, lake.environment)):

@@ -22,7 +22,8 @@ from meshhouse.audit import (
     audit,
     check_key,
 )
-from meshhouse.engines import RUN_VARIABLE, Candidate, Engine
+from meshhouse.engines import Candidate, Engine
+from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, NotShown
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Product, Repository, display_path

@@ -14,7 +14,7 @@ from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
 from meshhouse.landing import lands_itself
-from meshhouse.landing.land import OFFSETS
+from meshhouse.landing.store import OFFSETS
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs.run import DomainRun, unchanged_run
 

@@ -11,7 +11,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from meshhouse.engines import engine
-from meshhouse.engines.spark.builds import plain_lake, work_lake
+from meshhouse.engines.builds import plain_lake, work_lake
 from meshhouse.lake import Lake, storage
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import workspace

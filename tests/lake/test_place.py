@@ -16,14 +16,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from meshhouse.lake.ledger import LakeLedger
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from meshhouse.engines.builds import work_lake
 from meshhouse.engines.duckdb.engine import DuckDBEngine
-from meshhouse.engines.spark.builds import work_lake
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, catalog_file, place, relocate
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
 from meshhouse.lake.views import connect_memory, create_views, literal

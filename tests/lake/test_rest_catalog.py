@@ -28,7 +28,7 @@ from pyiceberg.table.update import (
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
-from meshhouse.engines.spark.builds import work_lake
+from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake

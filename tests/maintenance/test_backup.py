@@ -13,16 +13,16 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from conftest import make_mesh
-from meshhouse.lake.ledger import LakeLedger
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from meshhouse.engines.builds import publishable, work_lake
 from meshhouse.engines.duckdb.engine import DuckDBEngine
-from meshhouse.engines.spark.builds import publishable, work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.place import identity_of, settle
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.locks import lock

@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.protocol import Candidate, PlainNames, Reader
 from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import explained

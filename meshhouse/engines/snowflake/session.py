@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.addresses import refuse_credentials
-from meshhouse.engines import RUN_VARIABLE
+from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 
 if TYPE_CHECKING:
