@@ -14,7 +14,7 @@ import pytest
 
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.landing import LakeStore, lake_store
+from meshhouse.landing import LakeStore, lake_store, service
 from meshhouse.landing.land import land
 from meshhouse.landing.service import land_table, land_table_again
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
