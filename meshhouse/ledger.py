@@ -16,8 +16,9 @@ from meshhouse.lake import Conflict, Lake, Staged, door
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
+from meshhouse.lake.views import check_readable, connect_memory, enable_store
 from meshhouse.repository.types import DataType
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import duckdb

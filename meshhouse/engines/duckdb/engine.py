@@ -17,14 +17,10 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Staged
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import delete, exists
-from meshhouse.lake.views import (
-    connect_memory,
-    create_views,
-    quote,
-    quote_relation,
-)
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
+from meshhouse.sql import quote, quote_relation
 
 if TYPE_CHECKING:
     import duckdb
