@@ -223,12 +223,12 @@ class Session:
 
 
 def quote(identifier: str) -> str:
-    """An identifier as Snowflake keeps it, safe whatever it holds."""
+    """An identifier as Snowflake keeps it, in capitals, safe whatever it holds."""
     return '"' + identifier.upper().replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A string literal; Snowflake reads backslashes as escapes."""
+    """A string literal. Not `sql.literal`: Snowflake reads backslashes as escapes."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
