@@ -33,7 +33,7 @@ from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
 from tests.support.spark_here import needs_spark
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LONG = 120
 """Seconds after which a condition that did not come true never will."""
 TYPES = (
@@ -495,7 +495,7 @@ from tests.support.kafka_topics import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.engines.spark import landing as spark
-from test_spark import raw_of
+from test_landing import raw_of
 
 servers, topic, home = sys.argv[1:]
 written, batches = spark._Lander._written, []
@@ -519,7 +519,7 @@ spark.land_with_spark(
 def test_a_killed_lander_leaves_whole_commits_and_the_next_one_goes_on(place):
     place.sell(*range(25))
     home = place.lake.warehouse.parent
-    paths = (ROOT, ROOT / "tests", ROOT / "tests" / "landing")
+    paths = (ROOT, ROOT / "tests", Path(__file__).parent)
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, place.cluster.settings.bootstrap_servers, place.topic, home],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
