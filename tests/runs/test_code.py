@@ -10,7 +10,7 @@ from conftest import Mesh
 
 from meshhouse.repository.manifest import Manifest, is_fresh
 from meshhouse.repository.project import tool_versions
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
 
 SHOP = "domains/shop"
 TOTALS = """\

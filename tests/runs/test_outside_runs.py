@@ -12,7 +12,7 @@ from conftest import Mesh
 
 from meshhouse import dbt
 from meshhouse.engines import engine
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.run import build_models, run_domain
 
 ORDERS = "domains/shop/models/products/orders.sql"

@@ -10,7 +10,8 @@ from conftest import Mesh
 from meshhouse.engines import engine
 from meshhouse.lake.views import plain_path
 from meshhouse.landing import land_table
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import run_domain
 
 
 def land_new(mesh: Mesh) -> None:

@@ -21,8 +21,9 @@ from meshhouse.landing import Landing, land_table
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.pending import Pending
 from meshhouse.landing.target import Fenced
+from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import product_history, rollback
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.run import run_domain
 from tests.support.snowflake_here import needs_snowflake
 
 pytestmark = needs_snowflake

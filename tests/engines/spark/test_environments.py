@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 from conftest import Mesh
-from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse.engines import engine
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.landing import land_table
 from meshhouse.maintenance.environments import drop, environments
+from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import rollback
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.run import run_domain
 from tests.support.spark_here import needs_spark
 
 pytestmark = needs_spark
