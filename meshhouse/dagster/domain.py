@@ -26,8 +26,10 @@ from meshhouse.landing import Landing, RawStore, land_table, land_table_again, l
 from meshhouse.repository import Column, Domain, Product, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.repository.manifest import Manifest, checked_relations
-from meshhouse.runs.plan import fresh_manifest
-from meshhouse.runs.run import DomainRun, build_models, run_domain
+from meshhouse.runs.domain_plan import DomainPlan
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.parse import fresh_manifest
+from meshhouse.runs.run import build_models, run_domain
 
 FOLLOWS = dg.AutomationCondition.eager()
 """Whatever is behind a raw table is built, audited and published once for each landing."""
@@ -264,10 +266,14 @@ def _products_step(
             context.log.info(line)
             reporter.say(line)
 
+        def on_plan(plan: DomainPlan) -> None:
+            for line in plan.lines():
+                context.log.info(line)
+
         if wanted:
             run = run_domain(
                 repository, engine, domain, wanted, reporter.force,
-                say=say, on_line=on_line, full_refresh=reporter.full_refresh,
+                say=say, on_line=on_line, full_refresh=reporter.full_refresh, on_plan=on_plan,
             )  # fmt: skip
         else:
             names = [

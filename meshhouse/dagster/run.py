@@ -27,7 +27,8 @@ from meshhouse.extras import missing_module
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
 from meshhouse.repository.references import waits
-from meshhouse.runs.plan import fresh_manifest, with_companions
+from meshhouse.runs.domain_plan import with_companions
+from meshhouse.runs.parse import fresh_manifest
 from orchestration.definitions import definitions
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")

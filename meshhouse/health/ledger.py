@@ -15,7 +15,7 @@ from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import standing_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:

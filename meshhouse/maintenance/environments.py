@@ -17,8 +17,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.locks import lock_if_free
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION, environment_name, workspace
-from meshhouse.runs.history import past_publications
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import past_publications, standing_publications
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from meshhouse.lake.object_store import is_remote
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product, Repository, broken_because
 from meshhouse.repository.references import first_unresolved
-from meshhouse.runs.history import past_publications
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import past_publications, standing_publications
 
 WITHHELD = ("disabled", "not public")
 """What a run says of a declared product that dbt does not build as one."""

@@ -21,7 +21,8 @@ from meshhouse.landing import LakeStore, group_of, land_table
 from meshhouse.locks import lock, lock_if_free
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import environment_name
-from meshhouse.runs.run import DomainRun, build_models, run_domain
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import settled
 from tests.conftest import Mesh
 

@@ -24,7 +24,8 @@ from meshhouse.landing.land import land
 from meshhouse.ledger import LEDGERS
 from meshhouse.maintenance import maintain, tidy
 from meshhouse.maintenance.expiry import expired_snapshots
-from meshhouse.runs.publication import product_history, rollback, standing_publications
+from meshhouse.runs.history import standing_publications
+from meshhouse.runs.publication import product_history, rollback
 from meshhouse.runs.status import age
 from tests.support import killing
 
