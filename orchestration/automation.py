@@ -14,11 +14,12 @@ import dagster as dg
 from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
-from meshhouse.events import open_source
 from meshhouse.landing import lands_itself
 from meshhouse.landing.store import offsets_of
+from meshhouse.landing.waiting import count
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Domain, RawTable, Repository
+from meshhouse.runs.selection import events_waiting
 
 LOOK_SECONDS = 30
 UPKEEP_HOURS = "0 4 * * *"
@@ -34,7 +35,7 @@ _UNFINISHED = [
 def automation(repository: Repository) -> dict[str, list[Any]]:
     """The sensors and schedules of the mesh, as `dg.Definitions` wants them."""
     # A target that keeps its own tables maintains them itself.
-    has_lake = lake_of(engine_of(repository)) is not None
+    has_lake = engine_of(repository).lake is not None
     return {
         "sensors": [
             _landing_sensor(repository),
@@ -45,24 +46,6 @@ def automation(repository: Repository) -> dict[str, list[Any]]:
             ),
         ],
         "schedules": [_upkeep_schedule(repository)] if has_lake else [],
-    }
-
-
-def lags(
-    repository: Repository, engine: Engine, raw: RawTable, pointers: Mapping[str, str]
-) -> dict[int, tuple[int, int]]:
-    """Partition -> next offset to land and end, where events wait.
-
-    Raises:
-        MeshError: the topic cannot be asked.
-    """
-    location = pointers.get(raw.relation)
-    landed = offsets_of(engine.properties(raw.relation, location)) if location else {}
-    topic = open_source(repository.root, repository.home).describe(raw.topic)
-    return {
-        number: (landed.get(number, each.begin), each.end)
-        for number, each in topic.partitions.items()
-        if landed.get(number, each.begin) < each.end or location is None
     }
 
 
@@ -88,7 +71,7 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
                     raw.relation: lag
                     for raw in domain.raw_tables
                     if lands_itself(engine.store, raw)
-                    and (lag := lags(repository, engine, raw, pointers))
+                    and (lag := events_waiting(repository, engine, raw, pointers))
                 }
             except MeshError as error:
                 skipped.append(str(error))
@@ -112,7 +95,7 @@ def _request(
     waiting: Mapping[str, dict[int, tuple[int, int]]],
 ) -> dg.RunRequest:
     chosen = [raw for raw in domain.raw_tables if raw.relation in waiting]
-    events = sum(end - start for lag in waiting.values() for start, end in lag.values())
+    events = sum(map(count, waiting.values()))
     return dg.RunRequest(
         # The same events ask for one run only, however often somebody looks; once more if
         # that run failed.
