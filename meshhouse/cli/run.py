@@ -238,14 +238,17 @@ def execute(
 
 def _orchestrate(repository: Repository, selection: Selection, reporter: TerminalReporter) -> bool:
     # The only place of the platform that starts the orchestrator: `mesh run` and the web
-    # page execute the same definitions.
+    # page execute the same assets. Imported here, for `import dagster` takes two seconds.
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster")
-    from meshhouse.dagster.run import run as run_definitions
+    from meshhouse.dagster.run import run as execute_definitions
+    from orchestration.definitions import run_definitions
 
     try:
-        return run_definitions(repository, selection.whole, selection.products, reporter)
+        return execute_definitions(
+            repository, selection.whole, selection.products, run_definitions, reporter
+        )
     finally:
         reporter.close()
         interrupts.stop_if_arrived()

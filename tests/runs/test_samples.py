@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conftest import Mesh
 
-from meshhouse.dagster.domain import as_code
+from meshhouse.dagster.checks import as_code
 
 YAML = "domains/shop/models/products/orders.yml"
 SQL = "domains/shop/models/products/orders.sql"

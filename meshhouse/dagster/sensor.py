@@ -1,29 +1,25 @@
-"""What starts by itself: landing when events wait, what follows from it, and upkeep.
+"""The sensor that starts landing where events wait.
 
-Belongs here: the sensor on consumer lag, the conditions of declarative automation, the
-schedule. Does not: the assets (domain.py). All of it is off until somebody switches it
-on in Dagster's page.
+Belongs here: one look at all topics, and which runs it asks for. Not here: whether events wait
+(meshhouse/landing/waiting.py), or how often it looks (orchestration/sensors.py).
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import dagster as dg
 
-from meshhouse.engines import Engine, lake_of
+from meshhouse.dagster.landing import raw_key
+from meshhouse.dagster.tags import LANDS
+from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.landing import lands_itself
 from meshhouse.landing.store import offsets_of
 from meshhouse.landing.waiting import count
-from meshhouse.maintenance import maintain
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs.selection import events_waiting
 
-LOOK_SECONDS = 30
-UPKEEP_HOURS = "0 4 * * *"
-DOMAIN_TAG = "meshhouse/landing"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -32,30 +28,22 @@ _UNFINISHED = [
 ]
 
 
-def automation(repository: Repository) -> dict[str, list[Any]]:
-    """The sensors and schedules of the mesh, as `dg.Definitions` wants them."""
-    # A target that keeps its own tables maintains them itself.
-    has_lake = engine_of(repository).lake is not None
-    return {
-        "sensors": [
-            _landing_sensor(repository),
-            dg.AutomationConditionSensorDefinition(
-                "whatever_follows",
-                target=dg.AssetSelection.all(),
-                description="Builds, audits and publishes what depends on what was landed.",
-            ),
-        ],
-        "schedules": [_upkeep_schedule(repository)] if has_lake else [],
-    }
+def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.SensorDefinition:
+    """Starts landing where a topic holds events that its raw table does not.
 
+    It also tells Dagster of what was landed without it, so that whatever follows is built.
 
-def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
+    Args:
+        repository: the mesh.
+        name: of the sensor.
+        every_seconds: how often it looks, at most.
+    """
     raws = repository.raw_tables()
 
     @dg.sensor(
-        name="events_wait",
-        asset_selection=dg.AssetSelection.assets(*(_key(raw) for raw in raws)),
-        minimum_interval_seconds=LOOK_SECONDS,
+        name=name,
+        asset_selection=dg.AssetSelection.assets(*(raw_key(raw) for raw in raws)),
+        minimum_interval_seconds=every_seconds,
         description="Starts landing where a topic holds events that its raw table does not.",
     )
     def events_wait(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -67,12 +55,7 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
             if not domain.raw_tables or _is_landing(context, domain):
                 continue
             try:
-                waiting = {
-                    raw.relation: lag
-                    for raw in domain.raw_tables
-                    if lands_itself(engine.store, raw)
-                    and (lag := events_waiting(repository, engine, raw, pointers))
-                }
+                waiting = _waiting(repository, engine, domain, pointers)
             except MeshError as error:
                 skipped.append(str(error))
                 continue
@@ -89,6 +72,18 @@ def _landing_sensor(repository: Repository) -> dg.SensorDefinition:
     return events_wait
 
 
+def _waiting(
+    repository: Repository, engine: Engine, domain: Domain, pointers: Mapping[str, str]
+) -> dict[str, dict[int, tuple[int, int]]]:
+    """Raw table -> where landing has something to do, of the tables that a run lands."""
+    found = {
+        raw.relation: events_waiting(repository, engine, raw, pointers)
+        for raw in domain.raw_tables
+        if lands_itself(engine.store, raw)
+    }
+    return {relation: ranges for relation, ranges in found.items() if ranges}
+
+
 def _request(
     context: dg.SensorEvaluationContext,
     domain: Domain,
@@ -100,18 +95,18 @@ def _request(
         # The same events ask for one run only, however often somebody looks; once more if
         # that run failed.
         run_key=json.dumps([waiting, _last_run(context, domain)], sort_keys=True),
-        asset_selection=[_key(raw) for raw in chosen],
-        tags={DOMAIN_TAG: domain.name, "meshhouse/waiting_events": str(events)},
+        asset_selection=[raw_key(raw) for raw in chosen],
+        tags={LANDS: domain.name, "meshhouse/waiting_events": str(events)},
     )
 
 
 def _is_landing(context: dg.SensorEvaluationContext, domain: Domain) -> bool:
-    filters = dg.RunsFilter(statuses=_UNFINISHED, tags={DOMAIN_TAG: domain.name})
+    filters = dg.RunsFilter(statuses=_UNFINISHED, tags={LANDS: domain.name})
     return bool(context.instance.get_run_records(filters, limit=1))
 
 
 def _last_run(context: dg.SensorEvaluationContext, domain: Domain) -> str:
-    filters = dg.RunsFilter(tags={DOMAIN_TAG: domain.name})
+    filters = dg.RunsFilter(tags={LANDS: domain.name})
     records = context.instance.get_run_records(filters, limit=1)
     return records[0].dagster_run.run_id if records else ""
 
@@ -133,33 +128,11 @@ def _landed_by_others(
         state = json.dumps(offsets, sort_keys=True)
         if seen.get(raw.relation) == state:
             continue
-        known = context.instance.get_latest_materialization_event(_key(raw))
+        known = context.instance.get_latest_materialization_event(raw_key(raw))
         told = known.asset_materialization.metadata.get("next_offsets") if known else None
         if told is not None and told.value == offsets:
             continue  # Dagster landed it itself
         event = dg.AssetMaterialization(
-            _key(raw), metadata={"next_offsets": offsets, "landed_by": "mesh land"}
+            raw_key(raw), metadata={"next_offsets": offsets, "landed_by": "mesh land"}
         )
         yield raw.relation, (event, state)
-
-
-def _upkeep_schedule(repository: Repository) -> dg.ScheduleDefinition:
-    @dg.op(name="maintain_tables")
-    def maintain_tables(context: dg.OpExecutionContext) -> None:
-        lake = lake_of(engine_of(repository))
-        for done in maintain(lake, say=context.log.info):
-            context.log.info(
-                f"{done.relation}: {done.files_before} files became {done.files_after}, "
-                f"{done.snapshots_expired} snapshots expired, "
-                f"{done.orphans_removed} orphans removed"
-            )
-
-    @dg.job(name="upkeep", description="Compacts tables, expires snapshots, removes orphans.")
-    def upkeep() -> None:
-        maintain_tables()
-
-    return dg.ScheduleDefinition(name="upkeep_every_night", job=upkeep, cron_schedule=UPKEEP_HOURS)
-
-
-def _key(raw: RawTable) -> dg.AssetKey:
-    return dg.AssetKey([raw.schema, raw.name])
