@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshhouse.engines.protocol import Reader
-from meshhouse.lake.views import literal
 from meshhouse.repository import Product
+from meshhouse.sql import literal
 
 SAMPLES = 5
 PERSONAL = "personal"

@@ -15,8 +15,9 @@ from meshhouse.lake.catalog import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
+from meshhouse.lake.views import check_readable, connect_memory, enable_store
 from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded, retry_conflicts
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import duckdb

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Mesh
-from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse import ledger as ledger_module
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.ledger import LEDGERS, Ledger
 from meshhouse.runs.status import ProductStatus, product_statuses
+from tests.conftest import Mesh
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 

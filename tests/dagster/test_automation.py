@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh, make_mesh
+
+from tests.conftest import WARM, Mesh, make_mesh
 
 AUTOMATE = Path(__file__).with_name("automate.py")
 

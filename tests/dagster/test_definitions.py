@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh
+
+from tests.conftest import WARM, Mesh
 
 DESCRIBE = Path(__file__).with_name("describe.py")
 

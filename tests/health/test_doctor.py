@@ -16,8 +16,6 @@ from typing import Any
 import duckdb
 import pytest
 from click.testing import CliRunner
-from conftest import Mesh
-from meshhouse.lake.ledger import LakeLedger
 from pyiceberg.table import snapshots as pyiceberg_snapshots
 
 import meshhouse
@@ -26,7 +24,9 @@ from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.health import Finding, Level, examine
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import plain_path
+from tests.conftest import Mesh
 from tests.support.harm import HARM
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]

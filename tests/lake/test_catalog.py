@@ -15,11 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Mesh
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
+from tests.conftest import ROOT, Mesh
 from tests.support import killing
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import duckdb
 import pytest
 from click.testing import CliRunner
-from conftest import Mesh
-from meshhouse.lake.ledger import LakeLedger
 
 import meshhouse
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, storage
 from meshhouse.lake.damage import Damaged, damage_of
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import plain_path
 from meshhouse.lake.views import check_readable, connect_memory
 from meshhouse.runs.status import product_statuses
+from tests.conftest import Mesh
 from tests.support.harm import HARM as COMMON_HARM
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]

@@ -26,10 +26,11 @@ from meshhouse.lake import Lake, catalog_file, place, relocate
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import connect_memory, create_views, literal
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.maintenance import maintain
 from meshhouse.repository.environment import workspace
 from meshhouse.runs.publication import rollback
+from meshhouse.sql import literal
 from tests.support import killing
 
 ORDERS = killing.PRODUCTS[0].relation

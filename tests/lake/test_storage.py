@@ -204,7 +204,7 @@ def test_a_store_that_goes_away_in_the_middle_is_one_line_too(place, store, monk
     def away(*_: object) -> None:
         raise OSError("When writing key 'x' in bucket 'y': AWS Error NETWORK_CONNECTION during ...")
 
-    monkeypatch.setattr("meshhouse.landing.target.write_files", away)
+    monkeypatch.setattr("meshhouse.landing.lake_table.write_files", away)
     with pytest.raises(object_store.StoreFailed, match=r"does not answer \(it did before\)"):
         place.land()
     monkeypatch.undo()

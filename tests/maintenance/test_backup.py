@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import make_mesh
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
@@ -30,6 +29,7 @@ from meshhouse.maintenance.backup import back_up
 from meshhouse.maintenance.bundle import Bundle
 from meshhouse.maintenance.restore import restore
 from meshhouse.runs.publication import rollback
+from tests.conftest import make_mesh
 from tests.support import killing
 
 

@@ -24,6 +24,7 @@ from meshhouse.lake.rewrite import SAME_ROWS_AS
 from meshhouse.lake.states import snapshot_id
 from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, create_views, plain_path
+from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
 from meshhouse.locks import lock
 from meshhouse.maintenance import Upkept, maintain
@@ -68,12 +69,12 @@ class Place:
 
     def land(self, *numbers: int) -> None:
         self.sell(*numbers)
-        land(self.log, self.lake, RAW)
+        land(self.log, LakeStore(self.lake), RAW)
 
     def drip(self, count: int) -> None:
         """Lands so many sales in about as many commits."""
         self.sell(*range(count))
-        land(Drips(self.log), self.lake, RAW, commit_bytes=1)
+        land(Drips(self.log), LakeStore(self.lake), RAW, commit_bytes=1)
 
     def maintain(self, *relations: str, **options) -> dict[str, Upkept]:
         return {each.relation: each for each in maintain(self.lake, relations, **options)}
@@ -256,7 +257,7 @@ def test_columns_that_came_later_are_null_in_merged_rows(place):
     place.drip(30)
     wider = replace(RAW, columns=(*RAW.columns, Column("till", "string")))
     place.sell(30)
-    land(place.log, place.lake, wider)
+    land(place.log, LakeStore(place.lake), wider)
     rows = place.rows()
     assert place.maintain()[RAW.relation].files_after == 1
     assert place.rows() == rows

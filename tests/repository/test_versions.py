@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.errors import MeshError
 from meshhouse.lint import check
 from meshhouse.repository import Product
 from meshhouse.runs.publication import rollback
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new, run
 
 PRODUCTS = "domains/shop/models/products"

@@ -16,11 +16,12 @@ from pyiceberg.table.metadata import TableMetadataV2
 
 from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.lake import Lake, door
-from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
-from meshhouse.ledger import LEDGERS, NUMBER
+from meshhouse.ledger import LEDGERS
 from meshhouse.maintenance import maintain, tidy
 from meshhouse.maintenance.expiry import expired_snapshots
 from meshhouse.runs.history import standing_publications
@@ -95,7 +96,7 @@ def test_tidying_while_landing_does_not_wait_for_the_clock(tmp_path) -> None:
     for day in range(30):
         with at(NOON - timedelta(days=day)):
             log.append_events(raw.topic, [(b"1", b'{"sale_id": 1, "amount": 1}', 0, [])], "test")
-            land(log, lake, raw)
+            land(log, LakeStore(lake), raw)
     with at(NOON - timedelta(days=99)):
         assert tidy(lake, raw.relation)
     table = lake.load(raw.relation)

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
+
+from tests.conftest import Mesh
 
 TOTALS = "domains/shop/models/products/totals.sql"
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import WARM, Mesh
-from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, snapshot_id
+from meshhouse.lake.ledger import LakeLedger
+from tests.conftest import WARM, Mesh
 
 EVERYTHING = {"shop.orders", "shop.totals", "crm.customers", "mesh.overview", "depot.stock"}
 SALES = EVERYTHING - {"depot.stock"}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.domain_plan import DomainPlan
+from tests.conftest import Mesh
 
 SHOP = "domains/shop"
 TOTALS = f"{SHOP}/models/products/totals.sql"

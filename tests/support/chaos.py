@@ -23,7 +23,7 @@ import kafka  # noqa: F401
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import Pace, land
+from meshhouse.landing import LakeStore, Pace, land
 from meshhouse.landing.follow import follow
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Column, RawTable
@@ -60,14 +60,19 @@ def produce(cluster: Cluster, topic: str, folder: Path, limit: int) -> None:
 
 def land_once(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
     """Lands what there is, in commits so small that a kill finds many moments."""
-    land(KafkaSource(cluster.settings, client), Lake(home), raw_of(topic), commit_bytes=20_000)
+    land(
+        KafkaSource(cluster.settings, client),
+        LakeStore(Lake(home)),
+        raw_of(topic),
+        commit_bytes=20_000,
+    )
 
 
 def land_on(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
     """Lands in the group until SIGTERM."""
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
-    follow(KafkaSource(cluster.settings, client), Lake(home), raw_of(topic), GROUP, told,
+    follow(KafkaSource(cluster.settings, client), LakeStore(Lake(home)), raw_of(topic), GROUP, told,
            Pace(0.2, 2_000))  # fmt: skip
 
 

@@ -16,15 +16,11 @@ from meshhouse.engines.types import contract_types, duckdb_type, require_contrac
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import delete, exists
-from meshhouse.lake.views import (
-    connect_memory,
-    create_views,
-    quote,
-    quote_relation,
-)
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
+from meshhouse.sql import quote, quote_relation
 
 if TYPE_CHECKING:
     import duckdb

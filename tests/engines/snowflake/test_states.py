@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import Engine, engine
 from meshhouse.engines.snowflake.engine import SnowflakeEngine
@@ -17,6 +16,7 @@ from meshhouse.errors import MeshError, NotShown, UsageError
 from meshhouse.landing import Landing, land_table
 from meshhouse.ledger import Conflict, Staged
 from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
 
 pytestmark = needs_snowflake
@@ -31,7 +31,7 @@ def decide(chosen: Engine, relation: str, base: int | None, state: int) -> None:
 
 def kept(chosen: Engine, relation: str, state: int) -> None:
     domain, _, product = relation.partition(".")
-    schema = chosen.store.stored(f"{domain}_generations")
+    schema = chosen.database.stored(f"{domain}_generations")
     connect().execute(f"create schema if not exists {schema}")
     connect().execute(
         f"create table if not exists {schema}.{product}__{state} as "
@@ -169,7 +169,7 @@ def test_a_file_that_was_uploaded_is_removed_whatever_fails_behind_it(mesh, chos
 
 
 def test_a_move_among_too_many_waits_for_its_turn(chosen, monkeypatch):
-    monkeypatch.setattr("meshhouse.engines.snowflake.store._LONGEST_WAIT", 0)
+    monkeypatch.setattr("meshhouse.engines.snowflake.database._LONGEST_WAIT", 0)
     execute, crowds = Session.execute, [1, 2, 3]
 
     def execute_in_a_crowd(self, statement, *values):
@@ -233,7 +233,7 @@ def test_a_decimal_with_more_digits_of_the_same_scale_is_landed(mesh, chosen):
     assert land(mesh, engine(mesh.repository)).rows == 1
     assert rows("select max(amount) from shop_raw.sales") == [(Decimal("999999999999.25"),)]
     [raw] = mesh.repository.domain("shop").raw_tables
-    assert chosen.store.columns(raw.relation)["amount"] == ("NUMBER", 14, 2)
+    assert chosen.database.columns(raw.relation)["amount"] == ("NUMBER", 14, 2)
     mesh.edit("domains/shop/models/topics.yml", "decimal(14,2)", "decimal(18,4)")
     with pytest.raises(UsageError, match=r"holds number\(14,2\).* of the same scale"):
         land(mesh, engine(mesh.repository), 3)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
-from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER
 from meshhouse.runs.publication import product_history, rollback
+from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.landing import land_table
+from meshhouse.landing import LakeStore, land_table
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import rollback
 from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
 from tests.support.spark_here import needs_spark
 
 pytestmark = needs_spark
@@ -31,7 +31,7 @@ def run(mesh: Mesh, domain: str, environment: str = "") -> DomainRun:
 
 def land(mesh: Mesh) -> None:
     for raw in mesh.repository.domain("shop").raw_tables:
-        land_table(mesh.repository, Lake(mesh.home), raw)
+        land_table(mesh.repository, LakeStore(Lake(mesh.home)), raw)
 
 
 def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:

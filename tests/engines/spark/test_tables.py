@@ -6,12 +6,12 @@ import json
 from datetime import timedelta
 
 import pytest
-from conftest import Mesh
-from meshhouse.lake.ledger import LakeLedger
 
 from meshhouse.engines import engine
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.maintenance import maintain
 from meshhouse.runs.publication import rollback
+from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
 
