@@ -1,4 +1,4 @@
-"""`make bench`: measures landing and runs, and prints the figures as one table."""
+"""`make bench`: the table "Landing and runs" of benchmarks/README.md, in one run."""
 
 from __future__ import annotations
 

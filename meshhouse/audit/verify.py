@@ -24,7 +24,7 @@ import yaml
 
 from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
 from meshhouse.audit.samples import Readable, sample_rows
-from meshhouse.engines import Reader
+from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, display_path
 

@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from meshhouse.lake.states import SAME_ROWS_AS
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import standing_publications
 
 KEPT_PUBLICATIONS = 10
 """The number of publications that each product keeps, so that it can be rolled back to them."""

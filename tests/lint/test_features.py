@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.lint import check
+from tests.conftest import Mesh
 
 SHOP = "domains/shop"
 PRODUCTS, STAGING = f"{SHOP}/models/products", f"{SHOP}/models/staging"
@@ -129,29 +129,29 @@ FEATURES = {
     ),
     "on-run-start": Feature(
         PROJECT, "on-run-start: [\"create table x (y int)\"]\nprofile",
-        "`on-run-start` runs beside", "Use `pre_hook`", "on-run-start", old="profile",
+        "`on-run-start` runs outside", "Use `pre_hook`", "on-run-start", old="profile",
     ),
     "on-run-end": Feature(
-        PROJECT, "on-run-end: drop table x\nprofile", "`on-run-end` runs beside", "Use `pre_hook`",
+        PROJECT, "on-run-end: drop table x\nprofile", "`on-run-end` runs outside", "Use `pre_hook`",
         "on-run-end", old="profile",
     ),
     "own generate_schema_name in another folder": Feature(
-        PROJECT, "macro-paths: [../../macros, models]", "decides where", "Remove it",
+        PROJECT, "macro-paths: [../../macros, models]", "changes where", "Remove it",
         "generate_schema_name", old="macro-paths: [../../macros]", found_in=STG_SALES,
     ),
     "own generate_schema_name": new(
         f"{SHOP}/macros/names.sql",
-        "\n{% macro generate_schema_name(name, node) %}x{% endmacro %}", "decides where",
+        "\n{% macro generate_schema_name(name, node) %}x{% endmacro %}", "changes where",
         "Remove it", "generate_schema_name",
     ),
     "own generate_alias_name": new(
         f"{SHOP}/macros/names.sql",
-        "{%- macro default__generate_alias_name(name, node) %}x{% endmacro %}", "decides where",
+        "{%- macro default__generate_alias_name(name, node) %}x{% endmacro %}", "changes where",
         "Remove it", "generate_alias_name",
     ),
     "own generate_database_name": new(
         "macros/names.sql", "{% macro generate_database_name(n, node) %}x{% endmacro %}",
-        "decides where", "Remove it", "generate_database_name",
+        "changes where", "Remove it", "generate_database_name",
     ),
     "seed as a product": new(
         f"{SHOP}/seeds/regions.yml",

@@ -40,6 +40,8 @@ class Dialect:
     """How to install the adapter, for the message."""
     output: Mapping[str, Any]
     """A dbt profile that is enough to render SQL; nothing connects with it."""
+    has_every_feature: bool = False
+    """Whether dbt snapshots and Python models work on this target."""
 
     def has_function(self, name: str) -> bool:
         """Whether SQL may call a function of this name, in lower case."""
@@ -173,6 +175,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     _DuckDB(
         "local", "DuckDB", "duckdb", "duckdb", "Run `make install`.",
         {"type": "duckdb", "path": ":memory:", "schema": "main", "threads": 1},
+        has_every_feature=True,
     ),
     Dialect(
         "spark", "Spark", "spark", "spark", "Run `make spark`.",

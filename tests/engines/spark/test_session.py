@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from conftest import ROOT, TINY, sale
-
+from tests.conftest import ROOT, TINY, sale
 from tests.support.spark_here import needs_spark
 
 pytestmark = needs_spark

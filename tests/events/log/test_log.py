@@ -355,7 +355,7 @@ except MeshError as error:
 
 def start(log: EventLog, producer: str, dies_at: int = 0, **options) -> subprocess.Popen:
     """A process that writes the events 0 to 179, three at once."""
-    repository = Path(__file__).parents[2]
+    repository = Path(__file__).parents[3]
     return subprocess.Popen(
         [sys.executable, "-c", PRODUCER, str(root_of(log)), producer, str(dies_at)],
         env={**os.environ, "PYTHONPATH": str(repository)},
