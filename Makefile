@@ -28,9 +28,9 @@ $(BIN)/.installed-dev: pyproject.toml | $(UV)
 	@touch $@ $(BIN)/.installed
 
 # Stands in for Snowflake in tests; wants another DuckDB than ours, so it lives apart.
-$(VENV)/fakesnow/bin/fakesnow: tests/fakesnow.txt | $(UV)
+$(VENV)/fakesnow/bin/fakesnow: tests/support/fakesnow.txt | $(UV)
 	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/fakesnow
-	$(UV) pip install --quiet --no-config --python $(VENV)/fakesnow/bin/python -r tests/fakesnow.txt
+	$(UV) pip install --quiet --no-config --python $(VENV)/fakesnow/bin/python -r tests/support/fakesnow.txt
 	@touch $@
 
 spark: install ## what target spark needs, but for Java 17 or 21
@@ -59,7 +59,7 @@ $(VENV)/dbt-1.11/.installed: $(BIN)/.installed-dev
 
 test-dbt-1.11: $(VENV)/dbt-1.11/.installed ## the older dbt-core that pyproject.toml allows: the tests that touch dbt most
 	$(VENV)/dbt-1.11/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
-		tests/checks/test_check.py tests/publication/test_journey.py tests/publication/test_parts.py tests/references
+		tests/lint/test_check.py tests/runs/test_journey.py tests/runs/test_parts.py tests/repository
 
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and what can be checked without data
 	$(BIN)/ruff check .

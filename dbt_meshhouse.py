@@ -20,8 +20,8 @@ from dbt.plugins.manifest import PluginNodes
 from meshhouse.engines import engine
 from meshhouse.engines.iceberg import pinned
 from meshhouse.errors import MeshError
-from meshhouse.references import resolve
 from meshhouse.repository import Product, Repository
+from meshhouse.repository.references import resolve
 
 READING_COMMANDS = {"build", "run", "test", "show", "snapshot", "retry", "clone"}
 """dbt commands that read data, and so need what they read to be published."""
@@ -53,14 +53,14 @@ class MeshhousePlugin(dbtPlugin):
         schemas = chosen.schemas_of(products) if chosen else [each.domain for each in products]
         for product, schema in zip(products, schemas, strict=True):
             nodes.add_model(_node(product, schema))
-        if reads and target == "spark":
-            from meshhouse.engines.spark_dbt import prepare
+        if chosen is None:
+            return nodes
+        chosen.prepare_dbt(consumer)
+        builds = flags.WHICH in _BUILDING_COMMANDS and not chosen.builds_apart
+        if builds and pinned() is None:
+            from meshhouse.runs.build_state import forget_builds
 
-            prepare(repository, consumer)  # plain dbt builds apart from runs there
-        elif chosen and flags.WHICH in _BUILDING_COMMANDS and pinned() is None:
-            from meshhouse.build_state import forget_builds
-
-            # Plain dbt builds, with whatever code stands there, what runs add to.
+            # Plain dbt builds with the code of this checkout, into the tables that runs add to.
             forget_builds(chosen.build_folder(consumer.name))
         return nodes
 

@@ -25,11 +25,11 @@ from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
-from meshhouse.landing import Pace, land
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.landing import LakeStore, Pace, land
 from meshhouse.landing.follow import follow
+from meshhouse.maintenance import maintain, tidy
 from meshhouse.repository import Column, RawTable
-from meshhouse.upkeep import maintain, tidy
 
 PARTITIONS = 4
 CLEAN = "purchases"
@@ -135,7 +135,7 @@ def landed(settings: KafkaSettings, name: str, topic: str) -> dict[str, float]:
     """The topic landed into typed Iceberg rows."""
     with lake() as target:
         started = time.perf_counter()
-        done = land(KafkaSource(settings, CLIENTS[name]), target, raw_of(topic))
+        done = land(KafkaSource(settings, CLIENTS[name]), LakeStore(target), raw_of(topic))
         seconds = time.perf_counter() - started
     return {
         "rate": (done.rows + done.rejected) / seconds,
@@ -153,7 +153,6 @@ def _peak_mib() -> float:
 def commits(settings: KafkaSettings) -> dict[str, float]:
     """A thousand small commits on one table with upkeep, then an aggregate over it."""
     from meshhouse.events import EventLog
-    from meshhouse.landing.target import RawTarget
 
     with lake() as target:
         log = EventLog(target.warehouse.parent / "events")
@@ -163,11 +162,11 @@ def commits(settings: KafkaSettings) -> dict[str, float]:
             events = [(b"k", purchase(number * 1000 + each), 0, []) for each in range(1_000)]
             log.append_events(CLEAN, events, "bench")
             started = time.perf_counter()
-            land(log, target, raw)
+            land(log, LakeStore(target), raw)
             latencies.append(time.perf_counter() - started)
             if number % 25 == 24:
                 tidy(target, raw.relation)
-        assert RawTarget(target, raw, log.describe(CLEAN)).total_rows == 1_000_000
+        assert LakeStore(target).writer(raw).read().total_rows == 1_000_000
         maintain(target, [raw.relation])
         measured = _aggregates(target, raw)
     return {
@@ -184,7 +183,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
     the number of whole files.
     """
     from meshhouse.events import EventLog
-    from meshhouse.upkeep.compaction import layout as layout_of
+    from meshhouse.maintenance.compaction import layout as layout_of
 
     with lake() as target:
         log = EventLog(target.warehouse.parent / "events")
@@ -193,7 +192,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
         for number in range(count):
             events = [(b"k", purchase(number * each + other), 0, []) for other in range(each)]
             log.append_events(CLEAN, events, "bench")
-            land(log, target, raw)
+            land(log, LakeStore(target), raw)
             if number % 25 == 24:
                 tidy(target, raw.relation)
         day = timedelta(0)

@@ -36,7 +36,7 @@ from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.java import find_java, last_line
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.locks import lock
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def spark(settings: KafkaSettings, topic: str) -> Measured:
     The session is up and has landed a small topic before the clock starts.
     """
     os.environ["MESH_SPARK_MASTER"] = "local[2]"
-    from meshhouse.spark import catalog_settings, session
+    from meshhouse.engines.spark.session import catalog_settings, session
 
     events = events_in(settings, topic)
     small = f"{topic}.warm.{time.time_ns()}"
@@ -240,9 +240,9 @@ def connect_jars() -> list[Path]:
 
 
 def _typed_table(target: Lake, relation: str) -> None:
-    from meshhouse.lake.catalog import Staged
     from meshhouse.lake.schema import iceberg_schema
     from meshhouse.lake.states import write_metadata
+    from meshhouse.ledger import Staged
     from meshhouse.repository.types import parse_type
 
     schema = iceberg_schema((each.name, parse_type(each.data_type)) for each in COLUMNS)
@@ -426,7 +426,7 @@ print(time.perf_counter() - started)
 def dlt(settings: KafkaSettings, topic: str) -> Measured:
     """dlt to Parquet files, from a resource in the shape of its verified source `kafka`.
 
-    It is not that source itself, whose code is not in a package registry: a resource that
+    It is not that source itself, whose code is not in a package ledger: a resource that
     consumes in batches with confluent-kafka, parses JSON, and keeps offsets in dlt's state.
     Batches are larger than that source's, and it makes no columns of Kafka's own metadata,
     which both favour dlt. Types are those that dlt infers; all else is as dlt comes.

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from meshhouse.engines.builds import work_lake
-from meshhouse.engines.spark import SparkEngine, session_of, session_settings
+from meshhouse.engines.spark.engine import SparkEngine, session_of, session_settings
 from meshhouse.repository import Repository
 
 ROWS = int(os.environ.get("MESH_BENCH_ROWS", "500000"))

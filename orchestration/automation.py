@@ -11,14 +11,14 @@ from typing import Any
 
 import dagster as dg
 
-from meshhouse.engines import Engine
+from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
 from meshhouse.landing import lands_itself
-from meshhouse.landing.target import offsets_of
+from meshhouse.landing.store import offsets_of
+from meshhouse.maintenance import maintain
 from meshhouse.repository import Domain, RawTable, Repository
-from meshhouse.upkeep import maintain
 
 LOOK_SECONDS = 30
 UPKEEP_HOURS = "0 4 * * *"
@@ -33,8 +33,8 @@ _UNFINISHED = [
 
 def automation(repository: Repository) -> dict[str, list[Any]]:
     """The sensors and schedules of the mesh, as `dg.Definitions` wants them."""
-    # Snowflake keeps its tables in order itself.
-    is_kept_elsewhere = engine_of(repository).name == "snowflake"
+    # A target that keeps its own tables maintains them itself.
+    has_lake = lake_of(engine_of(repository)) is not None
     return {
         "sensors": [
             _landing_sensor(repository),
@@ -44,7 +44,7 @@ def automation(repository: Repository) -> dict[str, list[Any]]:
                 description="Builds, audits and publishes what depends on what was landed.",
             ),
         ],
-        "schedules": [] if is_kept_elsewhere else [_upkeep_schedule(repository)],
+        "schedules": [_upkeep_schedule(repository)] if has_lake else [],
     }
 
 
@@ -163,7 +163,7 @@ def _landed_by_others(
 def _upkeep_schedule(repository: Repository) -> dg.ScheduleDefinition:
     @dg.op(name="maintain_tables")
     def maintain_tables(context: dg.OpExecutionContext) -> None:
-        lake = engine_of(repository).lake
+        lake = lake_of(engine_of(repository))
         for done in maintain(lake, say=context.log.info):
             context.log.info(
                 f"{done.relation}: {done.files_before} files became {done.files_after}, "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dagster as dg
 from dagster._check import CheckError
 
+from meshhouse.dagster.broken import broken_asset
+from meshhouse.dagster.domain import Reporter, Silent, domain_assets, landing_assets
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Repository, broken_because, display_path
 from orchestration.automation import automation
-from orchestration.broken import broken_asset
-from orchestration.domain import Reporter, Silent, domain_assets, landing_assets
 
 
 def definitions(

@@ -16,12 +16,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import snowflake_here
-from warm import Warm
 
 import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
+from tests.support import snowflake_here
+from tests.support.warm import Warm
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "fixtures" / "tiny"
@@ -103,7 +103,7 @@ class Mesh:
         return only
 
     def history(self, product: str) -> list[dict]:
-        """What the registry holds of a product, newest first."""
+        """What the ledger holds of a product, newest first."""
         return json.loads(self.run("history", product, "--json").stdout)
 
     def send(self, topic: str, events: list[tuple[bytes | None, bytes | None]]) -> None:
@@ -210,7 +210,7 @@ def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[snowflake_her
 @pytest.fixture
 def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engine:
     """The engine of target `snowflake`, with a database of its own."""
-    from meshhouse.snowflake import connect
+    from meshhouse.engines.snowflake.session import connect
 
     database = f"MESH_{uuid4().hex[:8].upper()}"
     for name, value in fakesnow.environment(database).items():
@@ -223,7 +223,7 @@ def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engin
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The Spark session of the tests' process, on two cores."""
-    from meshhouse.spark import session
+    from meshhouse.engines.spark.session import session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_SPARK_MASTER", "local[2]")
@@ -235,7 +235,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def store() -> Iterator[Any]:
     """An object store, shared by all tests; each makes buckets of its own."""
-    from object_store import running_store
+    from tests.support.object_store import running_store
 
     with running_store() as running:
         yield running
@@ -244,7 +244,7 @@ def store() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def nessie(store: Any) -> Iterator[Any]:
     """A catalog service, shared by all tests; each makes schemas of its own."""
-    from nessie import running_nessie
+    from tests.support.nessie import running_nessie
 
     with running_nessie(store) as running:
         yield running

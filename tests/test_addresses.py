@@ -28,25 +28,25 @@ def store() -> object:
 
 
 def schema_registry() -> object:
-    from meshhouse.landing.formats.registry import SchemaRegistry
+    from meshhouse.landing.formats.schema_registry import SchemaRegistry
 
     return SchemaRegistry.from_environment("topics.yml:3")
 
 
 def catalog_service() -> object:
-    from meshhouse.lake.service import service
+    from meshhouse.lake.rest_catalog import service
 
     return service()
 
 
 def spark() -> object:
-    from meshhouse.spark.session import settings
+    from meshhouse.engines.spark.session import settings
 
     return settings([])
 
 
 def snowflake() -> object:
-    from meshhouse.snowflake import connect
+    from meshhouse.engines.snowflake.session import connect
 
     return connect()
 

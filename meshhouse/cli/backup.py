@@ -9,10 +9,10 @@ from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.place import settle
+from meshhouse.maintenance.backup import back_up
+from meshhouse.maintenance.bundle import Index
+from meshhouse.maintenance.restore import restore as restore_mesh
 from meshhouse.repository import Repository
-from meshhouse.upkeep.backup import back_up
-from meshhouse.upkeep.bundle import Index
-from meshhouse.upkeep.restore import restore as restore_mesh
 
 _QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -65,10 +65,10 @@ def adopt() -> None:
 
 def _lake() -> Lake:
     found = engine(Repository.find())
-    if found.name == "snowflake":
+    if found.lake is None:
         raise UsageError(
-            "Target `snowflake` keeps its tables in Snowflake, which backs them up by Time Travel "
-            "and clones. Unset MESH_TARGET for the mesh in this folder."
+            f"Target `{found.name}` keeps its own tables, and backs them up itself (Time Travel "
+            "and clones). Unset MESH_TARGET for the mesh in this folder."
         )
     return found.lake
 

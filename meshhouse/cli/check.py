@@ -6,9 +6,9 @@ import time
 
 import click
 
-from meshhouse.checks import Finding, target_findings
-from meshhouse.checks import check as find
 from meshhouse.cli.output import console, print_json
+from meshhouse.lint import Finding, target_findings
+from meshhouse.lint import check as find
 from meshhouse.repository import Repository, display_path
 
 
@@ -53,8 +53,8 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
 
 def _on_targets(repository: Repository, target: str) -> list[Finding]:
     # These import dbt, which costs seconds.
-    from meshhouse.checks.targets import check_targets
-    from meshhouse.engines.dialects import dialect, every_dialect
+    from meshhouse.lint.sql.dialects import dialect, every_dialect
+    from meshhouse.lint.sql.targets import check_targets
 
     dialects = every_dialect() if target == "all" else [dialect(target)]
     features = [

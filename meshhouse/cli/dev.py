@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from meshhouse.domain_plan import fresh_manifest
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository, broken_because
+from meshhouse.runs.parse import fresh_manifest
 
 
 @click.command()
@@ -18,7 +18,7 @@ from meshhouse.repository import Repository, broken_because
 @click.option("--host", default="127.0.0.1", show_default=True)
 def dev(port: int, host: str) -> None:
     """Open the mesh in Dagster (Ctrl-C ends it)."""
-    from orchestration.run import dagster_home
+    from meshhouse.dagster.run import dagster_home
 
     repository = Repository.find()
     for domain in repository.domains:  # so that the page need not wait for dbt

@@ -8,9 +8,9 @@ import click
 
 from meshhouse.cli.output import console, counted, print_json, results, size, table
 from meshhouse.engines import engine
-from meshhouse.environments import drop as drop_environment
-from meshhouse.environments import environments, known_environment
 from meshhouse.errors import UsageError
+from meshhouse.maintenance.environments import drop as drop_environment
+from meshhouse.maintenance.environments import environments, known_environment
 from meshhouse.repository import Repository
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from meshhouse.errors import UsageError
-from meshhouse.lake.scan import literal, quote
+from meshhouse.sql import literal, quote
 
 _BATCH = 10_000
 _NUMBERS = frozenset(
@@ -38,6 +38,19 @@ _NUMBERS = frozenset(
         "boolean",
     ]
 )
+_PLAIN_IN_CSV = _NUMBERS | {
+    "float",
+    "double",
+    "date",
+    "time",
+    "time with time zone",
+    "time_ns",
+    "timestamp",
+    "timestamp with time zone",
+    "timestamp_s",
+    "timestamp_ms",
+    "timestamp_ns",
+}
 _AS_OTHER_IN_PARQUET = {
     # Parquet's interval counts milliseconds; Arrow has neither bits nor times with an offset.
     **dict.fromkeys(("interval", "bit", "time with time zone", "time_ns"), "varchar"),
@@ -62,7 +75,7 @@ def write(relation: Any, form: str, target: BinaryIO) -> list[tuple[str, str]]:
 
 def _write_csv(relation: Any, target: BinaryIO) -> None:
     header = io.StringIO()
-    csv.writer(header, lineterminator="\n").writerow(relation.columns)
+    csv.writer(header, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(relation.columns)
     target.write(header.getvalue().encode())
     cells = [_csv_cell(column, kind) for column, kind in _columns(relation)]
     # Readers skip empty lines, and with them the nulls of a single column.
@@ -136,17 +149,19 @@ def _text(value: str, kind: Any) -> str:
 
 
 def _csv_cell(value: str, kind: Any) -> str:
-    """SQL for a value as a cell; null stays null, empty text is in quotes."""
+    """SQL for a value as a cell; null stays null.
+
+    Text is in quotes, so that a reader tells null from empty text, and `"007"` from the number 7.
+    """
+    if kind.id in _PLAIN_IN_CSV:
+        return _text(value, kind)
     if kind.id in _NESTED:
         text = _json(value, kind)
     elif kind.id == "blob":
         text = f"to_base64({value})"
     else:
         text = _text(value, kind)
-    return (
-        f"case when {text} = '' or regexp_matches({text}, '[\",\\r\\n]') "
-        f"then '\"' || replace({text}, '\"', '\"\"') || '\"' else {text} end"
-    )
+    return f"'\"' || replace({text}, '\"', '\"\"') || '\"'"
 
 
 def _json(value: str, kind: Any, depth: int = 0) -> str:

@@ -14,10 +14,10 @@ from meshhouse.cli.output import console, counted, escaped, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
-from meshhouse.planning import planned_domains, settled
-from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
-from meshhouse.runs import DomainRun
-from meshhouse.status import Leftover, age, leftovers
+from meshhouse.repository import RawTable, Repository, broken_because
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.selection import Selection, select, settled
+from meshhouse.runs.status import Leftover, age, leftovers
 
 
 class TerminalReporter:
@@ -204,31 +204,19 @@ def execute(
     force = force or full_refresh
     reporter = TerminalReporter(repository, quiet, force, full_refresh)
     chosen = engine(repository)
-    planned = planned_domains(repository, targets, downstream)
-    domains = [domain for domain in planned if not domain.problems]
-    broken = [domain for domain in planned if domain.problems]
-    if broken and not domains and len({broken_because(each) for each in broken}) == 1:
-        raise BrokenDomain(broken[0])
-    for domain in broken:
+    selection = select(repository, targets, downstream)
+    for domain in selection.broken:
         reporter.failed(domain.name, broken_because(domain))
-    products = [target for target in targets if "." in target]
-    whole = [
-        domain
-        for domain in domains
-        if downstream
-        or not any(each.startswith(f"{domain.name}.") for each in products)
-        or domain.name in targets
-    ]
     if not force:
-        for run in settled(repository, chosen, domains, _parts(products, whole)):
+        for run in settled(repository, chosen, selection):
             reporter.finished(run)
-    done = {run.domain for run in reporter.runs}
-    names = [domain.name for domain in whole if domain.name not in done]
-    parts = [each for each in products if each.partition(".")[0] not in {*names, *done}]
-    ok = not (names or parts) or _orchestrate(repository, names, parts, reporter)
-    ok = ok and not broken
+    left = selection.without({run.domain for run in reporter.runs})
+    ok = not left.domains or _orchestrate(repository, left, reporter)
+    ok = ok and not selection.broken
     reporter.left_over(leftovers(repository, chosen))
-    summary = reporter.summary([domain.name for domain in domains], time.monotonic() - started)
+    summary = reporter.summary(
+        [each.name for each in selection.domains], time.monotonic() - started
+    )
     shown = console(quiet)
     for domain in summary["not_run"]:
         shown.print(
@@ -246,28 +234,16 @@ def execute(
     return summary, ok
 
 
-def _parts(products: list[str], whole: list[Domain]) -> dict[str, list[str]]:
-    """Domain -> names of the products that the run is about, where it is not about all."""
-    parts: dict[str, list[str]] = {}
-    for product in products:
-        domain, _, name = product.partition(".")
-        if domain not in {each.name for each in whole}:
-            parts.setdefault(domain, []).append(name)
-    return parts
-
-
-def _orchestrate(
-    repository: Repository, domains: list[str], products: list[str], reporter: TerminalReporter
-) -> bool:
+def _orchestrate(repository: Repository, selection: Selection, reporter: TerminalReporter) -> bool:
     # The only place of the platform that starts the orchestrator: `mesh run` and the web
     # page execute the same definitions.
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster")
-    from orchestration.run import run as run_definitions
+    from meshhouse.dagster.run import run as run_definitions
 
     try:
-        return run_definitions(repository, domains, products, reporter)
+        return run_definitions(repository, selection.whole, selection.products, reporter)
     finally:
         reporter.close()
         interrupts.stop_if_arrived()

@@ -21,11 +21,11 @@ from meshhouse.cli.files import replacing
 from meshhouse.cli.formats import batches, write
 from meshhouse.cli.interrupts import arrived
 from meshhouse.cli.output import console, escaped
-from meshhouse.consumers import published
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake.damage import damaged_in
 from meshhouse.repository import Repository
+from meshhouse.serve.connection import published
 
 if TYPE_CHECKING:
     import duckdb
@@ -116,12 +116,12 @@ class Asked:
     @property
     def is_remote(self) -> bool:
         """Whether the target answers queries itself."""
-        return self._engine.name == "snowflake"
+        return self._engine.answers_queries
 
     @property
     def reader(self) -> Any:
         """The connection that answers; products as of its first use."""
-        from meshhouse.consumers import opened
+        from meshhouse.serve.connection import opened
 
         if self._reader is None:
             self._reader = opened(self._repository, self._unrestricted, LOSSLESS)

@@ -42,8 +42,8 @@ def tail(
 ) -> None:
     """Ship the lines of a growing log file to a topic, through rotation and restarts."""
     from meshhouse.events.kafka.settings import kafka_settings
-    from meshhouse.events.tail import LogProducer
-    from meshhouse.events.tail import tail as ship
+    from meshhouse.events.tail.tail import LogProducer
+    from meshhouse.events.tail.tail import tail as ship
 
     repository = Repository.find()
     settings = kafka_settings(repository.root)

@@ -21,8 +21,8 @@ import pyarrow as pa
 from meshhouse.demo import retail, support
 from meshhouse.demo.topic import DemoTopic, literal
 from meshhouse.errors import UsageError
-from meshhouse.events.frames import Position
-from meshhouse.events.partitioner import by_partition, partition_of
+from meshhouse.events.log.frames import Position
+from meshhouse.events.log.partitioner import by_partition, partition_of
 from meshhouse.events.source import Topic
 
 PRODUCER = "replay"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
-from meshhouse.events.files import replace
+from meshhouse.files import replace
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import warehouse
 from meshhouse.lake.relocate import catalog_digest

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshhouse.events.log import EventLog
+from meshhouse.events.log.log import EventLog
 from meshhouse.events.source import Source
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.events.files import sync
+from meshhouse.files import sync
 from meshhouse.locks import lock
 from meshhouse.modes import IDENTITY
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from meshhouse.events.source import SKIPPED
-from meshhouse.lake.scan import literal
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.texts import docs_of
 from meshhouse.landing.convert import converted
@@ -29,6 +28,7 @@ from meshhouse.landing.formats.errors import Unreadable
 from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import DataType, parse_type
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema

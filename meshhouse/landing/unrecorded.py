@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from meshhouse.registry import user
+from meshhouse.ledger import user
 from meshhouse.repository import RawTable
 
 UNRECORDED = "meshhouse.unrecorded"

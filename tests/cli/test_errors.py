@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh, sale
 
 from meshhouse.cli.main import explain
 from meshhouse.events import event_log
+from tests.conftest import WARM, Mesh, sale
 
 ORDERS_SQL = "domains/shop/models/products/orders.sql"
 TOPICS = "domains/shop/models/topics.yml"
@@ -90,7 +90,7 @@ def test_broken_yaml_is_named_with_file_and_line_and_consumers_read_on(mesh):
     assert said(mesh, "run", "crm", code=2) == f"mesh: {problem}"
     assert said(mesh, "land", "crm", code=2) == f"mesh: {problem}"
     assert mesh.run("status").stderr == f"mesh: crm is broken: {problem}\n"
-    assert mesh.run("sql", "select 1", "--format", "csv").stdout.split() == ["1", "1"]
+    assert mesh.run("sql", "select 1", "--format", "csv").stdout.split() == ['"1"', "1"]
 
 
 def test_a_failure_before_anything_was_published_is_exit_code_1(landed):
@@ -232,7 +232,7 @@ def test_a_full_disk_stops_landing_and_room_is_all_that_it_needs(mesh, small_dis
 
 def landed_sales(mesh: Mesh, home: Path) -> list[int]:
     from meshhouse.lake import Lake
-    from meshhouse.lake.scan import connect_memory, create_views
+    from meshhouse.lake.views import connect_memory, create_views
 
     with connect_memory() as connection:
         create_views(connection, Lake(home).pointers())

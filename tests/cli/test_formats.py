@@ -181,7 +181,18 @@ def test_columns_of_equal_name_are_all_kept_and_the_new_name_is_returned(connect
 
 def test_a_null_alone_in_a_line_of_csv_is_not_an_empty_line(connection):
     relation = connection.sql("from (values ('x'), (null), ('y')) t(a)")
-    assert written(relation, "csv") == b'a\nx\n""\ny\n'
+    assert written(relation, "csv") == b'"a"\n"x"\n""\n"y"\n'
+
+
+def test_names_and_text_are_quoted_and_numbers_and_times_are_not():
+    query = """select 7 as n, '007' as "t,x", '' as e, null::varchar as nothing, 0.5::double as f,
+        date '2017-01-01' as d, timestamp '2017-01-01 10:00:00' as ts, [1] as l, true as b"""
+    with duckdb.connect() as connection:
+        lines = written(connection.sql(query), "csv").decode().splitlines()
+    assert lines == [
+        '"n","t,x","e","nothing","f","d","ts","l","b"',
+        '7,"007","",,0.5,2017-01-01,2017-01-01 10:00:00,"[1]",true',
+    ]
 
 
 def test_an_integer_that_no_parquet_type_holds_is_refused(connection):
@@ -198,4 +209,4 @@ def test_unions_and_rows_without_names(connection):
 def test_nothing_is_an_empty_array_and_a_header(connection):
     relation = connection.sql("select 1 as a, 2 as b where false")
     assert written(relation, "json") == b"[]\n"
-    assert written(relation, "csv") == b"a,b\n"
+    assert written(relation, "csv") == b'"a","b"\n'

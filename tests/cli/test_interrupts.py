@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Mesh, sale
+
+from tests.conftest import Mesh, sale
 
 LINE = "mesh: Interrupted. Nothing is half done: run the same command again to go on."
 HUGE = "select a.range + b.range as n from range(1000000000) a, range(1000000000) b"

@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from chaos import wait_until
-from conftest import WARM, Mesh, sale
-from kafka_topics import Cluster
 
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
-from meshhouse.lake.scan import connect_memory, create_views
+from meshhouse.lake.views import connect_memory, create_views
+from tests.conftest import WARM, Mesh, sale
+from tests.support.chaos import wait_until
+from tests.support.kafka_topics import Cluster
 
 TOPICS = "domains/shop/models/topics.yml"
 AWAY = {

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import pyarrow.parquet
 import pytest
-from conftest import Mesh
+
+from tests.conftest import Mesh
 
 TWO = "select order_id, amount, sold_at from shop.orders order by order_id limit 2"
 
@@ -80,7 +81,7 @@ def test_a_wide_table_fits_the_terminal(mesh):
 def test_a_query_from_a_file_and_from_standard_input(mesh, tmp_path):
     file = tmp_path / "query.sql"
     file.write_text("select 1 as a,\n  2 as b;\n")
-    assert mesh.run("sql", "-f", str(file), "--format", "csv").stdout == "a,b\n1,2\n"
+    assert mesh.run("sql", "-f", str(file), "--format", "csv").stdout == '"a","b"\n1,2\n'
     for arguments in (["-"], []):
         done = subprocess.run(
             mesh.command("sql", *arguments, "--format", "csv"),
@@ -91,7 +92,7 @@ def test_a_query_from_a_file_and_from_standard_input(mesh, tmp_path):
             text=True,
             check=True,
         )
-        assert done.stdout == "a,b\n1,2\n"
+        assert done.stdout == '"a","b"\n1,2\n'
     done = mesh.run("sql", "select 1", "-f", str(file), code=2)
     assert done.stderr == "mesh: Give a query or `--file FILE`, not both.\n"
 
@@ -239,7 +240,7 @@ def test_a_link_keeps_pointing_to_its_file(mesh, tmp_path):
     (tmp_path / "link.csv").symlink_to("real.csv")
     mesh.run("sql", "select 1 as a", "-o", str(tmp_path / "link.csv"))
     assert (tmp_path / "link.csv").is_symlink()
-    assert (tmp_path / "real.csv").read_text() == "a\n1\n"
+    assert (tmp_path / "real.csv").read_text() == '"a"\n1\n'
     assert (tmp_path / "real.csv").stat().st_mode & 0o777 == 0o640
 
 

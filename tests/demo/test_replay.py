@@ -21,8 +21,8 @@ import pytest
 from meshhouse.demo import retail
 from meshhouse.demo.replay import TOPICS, replay
 from meshhouse.errors import UsageError
-from meshhouse.events.log import EventLog
-from meshhouse.events.partitioner import partition_of
+from meshhouse.events.log.log import EventLog
+from meshhouse.events.log.partitioner import partition_of
 
 SALES = ["sales.transactions"]
 SUPPORT = ["support.tickets", "support.chats"]
@@ -226,8 +226,8 @@ from datetime import date
 from pathlib import Path
 from meshhouse.demo.replay import replay
 from meshhouse.demo import topic
-from meshhouse.events import partition
-from meshhouse.events.log import EventLog
+from meshhouse.events.log import partition
+from meshhouse.events.log.log import EventLog
 
 dies_at, write, writes = int(sys.argv[2]), partition.write_at, 0
 

@@ -9,14 +9,15 @@ from datetime import date, datetime
 from types import SimpleNamespace
 
 import pytest
-from conftest import Mesh
-from snowflake_here import needs_snowflake
-from spark_here import needs_spark
 
 from meshhouse.engines import engine
+from meshhouse.engines.snowflake.session import connect
 from meshhouse.repository import BrokenDomain
-from meshhouse.runs import DomainRun, run_domain
-from meshhouse.snowflake import connect
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
+from tests.support.snowflake_here import needs_snowflake
+from tests.support.spark_here import needs_spark
 
 MOMENT = "cast('2024-03-10 02:30:00.123456+00:00' as {{ type_timestamptz() }})"
 RIGHT = {

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from conftest import Mesh, make_mesh
-from nessie import Nessie
+
+from tests.conftest import Mesh, make_mesh
+from tests.support.nessie import Nessie
 
 URI = "PYICEBERG_CATALOG__MESH__URI"
 PRODUCTS = {"shop.orders", "shop.totals"}

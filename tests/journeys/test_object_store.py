@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh, make_mesh
-from object_store import Store, running_store
+
+from tests.conftest import WARM, Mesh, make_mesh
+from tests.support.object_store import Store, running_store
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def test_rejected_events_are_listed_and_land_after_a_fix(mended):
 
 
 def test_no_secret_is_written_anywhere_in_the_mesh(mended):
-    import object_store
+    from tests.support import object_store
 
     written = b"".join(path.read_bytes() for path in Path(mended.root).rglob("*") if path.is_file())
     assert b"tiny" in written

@@ -25,8 +25,8 @@ from pyiceberg.types import LongType, NestedField, StringType
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
-from meshhouse.lake.scan import connect_memory, create_views
-from meshhouse.upkeep import maintain
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.maintenance import maintain
 
 SHOWN, BUILT = "shop.orders", "shop_build.orders"
 SCHEMA = Schema(NestedField(1, "id", LongType()), NestedField(2, "region", StringType()))

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import killing
 import pytest
-from conftest import ROOT, Mesh
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.registry import Registry
+from meshhouse.lake.ledger import LakeLedger
+from tests.conftest import ROOT, Mesh
+from tests.support import killing
 
 
 def test_a_catalog_that_another_program_keeps_locked_is_named_and_readers_go_on(
@@ -43,7 +43,7 @@ def test_a_catalog_that_another_program_keeps_locked_is_named_and_readers_go_on(
 
 def with_a_table(home: Path) -> Lake:
     lake = Lake(home)
-    Registry(lake).commit([], {"runs": [{"domain": "shop"}]})
+    LakeLedger(lake).commit([], {"runs": [{"domain": "shop"}]})
     return lake
 
 
@@ -90,7 +90,7 @@ def test_a_catalog_that_was_lost_is_never_taken_for_a_new_mesh(tmp_path: Path, h
         lake.pointers,
         lake.everything,
         lambda: with_a_table(tmp_path),
-        lambda: Registry(lake).entries("runs"),
+        lambda: LakeLedger(lake).entries("runs"),
     ):
         with pytest.raises(MeshError) as refused:
             use()

@@ -9,18 +9,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from landing_place import RAW, Place
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
-from object_store import KEY_ID, SECRET, Store
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake, object_store
 from meshhouse.lake.adopt import adopt
-from meshhouse.lake.scan import connect_memory, create_views
-from meshhouse.registry import Registry
-from meshhouse.upkeep import maintain
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.maintenance import maintain
+from tests.support.landing_place import RAW, Place
+from tests.support.object_store import KEY_ID, SECRET, Store
 
 NOW, A_DAY = timedelta(0), timedelta(days=1)
 
@@ -98,7 +98,7 @@ def test_a_lake_that_moved_shows_tables_of_both_places(store, bucket, tmp_path, 
     place.log.create_topic(RAW.topic, 2)
     monkeypatch.delenv("MESH_WAREHOUSE")
     here = Lake(tmp_path)
-    Registry(here).commit([], {"runs": [{"run_id": "1", "domain": "shop"}]})
+    LakeLedger(here).commit([], {"runs": [{"run_id": "1", "domain": "shop"}]})
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{bucket}")
     place.sell(1)
     place.land()
@@ -204,7 +204,7 @@ def test_a_store_that_goes_away_in_the_middle_is_one_line_too(place, store, monk
     def away(*_: object) -> None:
         raise OSError("When writing key 'x' in bucket 'y': AWS Error NETWORK_CONNECTION during ...")
 
-    monkeypatch.setattr("meshhouse.landing.target.write_files", away)
+    monkeypatch.setattr("meshhouse.landing.lake_table.write_files", away)
     with pytest.raises(object_store.StoreFailed, match=r"does not answer \(it did before\)"):
         place.land()
     monkeypatch.undo()

@@ -10,15 +10,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import chaos
-import killing
 import pytest
-from kafka_topics import Cluster
 
 from meshhouse.events.kafka.broker import Broker
 from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.lake import Lake
+from tests.support import chaos, killing
+from tests.support.kafka_topics import Cluster
 
 BOUNDED_KILLS = 140
 FOLLOWER_KILLS = 60

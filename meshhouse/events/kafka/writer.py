@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.errors import LogUnavailable
-from meshhouse.events.frames import Position
 from meshhouse.events.kafka.clients import explained
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
-from meshhouse.events.partitioner import partition_of
+from meshhouse.events.log.frames import Position
+from meshhouse.events.log.partitioner import partition_of
 from meshhouse.events.source import Outgoing, Topic
 
 PRODUCER_HEADER = "meshhouse.producer"

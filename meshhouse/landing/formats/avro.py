@@ -23,7 +23,7 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 from meshhouse.landing.formats import values
 from meshhouse.landing.formats.errors import BadDeclaration, Unreadable
-from meshhouse.landing.formats.registry import Schema
+from meshhouse.landing.formats.schema_registry import Schema
 from meshhouse.landing.formats.wire import Framed, Reader, each_as_json
 from meshhouse.repository import RawTable, display_path
 

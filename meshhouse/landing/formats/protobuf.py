@@ -24,7 +24,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from meshhouse.errors import MeshError
 from meshhouse.landing.formats import values
 from meshhouse.landing.formats.errors import Unreadable
-from meshhouse.landing.formats.registry import Schema
+from meshhouse.landing.formats.schema_registry import Schema
 from meshhouse.landing.formats.wire import Framed, Reader
 from meshhouse.repository import RawTable, display_path
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from meshhouse.landing.formats.errors import Unreadable
-from meshhouse.landing.formats.registry import Schema, SchemaRegistry
+from meshhouse.landing.formats.schema_registry import Schema, SchemaRegistry
 
 Reader = Callable[[bytes], str]
 """From the bytes of one event to its JSON; raises `Unreadable`."""

@@ -9,11 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from kafka_topics import Cluster
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.kafka import broker as module
 from meshhouse.events.kafka.broker import KAFKA_VERSION, Broker, kafkas_jars, kafkas_java
+from tests.support.kafka_topics import Cluster
 
 
 def java(folder: Path, version: str) -> Path:

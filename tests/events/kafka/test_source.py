@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from kafka_topics import Cluster
 
 from meshhouse.errors import MeshError
 from meshhouse.events.errors import UnknownTopic
@@ -15,6 +14,7 @@ from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import EVENT_SCHEMA
+from tests.support.kafka_topics import Cluster
 
 BIG = 10_000_000
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from registries import Registry, serving
 
-from meshhouse.landing.formats import registry as client
+from meshhouse.landing.formats import schema_registry as client
+from tests.support.registries import Registry, serving
 
 
 @pytest.fixture(scope="module")

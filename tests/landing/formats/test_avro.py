@@ -15,10 +15,10 @@ import fastavro
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from registries import decoded, framed, reason, row, topic
 
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.formats import BadDeclaration
+from tests.support.registries import decoded, framed, reason, row, topic
 
 SOME = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 IDS = count(1000)

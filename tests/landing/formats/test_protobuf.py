@@ -20,10 +20,10 @@ from google.protobuf import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registries import decoded, framed, reason, row, topic
 
 from meshhouse.errors import MeshError
 from meshhouse.landing.decode import Decoder
+from tests.support.registries import decoded, framed, reason, row, topic
 
 SOME = settings(max_examples=50, deadline=None)
 IDS = count(1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registries import decoded, reason, row, topic
 
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.formats import BadDeclaration
 from meshhouse.landing.formats.text import group_names
+from tests.support.registries import decoded, reason, row, topic
 
 SOME = settings(max_examples=50, deadline=None)
 

@@ -1,0 +1,1 @@
+"""How one domain becomes Dagster's assets, checks and runs."""

@@ -1,0 +1,191 @@
+"""Runs the definitions in this process, as `mesh run` does.
+
+Belongs here: from names of domains and products to a selection of assets, and its
+execution on the mesh's own Dagster instance, so that the web page shows these runs too.
+Does not: printing.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.instance import InstanceRef
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import OperationalError
+
+from meshhouse.dagster.domain import NAMED, Reporter, environment_tag
+from meshhouse.dagster.storage import CannotRecord, OpenEventLog
+from meshhouse.engines import engine as engine_of
+from meshhouse.errors import MeshError
+from meshhouse.extras import missing_module
+from meshhouse.repository import Product, Repository
+from meshhouse.repository.manifest import Manifest
+from meshhouse.repository.references import waits
+from meshhouse.runs.domain_plan import with_companions
+from meshhouse.runs.parse import fresh_manifest
+from orchestration.definitions import definitions
+
+_NO_MODULE = re.compile(r"No module named '([^']+)'")
+_INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
+_INSTANCE_SETTINGS = """\
+# Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
+telemetry:
+  enabled: false
+# No question for an e-mail address on the first visit.
+nux:
+  enabled: false
+"""
+
+
+def dagster_home(repository: Repository) -> Path:
+    """Dagster's home folder inside the mesh's, with telemetry switched off.
+
+    Each environment has one: an asset is called the same in all of them, and what follows it
+    in production must not start because of an environment.
+    """
+    home = repository.workspace / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    settings = home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(_INSTANCE_SETTINGS)
+    return home
+
+
+@contextmanager
+def _instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
+    home = dagster_home(repository)
+    log = {
+        "module": OpenEventLog.__module__,
+        "class": OpenEventLog.__name__,
+        "config": {"base_dir": str(home / "history" / "runs")},
+    }
+    # Captured output would come through four more processes a step, to which Ctrl-C goes as well.
+    output = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
+    overrides = {"event_log_storage": log, "compute_logs": {**output, "config": {}}}
+    reference = InstanceRef.from_dir(str(home), overrides=overrides)
+    try:
+        with dg.DagsterInstance.from_ref(reference) as instance:
+            yield instance
+    except (CannotRecord, OperationalError) as error:
+        # A full disk is often called a "disk I/O error" only.
+        left = shutil.disk_usage(home).free / 2**20
+        raise MeshError(
+            f"Dagster's record of runs in {home} cannot be written: "
+            f"{getattr(error, 'orig', error)} ({left:,.0f} MiB are free on its disk). Make its "
+            "folder writable and make room on its disk, then run the same command again."
+        ) from error
+
+
+def run(
+    repository: Repository,
+    domains: Sequence[str],
+    products: Sequence[str],
+    reporter: Reporter,
+) -> bool:
+    """Lands, builds, audits and publishes.
+
+    Args:
+        repository: the mesh.
+        domains: domains to run whole.
+        products: products (`sales.orders`) to run with what they are made of or checked
+            with; everything of their own domain's that they do not need is left alone.
+        reporter: is told what happens.
+
+    Returns:
+        Whether every step succeeded.
+
+    Raises:
+        KeyboardInterrupt: somebody stopped it; Dagster makes a failure of that.
+        MeshError: Dagster's own files cannot be written.
+    """
+    parts = [repository.product(relation) for relation in products]
+    involved = {*domains, *(product.domain for product in parts)}
+    usable = _usable(repository, involved, reporter)
+    parts = [product for product in parts if product.domain in usable]
+    whole = [name for name in domains if name in usable]
+    built = definitions(repository, usable, reporter)
+    selection = dg.AssetSelection.groups(*whole) if whole else None
+    for product in parts:
+        part = _product_selection(repository, product)
+        selection = part if selection is None else selection | part
+    if selection is None:
+        return False
+    with _instance(repository) as instance:
+        try:
+            result = built.get_implicit_global_asset_job_def().execute_in_process(
+                instance=instance,
+                asset_selection=_keys(built, selection),
+                raise_on_error=False,
+                tags={
+                    **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
+                    **environment_tag(repository),
+                },
+                # The reporter speaks to people; Dagster's events go to its instance.
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            )
+        except dg.DagsterExecutionInterruptedError as error:
+            raise KeyboardInterrupt from error
+    for event in result.filter_events(lambda each: each.is_step_failure):
+        error = event.step_failure_data.error
+        if error is not None and error.cls_name in _INTERRUPTIONS:
+            raise KeyboardInterrupt
+        # A dg.Failure is one that a step reported itself.
+        if error is not None and error.cls_name != "Failure":
+            reporter.failed(str(event.step_key), _said(error))
+    return result.success and len(usable) == len(involved)
+
+
+def _said(error: SerializableErrorInfo) -> str:
+    """What a step raised, without what Dagster wraps it in; a MeshError speaks for itself."""
+    while error.cls_name == dg.DagsterExecutionStepExecutionError.__name__ and error.cause:
+        error = error.cause
+    text = error.message.strip()
+    module = _NO_MODULE.search(text)
+    if module and (not_installed := missing_module(module[1])):
+        return not_installed
+    name, _, said = text.partition(": ")
+    return said if name.startswith("meshhouse.") else f"{error.cls_name}: {text}"
+
+
+def _usable(repository: Repository, names: Collection[str], reporter: Reporter) -> list[str]:
+    """The domains whose dbt projects parse and for which there is something to read.
+
+    Dagster needs every manifest before it starts, but one that cannot be had must stop
+    nobody else. What uses such a domain reads what that has published, or waits.
+    """
+    usable: list[str] = []
+    left_out = {domain.name for domain in repository.broken}
+    for domain in repository.domains:  # upstream domains come first
+        if domain.name not in names:
+            continue
+        missing = left_out & set(domain.upstream)
+        if missing and waits(repository, domain, missing, engine_of(repository).visible()):
+            left_out.add(domain.name)
+            continue
+        try:
+            fresh_manifest(repository, domain)
+        except MeshError as error:
+            left_out.add(domain.name)
+            reporter.failed(domain.name, str(error))
+        else:
+            usable.append(domain.name)
+    return usable
+
+
+def _product_selection(repository: Repository, product: Product) -> dg.AssetSelection:
+    """The product, those that come with it, and all they are made of, within the domain."""
+    domain = repository.domain(product.domain)
+    manifest = Manifest(repository, domain)
+    together = with_companions(repository, manifest, domain, [product.name])
+    keys = [dg.AssetKey([each.domain, each.name]) for each in together]
+    return dg.AssetSelection.assets(*keys).upstream() & dg.AssetSelection.groups(domain.name)
+
+
+def _keys(built: dg.Definitions, selection: dg.AssetSelection) -> list[dg.AssetKey]:
+    return sorted(selection.resolve(built.resolve_asset_graph()))

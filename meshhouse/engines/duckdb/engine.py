@@ -1,0 +1,254 @@
+"""Target `local`: domains build in DuckDB, products are Iceberg tables in the lake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from meshhouse import settings
+from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
+from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.protocol import Candidate, PlainNames, Reader
+from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake.object_store import explained
+from meshhouse.lake.storage import delete, exists
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.ledger import Staged
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.types import DataType
+from meshhouse.sql import quote, quote_relation
+
+if TYPE_CHECKING:
+    import duckdb
+    from pyiceberg.table import Table
+
+    from meshhouse.lake.texts import Texts
+
+_ROWS_PER_BATCH = 122_880
+"""DuckDB's own row group: rows handed over at once on the way to Parquet."""
+
+
+class DuckDBEngine(IcebergEngine):
+    """Builds in one DuckDB file a domain; publishes to Iceberg."""
+
+    name = "local"
+
+    def __init__(self, repository: Repository) -> None:
+        """See `IcebergEngine`.
+
+        Raises:
+            UsageError: MESH_MEMORY_LIMIT is not a size.
+        """
+        super().__init__(repository)
+        limit = settings.value("MESH_MEMORY_LIMIT")
+        if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[KMGT]i?B\s*", limit, re.IGNORECASE):
+            raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
+
+    def build_folder(self, domain: str) -> Path:
+        """Where the domain's DuckDB file is."""
+        return work_file(self._repository.workspace, domain).parent
+
+    @explained()
+    def stage(self, product: Product) -> Candidate:
+        """Copies a built table into Iceberg data files that no reader sees yet.
+
+        Raises:
+            MeshError: dbt has not built it, or not with the columns of its contract.
+        """
+        from meshhouse.lake.texts import Texts
+
+        columns = list(contract_types(product).items())
+        with closing(self._open(product)) as connection:
+            schema = self._repository.build_schema(product.domain)
+            built = f"{quote(schema)}.{quote(product.build_name)}"
+            described = connection.execute(f"describe {built}").fetchall()
+            require_contract_types(
+                product, {name: duckdb_type(data_type) for name, data_type, *_ in described}
+            )
+            staged, files = self._stage(
+                product.domain, product.relation, columns, connection, built, Texts.of(product)
+            )
+        return Candidate(
+            product=product,
+            staged=staged,
+            rows=sum(file.record_count for file in files),
+            bytes=sum(file.file_size_in_bytes for file in files),
+        )
+
+    def _stage(
+        self,
+        domain: str,
+        relation: str,
+        columns: Sequence[tuple[str, DataType]],
+        connection: duckdb.DuckDBPyConnection,
+        built: str,
+        texts: Texts | None = None,
+    ) -> tuple[Staged, list[Any]]:
+        """Stages a built table as the whole content of a relation, with pyiceberg's data files."""
+        from meshhouse.lake.schema import EMPTY, iceberg_schema
+
+        schema = iceberg_schema(columns, texts.docs if texts else EMPTY)
+        table = self.lake.stage(relation, schema, writer=domain)
+        base = table.metadata_location or None
+        names = ", ".join(quote(name) for name, _ in columns)
+        rows = connection.execute(f"select {names} from {built}")
+        files = _replace(table, rows.to_arrow_reader(_ROWS_PER_BATCH), texts)
+        return self.lake.staged(table, base), files
+
+    @explained()
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """See `duckdb_snapshots.restore`."""
+        if names:
+            file = work_file(self._repository.workspace, domain.name)
+            schema = self._repository.build_schema(domain.name)
+            duckdb_snapshots.restore(self.lake, domain, names, file, schema)
+
+    @explained()
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """Stages the whole history of each snapshot.
+
+        Nothing withdraws what is staged here: it is published at once, and what a refused
+        commit or a killed run leaves is removed by upkeep.
+
+        Raises:
+            MeshError: the lake cannot keep a column of one.
+        """
+        if not names:
+            return []
+        schema = self._repository.build_schema(domain.name)
+        staged = []
+        with closing(_read_only(work_file(self._repository.workspace, domain.name))) as connection:
+            for name in names:
+                columns = list(duckdb_snapshots.columns_of(connection, schema, name))
+                built = f"{quote(schema)}.{quote(name)}"
+                relation = duckdb_snapshots.history_of(domain, name)
+                change, _ = self._stage(domain.name, relation, columns, connection, built)
+                staged.append(change)
+        return staged
+
+    @contextmanager
+    def reader(
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> Iterator[Reader]:
+        """Reads in a DuckDB connection with one view a relation."""
+        with closing(connect_memory()) as connection:
+            create_views(connection, states)
+            for relation, like in empty.items():
+                schema = quote(relation.partition(".")[0])
+                connection.execute(f"create schema if not exists {schema}")
+                connection.execute(
+                    f"create view {quote_relation(relation)} as "
+                    f"select * from {quote_relation(like)} where false"
+                )
+            yield DuckDBReader(connection)
+
+    def row_counts(self, domain: Domain) -> dict[str, int]:
+        """Rows of each table that stands in the domain's build schema."""
+        path = work_file(self._repository.workspace, domain.name)
+        if not path.exists():
+            return {}
+        with closing(_read_only(path)) as connection:
+            schema = self._repository.build_schema(domain.name)
+            names = connection.execute(
+                "select table_name from duckdb_tables() where schema_name = ?",
+                [schema],
+            ).fetchall()
+            counts = {}
+            for (name,) in names:
+                relation = f"{quote(schema)}.{quote(name)}"
+                (counts[name],) = connection.execute(f"select count(*) from {relation}").fetchone()
+            return counts
+
+    def withdraw(self, candidates: Sequence[Candidate]) -> None:
+        """Removes metadata and data files that only the candidates use."""
+        for candidate in self.not_shown(candidates):
+            location = candidate.staged.state
+            if not exists(location):
+                continue  # a refused commit has removed it; the files are left to upkeep
+            table = self.lake.load(candidate.product.relation, location)
+            snapshot = table.current_snapshot() if table else None
+            if table is None or snapshot is None:
+                continue
+            for manifest in snapshot.manifests(table.io):
+                for entry in manifest.fetch_manifest_entry(table.io):
+                    if entry.snapshot_id == snapshot.snapshot_id:
+                        delete(entry.data_file.file_path)
+            self.lake.discard(candidate.staged)
+
+    def _open(self, product: Product) -> duckdb.DuckDBPyConnection:
+        path = work_file(self._repository.workspace, product.domain)
+        if not path.exists():
+            raise MeshError(
+                f"{product.relation} has not been built: run `mesh run {product.domain}`."
+            )
+        return _read_only(path)
+
+
+class DuckDBReader(PlainNames):
+    """Reads for the audit through a DuckDB connection."""
+
+    type_names: ClassVar[Mapping[str, str]] = {
+        "string": "varchar",
+        "timestamptz": "timestamp with time zone",
+    }
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def data_source(self, name: str) -> Any:
+        """See `Reader`."""
+        from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
+
+        return DuckDBDataSourceImpl.from_existing_cursor(self._connection, name=name)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """See `Reader`."""
+        cursor = self._connection.execute(sql)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def quote(self, identifier: str) -> str:
+        """See `Reader`."""
+        return quote(identifier)
+
+
+def _read_only(path: Path) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    connection = duckdb.connect(str(path), read_only=True)
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
+
+
+def work_file(workspace: Path, domain: str) -> Path:
+    """The DuckDB file in which dbt builds one domain."""
+    return workspace / "build" / domain / "work.duckdb"
+
+
+def _replace(table: Table, batches: Any, texts: Texts | None) -> list[Any]:
+    """Writes batches as the table's whole content, in one snapshot; bounded in memory.
+
+    Returns:
+        pyiceberg's data files.
+    """
+    import uuid
+
+    from meshhouse.lake.files import write_files
+    from meshhouse.lake.rewrite import exchange_files
+
+    old = [task.file for task in table.scan().plan_files()]
+    write_id = uuid.uuid4()
+    with table.transaction() as transaction:
+        files = write_files(table.io, transaction.table_metadata, batches, write_id)
+        exchange_files(transaction, old, files, write_id)
+        if texts is not None:
+            now = transaction.table_metadata
+            without_null = texts.columns_without_null(now.schema(), files)
+            wanted = texts.properties(now.properties, without_null)
+            transaction.set_properties(wanted)
+            transaction.remove_properties(*(now.properties.keys() - wanted.keys()))
+    return files

@@ -1,0 +1,63 @@
+"""What dbt-duckdb needs to build a domain on the lake.
+
+Belongs here: the domain's own DuckDB file, and views over the raw tables and published
+products it reads, each pinned at one snapshot for the whole run. Does not: anything that
+happens before or after dbt (duckdb.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dbt.adapters.duckdb.credentials import DuckDBCredentials
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.flags import get_flags
+from dbt_common.exceptions import DbtRuntimeError
+from duckdb import DuckDBPyConnection
+
+from meshhouse.engines.duckdb.engine import work_file
+from meshhouse.engines.iceberg import pinned, readable
+from meshhouse.errors import MeshError
+from meshhouse.lake import Lake
+from meshhouse.lake.views import create_views, enable_iceberg
+from meshhouse.repository import Domain, Repository
+
+
+class Plugin(BasePlugin):
+    """Named in profiles.yml; dbt-duckdb calls it when it opens the domain's file."""
+
+    def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
+        """Points the connection to the domain's own file."""
+        with _explained():
+            repository, domain = self._project()
+        path = work_file(repository.workspace, domain.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        creds.path = str(path)
+
+    def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Makes what the domain may read visible, as of now or as pinned."""
+        enable_iceberg(conn)
+        pins = pinned()
+        if pins is None:
+            with _explained():
+                repository, domain = self._project()
+                pins = readable(repository, domain, Lake(repository.home).visible())
+        create_views(conn, pins)
+
+    def _project(self) -> tuple[Repository, Domain]:
+        folder = Path(get_flags().PROJECT_DIR or Path.cwd()).resolve()
+        repository = Repository.find(folder)
+        name = next(each for each in repository.domain_names if repository.folder(each) == folder)
+        return repository, repository.domain(name)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Our explanations as dbt's own errors, which dbt prints without a traceback."""
+    try:
+        yield
+    except MeshError as error:
+        raise DbtRuntimeError(str(error)) from error

@@ -1,0 +1,399 @@
+"""Target `snowflake`: domains build native tables, publication clones them.
+
+Belongs here: what a run of a domain asks of an engine, in Snowflake's terms. Does not:
+connections, landing or the ledger (meshhouse/snowflake).
+
+A candidate is a zero-copy clone of the built table, a generation that nobody changes any
+more: the audit reads it, publication clones it to `<domain>.<product>`, and rollback
+clones an older one.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from meshhouse.engines.iceberg import readable
+from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
+from meshhouse.engines.snapshots import refuse_snapshots
+from meshhouse.engines.snowflake.contracts import declared_words, require_values_within
+from meshhouse.engines.snowflake.database import SCHEMA, Database, next_state
+from meshhouse.engines.snowflake.ledger import SnowflakeLedger
+from meshhouse.engines.snowflake.publish import (
+    generation,
+    generation_of,
+    show_statements,
+    tag_statements,
+)
+from meshhouse.engines.snowflake.reader import SnowflakeReader
+from meshhouse.engines.snowflake.session import Session, connect
+from meshhouse.engines.snowflake.store import SnowflakeStore
+from meshhouse.engines.types import contract_types, require_contract_types
+from meshhouse.errors import MeshError, NotShown, UsageError
+from meshhouse.ledger import Staged
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.environment import split_schema, stored_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LOG = logging.getLogger(__name__)
+_NOT_CLONED = re.compile(r"\btransient\b|\bview\b", re.IGNORECASE)
+"""What Snowflake says of what a permanent table cannot be cloned from."""
+_KEPT_GENERATIONS = 3
+"""Of each product: the one that is shown and those that a rollback can go back to."""
+
+
+class SnowflakeEngine:
+    """Builds, audits and publishes in one database of Snowflake."""
+
+    name: ClassVar[str] = "snowflake"
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._database: Database | None = None
+        self._has_made_tags = False
+
+    lake: ClassVar[None] = None
+    """Snowflake keeps its own tables."""
+    table_format: ClassVar[str] = "snowflake"
+    answers_queries: ClassVar[bool] = True
+    builds_apart: ClassVar[bool] = False
+
+    @property
+    def database(self) -> Database:
+        """The tables of the environment in use."""
+        if self._database is None:
+            self._database = Database(connect())
+        return self._database
+
+    @property
+    def store(self) -> SnowflakeStore:
+        """Where raw tables are landed."""
+        return SnowflakeStore(self.database)
+
+    @property
+    def ledger(self) -> SnowflakeLedger:
+        """The ledger of the environment in use."""
+        return SnowflakeLedger(self.database, self._show)
+
+    def ledger_of(self, environment: str) -> SnowflakeLedger:
+        """The ledger of another environment."""
+        return SnowflakeLedger(self.database.in_environment(environment), self._show)
+
+    def prepare_dbt(self, domain: Domain) -> None:
+        """Nothing to do."""
+
+    def build_folder(self, domain: str) -> Path:
+        """Where what is known of a domain's builds is kept."""
+        return self._repository.workspace / "build" / domain / "snowflake"
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> state, of what the environment has of its own."""
+        return self.database.pointers()
+
+    def visible(self) -> dict[str, str]:
+        """Like `pointers`, with production's where the environment has none of its own."""
+        return self.database.visible()
+
+    def schemas_of(self, products: Sequence[Product]) -> list[str]:
+        """Where the environment in use finds each: its own, else production's."""
+        own = self.pointers() if self.database.environment else {}
+        return [
+            self.database.stored(each.domain) if each.relation in own else each.domain
+            for each in products
+        ]
+
+    def properties(self, relation: str, state: str) -> dict[str, str]:
+        """What landing has noted about a raw table."""
+        return self.database.properties(relation)[1]
+
+    def state_id(self, state: str) -> int:
+        """What stands for the rows of a state."""
+        return int(state)
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """Rows of a consumer's query, column names in lower case.
+
+        Raises:
+            UsageError: it is not one query that only reads.
+            MeshError: Snowflake refuses it.
+        """
+        import pyarrow as pa
+        import sqlglot
+        from sqlglot import exp
+
+        try:
+            statements = sqlglot.parse(sql, dialect="snowflake")
+        except sqlglot.errors.ParseError as error:
+            raise UsageError(f"{' '.join(str(error).split())}.") from error
+        if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+            raise UsageError("Published products are read only; give one query that returns rows.")
+        session = connect()
+        session.tag(step="mesh sql")
+        pieces = session.arrow(sql)
+        first = next(pieces)
+        names = [name.lower() for name in first.column_names]
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for piece in (first, *pieces):
+                yield from piece.rename_columns(names).to_batches()
+
+        return pa.RecordBatchReader.from_batches(first.rename_columns(names).schema, batches())
+
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """What the domain may read now; what was decided and not shown is shown first.
+
+        Products are pinned at what their readers see, as models are such readers: what
+        cannot be shown yet is read once it is.
+
+        Raises:
+            UsageError: a raw table of the domain has never been landed.
+        """
+        self._show_decided(domain)
+        return readable(self._repository, domain, self.database.shown())
+
+    def stage(self, product: Product) -> Candidate:
+        """Clones what dbt built into a generation of its own; no row is copied.
+
+        Raises:
+            MeshError: dbt has not built it as a permanent table, or not with the columns of its
+                contract, or Snowflake refuses.
+        """
+        session = connect(product.domain)
+        session.tag(product=product.relation)
+        self._make_tags(session)  # who may not is told before anything is decided
+        schema = self._repository.build_schema(product.domain)
+        built = session.name(schema, product.build_name)
+        base = self.database.properties(product.relation)[0]
+        state = next_state(base, datetime.now(UTC))
+        name = self.database.stored(generation(product, state))
+        kept = session.relation(name)
+        self.database.ensure_schema(name.partition(".")[0])
+        try:
+            session.execute(f"create table {kept} clone {built}")
+        except MeshError as error:
+            if not _NOT_CLONED.search(str(error)):
+                raise
+            raise MeshError(
+                f"{product.relation} was not built as a permanent table: give its model "
+                f"`materialized: table` and `transient: false`, and run `mesh run "
+                f"{product.domain}`. {error}"
+            ) from error
+        try:
+            promised = contract_types(product)
+            require_contract_types(product, declared_words(promised, self.database.columns(name)))
+            require_values_within(product, promised, session, kept)
+        except MeshError:
+            self._drop(product, state)
+            raise
+        ((rows,),) = session.rows(f"select count(*) from {kept}")
+        return Candidate(
+            product=product,
+            staged=Staged(product.relation, None if base is None else str(base), str(state), state),
+            rows=int(rows),
+            bytes=self._bytes(name),
+        )
+
+    @contextmanager
+    def reader(
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> Iterator[Reader]:
+        """Reads generations; checks may name products as their readers do."""
+        raw = {each.relation for each in self._raw_tables()}
+        behind = self.database.in_environment("")
+        production = behind.pointers().items() | behind.shown().items()
+        shown = {}
+        for relation, state in states.items():
+            product = relation.replace(f"{PREVIOUS_SUFFIX}.", ".")
+            if relation in raw:
+                shown[relation] = relation
+            elif (product, state) in production:
+                shown[relation] = generation_of(product, state)
+            else:
+                shown[relation] = self.database.stored(generation_of(product, state))
+        session = connect(domain.name)
+        session.tag(step="audit")
+        yield SnowflakeReader(session, shown, {name: shown[like] for name, like in empty.items()})
+
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """See `refuse_snapshots`."""
+        refuse_snapshots(domain, names)
+
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """None: there are no snapshots here."""
+        return []
+
+    def row_counts(self, domain: Domain) -> dict[str, int]:
+        """Rows of each table that dbt built in the domain's own schema."""
+        session = connect(domain.name)
+        found = session.rows(
+            f"select table_name, row_count from {session.name('information_schema', 'tables')} "
+            "where table_schema = ? and table_type = 'BASE TABLE'",
+            self._repository.build_schema(domain.name).upper(),
+        )
+        return {name.lower(): int(rows or 0) for name, rows in found}
+
+    def withdraw(self, candidates: Sequence[Candidate]) -> None:
+        """Drops generations that are not to be shown."""
+        pointers = self.pointers()
+        for candidate in candidates:
+            if pointers.get(candidate.product.relation) != candidate.staged.state:
+                self._drop(candidate.product, int(candidate.staged.state))
+
+    def restore(self, product: Product, snapshot_id: int) -> Staged:
+        """Stages an earlier generation again.
+
+        Raises:
+            MeshError: it is no longer kept.
+        """
+        base = self.database.properties(product.relation)[0]
+        if snapshot_id not in self._generations(product):
+            raise MeshError(
+                f"The previous publication of {product.relation} is no longer kept, so it cannot "
+                "be shown again. Run the domain again to publish a new one."
+            )
+        return Staged(
+            product.relation, None if base is None else str(base), str(snapshot_id), snapshot_id
+        )
+
+    def environments(self) -> set[str]:
+        """Names of the environments that have schemas."""
+        return {split_schema(schema)[0] for schema in self._schemas()} - {""}
+
+    def drop(self, environment: str) -> None:
+        """Drops every schema of an environment, its ledger last; dropping twice is dropping."""
+        own = [each for each in self._schemas() if split_schema(each)[0] == environment]
+        ledger = stored_schema(environment, SCHEMA)
+        for schema in sorted(own, key=lambda each: each == ledger):
+            self.database.session.execute(
+                f"drop schema if exists {self.database.session.name(schema)} cascade"
+            )
+
+    def _schemas(self) -> list[str]:
+        session = self.database.session
+        found = session.rows(
+            f"select schema_name from {session.name('information_schema', 'schemata')}"
+        )
+        return [name.lower() for (name,) in found]
+
+    def _show(self, relations: Sequence[str]) -> None:
+        failed: dict[str, str] = {}
+        for relation in relations:
+            state, _ = self.database.properties(relation)
+            if state is None:
+                continue
+            try:
+                self._show_one(self._repository.product(relation), state)
+            except MeshError as error:  # it is decided, and recorded: the next run shows it
+                failed[relation] = str(error)
+        if failed:
+            domain = next(iter(failed)).partition(".")[0]
+            raise NotShown(
+                f"{', '.join(failed)}: published, but not shown yet: "
+                f"{' '.join(dict.fromkeys(failed.values()))} Mend that, then `mesh run {domain}` "
+                "shows it."
+            )
+
+    def _show_decided(self, domain: Domain) -> None:
+        """Finishes publications that were stopped after they were decided.
+
+        Raises:
+            MeshError: one of the domain cannot be shown; others are theirs to mend.
+        """
+        if not self.database.has_states():
+            return
+        products = {
+            product.relation: product
+            for each in self._repository.readings
+            for product in each.products
+        }
+        waiting = self.database.session.rows(
+            f"select relation, state from {self.database.states} "
+            "where relation <> '' and (shown is null or shown <> state)"
+        )
+        for relation, state in waiting:
+            if relation not in products:
+                continue
+            try:
+                self._show_one(products[relation], int(state))
+            except MeshError as error:
+                if products[relation].domain == domain.name:
+                    raise
+                _LOG.warning("%s is published and not shown yet: %s", relation, error)
+
+    def _show_one(self, product: Product, state: int) -> None:
+        session = connect(product.domain)
+        session.tag(product=product.relation, step="publication")
+        # What an environment shows is nobody's to share.
+        self.database.ensure_schema(self.database.stored(product.domain))
+        if product.shared and not self.database.environment:
+            self.database.ensure_schema(f"{product.domain}_shared")
+        owner = self._repository.reading(product.domain).owner(product)
+        self._make_tags(session)
+        for statement in show_statements(session, product, state, owner, self.database.environment):
+            session.execute(statement)
+        marked = session.execute(
+            f"update {self.database.states} set shown = ? where relation = ? and state = ?",
+            state,
+            product.relation,
+            state,
+        )
+        if marked.rowcount == 0:  # somebody has published a newer one, which this has hidden
+            newer, _ = self.database.properties(product.relation)
+            if newer is not None:
+                self._show_one(product, newer)
+            return
+        published = [
+            entry["snapshot_id"]
+            for entry in self.ledger.entries("publications", product.domain)
+            if entry["product"] == product.name
+        ]
+        kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}
+        for old in self._generations(product) - kept:
+            if old < state:
+                self._drop(product, old)
+
+    def _make_tags(self, session: Session) -> None:
+        """Makes the tags, which are production's in every environment, once."""
+        if not self._has_made_tags:
+            self.database.ensure_schema(SCHEMA)
+            for statement in tag_statements(session):
+                session.execute(statement)
+            self._has_made_tags = True
+
+    def _generations(self, product: Product) -> set[int]:
+        session = self.database.session
+        prefix = f"{product.name}__".upper()
+        found = session.rows(
+            f"select table_name from {session.name('information_schema', 'tables')} "
+            "where table_schema = ? and startswith(table_name, ?)",
+            self.database.stored(f"{product.domain}_generations").upper(),
+            prefix,
+        )
+        numbers = (name.removeprefix(prefix) for (name,) in found)
+        return {int(number) for number in numbers if number.isdecimal()}
+
+    def _drop(self, product: Product, state: int) -> None:
+        session = connect(product.domain)
+        kept = session.relation(self.database.stored(generation(product, state)))
+        session.execute(f"drop table if exists {kept}")
+
+    def _bytes(self, relation: str) -> int:
+        schema, _, name = relation.partition(".")
+        session = self.database.session
+        rows = session.rows(
+            f"select bytes from {session.name('information_schema', 'tables')} "
+            "where table_schema = ? and table_name = ?",
+            schema.upper(),
+            name.upper(),
+        )
+        return int(rows[0][0] or 0) if rows else 0
+
+    def _raw_tables(self) -> list[Any]:
+        return self._repository.raw_tables()

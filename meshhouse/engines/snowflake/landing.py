@@ -1,0 +1,239 @@
+"""Raw tables in Snowflake: rows, rejected events and offsets in one transaction.
+
+Belongs here: Parquet to a stage, COPY, and the offsets beside it. Does not: what makes an
+event a row, or the fence against rivals (landing/target.py has them for every store).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.engines.snowflake.database import Database, Move, column_type, next_state
+from meshhouse.engines.snowflake.ledger import SnowflakeLedger
+from meshhouse.engines.snowflake.session import literal, quote
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
+from meshhouse.landing.pending import Pending, stamped
+from meshhouse.landing.store import Notes, RawState, raw_state
+from meshhouse.landing.unrecorded import Lander
+from meshhouse.ledger import Conflict
+from meshhouse.repository import RawTable, display_path
+from meshhouse.repository.types import DataType, parse_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TOTAL_ROWS = "meshhouse.total-rows"
+TOTAL_REJECTED = "meshhouse.total-rejected"
+_STAGE = "landing"
+_ENTRY_SECONDS = 60.0
+"""A continuous landing gets a ledger entry about so often, not with each of its commits."""
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """Rows that wait in a temporary table."""
+
+    relation: str
+    waiting: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+class SnowflakeTableWriter:
+    """Implements `meshhouse.landing.store.TableWriter` for a table in Snowflake."""
+
+    def __init__(self, database: Database, raw: RawTable) -> None:
+        self._database = database
+        self._ledger = SnowflakeLedger(database)
+        self._session = database.session
+        self._raw = raw
+        self._lander = Lander()
+        self._properties: dict[str, str] = {}
+        self._narrow: dict[str, DataType] = {}
+        """Decimals for which more digits are declared than the table has."""
+        self._entry: dict[str, Any] = {}
+        """What the ledger says of this landing since `_entry_begun`."""
+        self._entry_begun = 0.0
+
+    def current(self) -> str | None:
+        """See `TableWriter`."""
+        state, _ = self._database.properties(self._raw.relation)
+        return None if state is None else str(state)
+
+    def read(self) -> RawState:
+        """See `TableWriter`."""
+        state, self._properties = self._database.properties(self._raw.relation)
+        return RawState() if state is None else self._state_of(state)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """None: transactions wait for one another in Snowflake itself."""
+        return nullcontext()
+
+    def check_columns(self) -> None:
+        """See `TableWriter`."""
+        raw = self._raw
+        existing = self._database.columns(raw.relation)
+        declared = {column.name: parse_type(column.data_type) for column in raw.columns}
+        place = f"{display_path(raw.path)}:{raw.line}"
+        for name, found in existing.items():
+            if name.startswith("_"):
+                continue
+            if name not in declared:
+                raise UsageError(
+                    f"{place}: column `{name}` of {raw.relation} is no longer declared, but the "
+                    "table holds its values. Declare it again; a model need not use it."
+                )
+            if not _holds(found, declared[name]):
+                raise UsageError(
+                    f"{place}: column `{name}` of {raw.relation} holds {_described(found)}; its "
+                    f"type cannot become {declared[name]}. Declare the old type (or, of a decimal, "
+                    "more digits of the same scale) and cast in staging."
+                )
+            if declared[name].kind == "decimal" and found[1] != declared[name].precision:
+                self._narrow[name] = declared[name]
+
+    def commit(
+        self,
+        pending: Pending,
+        rows: pa.Table | None,
+        rejected: pa.Table | None,
+        on: RawState,
+        notes: Notes,
+    ) -> RawState:
+        """See `TableWriter`."""
+        raw, landed_at = self._raw, notes.landed_at
+        counts = pending.counts
+        rejected_before = int(self._properties.get(TOTAL_REJECTED, 0))
+        properties = {
+            **self._properties,
+            **notes.properties,
+            TOTAL_ROWS: str(on.total_rows + counts[0]),
+            TOTAL_REJECTED: str(rejected_before + counts[1]),
+        }
+        base = on.snapshot_id
+        state = next_state(base, landed_at)
+        self._session.tag(raw_table=raw.relation)
+        self._prepare()
+        folder = uuid.uuid4().hex
+        with TemporaryDirectory(prefix="mesh-landing-") as local:
+            waiting = [
+                self._load(relation, stamped(table, landed_at), Path(local), f"{folder}/{name}")
+                for name, relation, table in (
+                    ("rows", raw.relation, rows),
+                    ("rejected", f"{raw.schema}.{raw.rejected}", rejected),
+                )
+                if table is not None and table.num_rows
+            ]
+        move = Move(raw.relation, base, state, properties)
+        entry = self._next_entry(pending, state)
+
+        def also() -> None:
+            for each in waiting:
+                self._insert(each, move)
+            self._ledger.replace("landings", entry, move)
+
+        self._database.move([move], also)
+        self._entry = entry
+        self._properties = properties
+        return self._state_of(state)
+
+    def _state_of(self, state: int) -> RawState:
+        total = int(self._properties.get(TOTAL_ROWS, 0))
+        return raw_state(str(state), self._properties, state, total)
+
+    def _next_entry(self, pending: Pending, state: int) -> dict[str, Any]:
+        """The ledger entry with one more commit; a continuous landing begins another a minute."""
+        entry = self._entry
+        if not entry or time.monotonic() - self._entry_begun >= _ENTRY_SECONDS:
+            self._lander.since = entry["finished_at"] if entry else self._lander.since
+            self._entry_begun = time.monotonic()
+            entry = {"run_id": str(uuid.uuid4()), "rows": 0, "rejected": 0, "offsets": {}}
+        rows, rejected = pending.counts
+        offsets = {**entry["offsets"], **{str(key): end for key, end in pending.offsets.items()}}
+        return {
+            **self._lander.entry(self._raw, (0, 0), {}, state),
+            "run_id": entry["run_id"],
+            "rows": entry["rows"] + rows,
+            "rejected": entry["rejected"] + rejected,
+            "offsets": offsets,
+        }
+
+    def _prepare(self) -> None:
+        """Schema and tables: DDL, so before the transaction."""
+        raw = self._raw
+        self._ledger.prepare("landings")
+        self._database.ensure_schema(raw.schema)
+        self._database.ensure_table(raw.relation, Decoder(raw).columns)
+        self._database.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
+        for name, kind in self._narrow.items():
+            self._session.execute(
+                f"alter table {self._session.relation(raw.relation)} alter column {quote(name)} "
+                f"set data type {column_type(kind)}"
+            )
+        self._narrow = {}
+
+    def _load(self, relation: str, table: pa.Table, local: Path, folder: str) -> _Loaded:
+        """Uploads a table and copies it into a temporary one, outside the transaction."""
+        import pyarrow.parquet as parquet
+
+        file = local / f"{uuid.uuid4().hex}.parquet"
+        parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
+        place = f"@{self._database.ensure_stage(_STAGE)}/{folder}"
+        waiting = self._session.relation(f"{relation}__landing")
+        try:
+            self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
+            self._session.execute(
+                f"create or replace temporary table {waiting} as "
+                f"select * from {self._session.relation(relation)} where false"
+            )
+            self._session.execute(
+                f"copy into {waiting} from {place} "
+                "file_format = (type = parquet use_logical_type = true binary_as_text = false) "
+                "match_by_column_name = case_insensitive on_error = abort_statement purge = true"
+            )
+        finally:
+            with suppress(MeshError):  # what failed before is what matters
+                self._session.execute(f"remove {place}")
+        return _Loaded(relation, waiting, table.num_rows, tuple(table.column_names))
+
+    def _insert(self, loaded: _Loaded, move: Move) -> None:
+        """Moves loaded rows to their table, if the transaction still is the one that began.
+
+        Snowflake ends transactions of those who were away for long, and what they do next
+        would be committed by itself.
+        """
+        columns = ", ".join(quote(name) for name in loaded.columns)
+        done = self._session.execute(
+            f"insert into {self._session.relation(loaded.relation)} ({columns}) "
+            f"select {columns} from {loaded.waiting} where exists "
+            f"(select 1 from {self._database.states} where relation = ? and state = ?)",
+            move.relation,
+            move.state,
+        )
+        if done.rowcount != loaded.rows:
+            raise Conflict([move.relation])
+
+
+def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> bool:
+    """Whether a column of Snowflake holds, or can be made to hold, what a declared type does."""
+    kind, precision, scale = found
+    wanted = column_type(declared).partition("(")[0].strip()
+    if kind.lower() in ("text", "varchar"):
+        return wanted == "varchar"
+    if kind.lower() != wanted.lower():
+        return False
+    if declared.kind == "decimal":
+        return scale == declared.scale and (precision or 0) <= declared.precision
+    return wanted != "number" or not scale
+
+
+def _described(found: tuple[str, int | None, int | None]) -> str:
+    kind, precision, scale = found
+    return f"{kind.lower()}({precision},{scale})" if kind.lower() == "number" else kind.lower()

@@ -1,0 +1,163 @@
+"""Target `spark`: domains build Iceberg tables in Spark, publication copies nothing.
+
+Belongs here: the catalogs that Spark sees, and handing what it built to the lake. Does
+not: the session (spark/session.py), what dbt needs (spark_dbt.py), or anything that is the
+same on all targets.
+
+Spark never sees the mesh's catalog. For each run a domain has one of its own, a SQLite
+file with the tables it builds and, pinned at one state, those that it may read. So no
+domain waits for another's lock or sees its half-built tables, whatever the cluster. Only
+the driver reads catalogs; workers open data files by their full names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from meshhouse.engines.builds import audit_lake, work_folder, work_lake
+from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.protocol import NOTHING, Candidate, PlainNames, Reader
+from meshhouse.engines.snapshots import refuse_snapshots
+from meshhouse.engines.spark.access import check_place, explained, session_of, session_settings
+from meshhouse.engines.types import iceberg_types, require_contract_types
+from meshhouse.errors import MeshError
+from meshhouse.lake.states import write_metadata
+from meshhouse.lake.storage import read_bytes
+from meshhouse.ledger import Staged
+from meshhouse.repository import Domain, Product
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+class SparkEngine(IcebergEngine):
+    """Builds Iceberg tables in Spark; publishes the very files that it built."""
+
+    name = "spark"
+    builds_apart = True
+
+    def prepare_dbt(self, domain: Domain) -> None:
+        """See `meshhouse.engines.spark.dbt.prepare`."""
+        from meshhouse.engines.spark.dbt import prepare
+
+        prepare(self._repository, domain)
+
+    def build_folder(self, domain: str) -> Path:
+        """Where the domain's catalog and tables are."""
+        return work_folder(self._repository.workspace, domain)
+
+    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+        """See `IcebergEngine.pin`.
+
+        Raises:
+            UsageError: also if the builds could not be read by others.
+        """
+        check_place(self.lake)
+        return super().pin(domain, as_read)
+
+    def stage(self, product: Product) -> Candidate:
+        """Stages the built table's newest snapshot; no row is copied.
+
+        Raises:
+            MeshError: dbt has not built it, or not with the columns of its contract.
+        """
+        from meshhouse.lake.adopt import adopt
+        from meshhouse.lake.texts import Texts
+
+        built = work_lake(self._repository.workspace, product.domain)
+        schema = self._repository.build_schema(product.domain)
+        table = built.load(f"{schema}.{product.build_name}")
+        snapshot = table.current_snapshot() if table is not None else None
+        if table is None or snapshot is None:
+            raise MeshError(
+                f"{product.relation} was not built as a table: give its model "
+                f"`materialized: table` and run `mesh run {product.domain}`."
+            )
+        require_contract_types(product, iceberg_types(table.schema()))
+        summary = snapshot.summary
+        return Candidate(
+            product=product,
+            staged=adopt(self.lake, product.relation, table, Texts.of(product)),
+            rows=int(summary["total-records"] or 0) if summary else 0,
+            bytes=int(summary["total-files-size"] or 0) if summary else 0,
+        )
+
+    @contextmanager
+    def reader(
+        self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
+    ) -> Iterator[Reader]:
+        """Reads through Spark in a catalog that shows just these states."""
+        audited = audit_lake(self._repository.workspace, domain.name)
+        audited.lend({}, own="")
+        shown = dict(states)
+        for relation, like in empty.items():
+            model = self.lake.load(like, states[like])
+            if model is not None:
+                shown[relation] = write_metadata(audited.stage(relation, model.schema()))
+        audited.lend(shown, own="")
+        with explained():
+            # Of its own: what a session takes for its catalog is one for all that share it.
+            spark = session_of(self._repository.home).newSession()
+            for name, value in session_settings(audited).items():
+                spark.conf.set(name, value)
+        yield SparkReader(spark)
+
+    def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
+        """See `refuse_snapshots`."""
+        refuse_snapshots(domain, names)
+
+    def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
+        """None: there are no snapshots here."""
+        return []
+
+    def row_counts(self, domain: Domain) -> dict[str, int]:
+        """Rows of each table that stands in the domain's build schema."""
+        built = work_lake(self._repository.workspace, domain.name)
+        counts = {}
+        for relation, location in built.pointers().items():
+            schema, _, name = relation.partition(".")
+            if schema == self._repository.build_schema(domain.name):
+                metadata = json.loads(read_bytes(location))
+                current = metadata.get("current-snapshot-id")
+                for snapshot in metadata.get("snapshots", []):
+                    if snapshot["snapshot-id"] == current:
+                        counts[name] = int(snapshot["summary"].get("total-records", 0))
+        return counts
+
+    def withdraw(self, candidates: Sequence[Candidate]) -> None:
+        """Removes what was staged; the tables that dbt built stay, for the next build."""
+        for candidate in self.not_shown(candidates):
+            self.lake.discard(candidate.staged)
+
+
+class SparkReader(PlainNames):
+    """Reads for the audit through Spark."""
+
+    type_names: ClassVar[Mapping[str, str]] = {
+        "timestamptz": "timestamp",
+        "timestamp": "timestamp_ntz",
+    }
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._spark = spark
+
+    def data_source(self, name: str) -> Any:
+        """See `Reader`."""
+        from soda_sparkdf.common.data_sources.sparkdf_data_source import (
+            SparkDataFrameDataSourceImpl,
+        )
+
+        return SparkDataFrameDataSourceImpl.from_existing_session(self._spark, name=name)
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        """See `Reader`."""
+        with explained():
+            return [row.asDict() for row in self._spark.sql(sql).collect()]
+
+    def quote(self, identifier: str) -> str:
+        """See `Reader`."""
+        return "`" + identifier.replace("`", "``") + "`"

@@ -1,0 +1,428 @@
+"""Landing with Spark: a cluster reads the topic and writes the files, this process commits.
+
+Belongs here: a streaming query whose every batch becomes one commit, when it is started
+again and how it stops. Does not: what executors do with events (executor.py), or what goes
+into a commit (target.py).
+
+Where the query begins is what the table says. Spark's checkpoint is a folder of this run
+that is thrown away: a second memory of offsets could only contradict the first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.engines.spark.executor import DESCRIPTION, EVENT_COLUMNS, Described, Task, described
+from meshhouse.engines.spark.session import session
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.errors import SourceAway
+from meshhouse.events.kafka.settings import KafkaSettings, kafka_settings
+from meshhouse.events.source import Source, Topic
+from meshhouse.lake import Lake
+from meshhouse.lake.files import remove_files
+from meshhouse.landing.follow import OnLanded, Pace
+from meshhouse.landing.lake_table import LakeTableWriter, Overtaken
+from meshhouse.landing.land import Landing, Progress
+from meshhouse.landing.pending import Committed, Pending, Plan
+from meshhouse.landing.service import Mirror
+from meshhouse.landing.target import Accept, Fenced, RawTarget
+from meshhouse.ledger import Conflict
+from meshhouse.repository import RawTable, Repository
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.streaming import StreamingQuery
+
+COMMIT_EVENTS = 5_000_000
+"""Events per commit of a bounded landing: what a failure costs at most."""
+_PACE = Pace()
+_ATTEMPTS = 5
+_FAILURES = 3
+"""In a row, without a commit in between: then somebody has to look."""
+_LOOK_SECONDS = 0.2
+_AWAY_SECONDS = 1.0
+_BATCH_BYTES = 8 * 1024 * 1024
+"""Event values in one Arrow batch; Spark bounds these by rows only, unless it is told."""
+_FETCHING = {
+    # Twice as many events a second as with Kafka's defaults of 500 and 1 MiB.
+    "kafka.max.poll.records": "5000",
+    "kafka.max.partition.fetch.bytes": str(4 * 1024 * 1024),
+}
+
+OnCommit = Callable[[Pending, Committed], None]
+
+
+class QueryFailed(MeshError):
+    """Spark gave up reading a topic, for no reason that landing knows better."""
+
+
+class SparkLander:
+    """Lands from Kafka into the lake with Spark; see `meshhouse.landing.service.Lander`."""
+
+    def __init__(self, repository: Repository, lake: Lake) -> None:
+        self._root = repository.root
+        self._lake = lake
+
+    def land(
+        self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
+    ) -> Landing:
+        """See `land_with_spark`."""
+        settings = self._kafka(raw)
+        return land_with_spark(source, settings, self._lake, raw, progress, accept, mirror)
+
+    def follow(
+        self,
+        source: Source,
+        raw: RawTable,
+        stop: threading.Event,
+        pace: Pace,
+        on_landed: OnLanded,
+        accept: Accept,
+        mirror: Mirror,
+    ) -> Landing:
+        """See `follow_with_spark`: one process lands the whole topic, Spark shares the work."""
+        settings = self._kafka(raw)
+        return follow_with_spark(
+            source, settings, self._lake, raw, stop, pace, on_landed, accept, mirror
+        )
+
+    def _kafka(self, raw: RawTable) -> KafkaSettings:
+        settings = kafka_settings(self._root)
+        if settings is None:
+            raise UsageError(
+                f"Spark reads topics from Kafka, and topic `{raw.topic}` is in the embedded event "
+                "log. Leave out `--engine spark`, or name a Kafka in KAFKA_BOOTSTRAP_SERVERS."
+            )
+        return settings
+
+
+def land_with_spark(
+    source: Source,
+    settings: KafkaSettings,
+    lake: Lake,
+    raw: RawTable,
+    progress: Progress = lambda events: None,
+    accept: Accept = (),
+    mirror: Mirror = lambda offsets: None,
+    commit_events: int = COMMIT_EVENTS,
+) -> Landing:
+    """Lands what a topic holds now, as `meshhouse.landing.land.land` does.
+
+    Args:
+        source: the Kafka cluster, as landing asks it about topics.
+        settings: how Spark reaches it.
+        lake: where the raw table is; executors must have its folder at the same place.
+        raw: what to land.
+        progress: is told how many events were committed.
+        accept: see `meshhouse.landing.target.Accept`.
+        mirror: is told the offsets after each commit.
+        commit_events: events per commit.
+
+    Raises:
+        UsageError: Spark cannot be used here; or see `land`.
+        QueryFailed: Spark could not read the topic.
+        MeshError: see `land`.
+    """
+    lander = _Lander(source, settings, lake, raw, accept, mirror)
+    landing = lander.landing
+    topic = lander.prepare()
+    landing.ends = {number: each.end for number, each in topic.partitions.items()}
+
+    def committed(pending: Pending, done: Committed) -> None:
+        progress(pending.events)
+
+    if any(lander.positions[number] < end for number, end in landing.ends.items()):
+        lander.run({"maxOffsetsPerTrigger": str(commit_events)}, {"availableNow": True}, committed)
+    landing.total_rows = lander.target.total_rows
+    landing.finished_at = datetime.now(UTC)
+    return landing
+
+
+def follow_with_spark(
+    source: Source,
+    settings: KafkaSettings,
+    lake: Lake,
+    raw: RawTable,
+    stop: threading.Event,
+    pace: Pace = _PACE,
+    on_landed: OnLanded = lambda landing: None,
+    accept: Accept = (),
+    mirror: Mirror = lambda offsets: None,
+) -> Landing:
+    """Lands what comes into a topic until it is told to stop; the batch at work is finished.
+
+    It takes all partitions: whoever lands the same topic beside it is fenced, or fences it.
+    While the cluster is away it waits, like the other follower.
+
+    Raises:
+        QueryFailed: Spark failed several times in a row.
+        MeshError: see `meshhouse.landing.follow.follow`.
+    """
+    lander = _Lander(source, settings, lake, raw, accept, mirror)
+    landing = lander.landing
+    # Together: a commit when there are so many events, or after so long if there are any.
+    bounds = {
+        "minOffsetsPerTrigger": str(pace.events),
+        "maxOffsetsPerTrigger": str(pace.events),
+        "maxTriggerDelay": f"{max(1, round(pace.seconds * 1000))}ms",
+    }
+    trigger = {"processingTime": f"{max(1, round(min(pace.seconds, 1.0) * 1000))} milliseconds"}
+
+    def committed(pending: Pending, done: Committed) -> None:
+        on_landed(landing)
+
+    failures = 0
+    while not stop.is_set():
+        commits = landing.commits
+        try:
+            lander.prepare()
+            lander.run(bounds, trigger, committed, stop)
+        except (QueryFailed, SourceAway) as error:
+            failures = failures + 1 if landing.commits == commits else 1
+            if failures >= _FAILURES and isinstance(error, QueryFailed):
+                raise
+            stop.wait(_AWAY_SECONDS)
+    return landing
+
+
+@dataclass
+class _Lander:
+    """One topic on its way to one raw table, through as many queries as it takes."""
+
+    source: Source
+    settings: KafkaSettings
+    lake: Lake
+    raw: RawTable
+    accept: Accept
+    mirror: Mirror
+    positions: dict[int, int] = field(default_factory=dict)
+    """Where each partition stands in the table."""
+
+    def __post_init__(self) -> None:
+        # Asked first: a name that is wrong is not worth the seconds that Spark takes to start.
+        topic = self.source.describe(self.raw.topic)
+        self.writer = LakeTableWriter(self.lake, self.raw)
+        self.target = RawTarget(self.raw, topic, self.writer, self.accept)
+        self.spark = _session(self.lake.warehouse.parent)
+        self.landing = Landing(self.raw, offsets=self.target.offsets)
+        self.landing.snapshot_id = self.target.snapshot_id
+
+    def prepare(self) -> Topic:
+        """Looks where to go on; what the table is to know of that is committed first."""
+        self.target.refresh()
+        topic = self.source.describe(self.raw.topic)
+        self.target.starts(topic, self.accept)
+        if self.target.has_news:
+            self._count(self.target.commit(Pending()))
+        self.positions = self.target.starts(topic, self.accept)
+        return topic
+
+    def run(
+        self,
+        bounds: Mapping[str, str],
+        trigger: Mapping[str, Any],
+        on_commit: OnCommit,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Runs a query until it ends, or until it is told to stop.
+
+        Raises:
+            QueryFailed: it failed.
+            MeshError: a commit was refused.
+        """
+        with tempfile.TemporaryDirectory(prefix="meshhouse-landing-") as checkpoint:
+            batches = _Batches(self, Path(checkpoint), on_commit)
+            query: StreamingQuery | None = None
+            try:
+                query = (
+                    self._events(bounds)
+                    .writeStream.foreachBatch(batches.land)
+                    .option("checkpointLocation", f"file://{checkpoint}")
+                    .trigger(**trigger)
+                    .start()
+                )
+                while not query.awaitTermination(_LOOK_SECONDS):
+                    if stop is not None and stop.is_set():
+                        break
+            except Exception as error:
+                raise self._explained(batches.failure or error) from error
+            finally:
+                batches.finish()
+                if query is not None:
+                    _stop(query)
+        if batches.failure is not None:
+            raise self._explained(batches.failure)
+
+    def _events(self, bounds: Mapping[str, str]) -> DataFrame:
+        begin = {self.raw.topic: {str(each): at for each, at in self.positions.items()}}
+        options = {
+            **{f"kafka.{name}": value for name, value in self.settings.java().items()},
+            "kafka.isolation.level": "read_committed",
+            "subscribe": self.raw.topic,
+            "startingOffsets": json.dumps(begin),
+            "failOnDataLoss": "true",
+            **_FETCHING,
+            **bounds,
+        }
+        events = self.spark.readStream.format("kafka").options(**options).load()
+        return events.select(*EVENT_COLUMNS)
+
+    def land(
+        self, events: DataFrame, starts: Mapping[int, int], ends: Mapping[int, int], run: str
+    ) -> tuple[Pending, Committed]:
+        """Lands one batch of events; again if the table moved on while it was written."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            # A topic made anew would look like one that goes on once it is as long.
+            self.target.recognise(self.source.describe(self.raw.topic))
+            pending = Pending(self._plan())
+            for each in self._written(events, Task.of(self.raw, run, pending.plan)):
+                self._check(each, starts, ends)
+                pending.add_written(each.written, starts, ends)
+            pending.starts.update(starts)
+            pending.offsets.update(ends)
+            try:
+                done = self.target.commit(pending)
+            except (Fenced, Overtaken, Conflict) as refused:
+                for each in pending.written:
+                    remove_files([*each.files, *each.rejected_files])
+                if isinstance(refused, Overtaken) and attempt < _ATTEMPTS:
+                    continue
+                raise
+            self.positions.update(ends)
+            self._count(done)
+            return pending, done
+        raise AssertionError("unreachable")
+
+    def _plan(self) -> Plan:
+        """What the files of the next commit must hold."""
+        self.target.refresh()
+        return self.writer.plan(self.target.next_landed_at)
+
+    def _written(self, events: DataFrame, task: Task) -> Iterator[Described]:
+        for row in events.mapInArrow(task.write, DESCRIPTION).collect():
+            yield described(bytes(row["description"]))
+
+    def _check(self, each: Described, starts: Mapping[int, int], ends: Mapping[int, int]) -> None:
+        for partition, (first, last) in each.read.items():
+            if not starts.get(partition, 0) <= first <= last < ends.get(partition, 0):
+                raise MeshError(
+                    f"Spark read events {first} to {last} of partition {partition} of topic "
+                    f"`{self.raw.topic}`, which were not asked for. Nothing of this batch was "
+                    "landed. Leave out `--engine spark`, and report this."
+                )
+
+    def _count(self, done: Committed) -> None:
+        self.landing.count(done)
+        self.landing.total_rows = self.target.total_rows
+        if done.offsets:
+            self.mirror(done.offsets)
+
+    def _explained(self, error: BaseException) -> MeshError:
+        if isinstance(error, MeshError):
+            return error
+        text = self.settings.without_secrets(str(error))
+        # What a task raised comes back as the text of its traceback.
+        ours = re.search(r"^meshhouse\.[\w.]+: (.+)$", text, re.MULTILINE)
+        if ours:
+            return MeshError(ours[1])
+        try:  # why it failed, the cluster or the table may say better
+            self.target.refresh()
+            self.target.starts(self.source.describe(self.raw.topic), self.accept)
+        except MeshError as better:
+            return better
+        return QueryFailed(
+            f"Spark could not land {self.raw.relation}: {_reason(text)}. What was committed "
+            "stays; run the same command again, or without `--engine spark`."
+        )
+
+
+class _Batches:
+    """What Spark calls with each batch of one query, in a thread of its own."""
+
+    def __init__(self, lander: _Lander, checkpoint: Path, on_commit: OnCommit) -> None:
+        self.failure: BaseException | None = None
+        self._lander = lander
+        self._checkpoint = checkpoint
+        self._on_commit = on_commit
+        self._run = uuid.uuid4().hex
+        self._idle = threading.Lock()
+        self._is_over = False
+
+    def land(self, events: DataFrame, number: int) -> None:
+        """Lands one batch."""
+        with self._idle:
+            if self._is_over:
+                return  # the query is about to be stopped; the table says where to go on
+            try:
+                self._land(events, number)
+            except BaseException as error:
+                # Spark would only pass on its text.
+                self.failure = error
+                self._is_over = True
+                raise
+
+    def finish(self) -> None:
+        """Waits for the batch at work; there will be no other one."""
+        with self._idle:
+            self._is_over = True
+
+    def _land(self, events: DataFrame, number: int) -> None:
+        ends = _ends(self._checkpoint, number, self._lander.raw.topic)
+        known = self._lander.positions
+        # A partition that was added begins at 0; Spark refuses one that lost events since.
+        starts = {each: known.get(each, 0) for each in ends}
+        moved = [each for each, end in ends.items() if end > starts[each]]
+        if moved:
+            done = self._lander.land(
+                events,
+                {each: starts[each] for each in moved},
+                {each: ends[each] for each in moved},
+                self._run,
+            )
+            self._on_commit(*done)
+
+
+def _ends(checkpoint: Path, number: int, topic: str) -> dict[int, int]:
+    """Where a batch ends, which Spark writes down before it reads the batch.
+
+    Its events do not tell: a batch may end with offsets that are no events for consumers
+    (marks of transactions, what compaction removed), and would stand there for ever.
+    """
+    text = (checkpoint / "offsets" / str(number)).read_text()
+    return {int(each): end for each, end in json.loads(text.splitlines()[-1])[topic].items()}
+
+
+def _stop(query: StreamingQuery) -> None:
+    from py4j.protocol import Py4JError
+
+    # Where Spark itself died there is nothing to stop, and why it ended is told already.
+    with suppress(Py4JError):
+        query.stop()
+
+
+def _session(home: Path) -> SparkSession:
+    """This process's session, with settings of its own; what Spark says goes into a file."""
+    spark = session(log=home / "logs" / "spark.log").newSession()
+    spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BATCH_BYTES))
+    # Streaming cannot use it and would say so.
+    spark.conf.set("spark.sql.adaptive.enabled", "false")
+    return spark
+
+
+def _reason(text: str) -> str:
+    """What Spark says was the first cause, or what it says first."""
+    causes = re.findall(r"^Caused by: (.+)$", text, re.MULTILINE)
+    lines = [line.strip(" :") for line in text.splitlines() if line.strip(" :")]
+    said = [line for line in lines if not line.startswith("An error occurred while calling")]
+    reason = causes[-1] if causes else (said or ["it did not say why"])[0]
+    return re.sub(r"\s*SQLSTATE: \w+$", "", reason).rstrip(". ")

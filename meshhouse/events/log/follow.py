@@ -1,0 +1,76 @@
+"""Following a source that has no consumer groups.
+
+Belongs here: the embedded event log read for ever. Does not: Kafka (kafka/clients.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from meshhouse.errors import MeshError
+from meshhouse.events.source import EventBatch, Rebalance
+
+if TYPE_CHECKING:
+    from meshhouse.events.log.log import EventLog
+
+_LOOK_SECONDS = 0.1
+_BATCH_BYTES = 8 * 1024 * 1024
+
+
+class LogClient:
+    """Reads all partitions of one topic of the event log; there is no one to share with."""
+
+    def __init__(self, log: EventLog, topic: str) -> None:
+        self._log = log
+        self._topic = topic
+        self._offsets: dict[int, int] = {}
+        self._rebalance: Rebalance | None = None
+        self._topic_id = ""
+
+    def assign(self, offsets: Mapping[int, int]) -> None:
+        """See `Client`."""
+        self._offsets = dict(offsets)
+
+    def subscribe(self, group: str, rebalance: Rebalance) -> None:
+        """See `Client`."""
+        self._rebalance = rebalance
+
+    def seek(self, offsets: Mapping[int, int]) -> None:
+        """See `Client`."""
+        self._offsets.update(offsets)
+
+    def poll(self, seconds: float) -> list[EventBatch]:
+        """See `Client`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            described = self._log.describe(self._topic)
+            partitions = described.partitions
+            if self._topic_id not in ("", described.topic_id):
+                raise MeshError(
+                    f"Topic `{self._topic}` was deleted and created again while it was landed. "
+                    "Nothing of the new one was landed. Run the same command again."
+                )
+            self._topic_id = described.topic_id
+            new = [each for each in partitions if each not in self._offsets]
+            if new and self._rebalance is not None:
+                self._offsets.update(self._rebalance.assigned(new))
+            ranges = {
+                each: (start, partitions[each].end)
+                for each, start in self._offsets.items()
+                if start < partitions[each].end
+            }
+            if ranges:
+                batch = next(self._log.read(self._topic, ranges, _BATCH_BYTES))
+                self._offsets[batch.partition] = batch.next_offset
+                return [batch]
+            if time.monotonic() >= deadline:
+                return []
+            time.sleep(_LOOK_SECONDS)
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """See `Client`; the table's own offsets are all there is."""
+
+    def close(self) -> None:
+        """See `Client`."""

@@ -1,0 +1,268 @@
+"""The embedded event log: a stand-in for Kafka, in files.
+
+Belongs here: topics, and the log as producers and landing use it. Does not: how one
+partition is kept (partition.py), the bytes on disk (frames.py).
+
+    <root>/cluster.json                              {"cluster_id": ...}
+    <root>/lock                                      held while topics are made or deleted
+    <root>/<topic>/topic.json                        {"topic_id", "partitions", "created"}
+    <root>/<topic>/<partition>/lock                  held by the producer that appends
+    <root>/<topic>/<partition>/<base offset>.seg     frames, a new file about every 64 MiB
+
+As with Kafka: events with one key keep their order, a producer that repeats itself
+writes nothing twice, and a reader sees whole events only. What an `append` returned from
+is on the disk. Any number of processes may read and write.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.events.batches import Event, from_rows, stored_batches
+from meshhouse.events.errors import UnknownTopic, explained
+from meshhouse.events.log.follow import LogClient
+from meshhouse.events.log.frames import Position
+from meshhouse.events.log.partition import PartitionLog
+from meshhouse.events.log.partitioner import by_partition
+from meshhouse.events.source import Client, EventBatch, Topic
+from meshhouse.files import locked, replace, sync
+
+# Kafka's rule, but for a leading dot: hidden folders are no topics.
+_SCAN_BYTES = 8 * 1024 * 1024
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}")
+_RESERVED = {"cluster.json", "lock"}
+_REMEDY = "Make the folder writable and make room, or set another place for the mesh's data."
+
+
+class EventLog:
+    """Topics under one folder; see `meshhouse.events.source.Source` for reading them."""
+
+    def __init__(self, root: Path) -> None:
+        """`root` need not exist: creating the first topic makes it."""
+        self._root = root
+        self._partitions: dict[tuple[str, int], PartitionLog] = {}
+
+    def topics(self) -> list[str]:
+        """Names of all topics, sorted."""
+        names = (path.parent.name for path in self._root.glob("*/topic.json"))
+        return sorted(name for name in names if _LEGAL_NAME.fullmatch(name))
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Makes an empty topic; does nothing if it exists with as many partitions.
+
+        Raises:
+            UsageError: the name is no topic name, or the topic has other partitions.
+        """
+        if not _LEGAL_NAME.fullmatch(name) or name in _RESERVED:
+            raise UsageError(
+                f"`{name}` cannot be the name of a topic. Use up to 249 letters, digits, dots, "
+                "underscores and hyphens, with no dot in front."
+            )
+        if partitions < 1:
+            raise UsageError(f"Topic {name} needs at least one partition, not {partitions}.")
+        with explained("create a topic in", self._root, _REMEDY):
+            self._root.mkdir(parents=True, exist_ok=True)
+            with locked(self._root / "lock"):
+                self._sweep()
+                if not (self._root / "cluster.json").exists():
+                    replace(self._root / "cluster.json", json.dumps({"cluster_id": uuid4().hex}))
+                if name in self.topics():
+                    self._check_partitions(name, partitions)
+                else:
+                    self._make(name, partitions)
+
+    def _check_partitions(self, name: str, wanted: int) -> None:
+        held = self._facts(name)["partitions"]
+        if held != wanted:
+            raise UsageError(
+                f"Topic {name} exists with {held} partitions and cannot get {wanted}: keys would "
+                "change their partition. Keep its number, or delete the topic first."
+            )
+
+    def _make(self, name: str, partitions: int) -> None:
+        # Everything is made aside and shown with one rename: half a topic is never seen.
+        draft = self._root / f"~{uuid4().hex}"
+        for partition in range(partitions):
+            (draft / str(partition)).mkdir(parents=True)
+        facts = {
+            "topic_id": uuid4().hex,
+            "partitions": partitions,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        replace(draft / "topic.json", json.dumps(facts))
+        draft.rename(self._root / name)
+        sync(self._root)
+
+    def delete_topic(self, name: str) -> None:
+        """Removes a topic and its events; one made later under this name is another topic.
+
+        Raises:
+            UnknownTopic: there is none.
+        """
+        facts = self._facts(name)
+        folder = self._root / name
+        with explained("delete", folder, _REMEDY), locked(self._root / "lock"), ExitStack() as held:
+            for partition in range(facts["partitions"]):
+                held.enter_context(locked(folder / str(partition) / "lock"))
+            folder.rename(self._root / f"~{uuid4().hex}")
+            sync(self._root)
+            self._sweep()
+
+    def _sweep(self) -> None:
+        # `~` is in no topic's name: drafts and deletions that were stopped half-way.
+        for leftover in self._root.glob("~*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+
+    def describe(self, topic: str) -> Topic:
+        """Partitions and offsets of a topic now.
+
+        Raises:
+            UnknownTopic: there is no such topic.
+        """
+        facts = self._facts(topic)
+        return Topic(
+            name=topic,
+            cluster_id=_json(self._root / "cluster.json", "cluster_id")["cluster_id"],
+            topic_id=facts["topic_id"],
+            partitions={
+                number: self._open(topic, number, facts).bounds()
+                for number in range(facts["partitions"])
+            },
+        )
+
+    def read(
+        self, topic: str, ranges: Mapping[int, tuple[int, int]], max_bytes: int
+    ) -> Iterator[EventBatch]:
+        """Events of `ranges`, one partition after another; see `Source.read`.
+
+        Raises:
+            UnknownTopic: there is no such topic.
+            OffsetOutOfRange: a partition does not hold its range.
+            CorruptSegment: stored events cannot be read back as they were written.
+        """
+        facts = self._facts(topic)
+        for number, (begin, end) in sorted(ranges.items()):
+            for events in self._open(topic, number, facts).read(begin, end, max_bytes):
+                yield EventBatch(number, events, events["offset"][-1].as_py() + 1)
+
+    def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
+        """The first offset of each partition whose event is not older than a moment."""
+        held = self.describe(topic).partitions
+        found = {number: each.end for number, each in held.items()}
+        for number, each in held.items():
+            if each.begin == each.end:
+                continue
+            for batch in self.read(topic, {number: (each.begin, each.end)}, _SCAN_BYTES):
+                events = batch.events
+                late = pc.index(pc.greater_equal(events["timestamp"], pa.scalar(moment)), True)
+                if late.as_py() >= 0:
+                    found[number] = events["offset"][late.as_py()].as_py()
+                    break
+        return found
+
+    def follow(self, topic: str, group: str) -> Client:
+        """A reader that goes on for ever; there are no groups to share a topic with."""
+        return LogClient(self, topic)
+
+    def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
+        """Does nothing: nobody watches the log but the mesh itself."""
+
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        events: pa.RecordBatch | pa.Table,
+        producer: str,
+        sequence: int,
+    ) -> int:
+        """Stores events exactly once and durably.
+
+        Args:
+            topic: a topic that exists.
+            partition: its number.
+            events: columns timestamp and value, and if there are any key and headers.
+            producer: who writes; each producer's events are counted apart.
+            sequence: how many events this producer wrote to this partition before these.
+                What the log already holds of them is passed over.
+
+        Returns:
+            How many of the events were new.
+
+        Raises:
+            SequenceGap: the log lacks events of this producer before `sequence`.
+            LogUnavailable: the disk is full or read-only. Whole frames that were stored
+                before stay; repeating the call stores the rest.
+        """
+        target = self._open(topic, partition, self._facts(topic))
+        return target.append(list(stored_batches(events)), producer, sequence)
+
+    def append_events(
+        self, topic: str, events: Iterable[Event] | pa.RecordBatch | pa.Table, producer: str
+    ) -> int:
+        """Stores new events, each in the partition that Kafka would choose by its key.
+
+        For tests and small producers: a call that is repeated writes its events again.
+        """
+        facts = self._facts(topic)
+        if not isinstance(events, pa.RecordBatch | pa.Table):
+            events = from_rows(events)
+        targets = [self._open(topic, n, facts) for n in range(facts["partitions"])]
+        written = 0
+        for batch in list(stored_batches(events)):
+            turn = sum(target.bounds().end for target in targets)
+            for number, part in by_partition(batch, len(targets), nulls_from=turn):
+                written += targets[number].append([part], producer, None)
+        return written
+
+    def next_sequence(self, topic: str, partition: int, producer: str) -> int:
+        """How many events of a producer a partition holds: its next `sequence`."""
+        return self.producer_position(topic, partition, producer).next_sequence
+
+    def producer_position(self, topic: str, partition: int, producer: str) -> Position:
+        """How far a producer came in a partition, with the time of its last event."""
+        return self._open(topic, partition, self._facts(topic)).producer(producer)
+
+    def _facts(self, topic: str) -> dict:
+        if topic not in _RESERVED and _LEGAL_NAME.fullmatch(topic):
+            path = self._root / topic / "topic.json"
+            if path.exists():
+                return _json(path, "topic_id", "partitions")
+        raise UnknownTopic(topic, self.topics(), f"the event log {self._root}")
+
+    def _open(self, topic: str, partition: int, facts: dict) -> PartitionLog:
+        if partition not in range(facts["partitions"]):
+            raise UsageError(
+                f"Topic {topic} has no partition {partition}; it has {facts['partitions']}, "
+                "counted from 0."
+            )
+        # By topic id, not by name: a topic made anew must not meet its predecessor's index.
+        return self._partitions.setdefault(
+            (facts["topic_id"], partition), PartitionLog(self._root / topic / str(partition))
+        )
+
+
+def _json(path: Path, *required: str) -> dict:
+    with explained("read", path, "Make it readable."):
+        text = path.read_text(encoding="utf-8")
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        facts = {}
+    if not isinstance(facts, dict) or set(required) - set(facts):
+        raise MeshError(
+            f"{path} is damaged: it must be JSON with {', '.join(required)}. Restore it from a "
+            "copy, or delete its folder and write the events again (`mesh replay`)."
+        )
+    return facts

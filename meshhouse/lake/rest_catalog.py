@@ -1,0 +1,341 @@
+"""A catalog service: Iceberg's REST protocol.
+
+Belongs here: what a service shows, moving many tables by one request, and what it answers
+in words. Does not: preparing states (catalog.py), or what changed in them (changes.py).
+
+Configured as pyiceberg's users expect it, for a catalog called `mesh`: the address in
+`PYICEBERG_CATALOG__MESH__URI`, everything else beside it or in pyiceberg's own file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake import object_store, storage
+
+if TYPE_CHECKING:
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadata
+
+NAME = "mesh"
+URI = "PYICEBERG_CATALOG__MESH__URI"
+_CREDENTIALS = "PYICEBERG_CATALOG__MESH__CREDENTIAL or __TOKEN"
+_PREFIX = "PYICEBERG_"
+_ATTEMPTS = 5
+_LOOKS = 10
+_THREADS = 8
+_SECONDS = (10, 60)
+"""To connect, and to wait for an answer."""
+
+
+class ServiceFailed(MeshError):
+    """The catalog service is away or refuses."""
+
+
+class Change(Protocol):
+    """A staged state (`catalog.Staged`)."""
+
+    relation: str
+    base: str | None
+    metadata_location: str
+    snapshot_id: int | None
+
+
+def is_configured() -> bool:
+    """Whether the mesh's catalog is a service, and not its own file.
+
+    Raises:
+        UsageError: the variable holds no address.
+    """
+    address = os.environ.get(URI)
+    if not address:
+        return False
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise UsageError(f"{URI} is no address of a REST catalog. Write `https://host/path`.")
+    return True
+
+
+def service() -> CatalogService | None:
+    """The configured service; None if the catalog is the mesh's own file.
+
+    Raises:
+        UsageError: the variable holds no address.
+        ServiceFailed: the service is away or refuses.
+    """
+    if not is_configured():
+        return None
+    known = {name: text for name, text in os.environ.items() if name.startswith(_PREFIX)}
+    return _connected(tuple(sorted(known.items())))
+
+
+@lru_cache(maxsize=4)
+def _connected(variables: tuple[tuple[str, str], ...]) -> CatalogService:
+    from pyiceberg.utils.config import Config
+
+    properties = Config().get_catalog_config(NAME) or {}
+    return CatalogService({str(name): text for name, text in properties.items()})
+
+
+class CatalogService:
+    """The tables of one catalog of a service."""
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        """Asks the service for its own settings.
+
+        Raises:
+            ServiceFailed: it is away or refuses.
+        """
+        parts = urlsplit(str(properties["uri"]))
+        port = f":{parts.port}" if parts.port else ""
+        self.address = f"{parts.scheme}://{parts.hostname}{port}"
+        """Without what else may be in it, such as a password."""
+        self._unconfirmed: set[str] = set()
+        with self._explained():
+            self._catalog = _impatient_catalog(properties)
+
+    def pointers(self) -> dict[str, str]:
+        """`schema.table` -> metadata file; the tables of one schema are read at one moment.
+
+        The protocol reads one table at a time, so a schema is read until two readings are
+        the same: then every one of its tables was so at the moment between them.
+        """
+        with self._explained(), ThreadPoolExecutor(_THREADS) as pool:
+            schemas = [each[0] for each in self._catalog.list_namespaces() if len(each) == 1]
+            found: dict[str, str] = {}
+            for tables in pool.map(self._schema, schemas):
+                found.update(tables)
+        return found
+
+    def _schema(self, schema: str) -> dict[str, str]:
+        before = None
+        for _ in range(_LOOKS):
+            tables = {}
+            for identifier in self._catalog.list_tables((schema,)):
+                table = self._load(".".join(identifier))
+                if table is not None:
+                    tables[".".join(identifier)] = table.metadata_location
+            if tables == before:
+                return tables
+            before = tables
+        return before or {}
+
+    def pointer(self, relation: str) -> str | None:
+        """The metadata file of one table; None if there is none."""
+        with self._explained():
+            table = self._load(relation)
+        return table.metadata_location if table is not None else None
+
+    def _load(self, relation: str) -> Table | None:
+        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+        try:
+            return self._catalog.load_table(tuple(relation.split(".")))
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
+
+    def new_table(
+        self, relation: str, schema: Schema, properties: Mapping[str, str], location: str | None
+    ) -> TableMetadata:
+        """The metadata with which a table is to begin; nobody sees it yet.
+
+        Args:
+            relation: `schema.table`.
+            schema: its columns.
+            properties: of the table.
+            location: its folder; by default where the service puts tables.
+        """
+        identifier = tuple(relation.split("."))
+        with self._explained():
+            self._make_namespace(identifier[0])
+            made = self._catalog.create_table_transaction(
+                identifier, schema, location=location, properties=dict(properties)
+            )
+        # Not `made.table_metadata`, which has every schema twice: Spark does not read that.
+        return made._table.metadata
+
+    def _make_namespace(self, schema: str) -> None:
+        from pyiceberg.exceptions import NamespaceAlreadyExistsError
+
+        if (schema,) in self._catalog.list_namespaces():
+            return
+        try:
+            self._catalog.create_namespace((schema,))
+        except NamespaceAlreadyExistsError:
+            return  # somebody was quicker
+
+    def forget(self, relations: Sequence[str]) -> None:
+        """Takes tables out of the catalog, and schemas that are empty then; files stay."""
+        with self._explained():
+            for relation in relations:
+                self._catalog.drop_table(tuple(relation.split(".")))
+            for schema in sorted({relation.partition(".")[0] for relation in relations}):
+                self._catalog.drop_namespace((schema,))
+
+    def move(self, changes: Sequence[Change]) -> list[Change]:
+        """Shows all changes by one request, or none of them.
+
+        Returns:
+            those that are outdated; then nothing happened.
+
+        Raises:
+            ServiceFailed: it is away, refuses, or did not say whether it was done.
+        """
+        from meshhouse.lake.changes import requirements, updates
+
+        for _ in range(_ATTEMPTS):
+            lost = [each for each in changes if self.pointer(each.relation) != each.base]
+            if lost:
+                return lost
+            requests = []
+            for change in changes:
+                base = _metadata(change.base) if change.base else None
+                changed = updates(base, _metadata(change.state))
+                if changed:
+                    schema, _, table = change.relation.partition(".")
+                    identifier = {"namespace": [schema], "name": table}
+                    requests.append({"identifier": identifier, "updates": changed,
+                                     "requirements": requirements(base)})  # fmt: skip
+            if not requests or self._commit({"table-changes": requests}, changes):
+                return []
+        return list(changes)
+
+    def _commit(self, request: dict[str, Any], changes: Sequence[Change]) -> bool:
+        """Whether it was done; False if somebody was quicker, and nothing was."""
+        import requests
+
+        unclear = f"The catalog service at {self.address} did not say whether it has done this"
+        try:
+            answer = self._catalog._session.post(
+                self._catalog.url("transactions/commit"), json=request
+            )
+        except requests.exceptions.ConnectionError as error:
+            if isinstance(error, requests.exceptions.ConnectTimeout) or "refused" in str(error):
+                raise ServiceFailed(self._away()) from error
+            return self._done_after_all(changes, unclear)
+        except requests.exceptions.RequestException:
+            return self._done_after_all(changes, unclear)
+        if answer.ok:
+            return True
+        if answer.status_code == 409:
+            return False
+        if answer.status_code >= 500:
+            return self._done_after_all(changes, f"{unclear} ({answer.status_code})")
+        if answer.status_code in (401, 403, 419):
+            raise ServiceFailed(self._refuses())
+        if answer.status_code in (404, 405, 501) and "NoSuch" not in answer.text:
+            raise ServiceFailed(
+                f"The catalog service at {self.address} cannot change several tables at once "
+                "(`transactions/commit`), which publications need. Nothing was changed. Use a "
+                "service that can, such as Nessie, Polaris or Lakekeeper."
+            )
+        raise ServiceFailed(
+            f"The catalog service at {self.address} did not take the change "
+            f"({answer.status_code}: {_reason(answer)}). Nothing was changed."
+        )
+
+    def _done_after_all(self, changes: Sequence[Change], unclear: str) -> bool:
+        """Looks whether a request was done whose answer is not known."""
+        self._unconfirmed.update(each.state for each in changes)
+        with self._explained():
+            tables = {each.relation: self._load(each.relation) for each in changes}
+        now = {
+            relation: table.metadata.current_snapshot_id if table else None
+            for relation, table in tables.items()
+        }
+        if all(now[each.relation] == each.snapshot_id for each in changes):
+            return True
+        raise ServiceFailed(f"{unclear}. Look whether it is well, then run the same command again.")
+
+    def shows(self, change: Change) -> bool:
+        """Whether a staged state is shown, or may yet be."""
+        if change.state in self._unconfirmed:
+            return True
+        with self._explained():
+            table = self._load(change.relation)
+        return table is not None and any(
+            each.snapshot_id == change.snapshot_id for each in table.metadata.snapshots
+        )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns what a service answers into one line without secrets."""
+        import requests
+        from pydantic import ValidationError
+        from pyiceberg.exceptions import (
+            AuthorizationExpiredError,
+            ForbiddenError,
+            OAuthError,
+            RESTError,
+            UnauthorizedError,
+        )
+
+        try:
+            yield
+        except requests.exceptions.RequestException as error:
+            raise ServiceFailed(self._away()) from error
+        except (
+            AuthorizationExpiredError,
+            ForbiddenError,
+            OAuthError,
+            UnauthorizedError,
+        ) as error:
+            raise ServiceFailed(self._refuses()) from error
+        except (RESTError, ValidationError) as error:
+            raise ServiceFailed(
+                f"The catalog service at {self.address} failed ({type(error).__name__}). Look at "
+                f"{URI} and at the service's own log; then run the same command again."
+            ) from error
+
+    def _away(self) -> str:
+        return (
+            f"The catalog service at {self.address} does not answer. Look at the network and "
+            f"{URI}; then run the same command again."
+        )
+
+    def _refuses(self) -> str:
+        return (
+            f"The catalog service at {self.address} refuses access. Look at {_CREDENTIALS} and at "
+            "what they may do there; then run the same command again."
+        )
+
+
+def _impatient_catalog(properties: Mapping[str, Any]) -> Any:
+    """A REST catalog of pyiceberg, whose own would wait for ever for an answer."""
+    from pyiceberg.catalog.rest import RestCatalog
+    from requests.adapters import HTTPAdapter
+
+    class Impatient(HTTPAdapter):
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **{**options, "timeout": _SECONDS})
+
+    class Catalog(RestCatalog):
+        def _create_session(self) -> Any:
+            session = super()._create_session()
+            session.mount("http://", Impatient())
+            session.mount("https://", Impatient())
+            return session
+
+    return Catalog(NAME, **properties)
+
+
+def _metadata(location: str) -> TableMetadata:
+    from pyiceberg.serializers import FromInputFile
+
+    with object_store.explained():
+        return FromInputFile.table_metadata(storage.file_io(location).new_input(location))
+
+
+def _reason(answer: Any) -> str:
+    try:
+        text = str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return "it gave no reason"
+    return " ".join(text.split())[:300].rstrip(".")

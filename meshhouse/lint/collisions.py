@@ -1,0 +1,64 @@
+"""Checks of one product that would share a name where their results are kept.
+
+Belongs here: which written checks get the same key. Not here: how a key is made
+(audit/contract.py), or what else is wrong with a check (rules.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meshhouse.audit import ROWS_AGAINST_PREVIOUS, check_key
+from meshhouse.lint.finding import Finding
+from meshhouse.repository import Product
+from meshhouse.repository.yaml import Located
+
+
+def colliding_checks(product: Product, written: Located) -> Iterator[Finding]:
+    """A finding for each check whose key an earlier check of the product has.
+
+    Case counts for nothing: some databases in which Dagster can keep results ignore it.
+
+    Args:
+        product: whose checks they are.
+        written: its checks file.
+    """
+    seen: dict[str, str] = {
+        check_key("metric", None, ROWS_AGAINST_PREVIOUS): "a check that the mesh adds"
+    }
+    for key, line in _keys(written):
+        other = seen.get(key.casefold())
+        seen.setdefault(key.casefold(), f"the check in line {line}")
+        if other is not None:
+            yield Finding(
+                product.checks_path,
+                line,
+                f"this check of {product.relation} and {other} both get the name `{_short(key)}`, "
+                "so that their results could not be told apart.",
+                "Give it a `qualifier` that differs in letters (a-z) or digits from all others of "
+                "its kind.",
+            )
+
+
+def _keys(written: Located) -> Iterator[tuple[str, int]]:
+    """Key and line of each check of a file, in its order; skips what is not a check."""
+    for column in _located(written.get("columns")):
+        for check in _located(column.get("checks")):
+            yield from _of(check, str(column.get("name")))
+    for check in _located(written.get("checks")):
+        yield from _of(check, None)
+
+
+def _of(check: Located, column: str | None) -> Iterator[tuple[str, int]]:
+    for kind, body in check.items():
+        qualifier = body.get("qualifier") if isinstance(body, Located) else None
+        yield check_key(kind, column, qualifier), check.line_of(kind)
+
+
+def _located(value: Any) -> list[Located]:
+    return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
+
+
+def _short(key: str) -> str:
+    return key if len(key) <= 80 else f"{key[:77]}..."

@@ -1,0 +1,42 @@
+"""Rules about the formats of topics' events.
+
+Belongs here: what `mesh check` says of them. Does not: what a format needs
+(landing/formats/), which landing and this ask alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshhouse.lint.finding import Finding
+from meshhouse.repository import RawTable
+
+
+def format_findings(raw: RawTable) -> Iterator[Finding]:
+    """What is wrong with the format of a topic's events."""
+    if raw.format == "json" and raw.pattern is None and raw.schema_path is None:
+        return
+    # These import DuckDB and Arrow, which a mesh of JSON topics is checked without.
+    from meshhouse.landing.formats import BadDeclaration, format_of
+
+    try:
+        format_of(raw)
+    except BadDeclaration as error:
+        yield Finding(error.path, error.line, error.problem, error.remedy)
+        return
+    if raw.format == "text":
+        yield from _groups(raw)
+
+
+def _groups(raw: RawTable) -> Iterator[Finding]:
+    from meshhouse.landing.formats.text import group_names, pattern_of
+
+    declared = {column.name for column in raw.columns}
+    for name in group_names(pattern_of(raw)):
+        if name and name not in declared:
+            yield Finding(
+                raw.path,
+                raw.line,
+                f"the pattern of {raw.relation} names `{name}`, which is not a column of it.",
+                "Declare the column, or leave the group without a name: (?:...).",
+            )

@@ -1,0 +1,310 @@
+"""The rules that `mesh check` applies, and the order in which it does.
+
+Belongs here: rules about domains, references and products. Not here: what makes declarations
+unusable (repository/), or which columns SQL makes (columns.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from meshhouse.lint.collisions import colliding_checks
+from meshhouse.lint.columns import selected_columns
+from meshhouse.lint.features import feature_findings
+from meshhouse.lint.finding import Finding
+from meshhouse.lint.formats import format_findings
+from meshhouse.lint.hidden import hidden_findings
+from meshhouse.lint.sql.dialects import dialect_in_use
+from meshhouse.repository import DeclarationError, Domain, Product, Repository
+from meshhouse.repository.references import unresolved
+from meshhouse.repository.shapes import mapping, mappings
+from meshhouse.repository.sql import without_comments
+from meshhouse.repository.yaml import Located, read_yaml
+
+_MOST_NAMED = 20
+_IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
+
+
+def check(repository: Repository) -> list[Finding]:
+    """Every finding in a repository, sorted by place. Needs no data and no dbt."""
+    fresh = Repository(repository.root)
+    findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
+    for domain in fresh.readings:
+        findings.update(check_domain(fresh, domain))
+        if not domain.problems:
+            # A run builds such a model each time, so no run needs to refuse it.
+            findings.update(hidden_findings(domain))
+    return sorted(findings)
+
+
+def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
+    """Every finding in one domain, broken or not, sorted by place."""
+    findings = set(refused(repository, domain))
+    findings.update(
+        Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
+    )
+    findings.update(_outside_staging(repository, domain))
+    findings.update(_orphans(domain))
+    unusable = {each.path for each in domain.problems}
+    for product in domain.products:
+        if not unusable & {product.path, product.sql_path}:
+            findings.update(_columns(product))
+    return sorted(findings)
+
+
+def refused(repository: Repository, domain: Domain) -> list[Finding]:
+    """The findings in one domain that keep a run from publishing it, sorted by place.
+
+    These are errors about what consumers would get. Left out are matters of style; checks of no
+    product, such as one that is not public any more; and the columns that a product selects:
+    without dbt they are a guess, and dbt compares what it builds with the contract, which every
+    product must have.
+    """
+    findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
+    findings.update(
+        Finding(each.path, each.line, each.problem, each.remedy)
+        for each in domain.unknown_keys
+        if not each.is_style
+    )
+    unusable = {each.path for each in domain.problems}
+    for rule in (_dbtignore, _references, _increments, _formats):
+        findings.update(rule(repository, domain))
+    for product in domain.products:
+        # What is only half read would give findings that are not there.
+        if product.path not in unusable:
+            findings.update(_product(domain, product, unusable))
+    if not domain.problems:
+        findings.update(feature_findings(repository, domain))
+    return sorted(findings)
+
+
+def _dbtignore(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    path = domain.path / ".dbtignore"
+    if not any(product.checks_path.exists() for product in domain.products):
+        return
+    lines = path.read_text().split() if path.exists() else []
+    if not any(line in _IGNORED_CHECKS for line in lines):
+        yield Finding(
+            path,
+            1,
+            "dbt would read the checks files as its own YAML and fail.",
+            f"Add the line `{_IGNORED_CHECKS[0]}`.",
+        )
+
+
+def _references(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    for reference in domain.references:
+        problem = unresolved(repository, domain, reference)
+        if problem:
+            yield Finding(reference.path, reference.line, problem, "")
+
+
+def _outside_staging(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    staging = domain.path / "models" / "staging"
+    others = {*repository.domain_names} - {domain.name}
+    for reference in domain.references:
+        if unresolved(repository, domain, reference):
+            continue
+        if reference.domain in others and staging not in reference.path.parents:
+            name = f"stg_{reference.domain}__{reference.product}"
+            yield Finding(
+                reference.path,
+                reference.line,
+                f"{reference.domain}.{reference.product} is read outside models/staging/.",
+                f"Read it in models/staging/{name}.sql and use ref('{name}') here.",
+            )
+
+
+_INCREMENT = re.compile(r"landed_since_last_build\s*\(")
+_OWN_MODEL = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
+
+
+def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    """A product that is built anew keeps the landing times of its rows, whatever it corrects."""
+    others = {each.path.stem: each for each in domain.references if each.domain != domain.name}
+    for path in sorted((domain.path / "models").rglob("*.sql")):
+        try:
+            text = without_comments(path)
+        except DeclarationError:
+            continue  # one of the domain's problems
+        increment = _INCREMENT.search(text)
+        if increment is None:
+            continue
+        for name in [path.stem, *_OWN_MODEL.findall(text)]:
+            if name in others:
+                product = f"{others[name].domain}.{others[name].product}"
+                yield Finding(
+                    path,
+                    text.count("\n", 0, increment.start()) + 1,
+                    f"landed_since_last_build() misses corrections of {product}, another "
+                    "domain's product: its rows land once, however often it is built.",
+                    "Read it whole, with materialized='table'.",
+                )
+
+
+def _formats(repository: Repository, domain: Domain) -> Iterator[Finding]:
+    for raw in domain.raw_tables:
+        yield from format_findings(raw)
+
+
+def _orphans(domain: Domain) -> Iterator[Finding]:
+    """Checks that nobody runs."""
+    known = {product.checks_path for product in domain.products}
+    models = domain.path / "models"
+    for path in sorted([*models.rglob("*.checks.yml"), *models.rglob("*.checks.yaml")]):
+        # With a file that cannot be read, nobody knows which products there are.
+        if path not in known and not domain.problems:
+            yield Finding(
+                path,
+                1,
+                "these checks belong to no product, so nothing runs them.",
+                "Name the file like the SQL of a product (<product>.checks.yml) and put it beside "
+                "that, or remove it.",
+            )
+
+
+def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> Iterator[Finding]:
+    yield from _declaration(domain, product)
+    if product.checks_path in unusable:
+        return
+    if product.checks_path.exists():
+        written = read_yaml(product.checks_path)
+        yield from _checks(product, written)
+        yield from colliding_checks(product, written)
+    else:
+        yield Finding(
+            product.path,
+            product.line,
+            f"product {product.relation} has no checks.",
+            f"Write {product.checks_path.name} beside its SQL; verify its grain there.",
+        )
+
+
+_Requirement = tuple[Callable[[Domain, Product], bool], str, str]
+_REQUIREMENTS: tuple[_Requirement, ...] = (
+    (
+        lambda domain, product: bool(domain.owners.get(product.group or "", {}).get("email")),
+        "has no owner",
+        "Set config.group to a group of this domain whose owner has a name and an e-mail address.",
+    ),
+    (
+        lambda domain, product: product.contract,
+        "has no contract",
+        "Set config.contract.enforced to true.",
+    ),
+    (
+        lambda domain, product: bool(product.columns),
+        "has no columns",
+        "List its columns with their types: they are its contract.",
+    ),
+    (
+        lambda domain, product: bool(product.grain),
+        "states no grain",
+        "Set config.meta.grain to the columns that identify a row.",
+    ),
+    (
+        lambda domain, product: bool(product.description),
+        "has no description",
+        'Say what it holds and end with the grain: "One row per ...".',
+    ),
+    (
+        lambda domain, product: product.sql_path.exists(),
+        "has no SQL",
+        "Write the model beside its YAML, with the same name.",
+    ),
+)
+
+
+def _declaration(domain: Domain, product: Product) -> Iterator[Finding]:
+    for holds, problem, remedy in _REQUIREMENTS:
+        if not holds(domain, product):
+            yield Finding(
+                product.path, product.line, f"product {product.relation} {problem}.", remedy
+            )
+    names = {column.name for column in product.columns}
+    for column in product.grain:
+        if column not in names:
+            yield Finding(
+                product.path,
+                product.line,
+                f"the grain of {product.relation} names `{column}`, which is not a column of it.",
+                "Name columns of the contract.",
+            )
+
+
+def _columns(product: Product) -> Iterator[Finding]:
+    if not product.sql_path.exists():
+        return
+    selected, problem = selected_columns(product.sql_path, dialect_in_use().sqlglot)
+    if problem:
+        yield Finding(product.sql_path, 1, problem, "List the columns of the product.")
+    if selected is None:
+        return
+    declared = {column.name.lower(): column for column in product.columns}
+    lacking = [name for name in dict.fromkeys(selected) if name not in declared]
+    for name, more in _first(lacking):
+        yield Finding(
+            product.path,
+            product.line,
+            f"{product.sql_path.name} selects `{name}`{more}, which the contract of "
+            f"{product.relation} lacks.",
+            "Add it to the columns, or drop it from the SQL.",
+        )
+    there = set(selected)
+    for name, more in _first([name for name in declared if name not in there]):
+        yield Finding(
+            product.path,
+            declared[name].line,
+            f"the contract of {product.relation} has `{name}`{more}, which "
+            f"{product.sql_path.name} does not select.",
+            "Select it, or drop it from the contract.",
+        )
+
+
+def _first(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each name; of many the first, and how many more there are."""
+    if len(names) <= _MOST_NAMED:
+        yield from ((name, "") for name in names)
+    else:
+        yield names[0], f" and {len(names) - 1:,} more"
+
+
+def _checks(product: Product, written: Located) -> Iterator[Finding]:
+    names = {column.name for column in product.columns}
+    path = product.checks_path
+    unique: list[tuple[str, ...]] = []
+    for column in mappings(written.get("columns")):
+        name = str(column.get("name"))
+        if name not in names:
+            yield Finding(
+                path,
+                column.line,
+                f"checks `{name}`, which is not a column of {product.relation}.",
+                "Name a column of the contract.",
+            )
+        unique += [(name,) for each in mappings(column.get("checks")) if "duplicate" in each]
+    for each in mappings(written.get("checks")):
+        if "duplicate" not in each:
+            continue
+        columns = tuple(str(name) for name in mapping(each["duplicate"]).get("columns") or ())
+        unique.append(columns)
+        for name in _missing(columns, names):
+            yield Finding(
+                path,
+                each.line_of("duplicate"),
+                f"checks `{name}`, which is not a column of {product.relation}.",
+                "Name a column of the contract.",
+            )
+    if product.grain and set(product.grain) not in [set(columns) for columns in unique]:
+        yield Finding(
+            path,
+            1,
+            f"nothing verifies the grain of {product.relation} ({', '.join(product.grain)}).",
+            "Add a `duplicate` check of exactly these columns.",
+        )
+
+
+def _missing(columns: Iterable[str], names: set[str]) -> list[str]:
+    return [column for column in columns if column not in names]

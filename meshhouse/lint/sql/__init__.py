@@ -1,0 +1,1 @@
+"""SQL portability: what a target lacks, and what two targets compute differently."""

@@ -1,0 +1,118 @@
+"""A domain's SQL as a target would be sent it, without connecting to the target.
+
+Belongs here: making dbt render for any target. Does not: judging what comes out
+(targets.py).
+
+dbt-core renders with the macros of the target's adapter, and `--no-introspect` keeps it
+from opening a connection. All targets can be rendered for in one process, one after another.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from meshhouse.dbt import invoke
+from meshhouse.lint.sql.dialects import Dialect
+from meshhouse.repository import Repository
+
+_INCREMENTAL = "macro.dbt.is_incremental"
+_IS_INCREMENTAL = (
+    "{% macro is_incremental() %}"
+    "{{ return(model.config.materialized == 'incremental') }}{% endmacro %}"
+)
+_IS_NEVER_INCREMENTAL = "{% macro is_incremental() %}{{ return(false) }}{% endmacro %}"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """SQL of a model or a test as one target would be sent it."""
+
+    path: Path
+    """The file that it was rendered from."""
+    sql: str
+    macros: Mapping[str, str]
+    """Name -> text of every macro of the repository."""
+    relation: str = ""
+    """`schema.table` of what the SQL makes, in lower case."""
+
+
+def render(
+    repository: Repository, domain: str, dialect: Dialect, left_out: Sequence[str] = ()
+) -> list[Rendered]:
+    """The SQL of a domain's models and singular tests, models before those that read them.
+
+    Incremental models are rendered twice: for their first build, and for the later ones.
+
+    Args:
+        repository: where the domain is declared.
+        domain: its name.
+        dialect: of the target to render for.
+        left_out: files of models, from the domain's folder, that are not rendered.
+
+    Raises:
+        DbtFailed: something does not render.
+    """
+    rendered: dict[tuple[str, str], Rendered] = {}
+    with _options(repository, domain, dialect) as options:
+
+        def dbt(command: str, *arguments: str, manifest: Any = None) -> Any:
+            # Macros may ask for the target that they are rendered for.
+            target = {"MESH_TARGET": dialect.target}
+            arguments = (command, *arguments, "--no-write-json", *options)
+            return invoke(repository, domain, arguments, target, manifest=manifest)
+
+        manifest = dbt("parse")
+        macros = {
+            macro.name: macro.macro_sql
+            for macro in manifest.macros.values()
+            if macro.package_name == domain
+        }
+        ways = [(_IS_INCREMENTAL, ["resource_type:model", "test_type:singular"])]
+        if any(node.config.materialized == "incremental" for node in manifest.nodes.values()):
+            ways.append((_IS_NEVER_INCREMENTAL, ["config.materialized:incremental"]))
+        offline = ["--no-introspect", "--no-populate-cache"]
+        for is_incremental, select in ways:
+            # dbt's own would ask the target whether the table is there.
+            manifest.macros[_INCREMENTAL].macro_sql = is_incremental
+            arguments = [*offline, "--select", *select]
+            if left_out:
+                arguments += ["--exclude", *(f"path:{path}" for path in left_out)]
+            result = dbt("compile", *arguments, manifest=manifest)
+            for each in getattr(result, "results", ()):
+                if each.node.language != "sql":
+                    continue
+                # Without the ephemeral models that dbt puts before it: these come by themselves.
+                sql = each.node._pre_injected_sql or each.node.compiled_code or ""
+                path = repository.folder(domain) / each.node.original_file_path
+                relation = _relation(each.node)
+                rendered[each.node.unique_id, sql] = Rendered(path, sql, macros, relation)
+    return list(rendered.values())
+
+
+def _relation(node: Any) -> str:
+    if node.config.materialized == "ephemeral":
+        return f"__dbt__cte__{node.name}".lower()
+    return f"{node.schema}.{node.alias}".lower()
+
+
+@contextmanager
+def _options(repository: Repository, domain: str, dialect: Dialect) -> Iterator[list[str]]:
+    """What makes dbt use a profile of ours and leave the artefacts of builds alone."""
+    target = dialect.target
+    place = repository.home / "check" / target / domain
+    with TemporaryDirectory(prefix="mesh-profiles-") as profiles, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the adapters' libraries about each other
+        # JSON is YAML. While it stays the same, dbt parses only what changed.
+        profile = {"meshhouse": {"target": target, "outputs": {target: dict(dialect.output)}}}
+        Path(profiles, "profiles.yml").write_text(json.dumps(profile))
+        yield [
+            "--profiles-dir", profiles, "--profile", "meshhouse", "--target", target,
+            "--target-path", str(place), "--threads", "1",
+        ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""Builds: what engines left that neither a publication nor the newest build refers to.
+
+Belongs here: expiring replaced builds and removing their files. Does not: tables of the
+lake, which have histories that people go back to (maintenance.py).
+
+Publications name files of the build that they show, so a file stays as long as any state
+of a table of the lake that may still be read or shown again refers to it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
+from meshhouse.lake import Lake
+from meshhouse.lake.storage import delete, plain_path
+from meshhouse.ledger import Conflict
+from meshhouse.maintenance.orphans import files_in, name_of, referenced
+from meshhouse.repository.environment import stored_schema, workspace
+
+
+def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tuple[int, int]:
+    """Removes what is left of replaced builds of a domain.
+
+    The caller holds the lock of the domain's runs.
+
+    Args:
+        lake: where products are published.
+        domain: whose builds they are.
+        older_than: age from which on a file is removed; a build by plain dbt takes no lock.
+
+    Returns:
+        How many files, and their size in bytes.
+    """
+    home = workspace(lake.home, lake.environment)
+    schema = stored_schema(lake.environment, f"{domain}_build")
+    work, plain = work_lake(home, domain), plain_lake(home, domain)
+    for builds in (work, plain):
+        for relation in builds.pointers():
+            if relation.startswith(f"{schema}."):
+                with suppress(Conflict):  # dbt by itself is at work: another day
+                    _expire(builds, relation)
+    shown = set()
+    for relation, location in lake.pointers().items():
+        if relation.startswith(f"{domain}."):
+            shown |= _referenced(lake, location)
+    before = (datetime.now(UTC) - older_than).timestamp()
+    count = size = 0
+    for builds in (work, plain, audit_lake(home, domain)):
+        # Listed before they are judged, as in orphans.py.
+        found = list(files_in(builds.location))
+        kept = shown | _of_build(builds)
+        for file in found:
+            if file.name not in kept and file.written_at < before:
+                delete(file.location)
+                count, size = count + 1, size + file.bytes
+        _remove_empty_folders(builds.warehouse)
+    return count, size
+
+
+def _of_build(builds: Lake) -> set[str]:
+    """Names of all files of what stands in a lake of builds; not of what it is lent."""
+    names: set[str] = set()
+    for location, kind in builds.everything().items():
+        # Engines write the beginning of a local place differently.
+        if plain_path(location).startswith(f"{plain_path(builds.location)}/"):
+            names.add(name_of(location))
+            if kind == "TABLE":
+                names |= _referenced(builds, location)
+    return names
+
+
+def _referenced(lake: Lake, location: str) -> set[str]:
+    table = lake.load("of.build", location)  # whatever its name
+    assert table is not None, location
+    return referenced(table)
+
+
+def _expire(builds: Lake, relation: str) -> None:
+    """Drops all snapshots of a built table but the newest: nobody goes back to a build."""
+    from pyiceberg.table.update import RemoveSnapshotsUpdate
+
+    table = builds.load(relation)
+    assert table is not None, relation
+    heads = {ref.snapshot_id for ref in table.metadata.refs.values()}
+    old = [each.snapshot_id for each in table.metadata.snapshots if each.snapshot_id not in heads]
+    if old:
+        base = table.metadata_location
+        with table.transaction() as transaction:
+            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=old),))
+        builds.commit([builds.staged(table, base)])
+
+
+def _remove_empty_folders(folder: Path) -> None:
+    """Removes what partitions and dropped tables left of their folders."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()

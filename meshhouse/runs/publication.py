@@ -1,0 +1,152 @@
+"""Publication: make audited candidates what consumers see; rollback.
+
+Belongs here: the one transaction that shows a domain's products with their ledger entries, and
+the one that shows an earlier publication again. Not here: whether a product is built (plan.py),
+how an engine stores tables (engines/), or what a check means (audit/).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from meshhouse.audit import AuditResult
+from meshhouse.engines import Candidate, Engine
+from meshhouse.errors import MeshError
+from meshhouse.ledger import Ledger, Staged
+from meshhouse.repository import Product
+from meshhouse.runs.history import standing_publications
+from meshhouse.runs.plan import Basis
+
+
+def publish(
+    ledger: Ledger,
+    run_id: str,
+    audited: Sequence[tuple[Candidate, AuditResult]],
+    bases: Mapping[str, Basis],
+    run_entry: Mapping[str, Any],
+    histories: Sequence[Staged] = (),
+) -> list[dict[str, Any]]:
+    """Shows all candidates at once and records why, in one catalog transaction.
+
+    Args:
+        ledger: where it is recorded.
+        run_id: the run that built them.
+        audited: every candidate with the audit that it passed.
+        bases: product relation -> what it was made from.
+        run_entry: how the run ended, recorded in the same transaction.
+        histories: private tables that go on with the products, such as dbt snapshots.
+
+    Returns:
+        The new publications.
+
+    Raises:
+        Conflict: one of the products was published by somebody else meanwhile.
+    """
+    entries: dict[str, list[dict[str, Any]]] = {"audits": [], "publications": []}
+    for candidate, result in audited:
+        entry = audit_entry(run_id, candidate, result)
+        basis = bases[candidate.product.relation]
+        entries["audits"].append(entry)
+        entries["publications"].append(
+            {
+                "run_id": run_id,
+                "publication_id": str(uuid.uuid4()),
+                "domain": candidate.product.domain,
+                "product": candidate.product.name,
+                "version": candidate.product.version,
+                "kind": "publish",
+                "snapshot_id": candidate.staged.snapshot_id,
+                "input_snapshots": dict(basis.input_snapshots),
+                "code_version": basis.code_version,
+                "rows": candidate.rows,
+                "bytes": candidate.bytes,
+                "audit_id": entry["audit_id"],
+                "score": entry["score"],
+                "started_at": run_entry["started_at"],
+                "finished_at": datetime.now(UTC),
+            }
+        )
+    staged = [candidate.staged for candidate, _ in audited]
+    ledger.commit([*staged, *histories], {**entries, "runs": [run_entry]})
+    return entries["publications"]
+
+
+def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[str, Any]:
+    """The ledger entry of an audit."""
+    return {
+        "run_id": run_id,
+        "audit_id": str(uuid.uuid4()),
+        "domain": candidate.product.domain,
+        "product": candidate.product.name,
+        "passed": result.passed,
+        "score": Decimal(str(result.score)).quantize(Decimal("0.01")),
+        "rows": candidate.rows,
+        "checks": result.as_json(),
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+    }
+
+
+def rollback(engine: Engine, ledger: Ledger, product: Product) -> Mapping[str, Any]:
+    """Shows the previous publication of one product again.
+
+    Returns:
+        The ledger entry of the publication that is shown now.
+
+    Raises:
+        MeshError: there is no publication before the one that is shown.
+    """
+    history = product_history(ledger, product)
+    standing = standing_publications(history)
+    if len(standing) < 2:
+        count = "was never published" if not standing else "has only one publication"
+        if engine.store.environment:
+            count += f" in the environment {engine.store.environment}"
+        raise MeshError(f"{product.relation} {count}, so there is nothing to go back to.")
+    current, previous = standing[-1], standing[-2]
+    if previous["version"] != current["version"]:
+        raise MeshError(
+            f"{product.relation} shows version {current['version']}, and the publication before "
+            f"is of version {previous['version']}, whose columns may differ. Nothing was changed: "
+            "a rollback stays within a version. To show the other version under this name, set "
+            f"`latest_version: {previous['version']}` and run {product.domain}."
+        )
+    started_at = datetime.now(UTC)
+    staged = engine.restore(product, previous["snapshot_id"])
+    entry = {
+        **{key: previous[key] for key in _KEPT_BY_ROLLBACK},
+        "run_id": str(uuid.uuid4()),
+        "publication_id": str(uuid.uuid4()),
+        "kind": "rollback",
+        "started_at": started_at,
+        "finished_at": datetime.now(UTC),
+    }
+    ledger.commit([staged], {"publications": [entry]})
+    return previous
+
+
+_KEPT_BY_ROLLBACK = (
+    "domain",
+    "product",
+    "version",
+    "snapshot_id",
+    "input_snapshots",
+    "code_version",
+    "rows",
+    "bytes",
+    "audit_id",
+    "score",
+)
+
+
+def product_history(ledger: Ledger, product: Product) -> list[dict[str, Any]]:
+    """Every publication and rollback of a product, oldest first."""
+    return [
+        entry
+        for entry in ledger.entries("publications", product.domain)
+        if entry["product"] == product.name
+    ]

@@ -1,0 +1,1 @@
+"""How consumers read published products: connections and the SQL that they may run."""

@@ -1,0 +1,233 @@
+"""How people and tools read the mesh: published products and the ledger, and nothing else.
+
+Belongs here: `meshhouse.connect()` and what `mesh sql` stands on. Not here: raw tables,
+builds or candidates, which consumers never see; which statements are allowed (statements.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.engines.builds import publishable
+from meshhouse.errors import MeshError
+from meshhouse.lake import Lake
+from meshhouse.lake.object_store import is_remote
+from meshhouse.lake.views import ColumnsOf, connect_memory, create_views, enable_store
+from meshhouse.ledger import LEDGERS
+from meshhouse.repository import Repository
+from meshhouse.repository.environment import stored_schema
+from meshhouse.repository.types import parse_type
+from meshhouse.serve.sandbox import shut_in
+from meshhouse.serve.statements import checked
+
+if TYPE_CHECKING:
+    import duckdb
+
+LEDGER = "meshhouse"
+"""The schema of the ledger's tables."""
+_OF_DUCKDB = frozenset(
+    [
+        "close",
+        "description",
+        "df",
+        "fetch_arrow_table",
+        "fetch_df",
+        "fetch_df_chunk",
+        "fetch_record_batch",
+        "fetchall",
+        "fetchdf",
+        "fetchmany",
+        "fetchnumpy",
+        "fetchone",
+        "interrupt",
+        "pl",
+        "query_progress",
+        "rowcount",
+        "to_arrow_reader",
+        "to_arrow_table",
+        "torch",
+    ]
+)
+"""What a connection hands on to DuckDB as it is: these run no statement."""
+
+
+class Connection:
+    """A DuckDB connection whose SQL can only read published products and the ledger.
+
+    `execute`, `sql`, `query` and `cursor` work as DuckDB's; results are fetched as from
+    DuckDB's own connection (`fetchall`, `df`, `pl`, `to_arrow_table`, ...).
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        relations: set[str],
+        local: set[str] | None = None,
+    ) -> None:
+        self._connection = connection
+        self._relations = relations
+        self._local = set() if local is None else local
+
+    def execute(self, query: str, parameters: object = None) -> Connection:
+        """Runs a query; rows are fetched from the connection.
+
+        Raises:
+            UsageError: it does something else than read what is published.
+        """
+        self._connection.execute(self._checked(query), parameters)
+        return self
+
+    def sql(self, query: str, *, alias: str = "", params: object = None) -> Any:
+        """A query as a DuckDB relation, which runs when its rows are asked for.
+
+        Raises:
+            UsageError: it does something else than read what is published.
+        """
+        return self._connection.sql(self._checked(query), alias=alias, params=params)
+
+    query = sql
+
+    def cursor(self) -> Connection:
+        """A second connection to the same state, for another thread."""
+        return Connection(self._connection.cursor(), self._relations, self._local)
+
+    def register(self, name: str, data: object) -> Connection:
+        """Lets queries read a data frame or an Arrow table of this process under a name."""
+        self._connection.register(name, data)
+        self._local.add(name)
+        return self
+
+    def unregister(self, name: str) -> Connection:
+        """Takes back what `register` gave."""
+        self._connection.unregister(name)
+        self._local.discard(name)
+        return self
+
+    def show(self, published: Mapping[str, str], columns: ColumnsOf) -> None:
+        """Moves to other states of the published tables, all at once."""
+        _show(self._connection, published, columns)
+        self._relations.clear()
+        self._relations.update(published)
+
+    def _checked(self, query: str) -> str:
+        return checked(self._connection, query, self._relations, self._local)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_DUCKDB:
+            return getattr(self._connection, name)
+        raise AttributeError(
+            f"A read-only connection has no `{name}`; `connect(unrestricted=True)` gives DuckDB's."
+        )
+
+
+def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> Any:
+    """A connection that reads the published products, as `<domain>.<product>`, and the ledger.
+
+    All are read as of one moment, the call: joins never mix two publications. Call `refresh`
+    with the connection to see what was published since.
+
+    Args:
+        path: somewhere inside the repository; by default the working directory.
+        unrestricted: gives DuckDB's own connection, whose SQL may also read and write files,
+            change settings and load extensions.
+
+    Returns:
+        A `Connection`, or a `duckdb.DuckDBPyConnection` if unrestricted.
+
+    Raises:
+        UsageError: there is no Meshhouse repository.
+    """
+    return opened(Repository.find(Path(path) if path else None), unrestricted)
+
+
+def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
+    """What `connect` gives, with DuckDB settings that cannot be changed later."""
+    relations = published(repository)
+    connection = connect_memory()
+    for setting in settings:
+        connection.execute(f"set {setting}")
+    if unrestricted:
+        create_views(connection, relations, columns_of(repository))
+        return connection
+    enable_store(connection, relations.values())
+    shut_in(connection, _folders(repository, relations.values()))
+    create_views(connection, relations, columns_of(repository))
+    return Connection(connection, set(relations))
+
+
+def refresh(
+    connection: Connection | duckdb.DuckDBPyConnection, path: str | Path | None = None
+) -> None:
+    """Moves a connection of `connect` to what is published now, all products at once."""
+    repository = Repository.find(Path(path) if path else None)
+    relations, columns = published(repository), columns_of(repository)
+    if isinstance(connection, Connection):
+        connection.show(relations, columns)
+    else:
+        _show(connection, relations, columns)
+
+
+def columns_of(repository: Repository) -> ColumnsOf:
+    """The declared columns of products, for views of those that are damaged."""
+
+    def found(relation: str) -> list[tuple[str, object]]:
+        schema, _, name = relation.partition(".")
+        if schema == LEDGER:
+            return list(LEDGERS.get(name, ()))
+        try:
+            products = [each for domain in repository.domains for each in domain.products]
+        except MeshError:  # a declaration that cannot be read must not stop readers
+            return []
+        return [
+            (column.name, parse_type(column.data_type))
+            for product in products
+            if product.relation == relation
+            for column in product.columns
+        ]
+
+    return found
+
+
+def published(repository: Repository) -> dict[str, str]:
+    """`schema.table` -> metadata file, of products and the ledger, at one moment."""
+    schemas = {*repository.domain_names, LEDGER}
+    return {
+        relation: location
+        for relation, location in Lake(repository.home).visible().items()
+        if relation.partition(".")[0] in schemas
+    }
+
+
+def _show(
+    connection: duckdb.DuckDBPyConnection, relations: Mapping[str, str], columns: ColumnsOf
+) -> None:
+    connection.execute("begin")
+    create_views(connection, relations, columns)
+    connection.execute("commit")
+
+
+def _folders(repository: Repository, locations: Iterable[str]) -> Collection[str]:
+    """Where files of published tables may be, those of later publications included."""
+    lake = Lake(repository.home)
+    schemas = [*repository.domain_names, LEDGER]
+    tables = {location.partition("/metadata/")[0] for location in locations}
+    # A table is in <folder>/<schema>/<table>.
+    stores = {table.rsplit("/", 2)[0] for table in tables if is_remote(table)}
+    return {
+        *tables,
+        *(
+            f"{lake.location}/{stored_schema(environment, schema)}"
+            for environment in {"", lake.environment}
+            for schema in schemas
+        ),
+        *publishable(repository.home, repository.domain_names, stores),
+        *publishable(repository.workspace, repository.domain_names, stores),
+    }

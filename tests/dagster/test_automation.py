@@ -1,0 +1,72 @@
+"""What starts by itself: landing where events wait, and what follows from it, once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import WARM, Mesh, make_mesh
+
+AUTOMATE = Path(__file__).with_name("automate.py")
+
+
+def look(mesh: Mesh) -> dict:
+    told = mesh.root / "told.json"
+    output = mesh.root / "automate.out", mesh.root / "automate.err"
+    process = WARM.start([str(AUTOMATE), str(mesh.root), str(told)], mesh.root, mesh.environment,
+                         output)  # fmt: skip
+    assert WARM.wait(process, 120) == 0, output[1].read_text()
+    return json.loads(told.read_text())
+
+
+@pytest.fixture
+def mesh(new_mesh) -> Mesh:
+    """A mesh that has published all it has."""
+    mesh = new_mesh()
+    mesh.sell(*range(10))
+    mesh.run("run")
+    look(mesh)  # Dagster's first look knows nothing of before
+    return mesh
+
+
+def test_nothing_starts_where_no_events_wait(mesh):
+    assert look(mesh) == {"lands": [], "told": [], "follows": []}
+
+
+def test_waiting_events_start_one_landing_however_often_somebody_looks(mesh):
+    mesh.sell(10)
+    first, second = look(mesh)["lands"], look(mesh)["lands"]
+    assert [each["assets"] for each in first] == [["shop_raw/sales"]]
+    assert first == second, "the same key, so Dagster starts it once"
+    mesh.sell(11)
+    [third] = look(mesh)["lands"]
+    assert third["key"] != first[0]["key"]
+
+
+def test_what_was_landed_without_dagster_is_told_once_and_builds_everything_behind_it_once(mesh):
+    mesh.sell(10)
+    mesh.run("land")
+    looked = look(mesh)
+    assert looked["lands"] == []
+    assert looked["told"] == ["shop_raw/sales"]
+    behind = looked["follows"]
+    assert {"shop_build/stg_sales", "shop/orders", "crm/customers", "mesh/overview"} <= set(behind)
+    assert look(mesh) == {"lands": [], "told": [], "follows": []}
+
+
+def test_a_topic_that_cannot_be_asked_stops_no_other(mesh):
+    topics = mesh.root / "domains" / "shop" / "models" / "topics.yml"
+    topics.write_text(topics.read_text().replace("topic: shop.sales", "topic: shop.gone"))
+    assert look(mesh)["lands"] == []
+
+
+def test_upkeep_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):
+    from orchestration.automation import automation
+
+    repository = make_mesh(tmp_path / "tiny").repository
+    [upkeep] = automation(repository)["schedules"]
+    assert upkeep.name == "upkeep_every_night"
+    monkeypatch.setenv("MESH_TARGET", "snowflake")
+    assert automation(repository)["schedules"] == []

@@ -1,0 +1,114 @@
+"""Target `spark`: the same domains, built and audited by Spark, published into the same lake."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshhouse.engines import engine
+from meshhouse.errors import UsageError
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER
+from meshhouse.runs.publication import product_history, rollback
+from tests.conftest import Mesh
+from tests.support.engines_help import data_files, land_new, run
+from tests.support.spark_here import needs_spark
+
+pytestmark = needs_spark
+
+
+@pytest.fixture
+def sold(mesh: Mesh) -> Mesh:
+    """Nineteen sales, landed."""
+    mesh.sell(*range(1, 20))
+    land_new(mesh)
+    return mesh
+
+
+def test_a_domain_is_built_audited_and_published_without_copying_a_row(sold, spark):
+    done = run(sold, "shop")
+    assert (done.outcome, done.message) == ("published", "")
+    assert {each["product"]: each["rows"] for each in done.published} == {"orders": 19, "totals": 1}
+    assert all(check.outcome == "passed" for _, audit in done.audited for check in audit.checks)
+    assert sold.row("select * from shop.totals") == (19, pytest.approx(28.5))
+    types = [(name, kind) for name, kind, *_ in sold.rows("describe shop.orders")]
+    assert types == [
+        ("order_id", "BIGINT"),
+        ("customer_id", "BIGINT"),
+        ("amount", "DECIMAL(12,2)"),
+        ("sold_at", "TIMESTAMP WITH TIME ZONE"),
+    ]
+    table = Lake(sold.home).load("shop.orders")
+    assert [each.doc for each in table.schema().fields] == [
+        "The order.", "Who bought.", "What was paid.", "When.",
+    ]  # fmt: skip
+    assert (table.properties[COMMENT], table.properties[OWNER], table.properties[NOT_NULL]) == (
+        "What was bought. One row per order.", "shop team", '["order_id"]',
+    )  # fmt: skip
+    built = sold.home / "spark" / "shop"
+    assert all(path.is_relative_to(built) for path in data_files(sold, "shop.orders"))
+
+
+def test_domains_on_either_engine_read_what_the_other_published(sold, spark):
+    for domain, target in (("shop", "spark"), ("crm", "local"), ("mesh", "spark")):
+        assert run(sold, domain, target).outcome == "published"
+    assert sold.row("select customers, spent from mesh.overview") == (1, pytest.approx(28.5))
+    sold.sell(20)
+    land_new(sold)
+    for domain, target in (("shop", "local"), ("crm", "spark"), ("mesh", "local")):
+        assert run(sold, domain, target).outcome == "published"
+    assert sold.row("select customers, spent from mesh.overview") == (1, pytest.approx(30))
+
+
+def test_a_candidate_that_fails_a_check_leaves_consumers_what_they_have(sold, spark):
+    run(sold, "shop")
+    sold.sell(20, amount=-1)
+    land_new(sold)
+    done = run(sold, "shop")
+    assert done.outcome == "rejected"
+    assert "No negative amounts (column amount): found 1, must be 0" in done.message
+    [failed] = [check for _, audit in done.audited for check in audit.checks if not check.ok]
+    assert [row["order_id"] for row in failed.samples] == [20]
+    assert sold.row("select count(*), min(amount) from shop.orders") == (19, pytest.approx(1.5))
+
+
+def test_what_was_published_before_can_be_shown_again(sold, spark):
+    run(sold, "shop")
+    sold.sell(20)
+    land_new(sold)
+    run(sold, "shop")
+    assert sold.row("select orders from shop.totals") == (20,)
+    chosen = engine(sold.repository)
+    ledger = LakeLedger(chosen.lake)
+    product = next(each for each in sold.repository.domain("shop").products
+                   if each.name == "totals")  # fmt: skip
+    rollback(chosen, ledger, product)
+    assert sold.row("select orders from shop.totals") == (19,)
+    assert [each["kind"] for each in product_history(ledger, product)] == [
+        "publish", "publish", "rollback",
+    ]  # fmt: skip
+
+
+def test_nothing_is_built_again_that_did_not_change(sold, spark):
+    run(sold, "shop")
+    assert run(sold, "shop").outcome == "unchanged"
+
+
+def test_what_one_engine_built_is_built_again_by_another(sold, spark):
+    """Else the numbers of one engine would be published under the name of the other."""
+    run(sold, "shop")
+    assert run(sold, "shop", "local").outcome == "published"
+
+
+def test_a_target_that_there_is_not_is_named_beside_those_there_are(sold, monkeypatch):
+    monkeypatch.setenv("MESH_TARGET", "teradata")
+    with pytest.raises(UsageError, match="Targets: local, snowflake, spark"):
+        engine(sold.repository)
+
+
+def test_a_setting_that_is_none_is_refused(monkeypatch):
+    from meshhouse.engines.spark.session import settings
+
+    monkeypatch.setenv("MESH_SPARK_CONF", "spark.executor.memory=2g;memory")
+    with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is no setting"):
+        settings([])

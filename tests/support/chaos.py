@@ -1,0 +1,171 @@
+"""Producers and landers that may be killed at any moment, on a real broker.
+
+Belongs here: what runs in forked processes, and the look at what they left. Does not: the
+chaos itself (landing/test_chaos.py). The parent never opens a connection: Kafka's clients
+do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka  # noqa: F401 - loaded once, in the parent
+import kafka  # noqa: F401
+
+from meshhouse.events.kafka.source import KafkaSource
+from meshhouse.lake import Lake
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.landing import LakeStore, Pace, land
+from meshhouse.landing.follow import follow
+from meshhouse.maintenance import maintain
+from meshhouse.repository import Column, RawTable
+from tests.support import killing
+from tests.support.kafka_topics import Cluster
+
+PARTITIONS = 4
+GROUP = "chaos"
+
+
+def raw_of(topic: str) -> RawTable:
+    columns = (Column("id", "bigint", required=True), Column("amount", "decimal(12,2)"))
+    return RawTable("shop", "shop_raw", "sales", topic, columns, "", False, Path("topics.yml"), 1)
+
+
+def produce(cluster: Cluster, topic: str, folder: Path, limit: int) -> None:
+    """Sends events until told to stop; leaves their number. One in a hundred is no JSON."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    producer = cluster.producer(**{"enable.idempotence": True, "message.timeout.ms": 120_000})
+    number = 0
+    while number < limit and not told.is_set():
+        for number in range(number, min(number + 200, limit)):  # noqa: B020
+            value = json.dumps({"id": number, "amount": "1.50"}).encode()
+            if number % 100 == 7:
+                value = b"no json %d" % number
+            producer.produce(topic, value, b"%d" % number, number % PARTITIONS)
+        number += 1
+        producer.flush()
+        told.wait(0.02)
+    assert producer.flush(120) == 0
+    (folder / "produced").write_text(str(number))
+
+
+def land_once(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
+    """Lands what there is, in commits so small that a kill finds many moments."""
+    land(
+        KafkaSource(cluster.settings, client),
+        LakeStore(Lake(home)),
+        raw_of(topic),
+        commit_bytes=20_000,
+    )
+
+
+def land_on(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
+    """Lands in the group until SIGTERM."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    follow(KafkaSource(cluster.settings, client), LakeStore(Lake(home)), raw_of(topic), GROUP, told,
+           Pace(0.2, 2_000))  # fmt: skip
+
+
+def land_naively(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
+    """What must not be done: rows in one place, offsets in another, one after the other."""
+    from kafka import KafkaConsumer
+
+    lake, raw = Lake(home), raw_of(topic)
+    consumer = KafkaConsumer(
+        topic, **cluster.settings.python(consumer=True), group_id="naive", enable_auto_commit=False,
+        auto_offset_reset="earliest", max_poll_records=200,
+    )  # fmt: skip
+    from datetime import UTC, datetime
+
+    import pyarrow as pa
+
+    from meshhouse.events.kafka.clients import _from_python
+    from meshhouse.lake.schema import iceberg_schema
+    from meshhouse.landing.decode import Decoder
+
+    decoder = Decoder(raw)
+    for polls in itertools.count(1):
+        for place, records in consumer.poll(500).items():
+            events = pa.Table.from_batches([_from_python(records)])
+            decoded = decoder.decode(place.partition, events, datetime.now(UTC))
+            table = lake.stage(raw.relation, iceberg_schema(decoder.columns))
+            base = table.metadata_location or None
+            with table.transaction() as transaction:
+                transaction.append(decoded.rows)
+            lake.commit([lake.staged(table, base)])
+        if polls % 20 == 0:
+            consumer.commit()
+
+
+def left_behind(home: Path, produced: int) -> dict[str, int]:
+    """Every produced event, looked for key by key in both tables."""
+    raw = raw_of("")
+    with connect_memory() as connection:
+        create_views(connection, Lake(home).pointers())
+        found = connection.execute(
+            f"""
+            with landed as (
+                select id as number, _topic_partition, _offset from {raw.relation}
+                union all
+                select cast(substr(decode(value), 9) as bigint), _topic_partition, _offset
+                from {raw.schema}.{raw.rejected}
+            )
+            select
+                count(*),
+                count(distinct number),
+                count(distinct (_topic_partition, _offset)),
+                min(number),
+                max(number),
+                count(*) filter (where number % {PARTITIONS} <> _topic_partition)
+            from landed
+            """
+        ).fetchone()
+        bad = connection.execute(f"select count(*) from {raw.schema}.{raw.rejected}").fetchone()
+    names = ("rows", "numbers", "offsets", "first", "last", "misplaced")
+    return {**dict(zip(names, found, strict=True)), "rejected": bad[0], "produced": produced}
+
+
+def orphans_removed(home: Path) -> int:
+    """Maintains both tables as if everything were old; returns the files that nobody used."""
+    raw, at_once = raw_of(""), timedelta(0)
+    relations = [raw.relation, f"{raw.schema}.{raw.rejected}"]
+    # The states themselves are kept for a day, whoever made them.
+    done = maintain(Lake(home), relations, older_than=at_once, retention=timedelta(days=1))
+    return sum(each.orphans_removed for each in done)
+
+
+def rows_and_numbers(home: Path) -> tuple[int, int]:
+    """Rows of the raw table, and how many different events they are."""
+    with connect_memory() as connection:
+        create_views(connection, Lake(home).pointers())
+        return connection.execute(
+            "select count(*), count(distinct id) from shop_raw.sales"
+        ).fetchone()
+
+
+def state_of(home: Path) -> str | None:
+    """The raw table's metadata file."""
+    return Lake(home).pointers().get(raw_of("").relation)
+
+
+def landed_offsets(home: Path) -> dict[int, int]:
+    """Where the raw table stands, read without the Iceberg library's caches."""
+    return killing.offsets(Lake(home))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Waits for a condition."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in {seconds} s"
+        time.sleep(0.05)

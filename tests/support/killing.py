@@ -1,0 +1,262 @@
+"""Work that may be killed at any moment, and a look at what it left.
+
+Belongs here: landing and publishing in a loop, forked from a warm parent so that a kill costs
+milliseconds, and the checker. Does not: what is asserted (test_kill.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet
+from pyiceberg.io import pyarrow as _iceberg_io  # noqa: F401 - loaded once, in the parent
+
+from meshhouse.engines.duckdb.engine import DuckDBEngine, work_file
+from meshhouse.events import EventLog, event_log
+from meshhouse.events.source import Partition, Topic
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.landing import LakeStore
+from meshhouse.landing.decode import Decoder
+from meshhouse.landing.land import land
+from meshhouse.landing.store import OFFSETS
+from meshhouse.repository import Column, Product, RawTable, Repository
+
+TOPIC = "shop.sales"
+A_FEW = 400
+"""Events of a partition that one round lands."""
+
+
+def raw_table() -> RawTable:
+    """A raw table whose third column some events do not fit."""
+    columns = (Column("sale_id", "bigint", required=True), Column("amount", "decimal(12,2)"))
+    return RawTable("shop", "shop_raw", "sales", TOPIC, columns, "", False, Path("topics.yml"), 1)
+
+
+def product(name: str) -> Product:
+    """One of two products that must always show the same round."""
+    return Product(
+        domain="shop", model=name, version=1, is_latest=True, description="", group=None,
+        columns=(Column("round", "bigint"), Column("id", "bigint")), contract=True,
+        grain=("id",), promises={}, path=Path(f"{name}.yml"), line=1, sql_path=Path(f"{name}.sql"),
+    )  # fmt: skip
+
+
+PRODUCTS = (product("orders"), product("order_lines"))
+
+
+def write_events(home: Path, count: int) -> None:
+    """Sends `count` events to two partitions; one in a hundred is no JSON."""
+    log = event_log(home)
+    log.create_topic(TOPIC, 2)
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    for start in range(0, count, 2_000):
+        numbers = range(start, min(start + 2_000, count))
+        events = [(str(number).encode(), _value(number), now, []) for number in numbers]
+        log.append_events(TOPIC, events, "test")
+
+
+def _value(number: int) -> bytes:
+    return (
+        b"not json"
+        if number % 100 == 7
+        else json.dumps({"sale_id": number, "amount": 1.5}).encode()
+    )
+
+
+class AFew:
+    """The event log, but a topic seems to end a little after what was landed."""
+
+    def __init__(self, log: EventLog, landed: Mapping[int, int]) -> None:
+        self._log = log
+        self._landed = landed
+
+    def describe(self, topic: str) -> Topic:
+        whole = self._log.describe(topic)
+        partitions = {
+            number: Partition(each.begin, min(each.end, self._landed.get(number, 0) + A_FEW))
+            for number, each in whole.partitions.items()
+        }
+        return Topic(whole.name, whole.cluster_id, whole.topic_id, partitions)
+
+    def read(self, topic: str, ranges: Mapping[int, tuple[int, int]], max_bytes: int) -> Any:
+        return self._log.read(topic, ranges, 4_000)
+
+
+def work(home: Path) -> None:
+    """Lands and publishes in small steps until every event is landed."""
+    log, lake, raw = event_log(home), Lake(home), raw_table()
+    end = {number: each.end for number, each in log.describe(TOPIC).partitions.items()}
+    while True:
+        landed = land(AFew(log, offsets(lake)), LakeStore(lake), raw, commit_bytes=20_000)
+        publish_round(home, sum(landed.offsets.values()))
+        if landed.offsets == end:
+            return
+
+
+def finish(home: Path) -> None:
+    """Lands and publishes whatever is left, in one go."""
+    landed = land(event_log(home), LakeStore(Lake(home)), raw_table())
+    publish_round(home, sum(landed.offsets.values()))
+
+
+def publish_round(home: Path, number: int) -> None:
+    """Publishes both products with the number of this round in every row."""
+    path = work_file(home, "shop")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(duckdb.connect(str(path))) as connection:
+        connection.execute("create schema if not exists shop_build")
+        for each in PRODUCTS:
+            connection.execute(
+                f"create or replace table shop_build.{each.name} as "
+                f"select {number}::bigint as round, range::bigint as id from range(50)"
+            )
+    engine = DuckDBEngine(_Home(home))
+    candidates = [engine.stage(each) for each in PRODUCTS]
+    entries = [
+        {"domain": "shop", "product": each.product.name, "rows": each.rows, "kind": "publish",
+         "snapshot_id": each.staged.snapshot_id, "finished_at": datetime.now(UTC)}
+        for each in candidates
+    ]  # fmt: skip
+    staged = [each.staged for each in candidates]
+    LakeLedger(engine.lake).commit(staged, {"publications": entries})
+
+
+class _Home(Repository):
+    """As much of a repository as the engine needs here."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(home)
+        self.home = home
+
+
+def offsets(lake: Lake) -> dict[int, int]:
+    """Next offset of each partition, as the raw table says."""
+    table = lake.load(raw_table().relation)
+    stored = json.loads(table.properties.get(OFFSETS, "{}")) if table else {}
+    return {int(number): end for number, end in stored.items()}
+
+
+def problems(home: Path) -> list[str]:
+    """What is wrong with what a killed process left; empty if nothing is."""
+    lake = Lake(home)
+    pointers = lake.pointers()
+    found: list[str] = []
+    raw = raw_table()
+    if raw.relation in pointers:
+        found += _landing_problems(lake, pointers)
+    if PRODUCTS[0].relation in pointers or PRODUCTS[1].relation in pointers:
+        found += _publication_problems(pointers)
+    return found
+
+
+def _landing_problems(lake: Lake, pointers: Mapping[str, str]) -> list[str]:
+    raw = raw_table()
+    with connect_memory() as connection:
+        create_views(connection, pointers)
+        rows = connection.execute(
+            f"""select _topic_partition, count(*), count(distinct _offset), max(_offset) + 1 from (
+                select _topic_partition, _offset from {raw.relation}
+                union all select _topic_partition, _offset from {raw.schema}.{raw.rejected}
+            ) group by all"""
+        ).fetchall()
+    found = []
+    stored = {number: end for number, end in offsets(lake).items() if end}
+    if stored != {number: end for number, _, _, end in rows}:
+        found.append(f"rows end at {rows}, offsets say {stored}")
+    for number, count, distinct, end in rows:
+        if not count == distinct == end:
+            found.append(f"partition {number}: {count} rows, {distinct} offsets, {end} expected")
+    return found
+
+
+def _publication_problems(pointers: Mapping[str, str]) -> list[str]:
+    with connect_memory() as connection:
+        create_views(connection, pointers)
+        rounds = connection.execute(
+            "select distinct round from shop.orders union all "
+            "select distinct round from shop.order_lines"
+        ).fetchall()
+        snapshots = connection.execute(
+            "select product, count(*) from meshhouse.publications group by all"
+        ).fetchall()
+    found = []
+    if len(rounds) != 2 or rounds[0] != rounds[1]:
+        found.append(f"products show rounds {rounds}")
+    if len({count for _, count in snapshots}) != 1:
+        found.append(f"the ledger knows {snapshots}")
+    return found
+
+
+def land_naively(home: Path, die_between: bool) -> None:
+    """What must not be done: rows first, offsets in a commit of their own."""
+    log, lake, raw = event_log(home), Lake(home), raw_table()
+    decoder = Decoder(raw)
+    from meshhouse.lake.schema import iceberg_schema
+
+    done = offsets(lake)
+    ends = log.describe(TOPIC).partitions
+    ranges = {number: (done.get(number, 0), each.end) for number, each in ends.items()}
+    for batch in log.read(TOPIC, ranges, 1_000_000):
+        decoded = decoder.decode(
+            batch.partition, pa.Table.from_batches([batch.events]), datetime.now(UTC)
+        )
+        table = lake.stage(raw.relation, iceberg_schema(decoder.columns))
+        base = table.metadata_location or None
+        with table.transaction() as transaction:
+            transaction.append(decoded.rows)
+        lake.commit([lake.staged(table, base)])
+    if die_between:
+        os.kill(os.getpid(), signal.SIGKILL)
+    table = lake.load(raw.relation)
+    base = table.metadata_location
+    with table.transaction() as transaction:
+        transaction.set_properties({OFFSETS: json.dumps({n: e.end for n, e in ends.items()})})
+    lake.commit([lake.staged(table, base)])
+
+
+def forked(task: Callable[[], Any]) -> int:
+    """Runs a task in a forked process; returns its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        task()
+        code = 0
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+    finally:
+        os._exit(code)
+
+
+def result_of(task: Callable[[], Any], folder: Path) -> Any:
+    """The JSON value of a task that ran in a forked process."""
+    _, status = os.waitpid(forked(lambda: answer(task, folder)), 0)
+    assert status == 0, f"the task ended with {status}"
+    return answered(folder)
+
+
+def answer(task: Callable[[], Any], folder: Path) -> None:
+    """Runs a task and leaves its JSON value in a folder, for `answered`."""
+    (folder / "answer.json").write_text(json.dumps(task()))
+
+
+def answered(folder: Path) -> Any:
+    """What `answer` left; it can be read once."""
+    file = folder / "answer.json"
+    value = json.loads(file.read_text())
+    file.unlink()
+    return value
