@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,23 @@ def test_every_decision_is_in_the_index():
         title, _, head, *_ = each.read_text().splitlines()
         assert f"[{each.name[:4]}]({each.name}) | {title.removeprefix('# ')} |" in index
         assert re.match(r"Date: \d{4}-\d\d-\d\d\. Status: (accepted|replaced by \[\d{4}\])", head)
+
+
+CONTRIBUTING = ROOT / "docs" / "contributing.md"
+
+
+def test_the_picture_of_imports_is_the_contract_that_lint_checks():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [layers] = [each["layers"] for each in settings["contracts"] if each["type"] == "layers"]
+    contract = [{name.removeprefix("meshhouse.") for name in each.split(" | ")} for each in layers]
+    section = CONTRIBUTING.read_text().partition("## Import direction")[2].partition("\n## ")[0]
+    picture = re.findall(r"^    (.+)$", section, re.MULTILINE)
+    assert [set(each.split(" | ")) for each in picture] == contract
+
+
+def test_files_that_contributors_are_sent_to_exist():
+    places = (ROOT, ROOT / "meshhouse")
+    named = re.findall(r"`((?:\w+/)+[\w.]*)`", CONTRIBUTING.read_text())
+    missing = [each for each in named if not any((place / each).exists() for place in places)]
+    assert named
+    assert not missing
