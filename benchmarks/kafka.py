@@ -21,7 +21,8 @@ from statistics import median, quantiles
 from typing import Any
 
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient, configuration
+from meshhouse.events.kafka.python import PythonClient, arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
@@ -88,11 +89,11 @@ def fill(settings: KafkaSettings, topic: str, events: int, bad_every: int = 0) -
     from kafka import KafkaAdminClient
     from kafka.admin import NewTopic
 
-    admin = KafkaAdminClient(**settings.python())
+    admin = KafkaAdminClient(**arguments(settings))
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
     admin.wait_for_topics([topic])
     producer = Producer(
-        {**settings.confluent(), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
+        {**configuration(settings), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
     )
     for number in range(events):
         value = purchase(number)
@@ -247,7 +248,7 @@ def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> di
             args=(source, target, raw_of(topic), topic, stop, Pace(1.0), look),
         )
         worker.start()
-        producer = Producer({**settings.confluent(), "linger.ms": 5})
+        producer = Producer({**configuration(settings), "linger.ms": 5})
         sent: dict[tuple[int, int], float] = {}
 
         def stored(error: object, message: Any) -> None:

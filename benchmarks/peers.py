@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import kafka
 from benchmarks.kafka import CLEAN, CLIENTS, COLUMNS, ROUNDS, fill, lake
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.java import find_java, last_line
@@ -303,7 +304,7 @@ def _create_control_topic(settings: KafkaSettings, name: str) -> None:
     from kafka import KafkaAdminClient
     from kafka.admin import NewTopic
 
-    admin = KafkaAdminClient(**settings.python())
+    admin = KafkaAdminClient(**arguments(settings))
     admin.create_topics([NewTopic(name, 1, 1)])
     admin.wait_for_topics([name])
     admin.close()

@@ -10,11 +10,13 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from meshhouse.cli import interrupts
+from meshhouse.cli.forecast import show_forecasts
 from meshhouse.cli.output import console, counted, escaped, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
 from meshhouse.repository import RawTable, Repository, broken_because
+from meshhouse.runs.forecast import forecasts
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.selection import Selection, select, settled
 from meshhouse.runs.status import Leftover, age, leftovers
@@ -236,14 +238,17 @@ def execute(
 
 def _orchestrate(repository: Repository, selection: Selection, reporter: TerminalReporter) -> bool:
     # The only place of the platform that starts the orchestrator: `mesh run` and the web
-    # page execute the same definitions.
+    # page execute the same assets. Imported here, for `import dagster` takes two seconds.
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster")
-    from meshhouse.dagster.run import run as run_definitions
+    from meshhouse.dagster.run import run as execute_definitions
+    from orchestration.definitions import run_definitions
 
     try:
-        return run_definitions(repository, selection.whole, selection.products, reporter)
+        return execute_definitions(
+            repository, selection.whole, selection.products, run_definitions, reporter
+        )
     finally:
         reporter.close()
         interrupts.stop_if_arrived()
@@ -258,6 +263,7 @@ def _orchestrate(repository: Repository, selection: Selection, reporter: Termina
     is_flag=True,
     help="Build everything from nothing, incremental models too, and publish it; forces.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be done and why; change nothing.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def run(
@@ -265,13 +271,18 @@ def run(
     downstream: bool,
     force: bool,
     full_refresh: bool,
+    dry_run: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
     """Land new events, build, audit and publish: everything, or the named targets."""
-    summary, ok = execute(
-        Repository.find(), targets, downstream, quiet or as_json, force, full_refresh
-    )
+    repository = Repository.find()
+    if dry_run:
+        selection = select(repository, targets, downstream)
+        found = forecasts(repository, engine(repository), selection, force or full_refresh)
+        failed = show_forecasts(found, selection.broken, quiet, as_json)
+        return 1 if failed else 0
+    summary, ok = execute(repository, targets, downstream, quiet or as_json, force, full_refresh)
     if as_json:
         print_json(summary)
     elif quiet:

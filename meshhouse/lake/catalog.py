@@ -23,7 +23,7 @@ from meshhouse.errors import MeshError
 from meshhouse.lake import catalog_file, door, object_store, place, storage
 from meshhouse.lake.damage import Damage, Damaged, read_metadata
 from meshhouse.lake.rest_catalog import CatalogService, is_configured, service
-from meshhouse.lake.states import Stage, unpartitioned, with_schema
+from meshhouse.lake.states import unpartitioned, with_schema
 from meshhouse.ledger import Conflict, Staged
 from meshhouse.repository.environment import (
     current_environment,
@@ -183,8 +183,9 @@ class Lake:
         location = metadata_location or self.pointer(relation)
         if location is None:
             return None
-        from pyiceberg.table import Table
         from pyiceberg.table.metadata import TableMetadataUtil
+
+        from meshhouse.lake.staging import staging_table
 
         object_store.reach(location)
         io = storage.file_io(location)
@@ -194,7 +195,7 @@ class Lake:
         except ValueError as error:
             what = "is not Iceberg's metadata"
             raise Damaged(Damage(relation, storage.plain_path(location), what)) from error
-        return Table(tuple(relation.split(".")), metadata, location, io, Stage())  # type: ignore[arg-type]
+        return staging_table(relation, metadata, location, io)
 
     def stage(
         self,
@@ -223,19 +224,18 @@ class Lake:
             UsageError: the writer does not own the table, or it cannot have this name.
             MeshError: the table's files are outside the lake.
         """
-        from pyiceberg.table import Table
+        from meshhouse.lake.staging import staging_table
 
         door.check_writer(writer, relation)
-        identifier = tuple(relation.split("."))
         if table is None:
             table = self.load(relation, at)
         else:
             io = storage.file_io(table.metadata.location)  # its own may have old credentials
-            table = Table(identifier, table.metadata, str(at), io, Stage())  # type: ignore[arg-type]
+            table = staging_table(relation, table.metadata, str(at), io)
         if table is None:
             metadata = self._new_metadata(relation, schema, properties or {})
             io = storage.file_io(metadata.location)
-            return Table(identifier, metadata, "", io, Stage())  # type: ignore[arg-type]
+            return staging_table(relation, metadata, "", io)
         self.check_own(table)
         table.metadata = with_schema(unpartitioned(table.metadata), schema)
         return table

@@ -152,14 +152,15 @@ class CatalogService:
             properties: of the table.
             location: its folder; by default where the service puts tables.
         """
+        from meshhouse.lake.pyiceberg_private import metadata_before
+
         identifier = tuple(relation.split("."))
         with self._explained():
             self._make_namespace(identifier[0])
             made = self._catalog.create_table_transaction(
                 identifier, schema, location=location, properties=dict(properties)
             )
-        # Not `made.table_metadata`, which has every schema twice: Spark does not read that.
-        return made._table.metadata
+        return metadata_before(made)
 
     def _make_namespace(self, schema: str) -> None:
         from pyiceberg.exceptions import NamespaceAlreadyExistsError
@@ -211,11 +212,12 @@ class CatalogService:
         """Whether it was done; False if somebody was quicker, and nothing was."""
         import requests
 
+        from meshhouse.lake.pyiceberg_private import session_of
+
         unclear = f"The catalog service at {self.address} did not say whether it has done this"
         try:
-            answer = self._catalog._session.post(
-                self._catalog.url("transactions/commit"), json=request
-            )
+            address = self._catalog.url("transactions/commit")
+            answer = session_of(self._catalog).post(address, json=request)
         except requests.exceptions.ConnectionError as error:
             if isinstance(error, requests.exceptions.ConnectTimeout) or "refused" in str(error):
                 raise ServiceFailed(self._away()) from error
@@ -309,21 +311,19 @@ class CatalogService:
 
 def _impatient_catalog(properties: Mapping[str, Any]) -> Any:
     """A REST catalog of pyiceberg, whose own would wait for ever for an answer."""
-    from pyiceberg.catalog.rest import RestCatalog
     from requests.adapters import HTTPAdapter
+
+    from meshhouse.lake.pyiceberg_private import rest_catalog
 
     class Impatient(HTTPAdapter):
         def send(self, request: Any, **options: Any) -> Any:
             return super().send(request, **{**options, "timeout": _SECONDS})
 
-    class Catalog(RestCatalog):
-        def _create_session(self) -> Any:
-            session = super()._create_session()
-            session.mount("http://", Impatient())
-            session.mount("https://", Impatient())
-            return session
+    def prepare(session: Any) -> None:
+        session.mount("http://", Impatient())
+        session.mount("https://", Impatient())
 
-    return Catalog(NAME, **properties)
+    return rest_catalog(NAME, properties, prepare)
 
 
 def _metadata(location: str) -> TableMetadata:

@@ -29,6 +29,7 @@ from meshhouse.landing.store import (
     TableWriter,
     next_landed_at,
 )
+from meshhouse.landing.waiting import next_offset
 from meshhouse.ledger import retry_conflicts
 from meshhouse.repository import RawTable
 
@@ -132,7 +133,7 @@ class RawTarget:
         """
         self.recognise(topic)
         known = self.offsets
-        found = starts(self._raw, topic, known, accept, first=not self.exists)
+        found = starts(self._raw, topic, known, accept)
         self._passed_over = {
             (partition, known[partition]): start
             for partition, start in found.items()
@@ -271,7 +272,7 @@ def open_target(store: RawStore, raw: RawTable, topic: Topic, accept: Accept) ->
 
 
 def starts(
-    raw: RawTable, topic: Topic, offsets: Mapping[int, int], accept: Accept, first: bool
+    raw: RawTable, topic: Topic, offsets: Mapping[int, int], accept: Accept
 ) -> dict[int, int]:
     """Where landing goes on in each partition, checked against what the topic still holds.
 
@@ -280,15 +281,13 @@ def starts(
         topic: as it is now.
         offsets: next offset of each partition that was landed before.
         accept: `lost-events` goes on behind events that are gone.
-        first: the table was never landed; then it begins with what the topic holds.
 
     Raises:
         MeshError: events that were not landed are gone, or the topic lost events.
     """
     found = {}
     for number, partition in topic.partitions.items():
-        # A partition that was added later begins at 0, like every partition.
-        start = offsets.get(number, partition.begin if first or not offsets else 0)
+        start = next_offset(number, partition, offsets)
         if start < partition.begin and "lost-events" not in accept:
             raise MeshError(
                 f"Events {start} to {partition.begin - 1} of partition {number} of topic "

@@ -80,7 +80,7 @@ def _referenced(lake: Lake, location: str) -> set[str]:
 
 def _expire(builds: Lake, relation: str) -> None:
     """Drops all snapshots of a built table but the newest: nobody goes back to a build."""
-    from pyiceberg.table.update import RemoveSnapshotsUpdate
+    from meshhouse.lake.pyiceberg_private import remove_snapshots
 
     table = builds.load(relation)
     assert table is not None, relation
@@ -89,7 +89,7 @@ def _expire(builds: Lake, relation: str) -> None:
     if old:
         base = table.metadata_location
         with table.transaction() as transaction:
-            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=old),))
+            remove_snapshots(transaction, old)
         builds.commit([builds.staged(table, base)])
 
 

@@ -268,8 +268,7 @@ def _stage(
     newest: int,
 ) -> int:
     """Stages both changes as one new state, or none if there is nothing to change."""
-    from pyiceberg.table.update import RemoveSnapshotsUpdate
-
+    from meshhouse.lake.pyiceberg_private import remove_snapshots
     from meshhouse.lake.rewrite import exchange_files
     from meshhouse.maintenance.expiry import expired_snapshots
 
@@ -280,8 +279,7 @@ def _stage(
         since = datetime.now(UTC) - retention if retention else None
         expired = expired_snapshots(transaction.table_metadata, needed, since, newest)
         if expired:
-            # `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
-            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=expired),))
+            remove_snapshots(transaction, expired)
     return len(expired)
 
 

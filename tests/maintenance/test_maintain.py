@@ -20,8 +20,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.lake.rewrite import SAME_ROWS_AS
-from meshhouse.lake.states import snapshot_id
+from meshhouse.lake.states import SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, create_views, plain_path
 from meshhouse.landing import LakeStore
