@@ -5,12 +5,12 @@ Belongs here: reading what a person types. Not here: running it (sql.py).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from meshhouse import settings
 from meshhouse.cli.output import escaped
 from meshhouse.errors import MeshError
 
@@ -108,7 +108,7 @@ def _with_readline(names: Callable[[], list[str]]) -> Callable[[], None]:
         import readline
     except ImportError:  # Windows has none
         return lambda: None
-    path = Path(os.environ.get("MESH_HISTORY", "~/.meshhouse_history")).expanduser()
+    path = Path(settings.value("MESH_HISTORY")).expanduser()
     if path.is_file():
         readline.read_history_file(path)
     readline.set_history_length(_HISTORY_LENGTH)
