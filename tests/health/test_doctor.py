@@ -19,11 +19,11 @@ from click.testing import CliRunner
 from pyiceberg.table import snapshots as pyiceberg_snapshots
 
 import meshhouse
-from meshhouse import ledger as ledger
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.health import Finding, Level, examine
 from meshhouse.lake import Lake
+from meshhouse.lake import ledger as lake_ledger
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import plain_path
 from tests.conftest import Mesh
@@ -49,7 +49,7 @@ def examined(mesh: Mesh, deep: bool = True) -> list[Finding]:
         cache = getattr(pyiceberg_snapshots, name, None)
         if hasattr(cache, "cache_clear"):
             cache.cache_clear()
-    ledger._reader.cache_clear()  # DuckDB caches a file that changed in the same second
+    lake_ledger._reader.cache_clear()  # DuckDB caches a file that changed in the same second
     return examine(mesh.repository, Lake(mesh.home), deep)
 
 
