@@ -10,15 +10,16 @@ Configured as pyiceberg's users expect it, for a catalog called `mesh`: the addr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import object_store, storage
+from meshhouse.ledger import Staged
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -38,15 +39,6 @@ _SECONDS = (10, 60)
 
 class ServiceFailed(MeshError):
     """The catalog service is away or refuses."""
-
-
-class Change(Protocol):
-    """A staged state (`catalog.Staged`)."""
-
-    relation: str
-    base: str | None
-    metadata_location: str
-    snapshot_id: int | None
 
 
 def is_configured() -> bool:
@@ -172,15 +164,19 @@ class CatalogService:
         except NamespaceAlreadyExistsError:
             return  # somebody was quicker
 
-    def forget(self, relations: Sequence[str]) -> None:
-        """Takes tables out of the catalog, and schemas that are empty then; files stay."""
+    def forget(self, is_meant: Callable[[str], bool]) -> None:
+        """Takes the tables of the meant schemas out of the catalog; files stay.
+
+        One table after another: the protocol cannot drop several at once.
+        """
+        relations = [each for each in self.pointers() if is_meant(each.partition(".")[0])]
         with self._explained():
             for relation in relations:
                 self._catalog.drop_table(tuple(relation.split(".")))
             for schema in sorted({relation.partition(".")[0] for relation in relations}):
                 self._catalog.drop_namespace((schema,))
 
-    def move(self, changes: Sequence[Change]) -> list[Change]:
+    def move(self, changes: Sequence[Staged]) -> list[Staged]:
         """Shows all changes by one request, or none of them.
 
         Returns:
@@ -208,7 +204,7 @@ class CatalogService:
                 return []
         return list(changes)
 
-    def _commit(self, request: dict[str, Any], changes: Sequence[Change]) -> bool:
+    def _commit(self, request: dict[str, Any], changes: Sequence[Staged]) -> bool:
         """Whether it was done; False if somebody was quicker, and nothing was."""
         import requests
 
@@ -243,7 +239,7 @@ class CatalogService:
             f"({answer.status_code}: {_reason(answer)}). Nothing was changed."
         )
 
-    def _done_after_all(self, changes: Sequence[Change], unclear: str) -> bool:
+    def _done_after_all(self, changes: Sequence[Staged], unclear: str) -> bool:
         """Looks whether a request was done whose answer is not known."""
         self._unconfirmed.update(each.state for each in changes)
         with self._explained():
@@ -256,7 +252,7 @@ class CatalogService:
             return True
         raise ServiceFailed(f"{unclear}. Look whether it is well, then run the same command again.")
 
-    def shows(self, change: Change) -> bool:
+    def shows(self, change: Staged) -> bool:
         """Whether a staged state is shown, or may yet be."""
         if change.state in self._unconfirmed:
             return True

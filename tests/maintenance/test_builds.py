@@ -8,6 +8,7 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
@@ -89,7 +90,9 @@ def test_builds_of_publications_that_can_be_rolled_back_to_stay(lake, tmp_path, 
         publish(lake, number)
         numbers.append(lake.load(SHOWN).metadata.current_snapshot_id)
     needed = {SHOWN: set(numbers[1:])}
-    monkeypatch.setattr("meshhouse.maintenance.maintain.needed_of", lambda lake: needed)
+    # By its name, as the package's attribute `maintain` is the function.
+    module = import_module("meshhouse.maintenance.maintain")
+    monkeypatch.setattr(module, "needed_of", lambda lake: needed)
     maintained(lake)
     table = lake.load(SHOWN)
     shown = [table.scan(snapshot_id=each).to_arrow()["id"].to_pylist() for each in numbers[1:]]
