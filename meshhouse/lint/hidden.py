@@ -12,7 +12,6 @@ from pathlib import Path
 
 from meshhouse.lint.finding import Finding
 from meshhouse.repository import DeclarationError, Domain
-from meshhouse.repository.code import EVERY_RUN
 from meshhouse.repository.hidden import (
     CHANCE,
     CLOCK,
@@ -24,6 +23,7 @@ from meshhouse.repository.hidden import (
     hidden_inputs,
     jinja_names,
 )
+from meshhouse.repository.keys import EVERY_RUN
 from meshhouse.repository.project import files_below, folders, packages
 from meshhouse.repository.yaml import Located, read_yaml
 
@@ -54,7 +54,7 @@ def _model(
 ) -> Iterator[Finding]:
     text = path.read_text(errors="replace")
     names = jinja_names(text)
-    if EVERY_RUN in names:
+    if EVERY_RUN.name in names:
         return
     for found in hidden_inputs(text, macros):
         yield _finding(path, found.line, f"`{found.what}` reads {found.kind}", found.kind)
@@ -69,7 +69,7 @@ def _finding(path: Path, line: int, problem: str, kind: str) -> Finding:
         line,
         f"{problem}, so the mesh cannot know when the rows change, and every run builds this "
         "again.",
-        f"{_REMEDIES[kind]}; if every run should build it, set config.meta.{EVERY_RUN}: true.",
+        f"{_REMEDIES[kind]}; if every run should build it, set config.meta.{EVERY_RUN.name}: true.",
     )
 
 
@@ -140,4 +140,4 @@ def _entries(entry: Located, key: str) -> list[Located]:
 def _says_so(entry: Located) -> bool:
     config = entry.get("config")
     meta = config.get("meta") if isinstance(config, Located) else None
-    return isinstance(meta, Located) and meta.get(EVERY_RUN) is True
+    return isinstance(meta, Located) and EVERY_RUN.of(meta) is True

@@ -18,6 +18,7 @@ from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
+from meshhouse.repository.keys import GRAIN
 from meshhouse.repository.references import unresolved
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import without_comments
@@ -206,7 +207,7 @@ _REQUIREMENTS: tuple[_Requirement, ...] = (
     (
         lambda domain, product: bool(product.grain),
         "states no grain",
-        "Set config.meta.grain to the columns that identify a row.",
+        f"Set config.meta.{GRAIN.name} to the columns that identify a row.",
     ),
     (
         lambda domain, product: bool(product.description),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.repository.hidden import hidden_in_value, hidden_inputs, jinja_names
+from meshhouse.repository.keys import EVERY_RUN
 from meshhouse.repository.project import (
     connection,
     environment_named,
@@ -48,9 +49,6 @@ _SOURCE_KEYS = ("identifier", "external")
 _SETTINGS = ("dispatch", "flags", "quoting", "query-comment")
 """Keys of dbt_project.yml that change what dbt renders and that no node repeats."""
 _HOOKS = ("pre-hook", "post-hook", "sql_header", "incremental_predicates")
-
-EVERY_RUN = "every_run"
-"""Key of a model's `config.meta`: every run builds the model, even if nothing changed."""
 
 _SCHEME = "2"
 """How code versions are computed. Raise it with any change of `Code.version`: versions of
@@ -188,8 +186,8 @@ class Code:
 
     def _reason(self, node: Mapping[str, Any], names: frozenset[str]) -> str:
         config, kind = node.get("config") or {}, node["resource_type"]
-        if (config.get("meta") or {}).get(EVERY_RUN):
-            return f"says config.meta.{EVERY_RUN}"
+        if EVERY_RUN.of(config.get("meta") or {}):
+            return f"says config.meta.{EVERY_RUN.name}"
         if kind == "source":
             places = (node.get("external"), (node.get("meta") or {}).get("external_location"),
                       (config.get("meta") or {}).get("external_location"),

@@ -17,7 +17,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from meshhouse.repository import names
+from meshhouse.repository import keys, names
 from meshhouse.repository import versions as versioned
 from meshhouse.repository.misfits import misfits
 from meshhouse.repository.model import (
@@ -266,11 +266,11 @@ class _Reader:
         if table.get("identifier", name) != name:
             problem = f"`identifier` must be `{name}`, the table that events land in; remove it."
             self._problem(path, table.line_of("identifier"), problem)
-        if not meta.get("topic"):
-            problem = f"source table `{name}` names no topic; add config.meta.topic."
+        if not keys.TOPIC.of(meta):
+            problem = f"source table `{name}` names no topic; add config.meta.{keys.TOPIC.name}."
             self._problem(path, table.line, problem)
-        elif problem := names.bad_topic(str(meta["topic"])):
-            self._problem(path, meta.line_of("topic"), problem)
+        elif problem := names.bad_topic(str(keys.TOPIC.of(meta))):
+            self._problem(path, meta.line_of(keys.TOPIC.name), problem)
         percent = self._percent(path, table, meta)
         events_schema = self._events_schema(path, meta)
         entries = mappings(table.get("columns"))
@@ -284,38 +284,40 @@ class _Reader:
             domain=self._name,
             schema=schema,
             name=name,
-            topic=str(meta["topic"]),
+            topic=str(keys.TOPIC.of(meta)),
             columns=columns,
             description=_prose(table),
-            changelog=meta.get("changelog") is True,
+            changelog=keys.CHANGELOG.of(meta) is True,
             path=path,
             line=table.line,
-            format=str(meta.get("format", "json")),
-            pattern=_text(meta.get("pattern")),
+            format=str(keys.FORMAT.of(meta)),
+            pattern=_text(keys.PATTERN.of(meta)),
             schema_path=events_schema,
             max_rejected_percent=percent,
         )
 
     def _events_schema(self, path: Path, meta: Located) -> Path | None:
-        declared = meta.get("schema")
+        declared = keys.SCHEMA.of(meta)
         if declared is None:
             return None
         place = self._folder / str(declared)
         if self._folder.resolve() not in place.resolve().parents:
-            problem = f"`schema` is `{declared}`, which is outside the folder of the domain."
-            self._problem(path, meta.line_of("schema"), problem)
+            problem = (
+                f"`{keys.SCHEMA.name}` is `{declared}`, which is outside the folder of the domain."
+            )
+            self._problem(path, meta.line_of(keys.SCHEMA.name), problem)
         return place
 
     def _percent(self, path: Path, table: Located, meta: Located) -> float:
-        declared = meta.get("max_rejected_percent", 1.0)
+        key = keys.MAX_REJECTED_PERCENT
+        declared = key.of(meta)
         if _is_number(declared) and 0 <= declared <= 100:
             return float(declared)
         problem = (
-            f"`max_rejected_percent` of `{table.get('name')}` is `{declared}`; give a number "
-            "from 0 to 100."
+            f"`{key.name}` of `{table.get('name')}` is `{declared}`; give a number from 0 to 100."
         )
-        self._problem(path, meta.line_of("max_rejected_percent"), problem)
-        return 1.0
+        self._problem(path, meta.line_of(key.name), problem)
+        return float(key.default)
 
     # Models and products
 
@@ -366,7 +368,7 @@ class _Reader:
                     contract=mapping(settings.get("contract")).get("enforced") is True,
                     grain=self._grain(meta),
                     promises=self._promises(path, meta),
-                    shared=meta.get("shared") is True,
+                    shared=keys.SHARED.of(meta) is True,
                     path=path,
                     line=version.line if version else model.line,
                     sql_path=self._sql_path(path, name, number, version, number == latest)
@@ -437,16 +439,16 @@ class _Reader:
         return int(latest)
 
     def _grain(self, meta: Located) -> tuple[str, ...]:
-        declared = meta.get("grain")
+        declared = keys.GRAIN.of(meta)
         return tuple(map(str, declared)) if isinstance(declared, list) else ()
 
     def _promises(self, path: Path, meta: Located) -> Mapping[str, Any]:
-        promises = mapping(meta.get("promises"))
-        for key, most in (("refreshed_within_hours", 1_000_000), ("keeps_rows_percent", 100)):
-            value = promises.get(key)
+        promises = mapping(keys.PROMISES.of(meta))
+        for key, most in ((keys.REFRESHED_WITHIN_HOURS, 1_000_000), (keys.KEEPS_ROWS_PERCENT, 100)):
+            value = key.of(promises)
             if _is_number(value) and not 0 <= value <= most:
-                problem = f"`{key}` is `{value}`; give a number from 0 to {most:,}."
-                self._problem(path, promises.line_of(key), problem)
+                problem = f"`{key.name}` is `{value}`; give a number from 0 to {most:,}."
+                self._problem(path, promises.line_of(key.name), problem)
         return {key: value for key, value in promises.items() if _is_number(value)}
 
     def _deprecated(self, path: Path, model: Located, version: Located) -> str | None:
@@ -650,10 +652,10 @@ def _column(column: Located) -> Column:
         name=str(column.get("name")),
         data_type=_text(column.get("data_type")) or "",
         description=_prose(column),
-        required=meta.get("required") is True
+        required=keys.REQUIRED.of(meta) is True
         or any(each.get("type") == "not_null" for each in constraints),
         line=column.line,
-        classification=_text(meta.get("classification")),
+        classification=_text(keys.CLASSIFICATION.of(meta)),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshhouse.repository.yaml import Located, printable
@@ -38,6 +38,8 @@ class Map:
     """Whether other keys are allowed."""
     finds_misspelt: bool = False
     """For an open mapping: whether a key that resembles one of `keys` is a misfit."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Key that the mesh does not read here -> where the mesh reads it."""
     is_of_the_mesh: bool = False
     """Whether only the mesh reads this mapping, so that dbt ignores its keys."""
 
@@ -120,6 +122,8 @@ def _unknown(value: Located, key: str, shape: Map) -> Misfit:
     close = difflib.get_close_matches(key, shape.keys, n=1)
     known = f"Known: {', '.join(sorted(shape.keys))}."
     remedy = f"Did you mean `{close[0]}`?" if close else known
+    if key in shape.elsewhere:
+        remedy = f"It belongs in {shape.elsewhere[key]}."
     problem = f"`{printable(key)}` is not a key that the mesh knows in {shape.what}."
     is_style = not shape.is_of_the_mesh and not _looks_misspelt(key, shape)
     return Misfit(value.line_of(key), problem, remedy, True, is_style)

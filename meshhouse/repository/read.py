@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -193,30 +193,51 @@ class Repository:
                 found.append(error)
         return tuple(found)
 
-    def raw_tables(self, target: str | None = None) -> list[RawTable]:
-        """The raw tables of every usable domain, or those that a target names.
+    def raw_tables(self, targets: Sequence[str] = ()) -> list[RawTable]:
+        """The raw tables that targets name, each once; without targets those of every domain.
+
+        Those of broken domains are left out.
 
         Args:
-            target: a domain or `<domain>_raw.<table>`.
+            targets: domains and raw tables, `<domain>_raw.<table>`.
 
         Raises:
-            UsageError: the target names no raw table.
-            BrokenDomain: the target names a domain that cannot be used.
+            UsageError: a target names no raw table.
+            BrokenDomain: a target names a domain that cannot be used.
         """
         every = [raw for domain in self.domains for raw in domain.raw_tables]
-        if target is None:
+        if not targets:
             return every
-        found = [raw for raw in every if target in (raw.domain, raw.relation)]
-        if not found:
-            for domain in self.broken:
-                if target == domain.name or target.startswith(f"{domain.name}_raw."):
-                    raise BrokenDomain(domain)
-            known = ", ".join(raw.relation for raw in every)
-            raise UsageError(
-                f"`{printable(target)}` is neither a domain with topics nor a raw table. "
-                f"Raw tables: {known}."
-            )
-        return found
+        found: dict[str, RawTable] = {}
+        for target in targets:
+            named = {raw.relation: raw for raw in every if target in (raw.domain, raw.relation)}
+            if not named:
+                raise self._no_raw_table(target, every)
+            found |= named
+        return list(found.values())
+
+    def raw_table(self, relation: str) -> RawTable:
+        """One raw table by `<domain>_raw.<table>`.
+
+        Raises:
+            UsageError: there is none of that name.
+            BrokenDomain: it is of a domain that cannot be used.
+        """
+        found = self.raw_tables([relation])
+        if found[0].relation != relation:
+            known = ", ".join(raw.relation for raw in found)
+            raise UsageError(f"`{relation}` is a domain, not a raw table. Raw tables: {known}.")
+        return found[0]
+
+    def _no_raw_table(self, target: str, every: Sequence[RawTable]) -> UsageError:
+        for domain in self.broken:
+            if target == domain.name or target.startswith(f"{domain.name}_raw."):
+                return BrokenDomain(domain)
+        known = ", ".join(raw.relation for raw in every)
+        return UsageError(
+            f"`{printable(target)}` is neither a domain with topics nor a raw table. "
+            f"Raw tables: {known}."
+        )
 
     def product(self, relation: str) -> Product:
         """A product by `<domain>.<product>`; the domain may be broken.

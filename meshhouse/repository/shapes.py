@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from meshhouse.repository.misfits import ANY, FLAG, NUMBER, TEXT, Many, Map
+from meshhouse.repository import keys as declared
+from meshhouse.repository.misfits import ANY, FLAG, TEXT, Many, Map
 from meshhouse.repository.yaml import Located
 
 
@@ -44,8 +45,13 @@ def _any(*names: str) -> dict[str, Any]:
     return dict.fromkeys(names, ANY)
 
 
+def _meta(place: str) -> Map:
+    """The keys of `config.meta` in a place."""
+    return Map(place, declared.keys_of(place), elsewhere=declared.elsewhere(place))
+
+
 _TESTS = Many(ANY)
-_COLUMN_META = Map("config.meta of a column", {"required": FLAG, "classification": TEXT})
+_COLUMN_META = _meta(declared.COLUMN)
 _FRESHNESS = _any("freshness", "loaded_at_field", "loaded_at_query")
 
 
@@ -64,19 +70,9 @@ def _column(meta: Any) -> Map:
 
 
 _COLUMNS = Many(_column(_COLUMN_META))
-_PRODUCT_META = Map(
-    "config.meta of a model",
-    {
-        "grain": Many(TEXT), "shared": FLAG, "every_run": FLAG, **_any("classification", "dagster"),
-        "promises": Map(
-            "promises",
-            {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER},
-            is_of_the_mesh=True,
-        ),
-    },
-)  # fmt: skip
+_PRODUCT_META = _meta(declared.PRODUCT)
 _PRIVATE_META = Map(
-    "config.meta of a model", {"every_run": FLAG}, is_open=True, finds_misspelt=True
+    declared.PRODUCT, declared.keys_of(declared.PRIVATE_MODEL), is_open=True, finds_misspelt=True
 )
 """For a private model: the mesh reads one key; the domain may add any others."""
 
@@ -142,13 +138,7 @@ def _model_as_declared(value: Any) -> Map:
     return _PRODUCT if any(place.get("access") == "public" for place in places) else _PRIVATE
 
 
-_TABLE_META = Map(
-    "config.meta of a source table",
-    {
-        "topic": TEXT, "format": TEXT, "pattern": TEXT, "schema": TEXT, "changelog": FLAG,
-        "max_rejected_percent": ANY, "dagster": ANY,
-    },
-)  # fmt: skip
+_TABLE_META = _meta(declared.SOURCE_TABLE)
 _TABLE = Map(
     "a source table",
     {

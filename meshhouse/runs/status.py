@@ -18,6 +18,7 @@ from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import is_remote
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product, Repository, broken_because
+from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
 from meshhouse.runs.history import past_publications, standing_publications
 
@@ -161,7 +162,7 @@ def _status(
             _Outcome(0, shown["finished_at"], "published"),
             *(each for each in confirming if each.number > since),
         ]
-    hours = product.promises.get("refreshed_within_hours")
+    hours = REFRESHED_WITHIN_HOURS.of(product.promises)
     return ProductStatus(
         product=product,
         published_at=shown["finished_at"] if shown else None,
