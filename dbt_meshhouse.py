@@ -53,14 +53,14 @@ class MeshhousePlugin(dbtPlugin):
         schemas = chosen.schemas_of(products) if chosen else [each.domain for each in products]
         for product, schema in zip(products, schemas, strict=True):
             nodes.add_model(_node(product, schema))
-        if reads and target == "spark":
-            from meshhouse.engines.spark.dbt import prepare
-
-            prepare(repository, consumer)  # plain dbt builds apart from runs there
-        elif chosen and flags.WHICH in _BUILDING_COMMANDS and pinned() is None:
+        if chosen is None:
+            return nodes
+        chosen.prepare_dbt(consumer)
+        builds = flags.WHICH in _BUILDING_COMMANDS and not chosen.builds_apart
+        if builds and pinned() is None:
             from meshhouse.runs.build_state import forget_builds
 
-            # Plain dbt builds, with whatever code stands there, what runs add to.
+            # Plain dbt builds with the code of this checkout, into the tables that runs add to.
             forget_builds(chosen.build_folder(consumer.name))
         return nodes
 

@@ -1,4 +1,4 @@
-"""`make bench`: every figure of the README, in one run."""
+"""`make bench`: the table "Landing and runs" of benchmarks/README.md, in one run."""
 
 from __future__ import annotations
 

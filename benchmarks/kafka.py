@@ -21,12 +21,13 @@ from statistics import median, quantiles
 from typing import Any
 
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient, configuration
+from meshhouse.events.kafka.python import PythonClient, arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import Pace, land
+from meshhouse.landing import LakeStore, Pace, land
 from meshhouse.landing.follow import follow
 from meshhouse.maintenance import maintain, tidy
 from meshhouse.repository import Column, RawTable
@@ -88,11 +89,11 @@ def fill(settings: KafkaSettings, topic: str, events: int, bad_every: int = 0) -
     from kafka import KafkaAdminClient
     from kafka.admin import NewTopic
 
-    admin = KafkaAdminClient(**settings.python())
+    admin = KafkaAdminClient(**arguments(settings))
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
     admin.wait_for_topics([topic])
     producer = Producer(
-        {**settings.confluent(), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
+        {**configuration(settings), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
     )
     for number in range(events):
         value = purchase(number)
@@ -135,7 +136,7 @@ def landed(settings: KafkaSettings, name: str, topic: str) -> dict[str, float]:
     """The topic landed into typed Iceberg rows."""
     with lake() as target:
         started = time.perf_counter()
-        done = land(KafkaSource(settings, CLIENTS[name]), target, raw_of(topic))
+        done = land(KafkaSource(settings, CLIENTS[name]), LakeStore(target), raw_of(topic))
         seconds = time.perf_counter() - started
     return {
         "rate": (done.rows + done.rejected) / seconds,
@@ -153,7 +154,6 @@ def _peak_mib() -> float:
 def commits(settings: KafkaSettings) -> dict[str, float]:
     """A thousand small commits on one table with upkeep, then an aggregate over it."""
     from meshhouse.events import EventLog
-    from meshhouse.landing.target import RawTarget
 
     with lake() as target:
         log = EventLog(target.warehouse.parent / "events")
@@ -163,11 +163,11 @@ def commits(settings: KafkaSettings) -> dict[str, float]:
             events = [(b"k", purchase(number * 1000 + each), 0, []) for each in range(1_000)]
             log.append_events(CLEAN, events, "bench")
             started = time.perf_counter()
-            land(log, target, raw)
+            land(log, LakeStore(target), raw)
             latencies.append(time.perf_counter() - started)
             if number % 25 == 24:
                 tidy(target, raw.relation)
-        assert RawTarget(target, raw, log.describe(CLEAN)).total_rows == 1_000_000
+        assert LakeStore(target).writer(raw).read().total_rows == 1_000_000
         maintain(target, [raw.relation])
         measured = _aggregates(target, raw)
     return {
@@ -193,7 +193,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
         for number in range(count):
             events = [(b"k", purchase(number * each + other), 0, []) for other in range(each)]
             log.append_events(CLEAN, events, "bench")
-            land(log, target, raw)
+            land(log, LakeStore(target), raw)
             if number % 25 == 24:
                 tidy(target, raw.relation)
         day = timedelta(0)
@@ -248,7 +248,7 @@ def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> di
             args=(source, target, raw_of(topic), topic, stop, Pace(1.0), look),
         )
         worker.start()
-        producer = Producer({**settings.confluent(), "linger.ms": 5})
+        producer = Producer({**configuration(settings), "linger.ms": 5})
         sent: dict[tuple[int, int], float] = {}
 
         def stored(error: object, message: Any) -> None:

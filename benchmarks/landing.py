@@ -17,7 +17,7 @@ from meshhouse.demo import retail
 from meshhouse.demo.replay import TOPICS
 from meshhouse.events.source import EVENT_SCHEMA, EventBatch, Partition, Topic
 from meshhouse.lake import Lake
-from meshhouse.landing import land
+from meshhouse.landing import LakeStore, land
 from meshhouse.repository import Repository
 
 
@@ -70,7 +70,7 @@ def landing_rate(rounds: int = 3) -> dict[str, float]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             started = time.perf_counter()
-            done = land(source, Lake(Path(folder)), raw)
+            done = land(source, LakeStore(Lake(Path(folder))), raw)
             landed.append(done.rows / (time.perf_counter() - started))
             assert done.rows == events.num_rows
         started = time.perf_counter()

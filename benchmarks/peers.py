@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import kafka
 from benchmarks.kafka import CLEAN, CLIENTS, COLUMNS, ROUNDS, fill, lake
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.java import find_java, last_line
@@ -240,9 +241,9 @@ def connect_jars() -> list[Path]:
 
 
 def _typed_table(target: Lake, relation: str) -> None:
-    from meshhouse.lake.catalog import Staged
     from meshhouse.lake.schema import iceberg_schema
     from meshhouse.lake.states import write_metadata
+    from meshhouse.ledger import Staged
     from meshhouse.repository.types import parse_type
 
     schema = iceberg_schema((each.name, parse_type(each.data_type)) for each in COLUMNS)
@@ -303,7 +304,7 @@ def _create_control_topic(settings: KafkaSettings, name: str) -> None:
     from kafka import KafkaAdminClient
     from kafka.admin import NewTopic
 
-    admin = KafkaAdminClient(**settings.python())
+    admin = KafkaAdminClient(**arguments(settings))
     admin.create_topics([NewTopic(name, 1, 1)])
     admin.wait_for_topics([name])
     admin.close()
@@ -426,7 +427,7 @@ print(time.perf_counter() - started)
 def dlt(settings: KafkaSettings, topic: str) -> Measured:
     """dlt to Parquet files, from a resource in the shape of its verified source `kafka`.
 
-    It is not that source itself, whose code is not in a package registry: a resource that
+    It is not that source itself, whose code is not in a package ledger: a resource that
     consumes in batches with confluent-kafka, parses JSON, and keeps offsets in dlt's state.
     Batches are larger than that source's, and it makes no columns of Kafka's own metadata,
     which both favour dlt. Types are those that dlt infers; all else is as dlt comes.

@@ -14,7 +14,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
-from meshhouse.engines.spark.builds import work_lake
+from meshhouse.engines.builds import work_lake
 from meshhouse.engines.spark.engine import SparkEngine, session_of, session_settings
 from meshhouse.repository import Repository
 
@@ -58,7 +58,7 @@ def publication_seconds() -> dict[int, list[float]]:
 
 
 def main() -> None:
-    """Measures and prints one row of the README's figures."""
+    """Measures and prints the table "Publication on Spark" of benchmarks/README.md."""
     small, large = (median(each) for each in publication_seconds().values())
     table = Table(title="Meshhouse, target spark", title_justify="left")
     for column in ("what", "measured", "beside", "ratio", "aim"):

@@ -1,26 +1,20 @@
 """The ledger: what was landed, audited and published, and how runs ended.
 
-Belongs here: the append-only tables `meshhouse.*` in the lake. Does not: deciding
-anything from them.
+Belongs here: the tables of the ledger, the protocol that every store of a ledger implements, and
+what one commit publishes. Not here: how a store keeps its ledger (lake/ledger.py,
+engines/snowflake/ledger.py), or decisions that are made from entries (runs/).
 """
 
 from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from meshhouse.lake import Conflict, Lake, Staged, door
-from meshhouse.lake.damage import Damaged, damage_of, read_metadata
-from meshhouse.lake.object_store import explained
-from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
+from meshhouse.errors import MeshError
 from meshhouse.repository.types import DataType
-
-if TYPE_CHECKING:
-    import duckdb
 
 _STRING, _BIGINT, _TIME = DataType("string"), DataType("bigint"), DataType("timestamptz")
 _COMMON = (
@@ -85,107 +79,89 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
 }
 """Ledger -> its columns; `input_snapshots`, `offsets` and `checks` hold JSON."""
 
-NUMBER = "meshhouse.number"
-"""Property of a ledger: the number of its newest entry."""
-_ATTEMPTS = 20
+
+ATTEMPTS = 20
+"""Times that a change is tried while other processes are first."""
+
+T = TypeVar("T")
 
 
-class Registry:
-    """Appends to and reads the ledgers of one lake."""
+class Conflict(MeshError):
+    """Another process changed a table first. Nothing of this commit happened."""
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(self, relations: Sequence[str]) -> None:
+        super().__init__(
+            f"{', '.join(relations)} changed while this run was at work; nothing was changed by "
+            "this run. Run it again."
+        )
+        self.relations = tuple(relations)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A new state of a table, written and not yet visible to consumers."""
+
+    relation: str
+    base: str | None
+    """The state that it builds on; None for a table that does not exist yet."""
+    state: str
+    """The new state as its store names it: the location of an Iceberg metadata file in the lake,
+    the number of a generation in Snowflake."""
+    snapshot_id: int | None
+    """The number that stands for the rows of the state in ledger entries."""
+
+
+class Ledger(Protocol):
+    """Appends to and reads the ledger of one environment."""
 
     @property
-    def production(self) -> Registry | None:
-        """Production's ledgers, where these are an environment's."""
-        return Registry(self._lake.in_environment("")) if self._lake.environment else None
+    def production(self) -> Ledger | None:
+        """Production's ledger; None where this is production's."""
+        ...
 
-    @explained()
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
-        """Shows staged tables and records why, in one transaction.
+        """Makes staged tables visible and records why, in one transaction.
 
         Args:
-            changes: tables to show; they succeed or fail with their ledger entries.
-            entries: ledger -> rows; missing columns are null.
+            changes: tables to publish; they succeed or fail with their ledger entries.
+            entries: table of the ledger -> rows; missing columns are null.
 
         Raises:
             UsageError: a table of `changes` belongs to no domain of the entries.
-            Conflict: one of `changes` is outdated. Rival appends to a ledger are no
-                conflict: the entry is written again behind theirs.
+            Conflict: one of `changes` is outdated. Other appends to the ledger are not a
+                conflict: the entry is written again behind them.
         """
-        domains = [row.get("domain") for rows in entries.values() for row in rows]
-        door.check_recorded([change.relation for change in changes], domains)
-        for attempt in range(1, _ATTEMPTS + 1):
-            number = self._next_number()
-            appended = [self._append(name, rows, number) for name, rows in entries.items() if rows]
-            try:
-                self._lake.commit([*changes, *appended], keep=changes)
-                return
-            except Conflict as conflict:
-                ledgers_only = all(name.startswith("meshhouse.") for name in conflict.relations)
-                if not ledgers_only or attempt == _ATTEMPTS:
-                    for change in changes:
-                        self._lake.discard(change)
-                    raise
+        ...
 
-    @explained()
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
-        """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet.
+        """Rows of one table of the ledger, oldest first; empty if there is no table yet.
 
-        The number of the commit decides what is older. Older rows have no number; they are
-        numbered here, in the order of the commits that wrote them, until `mesh maintain` merges
-        the ledger and keeps their numbers.
+        The number of the commit decides which row is older. JSON columns are decoded.
         """
-        location = self._lake.pointer(f"meshhouse.{ledger}")
-        if location is None:
-            return []
-        rows = _rows(location, f"where domain = {literal(domain)}" if domain else "")
-        if any(row.get("number") is None for row in rows):
-            rows = [each for each in self._numbered(location) if domain in (None, each["domain"])]
-        rows.sort(key=lambda row: (row["number"], row["file_row_number"]))
-        for row in rows:
-            del row["filename"], row["file_row_number"]
-        return [decoded(row) for row in rows]
+        ...
 
-    def _numbered(self, location: str) -> list[dict[str, Any]]:
-        """All rows of a ledger, those without a number counted from one in their order."""
-        from meshhouse.lake.rewrite import files_by_age
 
-        table = self._lake.load("", location)
-        assert table is not None
-        files = {name: at for at, name in enumerate(files_by_age(table))}
-        rows = _rows(location)
-        old = [row for row in rows if row.get("number") is None]
-        old.sort(key=lambda row: (files[row["filename"]], row["file_row_number"]))
-        for number, row in enumerate(old, start=1):
-            row["number"] = number
-            row["file_row_number"] = number
-        return rows
+def retry_conflicts(
+    change: Callable[[], T], may_retry: Callable[[Conflict], bool] = lambda conflict: True
+) -> T:
+    """Calls `change`, and again while other processes are first: at most 20 times.
 
-    def _next_number(self) -> int:
-        """A number above that of every entry of any ledger."""
-        locations = [self._lake.pointer(f"meshhouse.{ledger}") for ledger in LEDGERS]
-        return 1 + max((_last_number(location) for location in locations if location), default=0)
+    Args:
+        change: reads the current states and commits; without an effect if it raises `Conflict`.
+        may_retry: whether `change` can succeed after this conflict.
 
-    def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int) -> Staged:
-        import pyarrow as pa
-
-        from meshhouse.lake.schema import iceberg_schema
-
-        columns = LEDGERS[ledger]
-        schema = iceberg_schema(columns)
-        table = self._lake.stage(f"{door.LEDGER}.{ledger}", schema, writer=door.LEDGER)
-        base = table.metadata_location or None
-        if base:  # somebody may have appended since the number was chosen
-            number = max(number, 1 + _last_number(base))
-        with table.transaction() as transaction:
-            transaction.set_properties({NUMBER: str(number)})
-            rows_of = [{**encoded(row), "number": number} for row in rows]
-            transaction.append(pa.Table.from_pylist(rows_of, schema=table.schema().as_arrow()))
-        return self._lake.staged(table, base)
+    Raises:
+        Conflict: every attempt met one, or one that cannot be retried.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return change()
+        except Conflict as conflict:
+            if attempt == ATTEMPTS or not may_retry(conflict):
+                raise
+    raise AssertionError("unreachable")
 
 
 def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,47 +178,6 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
         if row.get(name):
             row[name] = json.loads(row[name])
     return row
-
-
-def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
-    """Rows of a ledger in a state, each with the data file that holds it and its place there.
-
-    Raises:
-        Damaged: a file of the ledger is missing or unreadable.
-    """
-    import duckdb
-
-    cursor = _reader().cursor()
-    enable_store(cursor, [location])
-    check_readable(cursor, "the ledger", location)
-    try:
-        cursor.execute(
-            "select *, filename, file_row_number "
-            f"from iceberg_scan({literal(plain_path(location))}) {where}"
-        )
-    except duckdb.Error as error:
-        for damage in damage_of("the ledger", location, deep=True):
-            raise Damaged(damage) from error
-        raise
-    names = [column[0] for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _last_number(location: str) -> int:
-    """The number of a ledger's newest entry; without numbers, its count of entries."""
-    metadata = read_metadata(location)
-    noted = metadata.get("properties", {}).get(NUMBER)
-    if noted is not None:
-        return int(noted)
-    shown = metadata.get("current-snapshot-id")
-    snapshots = (each for each in metadata["snapshots"] if each["snapshot-id"] == shown)
-    return int(next(snapshots, {}).get("summary", {}).get("total-records", 0))
-
-
-@cache
-def _reader() -> duckdb.DuckDBPyConnection:
-    """One connection a process: loading the Iceberg extension is most of a small read."""
-    return connect_memory()
 
 
 def user() -> str:

@@ -65,6 +65,34 @@ def lock_if_free(path: Path) -> Iterator[str]:
 
 
 @contextmanager
+def folder_lock(path: Path, exclusive: bool = True) -> Iterator[None]:
+    """Holds the lock file of a folder that may be moved away or deleted meanwhile.
+
+    Exclusive for writers, who make the file; shared for readers, who need no lock where
+    no writer ever made one.
+
+    Raises:
+        FileNotFoundError: the folder was moved away while this writer waited, so the lock
+            guards nothing any more.
+    """
+    flags = os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        if exclusive:
+            raise
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        if exclusive and not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise FileNotFoundError(2, "it was replaced by another while this one waited")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
     """Takes turns with others: a courtesy that nothing depends on.
 

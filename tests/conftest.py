@@ -101,7 +101,7 @@ class Mesh:
         return only
 
     def history(self, product: str) -> list[dict]:
-        """What the registry holds of a product, newest first."""
+        """What the ledger holds of a product, newest first."""
         return json.loads(self.run("history", product, "--json").stdout)
 
     def send(self, topic: str, events: list[tuple[bytes | None, bytes | None]]) -> None:

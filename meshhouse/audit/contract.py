@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from meshhouse.engines import PREVIOUS_SUFFIX, Names, PlainNames
+from meshhouse.engines.protocol import PREVIOUS_SUFFIX, Names, PlainNames
 from meshhouse.repository import Product
 from meshhouse.repository.types import DataType, parse_type
 from meshhouse.repository.yaml import Located, read_yaml

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from meshhouse.engines import Reader
-from meshhouse.lake.views import literal
+from meshhouse.engines.protocol import Reader
 from meshhouse.repository import Product
+from meshhouse.sql import literal
 
 SAMPLES = 5
 PERSONAL = "personal"

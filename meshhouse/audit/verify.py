@@ -24,7 +24,7 @@ import yaml
 
 from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
 from meshhouse.audit.samples import Readable, sample_rows
-from meshhouse.engines import Reader
+from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, display_path
 
@@ -79,7 +79,7 @@ class AuditResult:
         return round(100.0 * passed / len(self.checks), 2) if self.checks else 0.0
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The checks as the registry keeps them; sample rows are not kept: they hold data."""
+        """The checks as the ledger keeps them; sample rows are not kept: they hold data."""
         return [
             {
                 "key": check.key,

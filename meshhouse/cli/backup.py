@@ -65,10 +65,10 @@ def adopt() -> None:
 
 def _lake() -> Lake:
     found = engine(Repository.find())
-    if found.name == "snowflake":
+    if found.lake is None:
         raise UsageError(
-            "Target `snowflake` keeps its tables in Snowflake, which backs them up by Time Travel "
-            "and clones. Unset MESH_TARGET for the mesh in this folder."
+            f"Target `{found.name}` keeps its own tables, and backs them up itself (Time Travel "
+            "and clones). Unset MESH_TARGET for the mesh in this folder."
         )
     return found.lake
 

@@ -9,7 +9,6 @@ import click
 from meshhouse.cli.output import counted, print_json, results
 from meshhouse.engines import engine
 from meshhouse.health import Finding, Level, examine
-from meshhouse.lake import Lake
 from meshhouse.repository import Repository
 
 
@@ -19,8 +18,7 @@ from meshhouse.repository import Repository
 def doctor(deep: bool, as_json: bool) -> int:
     """Look at all that the mesh keeps; the exit code is 1 if anything is damaged."""
     repository = Repository.find()
-    store = engine(repository).store
-    found = examine(repository, store if isinstance(store, Lake) else None, deep)
+    found = examine(repository, engine(repository).lake, deep)
     if as_json:
         print_json([asdict(each) for each in found])
     else:

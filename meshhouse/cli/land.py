@@ -12,9 +12,11 @@ import click
 
 from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
+from meshhouse.engines import LANDERS, Engine, lake_of, lander
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import UsageError
-from meshhouse.landing import ENGINES, Landing, Pace, follow_table, land_table, land_table_again
+from meshhouse.landing import Landing, Pace, follow_table, land_table, land_table_again
+from meshhouse.maintenance import tidy
 from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
 
 
@@ -52,7 +54,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
 )
 @click.option(
     "--engine",
-    type=click.Choice(ENGINES),
+    type=click.Choice(LANDERS),
     default="python",
     show_default=True,
     help="What reads and decodes: this process, or Spark (topics in Kafka only).",
@@ -77,11 +79,20 @@ def land(
     code = 0 if targets else _say_what_is_broken(repository, tables)
     if accept and not targets:
         raise UsageError("--accept is about one topic: name the raw table, too.")
+    target = engine_of(repository)
+    lands = lander(engine, repository, target)
     if follow:
-        work = partial(follow_table, pace=Pace(every, events), accept=accept, engine=engine)
-        _follow(repository, tables, work, quiet, as_json)
+        work = partial(
+            follow_table,
+            repository,
+            target.store,
+            pace=Pace(every, events),
+            accept=accept,
+            lander=lands,
+            maintain=partial(_maintain, target),
+        )
+        _follow(tables, work, quiet, as_json)
         return code
-    store = engine_of(repository).store
     if again_from is not None:
         if engine != "python":
             raise UsageError("--again-from lands in this process: leave out --engine.")
@@ -90,7 +101,8 @@ def land(
         _again(repository, tables, again_from, quiet or as_json)
     reporter = TerminalReporter(repository, quiet or as_json)
     for raw in tables:
-        reporter.landed(land_table(repository, store, raw, reporter.landing(raw), accept, engine))
+        progress = reporter.landing(raw)
+        reporter.landed(land_table(repository, target.store, raw, progress, accept, lands))
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)
@@ -104,7 +116,6 @@ def land(
 
 
 def _follow(
-    repository: Repository,
     tables: Sequence[RawTable],
     follow: Callable[..., Landing],
     quiet: bool,
@@ -112,7 +123,6 @@ def _follow(
 ) -> None:
     """One thread a table; one that fails leaves the others at work."""
     out = console(quiet)
-    store = engine_of(repository).store
     failures: list[Exception] = []
     done: list[Landing] = []
 
@@ -129,7 +139,7 @@ def _follow(
 
     def work(raw: RawTable) -> None:
         try:
-            done.append(follow(repository, store, raw, stop, on_landed=landed))
+            done.append(follow(raw, stop, on_landed=landed))
         except Exception as error:  # noqa: BLE001 - whatever ends a thread ends the command badly
             failures.append(error)
             out.print(f"stopped   {raw.relation}: {error}", markup=False)
@@ -146,6 +156,12 @@ def _follow(
     out.print(f"{rows:,} rows landed")
     if failures:
         raise failures[0]
+
+
+def _maintain(target: Engine, raw: RawTable) -> None:
+    """Keeps a table quick to commit to, where tables are the lake's."""
+    if target.lake is not None:
+        tidy(target.lake, raw.relation)
 
 
 def _facts(landing: Landing) -> dict[str, object]:
@@ -173,7 +189,7 @@ def _until_told() -> Iterator[threading.Event]:
 
 def _again(repository: Repository, tables: Sequence[RawTable], start: str, quiet: bool) -> None:
     for raw in tables:
-        again = land_table_again(repository, engine_of(repository).lake, raw, start)
+        again = land_table_again(repository, lake_of(engine_of(repository)), raw, start)
         console(quiet).print(
             f"again     {raw.relation}: {again.replaced:,} events are now {again.rows:,} rows "
             f"and {again.rejected:,} rejected"

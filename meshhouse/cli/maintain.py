@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
-from meshhouse.engines import engine
+from meshhouse.engines import engine, lake_of
 from meshhouse.maintenance import Upkept
 from meshhouse.maintenance import maintain as maintain_tables
 from meshhouse.repository import Repository
@@ -60,7 +60,7 @@ def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_jso
     Without TABLE, of every table in the lake. Landing and reading go on meanwhile.
     """
     out = console(quiet or as_json)
-    done = maintain_tables(engine(Repository.find()).lake, tables, older_than, say=out.print)
+    done = maintain_tables(lake_of(engine(Repository.find())), tables, older_than, say=out.print)
     if as_json:
         print_json([asdict(each) for each in done])
     elif not quiet:

@@ -8,9 +8,8 @@ from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
 from meshhouse.locks import lock
 from meshhouse.repository import Repository
-from meshhouse.runs.history import past_checks, past_publications
+from meshhouse.runs.history import past_checks, past_publications, standing_publications
 from meshhouse.runs.publication import rollback as roll_back
-from meshhouse.runs.publication import standing_publications
 
 
 @click.command()
@@ -20,11 +19,11 @@ def history(product: str, as_json: bool) -> None:
     """List the publications of a product, newest first."""
     repository = Repository.find()
     found = repository.product(product)
-    registry = engine(repository).registry
-    publications = past_publications(registry, found.domain)
+    ledger = engine(repository).ledger
+    publications = past_publications(ledger, found.domain)
     entries = publications.of(found)
     standing = standing_publications(entries)
-    checks = past_checks(registry, found.domain)
+    checks = past_checks(ledger, found.domain)
     if as_json:
         print_json(
             [{**entry, "checks": checks.get(entry["audit_id"])} for entry in reversed(entries)]
@@ -72,7 +71,7 @@ def rollback(product: str) -> None:
     with lock(
         repository.workspace / "locks" / f"{found.domain}.run", lambda holder: out.print(waiting)
     ):
-        previous = roll_back(chosen, chosen.registry, found)
+        previous = roll_back(chosen, chosen.ledger, found)
     out.print(
         f"Consumers of {product} see the publication of "
         f"{previous['finished_at']:%Y-%m-%d %H:%M:%S} again ({previous['rows']:,} rows). "

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from meshhouse.cli.output import cell, console, escaped, print_json, results, table
-from meshhouse.engines import engine
+from meshhouse.engines import engine, lake_of
 from meshhouse.errors import UsageError
 from meshhouse.landing.redrive import discard as discard_events
 from meshhouse.landing.redrive import own_table
@@ -47,7 +47,7 @@ def list_(targets: tuple[str, ...], as_json: bool) -> None:
     repository = Repository.find()
     named = {raw.relation for target in targets for raw in repository.raw_tables(target)}
     chosen = [raw for raw in repository.raw_tables() if not targets or raw.relation in named]
-    found = summaries(engine(repository).lake, chosen)
+    found = summaries(lake_of(engine(repository)), chosen)
     if as_json:
         print_json([_as_json(each) for each in found])
         return
@@ -72,7 +72,7 @@ def show(name: str, reason: str | None, limit: int, as_json: bool) -> None:
     """Show rejected events of a raw table, newest first."""
     repository = Repository.find()
     raw = _raw_table(repository, name)
-    lake, choice = engine(repository).lake, Choice(reason)
+    lake, choice = lake_of(engine(repository)), Choice(reason)
     events = read(lake, raw, choice, limit)
     if as_json:
         print_json([_event_as_json(each) for each in events])
@@ -106,7 +106,7 @@ def replay(name: str, reason: str | None) -> None:
     """Decode rejected events again; what converts now becomes rows."""
     repository = Repository.find()
     raw = _raw_table(repository, name)
-    done = replay_events(engine(repository).lake, raw, Choice(reason))
+    done = replay_events(lake_of(engine(repository)), raw, Choice(reason))
     if not done.moved and not done.kept:
         _nothing(raw, reason)
         return
@@ -123,7 +123,7 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
     """Remove rejected events for good."""
     repository = Repository.find()
     raw = _raw_table(repository, name)
-    lake = engine(repository).lake
+    lake = lake_of(engine(repository))
     own_table(lake, raw)
     events, newest = count(lake, raw, Choice(reason))
     if not events:

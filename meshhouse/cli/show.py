@@ -24,7 +24,7 @@ def show(name: str, as_json: bool) -> None:
     """Show what a product is: columns, owner, freshness, readers, how to read it."""
     repository = Repository.find()
     product = repository.product(name)
-    statuses = product_statuses(repository, engine(repository).registry)
+    statuses = product_statuses(repository, engine(repository).ledger)
     status = next(each for each in statuses if each.product.relation == product.relation)
     facts = _facts(repository, product, status)
     if as_json:

@@ -10,7 +10,6 @@ import click
 
 from meshhouse.cli.output import console, fitting, print_json, results, table, width
 from meshhouse.engines import engine
-from meshhouse.lake import Lake
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.runs.status import ProductStatus, age, broken_domains, leftovers, product_statuses
@@ -26,8 +25,7 @@ def status(as_json: bool) -> None:
     """Show each product: version, published when, rows, score, freshness."""
     repository = Repository.find()
     chosen = engine(repository)
-    lake = chosen.store if isinstance(chosen.store, Lake) else None
-    statuses = product_statuses(repository, chosen.registry, lake)
+    statuses = product_statuses(repository, chosen.ledger, chosen.lake)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
     broken = broken_domains(repository)

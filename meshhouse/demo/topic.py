@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 import duckdb
 import pyarrow as pa
 
+from meshhouse import sql
 from meshhouse.events.batches import STORED_SCHEMA
 
 SLICE_EVENTS = 250_000
@@ -25,7 +26,7 @@ def literal(value: str | date | Sequence[str]) -> str:
     DuckDB's own parameters would import pandas first: 1.4 s.
     """
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return sql.literal(value)
     if isinstance(value, datetime):
         return f"timestamp '{value.astimezone(UTC).replace(tzinfo=None)}'"
     if isinstance(value, date):

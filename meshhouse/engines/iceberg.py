@@ -14,15 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshhouse.engines import NOTHING, Candidate
-from meshhouse.engines.spark.builds import folders_in_store
+from meshhouse.engines.builds import folders_in_store
+from meshhouse.engines.protocol import NOTHING, Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import replace
-from meshhouse.lake import Lake, Staged, snapshot_id, storage, table_properties
+from meshhouse.lake import Lake, snapshot_id, storage, table_properties
 from meshhouse.lake.damage import Damaged
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.time_travel import as_of
-from meshhouse.ledger import Registry
+from meshhouse.landing import LakeStore
+from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
 
@@ -42,23 +44,27 @@ def pinned() -> dict[str, str] | None:
 class IcebergEngine:
     """Products are tables of the mesh's own lake."""
 
+    table_format = "iceberg"
+    answers_queries = False
+    builds_apart = False
+
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self.lake = Lake(repository.home)
 
     @property
-    def store(self) -> Lake:
+    def store(self) -> LakeStore:
         """Where raw tables are landed: the lake."""
-        return self.lake
+        return LakeStore(self.lake)
 
     @property
-    def registry(self) -> Registry:
+    def ledger(self) -> Ledger:
         """The ledger, in the lake."""
-        return Registry(self.lake)
+        return LakeLedger(self.lake)
 
-    def registry_of(self, environment: str) -> Registry:
+    def ledger_of(self, environment: str) -> Ledger:
         """The ledger of another environment."""
-        return Registry(self.lake.in_environment(environment))
+        return LakeLedger(self.lake.in_environment(environment))
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> metadata file, of what the environment has of its own."""
@@ -79,6 +85,9 @@ class IcebergEngine:
     def properties(self, relation: str, state: str) -> dict[str, str]:
         """What landing has noted about a raw table in a metadata file."""
         return table_properties(state)
+
+    def prepare_dbt(self, domain: Domain) -> None:
+        """Nothing to do."""
 
     def query(self, sql: str) -> None:
         """Nothing: DuckDB reads the lake."""

@@ -19,7 +19,7 @@ from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import landed_topics
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, read_metadata
-from meshhouse.landing.target import SOURCE, offsets_of
+from meshhouse.landing.store import SOURCE, offsets_of
 
 _READ_WHOLE = 256 * 1024 * 1024
 """Bytes of a topic that are read to the last even without `deep`."""

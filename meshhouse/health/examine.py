@@ -17,13 +17,15 @@ from pathlib import Path
 
 import duckdb
 
+from meshhouse.engines import host_programs
 from meshhouse.errors import MeshError
 from meshhouse.health.events import events
 from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
-from meshhouse.ledger import LEDGERS, Registry
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.ledger import LEDGERS
 from meshhouse.locks import holders
 from meshhouse.repository import Repository
 from meshhouse.runs.status import broken_domains
@@ -186,10 +188,10 @@ def _disk(home: Path) -> Iterator[Finding]:
 
 def _clock(lake: Lake) -> Iterator[Finding]:
     now, newest, which = datetime.now(UTC), None, ""
-    registry = Registry(lake)
+    ledger = LakeLedger(lake)
     for name in LEDGERS:
         try:
-            entries = registry.entries(name)
+            entries = ledger.entries(name)
         except MeshError:
             continue  # `_tables` says what is damaged of it
         for entry in entries:
@@ -223,10 +225,8 @@ def _versions() -> Iterator[Finding]:
         if found is not None and duckdb is not None and not found.startswith(duckdb):
             what = f"is for DuckDB {found}, and DuckDB is {duckdb}"
             yield Finding("versions", name, Level.DAMAGED, what, "Run `make install`.")
-    if os.environ.get("MESH_TARGET") == "spark":
-        from meshhouse.java import find_java
-
-        yield Finding("versions", "java", Level.OK, str(find_java()))
+    for name, found in host_programs().items():
+        yield Finding("versions", name, Level.OK, found)
 
 
 def _installed(name: str) -> str | None:

@@ -1,7 +1,7 @@
 """Whether the ledger says what the tables hold.
 
 Belongs here: rows of landings, and the newest publication of each product. Not here: how
-the ledger is kept (registry.py).
+the ledger is kept (ledger.py).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from meshhouse.health.finding import Finding, Level
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, read_metadata
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.ledger import Registry
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import standing_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:
     """Raw table -> the topic that it was last landed from, by the ledger."""
-    return {each["raw_table"]: each["topic"] for each in Registry(lake).entries("landings")}
+    return {each["raw_table"]: each["topic"] for each in LakeLedger(lake).entries("landings")}
 
 
 def ledger(lake: Lake) -> Iterator[Finding]:
@@ -31,11 +31,11 @@ def ledger(lake: Lake) -> Iterator[Finding]:
 
 
 def _landings(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
-    registry = Registry(lake)
+    ledger = LakeLedger(lake)
     recorded: dict[str, int] = defaultdict(int)
-    for entry in registry.entries("landings"):
+    for entry in ledger.entries("landings"):
         recorded[entry["raw_table"]] += entry["rows"] - (entry.get("replaced") or 0)
-    for entry in registry.entries("rejections"):
+    for entry in ledger.entries("rejections"):
         if entry["kind"] == "replay":
             recorded[entry["raw_table"]] += entry["events"]
     for relation, rows in sorted(recorded.items()):
@@ -75,7 +75,7 @@ def _rows(metadata: dict) -> int:
 
 def _publications(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
     histories: dict[str, list] = defaultdict(list)
-    for entry in Registry(lake).entries("publications"):
+    for entry in LakeLedger(lake).entries("publications"):
         histories[f"{entry['domain']}.{entry['product']}"].append(entry)
     for relation, history in sorted(histories.items()):
         standing = standing_publications(history)

@@ -14,10 +14,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
-from meshhouse.lake.catalog import Lake, Staged
+from meshhouse.lake.catalog import Lake
 from meshhouse.lake.specs import manifest_list, with_their_sort_order, with_their_specs
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.texts import Texts, data_files, with_docs
+from meshhouse.ledger import Staged
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema

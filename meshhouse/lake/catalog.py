@@ -15,7 +15,7 @@ import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from meshhouse.errors import MeshError
 from meshhouse.lake import catalog_file, door, object_store, place, storage
 from meshhouse.lake.damage import Damage, Damaged, read_metadata
 from meshhouse.lake.rest_catalog import CatalogService, is_configured, service
-from meshhouse.lake.states import Stage, unpartitioned, with_schema
+from meshhouse.lake.states import unpartitioned, with_schema
+from meshhouse.ledger import Conflict, Staged
 from meshhouse.repository.environment import (
     current_environment,
     split_schema,
@@ -41,28 +42,6 @@ _NAMESPACES = (
     ("iceberg_namespace_properties", "namespace"),
 )
 """Tables of the catalog, and where each says a schema."""
-
-
-class Conflict(MeshError):
-    """Somebody else moved a pointer first; nothing of this commit happened."""
-
-    def __init__(self, relations: Sequence[str]) -> None:
-        super().__init__(
-            f"{', '.join(relations)} changed while this run was at work; nothing was changed by "
-            "this run. Run it again."
-        )
-        self.relations = tuple(relations)
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A new state of a table, written but not shown."""
-
-    relation: str
-    base: str | None
-    """Metadata file that it builds on; None for a table that does not exist yet."""
-    metadata_location: str
-    snapshot_id: int | None
 
 
 class Lake:
@@ -190,7 +169,7 @@ class Lake:
         """Whether a staged state is what readers see, or may be once a service answers."""
         if self._service is not None:
             return self._service.shows(self._stored(change))
-        return self.pointers().get(change.relation) == change.metadata_location
+        return self.pointers().get(change.relation) == change.state
 
     @object_store.explained()
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
@@ -204,8 +183,9 @@ class Lake:
         location = metadata_location or self.pointer(relation)
         if location is None:
             return None
-        from pyiceberg.table import Table
         from pyiceberg.table.metadata import TableMetadataUtil
+
+        from meshhouse.lake.staging import staging_table
 
         object_store.reach(location)
         io = storage.file_io(location)
@@ -215,7 +195,7 @@ class Lake:
         except ValueError as error:
             what = "is not Iceberg's metadata"
             raise Damaged(Damage(relation, storage.plain_path(location), what)) from error
-        return Table(tuple(relation.split(".")), metadata, location, io, Stage())  # type: ignore[arg-type]
+        return staging_table(relation, metadata, location, io)
 
     def stage(
         self,
@@ -244,19 +224,18 @@ class Lake:
             UsageError: the writer does not own the table, or it cannot have this name.
             MeshError: the table's files are outside the lake.
         """
-        from pyiceberg.table import Table
+        from meshhouse.lake.staging import staging_table
 
         door.check_writer(writer, relation)
-        identifier = tuple(relation.split("."))
         if table is None:
             table = self.load(relation, at)
         else:
             io = storage.file_io(table.metadata.location)  # its own may have old credentials
-            table = Table(identifier, table.metadata, str(at), io, Stage())  # type: ignore[arg-type]
+            table = staging_table(relation, table.metadata, str(at), io)
         if table is None:
             metadata = self._new_metadata(relation, schema, properties or {})
             io = storage.file_io(metadata.location)
-            return Table(identifier, metadata, "", io, Stage())  # type: ignore[arg-type]
+            return staging_table(relation, metadata, "", io)
         self.check_own(table)
         table.metadata = with_schema(unpartitioned(table.metadata), schema)
         return table
@@ -287,7 +266,7 @@ class Lake:
         return Staged(
             relation=".".join(table.name()),
             base=base,
-            metadata_location=table.metadata_location,
+            state=table.metadata_location,
             snapshot_id=snapshot.snapshot_id if snapshot else None,
         )
 
@@ -375,9 +354,9 @@ class Lake:
 
     def discard(self, change: Staged) -> None:
         """Removes the metadata file of a state that will not be shown."""
-        if change.metadata_location == change.base:
+        if change.state == change.base:
             return  # nothing was staged: this is what is shown
-        storage.delete(change.metadata_location)
+        storage.delete(change.state)
 
     def _new_metadata(self, relation: str, schema: Schema, properties: Mapping[str, str]) -> Any:
         from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
@@ -461,13 +440,13 @@ def _move(connection: sqlite3.Connection, catalog: str, change: Staged) -> bool:
         _make_namespace(connection, catalog, namespace)
         result = connection.execute(
             "insert or ignore into iceberg_tables values (?, ?, ?, ?, null, 'TABLE')",
-            (catalog, namespace, name, change.metadata_location),
+            (catalog, namespace, name, change.state),
         )
     else:
         result = connection.execute(
             "update iceberg_tables set metadata_location = ?, previous_metadata_location = ? "
             "where catalog_name = ? and table_namespace = ? and table_name = ? "
             "and metadata_location = ?",
-            (change.metadata_location, change.base, catalog, namespace, name, change.base),
+            (change.state, change.base, catalog, namespace, name, change.base),
         )
     return result.rowcount == 1

@@ -152,14 +152,15 @@ class CatalogService:
             properties: of the table.
             location: its folder; by default where the service puts tables.
         """
+        from meshhouse.lake.pyiceberg_private import metadata_before
+
         identifier = tuple(relation.split("."))
         with self._explained():
             self._make_namespace(identifier[0])
             made = self._catalog.create_table_transaction(
                 identifier, schema, location=location, properties=dict(properties)
             )
-        # Not `made.table_metadata`, which has every schema twice: Spark does not read that.
-        return made._table.metadata
+        return metadata_before(made)
 
     def _make_namespace(self, schema: str) -> None:
         from pyiceberg.exceptions import NamespaceAlreadyExistsError
@@ -197,7 +198,7 @@ class CatalogService:
             requests = []
             for change in changes:
                 base = _metadata(change.base) if change.base else None
-                changed = updates(base, _metadata(change.metadata_location))
+                changed = updates(base, _metadata(change.state))
                 if changed:
                     schema, _, table = change.relation.partition(".")
                     identifier = {"namespace": [schema], "name": table}
@@ -211,11 +212,12 @@ class CatalogService:
         """Whether it was done; False if somebody was quicker, and nothing was."""
         import requests
 
+        from meshhouse.lake.pyiceberg_private import session_of
+
         unclear = f"The catalog service at {self.address} did not say whether it has done this"
         try:
-            answer = self._catalog._session.post(
-                self._catalog.url("transactions/commit"), json=request
-            )
+            address = self._catalog.url("transactions/commit")
+            answer = session_of(self._catalog).post(address, json=request)
         except requests.exceptions.ConnectionError as error:
             if isinstance(error, requests.exceptions.ConnectTimeout) or "refused" in str(error):
                 raise ServiceFailed(self._away()) from error
@@ -243,7 +245,7 @@ class CatalogService:
 
     def _done_after_all(self, changes: Sequence[Change], unclear: str) -> bool:
         """Looks whether a request was done whose answer is not known."""
-        self._unconfirmed.update(each.metadata_location for each in changes)
+        self._unconfirmed.update(each.state for each in changes)
         with self._explained():
             tables = {each.relation: self._load(each.relation) for each in changes}
         now = {
@@ -256,7 +258,7 @@ class CatalogService:
 
     def shows(self, change: Change) -> bool:
         """Whether a staged state is shown, or may yet be."""
-        if change.metadata_location in self._unconfirmed:
+        if change.state in self._unconfirmed:
             return True
         with self._explained():
             table = self._load(change.relation)
@@ -309,21 +311,19 @@ class CatalogService:
 
 def _impatient_catalog(properties: Mapping[str, Any]) -> Any:
     """A REST catalog of pyiceberg, whose own would wait for ever for an answer."""
-    from pyiceberg.catalog.rest import RestCatalog
     from requests.adapters import HTTPAdapter
+
+    from meshhouse.lake.pyiceberg_private import rest_catalog
 
     class Impatient(HTTPAdapter):
         def send(self, request: Any, **options: Any) -> Any:
             return super().send(request, **{**options, "timeout": _SECONDS})
 
-    class Catalog(RestCatalog):
-        def _create_session(self) -> Any:
-            session = super()._create_session()
-            session.mount("http://", Impatient())
-            session.mount("https://", Impatient())
-            return session
+    def prepare(session: Any) -> None:
+        session.mount("http://", Impatient())
+        session.mount("https://", Impatient())
 
-    return Catalog(NAME, **properties)
+    return rest_catalog(NAME, properties, prepare)
 
 
 def _metadata(location: str) -> TableMetadata:

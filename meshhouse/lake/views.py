@@ -17,6 +17,7 @@ from meshhouse.errors import UsageError
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import NOT_INSTALLED, access, buckets, is_remote, reach
 from meshhouse.lake.storage import plain_path
+from meshhouse.sql import literal, quote, quote_relation
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,22 +26,6 @@ if TYPE_CHECKING:
 
 ColumnsOf = Callable[[str], Iterable[tuple[str, object]]]
 """`schema.table` -> names and types of its columns."""
-
-
-def quote(identifier: str) -> str:
-    """An SQL identifier, safe whatever it holds."""
-    return '"' + identifier.replace('"', '""') + '"'
-
-
-def quote_relation(relation: str) -> str:
-    """`schema.table` with both parts quoted."""
-    schema, _, table = relation.partition(".")
-    return f"{quote(schema)}.{quote(table)}"
-
-
-def literal(text: str) -> str:
-    """An SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 @cache

@@ -10,8 +10,8 @@ decimal(12,2), where a plain SQL cast would round. Casts also take more than the
 
 from __future__ import annotations
 
-from meshhouse.lake.views import literal
 from meshhouse.repository.types import DataType
+from meshhouse.sql import literal
 
 _NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)"
 

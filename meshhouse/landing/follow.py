@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from meshhouse.engines import RawStore
 from meshhouse.errors import MeshError
 from meshhouse.events.errors import SourceAway
 from meshhouse.events.source import Client, EventBatch, Rebalance, Source, Topic
-from meshhouse.lake import Lake
 from meshhouse.landing.land import Landing
+from meshhouse.landing.pending import Committed, Pending
 from meshhouse.landing.pipeline import COMMIT_BYTES, Pipeline
-from meshhouse.landing.target import Accept, Committed, Fenced, Pending, open_target
+from meshhouse.landing.store import RawStore
+from meshhouse.landing.target import Accept, Fenced, open_target
 from meshhouse.repository import RawTable
 
 _POLL_SECONDS = 0.2
@@ -46,7 +46,7 @@ OnLanded = Callable[[Landing], None]
 
 def follow(
     source: Source,
-    store: Lake | RawStore,
+    store: RawStore,
     raw: RawTable,
     group: str,
     stop: threading.Event,
@@ -87,7 +87,7 @@ class _Follower:
     def __init__(
         self,
         source: Source,
-        store: Lake | RawStore,
+        store: RawStore,
         raw: RawTable,
         pace: Pace,
         on_landed: OnLanded,

@@ -10,14 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from meshhouse.engines import RawStore
 from meshhouse.events.source import Source, Topic
-from meshhouse.lake import Lake
+from meshhouse.landing.pending import Committed, Pending
 from meshhouse.landing.pipeline import BATCH_BYTES, COMMIT_BYTES, Pipeline
-from meshhouse.landing.target import OFFSETS, Accept, Committed, Pending, open_target
+from meshhouse.landing.store import RawStore
+from meshhouse.landing.target import Accept, open_target
 from meshhouse.repository import RawTable
-
-__all__ = ["OFFSETS", "Landing", "Progress", "land"]
 
 
 @dataclass
@@ -68,7 +66,7 @@ Progress = Callable[[int], None]
 
 def land(
     source: Source,
-    store: Lake | RawStore,
+    store: RawStore,
     raw: RawTable,
     progress: Progress = lambda events: None,
     commit_bytes: int = COMMIT_BYTES,

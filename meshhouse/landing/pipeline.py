@@ -18,7 +18,8 @@ from types import TracebackType
 
 from meshhouse.events.source import EventBatch
 from meshhouse.landing.decode import Decoded, Decoder
-from meshhouse.landing.target import Committed, Pending, RawTarget
+from meshhouse.landing.pending import Committed, Pending
+from meshhouse.landing.target import RawTarget
 from meshhouse.repository import RawTable
 
 BATCH_BYTES = 8 * 1024 * 1024

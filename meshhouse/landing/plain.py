@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from meshhouse.lake.views import literal, quote
 from meshhouse.repository import Column
 from meshhouse.repository.types import DataType
+from meshhouse.sql import literal, quote
 
 _SMALL = 16
 """So few events are not split again: to read them one by one costs no more."""

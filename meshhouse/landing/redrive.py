@@ -13,7 +13,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,14 +22,16 @@ import pyarrow.parquet as pq
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import EVENT_SCHEMA
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
+from meshhouse.landing.lake_table import check_columns, commit_lock
 from meshhouse.landing.rejected import EVERYTHING, Choice, never_landed, relation
-from meshhouse.landing.target import LANDED_AT, check_columns, turn_of
-from meshhouse.ledger import Registry
+from meshhouse.landing.store import LANDED_AT, last_landed_at, next_landed_at
+from meshhouse.ledger import ATTEMPTS, Conflict, Staged, retry_conflicts
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 64 * 1024 * 1024
 """Events changed by one transaction, rounded up to a data file: bounds memory."""
-_ATTEMPTS = 20
 _ROWS_READ = 8_192
 
 
@@ -179,22 +180,21 @@ class _Change:
 
     def run(self) -> None:
         """Changes batch after batch until nothing is left to change."""
-        # The lock of landers' commits (target.py): on this machine, nobody is in the way.
-        path = turn_of(self._lake, self._raw)
-        conflicts = 0
-        while conflicts < _ATTEMPTS:
-            try:
-                with turn(path):
-                    if not self._change_batch():
-                        return
-                conflicts = 0
-            except Conflict:
-                conflicts += 1
-        raise MeshError(
-            f"{self._raw.relation} was changed by others {_ATTEMPTS} times in a row while this "
-            f"command was at work. It changed {self.removed:,} events and left the rest as they "
-            "were. Run it again."
-        )
+        path = commit_lock(self._lake, self._raw)
+
+        def change() -> bool:
+            with turn(path):  # so that no lander on this machine is in the way
+                return self._change_batch()
+
+        try:
+            while retry_conflicts(change):
+                pass
+        except Conflict as conflict:
+            raise MeshError(
+                f"{self._raw.relation} was changed by others {ATTEMPTS} times in a row while this "
+                f"command was at work. It changed {self.removed:,} events and left the rest as "
+                "they were. Run it again."
+            ) from conflict
 
     def _change_batch(self) -> bool:
         """One transaction; False if there was nothing left to change."""
@@ -206,7 +206,7 @@ class _Change:
         )
         target = self._target()
         batch = _Batch([], _Output(rejected), _Output(target) if target else None)
-        landed_at = _next_landed_at(target) if target else started_at
+        landed_at = next_landed_at(last_landed_at(target.properties)) if target else started_at
         self._collect(rejected, landed_at, batch)
         if not batch.old:
             return False
@@ -221,7 +221,7 @@ class _Change:
         }
         entries = [entry] if batch.removed else []
         try:
-            Registry(self._lake).commit(changes, {"rejections": entries})
+            LakeLedger(self._lake).commit(changes, {"rejections": entries})
         except Conflict:
             # Only then: after any other failure the files might be shown.
             remove_files(batch.remaining.files)
@@ -345,12 +345,3 @@ def _numbered(rejected: pa.Table) -> pa.Table:
 def _replaced(table: pa.Table, name: str, values: pa.ChunkedArray) -> pa.Table:
     index = table.schema.get_field_index(name)
     return table.set_column(index, table.schema.field(index), values)
-
-
-def _next_landed_at(target: Table) -> datetime:
-    """The time now, but later than everything in the raw table (target.py)."""
-    now = datetime.now(UTC)
-    last = target.properties.get(LANDED_AT)
-    if last is None:
-        return now
-    return max(now, datetime.fromisoformat(last) + timedelta(microseconds=1))

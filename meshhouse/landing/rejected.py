@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meshhouse.engines import RawStore
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
+from meshhouse.lake.views import check_readable, connect_memory, enable_store
 from meshhouse.repository import RawTable
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -98,25 +98,16 @@ class RejectedEvent:
     landed_at: datetime
 
 
-def rejected_share(store: Lake | RawStore, raw: RawTable) -> tuple[int, int]:
-    """Rejected events and all events of a raw table, from what is noted: no scan."""
-    if not isinstance(store, Lake):
-        return store.rejected_share(raw)
-    pointers = _pointers(store, [raw])
-    rejected = _records(store, relation(raw), pointers)
-    return rejected, rejected + _records(store, raw.relation, pointers)
-
-
 def summaries(lake: Lake, tables: Sequence[RawTable]) -> list[Summary]:
     """What is rejected of each table."""
-    pointers = _pointers(lake, tables)
+    locations = locations_of(lake, tables)
     found = []
     with closing(connect_memory()) as connection:
         for raw in tables:
-            location = pointers.get(relation(raw))
-            if raw.relation not in pointers:
+            location = locations.get(relation(raw))
+            if raw.relation not in locations:
                 found.append(Summary(raw, None))
-            elif location is None or not _records(lake, relation(raw), pointers):
+            elif location is None or not total_records(lake, relation(raw), locations):
                 found.append(Summary(raw, 0))
             else:
                 found.append(_summary(connection, raw, location))
@@ -165,10 +156,10 @@ def read(
 def _select(
     lake: Lake, raw: RawTable, what: str, choice: Choice, rest: str = ""
 ) -> list[tuple[Any, ...]]:
-    pointers = _pointers(lake, [raw])
-    if raw.relation not in pointers:
+    locations = locations_of(lake, [raw])
+    if raw.relation not in locations:
         raise never_landed(raw)
-    location = pointers.get(relation(raw))
+    location = locations.get(relation(raw))
     if location is None:
         return []
     with closing(connect_memory()) as connection:
@@ -185,8 +176,8 @@ def relation(raw: RawTable) -> str:
     return f"{raw.schema}.{raw.rejected}"
 
 
-def _pointers(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
-    """Raw tables and those of their rejected events, as the environment reads them."""
+def locations_of(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
+    """Metadata locations of raw tables and their rejected events, as the environment reads them."""
     own = lake.pointers()
     if all(raw.relation in own for raw in tables):
         return own
@@ -201,8 +192,9 @@ def _pointers(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
     }
 
 
-def _records(lake: Lake, relation: str, pointers: dict[str, str]) -> int:
-    table = lake.load(relation, pointers[relation]) if relation in pointers else None
+def total_records(lake: Lake, relation: str, locations: dict[str, str]) -> int:
+    """Rows of a table, from the summary of its snapshot; 0 if there is no such table."""
+    table = lake.load(relation, locations[relation]) if relation in locations else None
     snapshot = table.current_snapshot() if table is not None else None
     summary = snapshot.summary if snapshot is not None else None
     return int(summary["total-records"] or 0) if summary is not None else 0

@@ -11,29 +11,31 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.source import Source
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files, write_files
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
+from meshhouse.landing.lake_table import check_columns, commit_lock
 from meshhouse.landing.pending import stamped
 from meshhouse.landing.pipeline import BATCH_BYTES
-from meshhouse.landing.target import (
+from meshhouse.landing.store import (
     LANDED_AT,
     OTHER_TOPICS,
     SOURCE,
-    check_columns,
+    last_landed_at,
+    next_landed_at,
     offsets_of,
-    turn_of,
 )
 from meshhouse.landing.unrecorded import Lander
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict, Staged, retry_conflicts
 from meshhouse.locks import turn
 from meshhouse.repository import RawTable
 
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
-_ATTEMPTS = 20
 _CHUNK_BYTES = 128 * 1024 * 1024
 
 Spans = Mapping[int, tuple[int, int]]
@@ -177,44 +178,48 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
     rows, rejected = pa.concat_tables(piece.rows), pa.concat_tables(piece.rejected)
     ends = {partition: end for partition, (_, end) in piece.spans.items()}
     lander = Lander()
-    for attempt in range(1, _ATTEMPTS + 1):
+
+    def change() -> tuple[int, int]:
         written: list[DataFile] = []
-        with turn(turn_of(lake, raw)):
-            try:
-                raw_table = lake.stage(raw.relation, Decoder(raw).schema, writer=raw.domain)
-                landed_at = _later_than(raw_table)
-                moment = landed_at.isoformat()
-                properties = {LANDED_AT: moment, REWRITTEN: moment}
-                columns = iceberg_schema(REJECTED_COLUMNS)
-                other = lake.stage(f"{raw.schema}.{raw.rejected}", columns, writer=raw.domain)
-                raw_change, out = _exchange(
-                    lake, raw_table, piece.spans, stamped(rows, landed_at), properties, written
-                )
-                other_change, out_rejected = _exchange(
-                    lake, other, piece.spans, stamped(rejected, landed_at), {}, written
-                )
-            except BaseException:
-                remove_files(written)
-                raise
-            entry = {
-                "run_id": lander.id,
-                **lander.entry(raw, (rows.num_rows, rejected.num_rows), ends, None),
-                "snapshot_id": raw_change.snapshot_id if raw_change else None,
-                "replaced": out,
-                "replaced_rejected": out_rejected,
-            }
-            try:
-                changes = [each for each in (raw_change, other_change) if each]
-                Registry(lake).commit(changes, {"landings": [entry]})
-            except Conflict:
-                remove_files(written)
-                if attempt == _ATTEMPTS:
-                    raise
-                continue
-        done.rows += rows.num_rows
-        done.rejected += rejected.num_rows
-        done.replaced += out + out_rejected
-        return
+        try:
+            raw_table = lake.stage(raw.relation, Decoder(raw).schema, writer=raw.domain)
+            landed_at = next_landed_at(last_landed_at(raw_table.properties))
+            moment = landed_at.isoformat()
+            properties = {LANDED_AT: moment, REWRITTEN: moment}
+            columns = iceberg_schema(REJECTED_COLUMNS)
+            other = lake.stage(f"{raw.schema}.{raw.rejected}", columns, writer=raw.domain)
+            raw_change, out = _exchange(
+                lake, raw_table, piece.spans, stamped(rows, landed_at), properties, written
+            )
+            other_change, out_rejected = _exchange(
+                lake, other, piece.spans, stamped(rejected, landed_at), {}, written
+            )
+        except BaseException:
+            remove_files(written)
+            raise
+        entry = {
+            "run_id": lander.id,
+            **lander.entry(raw, (rows.num_rows, rejected.num_rows), ends, None),
+            "snapshot_id": raw_change.snapshot_id if raw_change else None,
+            "replaced": out,
+            "replaced_rejected": out_rejected,
+        }
+        try:
+            changes = [each for each in (raw_change, other_change) if each]
+            LakeLedger(lake).commit(changes, {"landings": [entry]})
+        except Conflict:
+            remove_files(written)
+            raise
+        return out, out_rejected
+
+    def change_alone() -> tuple[int, int]:
+        with turn(commit_lock(lake, raw)):
+            return change()
+
+    replaced = retry_conflicts(change_alone)
+    done.rows += rows.num_rows
+    done.rejected += rejected.num_rows
+    done.replaced += sum(replaced)
 
 
 def _exchange(
@@ -285,10 +290,3 @@ def _outside(batch: pa.RecordBatch, spans: Spans) -> pa.RecordBatch:
         apart = pc.invert(within)
         keep = apart if keep is None else pc.and_(keep, apart)
     return batch.filter(keep)
-
-
-def _later_than(table: Table) -> datetime:
-    now, last = datetime.now(UTC), table.properties.get(LANDED_AT)
-    if last is None:
-        return now
-    return max(now, datetime.fromisoformat(last) + timedelta(microseconds=1))

@@ -1,45 +1,87 @@
-"""Landing as commands and assets ask for it.
+"""Landing as commands and Dagster's assets ask for it.
 
-Belongs here: one bounded lander a table at a time on this machine, none beside those that
-land it continuously, and the ledger entry. Does not: how a table is landed (land.py).
+Belongs here: one bounded lander a table at a time on this machine, none beside those that land
+the table continuously, and the ledger entry. Not here: how a table is landed (land.py,
+follow.py).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from meshhouse.engines import RawStore
-from meshhouse.errors import UsageError
 from meshhouse.events import open_source
-from meshhouse.lake import Conflict, Lake
-from meshhouse.lake.schema import iceberg_type
-from meshhouse.lake.states import table_properties
+from meshhouse.events.source import Source
+from meshhouse.lake import Lake
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
 from meshhouse.landing.reprocess import Again, land_again, starts_from
-from meshhouse.landing.target import Accept, turn_of
-from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
-from meshhouse.ledger import Registry
-from meshhouse.locks import lock, lock_if_free, shared_lock, turn
-from meshhouse.maintenance import tidy
+from meshhouse.landing.store import RawStore
+from meshhouse.landing.target import Accept
+from meshhouse.locks import lock, lock_if_free, shared_lock
 from meshhouse.repository import RawTable, Repository
 from meshhouse.repository.environment import stored_schema
-from meshhouse.repository.types import parse_type
 
-if TYPE_CHECKING:
-    from meshhouse.events.kafka.settings import KafkaSettings
-
-ENGINES = ("python", "spark")
-"""What can land: this process, or a Spark that it starts or reaches."""
-_TIDY_EVERY = 25
-"""Commits between upkeep of a table that is landed continuously."""
+_MAINTAIN_EVERY = 25
+"""Commits between maintenance of a table that is landed continuously."""
 _LEDGER_SECONDS = 60.0
-"""A continuous landing is recorded about so often, not with each of its commits."""
-_ATTEMPTS = 20
+"""Seconds between ledger entries of a continuous landing, whose commits are more frequent."""
+
+Mirror = Callable[[Mapping[int, int]], None]
+"""Called with the next offset of each partition after a commit, to show the group's lag."""
+
+
+class Lander(Protocol):
+    """Lands one raw table. A lander goes on where any other one stopped."""
+
+    def land(
+        self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
+    ) -> Landing:
+        """Lands what the topic holds now; see `meshhouse.landing.land.land`."""
+        ...
+
+    def follow(
+        self,
+        source: Source,
+        raw: RawTable,
+        stop: threading.Event,
+        pace: Pace,
+        on_landed: OnLanded,
+        accept: Accept,
+        mirror: Mirror,
+    ) -> Landing:
+        """Lands until `stop` is set; see `meshhouse.landing.follow.follow`."""
+        ...
+
+
+class ProcessLander:
+    """Lands in this process."""
+
+    def __init__(self, store: RawStore) -> None:
+        self._store = store
+
+    def land(
+        self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
+    ) -> Landing:
+        """See `Lander`."""
+        return land(source, self._store, raw, progress, accept=accept, mirror=mirror)
+
+    def follow(
+        self,
+        source: Source,
+        raw: RawTable,
+        stop: threading.Event,
+        pace: Pace,
+        on_landed: OnLanded,
+        accept: Accept,
+        mirror: Mirror,
+    ) -> Landing:
+        """See `Lander`; members of the group commit their own offsets, so `mirror` is not used."""
+        group = group_of(raw, self._store.environment)
+        return follow(source, self._store, raw, group, stop, pace, on_landed, accept)
 
 
 def group_of(raw: RawTable, environment: str = "") -> str:
@@ -48,7 +90,7 @@ def group_of(raw: RawTable, environment: str = "") -> str:
     return f"meshhouse.{stored_schema(environment, raw.relation)}"
 
 
-def lands_itself(store: Lake | RawStore, raw: RawTable) -> bool:
+def lands_itself(store: RawStore, raw: RawTable) -> bool:
     """Whether a run lands a raw table, rather than reading production's.
 
     An environment reads what production landed, until somebody lands there or production
@@ -56,64 +98,45 @@ def lands_itself(store: Lake | RawStore, raw: RawTable) -> bool:
     """
     if not store.environment or raw.relation in store.pointers():
         return True
-    if not isinstance(store, Lake):
-        return raw.relation not in store.in_environment("").pointers()
-    production = store.in_environment("").load(raw.relation)
-    if production is None:
-        return True
-    held = {field.name: field.field_type for field in production.schema().fields}
-    try:
-        wanted = {each.name: iceberg_type(parse_type(each.data_type)) for each in raw.columns}
-    except ValueError:
-        return True  # landing says what is wrong
-    return any(held.get(name) != kind for name, kind in wanted.items())
+    return not store.in_environment("").holds(raw)
 
 
 def land_table(
     repository: Repository,
-    store: Lake | RawStore,
+    store: RawStore,
     raw: RawTable,
     progress: Progress = lambda events: None,
     accept: Accept = (),
-    engine: str = "python",
+    lander: Lander | None = None,
 ) -> Landing:
     """Lands what the topic of one raw table holds now and records it.
 
-    A table that is landed continuously on this machine is left to those who do.
+    A table that is landed continuously on this machine is left to its followers.
 
     Args:
         repository: where the topics are declared.
         store: where the raw table is.
         raw: what to land.
-        progress: is told how many events were committed.
+        progress: called with the number of events that each commit landed.
         accept: see `meshhouse.landing.target.Accept`.
-        engine: one of `ENGINES`; both land the same, and each goes on where the other stopped.
+        lander: what lands; by default this process.
 
     Raises:
-        UsageError: Spark is to land a topic that is not in Kafka; or see `land`.
+        UsageError: the lander cannot land this topic; or see `land`.
         MeshError: see `land`.
     """
-    settings = _sparks_kafka(repository, raw) if engine == "spark" else None
+    lander = lander or ProcessLander(store)
     source = open_source(repository.root, repository.home)
-
-    def mirror(offsets: Mapping[int, int]) -> None:
-        source.mirror(raw.topic, group_of(raw, store.environment), offsets)
-
     locks = repository.workspace / "locks"
-    record(store, raw)
+    store.record(raw)
     with (
         lock(locks / f"{raw.relation}.landing"),
         lock_if_free(locks / f"{raw.relation}.following") as follower,
     ):
         if follower:
             return Landing(raw, followed_by=follower, finished_at=datetime.now(UTC))
-        if settings is None:
-            landing = land(source, store, raw, progress, accept=accept, mirror=mirror)
-        else:
-            from meshhouse.engines.spark.landing import land_with_spark
-
-            landing = land_with_spark(source, settings, _lake(store), raw, progress, accept, mirror)
-    record(store, raw)
+        landing = lander.land(source, raw, progress, accept, _mirror(source, store, raw))
+    store.record(raw)
     return landing
 
 
@@ -124,7 +147,7 @@ def land_table_again(
     since: str,
     progress: Progress = lambda events: None,
 ) -> Again:
-    """Lands events from an offset or a moment once more, in their place, and records it.
+    """Reprocesses events from an offset or a time: lands them again, in their place.
 
     Raises:
         UsageError: `since` is neither, or the table was never landed.
@@ -137,102 +160,56 @@ def land_table_again(
 
 def follow_table(
     repository: Repository,
-    store: Lake | RawStore,
+    store: RawStore,
     raw: RawTable,
     stop: threading.Event,
     pace: Pace,
     on_landed: OnLanded = lambda landing: None,
     accept: Accept = (),
-    engine: str = "python",
+    lander: Lander | None = None,
+    maintain: Callable[[RawTable], object] = lambda raw: None,
 ) -> Landing:
     """Lands one raw table until `stop` is set; several processes may share its topic.
 
-    With Spark one process lands the whole topic; Spark shares the work itself.
+    Args:
+        repository: where the topics are declared.
+        store: where the raw table is.
+        raw: what to land.
+        stop: set by the caller; what was read is committed first.
+        pace: when to commit.
+        on_landed: called after each commit with what was landed so far.
+        accept: see `meshhouse.landing.target.Accept`.
+        lander: what lands; by default this process.
+        maintain: called every 25 commits, so that commits stay quick.
 
     Raises:
-        UsageError: Spark is to land a topic that is not in Kafka.
+        UsageError: the lander cannot land this topic.
         MeshError: see `meshhouse.landing.follow.follow`.
     """
-    settings = _sparks_kafka(repository, raw) if engine == "spark" else None
+    lander = lander or ProcessLander(store)
     source = open_source(repository.root, repository.home)
-    record(store, raw)
+    store.record(raw)
     recorded = time.monotonic()
 
     def landed(landing: Landing) -> None:
         nonlocal recorded
         if time.monotonic() - recorded >= _LEDGER_SECONDS:
-            record(store, raw)
+            store.record(raw)
             recorded = time.monotonic()
-        if landing.commits % _TIDY_EVERY == 0 and isinstance(store, Lake):
-            tidy(store, raw.relation)
+        if landing.commits % _MAINTAIN_EVERY == 0:
+            maintain(raw)
         on_landed(landing)
 
     try:
         with shared_lock(repository.workspace / "locks" / f"{raw.relation}.following"):
-            if settings is None:
-                group = group_of(raw, store.environment)
-                landing = follow(source, store, raw, group, stop, pace, landed, accept)
-            else:
-                from meshhouse.engines.spark.landing import follow_with_spark
-
-                def mirror(offsets: Mapping[int, int]) -> None:
-                    source.mirror(raw.topic, group_of(raw, store.environment), offsets)
-
-                landing = follow_with_spark(
-                    source, settings, _lake(store), raw, stop, pace, landed, accept, mirror
-                )
+            mirror = _mirror(source, store, raw)
+            landing = lander.follow(source, raw, stop, pace, landed, accept, mirror)
     finally:
-        record(store, raw)
+        store.record(raw)
     landing.finished_at = datetime.now(UTC)
     return landing
 
 
-def record(store: Lake | RawStore, raw: RawTable) -> None:
-    """Moves what landers have noted in a raw table to the ledger, if there is anything.
-
-    It is one transaction, so an entry is in the table or in the ledger, never in both. Notes
-    of landers that were killed are moved, too.
-    """
-    if not isinstance(store, Lake):
-        return  # Snowflake changes rows and ledger in one transaction
-    for attempt in range(1, _ATTEMPTS + 1):
-        pointer = store.pointer(raw.relation)
-        if pointer is None or UNRECORDED not in table_properties(pointer):
-            return
-        try:
-            with turn(turn_of(store, raw)):
-                _move_notes(store, raw)
-        except Conflict:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return
-
-
-def _move_notes(lake: Lake, raw: RawTable) -> None:
-    table = lake.load(raw.relation)
-    entries = unrecorded(table.properties) if table else []
-    if table is None or not entries:
-        return
-    base = table.metadata_location
-    with table.transaction() as transaction:
-        transaction.remove_properties(UNRECORDED)
-    Registry(lake).commit([lake.staged(table, base)], {"landings": entries})
-
-
-def _lake(store: Lake | RawStore) -> Lake:
-    if not isinstance(store, Lake):
-        raise UsageError("Spark lands into the lake: leave out `--engine spark` on this target.")
-    return store
-
-
-def _sparks_kafka(repository: Repository, raw: RawTable) -> KafkaSettings:
-    from meshhouse.events.kafka.settings import kafka_settings
-
-    settings = kafka_settings(repository.root)
-    if settings is None:
-        raise UsageError(
-            f"Spark reads topics from Kafka, and topic `{raw.topic}` is in the embedded event log. "
-            "Leave out `--engine spark`, or name a Kafka in KAFKA_BOOTSTRAP_SERVERS."
-        )
-    return settings
+def _mirror(source: Source, store: RawStore, raw: RawTable) -> Mirror:
+    group = group_of(raw, store.environment)
+    return lambda offsets: source.mirror(raw.topic, group, offsets)

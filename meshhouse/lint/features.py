@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meshhouse.engines import SNAPSHOTS_NEED_LOCAL
+from meshhouse.engines.snapshots import SNAPSHOTS_NEED_LOCAL
 from meshhouse.lint.finding import Finding
 from meshhouse.lint.hooks import hook_findings
 from meshhouse.lint.settings import (
@@ -24,7 +24,7 @@ from meshhouse.lint.settings import (
     read,
     settings_in,
 )
-from meshhouse.lint.sql.dialects import dialect_in_use
+from meshhouse.lint.sql.dialects import dialect, dialect_in_use
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema
 from meshhouse.repository.manifest import Manifest
@@ -56,7 +56,7 @@ def feature_findings(repository: Repository, domain: Domain) -> list[Finding]:
 
 def target_findings(domain: Domain, target: str) -> Iterator[Finding]:
     """A finding for each feature that a target does not have."""
-    if target == "local":
+    if dialect(target).has_every_feature:
         return
     for name, path, line in _declared_snapshots(domain):
         yield Finding(

@@ -21,11 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.files import locked
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import plain_path
-from meshhouse.locks import lock
+from meshhouse.locks import folder_lock, lock
 from meshhouse.maintenance.bundle import Bundle, Held, Index
 from meshhouse.maintenance.orphans import locations
 from meshhouse.repository.environment import ENVIRONMENTS
@@ -221,7 +220,7 @@ def _add_events(taking: _Taking) -> None:
 
 def _add_topic(taking: _Taking, topic: Path) -> None:
     for partition in sorted(each for each in topic.parent.iterdir() if each.is_dir()):
-        with locked(partition / "lock", exclusive=False):
+        with folder_lock(partition / "lock", exclusive=False):
             for path in sorted(partition.iterdir()):
                 if path.is_file() and path.name != "lock" and path.name[0] != "~":
                     taking.add_from_home(path)

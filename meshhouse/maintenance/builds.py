@@ -13,9 +13,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from meshhouse.engines.spark.builds import audit_lake, plain_lake, work_lake
-from meshhouse.lake import Conflict, Lake
+from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
+from meshhouse.lake import Lake
 from meshhouse.lake.storage import delete, plain_path
+from meshhouse.ledger import Conflict
 from meshhouse.maintenance.orphans import files_in, name_of, referenced
 from meshhouse.repository.environment import stored_schema, workspace
 
@@ -79,7 +80,7 @@ def _referenced(lake: Lake, location: str) -> set[str]:
 
 def _expire(builds: Lake, relation: str) -> None:
     """Drops all snapshots of a built table but the newest: nobody goes back to a build."""
-    from pyiceberg.table.update import RemoveSnapshotsUpdate
+    from meshhouse.lake.pyiceberg_private import remove_snapshots
 
     table = builds.load(relation)
     assert table is not None, relation
@@ -88,7 +89,7 @@ def _expire(builds: Lake, relation: str) -> None:
     if old:
         base = table.metadata_location
         with table.transaction() as transaction:
-            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=old),))
+            remove_snapshots(transaction, old)
         builds.commit([builds.staged(table, base)])
 
 

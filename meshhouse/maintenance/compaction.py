@@ -26,7 +26,8 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 from meshhouse.lake.files import remove_files
-from meshhouse.lake.rewrite import is_small
+from meshhouse.lake.manifests import is_small
+from meshhouse.lake.pyiceberg_private import bytes_written
 from meshhouse.lake.storage import delete
 
 WORTH_MERGING = 8
@@ -203,7 +204,7 @@ class _Writer:
             )
         self._parquet.write(pa.Table.from_batches(self._batches))
         # Compressed, the next row group takes less room than this one did in memory.
-        if self._parquet._fos.tell() + self._bytes > self._target:
+        if bytes_written(self._parquet) + self._bytes > self._target:
             self._close_file()
         self._batches, self._bytes = [], 0
 

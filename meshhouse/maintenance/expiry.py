@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from meshhouse.lake.states import SAME_ROWS_AS
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import standing_publications
 
 KEPT_PUBLICATIONS = 10
 """Of each product: so many can be rolled back one after another."""

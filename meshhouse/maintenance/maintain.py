@@ -14,10 +14,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import UsageError
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
-from meshhouse.ledger import NUMBER, Registry
+from meshhouse.ledger import Conflict
 from meshhouse.locks import lock
 from meshhouse.repository.environment import workspace
 
@@ -104,7 +105,7 @@ def maintain(
 
 def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Upkept]:
     """Removes what replaced builds left, after the states of products that named it."""
-    from meshhouse.engines.spark.builds import building_domains
+    from meshhouse.engines.builds import building_domains
     from meshhouse.maintenance.builds import remove_replaced_builds
 
     for domain in building_domains(workspace(lake.home, lake.environment)):
@@ -132,7 +133,7 @@ def needed_of(lake: Lake) -> Mapping[str, set[int]]:
     """Relation -> snapshots that publications may still ask for."""
     from meshhouse.maintenance.expiry import needed_snapshots
 
-    return needed_snapshots(Registry(lake).entries("publications"))
+    return needed_snapshots(LakeLedger(lake).entries("publications"))
 
 
 def _chosen(known: Iterable[str], wanted: Collection[str]) -> list[str]:
@@ -267,8 +268,7 @@ def _stage(
     newest: int,
 ) -> int:
     """Stages both changes as one new state, or none if there is nothing to change."""
-    from pyiceberg.table.update import RemoveSnapshotsUpdate
-
+    from meshhouse.lake.pyiceberg_private import remove_snapshots
     from meshhouse.lake.rewrite import exchange_files
     from meshhouse.maintenance.expiry import expired_snapshots
 
@@ -279,8 +279,7 @@ def _stage(
         since = datetime.now(UTC) - retention if retention else None
         expired = expired_snapshots(transaction.table_metadata, needed, since, newest)
         if expired:
-            # `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
-            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=expired),))
+            remove_snapshots(transaction, expired)
     return len(expired)
 
 

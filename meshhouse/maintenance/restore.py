@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 
-from meshhouse.engines.spark.builds import work_lake
+from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import warehouse
 from meshhouse.lake.place import note_identity, own_identity

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -22,6 +23,7 @@ from meshhouse.repository.hidden import hidden_in_value, hidden_inputs, jinja_na
 from meshhouse.repository.project import (
     connection,
     environment_named,
+    packages,
     settings,
     tool_versions,
     variables,
@@ -90,6 +92,45 @@ class Code:
             identifiers: unique ids of models and all they are made of, and of their tests.
             more: texts that count as well.
         """
+        digest = json.dumps(
+            {**self._decides(identifiers), "more": list(more)}, sort_keys=True, default=str
+        )
+        return f"{_SCHEME}:{hashlib.sha256(digest.encode()).hexdigest()[:16]}"
+
+    def parts(self, identifiers: Collection[str]) -> dict[str, str]:
+        """Where people find what `version` is computed from: name of each part -> its digest.
+
+        A part is a file, by its path in the repository, an environment variable, or the version of
+        a tool. A file is compared as a whole, so it may differ where only a comment does.
+
+        Args:
+            identifiers: unique ids of models and all they are made of, and of their tests.
+        """
+        decides = self._decides(identifiers)
+        nodes = [node for each in identifiers if (node := self.node(each)) and self.is_own(node)]
+        macros = [self._macros[identifier] for identifier, _ in decides["macros"]]
+        files = {path for node in (*nodes, *macros) for path in self._files_of(node)}
+        files |= {self._folder / name for name in ("dbt_project.yml", "vars.yml")}
+        found = {
+            os.path.relpath(path, self._root): _digest(path.read_bytes())
+            for path in files
+            if path.is_file()
+        }
+        for name, value in decides["environment"].items():
+            found[f"environment variable {name}"] = _digest(str(value).encode())
+        for name, number in decides["tools"].items():
+            found[f"version of {name}"] = str(number)
+        profile = json.dumps(decides["profile"], sort_keys=True, default=str)
+        return {**found, "target in profiles/profiles.yml": _digest(profile.encode())}
+
+    def _files_of(self, node: Mapping[str, Any]) -> list[Path]:
+        """The files that say what a node or macro is, of this project or of a package in it."""
+        folder = self._installed.get(node["package_name"], self._folder)
+        written = [node.get("original_file_path"), str(node.get("patch_path")).partition("://")[2]]
+        return [folder / path for path in written if path]
+
+    def _decides(self, identifiers: Iterable[str]) -> dict[str, Any]:
+        """All that decides what these nodes hold or promise, but data."""
         nodes = [(each, self.node(each)) for each in sorted(identifiers)]
         parts = [self._part(each, node) for each, node in nodes if node and self.is_own(node)]
         text = json.dumps([parts, self._operations], default=str)
@@ -98,7 +139,7 @@ class Code:
         words = set(re.findall(r"\w+", " ".join(everything)))
         profile = self._profile
         everything.append(json.dumps(profile.get("settings")))
-        decides = {
+        return {
             "nodes": parts,
             "operations": self._operations,
             "macros": sorted(macros.items()),
@@ -109,10 +150,7 @@ class Code:
             "adapter": self.adapter,
             "profile": profile,
             "tools": dict(tool_versions(self.adapter)),
-            "more": list(more),
         }
-        digest = json.dumps(decides, sort_keys=True, default=str)
-        return f"{_SCHEME}:{hashlib.sha256(digest.encode()).hexdigest()[:16]}"
 
     def unprovable(self, identifiers: Iterable[str]) -> str:
         """Why rows of these models may change while code and inputs stand; empty if they cannot."""
@@ -173,6 +211,11 @@ class Code:
             yield from _strings(self._variables)
         if "env_var" in words:
             yield from filter(None, environment_named(texts).values())
+
+    @cached_property
+    def _installed(self) -> dict[str, Path]:
+        """Name of each installed package -> its folder."""
+        return {str(settings(path).get("name")): path for path in packages(self._folder)}
 
     @cached_property
     def _variables(self) -> Mapping[str, Any]:
@@ -273,6 +316,10 @@ class Code:
 
     def _called(self, text: str) -> list[str]:
         return self._named(jinja_names(text))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _strings(value: Any) -> list[str]:

@@ -6,7 +6,9 @@ making a fresh one (meshhouse/dbt.py), or what decides a product's rows (code.py
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -242,12 +244,32 @@ class Manifest:
         (dagster-dbt's own digest is of the raw SQL only.) What a product says are the texts that
         its table shows to readers; the node has descriptions of columns, but not these.
         """
-        ancestors = self.made_of_or_tested_with(product)
         checks = [product.checks_path.read_text()] if product.checks_path.exists() else []
         described = self.described(product)
         says = [described.description, *product.grain]
         says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
-        return self._code.version(ancestors | self._tests_of(ancestors), [*says, *checks])
+        return self._code.version(self._deciding(product), [*says, *checks])
+
+    def code_parts(self, product: Product) -> dict[str, str]:
+        """Where people find what the code version is computed from, see `Code.parts`."""
+        root = self._repository.root
+        groups = self.content["groups"].values()
+        paths = [product.checks_path] + [
+            self._domain.path / group["original_file_path"]
+            for group in groups
+            if group["name"] == product.group and group["package_name"] == self._domain.name
+        ]
+        said = {
+            os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for path in paths
+            if path.is_file()
+        }
+        return {**self._code.parts(self._deciding(product)), **said}
+
+    def _deciding(self, product: Product) -> set[str]:
+        """Unique ids of the models and tests whose code decides what a product holds."""
+        ancestors = self.made_of_or_tested_with(product)
+        return ancestors | self._tests_of(ancestors)
 
     def described(self, product: Product) -> Product:
         """The product with its owner, and with texts as dbt renders them.

@@ -1,7 +1,7 @@
 """What the repository declares: domains, topics, products.
 
 Belongs here: facts as frozen dataclasses. Does not: reading files (read.py), or
-anything that has happened, such as what is published (the registry).
+anything that has happened, such as what is published (the ledger).
 """
 
 from __future__ import annotations

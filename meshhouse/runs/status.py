@@ -1,6 +1,6 @@
 """What is published, how fresh it is, and what its owners promised.
 
-Belongs here: facts about each product from declarations and the registry, and what is
+Belongs here: facts about each product from declarations and the ledger, and what is
 published without a declaration. Not here: printing them.
 """
 
@@ -16,11 +16,10 @@ from meshhouse.engines import Engine
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import is_remote
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Ledger
 from meshhouse.repository import Product, Repository, broken_because
 from meshhouse.repository.references import first_unresolved
-from meshhouse.runs.history import past_publications
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import past_publications, standing_publications
 
 WITHHELD = ("disabled", "not public")
 """What a run says of a declared product that dbt does not build as one."""
@@ -73,7 +72,7 @@ class ProductStatus:
 
 
 def product_statuses(
-    repository: Repository, registry: Registry, lake: Lake | None = None
+    repository: Repository, ledger: Ledger, lake: Lake | None = None
 ) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first.
 
@@ -81,13 +80,13 @@ def product_statuses(
 
     Args:
         repository: where they are declared.
-        registry: what was recorded of them.
+        ledger: what was recorded of them.
         lake: where their files are, if they are files.
     """
     shown = lake.visible() if lake is not None else {}
-    history = past_publications(registry)
-    runs = registry.entries("runs")
-    behind = registry.production.entries("runs") if registry.production else []
+    history = past_publications(ledger)
+    runs = ledger.entries("runs")
+    behind = ledger.production.entries("runs") if ledger.production else []
     statuses = []
     for product in (each for domain in repository.readings for each in domain.products):
         own, publications = history.is_own(product), history.of(product)
@@ -121,7 +120,7 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
 
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
     """Products that were published and can be read, and that no domain declares, by name."""
-    history, visible = past_publications(engine.registry), engine.visible()
+    history, visible = past_publications(engine.ledger), engine.visible()
     declared = {each.relation for domain in repository.readings for each in domain.products}
     # Nobody knows what a broken domain declares; status says that it is broken.
     unknown = {domain.name for domain in repository.broken}

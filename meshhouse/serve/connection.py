@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshhouse.engines.spark.builds import publishable
+from meshhouse.engines.builds import publishable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import is_remote

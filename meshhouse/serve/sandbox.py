@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import literal
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import duckdb

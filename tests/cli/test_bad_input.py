@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterator
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.cli.main import cli, run
+from tests.conftest import Mesh
 
 LATE = "2017-03-01"
 CASES: list[tuple[str, dict[str, str], int, str]] = [

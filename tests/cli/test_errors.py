@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh, sale
 
 from meshhouse.cli.main import explain
 from meshhouse.events import event_log
+from tests.conftest import WARM, Mesh, sale
 
 ORDERS_SQL = "domains/shop/models/products/orders.sql"
 TOPICS = "domains/shop/models/topics.yml"

@@ -8,9 +8,9 @@ import sys
 import tomllib
 
 import pytest
-from conftest import ROOT
 
 from meshhouse import extras
+from tests.conftest import ROOT
 
 BLOCKED = """
 import builtins, sys

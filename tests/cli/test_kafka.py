@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh, sale
 
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
+from tests.conftest import WARM, Mesh, sale
 from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
 

@@ -8,7 +8,8 @@ import pty
 import subprocess
 
 import pytest
-from conftest import Mesh, sale
+
+from tests.conftest import Mesh, sale
 
 TOPICS = "domains/shop/models/topics.yml"
 NO_CUSTOMER = "misses the required field `customer_id`"

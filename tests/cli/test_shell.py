@@ -8,9 +8,8 @@ import select
 import subprocess
 import time
 
-from conftest import Mesh
-
 from meshhouse.cli.shell import completion
+from tests.conftest import Mesh
 
 
 def test_a_shell_on_a_terminal(mesh: Mesh, tmp_path) -> None:

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import pyarrow.parquet
 import pytest
-from conftest import Mesh
+
+from tests.conftest import Mesh
 
 TWO = "select order_id, amount, sold_at from shop.orders order by order_id limit 2"
 

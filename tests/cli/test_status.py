@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Mesh
 
-from meshhouse import ledger as registry_module
+from meshhouse import ledger as ledger_module
 from meshhouse.lake import Lake
-from meshhouse.ledger import LEDGERS, Registry
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.ledger import LEDGERS, Ledger
 from meshhouse.runs.status import ProductStatus, product_statuses
+from tests.conftest import Mesh
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 
@@ -22,8 +23,8 @@ def at(hour: int) -> datetime:
 
 
 @pytest.fixture
-def ledger(mesh: Mesh) -> Registry:
-    return Registry(Lake(mesh.home))
+def ledger(mesh: Mesh) -> Ledger:
+    return LakeLedger(Lake(mesh.home))
 
 
 def publication(product: str, hour: int, kind: str = "publish") -> dict[str, Any]:
@@ -43,14 +44,14 @@ def run(hour: int, outcome: str, **products: str) -> dict[str, Any]:
     return {**entry, "products": products} if products else entry
 
 
-def keep(ledger: Registry, publications: list[dict] = (), runs: list[dict] = ()) -> None:
+def keep(ledger: Ledger, publications: list[dict] = (), runs: list[dict] = ()) -> None:
     """Records entries in the order of their times; the order of commits is what counts."""
     entries = [("publications", each) for each in publications] + [("runs", each) for each in runs]
     for name, entry in sorted(entries, key=lambda each: each[1]["finished_at"]):
         ledger.commit([], {name: [entry]})
 
 
-def statuses(mesh: Mesh, ledger: Registry) -> dict[str, ProductStatus]:
+def statuses(mesh: Mesh, ledger: Ledger) -> dict[str, ProductStatus]:
     return {each.product.relation: each for each in product_statuses(mesh.repository, ledger)}
 
 
@@ -88,7 +89,7 @@ def test_runs_of_before_products_were_recorded_count_for_the_whole_domain(
     keep(ledger, [publication("orders", 1), publication("totals", 1)])
     before = tuple(column for column in LEDGERS["runs"] if column[0] != "products")
     with monkeypatch.context() as patch:
-        patch.setattr(registry_module, "LEDGERS", {**LEDGERS, "runs": before})
+        patch.setattr(ledger_module, "LEDGERS", {**LEDGERS, "runs": before})
         keep(ledger, runs=[{**run(2, "published"), "run_id": "old"}])
     assert "products" not in ledger.entries("runs")[0]
     assert {each.refreshed_at for each in statuses(mesh, ledger).values()} == {None, at(2)}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import WARM, Mesh
 
 from meshhouse.dagster.broken import broken_asset
+from tests.conftest import WARM, Mesh
 
 HERE = Path(__file__).parent
 CUSTOMERS = "domains/crm/models/products/customers.yml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from conftest import Mesh
+from tests.conftest import Mesh
 
 PRODUCTS = "domains/shop/models/products"
 

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh
+
+from tests.conftest import WARM, Mesh
 
 DESCRIBE = Path(__file__).with_name("describe.py")
 
@@ -134,6 +135,11 @@ def test_a_run_is_found_by_its_domain_and_target(described):
     [tags] = described["runs"]
     assert tags["meshhouse/target"] == "local"
     assert tags["meshhouse/domain.shop"] == "true"
+
+
+def test_the_log_of_a_run_says_why_each_product_is_built(described):
+    assert "build shop.orders: never published" in described["said"]
+    assert "build shop.totals: never published" in described["said"]
 
 
 def test_a_run_records_the_outcome_of_every_check(described):

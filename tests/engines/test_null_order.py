@@ -5,7 +5,8 @@ from __future__ import annotations
 import duckdb
 import jinja2
 import pytest
-from conftest import ROOT
+
+from tests.conftest import ROOT
 
 TARGETS = pytest.mark.parametrize(
     "nulls",

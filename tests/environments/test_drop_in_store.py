@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import Mesh, make_mesh
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from meshhouse.engines import engine
-from meshhouse.engines.spark.builds import plain_lake, work_lake
+from meshhouse.engines.builds import plain_lake, work_lake
 from meshhouse.lake import Lake, storage
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import workspace
+from tests.conftest import Mesh, make_mesh
 from tests.support.nessie import Nessie
 from tests.support.object_store import Store
 

@@ -11,19 +11,20 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.time_travel import as_of
-from meshhouse.landing import group_of, land_table
+from meshhouse.landing import LakeStore, group_of, land_table
 from meshhouse.locks import lock, lock_if_free
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import environment_name
-from meshhouse.runs.run import DomainRun, build_models, run_domain
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import settled
+from tests.conftest import Mesh
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
@@ -50,7 +51,7 @@ def land(mesh: Mesh, environment: str = "") -> None:
     for raw in mesh.repository.domain("shop").raw_tables:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MESH_ENV", environment)
-            land_table(mesh.repository, lake, raw)
+            land_table(mesh.repository, LakeStore(lake), raw)
 
 
 def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:

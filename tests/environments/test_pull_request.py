@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.lake import Lake, snapshot_id
+from tests.conftest import Mesh
 
 CUSTOMERS = "domains/crm/models/products/customers.sql"
 EVERYTHING = ["crm.customers", "mesh.overview", "shop.orders", "shop.totals"]

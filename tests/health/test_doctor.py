@@ -16,17 +16,17 @@ from typing import Any
 import duckdb
 import pytest
 from click.testing import CliRunner
-from conftest import Mesh
 from pyiceberg.table import snapshots as pyiceberg_snapshots
 
 import meshhouse
-from meshhouse import ledger as registry
+from meshhouse import ledger as ledger
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.health import Finding, Level, examine
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import plain_path
-from meshhouse.ledger import Registry
+from tests.conftest import Mesh
 from tests.support.harm import HARM
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]
@@ -49,7 +49,7 @@ def examined(mesh: Mesh, deep: bool = True) -> list[Finding]:
         cache = getattr(pyiceberg_snapshots, name, None)
         if hasattr(cache, "cache_clear"):
             cache.cache_clear()
-    registry._reader.cache_clear()  # DuckDB keeps what it read of a file in the same second
+    ledger._reader.cache_clear()  # DuckDB keeps what it read of a file in the same second
     return examine(mesh.repository, Lake(mesh.home), deep)
 
 
@@ -215,7 +215,7 @@ def test_what_only_the_ledger_knows_is_found(new_mesh: Callable[[], Mesh], tmp_p
     mesh = new_mesh()
     mesh.sell(1, 2)
     mesh.run("land")
-    ledgers = Registry(Lake(mesh.home))
+    ledgers = LakeLedger(Lake(mesh.home))
     ahead = datetime.now(UTC) + timedelta(hours=5)
     entry = {"domain": "shop", "raw_table": "shop_raw.gone", "topic": "x", "rows": 5}
     ledgers.commit([], {"landings": [{**entry, "finished_at": ahead}]})

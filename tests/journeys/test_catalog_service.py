@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from conftest import Mesh, make_mesh
 
+from tests.conftest import Mesh, make_mesh
 from tests.support.nessie import Nessie
 
 URI = "PYICEBERG_CATALOG__MESH__URI"
@@ -40,7 +40,7 @@ def ran(nessie: Nessie, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def test_products_of_a_run_are_shown_by_one_transaction_with_the_ledger(ran, nessie):
     [last, first] = [moved for moved in nessie.commits() if moved & PRODUCTS]
-    ledger = {"meshhouse.audits", "meshhouse.publications", "meshhouse.runs.run"}
+    ledger = {"meshhouse.audits", "meshhouse.publications", "meshhouse.runs"}
     assert first == last == PRODUCTS | ledger
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import WARM, Mesh, make_mesh
 
+from tests.conftest import WARM, Mesh, make_mesh
 from tests.support.object_store import Store, running_store
 
 

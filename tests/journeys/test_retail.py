@@ -16,16 +16,16 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from conftest import ROOT, Mesh
 
 import meshhouse
 from meshhouse.demo.retail import data_folder
+from meshhouse.engines.snowflake.database import Database, column_type
 from meshhouse.engines.snowflake.session import Session, connect
-from meshhouse.engines.snowflake.store import SnowflakeStore, column_type
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.repository import Product
 from meshhouse.repository.types import parse_type
+from tests.conftest import ROOT, Mesh
 from tests.support.snowflake_here import Snowflake, needs_snowflake
 from tests.support.spark_here import needs_spark
 
@@ -288,7 +288,7 @@ def compare_with_snowflake(
 ) -> None:
     """The same columns, of the types of the contract, and the same rows."""
     relation = session.relation(product.relation)
-    columns = SnowflakeStore(session, lambda relations: None).columns(product.relation)
+    columns = Database(session).columns(product.relation)
     declared = {each.name: parse_type(each.data_type) for each in product.columns}
     assert list(columns) == list(declared)
     for name, (kind, precision, scale) in columns.items():

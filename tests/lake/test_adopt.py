@@ -13,11 +13,12 @@ from pyiceberg.table.snapshots import ancestors_of
 from pyiceberg.types import LongType, NestedField, StringType
 
 from meshhouse.errors import MeshError
-from meshhouse.lake import Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.texts import COMMENT, CONTACT, NOT_NULL, OWNER, Texts
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.ledger import Staged
 from meshhouse.maintenance import maintain
 
 SHOWN, BUILT = "shop.orders", "shop_build.orders"

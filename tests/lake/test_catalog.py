@@ -15,11 +15,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Mesh
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.ledger import Registry
+from meshhouse.lake.ledger import LakeLedger
+from tests.conftest import ROOT, Mesh
 from tests.support import killing
 
 
@@ -43,7 +43,7 @@ def test_a_catalog_that_another_program_keeps_locked_is_named_and_readers_go_on(
 
 def with_a_table(home: Path) -> Lake:
     lake = Lake(home)
-    Registry(lake).commit([], {"runs": [{"domain": "shop"}]})
+    LakeLedger(lake).commit([], {"runs": [{"domain": "shop"}]})
     return lake
 
 
@@ -90,7 +90,7 @@ def test_a_catalog_that_was_lost_is_never_taken_for_a_new_mesh(tmp_path: Path, h
         lake.pointers,
         lake.everything,
         lambda: with_a_table(tmp_path),
-        lambda: Registry(lake).entries("runs"),
+        lambda: LakeLedger(lake).entries("runs"),
     ):
         with pytest.raises(MeshError) as refused:
             use()
@@ -184,10 +184,10 @@ def test_who_may_only_read_needs_no_write_and_leaves_nothing(shared: Path, log: 
         path.chmod(0o755 if path.is_dir() else 0o644)
     before = {path: path.stat().st_mtime_ns for path in lake.warehouse.rglob("*")}
     done = reader(lake.home)
-    assert done.stdout == "['meshhouse.runs.run']\n", done.stderr
+    assert done.stdout == "['meshhouse.runs']\n", done.stderr
     # Where others may write to the folder, too: a file of theirs would shut the owner out.
     lake.warehouse.chmod(0o777)
-    assert reader(lake.home).stdout == "['meshhouse.runs.run']\n"
+    assert reader(lake.home).stdout == "['meshhouse.runs']\n"
     assert {path: path.stat().st_mtime_ns for path in lake.warehouse.rglob("*")} == before
     with_a_table(lake.home)
 
@@ -219,4 +219,4 @@ def test_a_writer_killed_in_its_commit_holds_up_no_owner(tmp_path: Path) -> None
 
     os.waitpid(killing.forked(killed), 0)
     assert Path(f"{lake.catalog_path}-journal").exists()
-    assert list(lake.pointers()) == ["meshhouse.runs.run"]
+    assert list(lake.pointers()) == ["meshhouse.runs"]

@@ -151,7 +151,7 @@ def test_what_another_engine_built_is_adopted_although_its_numbers_begin_anew(la
     built = Lake(tmp_path / "engine", name="engine")
     stage(built, 7, columns=WIDE)
     staged = adopt(lake, RELATION, built.load(RELATION))
-    new = lake.load(RELATION, staged.metadata_location).metadata
+    new = lake.load(RELATION, staged.state).metadata
     assert essence(applied(before, new)) == essence(new)
 
 

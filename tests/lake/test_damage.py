@@ -12,17 +12,17 @@ from pathlib import Path
 import duckdb
 import pytest
 from click.testing import CliRunner
-from conftest import Mesh
 
 import meshhouse
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, storage
 from meshhouse.lake.damage import Damaged, damage_of
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import plain_path
 from meshhouse.lake.views import check_readable, connect_memory
-from meshhouse.ledger import Registry
 from meshhouse.runs.status import product_statuses
+from tests.conftest import Mesh
 from tests.support.harm import HARM as COMMON_HARM
 
 PRODUCTS = ["shop.orders", "shop.totals", "crm.customers"]
@@ -186,11 +186,11 @@ def test_status_reads_one_file_a_product_in_an_object_store(
         asked.append(location)
         return of[location]
 
-    registry = Registry(Lake(built.home))
-    monkeypatch.setattr(registry, "entries", lambda ledger, domain=None: [])
+    ledger = LakeLedger(Lake(built.home))
+    monkeypatch.setattr(ledger, "entries", lambda ledger, domain=None: [])
     monkeypatch.setattr(storage, "read_bytes", read)
     monkeypatch.setattr(lake, "visible", lambda: there)
-    found = product_statuses(built.repository, registry, lake)
+    found = product_statuses(built.repository, ledger, lake)
     assert sorted(asked) == sorted(there[relation] for relation in PRODUCTS)
     assert [each.product.relation for each in found if each.damage] == ["shop.totals"]
 

@@ -12,10 +12,11 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Lake, Staged, door
+from meshhouse.lake import Lake, door
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.views import plain_path
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Staged
 from meshhouse.maintenance import maintain
 from tests.support import killing
 
@@ -40,7 +41,7 @@ def test_a_domain_writes_to_nobody_elses(tmp_path, relation):
         Lake(tmp_path).stage(relation, SCHEMA, writer="shop")
     staged = Staged(relation, None, "file:///nowhere", 1)
     with pytest.raises(UsageError, match=r"was not written"):
-        Registry(Lake(tmp_path)).commit([staged], {"runs": [{"domain": "shop"}]})
+        LakeLedger(Lake(tmp_path)).commit([staged], {"runs": [{"domain": "shop"}]})
     assert Lake(tmp_path).pointers() == {}
 
 
@@ -48,7 +49,7 @@ def test_only_the_ledger_writes_to_its_schema(tmp_path):
     with pytest.raises(UsageError, match="the ledger's"):
         Lake(tmp_path).stage("meshhouse.landings", SCHEMA)
     with pytest.raises(UsageError, match="the ledger's"):
-        Registry(Lake(tmp_path)).commit([Staged("meshhouse.runs.run", None, "x", 1)], {})
+        LakeLedger(Lake(tmp_path)).commit([Staged("meshhouse.runs", None, "x", 1)], {})
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,18 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from meshhouse.engines.builds import work_lake
 from meshhouse.engines.duckdb.engine import DuckDBEngine
-from meshhouse.engines.spark.builds import work_lake
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake, catalog_file, place, relocate
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import connect_memory, create_views, literal
-from meshhouse.ledger import Registry
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.maintenance import maintain
 from meshhouse.repository.environment import workspace
 from meshhouse.runs.publication import rollback
+from meshhouse.sql import literal
 from tests.support import killing
 
 ORDERS = killing.PRODUCTS[0].relation
@@ -107,7 +108,7 @@ def test_a_copy_holds_the_same_and_names_no_file_of_the_original(home, name, tmp
     publish(there, 3)
     make_old(there)
     maintain(Lake(there), older_than=NOW, retention=NOW)
-    rollback(DuckDBEngine(killing._Home(there)), Registry(Lake(there)), killing.PRODUCTS[0])
+    rollback(DuckDBEngine(killing._Home(there)), LakeLedger(Lake(there)), killing.PRODUCTS[0])
     after = files(home)
     assert {path: after[path] for path in before} == before
     assert content(home) == expected
@@ -469,8 +470,8 @@ def test_any_sequence_of_moves_and_copies_keeps_every_lake_readable(tmp_path_fac
             make_old(at)
             maintain(lake, older_than=NOW, retention=NOW)
         elif len(rounds[at]) > 1:
-            rollback(DuckDBEngine(killing._Home(at)), Registry(lake), killing.PRODUCTS[0])
-            rollback(DuckDBEngine(killing._Home(at)), Registry(lake), killing.PRODUCTS[1])
+            rollback(DuckDBEngine(killing._Home(at)), LakeLedger(lake), killing.PRODUCTS[0])
+            rollback(DuckDBEngine(killing._Home(at)), LakeLedger(lake), killing.PRODUCTS[1])
             rounds[at].pop()
         for each, before in others.items():
             assert files(each) == before, act

@@ -28,15 +28,16 @@ from pyiceberg.table.update import (
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
-from meshhouse.engines.spark.builds import work_lake
+from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
-from meshhouse.lake import Conflict, Lake, Staged
+from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER, Texts, with_docs
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing.target import Fenced
+from meshhouse.ledger import Conflict, Staged
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Column, RawTable
 from meshhouse.repository.environment import workspace
@@ -84,7 +85,7 @@ def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
     staged = [add(lake, orders, 1), add(lake, totals, 1)]
     assert orders not in lake.pointers()
     # Java refuses a file that says a schema twice.
-    candidate = lake.load(orders, staged[0].metadata_location).metadata
+    candidate = lake.load(orders, staged[0].state).metadata
     parts = (candidate.schemas, candidate.partition_specs, candidate.sort_orders)
     assert [len(each) for each in parts] == [1, 1, 1]
     lake.commit(staged)
@@ -155,7 +156,7 @@ def test_descriptions_are_kept_and_may_change_back(lake, schema, tmp_path):
     relation = f"{schema}.orders"
     for number, text in enumerate(("Which.", "What.", "Which.", None)):
         staged = add(lake, relation, number, columns=with_docs(SCHEMA, {"id": text}))
-        assert len(lake.load(relation, staged.metadata_location).metadata.schemas) == 1 or number
+        assert len(lake.load(relation, staged.state).metadata.schemas) == 1 or number
         lake.commit([staged])
         [field] = lake.load(relation).schema().fields
         assert (field.field_id, field.doc) == (1, text)

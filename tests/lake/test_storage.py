@@ -16,8 +16,8 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake, object_store
 from meshhouse.lake.adopt import adopt
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.ledger import Registry
 from meshhouse.maintenance import maintain
 from tests.support.landing_place import RAW, Place
 from tests.support.object_store import KEY_ID, SECRET, Store
@@ -98,14 +98,14 @@ def test_a_lake_that_moved_shows_tables_of_both_places(store, bucket, tmp_path, 
     place.log.create_topic(RAW.topic, 2)
     monkeypatch.delenv("MESH_WAREHOUSE")
     here = Lake(tmp_path)
-    Registry(here).commit([], {"runs": [{"run_id": "1", "domain": "shop"}]})
+    LakeLedger(here).commit([], {"runs": [{"run_id": "1", "domain": "shop"}]})
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{bucket}")
     place.sell(1)
     place.land()
     with connect_memory() as connection:
         create_views(connection, here.pointers())
         found = connection.execute(
-            f"select sale_id, run_id from {RAW.relation}, meshhouse.runs.run"
+            f"select sale_id, run_id from {RAW.relation}, meshhouse.runs"
         ).fetchall()
     assert found == [(1, "1")]
 
@@ -204,7 +204,7 @@ def test_a_store_that_goes_away_in_the_middle_is_one_line_too(place, store, monk
     def away(*_: object) -> None:
         raise OSError("When writing key 'x' in bucket 'y': AWS Error NETWORK_CONNECTION during ...")
 
-    monkeypatch.setattr("meshhouse.landing.target.write_files", away)
+    monkeypatch.setattr("meshhouse.landing.lake_table.write_files", away)
     with pytest.raises(object_store.StoreFailed, match=r"does not answer \(it did before\)"):
         place.land()
     monkeypatch.undo()

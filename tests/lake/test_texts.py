@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Mesh, sale
 from pyiceberg.table import StaticTable, Table
 
 from meshhouse.lake import Lake
 from meshhouse.lake.texts import LONGEST, bounded
+from tests.conftest import Mesh, sale
 
 SHOP = "domains/shop/models"
 ORDERS = f"{SHOP}/products/orders.yml"

@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Mesh, sale
 from kafka.errors import KafkaError
 
 from meshhouse.errors import MeshError
 from meshhouse.events import EventLog
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import Rebalance, Source
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import Landing, Pace, follow_table, group_of
+from meshhouse.landing import LakeStore, Landing, Pace, follow_table, group_of
 from meshhouse.landing.follow import follow
 from meshhouse.landing.target import Fenced
-from meshhouse.ledger import Registry
 from meshhouse.repository import RawTable
+from tests.conftest import Mesh, sale
 from tests.support.chaos import raw_of, wait_until
 from tests.support.kafka_topics import Cluster
 from tests.support.landing_place import RAW, Place
@@ -111,7 +112,8 @@ def following(
 ) -> Iterator[Follower]:
     """A follower of a topic; the group is the topic's own unless one is named."""
     follower = Follower()
-    follower.start(lambda it: follow(source, lake, raw_of(topic), group or topic, it.stop, pace,
+    store = LakeStore(lake)
+    follower.start(lambda it: follow(source, store, raw_of(topic), group or topic, it.stop, pace,
                                      it.landed))  # fmt: skip
     try:
         yield follower
@@ -418,7 +420,8 @@ def test_events_that_retention_removed_are_passed_over_if_a_person_accepts_it(
     admin.delete_records({TopicPartition(topic, 0): 6})
     admin.close()
     accepting = Follower()
-    accepting.start(lambda it: follow(source_of(cluster, client), lake, raw_of(topic), topic,
+    store = LakeStore(lake)
+    accepting.start(lambda it: follow(source_of(cluster, client), store, raw_of(topic), topic,
                                       it.stop, SOON, accept=["lost-events"]))  # fmt: skip
     wait_until(lambda: accepting.error or len(ids(lake)) == 5, LONG, "going on")
     assert accepting.end().rows == 2
@@ -511,7 +514,7 @@ def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, clu
     [raw] = [raw for domain in repository.domains for raw in domain.raw_tables]
     follower = Follower()
     follower.start(
-        lambda it: follow_table(repository, lake, raw, it.stop, Pace(0.05, 1), it.landed)
+        lambda it: follow_table(repository, LakeStore(lake), raw, it.stop, Pace(0.05, 1), it.landed)
     )
 
     def many_commits() -> bool:
@@ -526,7 +529,7 @@ def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, clu
     assert (landing.rows, landing.total_rows) == (sent, sent)
     assert ids(lake, column="sale_id") == list(range(sent))
     assert snapshots(lake, raw) < landing.commits - 20
-    assert sum(entry["rows"] for entry in Registry(lake).entries("landings")) == sent
+    assert sum(entry["rows"] for entry in LakeLedger(lake).entries("landings")) == sent
     assert group_of(raw) == "meshhouse.shop_raw.sales"
 
 
@@ -545,7 +548,15 @@ def test_a_follower_of_the_event_log_notices_that_its_topic_was_made_anew(tmp_pa
 
     def work() -> None:
         try:
-            follow(log, place.lake, RAW, "group", stop, Pace(0.1), lambda landing: seen.set())
+            follow(
+                log,
+                LakeStore(place.lake),
+                RAW,
+                "group",
+                stop,
+                Pace(0.1),
+                lambda landing: seen.set(),
+            )
         except MeshError as error:
             failed.append(str(error))
 

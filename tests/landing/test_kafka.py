@@ -14,12 +14,13 @@ from kafka import TopicPartition
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import Landing, group_of, land, land_table
-from meshhouse.landing.target import OFFSETS
+from meshhouse.landing import LakeStore, Landing, group_of, land, land_table
+from meshhouse.landing.store import OFFSETS
 from meshhouse.repository import Column, RawTable
 from tests.support.kafka_topics import Cluster
 
@@ -56,7 +57,7 @@ class Place:
         self.cluster.send(self.topic, values, partition, key)
 
     def land(self, raw: RawTable | None = None, **options: Any) -> Landing:
-        return land(self.source, self.lake, raw or self.raw, **options)
+        return land(self.source, LakeStore(self.lake), raw or self.raw, **options)
 
     def remove_before(self, offset: int, partition: int = 0) -> None:
         """What retention does, at once."""
@@ -219,7 +220,7 @@ def test_a_topic_of_another_cluster_stops_landing_until_a_person_accepts_it(plac
     log = EventLog(tmp_path / "events")
     log.create_topic(place.topic, 1)
     log.append_events(place.topic, [(b"k", sale(0), 0, [])], "test")
-    land(log, place.lake, place.raw)
+    land(log, LakeStore(place.lake), place.raw)
     place.sell(1, 2)
     with pytest.raises(MeshError, match=r"event log.*another cluster.*MESH_HOME.*new-topic"):
         place.land()
@@ -322,7 +323,7 @@ def test_the_groups_offsets_are_those_of_the_table_after_each_landing(mesh, clus
     for first in (0, 3):
         cluster.send(topic, [sale(n, customer_id=1) for n in range(first, first + 3)], 0)
         cluster.send(topic, [sale(first, customer_id=1)], 1)
-        landing = land_table(mesh.repository, lake, raw)
+        landing = land_table(mesh.repository, LakeStore(lake), raw)
         assert (landing.rows, landing.rejected) == (4, 0)
         stored = admin.list_group_offsets(group_of(raw))["meshhouse.shop_raw.sales"]
         told = {at.partition: each.offset for at, each in stored.items() if at.topic == topic}

@@ -21,9 +21,10 @@ from meshhouse.events import EventLog
 from meshhouse.events.errors import CorruptSegment, UnknownTopic
 from meshhouse.events.source import EventBatch, Partition, Topic
 from meshhouse.lake import Lake
-from meshhouse.landing import land
-from meshhouse.landing.land import OFFSETS
-from meshhouse.landing.target import Fenced, turn_of
+from meshhouse.landing import LakeStore, land
+from meshhouse.landing.lake_table import commit_lock
+from meshhouse.landing.store import OFFSETS
+from meshhouse.landing.target import Fenced
 from meshhouse.repository import Column
 from tests.support.landing_place import COLUMNS, RAW, Place, sale, select_from
 
@@ -71,7 +72,7 @@ def test_an_empty_topic_makes_an_empty_table_once(place):
 
 def test_whatever_state_is_shown_its_offsets_are_those_of_its_rows(place):
     place.sell(*range(30))
-    land(Interrupting(place.log), place.lake, RAW, commit_bytes=1)
+    land(Interrupting(place.log), LakeStore(place.lake), RAW, commit_bytes=1)
     place.sell(*range(30, 40))
     last = place.land()
     states = place.states()
@@ -152,7 +153,7 @@ def test_a_rival_lander_stops_this_one_and_nothing_is_doubled(place, new_table):
     with pytest.raises(
         MeshError, match=r"(?s)Another lander took over partition .*shop_raw\.sales.*stopped"
     ):
-        land(rival, place.lake, RAW)
+        land(rival, LakeStore(place.lake), RAW)
     assert [number for number in place.ids() if number < 100] == list(range(40))
     assert place.land().commits == 0
 
@@ -162,7 +163,7 @@ def test_a_rival_that_comes_between_two_commits_stops_the_second(place):
     rival = Interrupting(place.log, 8, lambda: land_whatever_comes_between(place))
     commits = []
     with pytest.raises(MeshError, match="Another lander"):
-        land(rival, place.lake, RAW, progress=commits.append, commit_bytes=1)
+        land(rival, LakeStore(place.lake), RAW, progress=commits.append, commit_bytes=1)
     assert commits
     assert place.ids() == list(range(40))
 
@@ -174,7 +175,7 @@ def test_a_landing_that_fails_half_way_goes_on_where_it_committed(place):
         raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output"):
-        land(Interrupting(place.log, 10, fail), place.lake, RAW, commit_bytes=1)
+        land(Interrupting(place.log, 10, fail), LakeStore(place.lake), RAW, commit_bytes=1)
     landed = len(place.ids())
     assert 0 < landed < 40
     assert place.land().rows == 40 - landed
@@ -201,7 +202,7 @@ def test_a_topic_that_lost_events_stops_landing(place, tmp_path):
         segment.unlink()
     cut = EventLog(tmp_path / "events")
     with pytest.raises(MeshError, match="the topic lost events"):
-        land(cut, place.lake, RAW)
+        land(cut, LakeStore(place.lake), RAW)
 
 
 def test_a_missing_topic_is_named_beside_those_there_are(place):
@@ -217,7 +218,7 @@ def test_a_damaged_segment_stops_landing_and_says_where(place, tmp_path):
     content[-5] ^= 0xFF
     segment.write_bytes(content)
     with pytest.raises(CorruptSegment, match=rf"{segment} is damaged at byte 0: .*Restore"):
-        land(EventLog(tmp_path / "events"), place.lake, RAW)
+        land(EventLog(tmp_path / "events"), LakeStore(place.lake), RAW)
 
 
 def test_a_column_that_is_no_longer_declared_is_refused(place):
@@ -249,7 +250,7 @@ def test_an_added_column_is_null_for_what_landed_before(place):
 
 def test_small_commits_land_the_same_rows_in_several_snapshots(place):
     place.sell(*range(40))
-    done = land(Interrupting(place.log), place.lake, RAW, commit_bytes=1)
+    done = land(Interrupting(place.log), LakeStore(place.lake), RAW, commit_bytes=1)
     assert done.commits > 5
     assert place.ids() == list(range(40))
     table = place.lake.load(RAW.relation)
@@ -260,7 +261,7 @@ def test_small_commits_land_the_same_rows_in_several_snapshots(place):
 def test_progress_counts_every_event_once(place):
     place.send(*map(sale, range(25)), b"no json")
     seen: list[int] = []
-    land(Interrupting(place.log), place.lake, RAW, seen.append, commit_bytes=1)
+    land(Interrupting(place.log), LakeStore(place.lake), RAW, seen.append, commit_bytes=1)
     assert sum(seen) == 26
 
 
@@ -274,7 +275,7 @@ def test_landed_at_grows_with_every_commit_even_if_the_clock_does_not(place, mon
     monkeypatch.setattr(sys.modules["meshhouse.landing.land"], "datetime", Stopped)
     for numbers in (range(20), range(20, 40)):
         place.sell(*numbers)
-        land(Interrupting(place.log), place.lake, RAW, commit_bytes=1)
+        land(Interrupting(place.log), LakeStore(place.lake), RAW, commit_bytes=1)
     assert len(place.states()) > 10
     # Incremental models ask for what landed after the latest that they have.
     latest, known = datetime(1, 1, 1, tzinfo=UTC), 0
@@ -304,7 +305,7 @@ def test_two_landers_that_both_accept_a_new_topic_land_it_once(place, tmp_path):
         other, 2, lambda: land_whatever_comes_between(renewed, accept={"new-topic"})
     )
     with pytest.raises(Fenced):
-        land(late, place.lake, RAW, accept={"new-topic"})
+        land(late, LakeStore(place.lake), RAW, accept={"new-topic"})
     assert place.ids() == [0, 1, *range(100, 140)]
     renewed.sell(140)
     assert renewed.land().rows == 1, "accepted once, it is the topic from then on"
@@ -368,7 +369,7 @@ def test_a_time_that_no_date_can_hold_does_not_stop_landing(place, millis):
                 yield replace(batch, events=batch.events.set_column(index, "timestamp", times))
 
     place.sell(1)
-    assert land(Wrong(place.log), place.lake, RAW).rows == 1
+    assert land(Wrong(place.log), LakeStore(place.lake), RAW).rows == 1
     assert place.select("_timestamp") == [(None,)]
 
 
@@ -383,7 +384,7 @@ def test_names_of_new_fields_without_end_are_not_remembered_for_ever(place):
 
 def test_a_lander_that_is_paused_in_its_turn_does_not_hold_up_the_others(place):
     place.sell(1)
-    path = turn_of(place.lake, RAW)
+    path = commit_lock(place.lake, RAW)
     path.parent.mkdir(parents=True)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

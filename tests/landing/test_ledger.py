@@ -11,15 +11,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Mesh, make_mesh
 
-from meshhouse.lake import Conflict, Lake
-from meshhouse.landing import service
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.landing import LakeStore, lake_store, service
 from meshhouse.landing.land import land
-from meshhouse.landing.service import land_table, land_table_again, record
+from meshhouse.landing.service import land_table, land_table_again
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Conflict
 from meshhouse.repository import RawTable
+from tests.conftest import Mesh, make_mesh
 from tests.support import killing
 
 KILLS = 12
@@ -34,7 +35,7 @@ def raw_of(mesh: Mesh) -> RawTable:
 def books(mesh: Mesh) -> dict[str, int]:
     """Rows and rejected events: of the tables, of the ledger, and noted for the ledger."""
     lake, raw = Lake(mesh.home), raw_of(mesh)
-    entries = Registry(lake).entries("landings")
+    entries = LakeLedger(lake).entries("landings")
     table = lake.load(raw.relation)
     notes = unrecorded(table.properties) if table else []
     found = {}
@@ -56,7 +57,7 @@ def agreed(rows: int, rejected: int = 0) -> dict[str, int]:
 
 def land_in_small_commits(mesh: Mesh) -> None:
     service.land = partial(land, commit_bytes=20_000)
-    land_table(mesh.repository, Lake(mesh.home), raw_of(mesh))
+    land_table(mesh.repository, LakeStore(Lake(mesh.home)), raw_of(mesh))
 
 
 def die(*arguments: object) -> None:
@@ -94,7 +95,7 @@ def test_the_next_landing_records_what_a_killed_one_landed(tmp_path: Path, momen
 
     def killed() -> None:
         if moment == "before the ledger":
-            Registry._append = die
+            LakeLedger._append = die
         else:
             move, calls = Lake._move_all, []
 
@@ -107,10 +108,10 @@ def test_the_next_landing_records_what_a_killed_one_landed(tmp_path: Path, momen
                 return move(lake, changes)
 
             Lake._move_all = dying
-        land_table(mesh.repository, Lake(mesh.home), raw_of(mesh))
+        land_table(mesh.repository, LakeStore(Lake(mesh.home)), raw_of(mesh))
 
     assert os.WTERMSIG(os.waitpid(killing.forked(killed), 0)[1]) == signal.SIGKILL
-    land_table(mesh.repository, Lake(mesh.home), raw_of(mesh))
+    land_table(mesh.repository, LakeStore(Lake(mesh.home)), raw_of(mesh))
     assert books(mesh) == agreed(50, 1)
 
 
@@ -122,14 +123,14 @@ def test_a_full_disk_between_rows_and_ledger_loses_no_entry(mesh: Mesh, monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Registry, "_append", full)
+        patch.setattr(LakeLedger, "_append", full)
         with pytest.raises(OSError, match="No space"):
-            land_table(mesh.repository, lake, raw)
+            land_table(mesh.repository, LakeStore(lake), raw)
     assert books(mesh)["rows noted"] == 3
     mesh.sell(4)
-    land_table(mesh.repository, lake, raw)
+    land_table(mesh.repository, LakeStore(lake), raw)
     assert books(mesh) == agreed(4)
-    first, second = Registry(lake).entries("landings")
+    first, second = LakeLedger(lake).entries("landings")
     assert (first["rows"], second["rows"]) == (3, 1)
     assert sum(first["offsets"].values()) == 3
     assert first["run_id"] != second["run_id"]
@@ -140,20 +141,20 @@ def test_two_that_record_at_once_record_once(mesh: Mesh, monkeypatch) -> None:
     lake, raw = Lake(mesh.home), raw_of(mesh)
     mesh.sell(1, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(service, "record", lambda store, raw: None)
-        land_table(mesh.repository, lake, raw)
+        patch.setattr(LakeStore, "record", lambda store, raw: None)
+        land_table(mesh.repository, LakeStore(lake), raw)
     move, rivals = Lake._move_all, [None]
 
     def overtaken(lake: Lake, changes: list) -> list:
         if rivals:
             rivals.pop()
-            record(lake, raw)
+            LakeStore(lake).record(raw)
         return move(lake, changes)
 
     monkeypatch.setattr(Lake, "_move_all", overtaken)
-    monkeypatch.setattr(service, "turn", lambda path: nullcontext())
+    monkeypatch.setattr(lake_store, "turn", lambda path: nullcontext())
     with suppress(Conflict):
-        record(lake, raw)
+        LakeStore(lake).record(raw)
     assert books(mesh) == agreed(2)
     assert UNRECORDED not in lake.load(raw.relation).properties
 
@@ -161,9 +162,9 @@ def test_two_that_record_at_once_record_once(mesh: Mesh, monkeypatch) -> None:
 def test_landing_again_records_what_it_replaced(mesh: Mesh) -> None:
     lake, raw = Lake(mesh.home), raw_of(mesh)
     mesh.sell(1, 2, 3)
-    land_table(mesh.repository, lake, raw)
+    land_table(mesh.repository, LakeStore(lake), raw)
     land_table_again(mesh.repository, lake, raw, "0")
-    entry = Registry(lake).entries("landings")[-1]
+    entry = LakeLedger(lake).entries("landings")[-1]
     assert (entry["rows"], entry["replaced"], entry["replaced_rejected"]) == (3, 3, 0)
     found = books(mesh)
     assert found["rows held"] == found["rows recorded"] - entry["replaced"] == 3

@@ -18,19 +18,19 @@ import pytest
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import land
+from meshhouse.landing import LakeStore, land
 from meshhouse.landing.redrive import discard, replay
 from meshhouse.landing.rejected import (
     Choice,
     count,
     read,
-    rejected_share,
     summaries,
 )
-from meshhouse.landing.target import LANDED_AT, OFFSETS
-from meshhouse.ledger import Registry
+from meshhouse.landing.store import LANDED_AT, OFFSETS
+from meshhouse.ledger import Conflict
 from meshhouse.repository import Column, RawTable
 from tests.support import killing
 
@@ -67,7 +67,7 @@ class Place:
         self.send(*(sale(number, **fields) for number in numbers))
 
     def land(self, raw: RawTable = STRICT) -> None:
-        land(self.log, self.lake, raw)
+        land(self.log, LakeStore(self.lake), raw)
 
     def select(self, what: str, table: str = "sales") -> list[tuple]:
         with connect_memory() as connection:
@@ -93,7 +93,7 @@ class Place:
     def recorded(self) -> list[tuple]:
         return [
             (entry["kind"], entry["raw_table"], entry["events"], entry["reason"])
-            for entry in Registry(self.lake).entries("rejections", "shop")
+            for entry in LakeLedger(self.lake).entries("rejections", "shop")
         ]
 
 
@@ -206,7 +206,7 @@ def test_many_files_are_replayed_in_several_transactions_each_with_its_ledger_en
     replay(place.lake, FIXED, batch_bytes=1)
     assert [events for _, _, events, _ in place.recorded()] == [1] * 6
     assert place.ids() == list(range(6))
-    assert len({entry["run_id"] for entry in Registry(place.lake).entries("rejections")}) == 1
+    assert len({entry["run_id"] for entry in LakeLedger(place.lake).entries("rejections")}) == 1
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def before_commits(monkeypatch):
             commit(lake, changes, keep)
 
         monkeypatch.setattr(Lake, "commit", wrapped)
-        for module in ("replay", "target"):
+        for module in ("redrive", "lake_table"):
             monkeypatch.setattr(f"meshhouse.landing.{module}.turn", lambda path: nullcontext())
 
     return install
@@ -257,7 +257,8 @@ def test_beside_a_lander_nothing_is_lost_and_nothing_twice(place, before_commits
 def test_a_lander_that_never_pauses_makes_a_replay_give_up_with_one_line(
     place, before_commits, monkeypatch
 ):
-    monkeypatch.setattr("meshhouse.landing.redrive._ATTEMPTS", 4)
+    for module in ("ledger", "landing.redrive"):
+        monkeypatch.setattr(f"meshhouse.{module}.ATTEMPTS", 4)
     place.sell(1)
     place.land()
 
@@ -331,7 +332,7 @@ def fill(home: Path) -> None:
     killing.write_events(home, EVENTS)
     log, lake, raw = EventLog(home / "events"), Lake(home), loose()
     strict = replace(raw, columns=(*raw.columns[:-1], replace(TILL, required=True)))
-    while land(killing.AFew(log, killing.offsets(lake)), lake, strict).rejected:
+    while land(killing.AFew(log, killing.offsets(lake)), LakeStore(lake), strict).rejected:
         pass
 
 
@@ -342,8 +343,8 @@ def replay_in_steps(home: Path) -> None:
 def looked_at(home: Path) -> tuple:
     """What is wrong, rejected and all events, and how many the ledger says were moved."""
     lake = Lake(home)
-    moved = sum(entry["events"] for entry in Registry(lake).entries("rejections"))
-    return killing.problems(home), rejected_share(lake, loose()), moved
+    moved = sum(entry["events"] for entry in LakeLedger(lake).entries("rejections"))
+    return killing.problems(home), LakeStore(lake).rejected_share(loose()), moved
 
 
 def finished(task) -> None:
@@ -388,7 +389,7 @@ def test_a_topic_that_was_created_anew_has_its_offsets_twice(place):
     place.log.delete_topic(FIXED.topic)
     place.log.create_topic(FIXED.topic, 2)
     place.send(sale(4), b"no json", sale(5))
-    land(place.log, place.lake, STRICT, accept=["new-topic"])
+    land(place.log, LakeStore(place.lake), STRICT, accept=["new-topic"])
     other = replace(FIXED, columns=(*FIXED.columns, Column("shop", "string", required=True)))
     replay(place.lake, other)  # the new reasons are in one file, beside each other
     done = replay(place.lake, replace(other, columns=(*FIXED.columns, Column("shop", "string"))))
@@ -424,13 +425,13 @@ def test_events_are_read_newest_first_with_the_bytes_that_came(place):
 
 
 def test_the_share_counts_what_both_tables_hold_now(place):
-    assert rejected_share(place.lake, FIXED) == (0, 0)
+    assert LakeStore(place.lake).rejected_share(FIXED) == (0, 0)
     place.sell(1, 2)
     place.sell(3, till="a")
     place.land()
-    assert rejected_share(place.lake, FIXED) == (2, 3)
+    assert LakeStore(place.lake).rejected_share(FIXED) == (2, 3)
     replay(place.lake, FIXED)
-    assert rejected_share(place.lake, FIXED) == (0, 3)
+    assert LakeStore(place.lake).rejected_share(FIXED) == (0, 3)
 
 
 def test_a_table_that_was_never_landed_is_said_to_be_so(place):

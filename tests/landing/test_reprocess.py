@@ -10,6 +10,7 @@ import pytest
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
+from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
 from meshhouse.landing.reprocess import land_again, starts_from
 from meshhouse.repository import Column
@@ -50,7 +51,7 @@ def test_rows_are_replaced_in_their_place_and_no_other(place):
 def test_what_was_rejected_by_an_older_declaration_becomes_rows(place):
     strict = replace(RAW, columns=(*RAW.columns, Column("store", "bigint", required=True)))
     place.sell(*range(20))
-    land(place.log, place.lake, strict)
+    land(place.log, LakeStore(place.lake), strict)
     assert len(offsets(place, "sales__rejected")) == 20
     loose = replace(RAW, columns=(*RAW.columns, Column("store", "bigint")))
     done = land_again(place.log, place.lake, loose, {0: 0, 1: 0})
@@ -80,8 +81,8 @@ def test_a_lander_that_commits_meanwhile_loses_nothing(place, monkeypatch):
             # As if the other lander were on another machine: its lock is not ours.
             other = Lake(place.lake.warehouse.parent)
             other.warehouse = place.lake.warehouse
-            monkeypatch.setattr("meshhouse.landing.target.turn", _no_lock)
-            land(place.log, other, RAW)
+            monkeypatch.setattr("meshhouse.landing.lake_table.turn", _no_lock)
+            land(place.log, LakeStore(other), RAW)
         return commit(changes, keep)
 
     monkeypatch.setattr(place.lake, "commit", late)

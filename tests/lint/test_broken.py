@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from conftest import Mesh, make_mesh
 
 from meshhouse.cli.main import cli, run
 from meshhouse.landing.decode import METADATA_COLUMNS
 from meshhouse.lint import columns
 from meshhouse.repository import printable
 from meshhouse.repository.domain import LANDING_COLUMNS
+from tests.conftest import Mesh, make_mesh
 
 SHOP, CRM = "domains/shop", "domains/crm"
 PROJECT, DEPENDENCIES = f"{SHOP}/dbt_project.yml", f"{SHOP}/dependencies.yml"

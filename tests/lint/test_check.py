@@ -6,10 +6,10 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from conftest import ROOT, Mesh
 
 from meshhouse.lint import check
 from meshhouse.repository import Repository
+from tests.conftest import ROOT, Mesh
 
 SHOP = "domains/shop"
 PRODUCTS = f"{SHOP}/models/products"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.lint import check
+from tests.conftest import Mesh
 
 SHOP = "domains/shop"
 PRODUCTS, STAGING = f"{SHOP}/models/products", f"{SHOP}/models/staging"

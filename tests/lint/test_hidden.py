@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.lint import check
+from tests.conftest import Mesh
 
 TOTALS = "domains/shop/models/products/totals.sql"
 STAGING = "domains/shop/models/staging/stg_sales.sql"

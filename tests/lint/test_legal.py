@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.errors import MeshError
 from meshhouse.lint import check
@@ -21,6 +20,7 @@ from meshhouse.lint.refusal import refuse_findings
 from meshhouse.lint.rules import check_domain
 from meshhouse.lint.settings import Model, Setting
 from meshhouse.repository.names import bad_column
+from tests.conftest import Mesh
 
 SHOP = "domains/shop"
 PROJECT, DOMAIN, TOPICS = (

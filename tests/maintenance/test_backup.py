@@ -12,24 +12,24 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import make_mesh
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
+from meshhouse.engines.builds import publishable, work_lake
 from meshhouse.engines.duckdb.engine import DuckDBEngine
-from meshhouse.engines.spark.builds import publishable, work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.place import identity_of, settle
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.ledger import Registry
 from meshhouse.locks import lock
 from meshhouse.maintenance.backup import back_up
 from meshhouse.maintenance.bundle import Bundle
 from meshhouse.maintenance.restore import restore
 from meshhouse.runs.publication import rollback
+from tests.conftest import make_mesh
 from tests.support import killing
 
 
@@ -81,7 +81,7 @@ def test_a_restored_mesh_equals_the_original_and_goes_on_alone(home, tmp_path):
     raw = content(there)[killing.raw_table().relation]
     assert len(raw) == len(expected[killing.raw_table().relation]) + 99
     for each in killing.PRODUCTS:
-        rollback(DuckDBEngine(killing._Home(there)), Registry(Lake(there)), each)
+        rollback(DuckDBEngine(killing._Home(there)), LakeLedger(Lake(there)), each)
     assert content(there)["shop.orders"] == expected["shop.orders"]
     assert not home.exists()
 
@@ -286,7 +286,7 @@ def publish_a_build(home: Path) -> None:
     table = builds.stage("shop_build.built", Schema(NestedField(1, "id", LongType())))
     table.append(pa.table({"id": pa.array([7], pa.int64())}))
     entry = {"domain": "shop", "product": "built", "finished_at": datetime.now(UTC)}
-    Registry(lake).commit([adopt(lake, "shop.built", table)], {"publications": [entry]})
+    LakeLedger(lake).commit([adopt(lake, "shop.built", table)], {"publications": [entry]})
 
 
 def test_a_mesh_in_an_object_store_is_restored_to_a_folder_and_to_another_bucket(

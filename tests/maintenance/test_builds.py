@@ -15,7 +15,7 @@ import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
-from meshhouse.engines.spark.builds import audit_lake, plain_lake, work_lake
+from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files

@@ -19,12 +19,12 @@ from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
-from meshhouse.lake.rewrite import SAME_ROWS_AS
-from meshhouse.lake.states import snapshot_id
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.states import SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, create_views, plain_path
+from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
-from meshhouse.ledger import Registry
 from meshhouse.locks import lock
 from meshhouse.maintenance import Upkept, maintain
 from meshhouse.maintenance.compaction import layout
@@ -68,12 +68,12 @@ class Place:
 
     def land(self, *numbers: int) -> None:
         self.sell(*numbers)
-        land(self.log, self.lake, RAW)
+        land(self.log, LakeStore(self.lake), RAW)
 
     def drip(self, count: int) -> None:
         """Lands so many sales in about as many commits."""
         self.sell(*range(count))
-        land(Drips(self.log), self.lake, RAW, commit_bytes=1)
+        land(Drips(self.log), LakeStore(self.lake), RAW, commit_bytes=1)
 
     def maintain(self, *relations: str, **options) -> dict[str, Upkept]:
         return {each.relation: each for each in maintain(self.lake, relations, **options)}
@@ -256,7 +256,7 @@ def test_columns_that_came_later_are_null_in_merged_rows(place):
     place.drip(30)
     wider = replace(RAW, columns=(*RAW.columns, Column("till", "string")))
     place.sell(30)
-    land(place.log, place.lake, wider)
+    land(place.log, LakeStore(place.lake), wider)
     rows = place.rows()
     assert place.maintain()[RAW.relation].files_after == 1
     assert place.rows() == rows
@@ -350,11 +350,11 @@ def test_ten_publications_can_still_be_rolled_back_one_after_another(place):
     assert shown_rounds(place) == {(11,)}
     engine = DuckDBEngine(killing._Home(place.home))
     for number in range(10, 1, -1):
-        rollback(engine, Registry(place.lake), killing.PRODUCTS[0])
+        rollback(engine, LakeLedger(place.lake), killing.PRODUCTS[0])
         place.maintain(older_than=NOW, retention=NOW)
         assert shown_rounds(place) == {(number,)}
     with pytest.raises(MeshError, match="no longer kept"):
-        rollback(engine, Registry(place.lake), killing.PRODUCTS[0])
+        rollback(engine, LakeLedger(place.lake), killing.PRODUCTS[0])
     assert shown_rounds(place) == {(2,)}
 
 
@@ -364,7 +364,7 @@ def record_publication_from(place, made_of: int) -> None:
         "domain": "shop", "product": "orders", "kind": "publish", "snapshot_id": 1,
         "input_snapshots": {RAW.relation: made_of}, "finished_at": datetime.now(UTC),
     }  # fmt: skip
-    Registry(place.lake).commit([], {"publications": [entry]})
+    LakeLedger(place.lake).commit([], {"publications": [entry]})
 
 
 def test_what_a_current_publication_was_made_of_is_kept(place):
@@ -392,15 +392,15 @@ def test_what_holds_the_rows_that_a_publication_was_made_of_is_kept(place, tmp_p
 
 def test_ledgers_are_maintained_too(place):
     for number in range(12):
-        Registry(place.lake).commit([], {"runs": [{"run_id": str(number), "domain": "shop"}]})
+        LakeLedger(place.lake).commit([], {"runs": [{"run_id": str(number), "domain": "shop"}]})
     before = run_entries(place)
-    done = place.maintain()["meshhouse.runs.run"]
+    done = place.maintain()["meshhouse.runs"]
     assert (done.files_before, done.files_after) == (12, 1)
     assert run_entries(place) == before
 
 
 def run_entries(place: Place) -> list[dict]:
-    return sorted(Registry(place.lake).entries("runs"), key=lambda entry: int(entry["run_id"]))
+    return sorted(LakeLedger(place.lake).entries("runs"), key=lambda entry: int(entry["run_id"]))
 
 
 def test_a_lander_that_commits_first_loses_nothing_and_spares_writing_again(place, monkeypatch):

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.errors import UsageError
 from meshhouse.repository.references import resolve
+from tests.conftest import Mesh
 
 STAGING = "domains/crm/models/staging/stg_shop__orders.sql"
 ORDERS = "{{ ref('shop', 'orders') }}"

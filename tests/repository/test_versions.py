@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.errors import MeshError
 from meshhouse.lint import check
 from meshhouse.repository import Product
 from meshhouse.runs.publication import rollback
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new, run
 
 PRODUCTS = "domains/shop/models/products"
@@ -96,10 +96,10 @@ def test_each_version_publishes_the_columns_that_it_declares_and_is_rolled_back_
     # Before, `shop.orders` was of version 1: its columns must not come back under version 2.
     chosen = engine(mesh.repository)
     with pytest.raises(MeshError, match="shows version 2, and the publication before is of versi"):
-        rollback(chosen, chosen.registry, second)
+        rollback(chosen, chosen.ledger, second)
     assert mesh.query("select * from shop.orders order by order_id") == rows
     assert run(mesh, "shop", "local", force=True).outcome == "published"
-    assert rollback(chosen, chosen.registry, second)["version"] == 2
+    assert rollback(chosen, chosen.ledger, second)["version"] == 2
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,16 @@ from pyiceberg.table.metadata import TableMetadataV2
 
 from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.lake import Lake, door
+from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
-from meshhouse.ledger import LEDGERS, NUMBER, Registry
+from meshhouse.ledger import LEDGERS
 from meshhouse.maintenance import maintain, tidy
 from meshhouse.maintenance.expiry import expired_snapshots
-from meshhouse.runs.publication import product_history, rollback, standing_publications
+from meshhouse.runs.history import standing_publications
+from meshhouse.runs.publication import product_history, rollback
 from meshhouse.runs.status import age
 from tests.support import killing
 
@@ -51,20 +54,20 @@ def publish(home: Path, number: int, moment: datetime) -> None:
 
 @pytest.mark.parametrize("moments", [BACK, BACK[::-1], [NOON] * 4])
 def test_rollback_goes_to_what_was_published_before(tmp_path, moments) -> None:
-    lake, registry = Lake(tmp_path), Registry(Lake(tmp_path))
+    lake, ledger = Lake(tmp_path), LakeLedger(Lake(tmp_path))
     engine = DuckDBEngine(killing._Home(tmp_path))
     for number, moment in enumerate(moments):
         publish(tmp_path, number, moment)
     assert shown(lake) == 3
     for number, moment in ((2, moments[1]), (1, moments[0])):
         with at(moment):
-            rollback(engine, registry, ORDERS)
+            rollback(engine, ledger, ORDERS)
         assert shown(lake) == number
     publish(tmp_path, 4, moments[2])
     with at(moments[1]):
-        rollback(engine, registry, ORDERS)
+        rollback(engine, ledger, ORDERS)
     assert shown(lake) == 1
-    history = product_history(registry, ORDERS)
+    history = product_history(ledger, ORDERS)
     kinds = ["publish"] * 4 + ["rollback"] * 2 + ["publish", "rollback"]
     assert [entry["kind"] for entry in history] == kinds
     assert [entry["number"] for entry in history] == sorted({each["number"] for each in history})
@@ -72,7 +75,7 @@ def test_rollback_goes_to_what_was_published_before(tmp_path, moments) -> None:
 
 
 def test_maintenance_keeps_what_can_be_rolled_back_and_goes_on_expiring(tmp_path) -> None:
-    lake, registry = Lake(tmp_path), Registry(Lake(tmp_path))
+    lake, ledger = Lake(tmp_path), LakeLedger(Lake(tmp_path))
     engine = DuckDBEngine(killing._Home(tmp_path))
     for number, days in enumerate([0, -400, 3, -1, -2, -3, -4, 1, 0, -9, -10, -11]):
         publish(tmp_path, number, NOON + timedelta(days=days))
@@ -81,7 +84,7 @@ def test_maintenance_keeps_what_can_be_rolled_back_and_goes_on_expiring(tmp_path
     assert done["shop.orders"].snapshots_expired == 2
     for number in range(10, 1, -1):
         with at(NOON - timedelta(days=number)):
-            rollback(engine, registry, ORDERS)
+            rollback(engine, ledger, ORDERS)
         assert shown(lake) == number
 
 
@@ -93,7 +96,7 @@ def test_tidying_while_landing_does_not_wait_for_the_clock(tmp_path) -> None:
     for day in range(30):
         with at(NOON - timedelta(days=day)):
             log.append_events(raw.topic, [(b"1", b'{"sale_id": 1, "amount": 1}', 0, [])], "test")
-            land(log, lake, raw)
+            land(log, LakeStore(lake), raw)
     with at(NOON - timedelta(days=99)):
         assert tidy(lake, raw.relation)
     table = lake.load(raw.relation)
@@ -157,7 +160,7 @@ def without_numbers(lake: Lake, names: list[str], finished: list[datetime]) -> N
 
     columns = [each for each in LEDGERS["runs"] if each[0] != "number"]
     for name, moment in zip(names, finished, strict=True):
-        table = lake.stage("meshhouse.runs.run", iceberg_schema(columns), writer=door.LEDGER)
+        table = lake.stage("meshhouse.runs", iceberg_schema(columns), writer=door.LEDGER)
         base = table.metadata_location or None
         row = {"run_id": name, "domain": "shop", "finished_at": moment, "outcome": "published"}
         with table.transaction() as transaction:
@@ -170,14 +173,14 @@ def test_a_ledger_without_numbers_is_read_in_the_order_of_its_commits(tmp_path) 
     names = [str(number) for number in range(12)]
     moments = [NOON + timedelta(hours=dice.randrange(-99, 99)) for _ in names]
     without_numbers(lake, names, moments)
-    registry = Registry(lake)
-    assert [each["run_id"] for each in registry.entries("runs")] == names
-    registry.commit([], {"runs": [{"run_id": "new", "domain": "shop", "finished_at": BACK[2]}]})
-    maintain(lake, ["meshhouse.runs.run"])
-    registry.commit([], {"runs": [{"run_id": "other", "domain": "crm", "finished_at": BACK[1]}]})
-    assert [each["run_id"] for each in registry.entries("runs")] == [*names, "new", "other"]
-    assert [each["run_id"] for each in registry.entries("runs", "shop")] == [*names, "new"]
-    assert [each["number"] for each in registry.entries("runs")] == list(range(1, 15))
+    ledger = LakeLedger(lake)
+    assert [each["run_id"] for each in ledger.entries("runs")] == names
+    ledger.commit([], {"runs": [{"run_id": "new", "domain": "shop", "finished_at": BACK[2]}]})
+    maintain(lake, ["meshhouse.runs"])
+    ledger.commit([], {"runs": [{"run_id": "other", "domain": "crm", "finished_at": BACK[1]}]})
+    assert [each["run_id"] for each in ledger.entries("runs")] == [*names, "new", "other"]
+    assert [each["run_id"] for each in ledger.entries("runs", "shop")] == [*names, "new"]
+    assert [each["number"] for each in ledger.entries("runs")] == list(range(1, 15))
 
 
 @pytest.mark.parametrize("is_partly_merged", [False, True])
@@ -186,42 +189,42 @@ def test_maintenance_numbers_a_ledger_for_good(tmp_path, is_partly_merged) -> No
     lake, names = Lake(tmp_path), [str(number) for number in range(30)]
     without_numbers(lake, names[:20], [NOON] * 20)
     if is_partly_merged:  # by a version that gave no numbers
-        maintain(lake, ["meshhouse.runs.run"])
+        maintain(lake, ["meshhouse.runs"])
         without_numbers(lake, names[20:], [NOON] * 10)
     else:
         without_numbers(lake, names[20:], [BACK[2]] * 10)
-    registry = Registry(lake)
-    registry.commit([], {"runs": [{"run_id": "new", "domain": "shop"}]})
-    before = registry.entries("runs")
-    maintain(lake, ["meshhouse.runs.run"])
-    kept = lake.load("meshhouse.runs.run").scan().to_arrow().to_pylist()
+    ledger = LakeLedger(lake)
+    ledger.commit([], {"runs": [{"run_id": "new", "domain": "shop"}]})
+    before = ledger.entries("runs")
+    maintain(lake, ["meshhouse.runs"])
+    kept = lake.load("meshhouse.runs").scan().to_arrow().to_pylist()
     assert [(each["run_id"], each["number"]) for each in sorted(kept, key=by_number)] == [
         *zip(names, range(1, 31), strict=True),
         ("new", 31),
     ]
-    assert registry.entries("runs") == before
+    assert ledger.entries("runs") == before
 
 
 def test_rows_in_a_file_that_is_not_merged_keep_their_place(tmp_path) -> None:
     lake, names = Lake(tmp_path), [str(number) for number in range(20)]
     without_numbers(lake, names[:10], [NOON] * 10)
-    maintain(lake, ["meshhouse.runs.run"])
+    maintain(lake, ["meshhouse.runs"])
     without_numbers(lake, names[10:], [NOON] * 10)
-    registry = Registry(lake)
-    registry.commit([], {"runs": [{"run_id": "new", "domain": "shop"}]})
-    table = lake.load("meshhouse.runs.run")
+    ledger = LakeLedger(lake)
+    ledger.commit([], {"runs": [{"run_id": "new", "domain": "shop"}]})
+    table = lake.load("meshhouse.runs")
     base = table.metadata_location
     sizes = [each.file.file_size_in_bytes for each in table.scan().plan_files()]
     with table.transaction() as transaction:  # the merged file now counts as large
         target = str(max(sizes) * 4 // 3)  # files under three quarters of it are merged
         transaction.set_properties({"write.target-file-size-bytes": target})
     lake.commit([lake.staged(table, base)])
-    before = registry.entries("runs")
-    maintain(lake, ["meshhouse.runs.run"])
-    kept = lake.load("meshhouse.runs.run").scan().to_arrow()
+    before = ledger.entries("runs")
+    maintain(lake, ["meshhouse.runs"])
+    kept = lake.load("meshhouse.runs").scan().to_arrow()
     assert kept["number"].null_count == 20
-    assert len([*lake.load("meshhouse.runs.run").scan().plan_files()]) < len(sizes)
-    assert registry.entries("runs") == before
+    assert len([*lake.load("meshhouse.runs").scan().plan_files()]) < len(sizes)
+    assert ledger.entries("runs") == before
     assert [each["run_id"] for each in before] == [*names, "new"]
 
 
@@ -231,25 +234,25 @@ def by_number(row: dict) -> int:
 
 def test_numbers_rise_through_all_ledgers_and_with_rivals(tmp_path, monkeypatch) -> None:
     lake = Lake(tmp_path)
-    registry, rivals = Registry(lake), [None, None]
-    registry.commit([], {"runs": [{"domain": "shop"}]})
-    registry.commit([], {"publications": [{"domain": "shop"}]})
+    ledger, rivals = LakeLedger(lake), [None, None]
+    ledger.commit([], {"runs": [{"domain": "shop"}]})
+    ledger.commit([], {"publications": [{"domain": "shop"}]})
     move = Lake._move_all
 
     def overtaken(self: Lake, changes: list) -> list:
         if rivals:
             rivals.pop()
-            Registry(lake).commit([], {"runs": [{"domain": "rival"}]})
+            LakeLedger(lake).commit([], {"runs": [{"domain": "rival"}]})
         return move(self, changes)
 
     monkeypatch.setattr(Lake, "_move_all", overtaken)
-    registry.commit([], {"runs": [{"domain": "crm"}], "audits": [{"domain": "crm"}]})
-    runs = registry.entries("runs")
+    ledger.commit([], {"runs": [{"domain": "crm"}], "audits": [{"domain": "crm"}]})
+    runs = ledger.entries("runs")
     assert [each["domain"] for each in runs] == ["shop", "rival", "rival", "crm"]
     numbers = [each["number"] for each in runs]
     assert numbers == sorted(set(numbers))
-    assert min(numbers[1:]) > registry.entries("publications")[0]["number"]
-    table = lake.load("meshhouse.runs.run")
+    assert min(numbers[1:]) > ledger.entries("publications")[0]["number"]
+    table = lake.load("meshhouse.runs")
     assert table.properties[NUMBER] == str(numbers[-1])
 
 
@@ -277,13 +280,13 @@ def test_status_and_history_follow_the_number(mesh) -> None:
     mesh.run("run", "shop")
     mesh.edit("domains/shop/models/products/orders.sql", "select", "select /* 2 */")
     mesh.run("run", "shop", "--force")
-    registry = Registry(Lake(mesh.home))
+    ledger = LakeLedger(Lake(mesh.home))
     runner = CliRunner(env={"MESH_ROOT": str(mesh.root)})
     with at(datetime.now(UTC) - timedelta(days=30)):
         done = runner.invoke(cli, ["rollback", "shop.orders"])
         assert done.exit_code == 0, done.output
     first, second, taken = [
-        each for each in registry.entries("publications") if each["product"] == "orders"
+        each for each in ledger.entries("publications") if each["product"] == "orders"
     ]
     assert taken["kind"] == "rollback"
     assert taken["finished_at"] < first["finished_at"] < second["finished_at"]

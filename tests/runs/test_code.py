@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.repository.manifest import Manifest, is_fresh
 from meshhouse.repository.project import tool_versions
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
+from tests.conftest import Mesh
 
 SHOP = "domains/shop"
 TOTALS = """\

@@ -7,12 +7,12 @@ import random
 
 import duckdb
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.landing import land_table_again
 from meshhouse.landing.redrive import discard, replay
 from meshhouse.repository import RawTable
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new, run
 
 SHOP = "domains/shop/models"

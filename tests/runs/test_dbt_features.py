@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from conftest import Mesh
 
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new as land
 from tests.support.engines_help import published, run_local
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from conftest import Mesh
 
 from meshhouse import dbt
 from meshhouse.engines import engine
 from meshhouse.runs.run import build_models
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new as land
 from tests.support.engines_help import published, run_local
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Mesh
 
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new, run
 
 PRODUCTS = "domains/shop/models/products"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import WARM, Mesh
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake, snapshot_id
-from meshhouse.ledger import Registry
+from meshhouse.lake.ledger import LakeLedger
+from tests.conftest import WARM, Mesh
 
 EVERYTHING = {"shop.orders", "shop.totals", "crm.customers", "mesh.overview", "depot.stock"}
 SALES = EVERYTHING - {"depot.stock"}
@@ -147,7 +147,7 @@ def test_consumers_read_the_products_and_nothing_behind_them(mesh, first):
         mesh.rows("select * from shop_raw.sales")
 
 
-def test_the_registry_tells_everything_about_a_publication(mesh, first):
+def test_the_ledger_tells_everything_about_a_publication(mesh, first):
     [orders] = mesh.history("shop.orders")
     [said] = [entry for entry in first["published"] if entry["product"] == "shop.orders"]
     [customers] = mesh.history("crm.customers")
@@ -239,11 +239,11 @@ def test_domains_that_use_the_failed_one_are_not_run_and_independent_ones_are(me
     assert mesh.row("select count(*) from depot.stock") == (3,)
 
 
-def test_the_registry_keeps_what_was_rejected_and_why(mesh, rejected):
+def test_the_ledger_keeps_what_was_rejected_and_why(mesh, rejected):
     status = {each["product"]: each for each in json.loads(mesh.run("status", "--json").stdout)}
     assert status["shop.orders"]["last_run"] == "rejected"
     assert status["shop.orders"]["rows"] == 22
-    audits = Registry(Lake(mesh.home)).entries("audits", "shop")
+    audits = LakeLedger(Lake(mesh.home)).entries("audits", "shop")
     checks = [check for audit in audits[-2:] for check in audit["checks"]]
     failed = [check for check in checks if check["outcome"] == "failed"]
     assert [(check["key"], check["value"]) for check in failed] == [("amount__invalid", 1)]

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
 from meshhouse import dbt
 from meshhouse.engines import engine
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.run import build_models, run_domain
+from tests.conftest import Mesh
 
 ORDERS = "domains/shop/models/products/orders.sql"
 INCREMENTAL = """{{ config(materialized='incremental', on_schema_change='fail') }}

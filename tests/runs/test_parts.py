@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import Mesh
+
+from tests.conftest import Mesh
 
 SAME_ORDERS = """\
   - metric:

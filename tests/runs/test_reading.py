@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
-from conftest import Mesh
 
 import meshhouse
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.storage import plain_path
+from tests.conftest import Mesh
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.lint import check
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new as land
 from tests.support.engines_help import published, run_local
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import Mesh
-
-from meshhouse.dagster.domain import as_code
+from meshhouse.dagster.checks import as_code
+from tests.conftest import Mesh
 
 YAML = "domains/shop/models/products/orders.yml"
 SQL = "domains/shop/models/products/orders.sql"

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
+from tests.conftest import Mesh
 from tests.support.engines_help import land_new as land
 from tests.support.engines_help import published, run_local
 

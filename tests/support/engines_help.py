@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.lake.views import plain_path
-from meshhouse.landing import land_table
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.landing import LakeStore, land_table
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
 
 
 def land_new(mesh: Mesh) -> None:
     repository = mesh.repository
     for raw in repository.domain("shop").raw_tables:
-        land_table(repository, engine(repository).lake, raw)
+        land_table(repository, LakeStore(engine(repository).lake), raw)
 
 
 def run(mesh: Mesh, domain: str, target: str = "spark", **options) -> DomainRun:

@@ -26,10 +26,12 @@ from meshhouse.engines.duckdb.engine import DuckDBEngine, work_file
 from meshhouse.events import EventLog, event_log
 from meshhouse.events.source import Partition, Topic
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.landing import LakeStore
 from meshhouse.landing.decode import Decoder
-from meshhouse.landing.land import OFFSETS, land
-from meshhouse.ledger import Registry
+from meshhouse.landing.land import land
+from meshhouse.landing.store import OFFSETS
 from meshhouse.repository import Column, Product, RawTable, Repository
 
 TOPIC = "shop.sales"
@@ -98,7 +100,7 @@ def work(home: Path) -> None:
     log, lake, raw = event_log(home), Lake(home), raw_table()
     end = {number: each.end for number, each in log.describe(TOPIC).partitions.items()}
     while True:
-        landed = land(AFew(log, offsets(lake)), lake, raw, commit_bytes=20_000)
+        landed = land(AFew(log, offsets(lake)), LakeStore(lake), raw, commit_bytes=20_000)
         publish_round(home, sum(landed.offsets.values()))
         if landed.offsets == end:
             return
@@ -106,7 +108,7 @@ def work(home: Path) -> None:
 
 def finish(home: Path) -> None:
     """Lands and publishes whatever is left, in one go."""
-    landed = land(event_log(home), Lake(home), raw_table())
+    landed = land(event_log(home), LakeStore(Lake(home)), raw_table())
     publish_round(home, sum(landed.offsets.values()))
 
 
@@ -129,7 +131,7 @@ def publish_round(home: Path, number: int) -> None:
         for each in candidates
     ]  # fmt: skip
     staged = [each.staged for each in candidates]
-    Registry(engine.lake).commit(staged, {"publications": entries})
+    LakeLedger(engine.lake).commit(staged, {"publications": entries})
 
 
 class _Home(Repository):

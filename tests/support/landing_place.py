@@ -12,7 +12,7 @@ import duckdb
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, plain_path
-from meshhouse.landing import Landing, land
+from meshhouse.landing import LakeStore, Landing, land
 from meshhouse.repository import Column, RawTable
 
 COLUMNS = (Column("sale_id", "bigint", required=True), Column("amount", "decimal(12,2)"))
@@ -44,7 +44,7 @@ class Place:
         self.send(*(sale(number) for number in numbers))
 
     def land(self, raw: RawTable = RAW, **options) -> Landing:
-        return land(self.log, self.lake, raw, **options)
+        return land(self.log, LakeStore(self.lake), raw, **options)
 
     def select(self, what: str, table: str = "sales") -> list:
         """Rows of a raw table as it is now, sorted."""

@@ -9,22 +9,18 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import Candidate, PlainNames, Reader
 from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
+from meshhouse.engines.protocol import Candidate, PlainNames, Reader
 from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Staged
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import delete, exists
-from meshhouse.lake.views import (
-    connect_memory,
-    create_views,
-    quote,
-    quote_relation,
-)
+from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
+from meshhouse.sql import quote, quote_relation
 
 if TYPE_CHECKING:
     import duckdb
@@ -170,7 +166,7 @@ class DuckDBEngine(IcebergEngine):
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes metadata and data files that only the candidates use."""
         for candidate in self.not_shown(candidates):
-            location = candidate.staged.metadata_location
+            location = candidate.staged.state
             if not exists(location):
                 continue  # a refused commit has removed it; the files are left to upkeep
             table = self.lake.load(candidate.product.relation, location)

@@ -18,9 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader, refuse_snapshots
 from meshhouse.engines.iceberg import readable
+from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
+from meshhouse.engines.snapshots import refuse_snapshots
 from meshhouse.engines.snowflake.contracts import declared_words, require_values_within
+from meshhouse.engines.snowflake.database import SCHEMA, Database, next_state
+from meshhouse.engines.snowflake.ledger import SnowflakeLedger
 from meshhouse.engines.snowflake.publish import (
     generation,
     generation_of,
@@ -29,11 +32,10 @@ from meshhouse.engines.snowflake.publish import (
 )
 from meshhouse.engines.snowflake.reader import SnowflakeReader
 from meshhouse.engines.snowflake.session import Session, connect
-from meshhouse.engines.snowflake.store import SCHEMA, SnowflakeStore, next_state
+from meshhouse.engines.snowflake.store import SnowflakeStore
 from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
-from meshhouse.lake import Lake, Staged
-from meshhouse.ledger import Registry
+from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
 
@@ -54,32 +56,38 @@ class SnowflakeEngine:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._store: SnowflakeStore | None = None
+        self._database: Database | None = None
         self._has_made_tags = False
+
+    lake: ClassVar[None] = None
+    """Snowflake keeps its own tables."""
+    table_format: ClassVar[str] = "snowflake"
+    answers_queries: ClassVar[bool] = True
+    builds_apart: ClassVar[bool] = False
+
+    @property
+    def database(self) -> Database:
+        """The tables of the environment in use."""
+        if self._database is None:
+            self._database = Database(connect())
+        return self._database
 
     @property
     def store(self) -> SnowflakeStore:
-        """Where raw tables and products are."""
-        if self._store is None:
-            self._store = SnowflakeStore(connect(), self._show)
-        return self._store
+        """Where raw tables are landed."""
+        return SnowflakeStore(self.database)
 
     @property
-    def lake(self) -> Lake:
-        """Raises UsageError: Snowflake keeps its own tables."""
-        raise UsageError(
-            "This is about tables of the lake; on target `snowflake` tables are Snowflake's own, "
-            "which keeps them in order itself. Set MESH_TARGET to local or spark."
-        )
-
-    @property
-    def registry(self) -> Registry:
+    def ledger(self) -> SnowflakeLedger:
         """The ledger of the environment in use."""
-        return self.store.registry
+        return SnowflakeLedger(self.database, self._show)
 
-    def registry_of(self, environment: str) -> Registry:
+    def ledger_of(self, environment: str) -> SnowflakeLedger:
         """The ledger of another environment."""
-        return self.store.in_environment(environment).registry
+        return SnowflakeLedger(self.database.in_environment(environment), self._show)
+
+    def prepare_dbt(self, domain: Domain) -> None:
+        """Nothing to do."""
 
     def build_folder(self, domain: str) -> Path:
         """Where what is known of a domain's builds is kept."""
@@ -87,23 +95,23 @@ class SnowflakeEngine:
 
     def pointers(self) -> dict[str, str]:
         """`schema.table` -> state, of what the environment has of its own."""
-        return self.store.pointers()
+        return self.database.pointers()
 
     def visible(self) -> dict[str, str]:
         """Like `pointers`, with production's where the environment has none of its own."""
-        return self.store.visible()
+        return self.database.visible()
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:
         """Where the environment in use finds each: its own, else production's."""
-        own = self.pointers() if self.store.environment else {}
+        own = self.pointers() if self.database.environment else {}
         return [
-            self.store.stored(each.domain) if each.relation in own else each.domain
+            self.database.stored(each.domain) if each.relation in own else each.domain
             for each in products
         ]
 
     def properties(self, relation: str, state: str) -> dict[str, str]:
         """What landing has noted about a raw table."""
-        return self.store.properties(relation)[1]
+        return self.database.properties(relation)[1]
 
     def state_id(self, state: str) -> int:
         """What stands for the rows of a state."""
@@ -148,7 +156,7 @@ class SnowflakeEngine:
             UsageError: a raw table of the domain has never been landed.
         """
         self._show_decided(domain)
-        return readable(self._repository, domain, self.store.shown())
+        return readable(self._repository, domain, self.database.shown())
 
     def stage(self, product: Product) -> Candidate:
         """Clones what dbt built into a generation of its own; no row is copied.
@@ -162,11 +170,11 @@ class SnowflakeEngine:
         self._make_tags(session)  # who may not is told before anything is decided
         schema = self._repository.build_schema(product.domain)
         built = session.name(schema, product.build_name)
-        base = self.store.properties(product.relation)[0]
+        base = self.database.properties(product.relation)[0]
         state = next_state(base, datetime.now(UTC))
-        name = self.store.stored(generation(product, state))
+        name = self.database.stored(generation(product, state))
         kept = session.relation(name)
-        self.store.ensure_schema(name.partition(".")[0])
+        self.database.ensure_schema(name.partition(".")[0])
         try:
             session.execute(f"create table {kept} clone {built}")
         except MeshError as error:
@@ -179,7 +187,7 @@ class SnowflakeEngine:
             ) from error
         try:
             promised = contract_types(product)
-            require_contract_types(product, declared_words(promised, self.store.columns(name)))
+            require_contract_types(product, declared_words(promised, self.database.columns(name)))
             require_values_within(product, promised, session, kept)
         except MeshError:
             self._drop(product, state)
@@ -198,7 +206,7 @@ class SnowflakeEngine:
     ) -> Iterator[Reader]:
         """Reads generations; checks may name products as their readers do."""
         raw = {each.relation for each in self._raw_tables()}
-        behind = self.store.in_environment("")
+        behind = self.database.in_environment("")
         production = behind.pointers().items() | behind.shown().items()
         shown = {}
         for relation, state in states.items():
@@ -208,7 +216,7 @@ class SnowflakeEngine:
             elif (product, state) in production:
                 shown[relation] = generation_of(product, state)
             else:
-                shown[relation] = self.store.stored(generation_of(product, state))
+                shown[relation] = self.database.stored(generation_of(product, state))
         session = connect(domain.name)
         session.tag(step="audit")
         yield SnowflakeReader(session, shown, {name: shown[like] for name, like in empty.items()})
@@ -235,8 +243,8 @@ class SnowflakeEngine:
         """Drops generations that are not to be shown."""
         pointers = self.pointers()
         for candidate in candidates:
-            if pointers.get(candidate.product.relation) != candidate.staged.metadata_location:
-                self._drop(candidate.product, int(candidate.staged.metadata_location))
+            if pointers.get(candidate.product.relation) != candidate.staged.state:
+                self._drop(candidate.product, int(candidate.staged.state))
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages an earlier generation again.
@@ -244,7 +252,7 @@ class SnowflakeEngine:
         Raises:
             MeshError: it is no longer kept.
         """
-        base = self.store.properties(product.relation)[0]
+        base = self.database.properties(product.relation)[0]
         if snapshot_id not in self._generations(product):
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
@@ -263,12 +271,12 @@ class SnowflakeEngine:
         own = [each for each in self._schemas() if split_schema(each)[0] == environment]
         ledger = stored_schema(environment, SCHEMA)
         for schema in sorted(own, key=lambda each: each == ledger):
-            self.store.session.execute(
-                f"drop schema if exists {self.store.session.name(schema)} cascade"
+            self.database.session.execute(
+                f"drop schema if exists {self.database.session.name(schema)} cascade"
             )
 
     def _schemas(self) -> list[str]:
-        session = self.store.session
+        session = self.database.session
         found = session.rows(
             f"select schema_name from {session.name('information_schema', 'schemata')}"
         )
@@ -277,7 +285,7 @@ class SnowflakeEngine:
     def _show(self, relations: Sequence[str]) -> None:
         failed: dict[str, str] = {}
         for relation in relations:
-            state, _ = self.store.properties(relation)
+            state, _ = self.database.properties(relation)
             if state is None:
                 continue
             try:
@@ -298,15 +306,15 @@ class SnowflakeEngine:
         Raises:
             MeshError: one of the domain cannot be shown; others are theirs to mend.
         """
-        if not self.store.has_states():
+        if not self.database.has_states():
             return
         products = {
             product.relation: product
             for each in self._repository.readings
             for product in each.products
         }
-        waiting = self.store.session.rows(
-            f"select relation, state from {self.store.states} "
+        waiting = self.database.session.rows(
+            f"select relation, state from {self.database.states} "
             "where relation <> '' and (shown is null or shown <> state)"
         )
         for relation, state in waiting:
@@ -323,27 +331,27 @@ class SnowflakeEngine:
         session = connect(product.domain)
         session.tag(product=product.relation, step="publication")
         # What an environment shows is nobody's to share.
-        self.store.ensure_schema(self.store.stored(product.domain))
-        if product.shared and not self.store.environment:
-            self.store.ensure_schema(f"{product.domain}_shared")
+        self.database.ensure_schema(self.database.stored(product.domain))
+        if product.shared and not self.database.environment:
+            self.database.ensure_schema(f"{product.domain}_shared")
         owner = self._repository.reading(product.domain).owner(product)
         self._make_tags(session)
-        for statement in show_statements(session, product, state, owner, self.store.environment):
+        for statement in show_statements(session, product, state, owner, self.database.environment):
             session.execute(statement)
         marked = session.execute(
-            f"update {self.store.states} set shown = ? where relation = ? and state = ?",
+            f"update {self.database.states} set shown = ? where relation = ? and state = ?",
             state,
             product.relation,
             state,
         )
         if marked.rowcount == 0:  # somebody has published a newer one, which this has hidden
-            newer, _ = self.store.properties(product.relation)
+            newer, _ = self.database.properties(product.relation)
             if newer is not None:
                 self._show_one(product, newer)
             return
         published = [
             entry["snapshot_id"]
-            for entry in self.registry.entries("publications", product.domain)
+            for entry in self.ledger.entries("publications", product.domain)
             if entry["product"] == product.name
         ]
         kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}
@@ -354,18 +362,18 @@ class SnowflakeEngine:
     def _make_tags(self, session: Session) -> None:
         """Makes the tags, which are production's in every environment, once."""
         if not self._has_made_tags:
-            self.store.ensure_schema(SCHEMA)
+            self.database.ensure_schema(SCHEMA)
             for statement in tag_statements(session):
                 session.execute(statement)
             self._has_made_tags = True
 
     def _generations(self, product: Product) -> set[int]:
-        session = self.store.session
+        session = self.database.session
         prefix = f"{product.name}__".upper()
         found = session.rows(
             f"select table_name from {session.name('information_schema', 'tables')} "
             "where table_schema = ? and startswith(table_name, ?)",
-            self.store.stored(f"{product.domain}_generations").upper(),
+            self.database.stored(f"{product.domain}_generations").upper(),
             prefix,
         )
         numbers = (name.removeprefix(prefix) for (name,) in found)
@@ -373,12 +381,12 @@ class SnowflakeEngine:
 
     def _drop(self, product: Product, state: int) -> None:
         session = connect(product.domain)
-        kept = session.relation(self.store.stored(generation(product, state)))
+        kept = session.relation(self.database.stored(generation(product, state)))
         session.execute(f"drop table if exists {kept}")
 
     def _bytes(self, relation: str) -> int:
         schema, _, name = relation.partition(".")
-        session = self.store.session
+        session = self.database.session
         rows = session.rows(
             f"select bytes from {session.name('information_schema', 'tables')} "
             "where table_schema = ? and table_name = ?",

@@ -14,21 +14,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.engines.snowflake.database import Database, Move, column_type, next_state
+from meshhouse.engines.snowflake.ledger import SnowflakeLedger
 from meshhouse.engines.snowflake.session import literal, quote
-from meshhouse.engines.snowflake.store import Move, SnowflakeStore, column_type, next_state
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.events.source import Topic
-from meshhouse.lake import Conflict
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
-from meshhouse.landing.pending import Committed, Pending, stamped
-from meshhouse.landing.target import Accept, RawTarget, State, state_of
+from meshhouse.landing.pending import Pending, stamped
+from meshhouse.landing.store import Notes, RawState, raw_state
+from meshhouse.landing.unrecorded import Lander
+from meshhouse.ledger import Conflict
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-    from meshhouse.engines.snowflake.ledger import SnowflakeRegistry
 
 TOTAL_ROWS = "meshhouse.total-rows"
 TOTAL_REJECTED = "meshhouse.total-rejected"
@@ -47,51 +46,40 @@ class _Loaded:
     columns: tuple[str, ...]
 
 
-class SnowflakeTarget(RawTarget):
-    """The raw table of one topic, in Snowflake."""
+class SnowflakeTableWriter:
+    """Implements `meshhouse.landing.store.TableWriter` for a table in Snowflake."""
 
-    def __init__(self, store: SnowflakeStore, raw: RawTable, topic: Topic, accept: Accept) -> None:
-        """See `RawTarget`."""
-        self._store = store
-        self._session = store.session
+    def __init__(self, database: Database, raw: RawTable) -> None:
+        self._database = database
+        self._ledger = SnowflakeLedger(database)
+        self._session = database.session
+        self._raw = raw
+        self._lander = Lander()
         self._properties: dict[str, str] = {}
         self._narrow: dict[str, DataType] = {}
         """Decimals for which more digits are declared than the table has."""
         self._entry: dict[str, Any] = {}
         """What the ledger says of this landing since `_entry_begun`."""
         self._entry_begun = 0.0
-        super().__init__(None, raw, topic, accept)  # type: ignore[arg-type]
 
-    @property
-    def _ledger(self) -> SnowflakeRegistry:
-        return self._store.registry
-
-    @property
-    def snapshot_id(self) -> int | None:
-        """The table's state, as last read."""
-        return int(self._state.pointer) if self._state.pointer else None
-
-    @property
-    def total_rows(self) -> int:
-        """Rows in the table, as last read."""
-        return int(self._properties.get(TOTAL_ROWS, 0))
-
-    def _pointer(self) -> str | None:
-        state, _ = self._store.properties(self._raw.relation)
+    def current(self) -> str | None:
+        """See `TableWriter`."""
+        state, _ = self._database.properties(self._raw.relation)
         return None if state is None else str(state)
 
-    def _read(self) -> State:
-        state, self._properties = self._store.properties(self._raw.relation)
-        if state is None:
-            return State(None, None)
-        return state_of(str(state), None, self._properties)
+    def read(self) -> RawState:
+        """See `TableWriter`."""
+        state, self._properties = self._database.properties(self._raw.relation)
+        return RawState() if state is None else self._state_of(state)
 
-    def _turn(self) -> AbstractContextManager[None]:
-        return nullcontext()  # transactions wait for one another in Snowflake itself
+    def lock(self) -> AbstractContextManager[None]:
+        """None: transactions wait for one another in Snowflake itself."""
+        return nullcontext()
 
-    def _check_columns(self) -> None:
+    def check_columns(self) -> None:
+        """See `TableWriter`."""
         raw = self._raw
-        existing = self._store.columns(raw.relation)
+        existing = self._database.columns(raw.relation)
         declared = {column.name: parse_type(column.data_type) for column in raw.columns}
         place = f"{display_path(raw.path)}:{raw.line}"
         for name, found in existing.items():
@@ -111,21 +99,25 @@ class SnowflakeTarget(RawTarget):
             if declared[name].kind == "decimal" and found[1] != declared[name].precision:
                 self._narrow[name] = declared[name]
 
-    def _commit(
-        self, pending: Pending, rows: pa.Table | None, rejected: pa.Table | None
-    ) -> Committed:
-        raw = self._raw
-        landed_at = self._next_landed_at()
-        _, new_fields, properties = self._news(pending, rows, landed_at)
-        counts = (rows.num_rows if rows else 0, rejected.num_rows if rejected else 0)
+    def commit(
+        self,
+        pending: Pending,
+        rows: pa.Table | None,
+        rejected: pa.Table | None,
+        on: RawState,
+        notes: Notes,
+    ) -> RawState:
+        """See `TableWriter`."""
+        raw, landed_at = self._raw, notes.landed_at
+        counts = pending.counts
         rejected_before = int(self._properties.get(TOTAL_REJECTED, 0))
         properties = {
             **self._properties,
-            **properties,
-            TOTAL_ROWS: str(self.total_rows + counts[0]),
+            **notes.properties,
+            TOTAL_ROWS: str(on.total_rows + counts[0]),
             TOTAL_REJECTED: str(rejected_before + counts[1]),
         }
-        base = self.snapshot_id
+        base = on.snapshot_id
         state = next_state(base, landed_at)
         self._session.tag(raw_table=raw.relation)
         self._prepare()
@@ -147,12 +139,14 @@ class SnowflakeTarget(RawTarget):
                 self._insert(each, move)
             self._ledger.replace("landings", entry, move)
 
-        self._store.move([move], also)
+        self._database.move([move], also)
         self._entry = entry
         self._properties = properties
-        self._state = state_of(str(state), None, properties)
-        self._passed_over = {}
-        return Committed(counts[0], counts[1], state, dict(pending.offsets), new_fields)
+        return self._state_of(state)
+
+    def _state_of(self, state: int) -> RawState:
+        total = int(self._properties.get(TOTAL_ROWS, 0))
+        return raw_state(str(state), self._properties, state, total)
 
     def _next_entry(self, pending: Pending, state: int) -> dict[str, Any]:
         """The ledger entry with one more commit; a continuous landing begins another a minute."""
@@ -175,9 +169,9 @@ class SnowflakeTarget(RawTarget):
         """Schema and tables: DDL, so before the transaction."""
         raw = self._raw
         self._ledger.prepare("landings")
-        self._store.ensure_schema(raw.schema)
-        self._store.ensure_table(raw.relation, Decoder(raw).columns)
-        self._store.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
+        self._database.ensure_schema(raw.schema)
+        self._database.ensure_table(raw.relation, Decoder(raw).columns)
+        self._database.ensure_table(f"{raw.schema}.{raw.rejected}", REJECTED_COLUMNS)
         for name, kind in self._narrow.items():
             self._session.execute(
                 f"alter table {self._session.relation(raw.relation)} alter column {quote(name)} "
@@ -191,7 +185,7 @@ class SnowflakeTarget(RawTarget):
 
         file = local / f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
-        place = f"@{self._store.ensure_stage(_STAGE)}/{folder}"
+        place = f"@{self._database.ensure_stage(_STAGE)}/{folder}"
         waiting = self._session.relation(f"{relation}__landing")
         try:
             self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
@@ -219,7 +213,7 @@ class SnowflakeTarget(RawTarget):
         done = self._session.execute(
             f"insert into {self._session.relation(loaded.relation)} ({columns}) "
             f"select {columns} from {loaded.waiting} where exists "
-            f"(select 1 from {self._store.states} where relation = ? and state = ?)",
+            f"(select 1 from {self._database.states} where relation = ? and state = ?)",
             move.relation,
             move.state,
         )

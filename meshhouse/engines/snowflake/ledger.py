@@ -1,7 +1,7 @@
 """The ledger in Snowflake: native tables `meshhouse.*`.
 
 Belongs here: appending with what is shown, and reading. Does not: what ledgers hold
-(registry.py), or how products are shown (publish.py).
+(ledger.py), or how products are shown (publish.py).
 """
 
 from __future__ import annotations
@@ -11,31 +11,41 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from meshhouse.engines.snowflake.database import SCHEMA, Database, Move
 from meshhouse.engines.snowflake.session import quote
-from meshhouse.engines.snowflake.store import SCHEMA, Move, SnowflakeStore
-from meshhouse.lake import Conflict, Staged
-from meshhouse.ledger import LEDGERS, Registry, decoded, encoded
+from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded
 from meshhouse.repository.types import DataType
 
+Show = Callable[[Sequence[str]], None]
+"""Called with the relations that a commit has moved."""
 
-class SnowflakeRegistry(Registry):
+
+class SnowflakeLedger:
     """Appends to and reads the ledgers of one database."""
 
-    def __init__(self, store: SnowflakeStore, show: Callable[[Sequence[str]], None]) -> None:
-        """`show` is told the relations that were moved, once it is decided."""
-        self._store = store
+    def __init__(
+        self, database: Database, show: Callable[[Sequence[str]], None] = lambda relations: None
+    ) -> None:
+        """Opens nothing.
+
+        Args:
+            database: whose ledger this is.
+            show: makes readers see what a commit has moved.
+        """
+        self._database = database
         self._show = show
 
     @property
-    def production(self) -> Registry | None:
-        """See `Registry.production`."""
-        store = self._store
-        return store.in_environment("").registry if store.environment else None
+    def production(self) -> SnowflakeLedger | None:
+        """See `Ledger.production`."""
+        if not self._database.environment:
+            return None
+        return SnowflakeLedger(self._database.in_environment(""), self._show)
 
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
-        """See `Registry.commit`; what was decided and not shown yet is shown by the next run."""
+        """See `Ledger.commit`; what was decided and not shown yet is shown by the next run."""
         filled = {ledger: rows for ledger, rows in entries.items() if rows}
         for ledger in filled:
             self.prepare(ledger)
@@ -43,7 +53,7 @@ class SnowflakeRegistry(Registry):
             Move(
                 change.relation,
                 None if change.base is None else int(change.base),
-                int(change.metadata_location),
+                int(change.state),
                 {},
             )
             for change in changes
@@ -53,23 +63,23 @@ class SnowflakeRegistry(Registry):
             for ledger, rows in filled.items():
                 self._append_rows(ledger, rows, moves)
 
-        self._store.move(moves, also=append)
+        self._database.move(moves, also=append)
         if moves:
             self._show([move.relation for move in moves])
 
     def prepare(self, ledger: str) -> None:
         """Makes a ledger that may exist: DDL, so before the transaction that appends to it."""
-        self._store.prepare()
-        self._store.ensure_table(self._store.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
+        self._database.prepare()
+        self._database.ensure_table(self._database.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
 
     def replace(self, ledger: str, entry: Mapping[str, Any], move: Move) -> None:
         """Puts an entry in the place of the earlier one of its run, in the transaction of a move.
 
         A continuous landing would append an entry a second otherwise.
         """
-        self._store.session.execute(
-            f"delete from {self._store.ledger(ledger)} where run_id = ? and exists "
-            f"(select 1 from {self._store.states} where relation = ? and state = ?)",
+        self._database.session.execute(
+            f"delete from {self._database.ledger_table(ledger)} where run_id = ? and exists "
+            f"(select 1 from {self._database.states} where relation = ? and state = ?)",
             entry["run_id"],
             move.relation,
             move.state,
@@ -77,15 +87,15 @@ class SnowflakeRegistry(Registry):
         self._append_rows(ledger, [entry], [move])
 
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
-        """See `Registry.entries`."""
-        existing = self._store.columns(self._store.stored(f"{SCHEMA}.{ledger}"))
+        """See `Ledger.entries`."""
+        existing = self._database.columns(self._database.stored(f"{SCHEMA}.{ledger}"))
         names = [name for name, _ in LEDGERS[ledger] if name in existing]
         if not names:
             return []
         where, values = ("where domain = ? ", (domain,)) if domain else ("", ())
-        rows = self._store.session.rows(
+        rows = self._database.session.rows(
             f"select {', '.join(map(quote, names))} "
-            f"from {self._store.ledger(ledger)} {where}"
+            f"from {self._database.ledger_table(ledger)} {where}"
             f"order by {'number nulls first, ' if 'number' in names else ''}"
             "finished_at, started_at",
             *values,
@@ -112,10 +122,11 @@ class SnowflakeRegistry(Registry):
             self._expression(at, name, kind) for at, (name, kind) in enumerate(columns, start=1)
         )
         still = (
-            f" where exists (select 1 from {self._store.states} where relation = ? and state = ?)"
+            f" where exists (select 1 from {self._database.states} "
+            "where relation = ? and state = ?)"
         )
-        done = self._store.session.execute(
-            f"insert into {self._store.ledger(ledger)} "
+        done = self._database.session.execute(
+            f"insert into {self._database.ledger_table(ledger)} "
             f"({', '.join(quote(name) for name, _ in columns)}) "
             f"select {expressions} from values {clause}{still if moves else ''}",
             *(_plain(row.get(name)) for row in kept for name, _ in columns),
@@ -126,7 +137,7 @@ class SnowflakeRegistry(Registry):
 
     def _expression(self, at: int, name: str, kind: DataType) -> str:
         if name == "number":  # every move updates this row first, so they come one by one
-            return f"(select state from {self._store.states} where relation = '')"
+            return f"(select state from {self._database.states} where relation = '')"
         # Values are sent as text: Snowflake's driver knows no moments with a zone.
         return f"cast(column{at} as timestamp_tz)" if kind.kind == "timestamptz" else f"column{at}"
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from meshhouse.engines.snowflake.database import SCHEMA
 from meshhouse.engines.snowflake.session import Session, literal, quote
-from meshhouse.engines.snowflake.store import SCHEMA
 from meshhouse.repository import Product
 from meshhouse.repository.environment import stored_schema
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.addresses import refuse_credentials
-from meshhouse.engines import RUN_VARIABLE
+from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _settings() -> dict[str, str]:
     if missing:
         raise UsageError(
             f"Target `snowflake` needs {', '.join(missing)} in the environment. "
-            "See `Moving to Snowflake` in README.md."
+            "See docs/targets/snowflake.md."
         )
     for name in ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_HOST"):
         instead = "Write the account alone, and set SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE."
@@ -223,12 +223,12 @@ class Session:
 
 
 def quote(identifier: str) -> str:
-    """An identifier as Snowflake keeps it, safe whatever it holds."""
+    """An identifier as Snowflake keeps it, in capitals, safe whatever it holds."""
     return '"' + identifier.upper().replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:
-    """A string literal; Snowflake reads backslashes as escapes."""
+    """A string literal. Not `sql.literal`: Snowflake reads backslashes as escapes."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 

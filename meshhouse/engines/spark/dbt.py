@@ -6,9 +6,9 @@ Does not: anything that happens before or after dbt (spark.py).
 
 from __future__ import annotations
 
+from meshhouse.engines.builds import plain_lake, work_lake
 from meshhouse.engines.iceberg import pinned, readable
-from meshhouse.engines.spark.builds import plain_lake, work_lake
-from meshhouse.engines.spark.engine import check_place, explained, session_of, session_settings
+from meshhouse.engines.spark.access import check_place, explained, session_of, session_settings
 from meshhouse.lake import Lake
 from meshhouse.repository import Domain, Repository
 

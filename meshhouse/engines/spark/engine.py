@@ -18,17 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from meshhouse.engines import NOTHING, Candidate, PlainNames, Reader, refuse_snapshots
+from meshhouse.engines.builds import audit_lake, work_folder, work_lake
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.engines.spark.builds import audit_lake, work_folder, work_lake
-from meshhouse.engines.spark.session import catalog_settings, session
+from meshhouse.engines.protocol import NOTHING, Candidate, PlainNames, Reader
+from meshhouse.engines.snapshots import refuse_snapshots
+from meshhouse.engines.spark.access import check_place, explained, session_of, session_settings
 from meshhouse.engines.types import iceberg_types, require_contract_types
-from meshhouse.errors import MeshError, UsageError
-from meshhouse.java import last_line
-from meshhouse.lake import Lake, Staged
-from meshhouse.lake.object_store import WAREHOUSE, warehouse
+from meshhouse.errors import MeshError
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import read_bytes
+from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product
 
 if TYPE_CHECKING:
@@ -39,6 +38,13 @@ class SparkEngine(IcebergEngine):
     """Builds Iceberg tables in Spark; publishes the very files that it built."""
 
     name = "spark"
+    builds_apart = True
+
+    def prepare_dbt(self, domain: Domain) -> None:
+        """See `meshhouse.engines.spark.dbt.prepare`."""
+        from meshhouse.engines.spark.dbt import prepare
+
+        prepare(self._repository, domain)
 
     def build_folder(self, domain: str) -> Path:
         """Where the domain's catalog and tables are."""
@@ -155,47 +161,3 @@ class SparkReader(PlainNames):
     def quote(self, identifier: str) -> str:
         """See `Reader`."""
         return "`" + identifier.replace("`", "``") + "`"
-
-
-def check_place(lake: Lake) -> None:
-    """Refuses to show everybody, by a service, tables that only this machine can read.
-
-    Raises:
-        UsageError: the catalog is a service and the warehouse a folder.
-    """
-    if lake.is_served and warehouse() is None:
-        raise UsageError(
-            "Target `spark` with a catalog service builds tables in an object store: set "
-            f"{WAREHOUSE}=s3://bucket/folder."
-        )
-
-
-def session_of(home: Path) -> SparkSession:
-    """The session of this process, which logs into the mesh's folder."""
-    return session(log=home / "logs" / "spark.log")
-
-
-def session_settings(lake: Lake) -> dict[str, str]:
-    """Settings with which a session looks for `schema.table` in a lake's catalog.
-
-    Spark reads a catalog's settings when it is first used; a name stands for one file.
-    """
-    return {
-        **catalog_settings(lake.name, lake.catalog_path, lake.location),
-        "spark.sql.defaultCatalog": lake.name,
-    }
-
-
-@contextmanager
-def explained() -> Iterator[None]:
-    """Turns what Spark raises inside the block into one line."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (Py4JError, PySparkException, ConnectionError) as error:
-        raise MeshError(
-            f"Spark failed: {last_line(str(error).partition('JVM stacktrace')[0])}. Nothing was "
-            "published. What it said is in `.mesh/logs/spark.log`; run the same command again."
-        ) from error

@@ -26,7 +26,7 @@ from meshhouse.events.source import EVENT_SCHEMA
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.storage import file_io
 from meshhouse.landing.decode import Decoder
-from meshhouse.landing.formats import schema_registry as registry
+from meshhouse.landing.formats import schema_registry
 from meshhouse.landing.pending import RESCUED_SAMPLE, Plan, Written, unknown_fields
 from meshhouse.repository import RawTable
 
@@ -69,7 +69,7 @@ class Task:
     @classmethod
     def of(cls, raw: RawTable, run: str, plan: Plan) -> Task:
         """The work that keeps to a plan."""
-        names = (registry.URL, registry.USER_INFO, "AWS_ENDPOINT_URL", "AWS_REGION")
+        names = (schema_registry.URL, schema_registry.USER_INFO, "AWS_ENDPOINT_URL", "AWS_REGION")
         known = {name: os.environ.get(name) for name in names}
         return cls(
             raw, run, plan.landed_at, (_without_history(plan.raw), _without_history(plan.rejected)),

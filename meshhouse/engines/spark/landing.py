@@ -24,17 +24,21 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines.spark.executor import DESCRIPTION, EVENT_COLUMNS, Described, Task, described
 from meshhouse.engines.spark.session import session
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.errors import SourceAway
-from meshhouse.events.kafka.settings import KafkaSettings
+from meshhouse.events.kafka.java import java_properties
+from meshhouse.events.kafka.settings import KafkaSettings, kafka_settings
 from meshhouse.events.source import Source, Topic
-from meshhouse.lake import Conflict, Lake
+from meshhouse.lake import Lake
 from meshhouse.lake.files import remove_files
 from meshhouse.landing.follow import OnLanded, Pace
+from meshhouse.landing.lake_table import LakeTableWriter, Overtaken
 from meshhouse.landing.land import Landing, Progress
-from meshhouse.landing.pending import Committed, Pending
-from meshhouse.landing.target import Accept, Fenced, Overtaken, RawTarget
-from meshhouse.repository import RawTable
+from meshhouse.landing.pending import Committed, Pending, Plan
+from meshhouse.landing.service import Mirror
+from meshhouse.landing.target import Accept, Fenced, RawTarget
+from meshhouse.ledger import Conflict
+from meshhouse.repository import RawTable, Repository
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -56,12 +60,51 @@ _FETCHING = {
     "kafka.max.partition.fetch.bytes": str(4 * 1024 * 1024),
 }
 
-Mirror = Callable[[Mapping[int, int]], None]
 OnCommit = Callable[[Pending, Committed], None]
 
 
 class QueryFailed(MeshError):
     """Spark gave up reading a topic, for no reason that landing knows better."""
+
+
+class SparkLander:
+    """Lands from Kafka into the lake with Spark; see `meshhouse.landing.service.Lander`."""
+
+    def __init__(self, repository: Repository, lake: Lake) -> None:
+        self._root = repository.root
+        self._lake = lake
+
+    def land(
+        self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
+    ) -> Landing:
+        """See `land_with_spark`."""
+        settings = self._kafka(raw)
+        return land_with_spark(source, settings, self._lake, raw, progress, accept, mirror)
+
+    def follow(
+        self,
+        source: Source,
+        raw: RawTable,
+        stop: threading.Event,
+        pace: Pace,
+        on_landed: OnLanded,
+        accept: Accept,
+        mirror: Mirror,
+    ) -> Landing:
+        """See `follow_with_spark`: one process lands the whole topic, Spark shares the work."""
+        settings = self._kafka(raw)
+        return follow_with_spark(
+            source, settings, self._lake, raw, stop, pace, on_landed, accept, mirror
+        )
+
+    def _kafka(self, raw: RawTable) -> KafkaSettings:
+        settings = kafka_settings(self._root)
+        if settings is None:
+            raise UsageError(
+                f"Spark reads topics from Kafka, and topic `{raw.topic}` is in the embedded event "
+                "log. Leave out `--engine spark`, or name a Kafka in KAFKA_BOOTSTRAP_SERVERS."
+            )
+        return settings
 
 
 def land_with_spark(
@@ -169,7 +212,8 @@ class _Lander:
     def __post_init__(self) -> None:
         # Asked first: a name that is wrong is not worth the seconds that Spark takes to start.
         topic = self.source.describe(self.raw.topic)
-        self.target = RawTarget(self.lake, self.raw, topic, self.accept)
+        self.writer = LakeTableWriter(self.lake, self.raw)
+        self.target = RawTarget(self.raw, topic, self.writer, self.accept)
         self.spark = _session(self.lake.warehouse.parent)
         self.landing = Landing(self.raw, offsets=self.target.offsets)
         self.landing.snapshot_id = self.target.snapshot_id
@@ -223,7 +267,7 @@ class _Lander:
     def _events(self, bounds: Mapping[str, str]) -> DataFrame:
         begin = {self.raw.topic: {str(each): at for each, at in self.positions.items()}}
         options = {
-            **{f"kafka.{name}": value for name, value in self.settings.java().items()},
+            **{f"kafka.{name}": value for name, value in java_properties(self.settings).items()},
             "kafka.isolation.level": "read_committed",
             "subscribe": self.raw.topic,
             "startingOffsets": json.dumps(begin),
@@ -241,7 +285,7 @@ class _Lander:
         for attempt in range(1, _ATTEMPTS + 1):
             # A topic made anew would look like one that goes on once it is as long.
             self.target.recognise(self.source.describe(self.raw.topic))
-            pending = Pending(self.target.plan())
+            pending = Pending(self._plan())
             for each in self._written(events, Task.of(self.raw, run, pending.plan)):
                 self._check(each, starts, ends)
                 pending.add_written(each.written, starts, ends)
@@ -259,6 +303,11 @@ class _Lander:
             self._count(done)
             return pending, done
         raise AssertionError("unreachable")
+
+    def _plan(self) -> Plan:
+        """What the files of the next commit must hold."""
+        self.target.refresh()
+        return self.writer.plan(self.target.next_landed_at)
 
     def _written(self, events: DataFrame, task: Task) -> Iterator[Described]:
         for row in events.mapInArrow(task.write, DESCRIPTION).collect():

@@ -14,10 +14,10 @@ import re
 import duckdb
 import pyarrow as pa
 
-from meshhouse.lake.views import literal
 from meshhouse.landing.formats.errors import BadDeclaration
 from meshhouse.landing.formats.wire import with_json
 from meshhouse.repository import RawTable
+from meshhouse.sql import literal
 
 _COMMON = (
     r"(?P<remote_host>\S+) (?:-|(?P<identity>\S+)) (?:-|(?P<remote_user>.+?)) "

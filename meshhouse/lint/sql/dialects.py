@@ -39,6 +39,8 @@ class Dialect:
     """How to get what renders for it."""
     output: Mapping[str, Any]
     """A dbt profile that renders for it and connects to nothing."""
+    has_every_feature: bool = False
+    """Whether dbt snapshots and Python models work there."""
 
     def has_function(self, name: str) -> bool:
         """Whether SQL may call a function of this name, in lower case."""
@@ -172,6 +174,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     _DuckDB(
         "local", "DuckDB", "duckdb", "duckdb", "Run `make install`.",
         {"type": "duckdb", "path": ":memory:", "schema": "main", "threads": 1},
+        has_every_feature=True,
     ),
     Dialect(
         "spark", "Spark", "spark", "spark", "Run `make spark`.",

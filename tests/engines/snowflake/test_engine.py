@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from conftest import Mesh
 from sqlglot import ErrorLevel, parse_one
 
 from meshhouse.engines import Engine, dbt_variables, engine
@@ -20,9 +19,11 @@ from meshhouse.events import open_source
 from meshhouse.landing import Landing, land_table
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.pending import Pending
-from meshhouse.landing.target import Fenced
+from meshhouse.landing.target import Fenced, open_target
+from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import product_history, rollback
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
 
 pytestmark = needs_snowflake
@@ -96,9 +97,9 @@ def test_what_was_published_before_can_be_shown_again(mesh, chosen):
     assert run(mesh, chosen, "shop").message == ""
     assert rows("select orders from shop.totals") == [(20,)]
     product = mesh.repository.product("shop.totals")
-    rollback(chosen, chosen.registry, product)
+    rollback(chosen, chosen.ledger, product)
     assert rows("select orders from shop.totals") == [(19,)]
-    kinds = [each["kind"] for each in product_history(chosen.registry, product)]
+    kinds = [each["kind"] for each in product_history(chosen.ledger, product)]
     assert kinds == ["publish", "publish", "rollback"]
 
 
@@ -186,7 +187,7 @@ def test_a_rival_that_landed_first_is_noticed_and_nothing_is_doubled(mesh, chose
     source = open_source(mesh.root, mesh.home)
     raw = mesh.repository.domain("shop").raw_tables[0]
     topic = source.describe(raw.topic)
-    slow = chosen.store.raw_target(raw, topic, ())
+    slow = open_target(chosen.store, raw, topic, ())
     starts = slow.starts(topic)
     ranges = {number: (starts[number], each.end) for number, each in topic.partitions.items()}
     batches = list(source.read(raw.topic, ranges, 1 << 20))
@@ -261,7 +262,7 @@ def test_an_environment_has_what_changed_and_reads_production_for_the_rest(
     [listed] = json.loads(mesh.run("env", "list", "--json", environment=variables).stdout)
     assert (listed["name"], "shop.totals" in listed["products"]) == ("ana", True)
     with pytest.raises(UsageError, match="cannot be landed in the environment ana"):
-        own.store.raw_target(mesh.repository.domain("shop").raw_tables[0], None, ())
+        own.store.writer(mesh.repository.domain("shop").raw_tables[0])
     mesh.run("env", "drop", "ana", "--yes", environment=variables)
     left = rows("select schema_name from information_schema.schemata "
                 "where startswith(schema_name, 'ANA__')")  # fmt: skip

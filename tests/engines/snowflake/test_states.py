@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import Engine, engine
 from meshhouse.engines.snowflake.engine import SnowflakeEngine
 from meshhouse.engines.snowflake.session import Crowded, Session, connect
 from meshhouse.errors import MeshError, NotShown, UsageError
-from meshhouse.lake import Conflict, Staged
 from meshhouse.landing import Landing, land_table
+from meshhouse.ledger import Conflict, Staged
 from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
 
 pytestmark = needs_snowflake
@@ -26,12 +26,12 @@ def decide(chosen: Engine, relation: str, base: int | None, state: int) -> None:
     """Publishes a generation that holds its own number."""
     kept(chosen, relation, state)
     staged = Staged(relation, None if base is None else str(base), str(state), state)
-    chosen.registry.commit([staged], {})
+    chosen.ledger.commit([staged], {})
 
 
 def kept(chosen: Engine, relation: str, state: int) -> None:
     domain, _, product = relation.partition(".")
-    schema = chosen.store.stored(f"{domain}_generations")
+    schema = chosen.database.stored(f"{domain}_generations")
     connect().execute(f"create schema if not exists {schema}")
     connect().execute(
         f"create table if not exists {schema}.{product}__{state} as "
@@ -96,7 +96,7 @@ def test_what_is_decided_and_cannot_be_shown_is_said_once_all_were_tried(mesh, c
         kept(chosen, f"shop.{name}", 1002)
     staged = [Staged(f"shop.{name}", "1001", "1002", 1002) for name in ("orders", "totals")]
     with refused("create or replace table"), pytest.raises(NotShown) as failed:
-        chosen.registry.commit(staged, {})
+        chosen.ledger.commit(staged, {})
     said = str(failed.value)
     assert said.startswith("shop.orders, shop.totals: published, but not shown yet: Snowflake ref")
     assert said.count("Insufficient privileges") == 1
@@ -119,7 +119,7 @@ def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, c
         done = run_domain(repository, chosen, shop)
     assert (done.outcome, done.ok) == ("failed", False)
     assert "shop.orders, shop.totals: published, but not shown yet" in done.message
-    ledger = chosen.registry
+    ledger = chosen.ledger
     assert [each["outcome"] for each in ledger.entries("runs")] == ["failed", "published", "failed"]
     assert len(ledger.entries("audits")) == len(ledger.entries("publications")) == 2
     assert rows("select count(*) from meshhouse.states where shown = state") == [(0,)]
@@ -133,7 +133,7 @@ def test_going_back_to_what_was_shown_before_an_interruption_shows_it(mesh, chos
     kept(chosen, "shop.orders", 1002)
     staged = [Staged("shop.orders", "1001", "1002", 1002)]
     with refused("comment on table"), pytest.raises(NotShown):  # it stands there, and is not noted
-        chosen.registry.commit(staged, {})
+        chosen.ledger.commit(staged, {})
     assert shown("shop.orders") == 1002
     with refused("create or replace table"), pytest.raises(NotShown):
         decide(chosen, "shop.orders", 1002, 1001)
@@ -169,7 +169,7 @@ def test_a_file_that_was_uploaded_is_removed_whatever_fails_behind_it(mesh, chos
 
 
 def test_a_move_among_too_many_waits_for_its_turn(chosen, monkeypatch):
-    monkeypatch.setattr("meshhouse.engines.snowflake.store._LONGEST_WAIT", 0)
+    monkeypatch.setattr("meshhouse.engines.snowflake.database._LONGEST_WAIT", 0)
     execute, crowds = Session.execute, [1, 2, 3]
 
     def execute_in_a_crowd(self, statement, *values):
@@ -203,8 +203,8 @@ def test_a_ledger_holds_nothing_of_a_move_whose_transaction_snowflake_ended(chos
     with monkeypatch.context() as paused:
         paused.setattr(Session, "execute", execute_after_a_pause)
         with pytest.raises(Conflict):
-            chosen.registry.commit([staged], {"runs": [run]})
-    assert chosen.registry.entries("runs") == []
+            chosen.ledger.commit([staged], {"runs": [run]})
+    assert chosen.ledger.entries("runs") == []
     assert chosen.pointers() == {"shop.orders": "1001"}
 
 
@@ -233,7 +233,7 @@ def test_a_decimal_with_more_digits_of_the_same_scale_is_landed(mesh, chosen):
     assert land(mesh, engine(mesh.repository)).rows == 1
     assert rows("select max(amount) from shop_raw.sales") == [(Decimal("999999999999.25"),)]
     [raw] = mesh.repository.domain("shop").raw_tables
-    assert chosen.store.columns(raw.relation)["amount"] == ("NUMBER", 14, 2)
+    assert chosen.database.columns(raw.relation)["amount"] == ("NUMBER", 14, 2)
     mesh.edit("domains/shop/models/topics.yml", "decimal(14,2)", "decimal(18,4)")
     with pytest.raises(UsageError, match=r"holds number\(14,2\).* of the same scale"):
         land(mesh, engine(mesh.repository), 3)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meshhouse.engines.spark.builds import audit_lake, plain_lake, work_lake
+from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
 
 PLACES = [work_lake, plain_lake, audit_lake]

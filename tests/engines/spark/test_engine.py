@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER
-from meshhouse.ledger import Registry
 from meshhouse.runs.publication import product_history, rollback
+from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
 
@@ -79,12 +79,12 @@ def test_what_was_published_before_can_be_shown_again(sold, spark):
     run(sold, "shop")
     assert sold.row("select orders from shop.totals") == (20,)
     chosen = engine(sold.repository)
-    registry = Registry(chosen.lake)
+    ledger = LakeLedger(chosen.lake)
     product = next(each for each in sold.repository.domain("shop").products
                    if each.name == "totals")  # fmt: skip
-    rollback(chosen, registry, product)
+    rollback(chosen, ledger, product)
     assert sold.row("select orders from shop.totals") == (19,)
-    assert [each["kind"] for each in product_history(registry, product)] == [
+    assert [each["kind"] for each in product_history(ledger, product)] == [
         "publish", "publish", "rollback",
     ]  # fmt: skip
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
 from meshhouse.lake import Lake
-from meshhouse.landing import land_table
-from meshhouse.ledger import Registry
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.landing import LakeStore, land_table
 from meshhouse.maintenance.environments import drop, environments
+from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import rollback
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.run import run_domain
+from tests.conftest import Mesh
 from tests.support.spark_here import needs_spark
 
 pytestmark = needs_spark
@@ -30,7 +31,7 @@ def run(mesh: Mesh, domain: str, environment: str = "") -> DomainRun:
 
 def land(mesh: Mesh) -> None:
     for raw in mesh.repository.domain("shop").raw_tables:
-        land_table(mesh.repository, Lake(mesh.home), raw)
+        land_table(mesh.repository, LakeStore(Lake(mesh.home)), raw)
 
 
 def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
@@ -66,7 +67,7 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
         patch.setenv("MESH_ENV", "ana")
         repository = mesh.repository
         chosen = engine(repository)
-        rollback(chosen, Registry(chosen.lake), repository.product("crm.customers"))
+        rollback(chosen, LakeLedger(chosen.lake), repository.product("crm.customers"))
     assert shown(mesh, "select orders from crm.customers", "ana") == [(30,)]
 
     monkeypatch.setenv("MESH_TARGET", "spark")

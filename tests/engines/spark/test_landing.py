@@ -17,18 +17,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import Mesh
-from conftest import sale as sale_of_the_mesh
 
 from meshhouse.cli.land import land as command
 from meshhouse.errors import MeshError
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import Landing, Pace, land
-from meshhouse.landing.target import LANDED_AT, Fenced
+from meshhouse.landing import LakeStore, Landing, Pace, land
+from meshhouse.landing.store import LANDED_AT
+from meshhouse.landing.target import Fenced
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Column, RawTable
+from tests.conftest import Mesh
+from tests.conftest import sale as sale_of_the_mesh
 from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
 from tests.support.spark_here import needs_spark
@@ -72,7 +73,7 @@ class Place:
         self.send(*(sale(number) for number in numbers), partition=partition)
 
     def with_python(self, **options: Any) -> Landing:
-        return land(self.source, self.lake, self.raw, **options)
+        return land(self.source, LakeStore(self.lake), self.raw, **options)
 
     def with_spark(self, **options: Any) -> Landing:
         from meshhouse.engines.spark.landing import land_with_spark

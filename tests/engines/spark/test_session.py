@@ -7,8 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from conftest import ROOT, sale
-
+from tests.conftest import ROOT, sale
 from tests.support.spark_here import needs_spark
 from tests.support.tiny import TINY
 

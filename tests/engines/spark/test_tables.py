@@ -6,12 +6,12 @@ import json
 from datetime import timedelta
 
 import pytest
-from conftest import Mesh
 
 from meshhouse.engines import engine
-from meshhouse.ledger import Registry
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.maintenance import maintain
 from meshhouse.runs.publication import rollback
+from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
 
@@ -225,12 +225,12 @@ def test_upkeep_leaves_what_is_shown_and_what_can_be_shown_again(mesh, spark):
     assert next(each for each in done if each.relation == "builds of shop").orphans_removed > 0
     # Three publications of two products, and the build that was rejected.
     assert len(list(built.rglob("*.parquet"))) == before
-    registry = Registry(lake)
+    ledger = LakeLedger(lake)
     [product] = [each for each in mesh.repository.domain("shop").products if each.name == "orders"]
     for shown in ([1, 2, 3], [1, 2], [1]):
         assert orders(mesh) == shown
         if len(shown) > 1:
-            rollback(engine(mesh.repository), registry, product)
+            rollback(engine(mesh.repository), ledger, product)
     mesh.edit("domains/shop/models/products/orders.checks.yml", "valid_min: 0", "valid_min: -9")
     sell(mesh, 5)
     published(mesh, "shop", "spark")
