@@ -27,7 +27,7 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from tests.support.tiny import ROOT, copy_tiny
 
@@ -116,10 +116,13 @@ def _python_path() -> str:
 
 def _load() -> None:
     """Imports what commands import, and does once what a run does first."""
+    from dbt_common.tests import enable_test_caching
+
     from meshhouse.cli.main import _COMMANDS
 
     for module in sorted({module for module, _ in _COMMANDS.values()}):
         importlib.import_module(f"meshhouse.cli.{module}")
+    enable_test_caching()
     with tempfile.TemporaryDirectory() as folder:
         _rehearse(Path(folder))
     _forget()
@@ -135,27 +138,23 @@ def _forget() -> None:
 
 
 def _rehearse(folder: Path) -> None:
-    """Runs a domain of the tiny mesh, without what a command changes in its process."""
-    from meshhouse.cli.run import TerminalReporter
-    from meshhouse.dagster.run import run
+    """Runs a domain of the tiny mesh, without what `mesh` itself changes in its process."""
+    from meshhouse.cli.run import run
     from meshhouse.dbt import environment
     from meshhouse.events import event_log
-    from meshhouse.repository import Repository
 
     copy_tiny(folder)
-    repository = Repository(folder)
-    log = event_log(repository.home)
-    log.create_topic("shop.sales", 1)
-    sale = {"sale_id": 1, "customer_id": 1, "amount": 1.5, "sold_at": "2017-01-01T12:00:00Z"}
-    log.append_events("shop.sales", [(b"1", json.dumps(sale).encode(), 0, [])], "warm")
-    reporter = TerminalReporter(repository, quiet=True, force=False, full_refresh=False)
     # Threads of dbt's static parser end with a fork, and the parser waits for them: it must not
     # start in the server. Reading unit tests starts it whatever the setting.
     orders = folder / "domains/shop/models/products/orders.yml"
     orders.write_text(orders.read_text().partition("unit_tests:")[0])
-    with environment({"DBT_STATIC_PARSER": "false"}):
-        done = run(repository, ["shop"], [], reporter)
-    if not done:
+    log = event_log(folder / ".mesh")
+    log.create_topic("shop.sales", 1)
+    sale = {"sale_id": 1, "customer_id": 1, "amount": 1.5, "sold_at": "2017-01-01T12:00:00Z"}
+    log.append_events("shop.sales", [(b"1", json.dumps(sale).encode(), 0, [])], "warm")
+    with environment({"MESH_ROOT": str(folder), "DBT_STATIC_PARSER": "false"}):
+        failed = run.main(["shop", "--quiet"], standalone_mode=False)
+    if failed:
         raise RuntimeError("The tiny mesh does not run.")
 
 
@@ -172,7 +171,15 @@ def _serve(answers: TextIO) -> list[str]:
         else:
             print(process, file=answers)
         answers.flush()
-    os._exit(0)
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends a process without taking down all that was imported, which would take a second."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _become(request: dict[str, Any]) -> None:
@@ -210,9 +217,4 @@ if __name__ == "__main__":
     os.dup2(2, 1)  # nothing but answers is written to who asks
     _load()
     gc.freeze()
-    code = _run(_serve(answers))
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Taking down, object by object, what was imported for all commands would cost a second.
-    os._exit(code)
+    _end(_run(_serve(answers)))
