@@ -158,8 +158,8 @@ def _rehearse(folder: Path) -> None:
         raise RuntimeError("The tiny mesh does not run.")
 
 
-def _serve(answers: TextIO) -> list[str]:
-    """Answers requests; returns only in a forked process, with its arguments."""
+def _serve(answers: TextIO) -> list[str] | None:
+    """Answers requests; returns the arguments in a forked process, None when nobody asks more."""
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         if "wait" in request:
@@ -171,7 +171,7 @@ def _serve(answers: TextIO) -> list[str]:
         else:
             print(process, file=answers)
         answers.flush()
-    _end(0)
+    return None
 
 
 def _end(code: int) -> NoReturn:
@@ -217,4 +217,5 @@ if __name__ == "__main__":
     os.dup2(2, 1)  # nothing but answers is written to who asks
     _load()
     gc.freeze()
-    _end(_run(_serve(answers)))
+    arguments = _serve(answers)
+    _end(0 if arguments is None else _run(arguments))
