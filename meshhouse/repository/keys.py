@@ -1,8 +1,8 @@
 """The keys of `config.meta` that the mesh reads: each one, where it may be, and what it means.
 
-Belongs here: the declaration that the reader (domain.py), the shapes of files (shapes.py), the
+Belongs here: the declaration that the readers (topics.py, products.py), the shapes of files (shapes.py), the
 messages of `mesh check` and the tables in docs/reference.md are made from. Not here: what a value
-does (domain.py, code.py), or keys of dbt itself (shapes.py).
+does (topics.py, products.py, code.py), or keys of dbt itself (shapes.py).
 
 A key is read through its declaration, `TOPIC.of(meta)`, so no undeclared key can be read.
 """

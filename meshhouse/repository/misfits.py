@@ -1,7 +1,7 @@
 """Where a YAML file differs from its shape.
 
 Belongs here: the elements of a shape, and the walk over a file. Not here: the shapes of the
-files (shapes.py), or the meaning of a value (domain.py, names.py).
+files (shapes.py), or the meaning of a value (topics.py, products.py).
 
 One walk finds two kinds of misfit. A value of the wrong kind makes a domain unusable. An
 unknown key is a finding of `mesh check`; a run refuses it only if the key may change what

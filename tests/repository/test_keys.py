@@ -73,8 +73,12 @@ def test_what_is_declared_is_read(mesh):
     assert [each.name for each in product.columns if each.classification] == ["sold_at"]
 
 
-def test_the_reader_reads_keys_by_their_declaration_only():
-    reader = (ROOT / "meshhouse/repository/domain.py").read_text()
+READERS = ("columns", "domain", "products", "topics")
+
+
+def test_the_readers_read_keys_by_their_declaration_only():
+    readers = (ROOT / "meshhouse/repository" / f"{name}.py" for name in READERS)
+    reader = "".join(path.read_text() for path in readers)
     assert not re.findall(r"\bmeta(?:\.get\(|\[)[\"']", reader)
     assert all(f"keys.{name}." in reader for name in ("TOPIC", "GRAIN", "SHARED", "REQUIRED"))
 
