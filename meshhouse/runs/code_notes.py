@@ -42,5 +42,7 @@ class CodeNotes:
         replace(self._paths[0], json.dumps(dict(kept), indent=1))
 
     def _read(self, at: int) -> dict[str, dict[str, str]]:
-        path = self._paths[at]
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads(self._paths[at].read_text())
+        except (OSError, ValueError):  # without notes a plan names no files, and a run goes on
+            return {}
