@@ -1,6 +1,6 @@
 """Writes exact versions, as `uv export` prints them, into pyproject.toml's constraints.
 
-A lock file would name ledger hosts, so it stays out of the repository.
+A lock file would name registry hosts, so it stays out of the repository.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from benchmarks.runs import run_costs
 
 
 def main() -> None:
-    """Measures and prints one table."""
+    """Measures, and prints one table."""
     rate = landing_rate()
     runs = run_costs()
     table = Table(title="Meshhouse, target local", title_justify="left")

@@ -144,7 +144,7 @@ _KAFKA = Group(
         Setting(
             "SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO",
             "",
-            "`user:password`, if the registry needs them.",
+            "`user:password`, if the schema registry needs them.",
         ),
     ),
 )

@@ -32,7 +32,7 @@ class Duration(click.ParamType):
             return value
         match = re.fullmatch(r"(\d{1,6})\s*(min|h|d)", value.strip())
         if match is None:
-            self.fail(f"`{value}` is no duration; write it as 90min, 12h or 3d.", param, ctx)
+            self.fail(f"`{value}` is not a duration; write it as 90min, 12h or 3d.", param, ctx)
         span = timedelta(**{_UNITS[match[2]]: int(match[1])})
         if span < _SHORTEST:
             self.fail(

@@ -21,8 +21,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from meshhouse import files
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.files import sync
 from meshhouse.locks import lock
 from meshhouse.modes import IDENTITY
 
@@ -54,12 +54,7 @@ def own_identity(home: Path, lake_id: str | None = None) -> Identity:
 
 def note_identity(home: Path, identity: Identity) -> None:
     """Writes an identity; a crash leaves the old one or the new one."""
-    path = home / IDENTITY
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    draft.write_text(json.dumps(asdict(identity), indent=1))
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
+    files.replace(home / IDENTITY, json.dumps(asdict(identity), indent=1))
 
 
 def identity_of(home: Path) -> Identity | None:

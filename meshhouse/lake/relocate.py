@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 from meshhouse.errors import MeshError
+from meshhouse.files import sync
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import PATH_PROPERTIES
 from meshhouse.repository.environment import ENVIRONMENTS
@@ -320,11 +321,7 @@ def _draft(work: _Work, path: Path, content: bytes) -> None:
 def _show(drafts: Iterable[Path]) -> None:
     folders = set()
     for draft in drafts:
-        descriptor = os.open(draft, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(draft)
         folders.add(draft.parent)
     for draft in drafts:
         shown = draft.with_name(draft.name.removesuffix(_DRAFT))
@@ -332,11 +329,7 @@ def _show(drafts: Iterable[Path]) -> None:
         shown.with_name(f".{shown.name}.crc").unlink(missing_ok=True)
         draft.replace(shown)
     for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(folder)
 
 
 def _check(work: _Work, catalogs: Iterable[Path]) -> None:

@@ -1,11 +1,11 @@
 """Reads the declarations of one domain.
 
-Belongs here: the files of a domain's dbt project as facts (model.py), and everything that
-makes them unusable. Not here: other domains (read.py), or judging what can be used
-(`mesh check`).
+Belongs here: turning the files of a domain's dbt project into facts (model.py), and every
+problem that makes the declarations unusable. Not here: other domains (read.py), or advice on
+usable declarations (lint/).
 
-Nothing here raises for what a file says: a domain with problems is read as far as it goes, so
-that one team's mistake is shown, and stops nobody else.
+Nothing here raises for the content of a file. A broken domain is read as far as possible, so
+that `mesh check` can list all its problems and other domains keep working.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ def read_domain(root: Path, name: str, folder: Path, domain_names: Sequence[str]
     """One domain, with all its problems.
 
     Args:
-        root: of the repository.
-        name: of the domain; its folder's, or that of the root domain.
-        folder: its dbt project.
+        root: the repository.
+        name: of the domain: the name of its folder, or `mesh` for the root project.
+        folder: the domain's dbt project.
         domain_names: every domain of the mesh.
     """
     return _Reader(root, name, folder, domain_names).read()
 
 
 def has_packages(folder: Path) -> bool:
-    """Whether a dbt project uses packages of dbt, in either file that can name them."""
+    """Whether a dbt project uses dbt packages; two files can name them."""
     if (folder / "packages.yml").exists():
         return True
     try:
         return bool(read_yaml(folder / "dependencies.yml").get("packages"))
-    except DeclarationError:  # there is no such file, or it is one of the domain's problems
+    except DeclarationError:  # the file is missing, or its problem is reported elsewhere
         return False
 
 
@@ -121,7 +121,7 @@ class _Reader:
 
     def _folders(self) -> Iterator[Path]:
         for name in _FOLDERS:
-            # The root's macros are every domain's (read.py); its tests are pytest's.
+            # The root's macros belong to all domains (read.py); its tests belong to pytest.
             if self._folder == self._root and name in ("macros", "tests"):
                 continue
             yield self._folder / name
@@ -132,7 +132,7 @@ class _Reader:
             for name in sorted(below):
                 path = Path(place, name)
                 if path.is_symlink() and path.resolve() in (path, *path.parents):
-                    self._problem(path, 1, "this link leads back to a folder that holds it.")
+                    self._problem(path, 1, "this link points to a folder that contains it.")
                     below.remove(name)
                 elif path.suffix in (".yml", ".yaml", ".sql"):
                     self._problem(path, 1, "this is a folder, not a file; rename it.")
@@ -279,7 +279,7 @@ class _Reader:
             problem = f"{schema}.{name} has no columns; list those that its events have."
             self._problem(path, table.line, problem)
         if len(self._problems) > before:
-            return None  # nothing may land by a declaration that is only half understood
+            return None  # landing must not use a declaration that was only partly understood
         return RawTable(
             domain=self._name,
             schema=schema,
@@ -431,8 +431,8 @@ class _Reader:
         if not _is_version(latest) or latest not in numbers:
             known = ", ".join(str(number) for number in numbers)
             problem = (
-                f"`latest_version` of model `{model.get('name')}` is `{latest}`, which is none of "
-                f"its versions ({known})."
+                f"`latest_version` of model `{model.get('name')}` is `{latest}`, but the versions "
+                f"are {known}."
             )
             self._problem(path, model.line_of("latest_version"), problem)
             return max(numbers)
@@ -498,7 +498,7 @@ class _Reader:
                     problem = f"`{email}` is not an e-mail address, such as sales@example.com."
                     self._problem(path, owner.line_of("email"), problem)
 
-    # What only shows across files
+    # Problems across files
 
     def _duplicates(
         self, declared: _Files, products: Sequence[Product], raw_tables: Sequence[RawTable]
@@ -514,7 +514,7 @@ class _Reader:
         models = {product.model for product in products}
         clashes = [each for each in products if each.name != each.model and each.name in models]
         for each in clashes:
-            problem = f"version {each.version} of `{each.model}` is called like another product."
+            problem = f"version {each.version} of `{each.model}` has the name of another product."
             self._problem(each.path, each.line, f"{problem} Rename one.")
 
     def _twice(self, what: str, places: Iterable[tuple[str, Path, int]]) -> None:
@@ -544,11 +544,11 @@ class _Reader:
                 self._problem(file.path, 1, problem)
         self._twice("model", [(file.path.stem, file.path, 1) for file in models])
         if "enabled" in str(project) or self._takes_models_from_elsewhere(project):
-            return  # which models there are, only dbt can tell
+            return  # only dbt knows which models exist
         self._own_references(models, declared, project)
 
     def _takes_models_from_elsewhere(self, project: Located) -> bool:
-        """Whether packages bring models, or files of snapshots, which name them inside."""
+        """Whether packages or snapshot files add models; a snapshot file names them inside."""
         has_snapshots = (self._folder / "snapshots").is_dir() or "snapshot-paths" in project
         return has_snapshots or has_packages(self._folder)
 
@@ -588,7 +588,7 @@ _SNAPSHOT = re.compile(r"\{%-?\s*snapshot\s+(\w+)")
 
 
 def _snapshots(models: Sequence[SqlFile], declared: _Files) -> Iterator[str]:
-    """Names of the snapshots in a folder of models: of YAML entries and of blocks in SQL."""
+    """Names of the snapshots in a folder of models: from YAML entries and from SQL blocks."""
     for _, content in declared:
         yield from (str(each.get("name")) for each in mappings(content.get("snapshots")))
     for file in models:
@@ -597,7 +597,7 @@ def _snapshots(models: Sequence[SqlFile], declared: _Files) -> Iterator[str]:
 
 
 def _identity(section: str, entry: Located) -> str:
-    """What dbt tells entries apart by: two models may each have a unit test of one name."""
+    """How dbt identifies an entry: two models may have unit tests of the same name."""
     name = str(entry.get("name"))
     return f"{entry.get('model')}.{name}" if section == "unit_tests" else name
 

@@ -1,8 +1,8 @@
-"""The shape of each YAML file: its keys, and what kind of value each of them takes.
+"""The shape of each YAML file: its keys, and the kind of value of each key.
 
-Belongs here: lists and mappings where they belong, and the keys that dbt or the mesh reads. Not
-here: comparing a file with its shape (misfits.py), what a value means (domain.py, names.py), or
-finding files.
+Belongs here: the keys that dbt or the mesh reads, and whether each holds a list, a mapping or
+a single value. Not here: comparing a file with its shape (misfits.py), the meaning of a value
+(domain.py, names.py), or finding files (domain.py).
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from meshhouse.repository.yaml import Located
 
 
 def shape_of(path: Path) -> Map:
-    """The shape of a YAML file of a domain, by its name."""
+    """The shape of a domain's YAML file, by the file's name."""
     if path.name.endswith(".checks.yml"):
         return CHECKS_FILE
     return {"dependencies.yml": DEPENDENCIES, "dbt_project.yml": PROJECT}.get(path.name, PROPERTIES)
 
 
 def meta_of(entry: Located) -> Located:
-    """`config.meta` of an entry, or its older place, `meta`."""
+    """`config.meta` of an entry, or `meta`, the older key for the same."""
     return mapping(mapping(entry.get("config")).get("meta", entry.get("meta")))
 
 
 def mapping(value: Any) -> Located:
-    """The value, or an empty mapping where it is something else."""
+    """The value if it is a mapping, otherwise an empty mapping."""
     return value if isinstance(value, Located) else Located()
 
 
 def mappings(value: Any) -> list[Located]:
-    """The mappings of a list; none where the value is something else."""
+    """The mappings in a list; empty if the value is not a list."""
     return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
 
 
@@ -74,7 +74,7 @@ _PRODUCT_META = _meta(declared.PRODUCT)
 _PRIVATE_META = Map(
     declared.PRODUCT, declared.keys_of(declared.PRIVATE_MODEL), is_open=True, finds_misspelt=True
 )
-"""Of a private model: the mesh reads one key, and the rest is the domain's own."""
+"""For a private model: the mesh reads one key; the domain may add any others."""
 
 
 def _model_config(meta: Map) -> Map:
@@ -131,7 +131,7 @@ _PRIVATE = _model(_PRIVATE_META, _column(ANY))
 
 
 def _model_as_declared(value: Any) -> Map:
-    """The shape of a model: the mesh reads all of a product, and little of a private model."""
+    """The shape of a model; the mesh reads every key of a product, few of a private model."""
     model = mapping(value)
     entries = [model, *mappings(model.get("versions"))]
     places = [*entries, *(mapping(each.get("config")) for each in entries)]

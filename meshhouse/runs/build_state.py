@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from meshhouse.files import replace
+
 
 class BuildState:
     """Product -> what its build stands on: code, and inputs that rows were not only added to.
@@ -48,9 +50,7 @@ class BuildState:
 
     def _write(self, built: Mapping[str, str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(dict(built), indent=1, sort_keys=True))
-        partial.replace(self._path)
+        replace(self._path, json.dumps(dict(built), indent=1, sort_keys=True))
 
 
 def forget_builds(folder: Path) -> None:

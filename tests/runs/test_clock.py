@@ -16,6 +16,7 @@ from pyiceberg.table.metadata import TableMetadataV2
 
 from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.lake import Lake, door
+from meshhouse.lake.jdbc_catalog import JdbcCatalog
 from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.views import connect_memory, create_views
@@ -237,15 +238,15 @@ def test_numbers_rise_through_all_ledgers_and_with_rivals(tmp_path, monkeypatch)
     ledger, rivals = LakeLedger(lake), [None, None]
     ledger.commit([], {"runs": [{"domain": "shop"}]})
     ledger.commit([], {"publications": [{"domain": "shop"}]})
-    move = Lake._move_all
+    move = JdbcCatalog.move
 
-    def overtaken(self: Lake, changes: list) -> list:
+    def overtaken(catalog: JdbcCatalog, changes: list) -> list:
         if rivals:
             rivals.pop()
             LakeLedger(lake).commit([], {"runs": [{"domain": "rival"}]})
-        return move(self, changes)
+        return move(catalog, changes)
 
-    monkeypatch.setattr(Lake, "_move_all", overtaken)
+    monkeypatch.setattr(JdbcCatalog, "move", overtaken)
     ledger.commit([], {"runs": [{"domain": "crm"}], "audits": [{"domain": "crm"}]})
     runs = ledger.entries("runs")
     assert [each["domain"] for each in runs] == ["shop", "rival", "rival", "crm"]

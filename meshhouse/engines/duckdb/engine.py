@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from meshhouse import settings
 from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.engines.protocol import Candidate, PlainNames, Reader
@@ -44,7 +44,7 @@ class DuckDBEngine(IcebergEngine):
             UsageError: MESH_MEMORY_LIMIT is not a size.
         """
         super().__init__(repository)
-        limit = os.environ.get("MESH_MEMORY_LIMIT", "1500MiB")
+        limit = settings.value("MESH_MEMORY_LIMIT")
         if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[KMGT]i?B\s*", limit, re.IGNORECASE):
             raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
 
