@@ -17,7 +17,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.environment import workspace
 
 _KEPT = 200
-"""Code versions of a domain, the newest ones. One has some 2 KB."""
+"""Code versions of a domain, the newest ones. One takes about 2 KB."""
 _FILE = "code.json"
 
 
