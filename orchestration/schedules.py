@@ -1,4 +1,4 @@
-"""What starts by the clock. All of it is off until somebody switches it on in Dagster's page.
+"""What starts by the clock. All of it is off until it is switched on in Dagster's page.
 
 Belongs here: cron expressions and the jobs that they start. Not here: what a job does
 (meshhouse/dagster/).

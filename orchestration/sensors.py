@@ -1,4 +1,4 @@
-"""What starts when something happened. All of it is off until somebody switches it on.
+"""What starts when something happened. All of it is off until it is switched on.
 
 Belongs here: which sensors there are and how often they look. Not here: what they look at
 (meshhouse/dagster/sensor.py), or when an asset is built again (steps.py).

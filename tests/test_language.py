@@ -24,6 +24,9 @@ ROOMS = (
     "meshhouse/__init__.py",
     "meshhouse/addresses.py",
     "meshhouse/audit",
+    "meshhouse/cli/forecast.py",
+    "meshhouse/cli/run.py",
+    "meshhouse/dagster",
     "meshhouse/dbt.py",
     "meshhouse/deadline.py",
     "meshhouse/demo",
@@ -36,14 +39,18 @@ ROOMS = (
     "meshhouse/maintenance",
     "meshhouse/modes.py",
     "meshhouse/repository",
+    "meshhouse/runs",
     "meshhouse/serve",
     "models",
+    "orchestration",
     "profiles",
+    "tests/dagster",
     "tests/demo",
     "tests/health",
     "tests/lint",
     "tests/maintenance",
     "tests/repository",
+    "tests/runs",
 )
 """Folders and files that the tests read, from the root of the repository."""
 

@@ -98,7 +98,7 @@ def _land(
         if config.again_from:
             again = land_table_again(repository, lake_of(engine), raw, config.again_from)
             context.log.info(
-                f"{raw.relation}: {again.replaced} events landed again, as {again.rows} "
+                f"{raw.relation}: {again.replaced} events reprocessed, as {again.rows} "
                 f"rows and {again.rejected} rejected events"
             )
         done = land_table(repository, engine.store, raw, reporter.landing(raw))

@@ -1,6 +1,6 @@
-"""Who is told what a run does, besides Dagster's own log.
+"""Receives what a run does, besides Dagster's log.
 
-Belongs here: what steps tell a reporter. Not here: what a person sees of it (cli/run.py).
+Belongs here: what steps report. Not here: what a person sees of it (cli/run.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meshhouse.runs.outcome import DomainRun
 
 
 class Reporter(Protocol):
-    """Who is told what a run does, besides Dagster's own log."""
+    """Receives what a run does, besides Dagster's log."""
 
     force: bool
     full_refresh: bool

@@ -98,15 +98,15 @@ def run(
         repository: the mesh.
         domains: domains to run whole.
         products: products (`sales.orders`) to run with what they are made of or checked
-            with; everything of their own domain's that they do not need is left alone.
+            with; what they do not need of their domain is left as it is.
         definitions: makes what is executed, see `orchestration.definitions`.
-        reporter: is told what happens.
+        reporter: receives what happens.
 
     Returns:
         Whether every step succeeded.
 
     Raises:
-        KeyboardInterrupt: somebody stopped it; Dagster makes a failure of that.
+        KeyboardInterrupt: Ctrl-C stopped it; Dagster makes a failure of that.
         MeshError: Dagster's own files cannot be written.
     """
     parts = [repository.product(relation) for relation in products]

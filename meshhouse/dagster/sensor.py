@@ -92,7 +92,7 @@ def _request(
     chosen = [raw for raw in domain.raw_tables if raw.relation in waiting]
     events = sum(map(count, waiting.values()))
     return dg.RunRequest(
-        # The same events ask for one run only, however often somebody looks; once more if
+        # The same events ask for one run, however often the sensor looks, and for another one if
         # that run failed.
         run_key=json.dumps([waiting, _last_run(context, domain)], sort_keys=True),
         asset_selection=[raw_key(raw) for raw in chosen],

@@ -100,7 +100,7 @@ def keys_of(place: str) -> dict[str, Any]:
 
 
 def elsewhere(place: str) -> dict[str, str]:
-    """Name -> where it belongs, of each key that may not be in a place."""
+    """Name -> where it belongs, of each key that the mesh does not read in a place."""
     return {
         key.name: " or ".join(key.places)
         for key in KEYS

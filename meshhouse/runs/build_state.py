@@ -1,7 +1,7 @@
 """From what the tables in a domain's build schema were built.
 
 Belongs here: when an incremental model may be added to, and when it must be built from
-nothing. Not here: building (runs.py), or whether anything must be built (domain_plan.py).
+nothing. Not here: building (run.py), or whether anything must be built (plan.py).
 """
 
 from __future__ import annotations

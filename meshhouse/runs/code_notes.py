@@ -17,7 +17,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.environment import workspace
 
 _KEPT = 200
-"""Code versions of a domain, the newest ones. One has some 2 KB."""
+"""Code versions of a domain, the newest ones. One takes about 2 KB."""
 _FILE = "code.json"
 
 
@@ -42,5 +42,7 @@ class CodeNotes:
         replace(self._paths[0], json.dumps(dict(kept), indent=1))
 
     def _read(self, at: int) -> dict[str, dict[str, str]]:
-        path = self._paths[at]
-        return json.loads(path.read_text()) if path.exists() else {}
+        try:
+            return json.loads(self._paths[at].read_text())
+        except (OSError, ValueError):  # without notes a plan names no files, and a run goes on
+            return {}

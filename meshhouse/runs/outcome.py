@@ -1,4 +1,4 @@
-"""What a run of one domain did, and what people are told of it.
+"""What a run of one domain did, in words for people.
 
 Belongs here: the outcome of a run, of each of its products, and the messages about failed builds
 and rejected candidates. Not here: the steps of a run (run.py).
@@ -33,7 +33,7 @@ class DomainRun:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished_at: datetime | None = None
     outcome: str = "failed"
-    """`published`, `unchanged`, `rejected`, `failed`, or `built` if nothing was to be published."""
+    """`published`, `unchanged`, `rejected`, `failed`, or `built` if nothing is published."""
     message: str = ""
     covered: list[str] = field(default_factory=list)
     """Names of the products that the run was about."""

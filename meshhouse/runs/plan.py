@@ -133,13 +133,14 @@ def plan(
 ) -> dict[str, Verdict]:
     """What a run does about each product of a domain, and why.
 
-    A product is built for a reason of its own, or because a product with such a reason reads it
-    or is checked against it: what is published together was made from the same inputs.
+    A product is built because its code, inputs or history ask for it, or because a product that
+    is built for such a reason reads it or is checked against it: what is published together is
+    made from the same inputs.
 
     Args:
         products: what is known of each product in question.
         reads: product -> products of the domain that its SQL, tests or checks read.
-        own_inputs: relations that the environment in use has of its own.
+        own_inputs: relations that the environment in use itself has.
 
     Returns:
         Name of each product -> decision and reasons.

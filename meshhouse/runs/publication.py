@@ -44,7 +44,7 @@ def publish(
         The new publications.
 
     Raises:
-        Conflict: one of the products was published by somebody else meanwhile.
+        Conflict: another process published one of the products meanwhile.
     """
     entries: dict[str, list[dict[str, Any]]] = {"audits": [], "publications": []}
     for candidate, result in audited:

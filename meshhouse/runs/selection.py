@@ -1,6 +1,6 @@
 """What a run is about, known before anything is started.
 
-Belongs here: from the names that somebody typed to domains and products, where events wait, and
+Belongs here: from the names in a command to domains and products, where events wait, and
 which domains have nothing to do. Not here: whether a product is built (plan.py), or the run of a
 domain (run.py).
 """
@@ -130,7 +130,7 @@ def unchanged_run(
 
 
 def events_waiting(
-    repository: Repository, engine: Engine, raw: RawTable, pointers: Mapping[str, str]
+    repository: Repository, engine: Engine, raw: RawTable, states: Mapping[str, str]
 ) -> dict[int, tuple[int, int]]:
     """Partition -> next offset to land and end of the partition, where landing has work to do.
 
@@ -138,12 +138,12 @@ def events_waiting(
         repository: where the topic is declared.
         engine: the target in use.
         raw: the raw table of the topic.
-        pointers: what the environment has of its own, see `Engine.pointers`.
+        states: see `Engine.pointers`.
 
     Raises:
         MeshError: the topic cannot be read.
     """
-    state = pointers.get(raw.relation)
+    state = states.get(raw.relation)
     landed = offsets_of(engine.properties(raw.relation, state)) if state is not None else None
     topic = open_source(repository.root, repository.home).describe(raw.topic)
     return waiting(topic.partitions, landed)

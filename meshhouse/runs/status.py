@@ -94,7 +94,7 @@ def product_statuses(
         inherited = bool(publications) and not own
         found = _status(product, publications, _outcomes(product, behind if inherited else runs))
         here = _outcomes(product, runs)
-        if inherited and here:  # what was tried here came to no publication of its own
+        if inherited and here:  # runs here tried it and published nothing
             found = replace(found, last_run=here[-1].outcome)
         found = replace(found, environment="" if inherited else repository.environment)
         statuses.append(replace(found, damage=_damage(product.relation, shown)))

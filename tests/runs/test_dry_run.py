@@ -21,9 +21,10 @@ def kept(mesh: Mesh) -> dict[Path, bytes]:
     }
 
 
-def dry(mesh: Mesh, *arguments: str, code: int = 0) -> str:
+def dry(mesh: Mesh, *arguments: str, code: int = 0, **environment: str) -> str:
     before = kept(mesh)
-    done = mesh.run("run", "--dry-run", *arguments, code=code, environment={"COLUMNS": "80"})
+    variables = {"COLUMNS": "80", **environment}
+    done = mesh.run("run", "--dry-run", *arguments, code=code, environment=variables)
     assert kept(mesh) == before
     return done.stdout
 
@@ -136,6 +137,23 @@ build       shop.totals
 """
     )
     assert decisions(published)["mesh.overview"] == ("build", {"inputs moved": ["crm.customers"]})
+
+
+def test_an_environment_reads_what_production_landed_and_builds_what_it_changed(published):
+    text = (published.root / TOTALS).read_text()
+    published.edit(TOTALS, "count(*)", "2 + count(*)")
+    try:
+        assert (
+            dry(published, "shop", MESH_ENV="ana")
+            == f"""\
+unchanged   shop.orders
+build       shop.totals
+              code changed: {TOTALS}
+1 product would be built, 1 unchanged, 0 held back. Nothing was changed.
+"""
+        )
+    finally:
+        published.write(TOTALS, text)
 
 
 def test_what_was_rolled_back_is_held_back(published):
