@@ -22,7 +22,7 @@ from pyiceberg.types import LongType, NestedField
 from meshhouse.engines.builds import work_lake
 from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.errors import MeshError
-from meshhouse.lake import Lake, catalog_file, place, relocate
+from meshhouse.lake import Lake, catalog_file, catalog_paths, place
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
@@ -208,7 +208,7 @@ def test_builds_of_all_environments_move_with_the_lake(home, tmp_path):
 
 def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_path, monkeypatch):
     expected = content(home)
-    replaced, rewritten = Path.replace, relocate._rewrite_catalog
+    replaced, rewritten = Path.replace, catalog_paths.rewrite
     steps = {"count": 0, "kill": -1}
 
     def step() -> None:
@@ -226,7 +226,7 @@ def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_pa
         step()
 
     monkeypatch.setattr(Path, "replace", replacing)
-    monkeypatch.setattr(relocate, "_rewrite_catalog", rewriting)
+    monkeypatch.setattr(catalog_paths, "rewrite", rewriting)
     copy(home, tmp_path / "whole")
     Lake(tmp_path / "whole").pointers()
     total = steps["count"]
@@ -362,7 +362,7 @@ def test_who_names_the_folder_anywhere_is_asked(remote, what, tmp_path, monkeypa
         Path(plain_path(location)).write_text("{}")
     else:
         if what == "build catalog":
-            name, location = f"shop_{relocate.catalog_digest(remote)}", "s3://bucket/1.json"
+            name, location = f"shop_{catalog_paths.catalog_digest(remote)}", "s3://bucket/1.json"
             catalog = remote / "spark" / "shop" / "catalog.db"
         with catalog_file.writing(catalog) as connection:
             shown = "s3://bucket/3.metadata.json" if what == "earlier state" else location
