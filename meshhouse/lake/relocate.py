@@ -1,7 +1,7 @@
 """Changes the paths in metadata files, manifest lists, manifests and catalogs of one folder.
 
 Belongs here: finding and rewriting paths after the folder has moved or was copied. Not here:
-deciding that they must be rewritten (place.py, maintenance/restore.py), what a location becomes
+deciding that they must be rewritten (identity.py, maintenance/restore.py), what a location becomes
 (moves.py), or the rows of catalogs (catalog_paths.py).
 
 Data files hold no paths and are not touched. Every new file is written beside its old one
