@@ -494,7 +494,7 @@ def test_the_command_tells_what_it_did(mesh):
     ("arguments", "said"),
     [
         (["shop_raw.sale"], "There is no table `shop_raw.sale`."),
-        (["--older-than", "soon"], "`soon` is no duration; write it as 90min, 12h or 3d."),
+        (["--older-than", "soon"], "`soon` is not a duration; write it as 90min, 12h or 3d."),
         (["--older-than", "5min"], "`5min` is less than 1h"),
     ],
 )
