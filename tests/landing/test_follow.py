@@ -391,7 +391,7 @@ def test_of_two_groups_on_one_table_exactly_one_wins_and_the_other_says_so(
     [loser] = [each for each in (first, second) if each.error]
     assert isinstance(loser.error, Fenced)
     assert "Another lander took over partition 0" in str(loser.error)
-    assert "nothing is lost or doubled" in str(loser.error)
+    assert "no event is lost or landed twice" in str(loser.error)
     assert ids(lake) == list(range(sent))
 
 

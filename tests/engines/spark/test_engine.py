@@ -110,5 +110,5 @@ def test_a_setting_that_is_none_is_refused(monkeypatch):
     from meshhouse.engines.spark.session import settings
 
     monkeypatch.setenv("MESH_SPARK_CONF", "spark.executor.memory=2g;memory")
-    with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is no setting"):
+    with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is not a setting"):
         settings([])
