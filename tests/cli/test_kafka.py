@@ -73,6 +73,7 @@ def rows(mesh: Mesh) -> int:
     return count
 
 
+@pytest.mark.server
 def test_the_broker_of_a_mesh_is_started_once_and_stopped_once(new_mesh):
     mesh = new_mesh()
     assert "Kafka is not running. Start it with" in mesh.run("kafka", "status", code=1).stderr

@@ -45,7 +45,7 @@ SALE = (Column("sale_id", "bigint", required=True), Column("amount", "decimal(12
 SOON = Pace(0.2, 1_000_000)
 
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT, sale
 from tests.support.spark_here import needs_spark
 from tests.support.tiny import TINY
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": "spark.driver.memory=700m"}
 
 # In a process of its own: the tests' session must live on.
