@@ -1,10 +1,10 @@
-"""A warm process that forks one process a command: imports are most of a short command.
+"""A warm process that forks for each command, because imports take most of a short command's time.
 
-Belongs here: the server, which imports the heavy libraries once and forks (run this file), and
-its client, which the tests use. Does not: what the commands are.
+Belongs here: the server, which imports the heavy libraries once and forks (run this file), and its
+client, which the tests use. Not here: the commands.
 
-A forked command is a process of its own: it can be killed, it exits with a code, and what
-it loads or leaves open dies with it.
+A forked command is a separate process: it can be killed, it has an exit code, and everything that
+it loads or opens ends with it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Warm:
         environment: Mapping[str, str],
         output: tuple[Path, Path],
     ) -> int:
-        """Forks a process and says its id.
+        """Forks a process and returns its id.
 
         Args:
-            arguments: those of `mesh`; or a Python file and what it is called with.
+            arguments: the arguments of `mesh`; or a Python file and its arguments.
             folder: its working directory.
             environment: all its variables.
-            output: files for its standard output and its errors.
+            output: files for its standard output and standard error.
         """
         request = {
             "arguments": [str(each) for each in arguments],
@@ -58,10 +58,10 @@ class Warm:
         return self._ask(request, 120)
 
     def wait(self, process: int, seconds: float) -> int:
-        """The exit code of a started process (minus the signal that ended it).
+        """Waits for a started process; returns its exit code, or minus the signal that ended it.
 
         Raises:
-            TimeoutError: it was still at work and was killed.
+            TimeoutError: the process was still running and was killed.
         """
         return self._ask({"wait": process}, seconds, process)
 
@@ -97,8 +97,7 @@ class Warm:
 
 
 def _without_mesh(environment: Mapping[str, str]) -> dict[str, str]:
-    # A bytecode cache is what makes Python start quickly: whoever switched it off for
-    # other reasons would wait for every import here.
+    # Without a bytecode cache, every import here would be slow.
     return {
         name: value
         for name, value in environment.items()
@@ -122,8 +121,8 @@ _HEAVY = (
     "pyiceberg.table.update.snapshot",
     "rich.progress",
 )
-"""What takes seconds to import. Not DuckDB, and so not the platform: DuckDB starts a
-thread when it is imported, and a fork has none of its parent's threads."""
+"""Modules that take seconds to import. DuckDB is left out, and with it the platform: it starts a
+thread on import, and a forked process does not have its parent's threads."""
 
 
 def _load() -> None:
@@ -186,5 +185,5 @@ if __name__ == "__main__":
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Taking down, object by object, what was imported for all commands would cost a second.
+    # Freeing every imported object would take a second.
     os._exit(code)
