@@ -1,6 +1,8 @@
 """Makes `ref('<domain>', '<product>')` read the published product.
 
-Belongs here: dbt-core's plugin interface, and nothing else (references.py decides).
+Belongs here: dbt-core's plugin interface. Not here: which products a domain may reference
+(repository/references.py).
+
 dbt-core finds plugins in top-level modules whose name begins with `dbt_`, and calls
 `get_nodes` while it parses a project.
 """
@@ -24,7 +26,7 @@ from meshhouse.repository import Product, Repository
 from meshhouse.repository.references import resolve
 
 READING_COMMANDS = {"build", "run", "test", "show", "snapshot", "retry", "clone"}
-"""dbt commands that read data, and so need what they read to be published."""
+"""dbt commands that read data, so the products they read must be published."""
 
 _BUILDING_COMMANDS = READING_COMMANDS - {"test", "show"}
 
@@ -34,14 +36,14 @@ class MeshhousePlugin(dbtPlugin):
 
     @dbt_hook
     def get_nodes(self) -> PluginNodes:
-        """Nodes that name the relation consumers see, never the provider's build."""
+        """A node for each product; it names the published relation, never the provider's build."""
         nodes = PluginNodes()
         flags = get_flags()
         folder = Path(flags.PROJECT_DIR or Path.cwd()).resolve()
         try:
             repository = Repository.find(folder)
         except MeshError:
-            return nodes  # some other dbt project in the same Python environment
+            return nodes  # another dbt project in the same Python environment
         if self.project_name not in repository.domain_names:
             return nodes
         consumer = repository.domain(self.project_name)
@@ -60,14 +62,15 @@ class MeshhousePlugin(dbtPlugin):
         if builds and pinned() is None:
             from meshhouse.runs.build_state import forget_builds
 
-            # Plain dbt builds with the code of this checkout, into the tables that runs add to.
+            # Plain dbt changes tables that runs extend, maybe with uncommitted code, so the next
+            # run must build them from the start.
             forget_builds(chosen.build_folder(consumer.name))
         return nodes
 
 
 def _node(product: Product, schema: str) -> ModelNodeArgs:
-    # No group: dagster-dbt cannot load an injected node that has one. No database: the
-    # consumer's own target decides it (on Spark there is none).
+    # Without a group, because dagster-dbt cannot load an injected node that has one. Without a
+    # database, because the consumer's target sets it (Spark has none).
     deprecated = product.deprecation_date
     return ModelNodeArgs(
         name=product.model,

@@ -1,4 +1,4 @@
-"""`make bench`: every figure of the README, in one run."""
+"""`make bench`: the table "Landing and runs" of benchmarks/README.md, in one run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.runs import run_costs
 
 
 def main() -> None:
-    """Measures and prints one table."""
+    """Measures, and prints one table."""
     rate = landing_rate()
     runs = run_costs()
     table = Table(title="Meshhouse, target local", title_justify="left")

@@ -1,6 +1,6 @@
-"""Landing from Kafka: beside each client's bare loop, and over time.
+"""Landing from Kafka, compared with each client's bare loop, and over time.
 
-The broker is a real one on the same cores. Every figure is taken in a process of its own.
+The broker is a real one on the same cores. Each figure is measured in a separate process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from statistics import median, quantiles
 from typing import Any
 
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient, configuration
+from meshhouse.events.kafka.python import PythonClient, arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
@@ -57,12 +58,12 @@ CLIENTS = {"kafka-python": PythonClient, "confluent-kafka": ConfluentClient}
 
 
 def raw_of(topic: str) -> RawTable:
-    """The raw table of a topic of purchases."""
+    """The raw table for a topic of purchases."""
     return RawTable("sales", "sales_raw", "purchases", topic, COLUMNS, "", False, Path("-"), 1)
 
 
 def purchase(number: int) -> bytes:
-    """One purchase, 250 bytes of JSON."""
+    """One purchase as 250 bytes of JSON."""
     text = json.dumps(
         {
             "household_id": 900 + number % 2500,
@@ -83,16 +84,16 @@ def purchase(number: int) -> bytes:
 
 
 def fill(settings: KafkaSettings, topic: str, events: int, bad_every: int = 0) -> None:
-    """Makes a topic of so many purchases."""
+    """Creates a topic with this number of purchases."""
     from confluent_kafka import Producer
     from kafka import KafkaAdminClient
     from kafka.admin import NewTopic
 
-    admin = KafkaAdminClient(**settings.python())
+    admin = KafkaAdminClient(**arguments(settings))
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
     admin.wait_for_topics([topic])
     producer = Producer(
-        {**settings.confluent(), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
+        {**configuration(settings), "linger.ms": 50, "queue.buffering.max.messages": 1_000_000}
     )
     for number in range(events):
         value = purchase(number)
@@ -109,7 +110,7 @@ def fill(settings: KafkaSettings, topic: str, events: int, bad_every: int = 0) -
 
 @contextmanager
 def lake() -> Iterator[Lake]:
-    """An empty lake that is gone afterwards."""
+    """An empty lake that is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
     try:
         yield Lake(folder)
@@ -118,7 +119,7 @@ def lake() -> Iterator[Lake]:
 
 
 def bare(settings: KafkaSettings, name: str, events: int) -> dict[str, float]:
-    """A client's own loop that only counts."""
+    """The rate of a client's bare loop, which only counts events."""
     client = CLIENTS[name](settings, CLEAN, None)
     client.assign(dict.fromkeys(range(PARTITIONS), 0))
     consumer, seen = client._consumer, 0
@@ -132,7 +133,7 @@ def bare(settings: KafkaSettings, name: str, events: int) -> dict[str, float]:
 
 
 def landed(settings: KafkaSettings, name: str, topic: str) -> dict[str, float]:
-    """The topic landed into typed Iceberg rows."""
+    """The rate of landing a topic into typed Iceberg rows."""
     with lake() as target:
         started = time.perf_counter()
         done = land(KafkaSource(settings, CLIENTS[name]), LakeStore(target), raw_of(topic))
@@ -145,13 +146,13 @@ def landed(settings: KafkaSettings, name: str, topic: str) -> dict[str, float]:
 
 
 def _peak_mib() -> float:
-    # Not getrusage: its peak counts that of the process that started this one.
+    # getrusage would be wrong: its peak includes that of the parent process.
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def commits(settings: KafkaSettings) -> dict[str, float]:
-    """A thousand small commits on one table with upkeep, then an aggregate over it."""
+    """Times of a thousand small commits to a maintained table, and of an aggregate over it."""
     from meshhouse.events import EventLog
 
     with lake() as target:
@@ -177,10 +178,10 @@ def commits(settings: KafkaSettings) -> dict[str, float]:
 
 
 def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> dict[str, float]:
-    """Files and bytes of a table after small commits with upkeep on, and after `mesh maintain`.
+    """Files and bytes of a table after small commits with maintenance, and `mesh maintain`.
 
-    An hour of commits every second is 3,600; what a thousand leave differs in nothing but
-    the number of whole files.
+    A commit per second for an hour makes 3,600 commits. A thousand commits give the same result,
+    except for the number of full-size files.
     """
     from meshhouse.events import EventLog
     from meshhouse.maintenance.compaction import layout as layout_of
@@ -203,7 +204,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
     return {
         "files": len(sizes),
         "mib": sum(sizes) / 2**20,
-        # The newest file is the only one that may be small.
+        # Only the newest file may be small.
         "second_smallest_mib": sizes[min(1, len(sizes) - 1)] / 2**20,
         "left_on_disk": len(on_disk) - len(sizes),
         "orphans_removed": done.orphans_removed,
@@ -227,7 +228,7 @@ def _aggregates(target: Lake, raw: RawTable) -> dict[str, float]:
 
 
 def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> dict[str, float]:
-    """From an event's time to its row, in `--follow`, with a commit every second."""
+    """The delay from an event to its row in `--follow`, with a commit every second."""
     from confluent_kafka import Producer
 
     topic = f"fresh.{rate:g}"
@@ -247,7 +248,7 @@ def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> di
             args=(source, target, raw_of(topic), topic, stop, Pace(1.0), look),
         )
         worker.start()
-        producer = Producer({**settings.confluent(), "linger.ms": 5})
+        producer = Producer({**configuration(settings), "linger.ms": 5})
         sent: dict[tuple[int, int], float] = {}
 
         def stored(error: object, message: Any) -> None:
@@ -270,11 +271,11 @@ def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> di
             time.sleep(0.05)
         stop.set()
         worker.join()
-        for (partition, offset), moment in sent.items():
-            if moment - began < 3:  # joining the group is no part of it
+        for (partition, offset), sent_at in sent.items():
+            if sent_at - began < 3:  # leaves out the time to join the consumer group
                 continue
             when = next(at for at, ends in arrived if ends.get(partition, 0) > offset)
-            delays.append(when - moment)
+            delays.append(when - sent_at)
     return {"p95": quantiles(delays, n=20)[18], "worst": max(delays), "events": len(delays)}
 
 
@@ -288,7 +289,7 @@ MEASURES: dict[str, Callable[..., dict[str, float]]] = {
 
 
 def measured(settings: KafkaSettings, name: str, *arguments: Any) -> dict[str, float]:
-    """One measure, in a process of its own."""
+    """Runs one measurement in a separate process."""
     command = [sys.executable, "-m", "benchmarks.kafka", settings.bootstrap_servers, name]
     done = subprocess.run(
         [*command, json.dumps(arguments)], capture_output=True, text=True, check=False
@@ -301,7 +302,7 @@ def measured(settings: KafkaSettings, name: str, *arguments: Any) -> dict[str, f
 def alternating(
     settings: KafkaSettings, rounds: int, *measures: tuple[Any, ...]
 ) -> list[dict[str, float]]:
-    """Each measure so many times, in turns; for each the run with the median rate."""
+    """Runs the measurements alternately, `rounds` times; returns the median run of each."""
     runs = [[measured(settings, *each) for each in measures] for _ in range(rounds)]
     return [
         sorted((run[index] for run in runs), key=lambda each: each["rate"])[rounds // 2]
@@ -310,7 +311,7 @@ def alternating(
 
 
 def rows(rounds: int = ROUNDS) -> Iterator[tuple[str, str, str, str, str]]:
-    """The table's rows: what, measured, beside, ratio, aim."""
+    """Rows of the table: what, measured, beside, ratio, aim."""
     folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
     broker = Broker(folder)
     broker.start(port=0)
@@ -387,7 +388,7 @@ def _over_time(settings: KafkaSettings) -> Iterator[tuple[str, str, str, str, st
 
 
 def main() -> None:
-    """Prints the table, or takes one measure for it."""
+    """Prints the table; with arguments, runs one measurement for it."""
     if len(sys.argv) > 1:
         settings = KafkaSettings({"bootstrap.servers": sys.argv[1]})
         print(json.dumps(MEASURES[sys.argv[2]](settings, *json.loads(sys.argv[3]))))

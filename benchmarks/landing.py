@@ -1,6 +1,6 @@
-"""How fast landing turns events in memory into committed, typed Iceberg rows.
+"""The rate of landing events from memory into committed, typed Iceberg rows.
 
-Run it by itself with `python -m benchmarks.landing`.
+Run it alone with `python -m benchmarks.landing`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from meshhouse.repository import Repository
 
 
 class InMemory:
-    """Events of one partition, held in memory: no disk and no network on the way in."""
+    """A source with the events of one partition in memory, without disk or network."""
 
     def __init__(self, name: str, events: pa.RecordBatch) -> None:
         self._name = name
@@ -56,11 +56,11 @@ def purchases() -> pa.RecordBatch:
 
 
 def landing_rate(rounds: int = 3) -> dict[str, float]:
-    """Events a second from memory into committed rows, beside reading the JSON alone.
+    """The rate of landing from memory, compared with only parsing the JSON.
 
     Returns:
         Medians: `landed` and `parsed` (Python's `json.loads` of each value, one core) in
-        events a second, and `ratio`, landed over parsed.
+        events per second, and `ratio`, landed divided by parsed.
     """
     raw = Repository.find().domain("sales").raw_tables[0]
     events = purchases()

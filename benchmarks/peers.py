@@ -1,12 +1,12 @@
-"""Landing from Kafka beside other programs that land: Spark, Kafka Connect and dlt.
+"""Landing from Kafka, compared with Spark, Kafka Connect and dlt.
 
-All read the same topic from the same broker on the same cores, each in processes of its
-own, and each figure counts only if every event arrived. Where a peer can be set up in
-more than one way, it is set up as it is fastest; what that means is said at each.
+All programs read the same topic from the same broker on the same cores, each in separate
+processes. A figure counts only if every event arrived. Each program gets its fastest
+configuration, which its docstring describes.
 
     python -m benchmarks.peers [EVENTS]
 
-What a peer needs is fetched into the user's cache on first use, before any clock starts.
+The programs are fetched into the user's cache at first use, before the clock starts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import kafka
 from benchmarks.kafka import CLEAN, CLIENTS, COLUMNS, ROUNDS, fill, lake
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.java import find_java, last_line
@@ -45,11 +46,11 @@ if TYPE_CHECKING:
 EVENTS = int(os.environ.get("MESH_BENCH_PEER_EVENTS", "1000000"))
 RELATION = "sales_raw.purchases"
 PATIENCE = 120.0
-"""Seconds without a new row after which a peer is taken for stuck."""
+"""Seconds without a new row after which a peer counts as stuck."""
 LIMIT = 1_800.0
-"""Seconds that one measure may take, with what it fetches."""
+"""Seconds that one measurement may take, including downloads."""
 WARM = 20_000
-"""Events of the small topic that a peer lands before the clock starts."""
+"""Events in the small topic that a peer lands before the clock starts."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshhouse/benchmarks"
 
 Row = tuple[str, str, str, str, str]
@@ -57,20 +58,20 @@ Measured = dict[str, Any]
 
 
 def events_in(settings: KafkaSettings, topic: str) -> int:
-    """How many events a topic holds."""
+    """The number of events in a topic."""
     partitions = KafkaSource(settings, ConfluentClient).describe(topic).partitions
     return sum(each.end - each.begin for each in partitions.values())
 
 
 def check(relation: str, events: int, pointers: Mapping[str, str]) -> None:
-    """Raises unless every event is a row with a value in each of its columns."""
+    """Raises unless every event has arrived as a row with a value in each column."""
     counts = ", ".join(f"count({column.name})" for column in COLUMNS)
     with connect_memory() as connection:
         create_views(connection, pointers)
         query = f"select count(*), {counts} from {relation}"
         found = connection.execute(query).fetchone() or ()
     if set(found) != {events}:
-        raise RuntimeError(f"of {events} events arrived {found}, rows and values of each column")
+        raise RuntimeError(f"{events} events were sent; rows and values per column: {found}")
 
 
 # Spark Structured Streaming
@@ -79,7 +80,7 @@ def check(relation: str, events: int, pointers: Mapping[str, str]) -> None:
 def spark(settings: KafkaSettings, topic: str) -> Measured:
     """Structured Streaming into a typed Iceberg table, `local[2]`, warm.
 
-    The session is up and has landed a small topic before the clock starts.
+    Before the clock starts, the session is running and has landed a small topic.
     """
     os.environ["MESH_SPARK_MASTER"] = "local[2]"
     from meshhouse.engines.spark.session import catalog_settings, session
@@ -104,10 +105,10 @@ def spark(settings: KafkaSettings, topic: str) -> Measured:
 
 
 def _spark_lands(engine: SparkSession, settings: KafkaSettings, topic: str, table: str) -> float:
-    """Lands a topic in a new table; the seconds that it took."""
+    """Lands a topic in a new table; returns the seconds."""
     from pyspark.sql.functions import col, from_json
 
-    # Spark's timestamp is what others call one with a time zone.
+    # Spark's `timestamp` has a time zone.
     kinds = ((each.name, each.data_type.replace("timestamptz", "timestamp")) for each in COLUMNS)
     schema = ", ".join(f"{name} {kind}" for name, kind in kinds)
     engine.sql(f"create table {table} ({schema}) using iceberg")
@@ -147,7 +148,7 @@ _CONNECT_ARTIFACTS = (
     "org.xerial:sqlite-jdbc:3.50.3.0",
     "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3",
 )
-# What Kafka's own start script passes.
+# The options of Kafka's own start script.
 _CONNECT_JAVA = (
     "-Xms256M", "-Xmx2G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
     "-XX:InitiatingHeapOccupancyPercent=35",
@@ -167,11 +168,12 @@ rootLogger.appenderRef.out.ref = out
 def connect(settings: KafkaSettings, topic: str) -> Measured:
     """Iceberg's sink in a standalone Kafka Connect worker, one task, a commit every 2 s.
 
-    The tables are there before, with the same types as ours; the worker is up and has
-    landed a small topic before the clock starts. Of three rates it gets the best one,
-    `basis` says which: from the connector's start until the table holds every event; from
-    the first commit to the last, which leaves out its start; and to the last but one, which
-    leaves out the wait for the last rows too.
+    Before the clock starts, the tables exist with the same types as the mesh's, and the worker is
+    running and has landed a small topic. The best of three rates counts; `basis` says which:
+
+    - from the connector's start until the table holds every event;
+    - from the first commit to the last, which leaves out the start;
+    - from the first commit to the last but one, which also leaves out the wait for the last rows.
     """
     events, jars = events_in(settings, topic), connect_jars()
     small = f"{topic}.warm.{time.time_ns()}"
@@ -190,7 +192,7 @@ def connect(settings: KafkaSettings, topic: str) -> Measured:
     for name, found in (("last commit", others[-1:]), ("last but one", others[-2:-1])):
         for ended, after in found:
             if after - before < events / 2:
-                continue  # too few for a rate of it all
+                continue  # too few events for a meaningful rate
             rates[f"from its first commit to its {name}"] = (after - before) / (ended - begun)
     basis = max(rates, key=lambda each: rates[each])
     return {"rate": rates[basis], "basis": basis, "rates": rates, "commits": len(commits)}
@@ -199,7 +201,7 @@ def connect(settings: KafkaSettings, topic: str) -> Measured:
 def _connect_lands(
     address: str, settings: KafkaSettings, target: Lake, topic: str, relation: str
 ) -> tuple[float, float]:
-    """Lands a topic in a new table; when it started and when the last event was there."""
+    """Lands a topic in a new table; returns the start and the arrival of the last event."""
     events, name = events_in(settings, topic), f"iceberg-{time.time_ns()}"
     _typed_table(target, relation)
     _create_control_topic(settings, name)
@@ -212,7 +214,7 @@ def _connect_lands(
 
 
 def connect_jars() -> list[Path]:
-    """The worker's and the sink's jars with all that they need, resolved and fetched once."""
+    """The jars of the worker, the sink and their dependencies, resolved and fetched once."""
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext, PythonResolver
 
@@ -231,7 +233,7 @@ def connect_jars() -> list[Path]:
             )
             wanted = [context.create_dependency(each) for each in _CONNECT_ARTIFACTS]
             for each in wanted:
-                each.raw = True  # or its own managed versions would be forced on the others
+                each.raw = True  # otherwise its managed versions would apply to the others
             named, needed = context.resolver.resolve(wanted)
             runs = [each for each in needed if each.scope in ("compile", "runtime")]
             paths = [each.artifact.resolve() for each in (*named, *runs)]
@@ -252,7 +254,7 @@ def _typed_table(target: Lake, relation: str) -> None:
 
 @contextmanager
 def _connect_worker(settings: KafkaSettings, jars: Iterable[Path], folder: Path) -> Iterator[str]:
-    """A standalone worker without connectors; gives its REST address."""
+    """Runs a standalone worker without connectors; yields its REST address."""
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"http://localhost:{probe.getsockname()[1]}"
@@ -263,10 +265,10 @@ def _connect_worker(settings: KafkaSettings, jars: Iterable[Path], folder: Path)
         "value.converter": "org.apache.kafka.connect.json.JsonConverter",
         "value.converter.schemas.enable": "false",
         "offset.storage.file.filename": str(folder / "offsets"),
-        # Without new events the sink answers its coordinator only when offsets are flushed: by
-        # default, the last rows of a topic wait for up to a minute.
+        # Without new events, the sink answers its coordinator only when offsets are flushed. With
+        # the default interval, the last rows of a topic would wait for up to a minute.
         "offset.flush.interval.ms": "1000",
-        # Everything is on the class path; looking for plugins in each jar takes long.
+        # All classes are on the class path; scanning each jar for plugins would take long.
         "plugin.discovery": "service_load",
     }
     worker, log = folder / "worker.properties", folder / "worker.log"
@@ -287,7 +289,7 @@ def _connect_worker(settings: KafkaSettings, jars: Iterable[Path], folder: Path)
     try:
         deadline = time.monotonic() + PATIENCE
         while True:
-            with suppress(OSError, RuntimeError):  # it answers before it knows its paths
+            with suppress(OSError, RuntimeError):  # at first it answers with errors
                 _ask(f"{address}/connectors")
                 break
             if process.poll() is not None or time.monotonic() > deadline:
@@ -295,7 +297,7 @@ def _connect_worker(settings: KafkaSettings, jars: Iterable[Path], folder: Path)
             time.sleep(0.2)
         yield address
     finally:
-        process.kill()  # all that it would tidy up is in folders that go away
+        process.kill()  # its files are in folders that are removed anyway
         process.wait()
 
 
@@ -303,7 +305,7 @@ def _create_control_topic(settings: KafkaSettings, name: str) -> None:
     from kafka import KafkaAdminClient
     from kafka.admin import NewTopic
 
-    admin = KafkaAdminClient(**settings.python())
+    admin = KafkaAdminClient(**arguments(settings))
     admin.create_topics([NewTopic(name, 1, 1)])
     admin.wait_for_topics([name])
     admin.close()
@@ -330,11 +332,11 @@ def _sink(
 
 
 def _ask(address: str, method: str = "GET", content: Mapping[str, str] | None = None) -> Any:
-    """What the worker answers."""
+    """The answer of the worker's REST API."""
     data = json.dumps(content).encode() if content else None
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(address, data, headers, method=method)
-    # Without the proxies of the environment: it is on this machine.
+    # Ignore proxy settings: the worker runs on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=60) as answer:
@@ -345,7 +347,7 @@ def _ask(address: str, method: str = "GET", content: Mapping[str, str] | None = 
 
 
 def _until_all_arrived(target: Lake, relation: str, events: int, status: str) -> float:
-    """Waits for the last event; when it was seen."""
+    """Waits for the last event; returns the time when it was seen."""
     rows, changed = 0, time.monotonic()
     while True:
         commits = _commits(target, relation)
@@ -364,7 +366,7 @@ def _until_all_arrived(target: Lake, relation: str, events: int, status: str) ->
 
 
 def _commits(target: Lake, relation: str) -> list[tuple[float, int]]:
-    """When each commit was made, and how many rows the table then held."""
+    """The time of each commit, and the number of rows in the table after it."""
     table = target.load(relation)
     assert table is not None
     return [
@@ -378,7 +380,7 @@ def _commits(target: Lake, relation: str) -> list[tuple[float, int]]:
 
 _DLT = ("dlt[filesystem,parquet]==1.31.0", "confluent-kafka==2.16.1")
 _DLT_PROGRAM = '''
-"""Lands a topic as Parquet files with dlt; prints the seconds that it took."""
+"""Lands a topic as Parquet files with dlt; prints the seconds."""
 
 import sys
 import time
@@ -424,12 +426,12 @@ print(time.perf_counter() - started)
 
 
 def dlt(settings: KafkaSettings, topic: str) -> Measured:
-    """dlt to Parquet files, from a resource in the shape of its verified source `kafka`.
+    """dlt to Parquet files, from a resource modelled on dlt's verified source `kafka`.
 
-    It is not that source itself, whose code is not in a package ledger: a resource that
-    consumes in batches with confluent-kafka, parses JSON, and keeps offsets in dlt's state.
-    Batches are larger than that source's, and it makes no columns of Kafka's own metadata,
-    which both favour dlt. Types are those that dlt infers; all else is as dlt comes.
+    The code of that source is not in a package registry. This resource also consumes batches
+    with confluent-kafka, parses JSON, and keeps offsets in dlt's state. Its batches are larger
+    and it adds no columns for Kafka's metadata; both favour dlt. dlt infers the types; all other
+    settings are dlt's defaults.
     """
     events = events_in(settings, topic)
     python = dlt_python()
@@ -449,7 +451,7 @@ def dlt(settings: KafkaSettings, topic: str) -> Measured:
 
 
 def dlt_python() -> Path:
-    """The Python of an environment that holds dlt, made once."""
+    """The Python of a virtual environment with dlt, which is created once."""
     beside = Path(sys.executable).parent / "uv"
     uv = str(beside) if beside.exists() else shutil.which("uv")
     if uv is None:
@@ -466,7 +468,7 @@ def dlt_python() -> Path:
 
 
 def _run(*command: str) -> None:
-    # Not from the repository, whose settings for uv would pin what dlt needs.
+    # Run outside the repository, because its uv settings would constrain dlt's dependencies.
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CACHE)
     if done.returncode:
         raise RuntimeError(last_line(done.stderr))
@@ -487,10 +489,10 @@ AIMS = {
 
 
 def measured(settings: KafkaSettings, name: str, topic: str) -> Measured:
-    """One peer's measure, in processes of its own of which nothing is left afterwards.
+    """Measures one peer in separate processes, and removes all its files afterwards.
 
     Raises:
-        RuntimeError: it failed, or took longer than `LIMIT`.
+        RuntimeError: the measurement failed, or took longer than `LIMIT`.
     """
     folder = tempfile.mkdtemp(prefix="mesh-bench-")
     java = f"{os.environ.get('JAVA_TOOL_OPTIONS', '')} -Djava.io.tmpdir={folder}".strip()
@@ -506,20 +508,20 @@ def measured(settings: KafkaSettings, name: str, topic: str) -> Measured:
         raise RuntimeError(f"not finished after {LIMIT:g} s") from error
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # with the programs that it started
+            os.killpg(process.pid, signal.SIGKILL)  # including its child processes
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
     if process.returncode:
-        raise RuntimeError(re.sub(r"^[\w.]+: ", "", last_line(errors)))  # without its class
+        raise RuntimeError(re.sub(r"^[\w.]+: ", "", last_line(errors)))  # the message only
     return json.loads(output.splitlines()[-1])
 
 
 def in_turns(
     settings: KafkaSettings, names: Iterable[str], topic: str, rounds: int
 ) -> dict[str, Measured]:
-    """Clients of ours and peers so many times, in turns; of each the run with the median rate.
+    """Measures the mesh's clients and the peers alternately; returns the median run of each.
 
-    A peer that fails is not tried again, and has only `failed`: why.
+    A peer that fails is not measured again; its result is `failed` with the reason.
     """
     runs: dict[str, list[Measured]] = {name: [] for name in names}
     failed: dict[str, Measured] = {}
@@ -541,20 +543,20 @@ def in_turns(
 
 
 def rows(
-    settings: KafkaSettings, ours: Mapping[str, float], topic: str = CLEAN, rounds: int = ROUNDS
+    settings: KafkaSettings, landed: Mapping[str, float], topic: str = CLEAN, rounds: int = ROUNDS
 ) -> Iterator[Row]:
-    """The table's rows: what, measured, beside, ratio, aim.
+    """Rows of the table: what, measured, beside, ratio, aim.
 
     Args:
-        settings: where the broker is.
-        ours: our rate with each client, landing the same topic.
-        topic: what `benchmarks.kafka.fill` made.
+        settings: the settings of the broker.
+        landed: the mesh's rate with each client, for the same topic.
+        topic: a topic that `benchmarks.kafka.fill` created.
         rounds: how often each peer is measured.
     """
-    yield from _rows(ours, in_turns(settings, PEERS, topic, rounds))
+    yield from _rows(landed, in_turns(settings, PEERS, topic, rounds))
 
 
-def _rows(ours: Mapping[str, float], peers: Mapping[str, Measured]) -> Iterator[Row]:
+def _rows(landed: Mapping[str, float], peers: Mapping[str, Measured]) -> Iterator[Row]:
     for peer, aims in AIMS.items():
         found = peers[peer]
         if "failed" in found:
@@ -564,33 +566,33 @@ def _rows(ours: Mapping[str, float], peers: Mapping[str, Measured]) -> Iterator[
         for client, aim in aims.items():
             yield (
                 f"{client}: landed beside {peer}",
-                f"{ours[client]:,.0f}/s",
+                f"{landed[client]:,.0f}/s",
                 f"{peer}: {found['rate']:,.0f}/s{basis}",
-                f"{ours[client] / found['rate']:.2f}",
+                f"{landed[client] / found['rate']:.2f}",
                 f"at least {aim}",
             )
 
 
 def main() -> None:
-    """Prints the table, or takes one measure for it."""
+    """Prints the table; with two or more arguments, runs one measurement for it."""
     if len(sys.argv) > 2:
         settings = KafkaSettings({"bootstrap.servers": sys.argv[1]})
         print(json.dumps(PEERS[sys.argv[2]](settings, sys.argv[3])))
         return
     events = int(sys.argv[1]) if len(sys.argv) > 1 else EVENTS
-    # Told to stop, it tidies up as it does after an error.
+    # After SIGTERM, clean up as after an error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="mesh-bench-"))
-    os.environ["TMPDIR"] = str(folder)  # of ours, who may be stopped before they tidy up
+    os.environ["TMPDIR"] = str(folder)  # child processes may be killed before they clean up
     broker = Broker(folder)
     try:
         broker.start(port=0)
         settings = KafkaSettings({"bootstrap.servers": broker.status().bootstrap_servers})
         fill(settings, CLEAN, events)
         found = in_turns(settings, [*CLIENTS, *PEERS], CLEAN, ROUNDS)
-        ours = {client: found[client]["rate"] for client in CLIENTS}
+        landed = {client: found[client]["rate"] for client in CLIENTS}
         print(f"{events:,} events")
-        for row in _rows(ours, found):
+        for row in _rows(landed, found):
             print(" | ".join(row), flush=True)
     finally:
         broker.stop()

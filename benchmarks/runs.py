@@ -1,6 +1,6 @@
-"""What a run costs: beside plain dbt, and for one more day beside everything.
+"""The cost of a run, compared with plain dbt; and of one more day, compared with a full run.
 
-Every figure is the wall time of a whole process, start-up included.
+Every figure is the wall time of a whole process, including its start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from meshhouse.repository import Repository
 
 UNTIL = "2017-12-30"
-"""The first replay ends here; the next day is the one that is added."""
+"""The end of the first replay; NEXT is the day that is added."""
 NEXT = "2017-12-31"
 
 
@@ -32,8 +32,8 @@ def _timed(command: list[str], folder: Path, environment: dict[str, str]) -> flo
 def run_costs() -> dict[str, float]:
     """Seconds of a full run, of one more day, of a forced run, and of plain dbt.
 
-    The forced run skips nothing; plain dbt is one `dbt build` command for each of the same
-    domains, on the same inputs, summed. Both build incremental models incrementally.
+    The forced run skips nothing. Plain dbt is the sum of one `dbt build` per domain, on the same
+    inputs. Both build incremental models incrementally.
     """
     root = Repository.find().root
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,6 +1,7 @@
-"""What publication costs on Spark for ten times the rows: `python -m benchmarks.spark`.
+"""The time of publication on Spark for ten times the rows: `python -m benchmarks.spark`.
 
-Publication adopts the files that Spark built, so its time must not grow with them.
+Publication is zero-copy: it registers the files that Spark built, so its time must not grow
+with the number of rows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PRODUCT = "sales.orders"
 
 
 def publication_seconds() -> dict[int, list[float]]:
-    """Rows -> seconds from a built table to one that consumers see, of each round."""
+    """Rows -> seconds of each round, from a built table to its publication."""
     found: dict[int, list[float]] = {ROWS: [], 10 * ROWS: []}
     root = Repository.find().root
     with tempfile.TemporaryDirectory() as home:
@@ -41,7 +42,7 @@ def publication_seconds() -> dict[int, list[float]]:
             spark.conf.set(name, value)
         spark.sql("create schema if not exists sales_build")
         for number in range(ROUNDS + 1):
-            # In turn first: what the round before leaves to the disk is not for one alone.
+            # Alternate the order: pending disk writes of the round before slow the first one.
             for rows in sorted(found, reverse=bool(number % 2)):
                 spark.sql(
                     f"create or replace table sales_build.{product.build_name} using iceberg as "
@@ -54,11 +55,11 @@ def publication_seconds() -> dict[int, list[float]]:
                 found[rows].append(time.perf_counter() - started)
                 assert candidate.rows == rows
         spark.stop()
-    return {rows: seconds[1:] for rows, seconds in found.items()}  # the first one imports
+    return {rows: seconds[1:] for rows, seconds in found.items()}  # round 0 imports
 
 
 def main() -> None:
-    """Measures and prints one row of the README's figures."""
+    """Measures and prints the table "Publication on Spark" of benchmarks/README.md."""
     small, large = (median(each) for each in publication_seconds().values())
     table = Table(title="Meshhouse, target spark", title_justify="left")
     for column in ("what", "measured", "beside", "ratio", "aim"):

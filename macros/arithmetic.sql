@@ -1,4 +1,4 @@
-{#- Days from one date to another, as an integer; negative where the second is earlier. -#}
+{#- Days from one date to another, as an integer; negative if the second date is earlier. -#}
 {% macro days_between(first_date, last_date) -%}
     {{ adapter.dispatch('days_between')(first_date, last_date) }}
 {%- endmacro %}
@@ -11,7 +11,7 @@
     datediff({{ last_date }}, {{ first_date }})
 {%- endmacro %}
 
-{#- A date some days (an integer, or an expression of that type) after another. -#}
+{#- The date that is `days` after another; `days` is an integer expression. -#}
 {% macro add_days(date, days) -%}
     {{ adapter.dispatch('add_days')(date, days) }}
 {%- endmacro %}
@@ -28,7 +28,7 @@
     dateadd(day, {{ days }}, {{ date }})
 {%- endmacro %}
 
-{#- Seconds from one moment to another, parts of a second cut off from both. -#}
+{#- Whole seconds from one timestamp to another; both are truncated to the second first. -#}
 {% macro seconds_between(first_moment, last_moment) -%}
     {{ adapter.dispatch('seconds_between')(first_moment, last_moment) }}
 {%- endmacro %}
@@ -44,22 +44,21 @@
     )
 {%- endmacro %}
 
-{#- A quotient, null where there is nothing to divide by; cast it to a decimal of at most 8
-    digits behind the point. DuckDB has no division of decimals, and Spark's and Snowflake's
-    round at different places: so all divide doubles, once, and only in an average or a rate,
-    never in a sum. The billionth lifts what should lie exactly between two decimals, and as
-    a double does not, to the same side on all of them. -#}
+{#- A quotient as a double, null if the divisor is 0 or null. Cast it to a decimal with at most 8
+    digits after the point. DuckDB does not divide decimals exactly, and Spark and Snowflake round
+    such quotients to different digits. So all targets divide doubles. Use it only for averages
+    and rates, never in a sum. Adding 1e-9 makes all targets round halves the same way: as a
+    double, a value halfway between two decimals may be slightly below or above it. -#}
 {% macro ratio(numerator, denominator) -%}
     (cast({{ numerator }} as double) / nullif(cast({{ denominator }} as double), 0) + 1e-9)
 {%- endmacro %}
 
-{#- The larger of two values; the other one where one is null. greatest() is null there on
-    Snowflake. -#}
+{#- The larger of two values; if one is null, the other one. (Snowflake's greatest() is null then.) -#}
 {% macro larger_of(first, second) -%}
     (case when {{ second }} is null or {{ first }} >= {{ second }} then {{ first }} else {{ second }} end)
 {%- endmacro %}
 
-{#- The smaller of two values; the other one where one is null. -#}
+{#- The smaller of two values; if one is null, the other one. -#}
 {% macro smaller_of(first, second) -%}
     (case when {{ second }} is null or {{ first }} <= {{ second }} then {{ first }} else {{ second }} end)
 {%- endmacro %}

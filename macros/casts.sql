@@ -1,5 +1,5 @@
-{#- Null where a value is none of the type; a plain cast fails there, on every target.
-    dbt's own is a plain cast on DuckDB, and on Spark, where it was null without ANSI mode. -#}
+{#- A cast that is null if the value cannot be converted; a plain cast fails on every target.
+    dbt's own safe_cast is a plain cast on DuckDB and Spark. -#}
 {% macro duckdb__safe_cast(field, type) -%}
     try_cast({{ field }} as {{ type }})
 {%- endmacro %}

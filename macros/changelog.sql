@@ -1,5 +1,5 @@
-{#- The last event of each key of a changelog; a key whose last event is a deletion is gone.
-    `last_event_per_key` says which event is the last. -#}
+{#- The last event of each key of a changelog, without keys whose last event is a deletion.
+    `last_event_per_key` defines which event is the last. -#}
 {% macro newest_per_key(relation) -%}
     (
         select *

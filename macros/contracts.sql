@@ -1,6 +1,7 @@
-{#- Compares the SQL of a model with its contract, to the last digit. dbt's own comparison sees
-    only the kind of a type on Snowflake (every number is FIXED) and over Thrift, and Snowflake
-    then rounds to the contract. DuckDB's `describe` is exact already. -#}
+{#- Compares the columns of a model's SQL with its contract, including precision and scale. On
+    Snowflake (where every number is FIXED) and over Thrift, dbt's own comparison sees only the
+    kind of a type, and Snowflake would then round values to the contract's type. On DuckDB,
+    dbt's comparison is exact. -#}
 {% macro spark__get_assert_columns_equivalent(sql) -%}
     {{ return(assert_exact_contract(sql)) }}
 {%- endmacro %}
@@ -17,7 +18,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- Columns that a query makes, as a list of name, data_type and formatted. -#}
+{#- The columns of a query, as a list of name, data_type and formatted. -#}
 {% macro columns_of_query(sql) -%}
     {{ return(adapter.dispatch('columns_of_query')(sql)) }}
 {%- endmacro %}
@@ -34,8 +35,8 @@
     {{ return(columns) }}
 {%- endmacro %}
 
-{#- Snowflake describes tables only. The digits of an integer and the length of a text are no
-    part of what a contract says. -#}
+{#- Snowflake can describe tables only, so this creates an empty one. A contract does not fix the
+    precision of integers or the length of text, so these are left out of the comparison. -#}
 {% macro snowflake__columns_of_query(sql) -%}
     {%- set empty = this.incorporate(path={'identifier': this.identifier ~ '__types'}) -%}
     {%- set query = get_empty_subquery_sql(sql, config.get('sql_header', none)) -%}
@@ -65,8 +66,9 @@
     {{ return({'name': name, 'data_type': data_type, 'formatted': formatted}) }}
 {%- endmacro %}
 
-{#- Later builds of an incremental model add rows through this view, and Spark casts them to the
-    types of the table without a word: dbt compares only the first build. -#}
+{#- Later builds of an incremental model insert rows through this view, and Spark silently casts
+    them to the table's types. dbt compares the contract at the first build only, so compare
+    here too. -#}
 {% macro spark__create_temporary_view(relation, compiled_code) -%}
     {%- if config.get('contract').enforced -%}
         {%- do assert_exact_contract(compiled_code) -%}

@@ -1,12 +1,12 @@
-{#- How an incremental model replaces rows of the same key, wherever it runs. -#}
+{#- The incremental strategy that replaces rows of the same key on this target. -#}
 {% macro replace_rows_strategy() -%}
     {{ return('merge' if target.type in ('snowflake', 'spark') else 'delete+insert') }}
 {%- endmacro %}
 
-{#- Keeps rows that landed since `this` was last built. Landing times only grow, whatever
-    an event's own time is, so that late events are among them. Where rows changed or went
-    instead (`mesh land --again-from`, `mesh rejected replay`), the next run builds the model
-    from nothing. -#}
+{#- A condition that keeps rows that landed since the last build of `this`. Landing times always
+    increase, even for events with an old timestamp, so late events are included. If existing
+    rows changed or were removed (`mesh land --again-from`, `mesh rejected replay`), the next
+    run rebuilds the whole model. -#}
 {% macro landed_since_last_build(landed_at='landed_at') -%}
     {{ landed_at }} > (
         select coalesce(max(landed_at), cast('1970-01-01 00:00:00+00' as {{ type_timestamptz() }}))
@@ -14,13 +14,13 @@
     )
 {%- endmacro %}
 
-{#- The last event of each key, by its position in the topic and not by when it landed: a
-    rejected event that is replayed lands late and is older than what landed before it.
+{#- The last event of each key, by its position in the topic. Landing time would be wrong: a
+    replayed rejected event lands late, but is older than events that landed before it.
 
-    In a partition the offset decides, whatever the producers' clocks said. A key lives in
-    one partition. Where it moved, because partitions were added, the last event of each of
-    its partitions is compared: the newest time decides, and an event without a time is the
-    oldest; then the one that landed later; then the greater partition number. -#}
+    Within a partition the offset decides, regardless of the producers' clocks. Usually a key is
+    in one partition. If it moved because partitions were added, the last events of its
+    partitions are compared: by event time (an event without a time is the oldest), then by
+    landing time, then by partition number. -#}
 {% macro last_event_per_key(
     relation,
     keys,

@@ -1,5 +1,5 @@
-{#- For `post_hook`: rows that later runs write into the table stand in this order in each
-    file, and the published table says so. Without effect where the engine decides itself. -#}
+{#- For `post_hook`: later runs sort the rows in each file of the table by these columns, and the
+    published table has this sort order. No effect on targets that order rows themselves. -#}
 {% macro sort_rows(columns) -%}
     {{ adapter.dispatch('sort_rows')(columns) }}
 {%- endmacro %}

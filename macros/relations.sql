@@ -1,5 +1,5 @@
-{#- What stands in a schema, as dbt-spark asks for it. Its own lists tables only, and a view
-    of Iceberg that is to become a table would be in the way. -#}
+{#- The tables and views of a schema. dbt-spark's own macro lists tables only, so dbt would not
+    drop an Iceberg view before it creates a table of the same name. -#}
 {% macro spark__list_relations_without_caching(relation) -%}
     {%- set found = [] -%}
     {%- for row in run_query('show table extended in ' ~ relation.schema ~ " like '*'") -%}

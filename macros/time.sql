@@ -1,4 +1,4 @@
-{#- A moment, whatever zone it was written in. -#}
+{#- The type of a timestamp with time zone, that is of an instant. -#}
 {% macro type_timestamptz() -%}
     {{ adapter.dispatch('type_timestamptz')() }}
 {%- endmacro %}
@@ -11,7 +11,7 @@
     timestamp_ltz
 {%- endmacro %}
 
-{#- Contracts and unit tests use the words of declarations; Spark has other words for some. -#}
+{#- Contracts and unit tests use the type names of declarations; Spark has other names for some. -#}
 {% macro spark__cast(expression, data_type) -%}
     cast({{ expression }} as {{ spark_type(data_type) }})
 {%- endmacro %}
@@ -27,12 +27,13 @@
     {{- words.get(data_type | lower | trim, data_type) -}}
 {%- endmacro %}
 
-{#- dbt's own makes an instant of every date and timestamp, and drops parts of a second. -#}
+{#- dbt's own macro converts every date and timestamp to an instant, and drops fractions of a
+    second. -#}
 {% macro spark__dateadd(datepart, interval, from_date_or_timestamp) -%}
     timestampadd({{ datepart }}, {{ interval }}, {{ from_date_or_timestamp }})
 {%- endmacro %}
 
-{#- The business day, in New York, of a moment: stores close their books at local midnight. -#}
+{#- The New York business day of a timestamp: stores close their books at local midnight. -#}
 {% macro business_date(moment) -%}
     {{ adapter.dispatch('business_date')(moment) }}
 {%- endmacro %}
@@ -49,12 +50,13 @@
     cast(convert_timezone('America/New_York', {{ moment }}) as date)
 {%- endmacro %}
 
-{#- The Monday on which a week of the retail data begins: week 1 holds 1 January 2017, a Sunday. -#}
+{#- The Monday on which a week of the retail data starts. Week 1 has one day with data: Sunday,
+    1 January 2017. -#}
 {% macro week_start_date(week) -%}
     {{ add_days("cast('2016-12-26' as date)", "7 * (cast(" ~ week ~ " as integer) - 1)") }}
 {%- endmacro %}
 
-{#- 1 for Monday to 7 for Sunday. -#}
+{#- The day of the week of a date: 1 for Monday to 7 for Sunday. -#}
 {% macro day_of_week(date) -%}
     {{ adapter.dispatch('day_of_week')(date) }}
 {%- endmacro %}

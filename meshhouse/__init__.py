@@ -1,4 +1,8 @@
-"""Meshhouse: a dbt-centric data mesh lakehouse."""
+"""Meshhouse: a dbt-centric data mesh lakehouse.
+
+Belongs here: the Python API for consumers, `connect` and `refresh`. Not here: anything else;
+each room below has its own door.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ __all__ = ["connect", "refresh"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: `mesh --help` must not wait for DuckDB.
+    # Imported at first use, so that `mesh --help` does not wait for DuckDB.
     if name in __all__:
         from meshhouse.serve import connection as consumers
 

@@ -1,7 +1,7 @@
-"""Addresses that people write into settings, and the passwords that some write into them.
+"""Addresses in settings, which may contain passwords.
 
-Belongs here: keeping user names and passwords in addresses out of messages and records.
-Not here: what an address is used for.
+Belongs here: keeping user names and passwords of addresses out of messages and records.
+Not here: using an address.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from meshhouse.errors import UsageError
 
 
 def refuse_credentials(setting: str, address: str, instead: str) -> None:
-    """Refuses an address that holds a user name or a password; the message does not repeat it.
+    """Refuses an address that contains a user name or password, without repeating it.
 
     Args:
-        setting: its name, such as `KAFKA_BOOTSTRAP_SERVERS`.
-        address: its value.
+        setting: the name of the setting, such as `KAFKA_BOOTSTRAP_SERVERS`.
+        address: the value of the setting.
         instead: what to do, as a sentence.
 
     Raises:
-        UsageError: there is an `@` in the address.
+        UsageError: the address contains an `@`.
     """
     if "@" in address:
         raise UsageError(f"{setting} holds a user name or a password, before an @. {instead}")
 
 
 def without_credentials(text: str) -> str:
-    """A text in which every `user:password@` of an address is replaced by `***@`."""
+    """The text with every `user:password@` replaced by `***@`."""
     return re.sub(r"(?<=://)[^\s'\"<>]*@|(?<![\w/])[^\s/'\"<>@:]+:[^\s'\"<>]*@", "***@", text)

@@ -1,10 +1,10 @@
 """dbt in this process: parse a domain, build a domain.
 
-Belongs here: how dbt is called and what comes back, without Dagster. Does not: which
-models to build and what follows (runs.py), or reading manifests (repository/manifest.py).
+Belongs here: calling dbt, and its results as plain objects. Not here: choosing the models to
+build (runs/), or reading manifests (repository/manifest.py).
 
-One `dbt` command costs seconds before it does anything, so all domains of a run share
-one process. dbt keeps state in the process and is not thread-safe: one call at a time.
+A `dbt` process takes seconds to start, so all domains of a run share one process. dbt keeps
+global state and is not thread-safe, so a lock allows one call at a time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOCK = threading.Lock()
 _QUIET_ENVIRONMENT = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DBT_VERSION_CHECK": "false",
-    # Its package is not installed (pyproject.toml); a project could ask for it with a flag.
+    # The package of that parser is not installed, but a project's flag could switch it on.
     "DBT_ENGINE_USE_V2_PARSER": "false",
     "DBT_USE_COLORS": "false",
 }
@@ -46,19 +46,19 @@ _NAMES_OF_PARTS = """
 _PARTS_ONLY = tuple(
     f"DBT_{infix}{name}" for infix in ("", "ENGINE_") for name in _NAMES_OF_PARTS.split()
 )
-"""Variables that make dbt build tables without rows, or of some rows, or elsewhere, or leave
-tests out: left from somebody's session, they would decide what is published."""
+"""Variables that make dbt build only some rows, skip tests, or build elsewhere. They are removed
+for each call: set in a user's shell, they would change what is published."""
 
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What became of one model or test."""
+    """The result of one model or test."""
 
     unique_id: str
     resource_type: str
     name: str
     status: str
-    """dbt's word: success, pass, warn, fail, error, skipped."""
+    """dbt's status: success, pass, warn, fail, error, skipped."""
     message: str
     seconds: float
     failures: int | None
@@ -67,24 +67,24 @@ class NodeResult:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it failed itself, rather than being skipped because of another."""
+        """Whether the node itself failed; a skipped node has not failed."""
         return self.status not in ("success", "pass", "warn", "no-op", "skipped")
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What one `dbt build` did."""
+    """The result of one `dbt build`."""
 
     nodes: tuple[NodeResult, ...]
 
     @property
     def failed(self) -> tuple[NodeResult, ...]:
-        """Nodes that failed themselves; what was skipped because of them is not listed."""
+        """The failed nodes, without those that were skipped because of them."""
         return tuple(node for node in self.nodes if node.has_failed)
 
 
 class DbtFailed(MeshError):
-    """dbt could not even start: the message is dbt's own."""
+    """dbt failed before it ran a node; the message is dbt's own."""
 
 
 def parse(repository: Repository, domain: str) -> None:
@@ -93,8 +93,8 @@ def parse(repository: Repository, domain: str) -> None:
     Raises:
         DbtFailed: the project does not parse; the message begins with file and line.
     """
-    # dbt 1.12 keeps, for instance, a unit test that was taken out of a file while its model got
-    # versions. A build after this reads what is parsed here.
+    # dbt 1.12's partial parsing keeps stale nodes, for instance a unit test that was removed
+    # while its model got versions. A later build reuses the result of this full parse.
     try:
         invoke(repository, domain, ["parse", "--no-partial-parse"], {}, None)
     except DbtFailed as error:
@@ -117,19 +117,19 @@ def build(
 
     Args:
         repository: where the domain is declared.
-        domain: its name.
+        domain: the domain's name.
         select: dbt selectors; empty selects everything.
-        exclude: selectors of what is not built or tested all the same.
-        pins: relation -> metadata file of everything the domain reads.
-        full_refresh: rebuild incremental models from nothing.
+        exclude: dbt selectors of nodes to leave out.
+        pins: relation -> metadata location of everything the domain reads.
+        full_refresh: rebuild all rows of incremental models.
         unit_tests: also run dbt's unit tests.
-        on_line: receives what dbt logs.
+        on_line: called with each line of dbt's log.
 
     Raises:
         DbtFailed: dbt could not start, for instance because SQL does not compile.
     """
-    # Its artefacts are those of the parse; a build would write the same manifest twice more.
-    # A project's flag `indirect_selection` would leave tests out; an option comes before it.
+    # The parse has written the artifacts; a build would write the same manifest twice more.
+    # A project's flag `indirect_selection` could leave tests out; the option overrides it.
     arguments = ["build", "--no-write-json", "--indirect-selection", "eager"]
     if select:
         arguments += ["--select", *select]
@@ -163,18 +163,18 @@ def invoke(
     on_line: OnLine | None = None,
     manifest: Any = None,
 ) -> Any:
-    """Calls dbt in a domain, and returns what dbt returns.
+    """Calls dbt in a domain, and returns dbt's result.
 
     Args:
         repository: where the domain is declared.
-        domain: its name.
-        arguments: a command of dbt's and its options, which count before ours.
-        variables: set in the environment meanwhile.
-        on_line: receives what dbt logs.
-        manifest: what dbt works on, instead of parsing the domain.
+        domain: the domain's name.
+        arguments: a dbt command and its options, which override the default options.
+        variables: environment variables for the call.
+        on_line: called with each line of dbt's log.
+        manifest: the manifest to use instead of parsing the domain.
 
     Raises:
-        DbtFailed: dbt could not do it; the message is dbt's own.
+        DbtFailed: dbt failed; the message is dbt's own.
     """
     from dbt.cli.main import dbtRunner
 
@@ -194,9 +194,9 @@ def invoke(
     ):
         runner = dbtRunner(manifest=manifest, callbacks=[on_event])
         try:
-            # Jinja runs while dbt parses: a loop without end must not stop the mesh.
+            # dbt runs Jinja while it parses, and an endless loop must not block the mesh.
             with time_limit(parse_seconds()) if command == "parse" else nullcontext() as limit:
-                # Of an option that is given twice, dbt takes the last.
+                # If an option is given twice, dbt uses the last one.
                 outcome = runner.invoke(["--quiet", command, *options, *more])
         except TooLong:
             pass
@@ -205,7 +205,7 @@ def invoke(
         if limit is not None and limit.is_over:
             raise DbtFailed(f"{domain}: {_too_long(limit)}")
     if outcome.exception is not None and not isinstance(outcome.exception, Exception):
-        raise outcome.exception  # Ctrl-C, or how the orchestrator passes it on
+        raise outcome.exception  # Ctrl-C, or the exception by which Dagster passes it on
     if outcome.exception is not None:
         raise DbtFailed(f"{domain}: {plain(_plain(outcome.exception))}") from outcome.exception
     return outcome.result
@@ -218,7 +218,7 @@ def _mesh_variables(repository: Repository, domain: str) -> dict[str, str]:
 
 @contextmanager
 def _without(names: Sequence[str]) -> Iterator[None]:
-    """Takes variables out of the environment meanwhile."""
+    """Removes environment variables, and restores them afterwards."""
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -228,7 +228,10 @@ def _without(names: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables and the working directory back afterwards: dbt moves both."""
+    """Sets environment variables, and restores them and the working directory afterwards.
+
+    dbt changes the working directory.
+    """
     before = {name: os.environ.get(name) for name in variables}
     folder = Path.cwd()
     os.environ.update(variables)
@@ -244,7 +247,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def close_connections() -> None:
-    """Gives up the database files that dbt holds for as long as the process lives."""
+    """Closes the database files that dbt would keep open until the process ends."""
     from dbt.adapters.factory import FACTORY
 
     for adapter in FACTORY.adapters.values():
@@ -254,11 +257,11 @@ def close_connections() -> None:
 
 
 PARSE_SECONDS = 120.0
-"""How long dbt may parse a domain; one of 1,000 models takes some 30 s."""
+"""Default time limit for parsing a domain; one with 1,000 models takes about 30 s."""
 
 
 def parse_seconds() -> float:
-    """How long dbt may parse a domain: `MESH_PARSE_SECONDS`, or `PARSE_SECONDS`.
+    """Time limit for parsing a domain: `MESH_PARSE_SECONDS`, or `PARSE_SECONDS`.
 
     Raises:
         UsageError: the setting is not a positive number.
@@ -274,7 +277,7 @@ def parse_seconds() -> float:
 
 
 def _too_long(limit: Limit) -> str:
-    """What dbt was at when its time was over."""
+    """The message for a parse that took too long, with the file that dbt was parsing."""
     found = (
         getattr(value, "original_file_path", None)
         for frame in limit.frames
@@ -284,7 +287,7 @@ def _too_long(limit: Limit) -> str:
     place = f" ({path})" if path else ""
     return (
         f"dbt parsed it for {parse_seconds():g} s and did not finish{place}; its Jinja may loop. "
-        "Shorten the loop, or give more time with MESH_PARSE_SECONDS."
+        "Shorten the loop, or raise the limit with MESH_PARSE_SECONDS."
     )
 
 
@@ -297,15 +300,15 @@ _HEADING = re.compile(r"^(?:\w+ Error(?: in \S+ \S+ \(\S+\))?\s*)+")
 
 
 def located_message(folder: Path, text: str) -> str:
-    """Dbt's message with file and line in front, as far as it names them.
+    """Dbt's message with the file and line that it names in front.
 
     Args:
         folder: the dbt project.
-        text: what dbt said.
+        text: dbt's message.
     """
     text = printable(text)
     if _PLACED.search(text):
-        return text  # it is an explanation of ours
+        return text  # the message already has a place, such as those of the mesh
     path = folder / "dbt_project.yml"
     text = _FILE_PATH.sub(r"models/\1", text)
     named = [folder / each for each in _FILE.findall(text)]
@@ -330,11 +333,11 @@ def _plain(error: BaseException) -> str:
 
 
 _TRACE = re.compile(r" > in macro | at [\w.$/<>]+\([\w.$ ]+(:\d+)?\)")
-"""Where the stack of dbt's own macros begins, or that of a server in Java."""
+"""The start of a stack trace: of dbt's macros, or of a server in Java."""
 
 
 def _without_trace(message: str) -> str:
-    """Dbt's message in one line, without anybody's stack."""
+    """Dbt's message in one line, without stack traces."""
     return _TRACE.split(" ".join(message.split()), maxsplit=1)[0]
 
 

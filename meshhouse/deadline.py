@@ -1,7 +1,7 @@
-"""A limit on how long Python code of others may take, such as Jinja that loops.
+"""A time limit for Python code that the mesh does not control, such as Jinja that loops.
 
-Belongs here: ending a call that takes too long, in any thread. Not here: how long is too
-long.
+Belongs here: ending a call that takes too long, in any thread. Not here: the limits themselves
+(meshhouse/dbt.py, lint/columns.py).
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from types import FrameType
 
 
 class TooLong(BaseException):
-    """The time is over. Like Ctrl-C it is not an `Exception`: what runs must not catch it."""
+    """The time is over. Not an `Exception`, so that the called code does not catch it."""
 
 
 class Limit:
-    """What became of a call with a limit."""
+    """The state of a call with a time limit."""
 
     is_over: bool = False
     frames: tuple[FrameType, ...] = ()
-    """Where the call was when the time was over, innermost first."""
+    """The stack of the call when the time was over, innermost frame first."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[Limit]:
-    """Raises `TooLong` in the body when it has taken so long.
+    """Raises `TooLong` in the body after the given time.
 
-    The exception comes between two steps of Python: a single call of C code, such as a
-    query, ends by itself first. (A signal would only reach the main thread; Dagster's
-    sensors and code locations run in others.)
+    Python raises the exception between two bytecode instructions, so a running call of C code,
+    such as a query, finishes first. A signal would not work: it reaches the main thread only,
+    and Dagster's sensors and code locations run in other threads.
     """
     limit, lock, done = Limit(), threading.Lock(), threading.Event()
     thread = threading.get_ident()
@@ -56,7 +56,7 @@ def time_limit(seconds: float) -> Iterator[Limit]:
     finally:
         with lock:
             done.set()
-        if limit.is_over:  # it may be on its way still
+        if limit.is_over:  # the exception may be pending: cancel it
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
 
 

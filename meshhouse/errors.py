@@ -1,8 +1,7 @@
 """Every failure that Meshhouse explains to a person.
 
-Belongs here: the one exception family; the message is the explanation, in plain
-English, and ends with what to do. Does not: printing (cli/) or deciding exit codes
-beyond the class below.
+Belongs here: the one family of exceptions, with their exit codes. A message explains the
+failure in plain English and ends with what to do. Not here: printing (cli/).
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ class MeshError(Exception):
 
 
 class UsageError(MeshError):
-    """The request or a declaration is wrong: nothing was attempted."""
+    """The request or a declaration is wrong, and nothing was attempted."""
 
     exit_code = 2
 
 
 class NotShown(MeshError):
-    """A publication is decided and recorded, but readers do not see it yet."""
+    """A publication is recorded in the ledger, but readers do not see it yet."""

@@ -1,6 +1,6 @@
-"""Packages that only some meshes need, and how each is installed.
+"""Optional packages, and how each is installed.
 
-Belongs here: which extra of pyproject.toml brings which module. Not here: using them.
+Belongs here: which extra of pyproject.toml contains which module. Not here: using the modules.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _MODULES = {
     "soda_sparkdf": "spark",
     "thrift": "spark",
 }
-"""Module -> the extra that brings it."""
+"""Module -> the extra that contains it."""
 
 
 def installs(extra: str) -> str:
-    """The command that installs an extra, for a message; the Makefile has one target for each."""
+    """The command that installs an extra, for a message; each extra has a Makefile target."""
     return f"`make {extra}`"
 
 
 def missing(error: BaseException) -> str | None:
-    """One line about a package that an extra brings, where an import failed for want of it."""
+    """How to install the missing package, if an error comes from a missing optional one."""
     while error is not None:
         if isinstance(error, ModuleNotFoundError) and error.name:
             return missing_module(error.name)
@@ -41,7 +41,7 @@ def missing(error: BaseException) -> str | None:
 
 
 def missing_module(name: str) -> str | None:
-    """Like `missing`, by the name of the module."""
+    """How to install the package of a missing module, if an extra contains it."""
     for module, extra in _MODULES.items():
         if name == module or name.startswith(f"{module}."):
             return f"The package `{name}` is not installed: run {installs(extra)}."

@@ -1,44 +1,17 @@
-"""Files that several processes share and that survive a crash.
+"""Files that survive a crash.
 
-Belongs here: locks between processes and writes that are on the disk when they return.
-Does not: what is in the files.
+Belongs here: writes that are on the disk when they return, and replacing a file at once.
+Not here: what is in the files, or who may write them (locks.py).
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-
-
-@contextmanager
-def locked(path: Path, exclusive: bool = True) -> Iterator[None]:
-    """Holds the lock file `path` against other processes and threads.
-
-    Exclusive for writers, who make the file; shared for readers, who need no lock where
-    no writer ever made one.
-
-    Raises:
-        FileNotFoundError: the folder was moved away while this writer waited, so the lock
-            guards nothing any more.
-    """
-    flags = os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY
-    try:
-        descriptor = os.open(path, flags, 0o644)
-    except FileNotFoundError:
-        if exclusive:
-            raise
-        yield
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        if exclusive and not os.path.samestat(os.fstat(descriptor), path.stat()):
-            raise FileNotFoundError(2, "it was replaced by another while this one waited")
-        yield
-    finally:
-        os.close(descriptor)
+from typing import BinaryIO
+from uuid import uuid4
 
 
 def sync(path: Path) -> None:
@@ -65,9 +38,32 @@ def write_at(descriptor: int, data: bytes, position: int) -> None:
 
 
 def replace(path: Path, content: str) -> None:
-    """Gives `path` a new content: a reader or a crash sees the old one or the new one."""
-    draft = path.with_name(f"~{path.name}")
-    draft.write_text(content, encoding="utf-8")
-    sync(draft)
-    draft.replace(path)
+    """Gives `path` new content: a reader or a crash sees the old content or the new one."""
+    with replacing(path) as file:
+        file.write(content.encode())
     sync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
+    """Opens a file that takes the place of `path` if the block ends without an exception.
+
+    Several writers may replace one file at the same time: the last one wins.
+
+    Args:
+        path: the file; its folder must exist.
+        mode: of the new file; None for what the umask says.
+    """
+    # `~` in front marks a draft: backups and the event log pass over such files.
+    draft = path.with_name(f"~{path.name}.{uuid4().hex[:8]}")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            draft.chmod(mode)
+        draft.replace(path)
+    finally:
+        with suppress(OSError):  # it took its place, was never made, or the disk is gone
+            draft.unlink()

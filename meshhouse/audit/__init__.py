@@ -1,4 +1,8 @@
-"""The audit: may this candidate be published?"""
+"""The audit: may this candidate be published?
+
+Belongs here: running a product's checks on a candidate, and the verdict. Not here: the decision
+to publish and its ledger entry (runs/publication.py), or `mesh check` (lint/).
+"""
 
 from meshhouse.audit.contract import (
     PREVIOUS_SUFFIX,

@@ -1,7 +1,7 @@
 """The Soda contract of a product: its checks file, completed from its dbt contract.
 
-Belongs here: what is added to what the domain wrote, so that nothing is declared twice.
-Does not: running it (verify.py).
+Belongs here: adding columns, types and default checks, so that a domain need not declare them
+twice. Not here: running the contract (verify.py).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ DATA_SOURCE = "mesh"
 ROWS_AGAINST_PREVIOUS = "rows_against_previous"
 """Qualifier of the check that the mesh adds to every product."""
 _SQL = ("expression", "filter", "query", "rows_tested_query")
-"""Keys of checks under which domains write SQL."""
+"""Keys of a check whose values are SQL."""
 KEEP_ROWS_PERCENT = 90
-"""Least share of the published rows that a candidate must have, unless its promises differ."""
+"""By default, a candidate must have at least this share of the published number of rows."""
 
 
 def read_checks(product: Product) -> Located:
-    """What the domain wrote in `<product>.checks.yml`.
+    """The content of `<product>.checks.yml`.
 
     Raises:
-        DeclarationError: there is no such file, or it is no YAML.
+        DeclarationError: the file is missing or is not YAML.
     """
     return read_yaml(product.checks_path)
 
@@ -40,12 +40,12 @@ class _AsDeclared(PlainNames):
 def soda_contract(product: Product, names: Names | None = None) -> dict[str, Any]:
     """The complete contract, ready for Soda.
 
-    Columns and types come from the dbt contract; the schema check and the row count
-    against the previous publication are added where the domain did not write them.
+    Columns and types come from the dbt contract. The schema check is added unless the domain
+    wrote one; the row count against the previous publication is always added.
 
     Args:
-        product: whose contract it is.
-        names: what the engine calls relations, columns and types; as declared by default.
+        product: the product that the contract describes.
+        names: the engine's names of relations, columns and types; by default as declared.
     """
     names = names or _AsDeclared()
     written = read_checks(product)
@@ -71,7 +71,7 @@ def soda_contract(product: Product, names: Names | None = None) -> dict[str, Any
 
 
 def declared_checks(product: Product) -> dict[str, str]:
-    """Key -> what it is about, of every check that the audit of a product evaluates."""
+    """Key -> title of every check that the audit of a product evaluates."""
     contract = soda_contract(product)
     return {
         check_key(kind, column, (body or {}).get("qualifier")): str(
@@ -87,14 +87,14 @@ def declared_checks(product: Product) -> dict[str, str]:
 
 
 def check_key(kind: str, column: str | None, qualifier: object) -> str:
-    """What identifies a check within a product: column, kind and qualifier."""
+    """The key of a check, unique within a product: column, kind and qualifier."""
     parts = [str(part) for part in (column, kind, qualifier) if part not in (None, "")]
-    # Dagster takes letters, digits and underscores of ASCII only.
+    # Dagster allows only ASCII letters, digits and underscores.
     return re.sub(r"\W", "_", "__".join(parts), flags=re.ASCII)
 
 
 def _named(written: Any, names: Names) -> Any:
-    """What a domain wrote, its SQL and the columns that it names as the engine wants them."""
+    """A part of a checks file, with its SQL and column names rewritten for the engine."""
     if isinstance(written, list):
         return [_named(each, names) for each in written]
     if not isinstance(written, Mapping):

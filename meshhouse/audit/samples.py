@@ -1,6 +1,7 @@
-"""A few rows that show what a failed check means.
+"""Sample rows that made a check fail.
 
-Belongs here: SQL for the kinds of checks that are about rows. Does not: the verdict.
+Belongs here: SQL for the kinds of checks that look at rows, and masking personal data. Not
+here: the verdict (verify.py).
 """
 
 from __future__ import annotations
@@ -10,24 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshhouse.engines.protocol import Reader
-from meshhouse.lake.views import literal
 from meshhouse.repository import Product
+from meshhouse.sql import literal
 
 SAMPLES = 5
 PERSONAL = "personal"
-"""The classification of columns whose values are not for logs."""
+"""The classification of columns whose values must not appear in logs."""
 MASK = "***"
 _TIMES = "times"
 
 
 @dataclass(frozen=True)
 class Readable:
-    """What a check's query may read beside the candidate."""
+    """The relations that a check's query may read beside the candidate."""
 
     products: Collection[Product] = ()
-    """Those of all domains, in every version."""
+    """The products of all domains, in every version."""
     unknown: Collection[str] = ()
-    """Relations whose columns nobody declares now, such as those of a broken domain."""
+    """Relations without declared columns, such as those of a broken domain."""
 
 
 def sample_rows(
@@ -37,14 +38,14 @@ def sample_rows(
     reader: Reader,
     readable: Readable,
 ) -> tuple[Mapping[str, Any], ...]:
-    """Up to `SAMPLES` rows that made a check fail; none where rows cannot show it.
+    """Up to `SAMPLES` rows that made a check fail; empty if the check is not about rows.
 
     Args:
-        product: whose candidate is checked.
+        product: the product whose candidate is checked.
         check: Soda's check.
-        contract: the contract that holds its definition.
-        reader: what the check read through.
-        readable: what else the check may have read.
+        contract: the contract that defines the check.
+        reader: reads the same tables as the check.
+        readable: other relations that the check may have read.
     """
     definition = _definition(check, contract)
     sql = _sql(product, check, definition, reader.quote)
@@ -58,9 +59,9 @@ def sample_rows(
 def _clear(product: Product, sql: str, readable: Readable) -> Collection[str] | None:
     """The columns whose values may be shown; None means all.
 
-    Where a query reads personal data, what is not a declared column may be made of it, such as
-    an alias, and is not clear; counts of duplicates are. A product counts as read if the text
-    has its domain's and its model's name anywhere: a false alarm masks a value too many.
+    If a query reads personal data, any column that is not declared (such as an alias) may be
+    derived from it and is masked; counts of duplicates are not. A product counts as read if the
+    text contains its domain's and its model's name anywhere. A false match only masks too much.
     """
     if any(_mentions(sql, *relation.split(".", 1)) for relation in readable.unknown):
         return {_TIMES}
@@ -77,7 +78,7 @@ def _clear(product: Product, sql: str, readable: Readable) -> Collection[str] | 
 
 
 def _reads(product: Product, sql: str, other: Product) -> bool:
-    """Whether a check of a product reads any version of another; it reads all of its model's."""
+    """Whether a check of a product may read another one; versions of its model always count."""
     same = (product.domain, product.model) == (other.domain, other.model)
     return same or _mentions(sql, other.domain, other.model)
 
@@ -88,7 +89,7 @@ def _mentions(sql: str, domain: str, name: str) -> bool:
 
 
 def _masked(row: Mapping[str, Any], clear: Collection[str] | None) -> Mapping[str, Any]:
-    """A row whose other values are hidden; that a value is missing is shown."""
+    """A row with the values of other columns masked; nulls stay visible."""
     return {
         name: value if clear is None or value is None or name.lower() in clear else MASK
         for name, value in row.items()
@@ -96,7 +97,7 @@ def _masked(row: Mapping[str, Any], clear: Collection[str] | None) -> Mapping[st
 
 
 def _definition(check: Any, contract: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the contract says of a check; found by kind, column and qualifier."""
+    """The definition of a check in the contract, found by kind, column and qualifier."""
     checks = contract["checks"]
     if check.column_name:
         column = next(each for each in contract["columns"] if each["name"] == check.column_name)

@@ -1,10 +1,10 @@
 """Runs a product's Soda contract on its candidate, in this process.
 
-Belongs here: the only use of Soda, and the verdict. Does not: what is checked
-(contract.py), or what follows from the verdict (publication.py).
+Belongs here: the only use of Soda, and the verdict. Not here: the content of the contract
+(contract.py), or what follows from the verdict (runs/publication.py).
 
-Soda calls a session `is_ok` when a check was not evaluated. Here a candidate passes only
-if as many checks were evaluated as were declared, and each of them passed or warned.
+Soda's `is_ok` is true even if a check was not evaluated. Here a candidate passes only if every
+declared check was evaluated and each of them passed or warned.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _LOCK = threading.Lock()  # Soda shares one YAML parser between threads
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check and what it found."""
+    """One check and its result."""
 
     key: str
-    """Identifies the check within its product, see `contract.check_key`."""
+    """The key of the check, unique within its product; see `contract.check_key`."""
     name: str
     kind: str
     column: str | None
@@ -45,7 +45,7 @@ class CheckResult:
     value: float | None
     threshold: str
     samples: tuple[Mapping[str, Any], ...] = ()
-    """A few of the rows that a failed check means."""
+    """Some of the rows that made the check fail."""
 
     @property
     def ok(self) -> bool:
@@ -79,7 +79,7 @@ class AuditResult:
         return round(100.0 * passed / len(self.checks), 2) if self.checks else 0.0
 
     def as_json(self) -> list[dict[str, Any]]:
-        """The checks as the ledger keeps them; sample rows are not kept: they hold data."""
+        """The checks as the ledger stores them, without sample rows, which contain data."""
         return [
             {
                 "key": check.key,
@@ -98,12 +98,12 @@ def audit(product: Product, reader: Reader, readable: Readable) -> AuditResult:
     """Verifies every check of a product.
 
     Args:
-        product: whose candidate it is.
-        reader: sees the candidate as `<domain>.<product>`.
-        readable: what else checks may read; sample rows hide what is personal there.
+        product: the product that the candidate belongs to.
+        reader: reads the candidate as `<domain>.<product>`.
+        readable: other relations that checks may read; sample rows mask their personal data.
 
     Raises:
-        MeshError: the checks cannot be run at all; the message says why.
+        MeshError: the checks cannot be run; the message says why.
     """
     started_at = datetime.now(UTC)
     contract = soda_contract(product, reader)
@@ -123,10 +123,10 @@ def audit(product: Product, reader: Reader, readable: Readable) -> AuditResult:
 
 
 def _verify(contract: Mapping[str, Any], reader: Reader) -> tuple[list[Any], list[str]]:
-    # Before the import: Soda sets up its telemetry when it is loaded.
+    # Set before the import: Soda starts its telemetry while it is imported.
     os.environ.setdefault("SODA_CORE_TELEMETRY_ENABLED", "false")
     with warnings.catch_warnings():
-        # It loads what it can connect to, whose libraries find fault with each other's versions.
+        # Soda imports every connector eagerly; silence their version warnings.
         warnings.simplefilter("ignore")
         from soda_core.common.yaml import ContractYamlSource
         from soda_core.contracts.contract_verification import ContractVerificationSession
@@ -152,8 +152,8 @@ def _verify(contract: Mapping[str, Any], reader: Reader) -> tuple[list[Any], lis
 class _only_warnings_on_the_terminal:  # noqa: N801 - reads as a phrase where it is used
     """Keeps Soda's report off the terminal.
 
-    Only handlers are touched: Soda finds its own errors through records that reach the
-    root logger, so the level and propagation of its logger must stay as they are.
+    Only the handlers get a filter. Soda collects its own errors from records that reach the
+    root logger, so the level and propagation of its logger must not change.
     """
 
     def __enter__(self) -> None:

@@ -8,7 +8,7 @@ from meshhouse.cli.output import console, counted, print_json, size
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
-from meshhouse.lake.place import settle
+from meshhouse.lake.identity import settle
 from meshhouse.maintenance.backup import back_up
 from meshhouse.maintenance.bundle import Index
 from meshhouse.maintenance.restore import restore as restore_mesh

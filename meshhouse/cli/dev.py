@@ -10,7 +10,7 @@ import click
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository, broken_because
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
 
 
 @click.command()

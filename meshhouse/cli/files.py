@@ -1,17 +1,18 @@
-"""Output files of commands: they have the whole new content, or keep the old one.
+"""Files that a command writes where the user wants them.
 
-Belongs here: replacing a file in one step. Not here: the content (formats.py).
+Belongs here: the file to replace, its mode, and the error if it cannot be written. Not here:
+replacing a file in one step (meshhouse/files.py), or the content (formats.py).
 """
 
 from __future__ import annotations
 
-import os
-import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from meshhouse import files
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.modes import mode_of_new_file
 
@@ -34,21 +35,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield device
         return
     final = path.resolve()  # a link keeps pointing to its file
-    beside = final.with_name(f".{final.name}.{os.getpid()}.tmp")
     try:
-        with beside.open("wb") as file:
+        mode = stat.S_IMODE(final.stat().st_mode) if final.exists() else mode_of_new_file()
+        with files.replacing(final, mode) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if final.exists():
-            shutil.copymode(final, beside)
-        else:
-            beside.chmod(mode_of_new_file())
-        beside.replace(final)
     except OSError as error:
         raise MeshError(
             f"`{path}` cannot be written: {error.strerror or error}. An existing file is unchanged."
         ) from error
-    finally:
-        with suppress(OSError):  # the file was never created, or the disk is gone
-            beside.unlink()

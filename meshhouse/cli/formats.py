@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from meshhouse.errors import UsageError
-from meshhouse.lake.views import literal, quote
+from meshhouse.sql import literal, quote
 
 _BATCH = 10_000
 _NUMBERS = frozenset(

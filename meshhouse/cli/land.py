@@ -74,7 +74,7 @@ def land(
 ) -> int:
     """Land the events that wait in topics, each exactly once."""
     repository = Repository.find()
-    tables = _tables(repository, targets)
+    tables = repository.raw_tables(targets)
     # Without targets, the topics of a broken domain are left out, which is a failure.
     code = 0 if targets else _say_what_is_broken(repository, tables)
     if accept and not targets:
@@ -207,9 +207,3 @@ def _say_what_is_broken(repository: Repository, tables: Sequence[RawTable]) -> i
     for because in dict.fromkeys(broken_because(domain) for domain in repository.broken):
         click.echo(f"mesh: not landed: {because}", err=True)
     return 1 if repository.broken else 0
-
-
-def _tables(repository: Repository, targets: tuple[str, ...]) -> list[RawTable]:
-    if not targets:
-        return repository.raw_tables()
-    return [raw for target in targets for raw in repository.raw_tables(target)]

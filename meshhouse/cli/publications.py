@@ -8,9 +8,8 @@ from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
 from meshhouse.locks import lock
 from meshhouse.repository import Repository
-from meshhouse.runs.history import past_checks, past_publications
+from meshhouse.runs.history import past_checks, past_publications, standing_publications
 from meshhouse.runs.publication import rollback as roll_back
-from meshhouse.runs.publication import standing_publications
 
 
 @click.command()

@@ -45,9 +45,7 @@ def rejected(context: click.Context) -> None:
 def list_(targets: tuple[str, ...], as_json: bool) -> None:
     """Count rejected events, by raw table and reason."""
     repository = Repository.find()
-    named = {raw.relation for target in targets for raw in repository.raw_tables(target)}
-    chosen = [raw for raw in repository.raw_tables() if not targets or raw.relation in named]
-    found = summaries(lake_of(engine(repository)), chosen)
+    found = summaries(lake_of(engine(repository)), repository.raw_tables(targets))
     if as_json:
         print_json([_as_json(each) for each in found])
         return
@@ -71,7 +69,7 @@ def list_(targets: tuple[str, ...], as_json: bool) -> None:
 def show(name: str, reason: str | None, limit: int, as_json: bool) -> None:
     """Show rejected events of a raw table, newest first."""
     repository = Repository.find()
-    raw = _raw_table(repository, name)
+    raw = repository.raw_table(name)
     lake, choice = lake_of(engine(repository)), Choice(reason)
     events = read(lake, raw, choice, limit)
     if as_json:
@@ -105,7 +103,7 @@ def show(name: str, reason: str | None, limit: int, as_json: bool) -> None:
 def replay(name: str, reason: str | None) -> None:
     """Decode rejected events again; what converts now becomes rows."""
     repository = Repository.find()
-    raw = _raw_table(repository, name)
+    raw = repository.raw_table(name)
     done = replay_events(lake_of(engine(repository)), raw, Choice(reason))
     if not done.moved and not done.kept:
         _nothing(raw, reason)
@@ -122,7 +120,7 @@ def replay(name: str, reason: str | None) -> None:
 def discard(name: str, reason: str | None, yes: bool) -> None:
     """Remove rejected events for good."""
     repository = Repository.find()
-    raw = _raw_table(repository, name)
+    raw = repository.raw_table(name)
     lake = lake_of(engine(repository))
     own_table(lake, raw)
     events, newest = count(lake, raw, Choice(reason))
@@ -143,18 +141,6 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
     # What is rejected while somebody makes up their mind was not asked about.
     removed = discard_events(lake, raw, Choice(reason, until=newest))
     console().print(f"{removed:,} rejected events of {raw.relation} removed")
-
-
-def _raw_table(repository: Repository, name: str) -> RawTable:
-    found = next((raw for raw in repository.raw_tables(name) if raw.relation == name), None)
-    if found is None:  # it names a domain
-        raise _unknown(name, repository.raw_tables())
-    return found
-
-
-def _unknown(name: str, every: list[RawTable]) -> UsageError:
-    known = ", ".join(raw.relation for raw in every)
-    return UsageError(f"There is no raw table `{name}`. Raw: {known}.")
 
 
 def _nothing(raw: RawTable, reason: str | None) -> None:

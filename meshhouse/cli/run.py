@@ -10,13 +10,15 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from meshhouse.cli import interrupts
+from meshhouse.cli.forecast import show_forecasts
 from meshhouse.cli.output import console, counted, escaped, print_json, size
 from meshhouse.engines import engine
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
-from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
-from meshhouse.runs.run import DomainRun
-from meshhouse.runs.selection import planned_domains, settled
+from meshhouse.repository import RawTable, Repository, broken_because
+from meshhouse.runs.forecast import forecasts
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.selection import Selection, select, settled
 from meshhouse.runs.status import Leftover, age, leftovers
 
 
@@ -204,31 +206,19 @@ def execute(
     force = force or full_refresh
     reporter = TerminalReporter(repository, quiet, force, full_refresh)
     chosen = engine(repository)
-    planned = planned_domains(repository, targets, downstream)
-    domains = [domain for domain in planned if not domain.problems]
-    broken = [domain for domain in planned if domain.problems]
-    if broken and not domains and len({broken_because(each) for each in broken}) == 1:
-        raise BrokenDomain(broken[0])
-    for domain in broken:
+    selection = select(repository, targets, downstream)
+    for domain in selection.broken:
         reporter.failed(domain.name, broken_because(domain))
-    products = [target for target in targets if "." in target]
-    whole = [
-        domain
-        for domain in domains
-        if downstream
-        or not any(each.startswith(f"{domain.name}.") for each in products)
-        or domain.name in targets
-    ]
     if not force:
-        for run in settled(repository, chosen, domains, _parts(products, whole)):
+        for run in settled(repository, chosen, selection):
             reporter.finished(run)
-    done = {run.domain for run in reporter.runs}
-    names = [domain.name for domain in whole if domain.name not in done]
-    parts = [each for each in products if each.partition(".")[0] not in {*names, *done}]
-    ok = not (names or parts) or _orchestrate(repository, names, parts, reporter)
-    ok = ok and not broken
+    left = selection.without({run.domain for run in reporter.runs})
+    ok = not left.domains or _orchestrate(repository, left, reporter)
+    ok = ok and not selection.broken
     reporter.left_over(leftovers(repository, chosen))
-    summary = reporter.summary([domain.name for domain in domains], time.monotonic() - started)
+    summary = reporter.summary(
+        [each.name for each in selection.domains], time.monotonic() - started
+    )
     shown = console(quiet)
     for domain in summary["not_run"]:
         shown.print(
@@ -246,28 +236,19 @@ def execute(
     return summary, ok
 
 
-def _parts(products: list[str], whole: list[Domain]) -> dict[str, list[str]]:
-    """Domain -> names of the products that the run is about, where it is not about all."""
-    parts: dict[str, list[str]] = {}
-    for product in products:
-        domain, _, name = product.partition(".")
-        if domain not in {each.name for each in whole}:
-            parts.setdefault(domain, []).append(name)
-    return parts
-
-
-def _orchestrate(
-    repository: Repository, domains: list[str], products: list[str], reporter: TerminalReporter
-) -> bool:
+def _orchestrate(repository: Repository, selection: Selection, reporter: TerminalReporter) -> bool:
     # The only place of the platform that starts the orchestrator: `mesh run` and the web
-    # page execute the same definitions.
+    # page execute the same assets. Imported here, for `import dagster` takes two seconds.
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster")
-    from meshhouse.dagster.run import run as run_definitions
+    from meshhouse.dagster.run import run as execute_definitions
+    from orchestration.definitions import run_definitions
 
     try:
-        return run_definitions(repository, domains, products, reporter)
+        return execute_definitions(
+            repository, selection.whole, selection.products, run_definitions, reporter
+        )
     finally:
         reporter.close()
         interrupts.stop_if_arrived()
@@ -282,6 +263,7 @@ def _orchestrate(
     is_flag=True,
     help="Build everything from nothing, incremental models too, and publish it; forces.",
 )
+@click.option("--dry-run", is_flag=True, help="Show what would be done and why; change nothing.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def run(
@@ -289,13 +271,18 @@ def run(
     downstream: bool,
     force: bool,
     full_refresh: bool,
+    dry_run: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
     """Land new events, build, audit and publish: everything, or the named targets."""
-    summary, ok = execute(
-        Repository.find(), targets, downstream, quiet or as_json, force, full_refresh
-    )
+    repository = Repository.find()
+    if dry_run:
+        selection = select(repository, targets, downstream)
+        found = forecasts(repository, engine(repository), selection, force or full_refresh)
+        failed = show_forecasts(found, selection.broken, quiet, as_json)
+        return 1 if failed else 0
+    summary, ok = execute(repository, targets, downstream, quiet or as_json, force, full_refresh)
     if as_json:
         print_json(summary)
     elif quiet:

@@ -5,18 +5,14 @@ Belongs here: reading queries from the keyboard. Not here: running them (sql.py)
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from meshhouse import settings
 from meshhouse.cli.output import escaped
 from meshhouse.errors import MeshError
-
-if TYPE_CHECKING:
-    from meshhouse.cli.sql import Asked, Output
 
 _WORDS = [
     "select",
@@ -62,14 +58,19 @@ _WELCOME = "Queries end with `;`. `show tables;` lists the tables, Ctrl-D leaves
 _HISTORY_LENGTH = 1_000
 
 
-def run_shell(asked: Asked, wanted: Output) -> None:
-    """Runs queries until Ctrl-D; a failure or Ctrl-C ends only the current query."""
+def run_shell(run: Callable[[str], None], names: Callable[[], list[str]]) -> None:
+    """Runs queries until Ctrl-D; a failure or Ctrl-C ends only the current query.
+
+    Args:
+        run: runs one query and prints its rows.
+        names: returns the relations and columns that the Tab key completes.
+    """
     click.echo(_WELCOME, err=True)
-    save = _with_readline(asked)
+    save = _with_readline(names)
     try:
         while (query := _typed()) is not None:
             try:
-                asked.run(query, wanted)
+                run(query)
             except MeshError as error:
                 click.echo("\n".join(map(escaped, str(error).split("\n"))), err=True)
             except KeyboardInterrupt:
@@ -101,17 +102,17 @@ def _typed() -> str | None:
             return text
 
 
-def _with_readline(asked: Asked) -> Callable[[], None]:
+def _with_readline(names: Callable[[], list[str]]) -> Callable[[], None]:
     """Gives `input` history and completion; returns a function that saves the history."""
     try:
         import readline
     except ImportError:  # not available on Windows
         return lambda: None
-    path = Path(os.environ.get("MESH_HISTORY", "~/.meshhouse_history")).expanduser()
+    path = Path(settings.value("MESH_HISTORY")).expanduser()
     if path.is_file():
         readline.read_history_file(path)
     readline.set_history_length(_HISTORY_LENGTH)
-    words = [*_WORDS, *_names(asked)]
+    words = [*_WORDS, *names()]
     readline.set_completer_delims(" \t\n,();=<>+-*/")
     readline.set_completer(lambda text, state: completion(words, text, state))
     readline.parse_and_bind("tab: complete")
@@ -127,15 +128,3 @@ def completion(words: list[str], text: str, state: int) -> str | None:
     """Returns the `state`-th word that starts with `text`; readline's protocol."""
     found = [word for word in words if word.lower().startswith(text.lower())]
     return found[state] if state < len(found) else None
-
-
-def _names(asked: Asked) -> list[str]:
-    """Names of tables and columns for completion; none if the target answers queries itself."""
-    if asked.is_remote:
-        return []
-    found = asked.reader.cursor().execute(
-        "select table_schema || '.' || table_name from information_schema.tables "
-        "where table_schema <> 'main' union "
-        "select column_name from information_schema.columns where table_schema <> 'main'"
-    )
-    return sorted(name for (name,) in found.fetchall())

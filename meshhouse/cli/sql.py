@@ -22,6 +22,7 @@ from meshhouse.cli.files import replacing
 from meshhouse.cli.formats import batches, write
 from meshhouse.cli.interrupts import arrived
 from meshhouse.cli.output import console, escaped
+from meshhouse.cli.shell import run_shell
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake.damage import damaged_in
@@ -79,9 +80,7 @@ def sql(
     text = _text(query, source)
     asked = Asked(Repository.find(), unrestricted)
     if text is None:
-        from meshhouse.cli.shell import run_shell
-
-        run_shell(asked, wanted)
+        run_shell(lambda typed: asked.run(typed, wanted), asked.names)
         return
     asked.run(text, wanted)
 
@@ -116,10 +115,16 @@ class Asked:
                     wait([answer], 0.1)
                 raise
 
-    @property
-    def is_remote(self) -> bool:
-        """Whether the target answers queries itself."""
-        return self._engine.answers_queries
+    def names(self) -> list[str]:
+        """What may be read, and its columns; none where the target answers queries itself."""
+        if self._engine.answers_queries:
+            return []
+        found = self.reader.cursor().execute(
+            "select table_schema || '.' || table_name from information_schema.tables "
+            "where table_schema <> 'main' union "
+            "select column_name from information_schema.columns where table_schema <> 'main'"
+        )
+        return sorted(name for (name,) in found.fetchall())
 
     @property
     def reader(self) -> Any:

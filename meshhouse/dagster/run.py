@@ -1,15 +1,15 @@
 """Runs the definitions in this process, as `mesh run` does.
 
 Belongs here: from names of domains and products to a selection of assets, and its
-execution on the mesh's own Dagster instance, so that the web page shows these runs too.
-Does not: printing.
+execution on the mesh's own Dagster instance, so that the web page shows these runs too. Not here:
+which definitions there are (orchestration/), or printing (cli/run.py).
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,16 +19,20 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
-from meshhouse.dagster.domain import NAMED, Reporter, environment_tag
+from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.storage import CannotRecord, OpenEventLog
+from meshhouse.dagster.tags import NAMED, environment_tag
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
 from meshhouse.extras import missing_module
 from meshhouse.repository import Product, Repository
 from meshhouse.repository.manifest import Manifest
 from meshhouse.repository.references import waits
-from meshhouse.runs.plan import fresh_manifest, with_companions
-from orchestration.definitions import definitions
+from meshhouse.runs.domain_plan import with_companions
+from meshhouse.runs.parse import fresh_manifest
+
+MakeDefinitions = Callable[[Repository, list[str], Reporter], dg.Definitions]
+"""The definitions of the domains of these names, whose steps tell the reporter what they do."""
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 _INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
@@ -85,6 +89,7 @@ def run(
     repository: Repository,
     domains: Sequence[str],
     products: Sequence[str],
+    definitions: MakeDefinitions,
     reporter: Reporter,
 ) -> bool:
     """Lands, builds, audits and publishes.
@@ -93,14 +98,15 @@ def run(
         repository: the mesh.
         domains: domains to run whole.
         products: products (`sales.orders`) to run with what they are made of or checked
-            with; everything of their own domain's that they do not need is left alone.
-        reporter: is told what happens.
+            with; what they do not need of their domain is left as it is.
+        definitions: makes what is executed, see `orchestration.definitions`.
+        reporter: receives what happens.
 
     Returns:
         Whether every step succeeded.
 
     Raises:
-        KeyboardInterrupt: somebody stopped it; Dagster makes a failure of that.
+        KeyboardInterrupt: Ctrl-C stopped it; Dagster makes a failure of that.
         MeshError: Dagster's own files cannot be written.
     """
     parts = [repository.product(relation) for relation in products]

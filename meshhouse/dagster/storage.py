@@ -1,10 +1,10 @@
 """Dagster's event log in SQLite, with its connections kept open.
 
-Belongs here: what makes a run in this process cheap to record. Does not: another place
+Belongs here: what makes a run in this process cheap to record. Not here: another place
 or format; the web page reads the same files with Dagster's own storage.
 
-Dagster opens a database, compiles its statements anew and waits for the disk for every
-event: 20 to 40 ms each, and a run of all domains has some 400 of them.
+For every event Dagster opens a database, compiles its statements and waits for the disk. That
+takes 20 to 40 ms, and a run of all domains has about 400 events.
 """
 
 from collections.abc import Iterator

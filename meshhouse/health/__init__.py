@@ -1,7 +1,7 @@
-"""What is damaged in a mesh, and what to do about it.
+"""`mesh doctor`: finds damage in a mesh and names the remedy.
 
-Belongs here: looking at everything that a mesh keeps, one check after another. Not here:
-repairing, which the commands do that the findings name, or printing (cli/doctor.py).
+Belongs here: checks of everything that a mesh stores. Not here: repairs (each finding names the
+command for it), or printing (cli/doctor.py).
 """
 
 from meshhouse.health.examine import examine

@@ -1,7 +1,7 @@
-"""The embedded event log, and whether raw tables go on where it does.
+"""Checks of the embedded event log, and of the offsets of raw tables against it.
 
-Belongs here: segments, torn ends, and offsets of raw tables. Not here: Kafka, which looks
-after itself.
+Belongs here: segments, unfinished last frames, and offsets of raw tables. Not here: Kafka,
+which has its own tools.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.landing.store import SOURCE, offsets_of
 
 _READ_WHOLE = 256 * 1024 * 1024
-"""Bytes of a topic that are read to the last even without `deep`."""
+"""A partition of at most this size is read completely even without `deep`."""
 
 
 def events(home: Path, lake: Lake | None, deep: bool) -> Iterator[Finding]:
-    """Each topic of the event log, and each raw table that was landed from one."""
+    """Checks each topic of the event log, and each raw table that was landed from one."""
     root = home / "events"
     if not root.exists():
-        yield Finding("events", "event log", Level.OK, "there is none")
+        yield Finding("events", "event log", Level.OK, "does not exist")
         return
     yield from _facts(root / "cluster.json", "cluster_id", "event log")
     for folder in sorted(each for each in root.iterdir() if each.is_dir()):
@@ -40,7 +40,7 @@ def events(home: Path, lake: Lake | None, deep: bool) -> Iterator[Finding]:
 
 
 def _facts(path: Path, key: str, subject: str) -> Iterator[Finding]:
-    """Whether one of the log's own small files says what it must."""
+    """A finding if a JSON file of the event log is missing, invalid or lacks its key."""
     try:
         if key in json.loads(path.read_text()):
             return
@@ -85,16 +85,16 @@ def _partition(topic: str, folder: Path, deep: bool) -> Iterator[Finding]:
             yield Finding("events", subject, Level.DAMAGED, str(error), "", str(segment.path))
     for segment, following in pairwise(segments):
         if segment.torn or segment.end_offset != following.base_offset:
-            what = f"ends before offset {following.base_offset}, where the next segment begins"
+            what = f"ends before offset {following.base_offset}, the start of the next segment"
             yield Finding("events", subject, Level.DAMAGED, what,
                           "Restore the file from a backup.", str(segment.path))  # fmt: skip
     if segments and segments[0].base_offset:
-        what = f"offsets 0 to {segments[0].base_offset - 1} are missing: a segment is gone"
+        what = f"offsets 0 to {segments[0].base_offset - 1} are missing: a segment was removed"
         yield Finding("events", subject, Level.DAMAGED, what,
                       "Restore the file from a backup.", str(folder))  # fmt: skip
     if segments and segments[-1].torn:
-        what = "ends with a frame that a producer did not finish; readers pass over it"
-        remedy = "The next event that is written takes its place."
+        what = "ends with a frame that a producer did not finish; readers skip it"
+        remedy = "The next event overwrites it."
         yield Finding("events", subject, Level.NOTE, what, remedy, str(paths[-1]))
 
 
@@ -109,14 +109,14 @@ def _offsets(home: Path, lake: Lake) -> Iterator[Finding]:
             properties = read_metadata(location, relation).get("properties", {})
             described = log.describe(topic)
         except Damaged:
-            continue  # said where tables are looked at
+            continue  # reported by the check of tables
         except MeshError as error:
             yield Finding("events", topic, Level.DAMAGED, str(error))
             continue
         source = json.loads(properties.get(SOURCE, "{}"))
         if source.get("topic_id") not in (None, described.topic_id):
-            what = f"was landed from another topic than the `{topic}` of the event log"
-            remedy = f"Restore the topic, or go on: `mesh land {relation} --accept new-topic`."
+            what = f"was landed from another topic `{topic}` than the one in the event log"
+            remedy = f"Restore the topic, or continue: `mesh land {relation} --accept new-topic`."
             yield Finding("events", relation, Level.NOTE, what, remedy)
             continue
         for number, end in offsets_of(properties).items():

@@ -1,7 +1,7 @@
-"""All checks, each by itself: what one meets hides nothing from the others.
+"""Runs all checks of a mesh; a check that fails does not stop the others.
 
-Belongs here: their order, and the small ones. Not here: event log and ledger (events.py,
-ledger.py), or one table's files (lake/damage.py).
+Belongs here: the order of the checks, and the small ones. Not here: checks of the event log and
+the ledger (events.py, ledger.py), or of one table's files (lake/damage.py).
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _BACKUP = "Put it back from a backup (`mesh restore`)."
 
 
 def examine(repository: Repository, lake: Lake | None, deep: bool = False) -> list[Finding]:
-    """Everything that a mesh keeps.
+    """Checks everything that a mesh stores.
 
     Args:
-        repository: where it is declared.
-        lake: its tables, if they are files.
+        repository: where the mesh is declared.
+        lake: its tables; None if the target does not keep them as files.
         deep: also read every data file and every event.
     """
     home = repository.home
@@ -65,23 +65,24 @@ def examine(repository: Repository, lake: Lake | None, deep: bool = False) -> li
 
 
 def _guarded(area: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What a check finds; that it cannot go on is a finding, too."""
+    """The findings of a check; an error that stops the check becomes a finding too."""
     try:
         yield from check()
     except MeshError as error:
         yield Finding(area, area, Level.DAMAGED, str(error))
     except duckdb.Error as error:
         what = " ".join(str(error).split())[:200]
-        yield Finding(area, area, Level.DAMAGED, what, "See what is damaged above.")
+        yield Finding(area, area, Level.DAMAGED, what, "Repair the damage listed above first.")
     except OSError as error:
         what = f"{error.filename or ''} {error.strerror or error}".strip()
-        yield Finding(area, area, Level.DAMAGED, what, "Give the right to read it, and room.")
+        remedy = "Check its permissions and the free disk space."
+        yield Finding(area, area, Level.DAMAGED, what, remedy)
 
 
 def _declarations(repository: Repository) -> Iterator[Finding]:
     broken = broken_domains(repository)
     for domain, because in broken.items():
-        remedy = "Correct it; `mesh check` lists all that is wrong."
+        remedy = "Correct it; `mesh check` lists every mistake."
         yield Finding("declarations", domain, Level.DAMAGED, because, remedy)
     if not broken:
         count = len(repository.domains)
@@ -96,7 +97,7 @@ def _catalog(lake: Lake) -> Iterator[Finding]:
         return
     with catalog_file.reading(lake.catalog_path) as connection:
         if connection is None:
-            yield Finding("catalog", subject, Level.OK, "is not made yet: nothing was landed")
+            yield Finding("catalog", subject, Level.OK, "does not exist yet: nothing was landed")
             return
         try:
             told = [row[0] for row in connection.execute("pragma integrity_check(5)").fetchall()]
@@ -112,10 +113,11 @@ def _catalog(lake: Lake) -> Iterator[Finding]:
         what = f"lacks the columns {', '.join(sorted(missing))} of Iceberg's catalogs"
         yield Finding("catalog", subject, Level.DAMAGED, what, _BACKUP, file)
     if log == "wal":
-        what = "has a write-ahead log of an older version, which readers must write to"
+        what = "has a write-ahead log from an older version, so readers need write permission"
         yield Finding("catalog", subject, Level.NOTE, what, "The next landing removes it.", file)
     if told == ["ok"] and not missing:
-        yield Finding("catalog", subject, Level.OK, f"is whole, and lists {len(lake.stored())}")
+        count = len(lake.stored())
+        yield Finding("catalog", subject, Level.OK, f"is intact, and lists {count} tables")
 
 
 def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
@@ -123,7 +125,7 @@ def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
         found = list(damage_of(relation, location, history=True, deep=deep))
         current = {each.file for each in damage_of(relation, location)} if found else set()
         for each in found:
-            past = "" if each.file in current or deep else " (of an earlier state only)"
+            past = "" if each.file in current or deep else " (only an earlier snapshot needs it)"
             yield Finding(
                 "tables",
                 relation,
@@ -133,7 +135,7 @@ def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
                 each.file,
             )
         if not found:
-            read = "can be read as a whole" if deep else "has all its files"
+            read = "can be read completely" if deep else "has all its files"
             yield Finding("tables", relation, Level.OK, read)
 
 
@@ -141,10 +143,10 @@ def _remedy(damage: Damage) -> str:
     schema = damage.relation.partition(".")[0]
     if schema.endswith(("_raw", "meshhouse")):
         return _BACKUP
-    # A run builds on the metadata and manifests of the table; of data files it reads none.
-    again = f"; or make it again: `mesh run {schema} --force`"
+    # A run needs the table's metadata and manifests, but reads none of its data files.
+    again = f"; or build it again: `mesh run {schema} --force`"
     return (
-        f"{_BACKUP} Or show the publication before: `mesh rollback {damage.relation}`"
+        f"{_BACKUP} Or return to the previous publication: `mesh rollback {damage.relation}`"
         f"{again if damage.file.endswith('.parquet') else ''}."
     )
 
@@ -154,21 +156,22 @@ def _locks(home: Path) -> Iterator[Finding]:
     for path in sorted({*home.glob("locks/*"), *home.glob("environments/*/locks/*")}):
         found = holders(path)
         if found is None:
-            what, remedy = "nobody can tell who holds it", f"`lsof {path}` names who has it open."
+            what = "the system does not say which process holds it"
+            remedy = f"`lsof {path}` lists the processes that have it open."
             yield Finding("locks", path.name, Level.NOTE, what, remedy, str(path))
         for process in found or ():
             yield _held(path, process)
         held += 1 if found is None else len(found)
     if not held:
-        yield Finding("locks", "locks", Level.OK, "no process of this machine holds one")
+        yield Finding("locks", "locks", Level.OK, "no process on this machine holds a lock")
 
 
 def _held(path: Path, process: int) -> Finding:
     if Path("/proc", str(process)).exists():
-        what = f"is held by process {process}, which is at work"
+        what = f"is held by process {process}, which is running"
         return Finding("locks", path.name, Level.NOTE, what, "", str(path))
-    what = f"is held, and the process {process} that took it is gone"
-    remedy = f"A child of it may live on: `fuser {path}` names it. End it."
+    what = f"is held, although process {process}, which took it, has ended"
+    remedy = f"A child process may still hold it: `fuser {path}` names it. End it."
     return Finding("locks", path.name, Level.NOTE, what, remedy, str(path))
 
 
@@ -177,13 +180,16 @@ def _disk(home: Path) -> Iterator[Finding]:
     free = shutil.disk_usage(folder).free
     text = f"{free / 1024**3:,.1f} GiB free"
     if free < _FEW_BYTES:
-        remedy = "Make room before the next landing: `mesh maintain` removes what nobody needs."
+        remedy = (
+            "Free disk space before the next landing: `mesh maintain` removes files that nothing "
+            "needs."
+        )
         yield Finding("disk", str(home), Level.DAMAGED, f"only {text}", remedy)
     else:
         yield Finding("disk", str(home), Level.OK, text)
     if not os.access(folder, os.W_OK):
-        what = "you may read it and not write to it"
-        yield Finding("disk", str(home), Level.NOTE, what, "Its owner lands and publishes.")
+        what = "you have no permission to write to it"
+        yield Finding("disk", str(home), Level.NOTE, what, "Only its owner can land and publish.")
 
 
 def _clock(lake: Lake) -> Iterator[Finding]:
@@ -193,7 +199,7 @@ def _clock(lake: Lake) -> Iterator[Finding]:
         try:
             entries = ledger.entries(name)
         except MeshError:
-            continue  # `_tables` says what is damaged of it
+            continue  # `_tables` reports the damage
         for entry in entries:
             at = entry.get("finished_at")
             if at is not None and (newest is None or at > newest):
@@ -201,8 +207,8 @@ def _clock(lake: Lake) -> Iterator[Finding]:
     if newest is not None and newest > now + _AHEAD:
         what = f"the newest entry of {which} is dated {newest:%Y-%m-%d %H:%M:%S}, in the future"
         remedy = (
-            "Set this machine's clock right (UTC). Orders stay right, as numbers decide; promises "
-            "of freshness and `mesh maintain` compare times."
+            "Correct this machine's clock (UTC). The order of entries is not affected, but "
+            "freshness promises and `mesh maintain` compare times."
         )
         yield Finding("clock", "clock", Level.DAMAGED, what, remedy)
     else:

@@ -1,6 +1,6 @@
-"""What a check found.
+"""The result of a check.
 
-Belongs here: the shape of a finding. Not here: the checks.
+Belongs here: the fields of a finding. Not here: the checks (examine.py, events.py, ledger.py).
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     NOTE = "note"
-    """Worth knowing; nothing is lost."""
+    """Worth knowing; no data is lost."""
     DAMAGED = "damaged"
-    """Something cannot be read, or says something wrong."""
+    """Something cannot be read or is wrong."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check of one subject."""
 
     area: str
     """`catalog`, `tables`, `events`, `ledger`, `locks`, `disk`, `clock` or `versions`."""

@@ -1,7 +1,7 @@
-"""Whether the ledger says what the tables hold.
+"""Compares the ledger with the tables.
 
 Belongs here: rows of landings, and the newest publication of each product. Not here: how
-the ledger is kept (ledger.py).
+the ledger is stored (meshhouse/ledger.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import standing_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:
-    """Raw table -> the topic that it was last landed from, by the ledger."""
+    """Raw table -> the topic that it was last landed from, according to the ledger."""
     return {each["raw_table"]: each["topic"] for each in LakeLedger(lake).entries("landings")}
 
 
 def ledger(lake: Lake) -> Iterator[Finding]:
-    """Each raw table and each product that the ledger knows."""
+    """Checks each raw table and each product that the ledger lists."""
     pointers = lake.pointers()
     yield from _landings(lake, pointers)
     yield from _publications(lake, pointers)
@@ -40,25 +40,26 @@ def _landings(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
             recorded[entry["raw_table"]] += entry["events"]
     for relation, rows in sorted(recorded.items()):
         if relation not in pointers:
-            what = f"is gone, though the ledger says that {rows:,} rows were landed"
+            what = f"is missing, although the ledger lists {rows:,} landed rows"
             yield Finding("ledger", relation, Level.DAMAGED, what, "Restore it from a backup.")
             continue
         try:
             metadata = read_metadata(pointers[relation], relation)
         except Damaged:
-            continue  # said where tables are looked at
+            continue  # reported by the check of tables
         notes = unrecorded(metadata.get("properties", {}))
         waiting = sum(each["rows"] for each in notes)
         held = _rows(metadata)
         if notes:
-            what = f"{waiting:,} rows were landed that the ledger does not list yet"
-            remedy = "The next landing adds them; somebody may be landing now."
+            what = f"holds {waiting:,} landed rows that the ledger does not list yet"
+            remedy = "The next landing adds them to the ledger; one may be running now."
             yield Finding("ledger", relation, Level.NOTE, what, remedy)
         if held != rows + waiting:
-            what = f"holds {held:,} rows, and the ledger says {rows + waiting:,}"
+            what = f"holds {held:,} rows, but the ledger lists {rows + waiting:,}"
             remedy = (
-                "Versions before numbers lost entries of killed landings, and did not count what "
-                "`--again-from` replaced; or another program changed the table. The table counts."
+                "Nothing to do: the table is right. Old versions lost the entries of killed "
+                "landings and did not count rows that `--again-from` replaced. Or another "
+                "program changed the table."
             )
             yield Finding("ledger", relation, Level.NOTE, what, remedy)
         else:
@@ -82,7 +83,7 @@ def _publications(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
         if not standing:
             continue
         if relation not in pointers:
-            what = "was published, and is not in the catalog"
+            what = "was published, but is not in the catalog"
             remedy = f"Publish it again: `mesh run {relation.partition('.')[0]} --force`."
             yield Finding("ledger", relation, Level.DAMAGED, what, remedy)
             continue
@@ -91,11 +92,12 @@ def _publications(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
         except Damaged:
             continue
         if shown == standing[-1]["snapshot_id"]:
-            yield Finding("ledger", relation, Level.OK, "shows its newest publication")
+            yield Finding("ledger", relation, Level.OK, "is at its newest publication")
         else:
-            what = f"shows snapshot {shown}, not {standing[-1]['snapshot_id']} of its publication"
+            published = standing[-1]["snapshot_id"]
+            what = f"is at snapshot {shown}, but {published} was published"
             remedy = (
-                "Another program has changed it. Publish it again: `mesh run "
+                "Another program changed the table. Publish it again: `mesh run "
                 f"{relation.partition('.')[0]} --force`."
             )
             yield Finding("ledger", relation, Level.DAMAGED, what, remedy)

@@ -10,15 +10,16 @@ Configured as pyiceberg's users expect it, for a catalog called `mesh`: the addr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import object_store, storage
+from meshhouse.ledger import Staged
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -38,15 +39,6 @@ _SECONDS = (10, 60)
 
 class ServiceFailed(MeshError):
     """The catalog service is away or refuses."""
-
-
-class Change(Protocol):
-    """A staged state (`catalog.Staged`)."""
-
-    relation: str
-    base: str | None
-    metadata_location: str
-    snapshot_id: int | None
 
 
 def is_configured() -> bool:
@@ -152,14 +144,15 @@ class CatalogService:
             properties: of the table.
             location: its folder; by default where the service puts tables.
         """
+        from meshhouse.lake.pyiceberg_private import metadata_before
+
         identifier = tuple(relation.split("."))
         with self._explained():
             self._make_namespace(identifier[0])
             made = self._catalog.create_table_transaction(
                 identifier, schema, location=location, properties=dict(properties)
             )
-        # Not `made.table_metadata`, which has every schema twice: Spark does not read that.
-        return made._table.metadata
+        return metadata_before(made)
 
     def _make_namespace(self, schema: str) -> None:
         from pyiceberg.exceptions import NamespaceAlreadyExistsError
@@ -171,15 +164,19 @@ class CatalogService:
         except NamespaceAlreadyExistsError:
             return  # somebody was quicker
 
-    def forget(self, relations: Sequence[str]) -> None:
-        """Takes tables out of the catalog, and schemas that are empty then; files stay."""
+    def forget(self, is_meant: Callable[[str], bool]) -> None:
+        """Takes the tables of the meant schemas out of the catalog; files stay.
+
+        One table after another: the protocol cannot drop several at once.
+        """
+        relations = [each for each in self.pointers() if is_meant(each.partition(".")[0])]
         with self._explained():
             for relation in relations:
                 self._catalog.drop_table(tuple(relation.split(".")))
             for schema in sorted({relation.partition(".")[0] for relation in relations}):
                 self._catalog.drop_namespace((schema,))
 
-    def move(self, changes: Sequence[Change]) -> list[Change]:
+    def move(self, changes: Sequence[Staged]) -> list[Staged]:
         """Shows all changes by one request, or none of them.
 
         Returns:
@@ -207,15 +204,16 @@ class CatalogService:
                 return []
         return list(changes)
 
-    def _commit(self, request: dict[str, Any], changes: Sequence[Change]) -> bool:
+    def _commit(self, request: dict[str, Any], changes: Sequence[Staged]) -> bool:
         """Whether it was done; False if somebody was quicker, and nothing was."""
         import requests
 
+        from meshhouse.lake.pyiceberg_private import session_of
+
         unclear = f"The catalog service at {self.address} did not say whether it has done this"
         try:
-            answer = self._catalog._session.post(
-                self._catalog.url("transactions/commit"), json=request
-            )
+            address = self._catalog.url("transactions/commit")
+            answer = session_of(self._catalog).post(address, json=request)
         except requests.exceptions.ConnectionError as error:
             if isinstance(error, requests.exceptions.ConnectTimeout) or "refused" in str(error):
                 raise ServiceFailed(self._away()) from error
@@ -241,7 +239,7 @@ class CatalogService:
             f"({answer.status_code}: {_reason(answer)}). Nothing was changed."
         )
 
-    def _done_after_all(self, changes: Sequence[Change], unclear: str) -> bool:
+    def _done_after_all(self, changes: Sequence[Staged], unclear: str) -> bool:
         """Looks whether a request was done whose answer is not known."""
         self._unconfirmed.update(each.state for each in changes)
         with self._explained():
@@ -254,7 +252,7 @@ class CatalogService:
             return True
         raise ServiceFailed(f"{unclear}. Look whether it is well, then run the same command again.")
 
-    def shows(self, change: Change) -> bool:
+    def shows(self, change: Staged) -> bool:
         """Whether a staged state is shown, or may yet be."""
         if change.state in self._unconfirmed:
             return True
@@ -309,21 +307,19 @@ class CatalogService:
 
 def _impatient_catalog(properties: Mapping[str, Any]) -> Any:
     """A REST catalog of pyiceberg, whose own would wait for ever for an answer."""
-    from pyiceberg.catalog.rest import RestCatalog
     from requests.adapters import HTTPAdapter
+
+    from meshhouse.lake.pyiceberg_private import rest_catalog
 
     class Impatient(HTTPAdapter):
         def send(self, request: Any, **options: Any) -> Any:
             return super().send(request, **{**options, "timeout": _SECONDS})
 
-    class Catalog(RestCatalog):
-        def _create_session(self) -> Any:
-            session = super()._create_session()
-            session.mount("http://", Impatient())
-            session.mount("https://", Impatient())
-            return session
+    def prepare(session: Any) -> None:
+        session.mount("http://", Impatient())
+        session.mount("https://", Impatient())
 
-    return Catalog(NAME, **properties)
+    return rest_catalog(NAME, properties, prepare)
 
 
 def _metadata(location: str) -> TableMetadata:

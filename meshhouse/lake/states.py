@@ -41,59 +41,6 @@ def table_properties(metadata_location: str) -> dict[str, str]:
     return dict(read_metadata(metadata_location).get("properties", {}))
 
 
-class Stage:
-    """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
-
-    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
-        """Called by pyiceberg at the end of a transaction."""
-        from pyiceberg.table import CommitTableResponse
-        from pyiceberg.table.update import update_table_metadata
-
-        for requirement in requirements:
-            requirement.validate(table.metadata)
-        metadata = update_table_metadata(
-            table.metadata, updates, metadata_location=table.metadata_location or None
-        )
-        metadata = _no_earlier(metadata, table.metadata)
-        location = write_metadata(table, metadata)
-        return CommitTableResponse(metadata=metadata, metadata_location=location)
-
-    def supports_server_side_planning(self) -> bool:
-        """Scans are planned here, from the manifests."""
-        return False
-
-    def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
-        """Called by pyiceberg after a commit; nothing is old before it is replaced."""
-
-
-def _no_earlier(metadata: Any, base: Any) -> Any:
-    """Metadata whose times are not before those of its base, whatever the clock says.
-
-    Iceberg's Java library refuses a table whose log of snapshots goes back by more than a
-    minute, and expiry compares these times.
-    """
-    floor = base.last_updated_ms
-    known = {each.snapshot_id for each in base.snapshots}
-    logged = {(each.snapshot_id, each.timestamp_ms) for each in base.snapshot_log}
-
-    def late(entry: Any) -> Any:
-        at = max(entry.timestamp_ms, floor)
-        return entry.model_copy(update={"timestamp_ms": at})
-
-    return metadata.model_copy(
-        update={
-            "last_updated_ms": max(metadata.last_updated_ms, floor),
-            "snapshots": [
-                each if each.snapshot_id in known else late(each) for each in metadata.snapshots
-            ],
-            "snapshot_log": [
-                each if (each.snapshot_id, each.timestamp_ms) in logged else late(each)
-                for each in metadata.snapshot_log
-            ],
-        }
-    )
-
-
 def write_metadata(table: Table, metadata: Any = None) -> str:
     """Writes a table's next metadata file, which nobody sees yet; returns where it is."""
     from pyiceberg.serializers import ToOutputFile

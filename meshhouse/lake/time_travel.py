@@ -7,11 +7,11 @@ for everybody, which is a commit (engines/iceberg.py).
 from __future__ import annotations
 
 import json
-import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from meshhouse.files import replace
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.states import REWRITTEN, SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.storage import plain_path
@@ -61,13 +61,10 @@ def _undo_rewriting(metadata: dict[str, Any], timestamp_ms: int) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Puts a file in place as a whole: a run may be reading the one that is there."""
     if path.exists() and path.read_text() == text:
-        return
+        return  # a run may be reading it
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4()}")
-    partial.write_text(text)
-    partial.replace(path)
+    replace(path, text)
 
 
 def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:

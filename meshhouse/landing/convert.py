@@ -9,8 +9,8 @@ DuckDB 1.5.5, `0x10` and `1_000` are numbers.
 
 from __future__ import annotations
 
-from meshhouse.lake.views import literal
 from meshhouse.repository.types import DataType
+from meshhouse.sql import literal
 
 _NUMBER = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)"
 

@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 from meshhouse.events.source import SKIPPED
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.texts import docs_of
-from meshhouse.lake.views import literal
 from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
 from meshhouse.landing.formats import format_of
@@ -29,6 +28,7 @@ from meshhouse.landing.formats.errors import Unreadable
 from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import DataType, parse_type
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema

@@ -4,7 +4,7 @@ Belongs here: the check that an event is a JSON object, and numbers as they were
 converting the texts to types (convert.py), or the fast pass over plain events (plain.py).
 
 Python's parser passes every number on as text, so no number becomes a double. Together with the
-rest of the exact path it takes 15 us of CPU time per event of 8 columns.
+rest of the exact path it takes 15 us of CPU time per event of 8 columns (decision 0045).
 """
 
 from __future__ import annotations

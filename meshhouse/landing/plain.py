@@ -27,9 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from meshhouse.lake.views import literal, quote
 from meshhouse.repository import Column
 from meshhouse.repository.types import DataType
+from meshhouse.sql import literal, quote
 
 _SMALL = 16
 """A piece of so few events is not split further: parsing them one by one is as fast."""

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import check_readable, connect_memory, enable_store, literal
+from meshhouse.lake.views import check_readable, connect_memory, enable_store
 from meshhouse.repository import RawTable
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import duckdb

@@ -28,6 +28,7 @@ from meshhouse.landing.store import (
     TableWriter,
     next_landed_at,
 )
+from meshhouse.landing.waiting import next_offset
 from meshhouse.ledger import retry_conflicts
 from meshhouse.repository import RawTable
 
@@ -131,7 +132,7 @@ class RawTarget:
         """
         self.recognise(topic)
         known = self.offsets
-        found = starts(self._raw, topic, known, accept, first=not self.exists)
+        found = starts(self._raw, topic, known, accept)
         self._passed_over = {
             (partition, known[partition]): start
             for partition, start in found.items()
@@ -270,7 +271,7 @@ def open_target(store: RawStore, raw: RawTable, topic: Topic, accept: Accept) ->
 
 
 def starts(
-    raw: RawTable, topic: Topic, offsets: Mapping[int, int], accept: Accept, first: bool
+    raw: RawTable, topic: Topic, offsets: Mapping[int, int], accept: Accept
 ) -> dict[int, int]:
     """Returns the next offset to land in each partition, checked against the topic.
 
@@ -279,15 +280,13 @@ def starts(
         topic: the topic as it is now.
         offsets: next offset of each partition that was landed before.
         accept: with `lost-events`, landing continues after events that are gone.
-        first: whether the table was never landed; then landing starts with the topic's first event.
 
     Raises:
         MeshError: events that were not landed are gone, or the topic lost events.
     """
     found = {}
     for number, partition in topic.partitions.items():
-        # A partition that was added later begins at 0, like every partition.
-        start = offsets.get(number, partition.begin if first or not offsets else 0)
+        start = next_offset(number, partition, offsets)
         if start < partition.begin and "lost-events" not in accept:
             raise MeshError(
                 f"Events {start} to {partition.begin - 1} of partition {number} of topic "

@@ -1,7 +1,7 @@
-"""Checks of one product that would share a name where their results are kept.
+"""Checks of one product whose results would have the same key.
 
-Belongs here: which written checks get the same key. Not here: how a key is made
-(audit/contract.py), or what else is wrong with a check (rules.py).
+Belongs here: finding checks in a file that get the same key. Not here: how a key is made
+(audit/contract.py), or other mistakes in a check (rules.py).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from meshhouse.repository.yaml import Located
 
 
 def colliding_checks(product: Product, written: Located) -> Iterator[Finding]:
-    """A finding for each check whose key an earlier check of the product has.
+    """A finding for each check that has the key of an earlier check of the product.
 
-    Case counts for nothing: some databases in which Dagster can keep results ignore it.
+    Keys are compared without case, because some of Dagster's storage databases ignore case.
 
     Args:
-        product: whose checks they are.
-        written: its checks file.
+        product: the product that the checks belong to.
+        written: the content of its checks file.
     """
     seen: dict[str, str] = {
         check_key("metric", None, ROWS_AGAINST_PREVIOUS): "a check that the mesh adds"
@@ -35,14 +35,14 @@ def colliding_checks(product: Product, written: Located) -> Iterator[Finding]:
                 product.checks_path,
                 line,
                 f"this check of {product.relation} and {other} both get the name `{_short(key)}`, "
-                "so that their results could not be told apart.",
-                "Give it a `qualifier` that differs in letters (a-z) or digits from all others of "
-                "its kind.",
+                "so their results could not be distinguished.",
+                "Give it a `qualifier` that differs in letters (a-z) or digits from those of all "
+                "other checks of this kind.",
             )
 
 
 def _keys(written: Located) -> Iterator[tuple[str, int]]:
-    """Key and line of each check of a file, in its order; skips what is not a check."""
+    """Key and line of each check of a file, in file order; skips malformed entries."""
     for column in _located(written.get("columns")):
         for check in _located(column.get("checks")):
             yield from _of(check, str(column.get("name")))

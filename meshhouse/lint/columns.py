@@ -1,7 +1,7 @@
-"""Which columns a model's SQL makes, without running it.
+"""The columns that a model's SQL selects, without running it.
 
 Belongs here: rendering a model's Jinja with stand-ins and reading the outermost select.
-Not here: comparing them with anything (rules.py).
+Not here: comparing the columns with a contract (rules.py).
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ STAND_IN = "stand_in"
 
 
 class _OnlyDbtKnows(Exception):
-    """What the model selects depends on a value that only dbt has."""
+    """The selected columns depend on a value that only dbt has."""
 
 
 class _Anything(jinja2.Undefined):
-    """Stands for whatever dbt would provide: it can be called, looked into and printed.
+    """Stands for any value that dbt would provide: it can be called, indexed and printed.
 
-    A template that decides by it (a condition, a loop, a sum) cannot be rendered here.
+    A template that computes with such a value (a condition, a loop, a sum) cannot be rendered
+    here.
     """
 
     def __call__(self, *_: Any, **__: Any) -> Any:
@@ -48,7 +49,7 @@ class _Anything(jinja2.Undefined):
 
 
 _OF_JINJA = ("unsafe_callable", "alters_data", "jinja_pass_arg")
-"""Marks that Jinja looks for on what it calls."""
+"""Attributes that Jinja looks up on an object before it calls it."""
 
 
 def _undecided(*_: Any, **__: Any) -> Any:
@@ -64,12 +65,12 @@ for _operation in (
 
 
 class _Bounded(SandboxedEnvironment):
-    """Jinja that cannot fill the memory: no huge repetition, no huge power."""
+    """A Jinja environment that refuses repetitions and powers that would fill the memory."""
 
     intercepted_binops = frozenset(["*", "**"])
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Refuses an operation whose result would be larger than any SQL."""
+        """Refuses an operation whose result would be larger than any SQL text."""
         numbers = [each for each in (left, right) if isinstance(each, int)]
         texts = [each for each in (left, right) if isinstance(each, str | list | tuple)]
         if operator == "**" and numbers and isinstance(right, int) and abs(right) > MOST_POWER:
@@ -82,13 +83,13 @@ class _Bounded(SandboxedEnvironment):
 MOST_POWER = 1_000
 MOST_CHARACTERS = 1_000_000
 SECONDS = 5.0
-"""Longest that the Jinja of one model may take here; it takes milliseconds."""
+"""Time limit for the Jinja of one model, which usually takes milliseconds."""
 
 _ENVIRONMENT = _Bounded(undefined=_Anything, extensions=["jinja2.ext.do"])
 
 
 def _decided(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A test or filter of Jinja that must not take a stand-in for something undefined."""
+    """A Jinja test or filter that must not treat a stand-in as undefined."""
 
     def checked(value: Any, *arguments: Any, **named: Any) -> Any:
         if isinstance(value, _Anything):
@@ -117,11 +118,11 @@ def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
 
     Args:
         path: the model's file.
-        dialect: what sqlglot calls the SQL of the target in use.
+        dialect: sqlglot's name for the SQL of the target in use.
 
     Returns:
-        The names and an empty text; or None and what is wrong; or None and an empty text where
-        only dbt can tell, because a macro or a variable decides.
+        The names and an empty text; or None and the problem; or None and an empty text if the
+        columns depend on a macro or variable that only dbt knows.
     """
     try:
         with time_limit(SECONDS):
@@ -132,14 +133,14 @@ def selected_columns(path: Path, dialect: str) -> tuple[list[str] | None, str]:
         return None, f"its Jinja takes longer than {SECONDS:g} seconds; a loop in it is too long."
     except DeclarationError as error:
         return None, error.problem
-    # Jinja calls Python, which fails in any way: whatever it is, it is the file's.
+    # Jinja calls Python, so any exception may come; the cause is always the model's file.
     except Exception as error:  # noqa: BLE001
         return None, f"its Jinja cannot be read: {_said(error)}."
     if not sql.strip():
         return None, "it is empty."
     parsed, problem = _parsed(sql, dialect)
     if problem:
-        # Without its stand-ins it may be SQL: `where a = 1 {{ and_more() }}`.
+        # Without the stand-ins it may be valid SQL: `where a = 1 {{ and_more() }}`.
         less = _NOT_A_TYPE.sub("", sql)
         is_dbts = less != sql and not (less.strip() and _parsed(less, dialect)[1])
         return None, "" if is_dbts else problem
@@ -150,10 +151,10 @@ _NOT_A_TYPE = re.compile(rf"(?<!\bas )\b{STAND_IN}\b", re.IGNORECASE)
 
 
 def _parsed(sql: str, dialect: str) -> tuple[exp.Expression | None, str]:
-    """The tree of a statement, or why it cannot be read."""
+    """The syntax tree of a statement, or why it cannot be parsed."""
     try:
         language = sqlglot.Dialect.get_or_raise(dialect)
-        language.SUPPORTS_USER_DEFINED_TYPES = True  # a stand-in may stand for a type
+        language.SUPPORTS_USER_DEFINED_TYPES = True  # a stand-in may be in the place of a type
         return sqlglot.parse_one(sql, dialect=language), ""
     except sqlglot.errors.ParseError as error:
         detail = error.errors[0] if error.errors else {}

@@ -1,8 +1,8 @@
 """Which features of dbt a domain may use; docs/reference.md lists them all.
 
-Belongs here: features that would publish something else than what is declared, or write where
-no publication protects readers. Not here: reading what is set (settings.py), or what else is
-wrong with a declaration (rules.py).
+Belongs here: refusing features that would publish something other than the declaration, or
+write to tables that publication does not protect. Not here: reading settings (settings.py),
+or other mistakes in a declaration (rules.py).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MAKE_A_TABLE = "Set `materialized` to table or incremental."
 
 
 def feature_findings(repository: Repository, domain: Domain) -> list[Finding]:
-    """A finding for each feature that cannot be used, from the files alone."""
+    """A finding for each forbidden feature that the files of a domain use."""
     products = {each.sql_path.with_suffix(""): each for each in domain.products}
     findings: list[Finding] = []
     for model in models_of(domain):
@@ -50,12 +50,12 @@ def feature_findings(repository: Repository, domain: Domain) -> list[Finding]:
     for domain_rule in (_project_hooks, _macros, _seeds, _snapshots):
         findings += domain_rule(repository, domain)
     findings += target_findings(domain, dialect_in_use().target)
-    # What dbt_project.yml sets for all models is one mistake.
+    # A setting in dbt_project.yml affects many models, but is one mistake: report it once.
     return list({(each.path, each.line, each.remedy): each for each in reversed(findings)}.values())
 
 
 def target_findings(domain: Domain, target: str) -> Iterator[Finding]:
-    """A finding for each feature that a target does not have."""
+    """A finding for each feature in use that a target does not support."""
     if dialect(target).has_every_feature:
         return
     for name, path, line in _declared_snapshots(domain):
@@ -75,9 +75,10 @@ def target_findings(domain: Domain, target: str) -> Iterator[Finding]:
 
 
 def manifest_findings(domain: Domain, manifest: Manifest) -> list[Finding]:
-    """Where dbt's own reading of a domain differs from what is declared.
+    """A finding for each difference between dbt's manifest and the declarations.
 
-    Jinja may set anything, and only dbt renders it. A product that dbt does not know is disabled.
+    Jinja may set anything, and only dbt renders it. A product that is missing in the manifest is
+    disabled.
     """
     declared = {manifest.model_id(each): each for each in domain.products}
     findings: list[Finding] = []
@@ -100,8 +101,8 @@ def _misbuilt(
     if split_schema(node["schema"])[1] != domain.build_schema:
         return (
             f"dbt builds `{node['name']}` in the schema `{node['schema']}`.",
-            f"Everything must be built in `{domain.build_schema}`, as the mesh's own macro "
-            "generate_schema_name says.",
+            f"Everything must be built in `{domain.build_schema}`; the mesh's macro "
+            "generate_schema_name sets that schema.",
         )
     if product is None:
         public = node["resource_type"] == "model" and node.get("access") == "public"
@@ -149,13 +150,13 @@ def _product(product: Product, model: Model) -> Iterator[Finding]:
         yield Finding(
             alias.path,
             alias.line,
-            f"product {product.relation} has an alias, and a product is called like its model.",
+            f"product {product.relation} has an alias, but a product must have its model's name.",
             "Remove the alias; to rename the product, rename its model.",
         )
 
 
 _DECLARE_ACCESS = (
-    "Set `access: public` in the model's own YAML, beside its SQL, with all that a product needs."
+    "Set `access: public` in the model's YAML, beside its SQL, and declare the product there."
 )
 
 
@@ -201,9 +202,9 @@ def _full_refresh(model: Model) -> Iterator[Finding]:
         yield Finding(
             setting.path,
             setting.line,
-            f"`full_refresh: false` keeps rows of `{model.path.stem}` that older code has made, "
-            "and they would be published as made by the present code.",
-            "Remove it: a run builds from nothing only when code or declarations changed.",
+            f"`full_refresh: false` keeps rows of `{model.path.stem}` that older code made; a run "
+            "would publish them as rows of the current code.",
+            "Remove it: a run rebuilds all rows only when code or declarations changed.",
         )
 
 
@@ -212,7 +213,7 @@ def _microbatch(model: Model) -> Iterator[Finding]:
         yield Finding(
             setting.path,
             setting.line,
-            f"microbatch leaves out rows of `{model.path.stem}` that land later than its lookback, "
+            f"microbatch skips rows of `{model.path.stem}` that land later than its lookback, "
             "and it reads the clock.",
             "Use another strategy with landed_since_last_build(), which misses no late row.",
         )
@@ -226,8 +227,8 @@ def _project_hooks(repository: Repository, domain: Domain) -> Iterator[Finding]:
             yield Finding(
                 path,
                 project.line_of(name),
-                f"`{name}` runs beside the models of {domain.name}: what it writes is neither "
-                "audited nor taken back, and a change of it rebuilds nothing.",
+                f"`{name}` runs outside the models of {domain.name}: its writes are neither "
+                "audited nor rolled back, and changing it does not rebuild any model.",
                 "Use `pre_hook` or `post_hook` of the model that needs it.",
             )
 
@@ -242,25 +243,25 @@ def _macros(repository: Repository, domain: Domain) -> Iterator[Finding]:
     shared = repository.root / "macros"
     for folder in _macro_folders(domain):
         for path in sorted(folder.rglob("*.sql")):
-            # What all domains share is reported once, with the root domain.
+            # The shared macros are reported once, with the root domain.
             if shared in path.parents and domain.path != repository.root:
                 continue
             text = path.read_text(errors="replace")
             for match in _MACRO.finditer(text):
-                # The mesh's own; every run sees whether dbt builds where it says.
+                # The mesh's own macro; `manifest_findings` checks the schema that it sets.
                 if shared in path.parents and match[1] == "generate_schema_name":
                     continue
                 yield Finding(
                     path,
                     text.count("\n", 0, match.start(1)) + 1,
-                    f"the macro `{match[1]}` decides where things are built and read, which the "
-                    f"mesh must know of {domain.name}.",
-                    "Remove it; the mesh's own names everything.",
+                    f"the macro `{match[1]}` changes where {domain.name} builds and reads tables, "
+                    "but the mesh decides that.",
+                    "Remove it; the mesh has its own macro for these names.",
                 )
 
 
 def _macro_folders(domain: Domain) -> set[Path]:
-    """Where dbt looks for macros of a domain, and where people do."""
+    """The folders where dbt looks for a domain's macros, and `macros/`, where people look."""
     declared = read(domain.path / "dbt_project.yml").get("macro-paths")
     names = declared if isinstance(declared, list) else []
     return {(domain.path / str(name)).resolve() for name in ["macros", *names]}
@@ -310,7 +311,7 @@ def _snapshots(repository: Repository, domain: Domain) -> Iterator[Finding]:
 def _declared_snapshots(domain: Domain) -> Iterator[tuple[str, Path, int]]:
     """Name and place of each snapshot."""
     for path, snapshot in _snapshots_in_yaml(domain):
-        # One with a relation is declared here; others are described only.
+        # An entry with `relation` declares a snapshot; others only describe one.
         if "relation" in snapshot:
             yield str(snapshot.get("name")), path, snapshot.line
     for folder in ("models", "snapshots"):
@@ -331,7 +332,7 @@ _REF = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
 
 
 def _refs(domain: Domain) -> set[str]:
-    """Names of all models, seeds and snapshots of a domain that one of its models reads."""
+    """Names of the models, seeds and snapshots that some model of the domain reads."""
     folder = domain.path / "models"
     paths = (*folder.rglob("*.sql"), *folder.rglob("*.py"))
     return {name for path in paths for name in _REF.findall(path.read_text(errors="replace"))}

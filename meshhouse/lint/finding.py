@@ -1,4 +1,4 @@
-"""One thing that is wrong: where, what, and how to mend it."""
+"""One finding of `mesh check`: the place, the problem and the remedy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rules about the formats of topics' events.
 
-Belongs here: what `mesh check` says of them. Does not: what a format needs
-(landing/formats/), which landing and this ask alike.
+Belongs here: the findings of `mesh check` about a format. Not here: what a format requires
+(landing/formats/); landing asks the same code.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from meshhouse.repository import RawTable
 
 
 def format_findings(raw: RawTable) -> Iterator[Finding]:
-    """What is wrong with the format of a topic's events."""
+    """A finding for each mistake in the format of a topic's events."""
     if raw.format == "json" and raw.pattern is None and raw.schema_path is None:
         return
-    # These import DuckDB and Arrow, which a mesh of JSON topics is checked without.
+    # These import DuckDB and Arrow, which checking a mesh of JSON topics does not need.
     from meshhouse.landing.formats import BadDeclaration, format_of
 
     try:
@@ -37,6 +37,6 @@ def _groups(raw: RawTable) -> Iterator[Finding]:
             yield Finding(
                 raw.path,
                 raw.line,
-                f"the pattern of {raw.relation} names `{name}`, which is not a column of it.",
-                "Declare the column, or leave the group without a name: (?:...).",
+                f"the pattern of {raw.relation} names `{name}`, which is not one of its columns.",
+                "Declare the column, or make the group unnamed: (?:...).",
             )

@@ -1,7 +1,7 @@
-"""Models that read what no snapshot stands for, and so are built in every run.
+"""Models with a hidden input, such as the clock; every run has to build them.
 
-Belongs here: which files are looked at, which macros a model calls, and the remedy. Not
-here: how such a read is found in a text (repository/hidden.py).
+Belongs here: which files are scanned, which macros a model calls, and the remedy. Not here:
+finding a hidden input in a text (repository/hidden.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from meshhouse.lint.finding import Finding
 from meshhouse.repository import DeclarationError, Domain
-from meshhouse.repository.code import EVERY_RUN
 from meshhouse.repository.hidden import (
     CHANCE,
     CLOCK,
@@ -24,6 +23,7 @@ from meshhouse.repository.hidden import (
     hidden_inputs,
     jinja_names,
 )
+from meshhouse.repository.keys import EVERY_RUN
 from meshhouse.repository.project import files_below, folders, packages
 from meshhouse.repository.yaml import Located, read_yaml
 
@@ -39,7 +39,7 @@ _REMEDIES = {
 
 
 def hidden_findings(domain: Domain) -> Iterator[Finding]:
-    """A finding for each read that makes runs build a model again and again, unless it is meant."""
+    """A finding for each hidden input of a model, unless `every_run` allows it."""
     macros = _macros(domain.path)
     hidden = _hidden_in(macros)
     meant = _built_in_every_run(domain)
@@ -54,7 +54,7 @@ def _model(
 ) -> Iterator[Finding]:
     text = path.read_text(errors="replace")
     names = jinja_names(text)
-    if EVERY_RUN in names:
+    if EVERY_RUN.name in names:
         return
     for found in hidden_inputs(text, macros):
         yield _finding(path, found.line, f"`{found.what}` reads {found.kind}", found.kind)
@@ -67,13 +67,14 @@ def _finding(path: Path, line: int, problem: str, kind: str) -> Finding:
     return Finding(
         path,
         line,
-        f"{problem}, so nobody can tell when the rows change, and every run builds this again.",
-        f"{_REMEDIES[kind]}; where every run is to build it, set config.meta.{EVERY_RUN}: true.",
+        f"{problem}, so the mesh cannot know when the rows change, and every run builds this "
+        "again.",
+        f"{_REMEDIES[kind]}; if every run should build it, set config.meta.{EVERY_RUN.name}: true.",
     )
 
 
 def _macros(folder: Path) -> dict[str, list[str]]:
-    """Name -> texts; what `adapter.dispatch('name')` may choose counts under `name` as well."""
+    """Name -> texts of the macros; `spark__name` is listed under `name` too (see dispatch)."""
     found: dict[str, list[str]] = {}
     for project in (folder, *packages(folder)):
         for place in folders(project, "macro-paths"):
@@ -86,7 +87,7 @@ def _macros(folder: Path) -> dict[str, list[str]]:
 
 
 def _hidden_in(macros: Mapping[str, list[str]]) -> dict[str, HiddenInput]:
-    """Macro -> the first read that it or a macro that it calls brings into a model."""
+    """Macro -> the first hidden input in it or in a macro that it calls."""
     names = frozenset(macros)
     found: dict[str, HiddenInput] = {}
     calls: dict[str, set[str]] = {}
@@ -109,7 +110,7 @@ def _hidden_in(macros: Mapping[str, list[str]]) -> dict[str, HiddenInput]:
 
 
 def _built_in_every_run(domain: Domain) -> set[str]:
-    """Stems of the files of models whose YAML says so."""
+    """File stems of the models whose YAML sets `every_run`."""
     found: set[str] = set()
     for path in domain.yaml_files:
         try:
@@ -139,4 +140,4 @@ def _entries(entry: Located, key: str) -> list[Located]:
 def _says_so(entry: Located) -> bool:
     config = entry.get("config")
     meta = config.get("meta") if isinstance(config, Located) else None
-    return isinstance(meta, Located) and meta.get(EVERY_RUN) is True
+    return isinstance(meta, Located) and EVERY_RUN.of(meta) is True

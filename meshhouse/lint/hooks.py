@@ -1,7 +1,7 @@
-"""Which hooks of a model a domain may use, judged by their words.
+"""Which hooks of a model a domain may use, judged by the words of their SQL.
 
-Belongs here: telling a statement that reads, or changes the model's own table, from any other.
-Not here: reading what is set (settings.py), or other features of dbt (features.py).
+Belongs here: recognising statements that only read, or that write to the model's own table.
+Not here: reading settings (settings.py), or other features of dbt (features.py).
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _NO_CODE = re.compile(
     r"""\{\#.*?\#\}|--[^\n]*|/\*.*?\*/|(?P<text>'(?:[^'\\]|'')*')|(?P<name>"[^"]*")""",
     re.DOTALL,
 )
-"""Comments, strings and quoted names. A string with a backslash ends elsewhere on Spark than
-on DuckDB, so it stays as it is."""
+"""Comments, strings and quoted names. Strings with a backslash do not match, because Spark and
+DuckDB disagree about where such a string ends."""
 _DOLLAR_QUOTES = re.compile(r"\$\w*\$")
 
 
 def hook_findings(model: Model) -> Iterator[Finding]:
-    """A finding for each hook that may change anything but its model's table."""
+    """A finding for each hook that may write to something other than its model's table."""
     for name in HOOKS:
         setting = model.settings.get(name)
         for text in _texts(setting.value) if setting else ():
@@ -62,9 +62,8 @@ def hook_findings(model: Model) -> Iterator[Finding]:
                     setting.path,
                     setting.line,
                     f"`{name}` of `{model.path.stem}` has a statement that neither reads nor "
-                    "writes to {{ this }}: what it changes elsewhere is neither audited nor taken "
-                    "back.",
-                    "Write to {{ this }} only, and make a model of anything else.",
+                    "writes to {{ this }}: changes elsewhere are neither audited nor rolled back.",
+                    "Write to {{ this }} only, and use a model for anything else.",
                 )
 
 
@@ -75,7 +74,7 @@ def _statements(text: str) -> Iterator[str]:
     for statement in text.split(";"):
         first, *others = _OTHERWISE.split(statement)
         yield first
-        # A branch may also hold a part of the statement, such as a value.
+        # A branch may also be only a part of the statement, such as a value; skip those.
         yield from (each for each in others if _WRITES.match(_JINJA_BLOCK.sub(" ", each).strip()))
 
 
@@ -86,9 +85,9 @@ def _without_content(match: re.Match[str]) -> str:
 
 
 def _writes_elsewhere(statement: str) -> bool:
-    """Whether a statement of a hook may change anything but the model's own table.
+    """Whether a statement of a hook may write to something other than the model's own table.
 
-    What a macro makes of it is not known; then the macro is believed.
+    A statement that is only Jinja counts as harmless, because its SQL is not known here.
     """
     statement = _JINJA_BLOCK.sub(" ", statement).strip()
     without_jinja = _JINJA.sub(" ", statement).strip()

@@ -1,7 +1,7 @@
-"""What `mesh check` finds in a domain, as the reason why a run publishes nothing of it.
+"""Stops a run of a domain in which `mesh check` finds mistakes.
 
-Belongs here: the line that says why. Not here: the rules, and which of them stop a run
-(rules.py, features.py), or when a run asks (runs.py).
+Belongs here: the error with its reason. Not here: the rules, and which of them stop a run
+(rules.py, features.py), or when a run calls this (runs/run.py).
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ _SHOWN = 5
 def refuse_findings(
     repository: Repository, domain: Domain, manifest: Manifest | None, said: str = ""
 ) -> None:
-    """Stops whoever is about to publish from a domain that has findings.
+    """Raises if a domain must not be published because of findings.
 
-    The whole domain stops: its products are published together.
+    One finding stops the whole domain, because its products are published together.
 
     Args:
         repository: where the domain is declared.
-        domain: which one.
-        manifest: what dbt has read of it, if the project parses.
-        said: why it does not parse; nothing is added where this names a finding already.
+        domain: the domain to be published.
+        manifest: dbt's manifest of the domain; None if the project does not parse.
+        said: dbt's error if the project does not parse. If it already contains one of the
+            findings, nothing is raised.
 
     Raises:
-        MeshError: there are findings; the message is those of `mesh check`.
+        MeshError: there are findings; the message lists those of `mesh check`.
     """
     found = refused(repository, domain)
     if manifest is not None and not found:

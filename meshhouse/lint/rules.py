@@ -1,7 +1,7 @@
-"""The rules that `mesh check` applies, and the order in which it does.
+"""The rules of `mesh check`, and their order.
 
-Belongs here: rules about domains, references and products. Not here: what makes declarations
-unusable (repository/), or which columns SQL makes (columns.py).
+Belongs here: rules about domains, references and products. Not here: problems that make
+declarations unusable (repository/), or reading the columns of a model's SQL (columns.py).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
+from meshhouse.repository.keys import GRAIN
 from meshhouse.repository.references import unresolved
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import without_comments
@@ -28,19 +29,19 @@ _IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
 
 
 def check(repository: Repository) -> list[Finding]:
-    """Every finding in a repository, sorted by place. Needs no data and no dbt."""
+    """Every finding in a repository, sorted by file and line. Needs neither data nor dbt."""
     fresh = Repository(repository.root)
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
     for domain in fresh.readings:
         findings.update(check_domain(fresh, domain))
         if not domain.problems:
-            # A run builds such a model each time, so no run needs to refuse it.
+            # Not among `refused`: a run can build such a model, it just builds it every time.
             findings.update(hidden_findings(domain))
     return sorted(findings)
 
 
 def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
-    """Every finding in one domain, broken or not, sorted by place."""
+    """Every finding in one domain, broken or not, sorted by file and line."""
     findings = set(refused(repository, domain))
     findings.update(
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
@@ -55,12 +56,13 @@ def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
 
 
 def refused(repository: Repository, domain: Domain) -> list[Finding]:
-    """The findings in one domain that keep a run from publishing it, sorted by place.
+    """The findings in one domain that stop a run from publishing it, sorted by file and line.
 
-    These are errors about what consumers would get. Left out are matters of style; checks of no
-    product, such as one that is not public any more; and the columns that a product selects:
-    without dbt they are a guess, and dbt compares what it builds with the contract, which every
-    product must have.
+    These are mistakes that would affect consumers. Not among them:
+
+    - style, and checks files without a product (which may just not be public any more);
+    - the columns that a product selects. Without dbt they are a guess, and dbt itself compares
+      the built columns with the contract that every product must have.
     """
     findings = {Finding(each.path, each.line, each.problem, "") for each in domain.problems}
     findings.update(
@@ -72,7 +74,7 @@ def refused(repository: Repository, domain: Domain) -> list[Finding]:
     for rule in (_dbtignore, _references, _increments, _formats):
         findings.update(rule(repository, domain))
     for product in domain.products:
-        # What is only half read would give findings that are not there.
+        # A product that was only partly read would give false findings.
         if product.path not in unusable:
             findings.update(_product(domain, product, unusable))
     if not domain.problems:
@@ -122,7 +124,10 @@ _OWN_MODEL = re.compile(r"""\bref\(\s*['"](\w+)['"]\s*\)""")
 
 
 def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    """A product that is built anew keeps the landing times of its rows, whatever it corrects."""
+    """Finds landed_since_last_build() on another domain's product.
+
+    A rebuilt product keeps the landing times of its rows, so corrected rows do not look new.
+    """
     others = {each.path.stem: each for each in domain.references if each.domain != domain.name}
     for path in sorted((domain.path / "models").rglob("*.sql")):
         try:
@@ -139,8 +144,8 @@ def _increments(repository: Repository, domain: Domain) -> Iterator[Finding]:
                     path,
                     text.count("\n", 0, increment.start()) + 1,
                     f"landed_since_last_build() misses corrections of {product}, another "
-                    "domain's product: its rows land once, however often it is built.",
-                    "Read it whole, with materialized='table'.",
+                    "domain's product: a rebuild corrects rows but keeps their landing times.",
+                    "Read all its rows, with materialized='table'.",
                 )
 
 
@@ -150,18 +155,18 @@ def _formats(repository: Repository, domain: Domain) -> Iterator[Finding]:
 
 
 def _orphans(domain: Domain) -> Iterator[Finding]:
-    """Checks that nobody runs."""
+    """Checks files that belong to no product, so that no run reads them."""
     known = {product.checks_path for product in domain.products}
     models = domain.path / "models"
     for path in sorted([*models.rglob("*.checks.yml"), *models.rglob("*.checks.yaml")]):
-        # With a file that cannot be read, nobody knows which products there are.
+        # In a broken domain, the product may be declared in a file that cannot be read.
         if path not in known and not domain.problems:
             yield Finding(
                 path,
                 1,
                 "these checks belong to no product, so nothing runs them.",
-                "Name the file like the SQL of a product (<product>.checks.yml) and put it beside "
-                "that, or remove it.",
+                "Name the file after the SQL of a product (<product>.checks.yml) and put it "
+                "beside that SQL, or remove it.",
             )
 
 
@@ -202,7 +207,7 @@ _REQUIREMENTS: tuple[_Requirement, ...] = (
     (
         lambda domain, product: bool(product.grain),
         "states no grain",
-        "Set config.meta.grain to the columns that identify a row.",
+        f"Set config.meta.{GRAIN.name} to the columns that identify a row.",
     ),
     (
         lambda domain, product: bool(product.description),
@@ -229,7 +234,8 @@ def _declaration(domain: Domain, product: Product) -> Iterator[Finding]:
             yield Finding(
                 product.path,
                 product.line,
-                f"the grain of {product.relation} names `{column}`, which is not a column of it.",
+                f"the grain of {product.relation} names `{column}`, which is not one of its "
+                "columns.",
                 "Name columns of the contract.",
             )
 
@@ -264,7 +270,7 @@ def _columns(product: Product) -> Iterator[Finding]:
 
 
 def _first(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each name; of many the first, and how many more there are."""
+    """Each name with an empty text; of more than 20 names, the first and " and N more"."""
     if len(names) <= _MOST_NAMED:
         yield from ((name, "") for name in names)
     else:

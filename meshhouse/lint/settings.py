@@ -1,7 +1,7 @@
-"""What is set for the models of a domain: in dbt_project.yml, in their YAML and in their SQL.
+"""Settings of a domain's models, from dbt_project.yml, from their YAML and from their SQL.
 
-Belongs here: reading these three places as dbt does, where the nearest one wins. Not here:
-which settings the mesh can use (features.py).
+Belongs here: reading these three places with dbt's precedence (SQL, then YAML, then
+dbt_project.yml). Not here: which settings the mesh allows (features.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _JINJA = jinja2.Environment(extensions=["jinja2.ext.do"], autoescape=False)  # n
 
 @dataclass(frozen=True)
 class Setting:
-    """What one place says."""
+    """The value of a setting, and the place that sets it."""
 
     value: Any
     path: Path
@@ -37,19 +37,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Model:
-    """One file of a model and what is set for it."""
+    """One model file and its settings."""
 
     path: Path
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
     def value(self, name: str) -> Any:
-        """What is set; None if nothing is, or only Jinja knows."""
+        """The value of a setting; None if it is not set, or if Jinja computes it."""
         found = self.settings.get(name)
         return found.value if found else None
 
 
 def models_of(domain: Domain) -> list[Model]:
-    """Every model of a domain, by its file; what cannot be read sets nothing."""
+    """Every model of a domain with its settings; a file that cannot be read sets nothing."""
     project_path = domain.path / "dbt_project.yml"
     project = read(project_path)
     folder = domain.path / "models"
@@ -66,7 +66,7 @@ def models_of(domain: Domain) -> list[Model]:
 
 
 def read(path: Path) -> Located:
-    """A YAML file; empty where it cannot be read, which other rules report."""
+    """A YAML file; empty if it cannot be read, which other rules report."""
     try:
         return read_yaml(path)
     except DeclarationError:
@@ -74,14 +74,14 @@ def read(path: Path) -> Located:
 
 
 def properties(folder: Path) -> Iterator[tuple[Path, Located]]:
-    """YAML files of dbt in a folder."""
+    """The YAML files of dbt in a folder and below, with their content."""
     for path in sorted((*folder.rglob("*.yml"), *folder.rglob("*.yaml"))):
         if not path.name.endswith(_CHECKS_SUFFIX):
             yield path, read(path)
 
 
 def entries(content: Located, section: str) -> Iterator[Located]:
-    """What a section of a YAML file lists."""
+    """The entries that a section of a YAML file lists."""
     listed = content.get(section)
     yield from (
         (each for each in listed if isinstance(each, Located)) if isinstance(listed, list) else ()
@@ -89,7 +89,7 @@ def entries(content: Located, section: str) -> Iterator[Located]:
 
 
 def settings_in(path: Path, written: Located) -> dict[str, Setting]:
-    """What an entry of a YAML file sets, in its `config` and beside it."""
+    """The settings of an entry of a YAML file, in its `config` and beside it."""
     found: dict[str, Setting] = {}
     for place in (written, written.get("config")):
         if isinstance(place, Located):
@@ -99,7 +99,7 @@ def settings_in(path: Path, written: Located) -> dict[str, Setting]:
 
 
 def in_sql(path: Path) -> dict[str, Setting]:
-    """What the calls of `config` in a file set; only what is written out is known."""
+    """The settings that `config(...)` calls in a file make; only constants have a value."""
     try:
         tree = _JINJA.parse(path.read_text(errors="replace"))
     except (OSError, jinja2.TemplateError, RecursionError):
@@ -112,7 +112,7 @@ def in_sql(path: Path) -> dict[str, Setting]:
                 if isinstance(each, nodes.Dict):
                     pairs += [(_constant(item.key), item.value) for item in each.items]
                 else:
-                    # dbt alone knows what is in it; `manifest_findings` judges that.
+                    # Only dbt knows its content; features.manifest_findings judges the result.
                     found["materialized"] = Setting(None, path, call.lineno)
             for key, value in pairs:
                 _note(found, str(key), Setting(_constant(value), path, value.lineno))
@@ -127,7 +127,7 @@ def _constant(node: Any) -> Any:
 
 
 def _declared(folder: Path) -> dict[str, dict[str, Setting]]:
-    """Stem of a model's file -> what its YAML sets."""
+    """Stem of a model's file -> the settings in its YAML."""
     found: dict[str, dict[str, Setting]] = {}
     for path, content in properties(folder):
         for model in entries(content, "models"):
@@ -140,7 +140,7 @@ def _declared(folder: Path) -> dict[str, dict[str, Setting]]:
                 stem = str(version.get("defined_in") or f"{name}_v{version.get('v')}")
                 found[stem] = {**settings, **settings_in(path, version)}
                 if version.get("v") == latest:
-                    # The file of the latest version may do without a number.
+                    # The file of the latest version may have no number.
                     found.setdefault(name, found[stem])
             if not versions:
                 found[name] = settings
@@ -148,7 +148,7 @@ def _declared(folder: Path) -> dict[str, dict[str, Setting]]:
 
 
 def _cascade(path: Path, written: Any, names: list[str]) -> Iterator[tuple[str, Setting]]:
-    """What dbt_project.yml sets for a model, the outermost folder first."""
+    """The settings of dbt_project.yml for a model, those of the outermost folder first."""
     for name in [*names, None]:
         if not isinstance(written, Located):
             return

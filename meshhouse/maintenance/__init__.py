@@ -1,8 +1,9 @@
-"""Upkeep: tables stay quick to read and take no more room than they need.
+"""Maintenance: keeps tables fast to read and their storage small; also backup and restore.
 
-Belongs here: merging small files (compaction.py), dropping old snapshots (expiry.py),
-removing files that nothing refers to (orphans.py), and doing so beside landers and
-readers (maintenance.py). Does not: changing a row, a column or a property.
+Belongs here: merging small files (compaction.py), expiring snapshots (expiry.py), removing
+unreferenced files (orphans.py, builds.py), doing so while others land and read (maintain.py),
+dropping environments (environments.py), backups (backup.py, restore.py, bundle.py). Not here:
+anything that changes a row, a column or a property.
 """
 
 from meshhouse.maintenance.maintain import Upkept, maintain, tidy

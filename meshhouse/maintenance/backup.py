@@ -1,12 +1,15 @@
-"""Backup: one consistent state of a mesh, copied while runs and landing go on.
+"""Backup: a consistent copy of a mesh, taken while runs and landing continue.
 
-Belongs here: what a backup holds, and in which order it is taken. Not here: the folder that
-it goes to (bundle.py), or making a mesh of it (restore.py).
+Belongs here: the content of a backup, and the order of copying. Not here: the folder that
+holds the backup (bundle.py), or making a mesh from it (restore.py).
 
-The order makes the copy consistent. Private builds come first: a build that is older than
-the lake adds what it has not seen, but a newer one would add it twice. Then the catalog, at one
-moment; its files never change, and maintenance waits until they are copied. The event log
-comes last: it must hold every event that the catalog says was landed.
+The order makes the copy consistent:
+
+1. Private builds. A build that is older than the lake adds the missing rows at its next run; a
+   newer one would add rows twice.
+2. The catalog, in one transaction, and the files it refers to. They never change, and
+   maintenance waits until they are copied.
+3. The event log. It must hold every event that the catalog lists as landed.
 """
 
 from __future__ import annotations
@@ -21,11 +24,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.files import locked
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import plain_path
-from meshhouse.locks import lock
+from meshhouse.locks import folder_lock, lock
 from meshhouse.maintenance.bundle import Bundle, Held, Index
 from meshhouse.maintenance.orphans import locations
 from meshhouse.repository.environment import ENVIRONMENTS
@@ -35,7 +37,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class _Taking:
-    """A backup at work."""
+    """A backup while it is being taken."""
 
     lake: Lake
     bundle: Bundle
@@ -57,17 +59,18 @@ def back_up(
     """Copies a mesh: its tables with their history, ledgers, builds and event log.
 
     Args:
-        lake: of the mesh.
+        lake: the mesh's lake.
         folder: an empty folder, or `s3://bucket/folder`.
-        overwrite: replace the backup that is in the folder; it is kept until the end.
-        say: receives what is being done, with sizes.
+        overwrite: replace the backup in the folder; the old one is kept until the new one is
+            complete.
+        say: is called with progress messages, which include sizes.
 
     Returns:
-        What the backup holds.
+        The index of the backup.
 
     Raises:
-        UsageError: there is nothing to back up, or the folder is taken.
-        MeshError: a file that is in use is missing, or could not be written.
+        UsageError: there is nothing to back up, or the folder is not empty.
+        MeshError: a file in use is missing, or a file could not be written.
     """
     bundle = Bundle(folder)
     if not bundle.is_remote and Path(bundle.place).is_relative_to(lake.home):
@@ -107,10 +110,11 @@ def _finish(taking: _Taking) -> Index:
 def _check_source(lake: Lake) -> None:
     if lake.is_served:
         raise UsageError(
-            "The catalog is a service, which keeps its own pointers: back up the service and its "
-            "bucket as its manual says. `mesh backup` copies meshes whose catalog is a file."
+            "The catalog is a service, which stores the metadata locations of tables itself: back "
+            "up the service and its bucket as its manual says. `mesh backup` copies a mesh whose "
+            "catalog is a file."
         )
-    lake.pointers()  # adopts a lake that has moved
+    lake.pointers()  # updates the paths of a lake that was moved
     if not lake.catalog_path.exists() and not (lake.home / "events").exists():
         raise UsageError(f"There is nothing to back up in {lake.home}: nothing was landed yet.")
 
@@ -128,14 +132,14 @@ def _not_included(home: Path) -> Iterator[str]:
 
 
 def _add_tail(taking: _Taking) -> None:
-    """How far log files were shipped; before the events, so that none is passed over."""
+    """How far log files were shipped. Copied before the events, so that no line is skipped."""
     for path in sorted((taking.lake.home / "tail").rglob("*")):
         if path.is_file():
             taking.add_from_home(path)
 
 
 def _add_builds(taking: _Taking) -> None:
-    """The DuckDB file of each domain, which no run may be writing meanwhile."""
+    """The DuckDB file of each domain, under the lock that keeps runs from writing to it."""
     for workspace in _workspaces(taking.lake.home):
         for file in sorted(workspace.glob("build/*/work.duckdb")):
             domain = file.parent.name
@@ -183,18 +187,18 @@ def _add_table(taking: _Taking, relation: str, location: str) -> None:
             taking.add(_path_of(taking.lake, each), each)
     except FileNotFoundError as error:
         raise MeshError(
-            f"{relation} needs {error.filename or error}, which is missing, so no whole "
-            "backup can be taken. `mesh doctor` shows what else is damaged."
+            f"{relation} needs {error.filename or error}, which is missing, so the backup would "
+            "be incomplete. `mesh doctor` lists all damage."
         ) from error
 
 
 def _path_of(lake: Lake, location: str) -> str:
-    """Where a file is in a backup."""
+    """The path of a file inside a backup."""
     if is_remote(location):
         return f"store/{location.partition('://')[2]}"
     path = Path(plain_path(location))
     if ".." in path.parts or not path.is_relative_to(lake.home):
-        raise MeshError(f"{path} is in use but not in {lake.home}: `mesh doctor` shows more.")
+        raise MeshError(f"{path} is in use but not in {lake.home}: run `mesh doctor`.")
     return f"home/{path.relative_to(lake.home).as_posix()}"
 
 
@@ -208,7 +212,7 @@ def _add_events(taking: _Taking) -> None:
         except FileNotFoundError:
             if topic.exists():
                 raise
-            # It was deleted meanwhile: no part of it belongs to the backup.
+            # The topic was deleted meanwhile: the backup must not hold a part of it.
             prefix = f"home/events/{topic.parent.name}/"
             for path in [each for each in taking.files if each.startswith(prefix)]:
                 del taking.files[path]
@@ -221,7 +225,7 @@ def _add_events(taking: _Taking) -> None:
 
 def _add_topic(taking: _Taking, topic: Path) -> None:
     for partition in sorted(each for each in topic.parent.iterdir() if each.is_dir()):
-        with locked(partition / "lock", exclusive=False):
+        with folder_lock(partition / "lock", exclusive=False):
             for path in sorted(partition.iterdir()):
                 if path.is_file() and path.name != "lock" and path.name[0] != "~":
                     taking.add_from_home(path)

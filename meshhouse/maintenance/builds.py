@@ -1,10 +1,10 @@
-"""Builds: what engines left that neither a publication nor the newest build refers to.
+"""Removes files of builds that neither a publication nor the newest build refers to.
 
-Belongs here: expiring replaced builds and removing their files. Does not: tables of the
-lake, which have histories that people go back to (maintenance.py).
+Belongs here: expiring replaced builds and removing their files. Not here: tables of the lake,
+whose history people read and roll back to (maintain.py).
 
-Publications name files of the build that they show, so a file stays as long as any state
-of a table of the lake that may still be read or shown again refers to it.
+A publication refers to the files of its build (zero-copy). So a file is kept as long as a
+snapshot of a published table refers to it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from meshhouse.repository.environment import stored_schema, workspace
 
 
 def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tuple[int, int]:
-    """Removes what is left of replaced builds of a domain.
+    """Removes the files of a domain's replaced builds.
 
-    The caller holds the lock of the domain's runs.
+    The caller must hold the lock of the domain's runs.
 
     Args:
         lake: where products are published.
-        domain: whose builds they are.
-        older_than: age from which on a file is removed; a build by plain dbt takes no lock.
+        domain: the domain that was built.
+        older_than: younger files are kept, because a build by plain dbt takes no lock.
 
     Returns:
-        How many files, and their size in bytes.
+        The number of removed files, and their size in bytes.
     """
     home = workspace(lake.home, lake.environment)
     schema = stored_schema(lake.environment, f"{domain}_build")
@@ -40,7 +40,7 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     for builds in (work, plain):
         for relation in builds.pointers():
             if relation.startswith(f"{schema}."):
-                with suppress(Conflict):  # dbt by itself is at work: another day
+                with suppress(Conflict):  # plain dbt is building: the next maintenance does it
                     _expire(builds, relation)
     shown = set()
     for relation, location in lake.pointers().items():
@@ -49,7 +49,7 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     before = (datetime.now(UTC) - older_than).timestamp()
     count = size = 0
     for builds in (work, plain, audit_lake(home, domain)):
-        # Listed before they are judged, as in orphans.py.
+        # List the files before reading the references; orphans.py says why.
         found = list(files_in(builds.location))
         kept = shown | _of_build(builds)
         for file in found:
@@ -61,10 +61,10 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
 
 
 def _of_build(builds: Lake) -> set[str]:
-    """Names of all files of what stands in a lake of builds; not of what it is lent."""
+    """Names of all files of the tables in a lake of builds, except tables of other lakes."""
     names: set[str] = set()
     for location, kind in builds.everything().items():
-        # Engines write the beginning of a local place differently.
+        # Engines write the scheme of a local path differently, so compare plain paths.
         if plain_path(location).startswith(f"{plain_path(builds.location)}/"):
             names.add(name_of(location))
             if kind == "TABLE":
@@ -73,14 +73,14 @@ def _of_build(builds: Lake) -> set[str]:
 
 
 def _referenced(lake: Lake, location: str) -> set[str]:
-    table = lake.load("of.build", location)  # whatever its name
+    table = lake.load("of.build", location)  # the name does not matter
     assert table is not None, location
     return referenced(table)
 
 
 def _expire(builds: Lake, relation: str) -> None:
-    """Drops all snapshots of a built table but the newest: nobody goes back to a build."""
-    from pyiceberg.table.update import RemoveSnapshotsUpdate
+    """Drops all snapshots of a built table except the newest; older builds are never read."""
+    from meshhouse.lake.pyiceberg_private import remove_snapshots
 
     table = builds.load(relation)
     assert table is not None, relation
@@ -89,12 +89,12 @@ def _expire(builds: Lake, relation: str) -> None:
     if old:
         base = table.metadata_location
         with table.transaction() as transaction:
-            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=old),))
+            remove_snapshots(transaction, old)
         builds.commit([builds.staged(table, base)])
 
 
 def _remove_empty_folders(folder: Path) -> None:
-    """Removes what partitions and dropped tables left of their folders."""
+    """Removes empty folders that partitions and dropped tables left."""
     for path in sorted(folder.rglob("*"), reverse=True):
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()

@@ -1,14 +1,14 @@
 """The folder that holds one backup, on a disk or in an object store.
 
-Belongs here: how a backup is laid out, and when it counts as whole. Not here: what goes into
-it (backup.py), or making a mesh of it (restore.py).
+Belongs here: the layout of a backup, and when it counts as complete. Not here: the content of a
+backup (backup.py), or making a mesh from it (restore.py).
 
-    <folder>/backup.json              what the backup holds: every file, its size and checksum
+    <folder>/backup.json              the index: every file with its size and checksum
     <folder>/files-<id>/home/...      files of the mesh's home, by their paths there
     <folder>/files-<id>/store/...     files of an object store, by bucket and key
 
-`backup.json` is written last and replaced as a whole. So a backup that was stopped is never
-taken for a whole one, and a backup that overwrites an older one keeps the older one until then.
+`backup.json` is written last and replaced atomically. So an interrupted backup never looks
+complete, and with `--overwrite` the older backup stays usable until the new one is complete.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Index:
-    """What a whole backup holds."""
+    """The content of a complete backup."""
 
     id: str
     home: str
-    """The folder that the paths in the metadata begin with."""
+    """The mesh's home at the time of the backup: paths in the metadata begin with it."""
     created_at: str
     files: tuple[Held, ...]
     not_included: tuple[str, ...] = ()
@@ -59,13 +59,13 @@ class Index:
 
     @property
     def bytes(self) -> int:
-        """Size of all files."""
+        """Total size of the files."""
         return sum(each.bytes for each in self.files)
 
 
 @dataclass
 class Hashed:
-    """A stream that counts and hashes what is read from it."""
+    """A stream that counts and hashes the bytes read from it."""
 
     stream: Any
     bytes: int = 0
@@ -81,10 +81,10 @@ class Hashed:
 
 @contextmanager
 def opened(location: str) -> Iterator[Any]:
-    """A file of a folder or of a store, to read from.
+    """Opens a file of a folder or of an object store for reading.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: the file does not exist.
     """
     if is_remote(location):
         with (
@@ -98,9 +98,9 @@ def opened(location: str) -> Iterator[Any]:
 
 
 def put(location: str, stream: Hashed) -> None:
-    """Writes a file as a whole, and its folder if need be."""
+    """Writes a file, and creates its folder if necessary."""
     if is_remote(location):
-        # A store wants to know the length, and may ask for the bytes twice.
+        # The client needs the length first, and reads the bytes twice if it retries.
         with tempfile.TemporaryFile() as spooled:
             _pump(stream, spooled)
             spooled.seek(0)
@@ -124,17 +124,17 @@ class Bundle:
     """A folder for one backup."""
 
     def __init__(self, folder: str) -> None:
-        """`folder` is a path or `s3://bucket/folder`.
+        """Takes a path or `s3://bucket/folder`.
 
         Raises:
-            UsageError: it is neither.
+            UsageError: `folder` is neither.
         """
         self.is_remote = "://" in folder
         if self.is_remote:
             parts = urlsplit(folder)
             if parts.scheme != "s3" or not parts.hostname or "@" in parts.netloc or parts.query:
                 raise UsageError(
-                    "The backup's place is not a folder or an object store. Write a path or "
+                    "A backup goes to a folder or to an object store. Give a path or "
                     "`s3://bucket/folder`; credentials come from AWS's own variables and files."
                 )
             self.place = folder.rstrip("/")
@@ -142,14 +142,14 @@ class Bundle:
             self.place = str(Path(folder).expanduser().resolve())
 
     def location(self, *parts: str) -> str:
-        """Where a file of the bundle is."""
+        """The location of a file of the bundle."""
         return "/".join((self.place, *parts))
 
     def index(self) -> Index | None:
-        """What the backup holds; None if there is no whole backup.
+        """The index of the backup; None if there is no complete backup.
 
         Raises:
-            MeshError: the index cannot be read, or is of a newer version.
+            MeshError: the index cannot be read, or a newer version wrote it.
         """
         try:
             with opened(self.location(_INDEX)) as stream:
@@ -157,7 +157,7 @@ class Bundle:
             if facts["format"] > FORMAT:
                 raise MeshError(
                     f"The backup in {self.place} was written by a newer version of Meshhouse. "
-                    "Update this one, then run the same command again."
+                    "Update Meshhouse, then run the same command again."
                 )
             files = tuple(Held(**each) for each in facts.pop("files"))
             facts["not_included"] = tuple(facts["not_included"])
@@ -171,16 +171,16 @@ class Bundle:
             ) from error
 
     def check_free(self, overwrite: bool) -> None:
-        """Refuses a folder that holds something else, or a backup that is to be kept.
+        """Checks that a backup may be written to the folder.
 
         Raises:
-            UsageError: see above.
+            UsageError: the folder holds other files, or a backup and `overwrite` is false.
         """
         if self.index() is not None:
             if not overwrite:
                 raise UsageError(
                     f"{self.place} holds a backup. Name another folder, or replace that backup "
-                    "with `--overwrite`; it is kept until the new one is whole."
+                    "with `--overwrite`; it is kept until the new one is complete."
                 )
             return
         strange = [each for each in self._names() if not _FILES.fullmatch(each)]
@@ -190,7 +190,7 @@ class Bundle:
             )
 
     def _names(self) -> list[str]:
-        """First parts of the paths of all that is in the folder."""
+        """Names of the entries directly in the folder, without the index of an object store."""
         if self.is_remote:
             found = (
                 each.location.removeprefix(f"{self.place}/") for each in storage.listing(self.place)
@@ -202,11 +202,11 @@ class Bundle:
         return sorted(each.name for each in path.glob("*")) if path.exists() else []
 
     def add(self, backup_id: str, path: str, source: str) -> Held:
-        """Copies a file into the backup, and reads back what was written.
+        """Copies a file into the backup, and verifies the copy.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            MeshError: what was written is not what was read.
+            FileNotFoundError: the source does not exist.
+            MeshError: the copy differs from the source.
         """
         target = self.location(f"files-{backup_id}", path)
         with opened(source) as stream:
@@ -215,13 +215,13 @@ class Bundle:
         held = Held(path, read.bytes, read.digest.hexdigest())
         if self._written(target, held) != (held.bytes, held.sha256):
             raise MeshError(
-                f"{target} was not written as {source} was read: look at the disk or the store of "
-                "the backup. The backup is not whole."
+                f"{target} differs from {source} after copying: check the disk or object store of "
+                "the backup. The backup is incomplete."
             )
         return held
 
     def _written(self, target: str, held: Held) -> tuple[int, str]:
-        if self.is_remote:  # a store checks what it receives by itself
+        if self.is_remote:  # the object store verifies the content, so compare the size only
             with asking(target):
                 answer = client().head_object(**bucket_and_key(target))
             return answer["ContentLength"], held.sha256
@@ -232,7 +232,7 @@ class Bundle:
         return back.bytes, back.digest.hexdigest()
 
     def finish(self, index: Index) -> None:
-        """Makes a backup the one that this folder holds, and removes what others left."""
+        """Makes a backup the current one of this folder, and removes files of all others."""
         text = json.dumps(asdict(index), indent=1).encode()
         if self.is_remote:
             target = self.location(_INDEX)
@@ -242,13 +242,13 @@ class Bundle:
             draft = Path(self.place, f"files-{index.id}", _INDEX)
             draft.parent.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(text)
-            os.sync()  # every file is on the disk before anything says that they are
+            os.sync()  # all files must be on the disk before the index lists them
             draft.replace(Path(self.place, _INDEX))
             os.sync()
         self.sweep(index.id)
 
     def sweep(self, keep: str | None) -> None:
-        """Removes the files of backups that were stopped or replaced."""
+        """Removes the files of backups that were interrupted or replaced."""
         import shutil
 
         for name in self._names():
@@ -261,15 +261,15 @@ class Bundle:
                 storage.delete(file.location)
 
     def copy_out(self, index: Index, held: Held, folder: Path) -> None:
-        """Copies a file out of the backup, and compares it with what the index says.
+        """Copies a file out of the backup, and compares it with the index.
 
         Raises:
-            MeshError: it is missing or damaged.
+            MeshError: the file is missing or damaged.
         """
         path = PurePosixPath(held.path)
         if path.is_absolute() or ".." in path.parts or path.parts[0] not in ("home", "store"):
             raise MeshError(
-                f"The backup names {held.path!r}, which no backup holds. It is damaged."
+                f"The backup is damaged: its index lists {held.path!r}, an impossible path."
             )
         relative = Path(*path.parts[1:]) if path.parts[0] == "home" else Path(*path.parts)
         source = self.location(f"files-{index.id}", held.path)

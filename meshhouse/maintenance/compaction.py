@@ -1,11 +1,11 @@
-"""Compaction: many small data files become few large ones with the same rows.
+"""Compaction: merges many small data files into few large ones with the same rows.
 
-Belongs here: which files to merge, and writing the merged ones. Does not: showing them
-(maintenance.py).
+Belongs here: which files to merge, and writing the merged ones. Not here: committing them to
+the table (maintain.py).
 
-Files under three quarters of the table's target are merged, oldest rows first, once
-there are eight of them: a lander leaves one a commit, and merging each pair anew would
-write every row over and over. Only the last merged file may be small again.
+Files smaller than three quarters of the table's target size are merged, oldest rows first, as
+soon as there are eight of them. Every landing commit adds a small file; merging after each
+commit would rewrite the same rows again and again. Only the last merged file may be small.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 from meshhouse.lake.files import remove_files
-from meshhouse.lake.rewrite import is_small
+from meshhouse.lake.manifests import is_small
+from meshhouse.lake.pyiceberg_private import bytes_written
 from meshhouse.lake.storage import delete
 
 WORTH_MERGING = 8
-"""Small files, or small manifests, from which on merging them pays."""
+"""The number of small files, or of small manifests, from which merging is worth its cost."""
 
 _ROWS_READ = 8_192
 _ROW_GROUPS_PER_FILE = 8
@@ -39,15 +40,15 @@ _FIELD_ID = b"PARQUET:field_id"
 
 @dataclass(frozen=True)
 class Layout:
-    """How the current snapshot of a table is spread over files."""
+    """The files of a table's current snapshot."""
 
     files: tuple[DataFile, ...]
     """Live data files, oldest rows first."""
     small_manifests: int
     has_deletes: bool
-    """Whether another engine left delete files, which name rows by file and position."""
+    """Whether another engine wrote delete files, which refer to rows by file and position."""
     is_partitioned: bool
-    """Whether files belong to partitions: what built them decides what is in which."""
+    """Whether files belong to partitions; their builder decides which rows a file holds."""
 
     @property
     def bytes(self) -> int:
@@ -56,11 +57,11 @@ class Layout:
 
     @property
     def needs_new_manifests(self) -> bool:
-        """Whether readers open more manifests than they must."""
+        """Whether readers open more manifests than necessary."""
         return self.small_manifests >= WORTH_MERGING and not self.is_partitioned
 
     def to_merge(self, target: int) -> tuple[DataFile, ...]:
-        """Files to merge into ones of about `target` bytes; empty if it does not pay."""
+        """The files to merge into files of about `target` bytes; empty if not worth it."""
         small = tuple(file for file in self.files if file.file_size_in_bytes < target * 3 // 4)
         left_alone = self.has_deletes or self.is_partitioned
         return small if len(small) >= WORTH_MERGING and not left_alone else ()
@@ -68,17 +69,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Compaction:
-    """Merged files, written but not shown, and those that they stand for."""
+    """Merged files, written but not committed, and the files that they replace."""
 
     old: tuple[DataFile, ...] = ()
     new: tuple[DataFile, ...] = ()
 
     def fits(self, files: Collection[DataFile]) -> bool:
-        """Whether every file that it replaces is still among those of the table."""
+        """Whether the table still has every file that this compaction replaces."""
         return set(self.old) <= set(files)
 
     def discard(self) -> None:
-        """Removes the merged files; only for a compaction that was never shown."""
+        """Removes the merged files; only for a compaction that was never committed."""
         remove_files(self.new)
 
 
@@ -98,7 +99,7 @@ def layout(table: Table) -> Layout:
 
 
 def target_bytes(table: Table) -> int:
-    """Size of data files that the table's own properties ask for."""
+    """The target size of data files, from the table's properties."""
     return int(
         table.properties.get(
             TableProperties.WRITE_TARGET_FILE_SIZE_BYTES,
@@ -108,14 +109,14 @@ def target_bytes(table: Table) -> int:
 
 
 def compact(table: Table, old: Sequence[DataFile], numbered: str = "") -> Compaction:
-    """Writes the rows of `old` files, in their order, into few new ones.
+    """Writes the rows of `old` files, in their order, into a few new ones.
 
     Memory holds one batch of a file and one row group at a time.
 
     Args:
         table: the table.
         old: its files to merge.
-        numbered: an integer column; rows without a value get their place among such rows.
+        numbered: an integer column; rows without a value are numbered from 1 in file order.
     """
     writer, count = _Writer(table), 0
     try:
@@ -133,7 +134,7 @@ def compact(table: Table, old: Sequence[DataFile], numbered: str = "") -> Compac
 
 
 def _rows(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
-    """Rows of one file under the table's columns of today, which may have grown since."""
+    """The rows of one file with the table's current columns; columns added later are null."""
     wanted = schema_to_pyarrow(table.schema())
     with table.io.new_input(file.file_path).open() as opened, pq.ParquetFile(opened) as parquet:
         position = {
@@ -153,7 +154,7 @@ def _rows(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
 
 
 def _with_numbers(batch: pa.RecordBatch, column: str, count: int) -> pa.RecordBatch:
-    """A batch whose rows without a number are counted on from `count`."""
+    """A batch whose rows without a number get the numbers after `count`."""
     following = itertools.count(count + 1)
     numbers = [next(following) if each is None else each for each in batch[column].to_pylist()]
     at = batch.schema.get_field_index(column)
@@ -161,7 +162,7 @@ def _with_numbers(batch: pa.RecordBatch, column: str, count: int) -> pa.RecordBa
 
 
 class _Writer:
-    """Batches become row groups, and row groups files of the target size."""
+    """Collects batches into row groups, and row groups into files of the target size."""
 
     def __init__(self, table: Table) -> None:
         self.files: list[DataFile] = []
@@ -202,8 +203,8 @@ class _Writer:
                 self._table.properties,
             )
         self._parquet.write(pa.Table.from_batches(self._batches))
-        # Compressed, the next row group takes less room than this one did in memory.
-        if self._parquet._fos.tell() + self._bytes > self._target:
+        # The next row group is at most this large: compression makes it smaller on disk.
+        if bytes_written(self._parquet) + self._bytes > self._target:
             self._close_file()
         self._batches, self._bytes = [], 0
 

@@ -1,7 +1,7 @@
-"""What environments hold beside production, and how they go away again.
+"""Lists the environments beside production, and drops one.
 
-Belongs here: summing up environments, and dropping one. Does not: how an engine stores
-them (engines/), or what they are called (repository/environment.py).
+Belongs here: summaries of environments, and dropping one. Not here: how an engine stores
+them (engines/), or their names (repository/environment.py).
 """
 
 from __future__ import annotations
@@ -17,71 +17,70 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.locks import lock_if_free
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION, environment_name, workspace
-from meshhouse.runs.history import past_publications
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import past_publications, standing_publications
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What was published in one environment."""
+    """A summary of the publications in one environment."""
 
     name: str
     products: tuple[str, ...]
-    """`domain.product` of those that it shows instead of production's."""
+    """`domain.product` of the products published in it; others are read from production."""
     newest: datetime | None
-    """When the newest of them was published."""
+    """Time of the newest publication."""
     rows: int
     bytes: int
 
 
 def environments(repository: Repository, engine: Engine) -> list[Environment]:
-    """Every environment that holds something, by name; production is none of them."""
+    """Every environment that is not empty, by name, without production."""
     return [_summed_up(engine, name) for name in _names(repository, engine)]
 
 
 def drop(repository: Repository, engine: Engine, name: str) -> None:
-    """Removes all that an environment has: tables, files, builds, ledgers and locks.
+    """Removes everything of an environment: tables, files, builds, ledgers and locks.
 
-    Consumers lose all of it at one moment. What is stopped after that is finished by
-    dropping it once more.
+    Consumers lose all tables at once. If the removal of files is interrupted after that,
+    dropping the environment again finishes it.
 
     Raises:
-        UsageError: it is production, or holds nothing.
-        MeshError: somebody is at work in it, or a file cannot be removed.
+        UsageError: the environment is production, or is empty.
+        MeshError: a process is using the environment, or a file cannot be removed.
     """
     name = known_environment(repository, engine, name)
     own = workspace(repository.home, name)
     with ExitStack() as held:
-        # Also of domains that were never run in it: they could begin meanwhile.
+        # Lock all domains, also those that never ran here: a run could start meanwhile.
         runs = {own / "locks" / f"{domain}.run" for domain in repository.domain_names}
         for path in sorted({*runs, *(own / "locks").glob("*")}):
             holder = held.enter_context(lock_if_free(path))
             if holder:
                 raise MeshError(
-                    f"Process {holder} is at work in the environment {name} ({path.stem}). "
-                    "Nothing was dropped. Stop it or wait for its end, then run this again."
+                    f"Process {holder} is using the environment {name} ({path.stem}). "
+                    "Nothing was dropped. Stop the process or wait for it, then run this again."
                 )
         try:
             engine.drop(name)
             for domain in repository.domain_names:
                 remove(workspace(repository.folder(domain) / "target", name))
-            remove(own)  # last: as long as it is there, the environment can be dropped again
+            remove(own)  # last: while this folder exists, the environment can be dropped again
         except OSError as error:
             what = f"{error.strerror}: {error.filename}" if error.filename else error
             raise MeshError(
-                f"The environment {name} is not dropped as a whole: {what}. "
-                "If somebody has begun to work in it, wait for its end; then drop it once more."
+                f"The environment {name} was dropped only in part: {what}. "
+                "If another process is using it, wait for its end. Then drop it again."
             ) from error
 
 
 def known_environment(repository: Repository, engine: Engine, name: str) -> str:
-    """The name of an environment that holds something.
+    """The normalised name of an environment that is not empty.
 
     Raises:
-        UsageError: it is production's, or holds nothing.
+        UsageError: the name is production's, or the environment is empty.
     """
     if name.strip().lower() in ("", PRODUCTION):
-        raise UsageError("Production is no environment that can be dropped.")
+        raise UsageError("Production cannot be dropped. Name another environment.")
     wanted = environment_name(name, "NAME")
     known = _names(repository, engine)
     if wanted not in known:
@@ -91,7 +90,7 @@ def known_environment(repository: Repository, engine: Engine, name: str) -> str:
 
 
 def remove(folder: Path) -> None:
-    """Removes a folder with all that is in it, if it is there."""
+    """Removes a folder and its content, if it exists."""
     if folder.exists():
         shutil.rmtree(folder)
 

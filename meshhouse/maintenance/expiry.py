@@ -1,7 +1,7 @@
-"""Expiry: which snapshots a table's metadata must go on listing.
+"""Expiry: decides which snapshots a table keeps.
 
-Belongs here: the decision, from the ledger and from when each snapshot was replaced.
-Does not: deleting files (orphans.py).
+Belongs here: the decision, from the ledger and the time when each snapshot was replaced.
+Not here: deleting files (orphans.py), or committing the change (maintain.py).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from meshhouse.lake.states import SAME_ROWS_AS
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import standing_publications
 
 KEPT_PUBLICATIONS = 10
-"""Of each product: so many can be rolled back one after another."""
+"""The number of publications that each product keeps, so that it can be rolled back to them."""
 
 
 def needed_snapshots(publications: Iterable[Mapping[str, Any]]) -> dict[str, set[int]]:
-    """Relation -> snapshots that the ledger may still ask for.
+    """Relation -> snapshots that a rollback or a comparison of inputs may still need.
 
     Args:
         publications: entries of the ledger, oldest first.
@@ -46,16 +46,16 @@ def needed_snapshots(publications: Iterable[Mapping[str, Any]]) -> dict[str, set
 def expired_snapshots(
     metadata: TableMetadata, needed: Collection[int], since: datetime | None, newest: int = 0
 ) -> list[int]:
-    """Snapshots that nobody needs and that were shown by no state since a moment.
+    """Snapshots that are not needed and that were replaced before a given time.
+
+    The time of replacement counts, not the time of writing: if a table did not change for a
+    week and a landing replaced its snapshot a minute ago, readers may still use that snapshot.
 
     Args:
         metadata: of the table.
-        needed: snapshots to keep whatever their age, or what holds their rows instead.
-        since: what was shown then or later is kept; None for no such moment.
-        newest: so many of the newest are kept, too.
-
-    What counts is when a snapshot was replaced, not when it was written: a table that
-    was quiet for a week and landed a minute ago still has readers of its previous state.
+        needed: snapshots to keep at any age; if one is gone, the snapshot that holds its rows.
+        since: snapshots that were current at this time or later are kept; None for no limit.
+        newest: the number of newest snapshots that are kept as well.
     """
     since_ms = since.timestamp() * 1000 if since else math.inf
     heads = {ref.snapshot_id for ref in metadata.refs.values()}
@@ -73,10 +73,10 @@ def expired_snapshots(
 
 
 def _shown_until(metadata: TableMetadata, by_age: Iterable[Snapshot]) -> dict[int, int]:
-    """Snapshot -> when it was replaced, in milliseconds.
+    """Snapshot -> time when it was replaced, in milliseconds.
 
-    In tables written by older versions, times in the log may go back. There the latest time
-    so far counts, so that a clock that was behind makes nothing look old.
+    In tables written by old versions, times in the snapshot log may decrease. Then the latest
+    time so far counts, so that a slow clock does not make a snapshot look old.
     """
     found, latest = {}, 0
     for snapshot in by_age:
@@ -90,6 +90,6 @@ def _shown_until(metadata: TableMetadata, by_age: Iterable[Snapshot]) -> dict[in
 
 
 def _rows_of(snapshot: Snapshot) -> int | None:
-    """The snapshot whose rows a compaction has laid out anew in this one."""
+    """The snapshot whose rows this one holds in merged files; None if it is not compacted."""
     known = snapshot.summary[SAME_ROWS_AS] if snapshot.summary else None
     return int(known) if known else None

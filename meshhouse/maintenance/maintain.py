@@ -1,7 +1,7 @@
-"""Maintenance: all upkeep of some tables, beside landers and readers.
+"""Maintenance of tables while others land and read.
 
-Belongs here: which tables, the lock, and committing to a table that others write to.
-Does not: what is merged, expired or removed (compaction.py, expiry.py, orphans.py).
+Belongs here: choosing tables, locking, and committing to a table that others write to. Not
+here: what is merged, expired or removed (compaction.py, expiry.py, orphans.py, builds.py).
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 A_DAY = timedelta(days=1)
 
 KEPT_WHILE_LANDING = 25
-"""Snapshots; a commit to a table with 500 of them takes ten times as long."""
+"""Snapshots to keep during continuous landing; with 500, a commit takes ten times as long."""
 
 _ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
 class Upkept:
-    """What maintenance did to one table."""
+    """The result of maintaining one table."""
 
     relation: str
     files_before: int
     files_after: int
     bytes_before: int
     bytes_after: int
-    """Size of the data files of the current state."""
+    """Size of the data files of the current snapshot."""
     snapshots_expired: int
     orphans_removed: int
-    """Files of any kind that nothing refers to: of expired snapshots and of killed runs."""
+    """Removed unreferenced files of any kind: of expired snapshots and of killed runs."""
     orphan_bytes: int
     gave_up: bool = False
-    """Others wrote to the table all the while: its files are as they were."""
+    """Other writers won every commit, so the table's files were not merged."""
 
 
 Say = Callable[[str], None]
@@ -65,21 +65,21 @@ def maintain(
     retention: timedelta = A_DAY,
     say: Say = lambda line: None,
 ) -> list[Upkept]:
-    """Merges small files, expires snapshots and removes orphans; waits for a rival.
+    """Merges small files, expires snapshots and removes orphans.
 
-    Without `relations`, also what replaced builds left that no publication refers to. With a
-    catalog service no file is removed.
+    Without `relations`, also removes files of replaced builds that no publication refers to.
+    With a catalog service, no file is removed.
 
-    Landers and readers go on meanwhile. A run of the domain that owns a product waits
-    while that product is maintained, and the other way round: it could not publish over
-    a state that it has not seen.
+    Landing and reading continue meanwhile. A second maintenance waits for the first one. A run
+    of a domain and the maintenance of its products wait for each other, because a run cannot
+    publish to a table that changed after the run had read it.
 
     Args:
         lake: where the tables are.
         relations: the tables; none means all.
-        older_than: age from which on a file that nothing refers to is removed.
-        retention: how long a state that was replaced can still be read.
-        say: receives what is being waited for.
+        older_than: unreferenced files of at least this age are removed.
+        retention: how long a replaced snapshot stays readable.
+        say: is called with a message before a wait.
 
     Raises:
         UsageError: there is no such table.
@@ -90,21 +90,21 @@ def maintain(
     with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
         needed = needed_of(lake)
         for relation in chosen:
-            # The lock of `mesh run` for the domain of a product, or of a dbt snapshot's history;
-            # other tables have no such run.
+            # The lock of `mesh run` for the domain of a product or of a dbt snapshot's history.
+            # No run takes this lock for other tables.
             owner = relation.partition(".")[0].removesuffix("_build")
             waiting = f"{relation}: waiting for a run of {owner}"
             with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
                 kept = needed.get(relation, set())
                 done.append(_maintain(lake, relation, kept, older_than, retention))
-        # With a catalog service, a branch of its own may show publications that name their files.
+        # With a catalog service, publications on one of its branches may refer to these files.
         if not relations and not lake.is_served:
             done += _maintain_builds(lake, older_than, say)
     return done
 
 
 def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Upkept]:
-    """Removes what replaced builds left, after the states of products that named it."""
+    """Removes files of replaced builds, after the snapshots of products that used them."""
     from meshhouse.engines.builds import building_domains
     from meshhouse.maintenance.builds import remove_replaced_builds
 
@@ -116,21 +116,21 @@ def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Up
 
 
 def tidy(lake: Lake, relation: str) -> bool:
-    """Keeps a table quick to commit to while somebody lands it continuously.
+    """Keeps commits to a table fast during continuous landing.
 
-    Merges small files and drops all but the newest snapshots from the metadata, of which
-    a commit copies every one. It removes no file: readers have pinned older states by
-    their metadata files, and go on; `maintain` removes what nobody reads a day later.
+    Merges small files and drops all but the newest snapshots from the metadata, because each
+    commit copies the list of all snapshots. It removes no files: readers that pinned an older
+    metadata file can still read it. `maintain` removes unused files a day later.
 
     Returns:
-        False if others always were quicker; the next call will do it.
+        False if other writers won every commit; then the next call does the work.
     """
     needed = needed_of(lake).get(relation, set())
     return _tidy(lake, relation, needed, timedelta(0), KEPT_WHILE_LANDING) is not None
 
 
 def needed_of(lake: Lake) -> Mapping[str, set[int]]:
-    """Relation -> snapshots that publications may still ask for."""
+    """Relation -> snapshots that the ledger's publications still need."""
     from meshhouse.maintenance.expiry import needed_snapshots
 
     return needed_snapshots(LakeLedger(lake).entries("publications"))
@@ -157,7 +157,7 @@ def _maintain(
     expired = _tidy(lake, relation, needed, retention)
     after = layout(_load(lake, relation))
     now = datetime.now(UTC)
-    # With a catalog service, a branch of its own may refer to what no table shows.
+    # With a catalog service, one of its branches may still refer to files that look orphaned.
     removed = [] if lake.is_served else orphans(lake, relation, now - older_than, now - retention)
     for file in removed:
         delete(file.location)
@@ -177,10 +177,10 @@ def _maintain(
 def _tidy(
     lake: Lake, relation: str, needed: set[int], retention: timedelta, newest: int = 0
 ) -> int | None:
-    """Commits a compaction and the expiry of snapshots, on whatever state the table has.
+    """Commits a compaction and the expiry of snapshots, and retries after conflicts.
 
     Returns:
-        The number of snapshots expired; None if others always were quicker.
+        The number of expired snapshots; None if other writers won every attempt.
     """
     compaction: Compaction | None = None
     for _ in range(_ATTEMPTS):
@@ -194,10 +194,10 @@ def _tidy(
         kept = {each.snapshot_id for each in table.metadata.snapshots}
         dropped = [each for number, each in before.items() if number not in kept]
         still = {file.file_path for file in files.files}
-        # A file's age counts from when it was last part of the table: readers may have
-        # pinned the state before by its metadata file.
+        # A file's age must count from now, when it stops being part of the table: readers may
+        # have pinned the previous metadata file. So reset the file's modification time.
         for location in {file.file_path for file in compaction.old} | _left(dropped, still, table):
-            # A file elsewhere is not this lake's to touch, whatever its metadata says.
+            # Leave files outside this lake alone, even if the metadata refers to them.
             if is_remote(location) or lake.owns(location):
                 make_young(location)
         try:
@@ -207,19 +207,19 @@ def _tidy(
                 _forget_snapshot(table)
             continue
         return expired
-    # Only here: after any other failure the files might be shown, or be tried again.
+    # Discard only here: after any other failure the merged files may have been committed.
     if compaction is not None:
         compaction.discard()
     return None
 
 
 def _left(dropped: Collection[Snapshot], still: Collection[str], table: Table) -> set[str]:
-    """Files of dropped snapshots that a staged state of a table no longer names.
+    """Files of dropped snapshots that the staged table no longer refers to.
 
     Args:
         dropped: the snapshots.
-        still: data files that are no concern.
-        table: the staged state.
+        still: data files of the current snapshot, which are left out.
+        table: the staged table.
     """
     if not dropped:
         return set()
@@ -244,7 +244,7 @@ def _manifests_of(snapshot: Snapshot, table: Table) -> dict[str, ManifestFile]:
 
 
 def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, Layout]:
-    """Merged files for the state of a table; those of an earlier attempt if they still fit."""
+    """A compaction of the current table; reuses the earlier attempt if it still fits."""
     from meshhouse.maintenance.compaction import compact, layout, target_bytes
 
     files = layout(table)
@@ -253,8 +253,8 @@ def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, La
             return earlier, files
         earlier.discard()
     to_merge = files.to_merge(target_bytes(table))
-    # Older versions gave entries no number, so a reader had to count them. Their place is
-    # certain only if all files are merged.
+    # Old versions wrote ledger entries without a number. Numbering them by position is safe
+    # only if all files are merged at once.
     is_ledger = NUMBER in table.properties and len(to_merge) == len(files.files)
     return compact(table, to_merge, numbered="number" if is_ledger else ""), files
 
@@ -267,26 +267,24 @@ def _stage(
     retention: timedelta,
     newest: int,
 ) -> int:
-    """Stages both changes as one new state, or none if there is nothing to change."""
-    from pyiceberg.table.update import RemoveSnapshotsUpdate
-
+    """Stages compaction and expiry as one change; stages nothing if there is nothing to do."""
+    from meshhouse.lake.pyiceberg_private import remove_snapshots
     from meshhouse.lake.rewrite import exchange_files
     from meshhouse.maintenance.expiry import expired_snapshots
 
     with table.transaction() as transaction:
         if compaction.old or files.needs_new_manifests:
             exchange_files(transaction, compaction.old, compaction.new, same_rows=True)
-        # Without a retention the clock has no say: it may be behind what the table says.
+        # Without a retention, ignore the clock: it may be behind the times in the table.
         since = datetime.now(UTC) - retention if retention else None
         expired = expired_snapshots(transaction.table_metadata, needed, since, newest)
         if expired:
-            # `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
-            transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=expired),))
+            remove_snapshots(transaction, expired)
     return len(expired)
 
 
 def _forget_snapshot(table: Table) -> None:
-    """Removes the manifests of a refused snapshot; its data files are for the next attempt."""
+    """Removes the manifests of a refused snapshot; the next attempt reuses its data files."""
     snapshot = table.current_snapshot()
     assert snapshot is not None
     manifests = snapshot.manifests(table.io)

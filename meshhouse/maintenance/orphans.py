@@ -1,7 +1,7 @@
-"""Orphans: files in a table's folder that none of its kept snapshots refers to.
+"""Orphans: files in a table's folder that none of its snapshots refers to.
 
-Belongs here: what killed landers, refused commits and expired snapshots left. Does not:
-expiring snapshots (expiry.py).
+Belongs here: finding files that killed landers, refused commits and expired snapshots left.
+Not here: expiring snapshots (expiry.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.storage import Stored, listing
 
 KEPT_STATES = 20
-"""Newest metadata files that stay whatever their age, to look into what happened."""
+"""The number of newest metadata files that are kept at any age, for diagnosis."""
 
 _METADATA = re.compile(r"(\d+)-.*\.metadata\.json")
 
@@ -28,14 +28,16 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
     Args:
         lake: where the table is.
         relation: the table.
-        written_before: younger files are left, as somebody may be about to commit them.
-        since: metadata files that were shown since then are left, as readers hold them.
+        written_before: files written later are left out, because a writer may be about to
+            commit them.
+        since: metadata files that were current at this time or later are left out, because
+            readers may use them.
     """
     table = lake.load(relation)
     if table is None:
         return []
-    # Listed before the state that judges them is read: whatever is committed from then on
-    # uses files of that state, or young ones.
+    # List the files first, then load the table again: a later commit can only refer to files
+    # of that table state or to young files.
     found = list(files_in(table.location()))
     table = lake.load(relation)
     assert table is not None
@@ -45,9 +47,9 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
 
 
 def files_in(folder: str) -> Iterator[Stored]:
-    """Files of tables anywhere under a folder, given as a location."""
+    """Files of tables below a folder, which is given as a location."""
     for file in listing(folder):
-        # Other kinds of files, such as statistics of other engines, are not ours to judge.
+        # Skip files of other kinds, such as statistics that other engines wrote.
         if file.name.endswith((".parquet", ".avro")) or _METADATA.fullmatch(file.name):
             yield file
 
@@ -55,14 +57,14 @@ def files_in(folder: str) -> Iterator[Stored]:
 def referenced(table: Table) -> set[str]:
     """Names of all files of all snapshots.
 
-    Names, because they hold a UUID, and engines write the folder before them differently
-    (`file:/x`, `file:///x`).
+    Names without folders, because engines write folders differently (`file:/x`, `file:///x`).
+    A name contains a UUID, so it is unique.
     """
     return {name_of(each) for each in locations(table)}
 
 
 def locations(table: Table) -> set[str]:
-    """Where all files of all snapshots are."""
+    """Locations of all files of all snapshots."""
     manifests = {}
     found = set()
     for snapshot in table.metadata.snapshots:
@@ -75,9 +77,9 @@ def locations(table: Table) -> set[str]:
 
 
 def _kept_metadata(found: list[Stored], table: Table, since: datetime) -> set[str]:
-    """Names of the newest metadata files, and of those that were shown since a moment.
+    """Names of the newest metadata files, and of those that were current since a given time.
 
-    A file was shown until the next version was written.
+    A metadata file was current until the next version was written.
     """
     versions: dict[int, list[Stored]] = defaultdict(list)
     for file in found:
@@ -99,5 +101,5 @@ def _names(files: list[Stored]) -> set[str]:
 
 
 def name_of(location: str) -> str:
-    """What a file is called, without its folder."""
+    """The name of a file, without its folder."""
     return location.rpartition("/")[2]

@@ -1,11 +1,11 @@
-"""Restore: a mesh made of a backup, on any path.
+"""Restore: makes a mesh from a backup, in any folder.
 
-Belongs here: copying a backup out, rewriting the paths in its metadata, and renaming it to the
-home when all is done. Not here: what a backup holds (backup.py), or how paths are rewritten
+Belongs here: copying a backup out, rewriting the paths in its metadata, and renaming the result
+to the mesh's home. Not here: the content of a backup (backup.py), or how paths are rewritten
 (lake/relocate.py).
 
-Everything is made in a folder beside the mesh's home, which gets the home's name at the end.
-A restore that was stopped leaves no home; the next one begins again.
+Everything is made in a folder beside the mesh's home, and that folder is renamed at the end.
+An interrupted restore leaves no home; the next one starts from the beginning.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from shlex import quote
 
 from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake.identity import note_identity, own_identity
+from meshhouse.lake.moves import Move, mapped
 from meshhouse.lake.object_store import warehouse
-from meshhouse.lake.place import note_identity, own_identity
-from meshhouse.lake.relocate import Move, mapped, relocate
+from meshhouse.lake.relocate import relocate
 from meshhouse.maintenance.bundle import Bundle, Hashed, Index, opened, put
 from meshhouse.repository.environment import split_schema, workspace
 
 _ESCAPES = str.maketrans({letter: f"\\{ord(letter):03o}" for letter in " \t\n\\"})
-"""How Linux writes letters of a path in its list of mounts."""
+"""How Linux escapes characters of a path in its list of mounts."""
 
 Say = Callable[[str], None]
 
@@ -40,38 +41,38 @@ Say = Callable[[str], None]
 def restore(
     home: Path, folder: str, overwrite: bool = False, say: Say = lambda line: None
 ) -> Index:
-    """Makes a mesh of a backup.
+    """Makes a mesh from a backup.
 
-    Tables that were in an object store are put into the home, or into MESH_WAREHOUSE if that is
-    set, in a folder of their own.
+    Tables that were in an object store go into the home or, if MESH_WAREHOUSE is set, into a new
+    folder of that warehouse.
 
     Args:
-        home: the mesh's data folder to make; must be empty or absent.
-        folder: of the backup, or `s3://bucket/folder`.
-        overwrite: if the home holds something, keep that beside it under another name.
-        say: receives what is being done, with sizes.
+        home: the data folder to create; must be empty or absent.
+        folder: the folder of the backup, or `s3://bucket/folder`.
+        overwrite: if the home is not empty, rename it and keep it beside the new one.
+        say: is called with progress messages, which include sizes.
 
     Returns:
-        What was restored.
+        The index of the restored backup.
 
     Raises:
-        UsageError: there is no whole backup, or the home holds something or is a mount point.
+        UsageError: there is no complete backup, or the home is a mount point or is not empty.
         MeshError: the backup is damaged, or the disk is full.
     """
     bundle = Bundle(folder)
     index = bundle.index()
     if index is None:
-        raise UsageError(f"{bundle.place} holds no whole backup. Name the folder of one.")
+        raise UsageError(f"{bundle.place} does not hold a complete backup. Name another folder.")
     if _is_mount_point(home):
         inner = home / "mesh"
         raise UsageError(
-            f"{home} is a mount point, which no restored folder can take the place of. Restore "
-            f"into a folder inside it, and use the mesh there: set MESH_HOME={quote(str(inner))}."
+            f"{home} is a mount point, which a restored folder cannot replace. Restore into a "
+            f"folder inside it, and use the mesh there: set MESH_HOME={quote(str(inner))}."
         )
     if _is_taken(home) and not overwrite:
         raise UsageError(
             f"{home} is not empty. Set MESH_HOME to another folder, or restore with `--overwrite`, "
-            "which keeps what is there beside it under another name."
+            "which renames the old folder and keeps it."
         )
     with _folder_beside(home) as made:
         _check_room(made, index)
@@ -87,10 +88,10 @@ def _is_taken(home: Path) -> bool:
 
 
 def _is_mount_point(home: Path) -> bool:
-    """Whether a file system or a folder is mounted here: it can be neither renamed nor removed."""
+    """Whether something is mounted here; a mount point can be neither renamed nor removed."""
     if home.is_mount():
         return True
-    # A folder that is mounted from the same file system shows only in Linux's list of mounts.
+    # Only Linux's list of mounts contains a folder that is mounted from the same file system.
     mounts = Path("/proc/self/mountinfo")
     if not mounts.exists():
         return False
@@ -109,8 +110,8 @@ def _folder_beside(home: Path) -> Iterator[Path]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise MeshError(f"Another restore to {home} is at work. Wait for its end.") from error
-        for each in made.iterdir():  # of one that was stopped
+            raise MeshError(f"Another restore to {home} is running. Wait for its end.") from error
+        for each in made.iterdir():  # files of an interrupted restore
             shutil.rmtree(each) if each.is_dir() else each.unlink()
         try:
             yield made
@@ -125,30 +126,30 @@ def _check_room(made: Path, index: Index) -> None:
     free = shutil.disk_usage(made).free
     if free < index.bytes:
         raise MeshError(
-            f"The backup needs {index.bytes / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are "
-            f"free on the disk of {made.parent}. Make room, then run the same command again."
+            f"The backup needs {index.bytes / 2**20:,.0f} MiB, but only {free / 2**20:,.0f} MiB "
+            f"are free on the disk of {made.parent}. Free space, then run the same command again."
         )
 
 
 def _copy_out(bundle: Bundle, index: Index, made: Path, say: Say) -> None:
-    done, told = 0, 0
+    done, reported = 0, 0
     for number, held in enumerate(index.files, start=1):
         bundle.copy_out(index, held, made)
         done += held.bytes
-        if done - told >= 2**28 or number == len(index.files):
-            told = done
+        if done - reported >= 2**28 or number == len(index.files):
+            reported = done
             say(f"{number:,} of {len(index.files):,} files, {done / 2**20:,.1f} MiB, checked")
 
 
 def _make_partitions(made: Path) -> None:
-    """Folders of partitions that hold no event: a backup consists of files."""
+    """Creates the folders of partitions without events; a backup holds files only."""
     for topic in made.glob("events/*/topic.json"):
         for partition in range(json.loads(topic.read_text())["partitions"]):
             (topic.parent / str(partition)).mkdir(exist_ok=True)
 
 
 def _rename_places(index: Index, made: Path, home: Path, say: Say) -> None:
-    """Makes the metadata name the new home, and puts tables of a store into the present one."""
+    """Rewrites metadata for the new home, and moves tables of an object store to the new place."""
     target = warehouse()
     stores = [*_moved_builds(made, home, target), *_moved_buckets(made, home, target)]
     moves = [Move(index.home, str(home), made), *stores]
@@ -170,7 +171,7 @@ def _rename_places(index: Index, made: Path, home: Path, say: Say) -> None:
 
 
 def _moved_buckets(made: Path, home: Path, target: str | None) -> list[Move]:
-    """Where tables of each bucket go: into the home, or into one folder of the warehouse."""
+    """One move for each bucket: into the home, or into a new folder of the warehouse."""
     folder = f"{target}/restored-{uuid.uuid4().hex}" if target else f"file://{home}/store"
     return [
         Move(f"s3://{path.name}", f"{folder}/{path.name}", path)
@@ -179,9 +180,9 @@ def _moved_buckets(made: Path, home: Path, target: str | None) -> list[Move]:
 
 
 def _moved_builds(made: Path, home: Path, target: str | None) -> list[Move]:
-    """Where files of builds go that published tables show: where this mesh builds, too.
+    """One move for each build that published tables refer to: into this mesh's build folder.
 
-    Only there do readers and upkeep look for them.
+    Readers and maintenance look for the files of builds only there.
     """
     moves = []
     for folder in sorted((made / "store").rglob("spark-builds/*")):
@@ -189,7 +190,7 @@ def _moved_builds(made: Path, home: Path, target: str | None) -> list[Move]:
         environment, domain = split_schema(folder.name.rpartition("-")[0])
         if target:
             builds = work_lake(workspace(made, environment), domain)
-            builds.lend({}, own="")  # an empty catalog, by which others know of the builds
+            builds.lend({}, own="")  # an empty catalog: it marks where builds are
             moves.append(Move(old, builds.location, folder))
             continue
         new = work_lake(workspace(home, environment), domain).warehouse

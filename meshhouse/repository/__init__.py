@@ -1,4 +1,8 @@
-"""The repository's declarations, read without dbt."""
+"""Reads what the repository declares (domains, topics, products), without dbt.
+
+Belongs here: the only readers of the repository's YAML and of dbt's manifests. Not here:
+judging what was read (lint/), or anything that has happened (ledger.py).
+"""
 
 from meshhouse.repository.domain import has_packages
 from meshhouse.repository.model import (

@@ -1,10 +1,11 @@
-"""What a model reads that no snapshot stands for: the clock, chance, the session, files.
+"""Hidden inputs of a model, which no snapshot covers: the clock, chance, the session, files.
 
-Belongs here: finding such reads in the text of a model or macro, SQL with Jinja. Not here:
-which texts belong to a product (code.py), or what follows from a finding (checks/, runs.py).
+Belongs here: finding such reads in the text of a model or macro (SQL with Jinja). Not here:
+which texts belong to a product (code.py), or what follows from a finding (lint/hidden.py,
+runs/plan.py).
 
-A scan of tokens, since the text is a template: it is SQL only after dbt has rendered it, and
-then the line is lost. Words in comments and strings do not count, nor names of columns.
+The text is scanned by tokens because it is a template: dbt renders it to SQL, but rendering
+loses the line numbers. Words in comments, in strings and in column names do not count.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ class HiddenInput:
 
     line: int
     what: str
-    """As it is written, such as `now()`."""
+    """The read as the author wrote it, such as `now()`."""
     kind: str
 
 
-# Functions of SQL that need parentheses, so that a column may bear the name.
+# SQL functions that need parentheses; the same word without them may be a column.
 _CALLS = {
     CLOCK: """
         now today getdate sysdate systimestamp systime sysdatetime curdate curtime
@@ -53,7 +54,7 @@ _CALLS = {
         input_file_name http_get http_post""",
     NAME: "query query_table identifier",
 }
-# Functions of SQL that are written without parentheses, or with them.
+# SQL functions that work with or without parentheses.
 _WORDS = {
     CLOCK: "current_timestamp current_date current_time localtimestamp localtime",
     SESSION: """
@@ -63,7 +64,7 @@ _WORDS = {
         current_available_roles current_secondary_roles current_ip_address""",
     CHANCE: "tablesample",
 }
-# Of Jinja, which dbt renders; `modules.datetime.datetime.now()` is among the calls.
+# Names in Jinja. `_JINJA_CALLS` also finds `modules.datetime.datetime.now()`.
 _JINJA_WORDS = {
     CLOCK: "run_started_at snapshot_get_time",
     SESSION: "invocation_id thread_id",
@@ -82,25 +83,25 @@ _JINJA_WORD_KINDS = {word: kind for kind, words in _JINJA_WORDS.items() for word
 _JINJA_CALL_KINDS = {word: kind for kind, words in _JINJA_CALLS.items() for word in words.split()}
 
 _NO_ARGUMENT = {"unix_timestamp", "to_unix_timestamp"}
-"""These read the clock when they are given nothing to convert."""
+"""Functions that read the clock if they have no argument."""
 _ONE_ARGUMENT = {"age"}
-"""The time until today, unless a second moment is given."""
+"""Functions that read the clock if they have no second argument."""
 _PER_RUN_VARIABLES = {"MESH_RUN_ID", "MESH_PINS"}
 _RELATIONS = ("from", "join", "using")
-"""Words that a relation follows, unless a parenthesis does."""
+"""Words before a relation, unless a parenthesis follows."""
 _BEFORE = ("only", "lateral")
-"""Words that stand between `from` and its relation."""
+"""Words that may come between `from` and the relation."""
 _AFTER_FROM = {
     "where", "group", "order", "having", "qualify", "window", "limit", "offset", "fetch",
     "union", "intersect", "except", "minus", "select", "set", "when", ";",
 }  # fmt: skip
-"""They end the relations behind `from`: a comma after them separates something else."""
+"""Words that end the list of relations after `from`: later commas do not separate relations."""
 _OPENING, _CLOSING = {"(", "[", "{"}, {")", "]", "}"}
 _PARTS_OF = {"extract", "trim", "ltrim", "rtrim", "btrim", "substring", "overlay", "position"}
-"""In their parentheses, `from` is followed by a value."""
+"""Functions in whose parentheses `from` precedes a value."""
 _FILE_FORMATS = {"csv", "json", "parquet", "orc", "text", "avro", "delta", "binaryfile"}
 _MOMENTS = {"now", "today", "tomorrow", "yesterday"}
-"""Strings that a cast to a date or timestamp takes for the clock."""
+"""Strings that a cast to a date or timestamp replaces by the current time."""
 
 _BLOCK = r"\{\{.*?\}\}|\{%.*?%\}"
 _PIECES = r"""
@@ -114,7 +115,7 @@ _PIECES = r"""
   | (?P<mark>::|\S)
 """
 _FLAGS = re.VERBOSE | re.DOTALL
-# A backslash before a quote ends a string on one target and not on another.
+# After a backslash, a quote ends the string on some targets and not on others: try both.
 _SQL = tuple(
     re.compile(_PIECES.replace("BLOCK", _BLOCK).replace("TEXT", text), _FLAGS)
     for text in (
@@ -129,7 +130,7 @@ _JINJA = re.compile(
 _COMPUTED = re.compile(
     r"\b(?:env_var|var|target|api|adapter)\b|\bthis\s*\.(?!\s*(?:render|include)\b)"
 )
-"""Jinja that gives the name of a relation, of which dbt then knows nothing."""
+"""Jinja that computes the name of a relation; dbt records no dependency on it."""
 _JINJA_BLOCK = re.compile(_BLOCK, re.DOTALL)
 
 
@@ -142,11 +143,11 @@ class _Token:
 
 @lru_cache(maxsize=4096)
 def hidden_inputs(text: str, macros: frozenset[str] = frozenset()) -> tuple[HiddenInput, ...]:
-    """What a template reads beside its inputs, by line.
+    """The hidden inputs of a template, by line.
 
     Args:
         text: a model or a macro.
-        macros: names of macros of the repository, which are looked at by themselves.
+        macros: names of the repository's macros; the caller scans them separately.
     """
     found: set[HiddenInput] = set()
     for pattern in _SQL if "\\" in text else _SQL[:1]:
@@ -156,7 +157,7 @@ def hidden_inputs(text: str, macros: frozenset[str] = frozenset()) -> tuple[Hidd
 
 
 def hidden_in_value(value: str) -> tuple[HiddenInput, ...]:
-    """What a value that Jinja puts into a template reads: SQL, or a word for the clock."""
+    """The hidden inputs in a value that Jinja inserts: SQL, or a word such as `now`."""
     word = value.strip().lower()
     if word in _MOMENTS:
         return (HiddenInput(1, value, CLOCK),)
@@ -167,7 +168,7 @@ def hidden_in_value(value: str) -> tuple[HiddenInput, ...]:
 
 @lru_cache(maxsize=4096)
 def jinja_names(text: str) -> dict[str, int]:
-    """Every name in the Jinja of a template, with the line where it occurs first."""
+    """Every name in the Jinja of a template, with the line of its first use."""
     names: dict[str, int] = {}
     for match in _SQL[0].finditer(text):
         pieces = [match] if match.lastgroup == "jinja" else _blocks(match)
@@ -183,7 +184,7 @@ _Found = Iterator[tuple[int, str, str]]
 
 
 def _blocks(match: re.Match[str]) -> list[re.Match[str]]:
-    """Jinja inside of a string or a quoted name, which dbt renders all the same."""
+    """Jinja inside a string or a quoted name; dbt renders it there too."""
     if match.lastgroup not in ("text", "quoted", "dollars"):
         return []
     return list(_JINJA_BLOCK.finditer(match.group()))
@@ -211,7 +212,7 @@ def _in_jinja(text: str, base: int, pattern: re.Pattern[str], macros: frozenset[
     for index, token in enumerate(tokens):
         before, after = _near(tokens, index, -1), _near(tokens, index, 1)
         if token.kind == "text":
-            # A string may be SQL, such as what a macro is given.
+            # A string may be SQL, for example an argument of a macro.
             yield from _in_sql(token.text[1:-1], token.at + 1, pattern, macros)
         elif token.kind == "word":
             kind = _jinja_kind(token.text, before, after)
@@ -236,7 +237,12 @@ def _jinja_kind(word: str, before: str, after: str) -> str | None:
 
 
 def _only_this(tokens: Sequence[_Token], opening: int) -> bool:
-    """Whether the call that opens there is given `this`, the model's own table, or its parts."""
+    """Whether a call's only arguments are `this` (the model's own table) or parts of it.
+
+    Args:
+        tokens: of the Jinja block.
+        opening: index of the call's opening parenthesis.
+    """
     depth, names = 0, set()
     for index in range(opening, len(tokens)):
         token, text = tokens[index], tokens[index].text
@@ -257,7 +263,7 @@ def _near(tokens: Sequence[_Token], index: int, steps: int) -> str:
 def _in_tokens(tokens: Sequence[_Token]) -> _Found:
     openers: list[str] = []
     starts = [-1]
-    """Where the relations of each open parenthesis begin; -1 where there are none."""
+    """For each open parenthesis, the index where its relations begin; -1 without relations."""
     for index, token in enumerate(tokens):
         word = token.text.lower()
         if word in _OPENING:
@@ -309,7 +315,7 @@ def _of_word(tokens: Sequence[_Token], index: int) -> _Found:
 
 
 def _arguments(tokens: Sequence[_Token], opening: int) -> int:
-    """How many arguments a call has, from its opening parenthesis on."""
+    """The number of arguments of the call whose parenthesis opens at `opening`."""
     depth, commas = 0, 0
     for token in tokens[opening:]:
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
@@ -320,12 +326,12 @@ def _arguments(tokens: Sequence[_Token], opening: int) -> int:
 
 
 def _of_relation(tokens: Sequence[_Token], index: int, start: int) -> _Found:
-    """A file, or a table that neither `ref` nor `source` names, where a relation stands.
+    """A relation that is a file, or a table that neither `ref` nor `source` names.
 
     Args:
         tokens: of the template.
         index: where the relation begins.
-        start: where the first relation of the same `from` stands.
+        start: where the first relation of the same `from` begins.
     """
     while _near(tokens, index, 0).startswith("{%") or _near(tokens, index, 0) in (
         "only",
@@ -345,7 +351,7 @@ def _of_relation(tokens: Sequence[_Token], index: int, start: int) -> _Found:
         yield token.at, f"{token.text}{'.' + last if dot == '.' else ''}", NAME
     elif token.kind in ("word", "quoted") and dot == "." and _near(tokens, index, 3) != "(":
         if token.text in {each.text for each in tokens[start + 1 : index]}:
-            return  # a column of a table that stands before it
+            return  # a column of an earlier table in the same `from`
         kind = FILE if token.text.lower() in _FILE_FORMATS and last.startswith("`") else NAME
         yield token.at, f"{token.text}.{last}", kind
 

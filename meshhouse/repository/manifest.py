@@ -1,12 +1,14 @@
-"""dbt's manifest of one domain: what its models are made of.
+"""dbt's manifest of one domain: its models, and what they depend on.
 
-Belongs here: the only reader of `target/manifest.json`, and whether it is fresh. Not here:
-making a fresh one (meshhouse/dbt.py), or what decides a product's rows (code.py).
+Belongs here: the only reader of `target/manifest.json`, and whether that file is up to date.
+Not here: making the manifest (meshhouse/dbt.py), or a product's code version (code.py).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -30,25 +32,25 @@ def manifest_path(repository: Repository, domain: str) -> Path:
 
 
 def target_folder(repository: Repository, domain: str) -> Path:
-    """Where dbt keeps what it made of a domain: manifests of environments name other schemas."""
+    """Where dbt writes a domain's artifacts; one folder per environment, as schemas differ."""
     return workspace(repository.folder(domain) / "target", repository.environment)
 
 
 def is_fresh(repository: Repository, domain: Domain) -> bool:
-    """Whether the manifest was made from the files as they are now."""
+    """Whether the manifest was made from the current files."""
     manifest = manifest_path(repository, domain.name)
     path = manifest.with_name(_FINGERPRINT)
     return (
         manifest.exists()
         and path.exists()
-        # Plain dbt writes the same file, of code that may have been taken back since.
+        # A plain `dbt` command also writes the manifest, maybe from code since reverted.
         and manifest.stat().st_mtime_ns <= path.stat().st_mtime_ns
         and path.read_text() == project_fingerprint(repository, domain)
     )
 
 
 def mark_fresh(repository: Repository, domain: Domain, fingerprint: str) -> None:
-    """Remembers from which files the manifest was made."""
+    """Records the fingerprint of the files that the manifest was made from."""
     path = manifest_path(repository, domain.name).with_name(_FINGERPRINT)
     path.write_text(fingerprint)
 
@@ -82,13 +84,14 @@ class Manifest:
         return f"{identifier}.v{product.version}" if product.versioned else identifier
 
     def ancestors(self, product: Product) -> list[str]:
-        """Unique ids of all a product is made of, itself included, sorted."""
+        """Unique ids of a product and of everything it depends on, sorted."""
         return sorted(self._reach([self.model_id(product)], follow_tests=False))
 
     def built_with(self, models: Iterable[str]) -> set[str]:
-        """Unique ids of models, of what they are made of and of what tests of these read.
+        """Unique ids of models, of their ancestors, and of what the tests of all these read.
 
-        A test compares two models soundly only if one build made both from the same inputs.
+        A test that compares two models is valid only if one build made both from the same
+        inputs.
 
         Args:
             models: unique ids to start from.
@@ -96,16 +99,16 @@ class Manifest:
         return self._reach(models, follow_tests=True)
 
     def selection(self, built: set[str]) -> tuple[list[str], list[str]]:
-        """What to give to `--select` and to `--exclude` for what `built_with` has found.
+        """Arguments of `--select` and `--exclude` that build the result of `built_with`.
 
-        dbt adds every test of what is selected. A test of a model that is not built comes
-        with a source or another domain's product that it also reads, so it is excluded.
+        dbt adds every test of a selected node. Through a shared source or a product of another
+        domain, it also adds tests of models that are not built; those are excluded.
 
         Args:
             built: unique ids.
         """
         used = {parent for each in built for parent in self._parents(each)}
-        # Selecting costs dbt a look at every node each time, so only what nothing else uses.
+        # dbt scans all nodes once per selector, so only select nodes that nothing else uses.
         paths = {
             self.nodes[each]["original_file_path"]
             for each in built - used
@@ -116,14 +119,14 @@ class Manifest:
             models = {each for each in self._parents(identifier) if self._is_own_model(each)}
             if models and models.isdisjoint(built):
                 strays.add(".".join(self.nodes[identifier]["fqn"]))
-        # By path: a name would also select every model in a folder of that name.
+        # Select by path: a name also selects every model in a folder of that name.
         return [f"+path:{path}" for path in sorted(paths)], sorted(strays)
 
     def models_with(self, names: Collection[str]) -> set[str]:
-        """Unique ids of models alone, and of what their tests read beside them.
+        """Unique ids of models without their ancestors, and of what else their tests read.
 
         Args:
-            names: dbt names of models; what they are made of is not among the result.
+            names: dbt names of models.
         """
         asked = {
             identifier
@@ -133,10 +136,10 @@ class Manifest:
         return asked | (self.built_with(asked) - self._reach(asked, follow_tests=False))
 
     def selection_of(self, built: Collection[str]) -> list[str]:
-        """What to give to `--select` for what `models_with` has found.
+        """Arguments of `--select` that build the result of `models_with`, without ancestors.
 
         Args:
-            built: unique ids; what they are made of is not built.
+            built: unique ids.
         """
         return sorted(
             f"path:{self.nodes[each]['original_file_path']}"
@@ -145,9 +148,12 @@ class Manifest:
         )
 
     def data_tests_of(self, built: Iterable[str]) -> set[str]:
-        """Unique ids of the data tests that read any model of the domain among unique ids.
+        """Unique ids of the data tests that read any of these models of the domain.
 
-        A disabled test is not part of a manifest's nodes.
+        The nodes of a manifest do not contain disabled tests.
+
+        Args:
+            built: unique ids; those of other domains are ignored.
         """
         return {
             test
@@ -157,14 +163,14 @@ class Manifest:
         }
 
     def snapshots(self, built: Collection[str]) -> list[str]:
-        """Names of the dbt snapshots among unique ids, as their tables are called."""
+        """Table names of the dbt snapshots among these unique ids."""
         nodes = [self.nodes[each] for each in built if self._is_own_model(each)]
         return sorted(each["alias"] for each in nodes if each["resource_type"] == "snapshot")
 
     def made_of_or_tested_with(self, product: Product) -> set[str]:
-        """Like `ancestors`, with what tests read; other products of the domain end the search.
+        """Like `ancestors`, plus what tests read; stops at other products of the domain.
 
-        Such a product is run together with this one, and has its own inputs and code.
+        Another product runs together with this one and records its own inputs and code.
         """
         start = self.model_id(product)
         stop = {self.model_id(each) for each in self._domain.products} - {start}
@@ -193,7 +199,7 @@ class Manifest:
         return (self._code.node(identifier) or {}).get("depends_on", {}).get("nodes", [])
 
     def _is_own_model(self, identifier: str) -> bool:
-        """Whether dbt builds it in this domain: a model, a seed or a snapshot."""
+        """Whether dbt builds this node in the domain: a model, a seed or a snapshot."""
         node = self.nodes.get(identifier)
         return (
             node is not None
@@ -203,7 +209,7 @@ class Manifest:
 
     @cached_property
     def _data_tests(self) -> dict[str, list[str]]:
-        """Unique id of what is tested -> unique ids of the data tests that read it."""
+        """Unique id of a tested node -> unique ids of the data tests that read it."""
         tests: dict[str, list[str]] = {}
         for identifier, node in self.nodes.items():
             if node["resource_type"] == "test":
@@ -212,7 +218,7 @@ class Manifest:
         return tests
 
     def relations_read(self, product: Product) -> list[str]:
-        """Raw tables and other domains' products that a product is made of or checked with."""
+        """Raw tables and other domains' products that a product or its checks read."""
         relations = set(checked_relations(self._repository, self._domain, product))
         for identifier in self.made_of_or_tested_with(product):
             node = self._code.node(identifier)
@@ -225,7 +231,7 @@ class Manifest:
         return sorted(relations)
 
     def added_up(self, product: Product) -> list[str]:
-        """Other domains' products that an incremental model behind a product reads."""
+        """Other domains' products that reach a product through an incremental model."""
         found: set[str] = set()
         for identifier in self.ancestors(product):
             node = self._code.node(identifier) or {}
@@ -237,22 +243,42 @@ class Manifest:
         return sorted(found)
 
     def code_version(self, product: Product) -> str:
-        """A digest of everything that decides what a product holds, promises or says, but data.
+        """A digest of everything except data that decides a product's rows, promises or texts.
 
-        (dagster-dbt's own digest is of the raw SQL only.) What a product says are the texts that
-        its table shows to readers; the node has descriptions of columns, but not these.
+        dagster-dbt's own digest covers the raw SQL only. Readers see the description, grain and
+        owner on the published table, so they count too.
         """
-        ancestors = self.made_of_or_tested_with(product)
         checks = [product.checks_path.read_text()] if product.checks_path.exists() else []
         described = self.described(product)
         says = [described.description, *product.grain]
         says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
-        return self._code.version(ancestors | self._tests_of(ancestors), [*says, *checks])
+        return self._code.version(self._deciding(product), [*says, *checks])
+
+    def code_parts(self, product: Product) -> dict[str, str]:
+        """Where people find what the code version is computed from, see `Code.parts`."""
+        root = self._repository.root
+        groups = self.content["groups"].values()
+        paths = [product.checks_path] + [
+            self._domain.path / group["original_file_path"]
+            for group in groups
+            if group["name"] == product.group and group["package_name"] == self._domain.name
+        ]
+        said = {
+            os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            for path in paths
+            if path.is_file()
+        }
+        return {**self._code.parts(self._deciding(product)), **said}
+
+    def _deciding(self, product: Product) -> set[str]:
+        """Unique ids of the models and tests whose code decides what a product holds."""
+        ancestors = self.made_of_or_tested_with(product)
+        return ancestors | self._tests_of(ancestors)
 
     def described(self, product: Product) -> Product:
-        """The product with its owner, and with texts as dbt renders them.
+        """The product with its owner, and with descriptions as dbt renders them.
 
-        A text that says `{{ doc('name') }}` is in another file.
+        Rendering matters for `{{ doc('name') }}`, whose text is in another file.
         """
         node = self.nodes.get(self.model_id(product), {})
         texts = {name.lower(): str(each.get("description") or "").strip()
@@ -266,11 +292,11 @@ class Manifest:
         return replace(product, description=text, columns=columns, owner=owner)
 
     def unprovable(self, product: Product) -> str:
-        """Why a product may change while its code and inputs stand; empty if it cannot."""
+        """Why a product may change although its code and inputs did not; empty if it cannot."""
         return self._code.unprovable(self.ancestors(product))
 
     def withheld(self, product: Product) -> str:
-        """Why runs leave a declared product out: `disabled` or `not public`; empty if they do not.
+        """Why runs skip a declared product: `disabled` or `not public`; empty if they build it.
 
         Raises:
             DeclarationError: dbt has no such model.
@@ -295,7 +321,7 @@ class Manifest:
         return Code(self.content, self._repository.root, self._domain.path, others)
 
     def _is_disabled(self, product: Product) -> bool:
-        """By its file: dbt does not give a disabled model the id of its version."""
+        """Compares files, because dbt gives a disabled model no id of its version."""
         return any(
             self._domain.path / node["original_file_path"] == product.sql_path
             for nodes in (self.content.get("disabled") or {}).values()

@@ -1,18 +1,18 @@
 """Where a YAML file differs from its shape.
 
-Belongs here: what a shape is made of, and the walk over a file. Not here: the shapes of the
-files (shapes.py), or what a value means (domain.py, names.py).
+Belongs here: the elements of a shape, and the walk over a file. Not here: the shapes of the
+files (shapes.py), or the meaning of a value (topics.py, products.py).
 
-One walk serves two readers: a value of the wrong kind makes a domain unusable, an unknown key
-is only a finding of `mesh check`. A run refuses an unknown key only where consumers could get
-something else than the author meant (`Misfit.is_style`).
+One walk finds two kinds of misfit. A value of the wrong kind makes a domain unusable. An
+unknown key is a finding of `mesh check`; a run refuses it only if the key may change what
+consumers get (`Misfit.is_style` is false).
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from meshhouse.repository.yaml import Located, printable
@@ -22,7 +22,7 @@ TEXT = "text"
 FLAG = "true or false"
 NUMBER = "a number"
 _PROBABLY_MISSPELT = 0.8
-"""Likeness from which a key counts as a misspelt one: `grop` and `group` have 0.89."""
+"""A key this similar to a known one counts as misspelt: `grop` and `group` reach 0.89."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,18 @@ class Map:
     """A mapping with these keys."""
 
     what: str
-    """Names the mapping in messages."""
+    """The name of the mapping in messages."""
     keys: Mapping[str, Any]
     """Key -> the shape of its value."""
     required: tuple[str, ...] = ()
     is_open: bool = False
-    """Other keys are allowed, too."""
+    """Whether other keys are allowed."""
     finds_misspelt: bool = False
-    """Of an open mapping: other keys are allowed unless they look like one of these."""
+    """For an open mapping: whether a key that resembles one of `keys` is a misfit."""
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Key that the mesh does not read here -> where the mesh reads it."""
     is_of_the_mesh: bool = False
-    """dbt does not read this mapping, so each key in it is meant for the mesh."""
+    """Whether only the mesh reads this mapping, so that dbt ignores its keys."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ class Misfit:
     problem: str
     remedy: str
     is_unknown_key: bool
-    """Nobody reads the key; the rest of the file can be used."""
+    """Neither the mesh nor dbt reads the key; the rest of the file can be used."""
     is_style: bool = False
-    """The unknown key is somebody's own key: consumers get the same without it."""
+    """The unknown key is an extra key of the author: it does not change what consumers get."""
 
 
 def misfits(content: Located, shape: Map) -> Iterator[Misfit]:
@@ -120,6 +122,8 @@ def _unknown(value: Located, key: str, shape: Map) -> Misfit:
     close = difflib.get_close_matches(key, shape.keys, n=1)
     known = f"Known: {', '.join(sorted(shape.keys))}."
     remedy = f"Did you mean `{close[0]}`?" if close else known
+    if key in shape.elsewhere:
+        remedy = f"It belongs in {shape.elsewhere[key]}."
     problem = f"`{printable(key)}` is not a key that the mesh knows in {shape.what}."
     is_style = not shape.is_of_the_mesh and not _looks_misspelt(key, shape)
     return Misfit(value.line_of(key), problem, remedy, True, is_style)

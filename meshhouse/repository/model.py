@@ -1,7 +1,7 @@
 """What the repository declares: domains, topics, products.
 
-Belongs here: facts as frozen dataclasses. Does not: reading files (read.py), or
-anything that has happened, such as what is published (the ledger).
+Belongs here: facts as frozen dataclasses. Not here: reading files (read.py), or anything
+that has happened, such as a publication (ledger.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Column:
     required: bool = False
     line: int = 1
     classification: str | None = None
-    """What kind of data it holds, such as `personal`."""
+    """The kind of data in the column, such as `personal`."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class RawTable:
     columns: tuple[Column, ...]
     description: str
     changelog: bool
-    """A null value is a deletion, not a defect."""
+    """Whether an event with a null value is a deletion; otherwise it is rejected."""
     path: Path
     line: int
     format: str = "json"
     """One of `FORMATS`, unless the declaration is wrong."""
     pattern: str | None = None
-    """Of the format `text`: what a line looks like, or the name of a well-known pattern."""
+    """For the format `text`: a regular expression for a line, or the name of a known one."""
     schema_path: Path | None = None
-    """Of the format `avro`: the schema of all events; without one, events name theirs."""
+    """For the format `avro`: the schema of all events; None if each event names its schema."""
     max_rejected_percent: float = 1.0
-    """More than this of a topic's events rejected is worth a warning."""
+    """If more than this share of a topic's events is rejected, a check warns."""
 
     @property
     def relation(self) -> str:
@@ -88,13 +88,13 @@ class Product:
     versioned: bool = False
     latest_version: int = 1
     shared: bool = False
-    """Whether it is offered beyond the account, where the target can do that."""
+    """Whether other accounts are offered the product, on targets that support it."""
     owner: Mapping[str, str] = field(default_factory=dict)
-    """Name and e-mail address of its owner; empty before `Manifest.described` looked it up."""
+    """Name and e-mail address of its owner; empty until `Manifest.described` fills it in."""
 
     @property
     def name(self) -> str:
-        """How consumers call it: the latest version bears the plain name."""
+        """The name for consumers; the latest version has the name without a number."""
         return self.model if self.is_latest else f"{self.model}_v{self.version}"
 
     @property
@@ -133,7 +133,7 @@ class UnknownKey:
     problem: str
     remedy: str
     is_style: bool
-    """It is somebody's own key, not a misspelt one: a run goes on."""
+    """The key is an extra key of the author, not a misspelt one: a run ignores it."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,12 @@ class Domain:
     description: str = ""
     yaml_files: tuple[Path, ...] = field(default=(), compare=False)
     problems: tuple[DeclarationError, ...] = field(default=(), compare=False)
-    """What makes its declarations unusable; everything else here is then what could be read."""
+    """What makes its declarations unusable; the other fields hold what could be read."""
     unknown_keys: tuple[UnknownKey, ...] = field(default=(), compare=False)
 
     @property
     def build_schema(self) -> str:
-        """Where dbt builds; private to the domain."""
+        """The schema that dbt builds in; private to the domain."""
         return f"{self.name}_build"
 
     def product(self, name: str) -> Product | None:
@@ -166,7 +166,7 @@ class Domain:
         return next((product for product in self.products if product.name == name), None)
 
     def owner(self, product: Product | None = None) -> Mapping[str, str]:
-        """Name and e-mail of a product's owner (of the domain's first group without one)."""
+        """Name and e-mail of a product's owner; by default, the owner of the first group."""
         if product is not None and product.group in self.owners:
             return self.owners[product.group]
         return next(iter(self.owners.values()), {})

@@ -1,10 +1,10 @@
-"""What things may be called.
+"""Rules for names.
 
 Belongs here: one rule for the names of domains, raw tables and products, one for topics, one
-for columns, and the schemas that nobody may claim. Not here: reading declarations (read.py).
+for columns, and the reserved schemas. Not here: reading declarations (read.py).
 
-Names become schemas, tables, folders, files and Dagster's keys. A name that passes here needs
-no escaping in any of them, and cannot leave the folder that it is put in.
+Names become schemas, tables, folders, files and Dagster's keys. A valid name needs no escaping
+in any of them, and as a path it stays inside its folder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import unicodedata
 from meshhouse.repository.environment import collides
 
 LONGEST = 63
-"""Characters of a name. `_raw`, `__rejected` and an environment are added to it, and
-Snowflake, Iceberg catalogs and file systems take at most 255."""
+"""Characters of a name. Suffixes (`_raw`, `__rejected`) and the environment's prefix add to it,
+and Snowflake, Iceberg catalogs and file systems take at most 255."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MODEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -29,7 +29,7 @@ _RESERVED = {
 }  # fmt: skip
 """Schemas of the ledger and of engines, and folders of the repository."""
 _SUFFIXES = ("_raw", "_build", "_published", "_shared", "_landing")
-"""What the mesh adds to a domain's name for its own schemas and Dagster steps."""
+"""Suffixes that the mesh adds to a domain's name for its schemas and Dagster steps."""
 
 NAME_RULE = (
     f"Use lower-case letters (a-z), digits and underscores, a letter first, at most {LONGEST} "
@@ -38,10 +38,10 @@ NAME_RULE = (
 
 
 def bad_name(what: str, name: str) -> str | None:
-    """Why a domain, raw table or product cannot be called this; None if it can.
+    """Why a domain, raw table or product cannot have this name; None if it can.
 
     Args:
-        what: of which kind it is, for the message.
+        what: the kind of thing, for the message.
         name: as declared.
     """
     if _NAME.fullmatch(name) and len(name) <= LONGEST:
@@ -50,52 +50,52 @@ def bad_name(what: str, name: str) -> str | None:
 
 
 def bad_domain(name: str) -> str | None:
-    """Why a domain cannot be called this; None if it can."""
+    """Why a domain cannot have this name; None if it can."""
     if collides(name):
         return (
-            f"`{shortened(name)}` cannot name a domain: two underscores divide the name of an "
-            "environment from that of a domain. Rename the domain and its folder."
+            f"`{shortened(name)}` cannot name a domain: two underscores separate an environment "
+            "from a domain. Rename the domain and its folder."
         )
     if problem := bad_name("domain", name):
         return problem
     if name in _RESERVED:
         return (
-            f"`{name}` cannot name a domain: it is the name of a schema or folder that is not a "
-            "domain's. Rename the domain and its folder."
+            f"`{name}` cannot name a domain: it is reserved for another schema or folder. "
+            "Rename the domain and its folder."
         )
     for suffix in _SUFFIXES:
         if name.endswith(suffix):
             return (
-                f"`{name}` cannot name a domain: `{suffix}` at the end is for what belongs to the "
-                f"domain `{name.removesuffix(suffix)}`. Rename the domain and its folder."
+                f"`{name}` cannot name a domain: the mesh adds `{suffix}` to the name of a domain "
+                f"(`{name.removesuffix(suffix)}`). Rename the domain and its folder."
             )
     return None
 
 
 def bad_model(name: str) -> str | None:
-    """Why a private dbt model cannot be called this; None if it can."""
+    """Why a private dbt model cannot have this name; None if it can."""
     if _MODEL.fullmatch(name) and len(name) <= LONGEST:
         return None
     return (
-        f"`{shortened(name)}` cannot name a model. Use letters (a-z), digits and underscores, no "
-        f"digit first, at most {LONGEST} characters."
+        f"`{shortened(name)}` cannot name a model. Use letters (a-z), digits and underscores, not "
+        f"beginning with a digit, at most {LONGEST} characters."
     )
 
 
 def bad_topic(name: str) -> str | None:
-    """Why a topic cannot be called this; None if it can. The rule is Kafka's."""
+    """Why a topic cannot have this name; None if it can. The rule is Kafka's."""
     if _TOPIC.fullmatch(name) and len(name) <= _LONGEST_TOPIC:
         return None
     return (
         f"`{shortened(name)}` cannot be the name of a topic. Use up to {_LONGEST_TOPIC} letters, "
-        "digits, dots, underscores and hyphens, with no dot in front."
+        "digits, dots, underscores and hyphens, not beginning with a dot."
     )
 
 
 def bad_column(name: str) -> str | None:
-    """Why a column cannot be called this; None if it can.
+    """Why a column cannot have this name; None if it can.
 
-    A raw column has the name of a field of an event, which others chose: more is allowed.
+    The producer of an event chose the names of its fields, so columns allow more characters.
     """
     if not name.strip() or name != name.strip() or len(name) > _LONGEST_COLUMN:
         return (
@@ -110,13 +110,14 @@ def bad_column(name: str) -> str | None:
 
 
 _GREEK_LOOK_ALIKES = frozenset("αγικνορτυχϲϳΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹϺͿ")
-"""Not sigma, mu or Delta, which name measures and do not look like a Latin letter."""
+"""Without sigma, mu and Delta: these name measures and do not look like Latin letters."""
 
 
 def _mixed_scripts(name: str) -> str | None:
-    """A Cyrillic letter among Latin ones looks like a Latin one, and is another name.
+    """Why the letters of a name are ambiguous; None if they are not.
 
-    Japanese, Korean and most other letters are not mistaken for Latin ones.
+    A Cyrillic or Greek letter may look like a Latin one, so that two names look the same.
+    Japanese, Korean and most other letters do not look like Latin ones.
     """
     letters = [character for character in name if character.isalpha()]
     if not any(_script(each) == "LATIN" for each in letters):

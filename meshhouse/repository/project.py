@@ -1,8 +1,8 @@
 """The files, variables and tools from which dbt makes one domain's manifest.
 
-Belongs here: where a dbt project keeps its files, which environment variables they name,
-and one digest of it all. Not here: what dbt made of it (manifest.py), or declarations of
-the mesh (read.py).
+Belongs here: the folders of a dbt project, the environment variables that its files name,
+and one digest of all of them. Not here: the manifest itself (manifest.py), or declarations
+of the mesh (read.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FOLDERS = {
     "analysis-paths": "analyses",
     "function-paths": "functions",
 }
-"""Key of dbt_project.yml -> the folder that dbt reads where the key is missing."""
+"""Key of dbt_project.yml -> the folder that dbt reads if the key is missing."""
 _FILES = (
     "dbt_project.yml",
     "dependencies.yml",
@@ -41,14 +41,14 @@ _FILES = (
     ".dbtignore",
 )
 _CODE = (".sql", ".py", ".yml", ".yaml", ".md")
-"""Files in which dbt renders Jinja; seeds and fixtures are taken as they are."""
+"""Suffixes of files in which dbt renders Jinja; it does not render seeds and fixtures."""
 _NOT_READ = {"target", "logs", ".git", "__pycache__"}
-"""Folders that hold what tools wrote."""
+"""Folders that tools write to."""
 
 PLATFORM_VARIABLES = frozenset(
     {"MESH_ROOT", "MESH_HOME", "MESH_ENV", "MESH_RUN_ID", "MESH_PINS", "MESH_MEMORY_LIMIT"}
 )
-"""Environment variables of the mesh itself: they say where and when it runs, not what."""
+"""The mesh's own environment variables: they set where and when it runs, not what it builds."""
 _ENV_VAR = re.compile(r"\benv_var\s*\(\s*(?:(['\"])(?P<name>[^'\"]*)\1\s*[,)])?")
 
 _TOOLS: Mapping[str, tuple[str, ...]] = {
@@ -56,7 +56,7 @@ _TOOLS: Mapping[str, tuple[str, ...]] = {
     "spark": ("dbt-spark", "pyspark"),
     "snowflake": ("dbt-snowflake",),
 }
-"""dbt's name of an adapter -> distributions whose version may decide what SQL gives."""
+"""dbt's name of an adapter -> distributions whose version may change the results of SQL."""
 _ADAPTERS = {"local": "duckdb"}
 
 
@@ -72,7 +72,7 @@ def adapter_of(target: str) -> str:
 
 @cache
 def tool_versions(adapter: str) -> Mapping[str, str]:
-    """Distribution -> version, of dbt and what it works with on an adapter."""
+    """Distribution -> version, of dbt and of the libraries that an adapter uses."""
     found = {}
     for name in ("dbt-core", "dbt-adapters", *_TOOLS.get(adapter, ())):
         try:
@@ -83,12 +83,12 @@ def tool_versions(adapter: str) -> Mapping[str, str]:
 
 
 def settings(folder: Path) -> Mapping[str, Any]:
-    """`dbt_project.yml` of a project; empty where it cannot be read, which dbt reports."""
+    """`dbt_project.yml` of a project; empty if it cannot be read, which dbt reports."""
     return _yaml(folder / "dbt_project.yml")
 
 
 def connection(root: Path, folder: Path) -> Mapping[str, Any]:
-    """What `profiles.yml` says of the target in use, as written: its settings decide rows too."""
+    """The target in use as `profiles.yml` declares it, unrendered: its settings affect rows."""
     profile = _yaml(root / "profiles" / "profiles.yml").get(str(settings(folder).get("profile")))
     outputs = profile.get("outputs") if isinstance(profile, dict) else None
     found = outputs.get(target_in_use()) if isinstance(outputs, dict) else None
@@ -96,7 +96,7 @@ def connection(root: Path, folder: Path) -> Mapping[str, Any]:
 
 
 def variables(folder: Path) -> Mapping[str, Any]:
-    """Everything that `var()` may give in a project and in the packages installed in it."""
+    """Every value that `var()` may return in a project and its installed packages."""
     return {
         os.path.relpath(project, folder): [
             settings(project).get("vars"),
@@ -113,7 +113,7 @@ def packages(folder: Path) -> list[Path]:
 
 
 def folders(folder: Path, *keys: str) -> list[Path]:
-    """The folders of a project that these keys of dbt_project.yml name; by default all."""
+    """The folders that these keys of dbt_project.yml name; by default those of all keys."""
     project, found = settings(folder), []
     for key in keys or tuple(_FOLDERS):
         named = project.get(key, [_FOLDERS[key]])
@@ -123,7 +123,7 @@ def folders(folder: Path, *keys: str) -> list[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Files in a folder, also behind links: `dbt deps` links packages that are local."""
+    """Files in a folder, following links: `dbt deps` installs local packages as links."""
     seen: set[str] = set()
     for place, inner, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -161,9 +161,9 @@ def project_fingerprint(repository: Repository, domain: Domain) -> str:
 
 
 def environment_named(texts: Iterable[str]) -> dict[str, str | None]:
-    """Environment variable -> value, of those that `env_var()` reads in some texts.
+    """Environment variable -> value, for the variables that `env_var()` reads in these texts.
 
-    Where a name is computed, every variable counts; those of the mesh itself never do.
+    If a text computes a name, the result holds all variables. The mesh's own are left out.
     """
     names: set[str] = set()
     for text in texts:

@@ -1,17 +1,17 @@
 """Reads the repository: the only reader of declarations.
 
-Belongs here: finding domains, their order, and what of the mesh can be used. Not here: the
-files of one domain (domain.py), judging them (`mesh check`), or dbt manifests (manifest.py).
+Belongs here: finding domains, their order, and which of them can be used. Not here: the
+files of one domain (domain.py), judging them (lint/), or dbt manifests (manifest.py).
 
-Each domain is read by itself, and only when somebody asks for it. One with problems is
-broken: asking for it raises the first problem, and everybody else goes on.
+Each domain is read separately, at its first use. A domain with problems is broken:
+`Repository.domain` raises its first problem, and other domains keep working.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ _SIGNS_OF_A_DOMAIN = ("dbt_project.yml", "models", "dependencies.yml")
 
 
 class BrokenDomain(UsageError):
-    """A domain was asked for whose declarations cannot be used."""
+    """The declarations of the requested domain cannot be used."""
 
     def __init__(self, domain: Domain) -> None:
         super().__init__(broken_because(domain))
@@ -59,7 +59,7 @@ class Repository:
 
     @cached_property
     def home(self) -> Path:
-        """Where the local lake, the event log and build files live: `MESH_HOME` or `.mesh`.
+        """The folder of the local lake, the event log and builds: `MESH_HOME` or `.mesh`.
 
         Raises:
             UsageError: it is not a folder.
@@ -76,18 +76,18 @@ class Repository:
 
     @property
     def workspace(self) -> Path:
-        """Where builds, locks and logs of the environment in use are: `home` in production."""
+        """The folder of the current environment's builds, locks and logs; `home` in production."""
         return workspace(self.home, self.environment)
 
     def build_schema(self, domain: str) -> str:
-        """Where dbt builds a domain in the environment in use, as the database calls it."""
+        """The stored name of the schema in which dbt builds a domain in this environment."""
         return stored_schema(self.environment, f"{domain}_build")
 
     @cached_property
     def domain_names(self) -> tuple[str, ...]:
         """Every domain, broken or not, the root domain last."""
         folders = sorted(
-            # The name of the root project is taken; such a folder is shown as broken.
+            # The root project has this name, so a folder of the same name counts as broken.
             f"domains/{folder.name}" if folder.name == ROOT_DOMAIN else folder.name
             for folder in (self.root / "domains").iterdir()
             if not folder.name.startswith(".") and _is_domain(folder)
@@ -96,9 +96,9 @@ class Repository:
 
     @cached_property
     def domains(self) -> tuple[Domain, ...]:
-        """Every domain that can be used, upstream domains first; the root domain last among equals.
+        """Every usable domain, upstream domains first, the root domain last where possible.
 
-        Those that cannot are `broken`.
+        `broken` holds the other domains.
         """
         return tuple(domain for domain in self.readings if not domain.problems)
 
@@ -126,7 +126,7 @@ class Repository:
         """One domain as far as it could be read, with its problems.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is no domain of that name.
         """
         if name not in self.domain_names:
             known = printable(", ".join(self.domain_names))
@@ -135,7 +135,7 @@ class Repository:
         circle = _circle(name, lambda each: self._reading(each).upstream)
         if not circle:
             return domain
-        first = circle.index(min(circle))  # everybody in the circle says the same
+        first = circle.index(min(circle))  # all domains of the circle get the same message
         shown = [*circle[first:], *circle[:first]]
         problem = DeclarationError(
             self.folder(shown[0]) / "dependencies.yml",
@@ -154,7 +154,7 @@ class Repository:
         """One domain by name.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is no domain of that name.
             BrokenDomain: its declarations cannot be used.
         """
         domain = self.reading(name)
@@ -165,9 +165,9 @@ class Repository:
     def provided(self, consumer: Domain) -> list[Product]:
         """The products that a domain's models and checks may read: those of its upstream.
 
-        A provider that is broken still has what it published. Its products are what could be
-        read of its declarations, and what the consumer refers to besides: whether that is
-        published decides itself when data is read.
+        Published products of a broken provider stay readable. For such a provider, the result
+        holds the products that could be read from its declarations and those that the consumer
+        refers to. Reading the data then shows whether they are published.
         """
         products: list[Product] = []
         for name in consumer.upstream:
@@ -179,7 +179,7 @@ class Repository:
 
     @cached_property
     def shared_problems(self) -> tuple[DeclarationError, ...]:
-        """What is wrong with the files that every domain is built with: macros and profiles."""
+        """Problems in the files that all domains share: macros and profiles."""
         found: list[DeclarationError] = []
         for path in sorted((self.root / "macros").rglob("*.sql")):
             found += read_sql(path).problems
@@ -193,39 +193,60 @@ class Repository:
                 found.append(error)
         return tuple(found)
 
-    def raw_tables(self, target: str | None = None) -> list[RawTable]:
-        """The raw tables of every domain that can be used, or those that a target names.
+    def raw_tables(self, targets: Sequence[str] = ()) -> list[RawTable]:
+        """The raw tables that targets name, each once; without targets those of every domain.
+
+        Those of broken domains are left out.
 
         Args:
-            target: a domain or `<domain>_raw.<table>`.
+            targets: domains and raw tables, `<domain>_raw.<table>`.
 
         Raises:
-            UsageError: the target names none.
-            BrokenDomain: the target is about a domain that cannot be used.
+            UsageError: a target names no raw table.
+            BrokenDomain: a target names a domain that cannot be used.
         """
         every = [raw for domain in self.domains for raw in domain.raw_tables]
-        if target is None:
+        if not targets:
             return every
-        found = [raw for raw in every if target in (raw.domain, raw.relation)]
-        if not found:
-            for domain in self.broken:
-                if target == domain.name or target.startswith(f"{domain.name}_raw."):
-                    raise BrokenDomain(domain)
-            known = ", ".join(raw.relation for raw in every)
-            raise UsageError(
-                f"`{printable(target)}` is neither a domain with topics nor a raw table. "
-                f"Raw tables: {known}."
-            )
-        return found
+        found: dict[str, RawTable] = {}
+        for target in targets:
+            named = {raw.relation: raw for raw in every if target in (raw.domain, raw.relation)}
+            if not named:
+                raise self._no_raw_table(target, every)
+            found |= named
+        return list(found.values())
 
-    def product(self, relation: str) -> Product:
-        """A product by `<domain>.<product>`, also one that can be read of a broken domain.
-
-        What was published can be taken back while the domain is broken.
+    def raw_table(self, relation: str) -> RawTable:
+        """One raw table by `<domain>_raw.<table>`.
 
         Raises:
-            UsageError: no such domain or product; the message lists what there is.
-            BrokenDomain: the product cannot be read.
+            UsageError: there is none of that name.
+            BrokenDomain: it is of a domain that cannot be used.
+        """
+        found = self.raw_tables([relation])
+        if found[0].relation != relation:
+            known = ", ".join(raw.relation for raw in found)
+            raise UsageError(f"`{relation}` is a domain, not a raw table. Raw tables: {known}.")
+        return found[0]
+
+    def _no_raw_table(self, target: str, every: Sequence[RawTable]) -> UsageError:
+        for domain in self.broken:
+            if target == domain.name or target.startswith(f"{domain.name}_raw."):
+                return BrokenDomain(domain)
+        known = ", ".join(raw.relation for raw in every)
+        return UsageError(
+            f"`{printable(target)}` is neither a domain with topics nor a raw table. "
+            f"Raw tables: {known}."
+        )
+
+    def product(self, relation: str) -> Product:
+        """A product by `<domain>.<product>`; the domain may be broken.
+
+        A product can be rolled back while its domain is broken.
+
+        Raises:
+            UsageError: no such domain or product; the message lists the known ones.
+            BrokenDomain: the domain is broken and the product cannot be read.
         """
         domain_name, dot, name = relation.partition(".")
         domain = self.reading(domain_name)
@@ -255,14 +276,14 @@ def broken_because(domain: Domain) -> str:
 
 
 def _is_domain(folder: Path) -> bool:
-    # A removed domain leaves its folder, with what dbt wrote into it.
+    # After a domain is removed, its folder may remain with files that dbt wrote.
     return folder.is_dir() and any(
         (folder / name).exists() or (folder / name).is_symlink() for name in _SIGNS_OF_A_DOMAIN
     )
 
 
 def _circle(name: str, upstream: Callable[[str], tuple[str, ...]]) -> list[str]:
-    """The way from a domain back to itself; empty where there is none."""
+    """The path from a domain back to itself; empty if there is none."""
     seen: set[str] = set()
 
     def search(at: str, path: list[str]) -> list[str]:
@@ -279,12 +300,12 @@ def _circle(name: str, upstream: Callable[[str], tuple[str, ...]]) -> list[str]:
 
 
 def _assumed(consumer: Domain, provider: Domain) -> Iterator[Product]:
-    """Products of a broken provider that a consumer refers to and that cannot be read."""
+    """Products of a broken provider that a consumer refers to but that cannot be read."""
     known = {product.model for product in provider.products}
     named = {
         each.product
         for each in consumer.references
-        # Which version bears the plain name, only the declaration can tell.
+        # Only the declaration says which version has the name without a number.
         if each.domain == provider.name and each.version is None
     }
     mention = re.compile(rf"(?<![\w.]){re.escape(provider.name)}\.([a-z][a-z0-9_]*)")
@@ -310,7 +331,7 @@ def _assumed(consumer: Domain, provider: Domain) -> Iterator[Product]:
 
 
 def unknown_product(domain: Domain, name: str) -> str:
-    """What to tell somebody who asked a domain for a product that it does not publish."""
+    """The message for a product that the domain does not publish."""
     import difflib
 
     names = sorted(product.name for product in domain.products)

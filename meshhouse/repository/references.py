@@ -1,7 +1,7 @@
 """References to other domains' published products.
 
-Belongs here: which products a domain may `ref`, and the clear word when a reference does
-not resolve. Does not: dbt; the plugin `dbt_meshhouse` turns the answer into its nodes.
+Belongs here: which products a domain may `ref`, and the message when a reference does not
+resolve. Not here: dbt; its plugin (dbt_meshhouse.py) turns these products into nodes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def resolve(
     Args:
         repository: where domains are declared.
         consumer: the domain whose models are read.
-        published: relations that are published now, or None to accept what is only
+        published: relations that are published now; None to accept products that are only
             declared (parsing needs no data).
 
     Raises:
-        UsageError: a model references what does not resolve; the message says why.
+        UsageError: a reference does not resolve; the message says why.
     """
     for reference in consumer.references:
         problem = unresolved(repository, consumer, reference)
@@ -47,7 +47,7 @@ def resolve(
 
 
 def first_unresolved(repository: Repository, consumer: Domain) -> str | None:
-    """Why the first reference of a domain that does not resolve does not, and where it is."""
+    """The first unresolved reference of a domain: file, line and reason; None if all resolve."""
     for reference in consumer.references:
         problem = unresolved(repository, consumer, reference)
         if problem:
@@ -56,7 +56,7 @@ def first_unresolved(repository: Repository, consumer: Domain) -> str | None:
 
 
 def unresolved(repository: Repository, consumer: Domain, reference: CrossReference) -> str | None:
-    """Why a reference is to no product that the domain may use; None if all is well."""
+    """Why a reference does not resolve; None if it does."""
     if reference.domain == consumer.name:
         return None
     if reference.domain not in repository.domain_names:
@@ -67,12 +67,12 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
     provider = repository.reading(reference.domain)
     versions = [each for each in provider.products if each.model == reference.product]
     if reference.domain in consumer.upstream and provider.problems and not versions:
-        # What it published is read all the same; which version is which, only it can tell.
+        # Its published products stay readable, but only its declarations define versions.
         return (
             None
             if reference.version is None
-            else f"{provider.name} cannot be read, so nobody knows version {reference.version} of "
-            f"`{reference.product}`: {broken_because(provider)}"
+            else f"{provider.name} cannot be read, so version {reference.version} of "
+            f"`{reference.product}` is unknown: {broken_because(provider)}"
         )
     if not versions:
         return unknown_product(provider, reference.product)
@@ -96,7 +96,7 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
 def waits(
     repository: Repository, consumer: Domain, providers: Collection[str], published: Collection[str]
 ) -> bool:
-    """Whether a domain reads something that one of these providers has not published yet."""
+    """Whether a domain reads a product that one of these providers has not published yet."""
     return any(
         reference.domain in providers
         and _unpublished(repository, consumer, reference, published) is not None

@@ -1,8 +1,8 @@
-"""The shape of each YAML file: its keys, and what kind of value each of them takes.
+"""The shape of each YAML file: its keys, and the kind of value of each key.
 
-Belongs here: lists and mappings where they belong, and the keys that dbt or the mesh reads. Not
-here: comparing a file with its shape (misfits.py), what a value means (domain.py, names.py), or
-finding files.
+Belongs here: the keys that dbt or the mesh reads, and whether each holds a list, a mapping or
+a single value. Not here: comparing a file with its shape (misfits.py), the meaning of a value
+(domain.py, names.py), or finding files (domain.py).
 """
 
 from __future__ import annotations
@@ -10,29 +10,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from meshhouse.repository.misfits import ANY, FLAG, NUMBER, TEXT, Many, Map
+from meshhouse.repository import keys as declared
+from meshhouse.repository.misfits import ANY, FLAG, TEXT, Many, Map
 from meshhouse.repository.yaml import Located
 
 
 def shape_of(path: Path) -> Map:
-    """The shape of a YAML file of a domain, by its name."""
+    """The shape of a domain's YAML file, by the file's name."""
     if path.name.endswith(".checks.yml"):
         return CHECKS_FILE
     return {"dependencies.yml": DEPENDENCIES, "dbt_project.yml": PROJECT}.get(path.name, PROPERTIES)
 
 
 def meta_of(entry: Located) -> Located:
-    """`config.meta` of an entry, or its older place, `meta`."""
+    """`config.meta` of an entry, or `meta`, the older key for the same."""
     return mapping(mapping(entry.get("config")).get("meta", entry.get("meta")))
 
 
 def mapping(value: Any) -> Located:
-    """The value, or an empty mapping where it is something else."""
+    """The value if it is a mapping, otherwise an empty mapping."""
     return value if isinstance(value, Located) else Located()
 
 
 def mappings(value: Any) -> list[Located]:
-    """The mappings of a list; none where the value is something else."""
+    """The mappings in a list; empty if the value is not a list."""
     return [each for each in value if isinstance(each, Located)] if isinstance(value, list) else []
 
 
@@ -44,8 +45,13 @@ def _any(*names: str) -> dict[str, Any]:
     return dict.fromkeys(names, ANY)
 
 
+def _meta(place: str) -> Map:
+    """The keys of `config.meta` in a place."""
+    return Map(place, declared.keys_of(place), elsewhere=declared.elsewhere(place))
+
+
 _TESTS = Many(ANY)
-_COLUMN_META = Map("config.meta of a column", {"required": FLAG, "classification": TEXT})
+_COLUMN_META = _meta(declared.COLUMN)
 _FRESHNESS = _any("freshness", "loaded_at_field", "loaded_at_query")
 
 
@@ -64,21 +70,11 @@ def _column(meta: Any) -> Map:
 
 
 _COLUMNS = Many(_column(_COLUMN_META))
-_PRODUCT_META = Map(
-    "config.meta of a model",
-    {
-        "grain": Many(TEXT), "shared": FLAG, "every_run": FLAG, **_any("classification", "dagster"),
-        "promises": Map(
-            "promises",
-            {"refreshed_within_hours": NUMBER, "keeps_rows_percent": NUMBER},
-            is_of_the_mesh=True,
-        ),
-    },
-)  # fmt: skip
+_PRODUCT_META = _meta(declared.PRODUCT)
 _PRIVATE_META = Map(
-    "config.meta of a model", {"every_run": FLAG}, is_open=True, finds_misspelt=True
+    declared.PRODUCT, declared.keys_of(declared.PRIVATE_MODEL), is_open=True, finds_misspelt=True
 )
-"""Of a private model: the mesh reads one key, and the rest is the domain's own."""
+"""For a private model: the mesh reads one key; the domain may add any others."""
 
 
 def _model_config(meta: Map) -> Map:
@@ -135,20 +131,14 @@ _PRIVATE = _model(_PRIVATE_META, _column(ANY))
 
 
 def _model_as_declared(value: Any) -> Map:
-    """The shape of a model: the mesh reads all of a product, and little of a private model."""
+    """The shape of a model; the mesh reads every key of a product, few of a private model."""
     model = mapping(value)
     entries = [model, *mappings(model.get("versions"))]
     places = [*entries, *(mapping(each.get("config")) for each in entries)]
     return _PRODUCT if any(place.get("access") == "public" for place in places) else _PRIVATE
 
 
-_TABLE_META = Map(
-    "config.meta of a source table",
-    {
-        "topic": TEXT, "format": TEXT, "pattern": TEXT, "schema": TEXT, "changelog": FLAG,
-        "max_rejected_percent": ANY, "dagster": ANY,
-    },
-)  # fmt: skip
+_TABLE_META = _meta(declared.SOURCE_TABLE)
 _TABLE = Map(
     "a source table",
     {

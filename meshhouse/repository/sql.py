@@ -1,7 +1,7 @@
-"""What a domain's SQL files say, read without dbt.
+"""Reads a domain's SQL files without dbt.
 
-Belongs here: text that cannot be read, Jinja that does not parse or would not end, and what
-models refer to. Not here: whether a reference resolves (read.py, references.py).
+Belongs here: text that cannot be read, Jinja that does not parse or would not end, and the
+references of models. Not here: whether a reference resolves (references.py, domain.py).
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ _REFERENCE = re.compile(
 )
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _DBT_BLOCK = re.compile(r"\{%-?\s*(test|materialization|docs|snapshot|data_test)\b")
-"""Blocks that only dbt knows; a file with one of them is left to dbt."""
+"""Blocks that only dbt can parse; the Jinja of a file with such a block is not read here."""
 MOST_STEPS = 100_000
-"""dbt's sandbox, too, allows a `range` of at most so many."""
+"""dbt's sandbox has the same limit for a `range`."""
 _LARGEST_POWER = 100
 BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
 class OwnReference:
-    """A `ref` or `source` within the domain, in a place that is always rendered."""
+    """A `ref` or `source` within the domain, outside any condition, loop or macro."""
 
     kind: str
     """`ref` or `source`."""
     name: str
-    """Of a source, `<source>.<table>`."""
+    """For a source, `<source>.<table>`."""
     path: Path
     line: int
 
 
 @dataclass(frozen=True)
 class SqlFile:
-    """A model, singular test, snapshot or macro as it is written."""
+    """A model, singular test, snapshot or macro, before rendering."""
 
     path: Path
     references: tuple[CrossReference, ...] = ()
@@ -55,7 +55,7 @@ class SqlFile:
 
 
 def read_sql(path: Path) -> SqlFile:
-    """Reads a file; what is wrong with it is part of the answer."""
+    """Reads a file; the result includes its problems."""
     try:
         text = read_text(path)
     except DeclarationError as error:
@@ -75,7 +75,7 @@ def without_comments(path: Path) -> str:
     """The text of a model without Jinja's comments; every line keeps its number.
 
     Raises:
-        DeclarationError: it cannot be read.
+        DeclarationError: the file cannot be read.
     """
     return _without_comments(read_text(path))
 
@@ -137,7 +137,7 @@ def _own_references(path: Path, tree: Any) -> Iterator[OwnReference]:
 
 
 def _always_rendered(node: Any) -> Iterator[Any]:
-    """Calls that no condition, loop, macro or block stands around."""
+    """Calls that are not inside a condition, loop, macro or call block."""
     from jinja2 import nodes
 
     skipped = (
@@ -158,9 +158,9 @@ def _always_rendered(node: Any) -> Iterator[Any]:
 
 
 def _endless(path: Path, tree: Any) -> Iterator[DeclarationError]:
-    """Constant loops, repetitions and powers that would take for ever or all memory.
+    """Constant loops, repetitions and powers that would use up all time or memory.
 
-    What is computed from variables is only found when time runs out (meshhouse/dbt.py).
+    If such a value is computed from variables, only dbt's time limit finds it (meshhouse/dbt.py).
     """
     from jinja2 import nodes
 
@@ -195,7 +195,7 @@ def _is_too_large(operation: Any) -> bool:
 
 
 def _number(node: Any) -> int | None:
-    """A constant integer, also one that is computed from constants, such as `10 ** 9`."""
+    """A constant integer, or one computed from constants, such as `10 ** 9`; None otherwise."""
     from jinja2 import nodes
 
     if isinstance(node, nodes.Const):

@@ -1,6 +1,7 @@
-"""The types that declarations use, one meaning on every target.
+"""The types that declarations use; each means the same on every target.
 
-Belongs here: reading a `data_type`. Does not: what an engine, Iceberg or Soda calls it.
+Belongs here: reading a `data_type`. Not here: the names of a type in an engine, in Iceberg or
+in Soda (engines/types.py, lake/schema.py, audit/contract.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SIMPLE_TYPES = {
     "double": "double",
 }
 _INSTEAD = {
-    # types that some target lacks, or has with another meaning: what to declare instead
+    # Types that are missing, or mean something else, on some target -> what to declare instead.
     "float float4 real": "It has 32 bits on some targets and 64 on others; use `double`.",
     "float8 double_precision": "Use `double`.",
     "time timetz": "Use `string` (`HH:MM:SS`), a whole number of seconds, or `timestamp`.",
@@ -52,7 +53,7 @@ _DECIMAL = re.compile(r"(?:decimal|numeric)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 @dataclass(frozen=True)
 class DataType:
-    """A declared type: its kind, and precision and scale of a decimal."""
+    """A declared type: its kind and, for a decimal, precision and scale."""
 
     kind: str
     precision: int = 0
@@ -66,7 +67,7 @@ def parse_type(text: str) -> DataType:
     """The type that a declaration means.
 
     Raises:
-        ValueError: no such type; the message lists those there are.
+        ValueError: the type is unknown; the message lists the known ones.
     """
     normal = " ".join(text.lower().split())
     if normal in SIMPLE_TYPES:
@@ -76,13 +77,11 @@ def parse_type(text: str) -> DataType:
         return DataType("decimal", int(match[1]), int(match[2]))
     names = ", ".join(sorted(set(SIMPLE_TYPES.values())))
     instead = f"{_instead(normal)} ".lstrip()
-    raise ValueError(
-        f"`{text}` is no type that is known here. {instead}Types: {names}, decimal(p,s)."
-    )
+    raise ValueError(f"`{text}` is not a known type. {instead}Types: {names}, decimal(p,s).")
 
 
 def _instead(normal: str) -> str:
-    """What to declare instead of a type, in lower case; empty if unknown."""
+    """What to declare instead of a type that is given in lower case; empty if unknown."""
     word = re.match(r"double precision|\w*", normal)
     kind = "array" if normal.endswith("]") else word[0].replace(" ", "_") if word else ""
     return next((text for kinds, text in _INSTEAD.items() if kind in kinds.split()), "")

@@ -1,7 +1,7 @@
-"""Versions of a model: what each declares, over what the model declares for all of them.
+"""Versions of a model: the declaration of each version merged over that of the model.
 
-Belongs here: merging a model with one of its versions, as dbt does. Not here: what makes a
-version unusable, or the products that come of it (domain.py).
+Belongs here: merging a model with one of its versions, as dbt does. Not here: problems in a
+version, or the resulting products (products.py).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from meshhouse.repository.yaml import Located
 
 
 def sql_path(path: Path, name: str, number: int, version: Located, is_latest: bool) -> Path:
-    """The SQL of a version; that of the latest one may be in a file without a number, as in dbt."""
+    """The SQL file of a version; as in dbt, the latest version's file may have no number."""
     stem = str(version.get("defined_in") or f"{name}_v{number}")
     numbered, plain = path.with_name(f"{stem}.sql"), path.with_name(f"{name}.sql")
     return plain if is_latest and not numbered.exists() and plain.exists() else numbered
 
 
 def merged(below: Located, above: Located) -> Located:
-    """A model's settings with those of one of its versions over them, key by key, as dbt does."""
+    """The settings of a model, overridden key by key by those of a version, as dbt does."""
     both = Located(below)
     both.line, both.lines = below.line, {**below.lines, **above.lines}
     for key, value in above.items():
@@ -32,9 +32,9 @@ def merged(below: Located, above: Located) -> Located:
 
 
 def columns_of(model: Located, version: Located) -> list[Located]:
-    """The model's columns that a version takes over, and those that it declares itself.
+    """The columns that a version inherits from the model, and those that it declares itself.
 
-    A version takes over all of them unless it says otherwise with `include` and `exclude`.
+    A version inherits all columns unless it uses `include` or `exclude`.
     """
     entries = mappings(version.get("columns"))
     is_choice = [bool({"include", "exclude"} & set(each)) for each in entries]

@@ -1,7 +1,7 @@
 """YAML with line numbers.
 
 Belongs here: reading one file into plain values whose mappings know their lines, and
-one clear error for a file that cannot be used. Not here: what the keys mean (shapes.py).
+one error for a file that cannot be used. Not here: the meaning of the keys (shapes.py).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import yaml
 from meshhouse.errors import UsageError
 
 DEEPEST = 60
-"""Levels of nesting in a file. PyYAML's composer ends the process at some 100,000 levels."""
+"""Most levels of nesting in a file. PyYAML's composer crashes the process at about 100,000."""
 LARGEST = 1_000_000
-"""Values in a file, with every alias written out."""
+"""Most values in a file, with every alias expanded."""
 
 
 class DeclarationError(UsageError):
-    """A file of the repository says something that cannot be used."""
+    """A file of the repository cannot be used; the message has the path, line and problem."""
 
     def __init__(self, path: Path, line: int, problem: str) -> None:
         problem = printable(problem)
@@ -50,7 +50,7 @@ class _Loader(yaml.CSafeLoader):
     """PyYAML's safe loader, building `Located` mappings."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """A value; one that is not what it looks like is an error with its line."""
+        """A value; one that cannot be converted is an error with its line."""
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # such as the date 2024-99-01
@@ -86,7 +86,7 @@ def read_yaml(path: Path) -> Located:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        DeclarationError: the file cannot be read, is not valid YAML, or holds no mapping.
+        DeclarationError: the file cannot be read, is not valid YAML, or is not a mapping.
     """
     text = read_text(path)
     try:
@@ -94,7 +94,7 @@ def read_yaml(path: Path) -> Located:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - built on CSafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        # What is never closed is noticed behind the last line.
+        # The position of an unclosed bracket or quote may be after the last line.
         line = min(mark.line + 1, len(text.splitlines()) or 1) if mark else 1
         raise DeclarationError(path, line, f"this is not valid YAML: {error.problem}.") from error
     except yaml.reader.ReaderError as error:
@@ -115,7 +115,7 @@ def read_text(path: Path) -> str:
     """The text of a file of the repository, which must be UTF-8.
 
     Raises:
-        DeclarationError: it cannot be read.
+        DeclarationError: the file cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -133,7 +133,7 @@ def read_text(path: Path) -> str:
 
 
 def _measure(text: str) -> None:
-    """Refuses what would end the process or fill the memory, before anything is built."""
+    """Refuses a text that would crash the process or fill the memory, before building it."""
     sizes: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = []
     total = 0
@@ -154,12 +154,12 @@ def _measure(text: str) -> None:
             problem = f"it is nested more than {DEEPEST} levels deep"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         if total > LARGEST:
-            problem = f"with its aliases written out it holds more than {LARGEST:,} values"
+            problem = f"with its aliases expanded it holds more than {LARGEST:,} values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would not show as it is."""
+    """The text with all unprintable characters escaped."""
     return "".join(_characters(text))
 
 
@@ -170,7 +170,7 @@ def _characters(text: str) -> Iterator[str]:
 
 
 def display_path(path: Path) -> str:
-    """The path as people type it: relative to where they stand, if it lies below."""
+    """The path as people type it: relative to the working directory if it is inside."""
     try:
         return printable(str(path.relative_to(Path.cwd())))
     except ValueError:

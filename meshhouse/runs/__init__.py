@@ -1,6 +1,11 @@
 """Runs: what a run is about, what it does, and what consumers see after it.
 
-Belongs here: selecting domains (selection.py), planning (plan.py), the steps of one domain's run
-(run.py), publication and its history. Not here: landing events (landing/), what a check means
-(audit/), or Dagster's assets (dagster/).
+Where to look: selection.py turns names into domains and products. domain_plan.py finds out what is
+known of a domain, plan.py decides from it what is built and why, forecast.py does both for
+`mesh run --dry-run`. run.py has the steps of one domain's run, outcome.py what came of them,
+publication.py the publication and rollback, history.py what the ledger says of earlier ones.
+parse.py keeps manifests fresh, build_state.py and code_notes.py remember earlier builds,
+status.py is for `mesh status`.
+
+Not here: landing events (landing/), what a check means (audit/), or Dagster's assets (dagster/).
 """

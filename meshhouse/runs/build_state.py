@@ -1,7 +1,7 @@
 """From what the tables in a domain's build schema were built.
 
 Belongs here: when an incremental model may be added to, and when it must be built from
-nothing. Not here: building (runs.py), or whether anything must be built (domain_plan.py).
+nothing. Not here: building (run.py), or whether anything must be built (plan.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+
+from meshhouse.files import replace
 
 
 class BuildState:
@@ -48,9 +50,7 @@ class BuildState:
 
     def _write(self, built: Mapping[str, str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(dict(built), indent=1, sort_keys=True))
-        partial.replace(self._path)
+        replace(self._path, json.dumps(dict(built), indent=1, sort_keys=True))
 
 
 def forget_builds(folder: Path) -> None:

@@ -1,18 +1,17 @@
 """What was published, in the environment in use and in production behind it.
 
-Belongs here: whose history of a product counts, and what follows from it for a run. Does
-not: the rule that decides from one history (publication.py).
+Belongs here: the publications, rollbacks, runs and checks of a product as the ledger has them,
+and whose history of a product counts. Not here: what a run does because of them (plan.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product
-from meshhouse.runs.publication import Basis, Decision, decide, standing_publications
 
 
 @dataclass(frozen=True)
@@ -40,34 +39,25 @@ class History:
             found.update(entry["input_snapshots"])
         return found
 
-    def decide(self, product: Product, basis: Basis, force: bool) -> Decision:
-        """What its history says about a product that would now be made from `basis`."""
-        return decide(basis, self.of(product), force)
 
-    def has_changed(
-        self, product: Product, basis: Basis, own_inputs: Collection[str], force: bool
-    ) -> bool:
-        """Whether a product must be built for its own sake.
+def standing_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Publications that were not rolled back, oldest first; consumers see the last one."""
+    standing: list[Mapping[str, Any]] = []
+    for entry in history:
+        if entry["kind"] == "rollback":
+            standing.pop()
+        else:
+            standing.append(entry)
+    return standing
 
-        What an environment has not published is production's to keep up to date: there only
-        its code counts, and inputs that are the environment's own.
 
-        Args:
-            product: which one.
-            basis: what it would be made from now.
-            own_inputs: relations that are the environment's own.
-            force: build it whatever its history says.
-        """
-        standing = standing_publications(self.of(product))
-        if standing and not self.is_own(product):
-            then = standing[-1]["input_snapshots"]
-            inputs = {
-                relation: snapshot if relation in own_inputs else then.get(relation)
-                for relation, snapshot in basis.input_snapshots.items()
-            }
-            # Production renews what no version can prove.
-            basis = Basis(basis.code_version, inputs)
-        return self.decide(product, basis, force) is Decision.BUILD
+def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The publications that rollbacks since the newest publication took back."""
+    newest = max(
+        (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
+    )
+    before = standing_publications(history[: newest + 1])
+    return before[len(standing_publications(history)) :]
 
 
 def past_publications(ledger: Ledger, domain: str | None = None) -> History:

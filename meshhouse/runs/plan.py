@@ -1,218 +1,229 @@
-"""What a run of one domain is about to do, from code, pinned inputs and the ledger.
+"""Will this product be built, and why?
 
-Belongs here: a manifest that is fresh, which products are built and which stay as they
-are, and what their builds stand on. Not here: doing it (runs.py), or which domains a run is
-about (planning.py).
+Belongs here: the answer, as one pure function over what is known of the products of a domain.
+Not here: finding out what is known (domain_plan.py), or building (run.py).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from meshhouse import dbt
-from meshhouse.engines import Engine
-from meshhouse.errors import MeshError
-from meshhouse.lake.states import REWRITTEN
-from meshhouse.ledger import Ledger
-from meshhouse.locks import lock
-from meshhouse.repository import Domain, Product, Repository
-from meshhouse.repository.manifest import (
-    Manifest,
-    checked_relations,
-    is_fresh,
-    manifest_path,
-    mark_fresh,
-)
-from meshhouse.repository.project import project_fingerprint
-from meshhouse.repository.references import resolve
-from meshhouse.runs.history import History, past_checks, past_publications, production_fails
-from meshhouse.runs.publication import Basis, Decision, standing_publications
+from meshhouse.repository.code import scheme
+from meshhouse.runs.history import rolled_back_publications, standing_publications
+
+TO_COME = -1
+"""Stands for the snapshot that an input will get earlier in the same run."""
 
 
-def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
-    """The domain's manifest; dbt parses the project only if something of it changed.
+class Decision(Enum):
+    """What a run does about a product before anything is built."""
 
-    Raises:
-        MeshError: the project does not parse.
+    BUILD = "build"
+    UNCHANGED = "unchanged"
+    WITHDRAWN = "held back"
+    """It was rolled back, and no change since is known: publishing it would undo that."""
+
+
+class Why(Enum):
+    """Kinds of reasons for a decision, in the words that people read."""
+
+    FORCED = "forced"
+    NEVER_PUBLISHED = "never published"
+    CODE = "code changed"
+    OTHER_SCHEME = "code cannot be compared: another version of Meshhouse published it"
+    INPUTS = "inputs moved"
+    UNPROVABLE = "cannot be proved unchanged"
+    TOGETHER = "built together with"
+    """Another product that is built or was asked for reads it, or is checked against it."""
+    SAME = "code and inputs are those of the publication"
+    PRODUCTION = "production keeps it up to date"
+    ROLLED_BACK = "rolled back, and no change since is known"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason for a decision."""
+
+    why: Why
+    names: tuple[str, ...] = ()
+    """What exactly: files, relations, products; empty where that is not known."""
+
+    def __str__(self) -> str:
+        return f"{self.why.value}: {', '.join(self.names)}" if self.names else self.why.value
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run does about one product, and why."""
+
+    decision: Decision
+    reasons: tuple[Reason, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.reasons))
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a product is made of: if neither part changes, the product does not.
+
+    The code version covers the target too: engines round and sort differently.
     """
-    if not is_fresh(repository, domain):
-        for problem in repository.shared_problems:
-            raise problem  # every domain is built with these files
-        with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
-            if not is_fresh(repository, domain):
-                fingerprint = project_fingerprint(repository, domain)
-                manifest_path(repository, domain.name).unlink(missing_ok=True)
-                try:
-                    dbt.parse(repository, domain.name)
-                except dbt.DbtFailed as error:
-                    # dbt itself names neither line nor remedy.
-                    refuse_findings(repository, domain, said=str(error))
-                    raise
-                mark_fresh(repository, domain, fingerprint)
-    return Manifest(repository, domain)
+
+    code_version: str
+    input_snapshots: Mapping[str, int | None]
+    unprovable: str = ""
+    """Why rows may change though neither part does, such as a read of the clock; or empty."""
+
+    def is_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a publication was made from this."""
+        return entry["code_version"] == self.code_version and not self.moved_since(entry)
+
+    def may_be_of(self, entry: Mapping[str, Any]) -> bool:
+        """Whether nothing proves that this differs from what a publication was made from.
+
+        An upgrade may compute code versions in another way. Then only inputs can be compared,
+        or the next run after it would publish again whatever a person has rolled back.
+        """
+        if scheme(entry["code_version"]) != scheme(self.code_version):
+            return not self.moved_since(entry)
+        return self.is_of(entry)
+
+    def moved_since(self, entry: Mapping[str, Any]) -> tuple[str, ...]:
+        """Inputs that differ from those of a publication, or that only one of the two has."""
+        then, now = entry["input_snapshots"], self.input_snapshots
+        return tuple(
+            sorted(
+                relation
+                for relation in {*then, *now}
+                if relation not in then or relation not in now or then[relation] != now[relation]
+            )
+        )
 
 
-def refuse_findings(
-    repository: Repository, domain: Domain, manifest: Manifest | None = None, said: str = ""
-) -> None:
-    """See `meshhouse.lint.refusal`, which loads a parser of SQL: only for who builds."""
-    from meshhouse.lint import refusal
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one product of a domain before a run."""
 
-    refusal.refuse_findings(repository, domain, manifest, said)
+    name: str
+    basis: Basis
+    history: Sequence[Mapping[str, Any]] = ()
+    """Its ledger entries, oldest first."""
+    is_inherited: bool = False
+    """The entries are production's: the environment in use has never published it."""
+    is_asked_for: bool = True
+    """The run is about it; otherwise it only comes with a product that the run is about."""
+    is_forced: bool = False
+    changed_code: tuple[str, ...] = ()
+    """What of its code differs from the current publication's, as far as that is known."""
+
+    @property
+    def standing(self) -> Mapping[str, Any] | None:
+        """The publication that consumers see."""
+        return next(reversed(standing_publications(self.history)), None)
 
 
-def with_companions(
-    repository: Repository, manifest: Manifest, domain: Domain, names: Collection[str]
-) -> list[Product]:
-    """Products, and those of the same domain that their SQL, tests or checks read, and so on.
+def plan(
+    products: Sequence[Facts],
+    reads: Mapping[str, Collection[str]],
+    own_inputs: Collection[str] = (),
+) -> dict[str, Verdict]:
+    """What a run does about each product of a domain, and why.
+
+    A product is built because its code, inputs or history ask for it, or because a product that
+    is built for such a reason reads it or is checked against it: what is published together is
+    made from the same inputs.
+
+    Args:
+        products: what is known of each product in question.
+        reads: product -> products of the domain that its SQL, tests or checks read.
+        own_inputs: relations that the environment in use itself has.
+
+    Returns:
+        Name of each product -> decision and reasons.
+    """
+    own = {each.name: _own_reasons(each, own_inputs) for each in products}
+    changed = {name: companions(reads, [name]) for name, reasons in own.items() if reasons}
+    asked = {each.name: companions(reads, [each.name]) for each in products if each.is_asked_for}
+    verdicts = {}
+    for each in products:
+        causes = changed if each.name not in changed else asked if each.name not in asked else {}
+        others = tuple(name for name, reached in causes.items() if each.name in reached)
+        reasons = [*own[each.name], *([Reason(Why.TOGETHER, others)] if others else [])]
+        verdicts[each.name] = _verdict(each, reasons)
+    return verdicts
+
+
+def companions(reads: Mapping[str, Collection[str]], names: Iterable[str]) -> set[str]:
+    """Products, those that they read, those that these read, and so on.
 
     A candidate is checked against what is published beside it: one that was built from newer
     events than its neighbours would be rejected for that alone.
 
     Args:
-        repository: where the domain is declared.
-        manifest: the domain's.
-        domain: whose products they are.
+        reads: product -> products of the domain that its SQL, tests or checks read.
         names: of the products to start from.
     """
-    # As if the domain were its own upstream: the check files name its products like others'.
-    own = replace(domain, raw_tables=(), upstream=(domain.name,))
     found: set[str] = set()
     waiting = set(names)
     while waiting:
         found |= waiting
-        read: set[str] = set()
-        for product in domain.products:
-            if product.name in waiting:
-                read.update(checked_relations(repository, own, product))
-                built = manifest.built_with([manifest.model_id(product)])
-                read.update(
-                    each.relation for each in domain.products if manifest.model_id(each) in built
-                )
-        waiting = {relation.partition(".")[2] for relation in read} - found
-    return [product for product in domain.products if product.name in found]
+        waiting = {other for name in waiting for other in reads.get(name, ())} - found
+    return found
 
 
-def pins_of(engine: Engine, ledger: Ledger, domain: Domain, history: History) -> dict[str, str]:
-    """What a build of the domain reads: in an environment, what production has read."""
-    # A fix is tried on the very data that it is for.
-    late = production_fails(ledger, domain.name)
-    return engine.pin(domain, {} if late else history.read_by_production())
+def _own_reasons(facts: Facts, own_inputs: Collection[str]) -> list[Reason]:
+    """Why a product must be built for its own sake; empty if it need not.
 
-
-class DomainPlan:
-    """What a run of a domain is about to do, and why."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        engine: Engine,
-        domain: Domain,
-        names: Collection[str] | None,
-        force: bool,
-    ) -> None:
-        """Decides for the products called `names`, and for those that come with them.
-
-        Args:
-            repository: where the domain is declared.
-            engine: the target in use.
-            domain: which one.
-            names: of the products in question; None for all.
-            force: build these, whatever the ledger says.
-
-        Raises:
-            MeshError: the domain does not parse, or an input is missing.
-        """
-        resolve(repository, domain, engine.visible())
-        self.manifest = fresh_manifest(repository, domain)
-        self._engine = engine
-        self._ledger = engine.ledger
-        self._domain = domain
-        self._history = past_publications(self._ledger, domain.name)
-        self.pins = pins_of(engine, self._ledger, domain, self._history)
-        self.bases: dict[str, Basis] = {}
-        self.by_decision: dict[Decision, list[Product]] = {each: [] for each in Decision}
-        asked = [product.name for product in domain.products] if names is None else names
-        together = with_companions(repository, self.manifest, domain, asked)
-        reasons = {product.name: self.manifest.withheld(product) for product in together}
-        self.withheld = {name: reason for name, reason in reasons.items() if reason}
-        """Name -> why this run leaves the product out."""
-        self._decide([each for each in together if each.name not in self.withheld], repository,
-                     asked if force else ())  # fmt: skip
-
-    def _decide(
-        self, products: Collection[Product], repository: Repository, forced: Collection[str]
-    ) -> None:
-        own, changed = self._engine.pointers(), []
-        for product in products:
-            basis = Basis(
-                self.manifest.code_version(product),
-                self._input_snapshots(product),
-                self.manifest.unprovable(product),
-            )
-            self.bases[product.relation] = basis
-            if self._history.has_changed(product, basis, own, product.name in forced):
-                changed.append(product.name)
-        # What is built must stand beside what it reads, which production may be late with.
-        rebuilt = with_companions(repository, self.manifest, self._domain, changed)
-        for product in products:
-            basis = self.bases[product.relation]
-            decision = self._history.decide(product, basis, product.name in forced)
-            if decision is Decision.BUILD and product not in rebuilt:
-                decision = Decision.UNCHANGED
-            self.by_decision[decision].append(product)
-
-    @property
-    def to_build(self) -> list[Product]:
-        """What must be built, audited and published."""
-        return self.by_decision[Decision.BUILD]
-
-    @property
-    def covered(self) -> list[str]:
-        """Names of the products that the run is about, those that it leaves out included."""
-        decided = [each.name for products in self.by_decision.values() for each in products]
-        return [*decided, *self.withheld]
-
-    def grounds(self, models: Collection[str]) -> dict[str, str]:
-        """Name of each product among models -> what its build stands on, see `BuildState`."""
-        return {
-            product.name: self._ground(product)
-            for product in self._domain.products
-            if product.relation in self.bases and self.manifest.model_id(product) in models
+    What an environment has not published is production's to keep up to date: there only its code
+    counts, and inputs that are the environment's own.
+    """
+    basis, standing = facts.basis, facts.standing
+    if standing is not None and facts.is_inherited:
+        then = standing["input_snapshots"]
+        inputs = {
+            relation: snapshot if relation in own_inputs else then.get(relation)
+            for relation, snapshot in basis.input_snapshots.items()
         }
+        # Production builds again what cannot be proved unchanged.
+        basis = Basis(basis.code_version, inputs)
+    if _decision(basis, facts) is not Decision.BUILD:
+        return []
+    found = [Reason(Why.FORCED)] if facts.is_forced else []
+    if standing is None:
+        return [*found, Reason(Why.NEVER_PUBLISHED)]
+    if scheme(basis.code_version) != scheme(standing["code_version"]):
+        found.append(Reason(Why.OTHER_SCHEME))
+    elif basis.code_version != standing["code_version"]:
+        found.append(Reason(Why.CODE, facts.changed_code))
+    if moved := basis.moved_since(standing):
+        found.append(Reason(Why.INPUTS, moved))
+    if basis.unprovable:
+        found.append(Reason(Why.UNPROVABLE, (basis.unprovable,)))
+    return found
 
-    def standing_checks(self) -> dict[str, list[dict[str, Any]]]:
-        """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
-        unchanged = self.by_decision[Decision.UNCHANGED]
-        if not unchanged:
-            return {}
-        checks = past_checks(self._ledger, self._domain.name)
-        return {
-            product.name: checks[standing_publications(self._history.of(product))[-1]["audit_id"]]
-            for product in unchanged
-        }
 
-    def _input_snapshots(self, product: Product) -> dict[str, int | None]:
-        relations = self.manifest.relations_read(product)
-        for relation in relations:
-            if relation not in self.pins:
-                provider = relation.partition(".")[0]
-                raise MeshError(
-                    f"{product.relation} reads {relation}, which was never published. "
-                    f"Run `mesh run {provider}` first."
-                )
-        return {relation: self._engine.state_id(self.pins[relation]) for relation in relations}
+def _decision(basis: Basis, facts: Facts) -> Decision:
+    """What follows from a product's own history, whatever happens to other products."""
+    standing = facts.standing
+    if facts.is_forced or standing is None:
+        return Decision.BUILD
+    if basis.is_of(standing) and not basis.unprovable:
+        return Decision.UNCHANGED
+    if any(basis.may_be_of(entry) for entry in rolled_back_publications(facts.history)):
+        return Decision.WITHDRAWN
+    return Decision.BUILD
 
-    def _ground(self, product: Product) -> str:
-        basis = self.bases[product.relation]
-        raw = {raw.relation for raw in self._domain.raw_tables} & set(basis.input_snapshots)
-        rewritten = {
-            relation: self._engine.properties(relation, self.pins[relation]).get(REWRITTEN)
-            for relation in sorted(raw)
-        }
-        # A publication replaces all rows of a product, those of earlier ones included.
-        replaced = {each: basis.input_snapshots[each] for each in self.manifest.added_up(product)}
-        return f"{basis.code_version} {json.dumps([rewritten, replaced], sort_keys=True)}"
+
+def _verdict(facts: Facts, reasons: Sequence[Reason]) -> Verdict:
+    decision = _decision(facts.basis, facts)
+    if decision is Decision.WITHDRAWN:
+        return Verdict(decision, (Reason(Why.ROLLED_BACK),))
+    if decision is Decision.UNCHANGED:
+        return Verdict(decision, (Reason(Why.SAME),))
+    if not reasons:
+        return Verdict(Decision.UNCHANGED, (Reason(Why.PRODUCTION),))
+    return Verdict(decision, tuple(reasons))

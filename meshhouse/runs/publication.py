@@ -1,17 +1,16 @@
-"""Publication: make an audited candidate what consumers see, or leave it as it was.
+"""Publication: make audited candidates what consumers see; rollback.
 
-Belongs here: the decision to publish, skip or hold back; the one transaction that shows
-a domain's products with their ledger entries; rollback. Does not: how an engine stores
-tables (engines/), what a check means (audit/), or when dbt runs (runs.py).
+Belongs here: the one transaction that shows a domain's products with their ledger entries, and
+the one that shows an earlier publication again. Not here: whether a product is built (plan.py),
+how an engine stores tables (engines/), or what a check means (audit/).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from enum import Enum
+from decimal import Decimal
 from typing import Any
 
 from meshhouse.audit import AuditResult
@@ -19,84 +18,8 @@ from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Product
-from meshhouse.repository.code import scheme
-
-
-class Decision(Enum):
-    """What a run does about a product before anything is built."""
-
-    BUILD = "build"
-    UNCHANGED = "unchanged"
-    WITHDRAWN = "withdrawn"
-    """It was rolled back, and no change since is known: publishing it would undo that."""
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What a product is made of: if neither part changes, the product does not.
-
-    The code version covers the target too: engines round and sort differently.
-    """
-
-    code_version: str
-    input_snapshots: Mapping[str, int | None]
-    unprovable: str = ""
-    """Why rows may change though neither part does, such as a read of the clock; or empty."""
-
-    def is_of(self, entry: Mapping[str, Any]) -> bool:
-        """Whether a publication was made from this."""
-        return entry["code_version"] == self.code_version and self._has_inputs_of(entry)
-
-    def may_be_of(self, entry: Mapping[str, Any]) -> bool:
-        """Whether nothing proves that this differs from what a publication was made from.
-
-        An upgrade may compute code versions in another way. Then only inputs can be compared,
-        or the next run after it would publish again whatever a person has rolled back.
-        """
-        if scheme(entry["code_version"]) != scheme(self.code_version):
-            return self._has_inputs_of(entry)
-        return self.is_of(entry)
-
-    def _has_inputs_of(self, entry: Mapping[str, Any]) -> bool:
-        return entry["input_snapshots"] == dict(self.input_snapshots)
-
-
-def decide(basis: Basis, history: Sequence[Mapping[str, Any]], force: bool = False) -> Decision:
-    """Whether a product must be built.
-
-    Args:
-        basis: what it would be made from now.
-        history: its ledger entries, oldest first.
-        force: build whatever the ledger says.
-    """
-    standing = standing_publications(history)
-    if force or not standing:
-        return Decision.BUILD
-    if basis.is_of(standing[-1]) and not basis.unprovable:
-        return Decision.UNCHANGED
-    if any(basis.may_be_of(entry) for entry in _withdrawn(history)):
-        return Decision.WITHDRAWN
-    return Decision.BUILD
-
-
-def standing_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Publications that were not rolled back, oldest first; the last one is what is shown."""
-    standing: list[Mapping[str, Any]] = []
-    for entry in history:
-        if entry["kind"] == "rollback":
-            standing.pop()
-        else:
-            standing.append(entry)
-    return standing
-
-
-def _withdrawn(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The publications that were taken back, one rollback after another, since the newest one."""
-    newest = max(
-        (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
-    )
-    before = standing_publications(history[: newest + 1])
-    return before[len(standing_publications(history)) :]
+from meshhouse.runs.history import standing_publications
+from meshhouse.runs.plan import Basis
 
 
 def publish(
@@ -121,7 +44,7 @@ def publish(
         The new publications.
 
     Raises:
-        Conflict: one of the products was published by somebody else meanwhile.
+        Conflict: another process published one of the products meanwhile.
     """
     entries: dict[str, list[dict[str, Any]]] = {"audits": [], "publications": []}
     for candidate, result in audited:
@@ -154,8 +77,6 @@ def publish(
 
 def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[str, Any]:
     """The ledger entry of an audit."""
-    from decimal import Decimal
-
     return {
         "run_id": run_id,
         "audit_id": str(uuid.uuid4()),

@@ -18,9 +18,9 @@ from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import is_remote
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product, Repository, broken_because
+from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
-from meshhouse.runs.history import past_publications
-from meshhouse.runs.publication import standing_publications
+from meshhouse.runs.history import past_publications, standing_publications
 
 WITHHELD = ("disabled", "not public")
 """What a run says of a declared product that dbt does not build as one."""
@@ -94,7 +94,7 @@ def product_statuses(
         inherited = bool(publications) and not own
         found = _status(product, publications, _outcomes(product, behind if inherited else runs))
         here = _outcomes(product, runs)
-        if inherited and here:  # what was tried here came to no publication of its own
+        if inherited and here:  # runs here tried it and published nothing
             found = replace(found, last_run=here[-1].outcome)
         found = replace(found, environment="" if inherited else repository.environment)
         statuses.append(replace(found, damage=_damage(product.relation, shown)))
@@ -162,7 +162,7 @@ def _status(
             _Outcome(0, shown["finished_at"], "published"),
             *(each for each in confirming if each.number > since),
         ]
-    hours = product.promises.get("refreshed_within_hours")
+    hours = REFRESHED_WITHIN_HOURS.of(product.promises)
     return ProductStatus(
         product=product,
         published_at=shown["finished_at"] if shown else None,

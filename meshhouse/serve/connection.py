@@ -1,7 +1,7 @@
-"""How people and tools read the mesh: published products and the ledger, and nothing else.
+"""Connections for people and tools that read the mesh: published products and the ledger only.
 
-Belongs here: `meshhouse.connect()` and what `mesh sql` stands on. Not here: raw tables,
-builds or candidates, which consumers never see; which statements are allowed (statements.py).
+Belongs here: `meshhouse.connect()`, which `mesh sql` also uses. Not here: raw tables, builds or
+candidates, which consumers never see; or which statements are allowed (statements.py).
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ _OF_DUCKDB = frozenset(
         "torch",
     ]
 )
-"""What a connection hands on to DuckDB as it is: these run no statement."""
+"""Attributes of DuckDB's connection that run no statement, so they need no check."""
 
 
 class Connection:
     """A DuckDB connection whose SQL can only read published products and the ledger.
 
-    `execute`, `sql`, `query` and `cursor` work as DuckDB's; results are fetched as from
-    DuckDB's own connection (`fetchall`, `df`, `pl`, `to_arrow_table`, ...).
+    `execute`, `sql`, `query` and `cursor` work as in DuckDB. Results are fetched with DuckDB's
+    methods (`fetchall`, `df`, `pl`, `to_arrow_table`, ...).
     """
 
     def __init__(
@@ -74,23 +74,23 @@ class Connection:
         """Runs a query; rows are fetched from the connection.
 
         Raises:
-            UsageError: it does something else than read what is published.
+            UsageError: the query does more than read published data.
         """
         self._connection.execute(self._checked(query), parameters)
         return self
 
     def sql(self, query: str, *, alias: str = "", params: object = None) -> Any:
-        """A query as a DuckDB relation, which runs when its rows are asked for.
+        """A query as a DuckDB relation, which runs when its rows are fetched.
 
         Raises:
-            UsageError: it does something else than read what is published.
+            UsageError: the query does more than read published data.
         """
         return self._connection.sql(self._checked(query), alias=alias, params=params)
 
     query = sql
 
     def cursor(self) -> Connection:
-        """A second connection to the same state, for another thread."""
+        """A second connection to the same snapshots, for another thread."""
         return Connection(self._connection.cursor(), self._relations, self._local)
 
     def register(self, name: str, data: object) -> Connection:
@@ -100,13 +100,13 @@ class Connection:
         return self
 
     def unregister(self, name: str) -> Connection:
-        """Takes back what `register` gave."""
+        """Removes a name that `register` added."""
         self._connection.unregister(name)
         self._local.discard(name)
         return self
 
     def show(self, published: Mapping[str, str], columns: ColumnsOf) -> None:
-        """Moves to other states of the published tables, all at once."""
+        """Moves to other snapshots of the published tables, all in one transaction."""
         _show(self._connection, published, columns)
         self._relations.clear()
         self._relations.update(published)
@@ -124,19 +124,20 @@ class Connection:
         if name in _OF_DUCKDB:
             return getattr(self._connection, name)
         raise AttributeError(
-            f"A read-only connection has no `{name}`; `connect(unrestricted=True)` gives DuckDB's."
+            f"A read-only connection has no `{name}`; `connect(unrestricted=True)` returns "
+            "DuckDB's own connection."
         )
 
 
 def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> Any:
     """A connection that reads the published products, as `<domain>.<product>`, and the ledger.
 
-    All are read as of one moment, the call: joins never mix two publications. Call `refresh`
-    with the connection to see what was published since.
+    All tables are read as of the time of this call, so joins never mix two publications. Call
+    `refresh` with the connection to see later publications.
 
     Args:
-        path: somewhere inside the repository; by default the working directory.
-        unrestricted: gives DuckDB's own connection, whose SQL may also read and write files,
+        path: a folder inside the repository; by default the working directory.
+        unrestricted: return DuckDB's own connection, whose SQL may also read and write files,
             change settings and load extensions.
 
     Returns:
@@ -149,7 +150,7 @@ def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> An
 
 
 def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
-    """What `connect` gives, with DuckDB settings that cannot be changed later."""
+    """The connection of `connect`, with DuckDB settings that must be set at the start."""
     relations = published(repository)
     connection = connect_memory()
     for setting in settings:
@@ -166,7 +167,7 @@ def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
 def refresh(
     connection: Connection | duckdb.DuckDBPyConnection, path: str | Path | None = None
 ) -> None:
-    """Moves a connection of `connect` to what is published now, all products at once."""
+    """Moves a connection of `connect` to the current publications, all in one transaction."""
     repository = Repository.find(Path(path) if path else None)
     relations, columns = published(repository), columns_of(repository)
     if isinstance(connection, Connection):
@@ -176,7 +177,7 @@ def refresh(
 
 
 def columns_of(repository: Repository) -> ColumnsOf:
-    """The declared columns of products, for views of those that are damaged."""
+    """A function from relation to declared columns, for the views of damaged tables."""
 
     def found(relation: str) -> list[tuple[str, object]]:
         schema, _, name = relation.partition(".")
@@ -197,7 +198,7 @@ def columns_of(repository: Repository) -> ColumnsOf:
 
 
 def published(repository: Repository) -> dict[str, str]:
-    """`schema.table` -> metadata file, of products and the ledger, at one moment."""
+    """`schema.table` -> metadata location, of products and the ledger, read at once."""
     schemas = {*repository.domain_names, LEDGER}
     return {
         relation: location
@@ -215,7 +216,7 @@ def _show(
 
 
 def _folders(repository: Repository, locations: Iterable[str]) -> Collection[str]:
-    """Where files of published tables may be, those of later publications included."""
+    """The folders that may hold files of published tables, now or after later publications."""
     lake = Lake(repository.home)
     schemas = [*repository.domain_names, LEDGER]
     tables = {location.partition("/metadata/")[0] for location in locations}

@@ -1,10 +1,11 @@
-"""What a DuckDB connection of a reader may touch: files of published tables, nothing else.
+"""Restricts a consumer's DuckDB connection to the files of published tables.
 
-Belongs here: the settings that shut a connection in. Not here: which statements are allowed
-(statements.py), and which tables there are (catalog.py).
+Belongs here: the settings that restrict a connection. Not here: which statements are allowed
+(statements.py), or which tables exist (lake/catalog.py).
 
-DuckDB cannot tell reading from writing inside an allowed folder, so this is the second of two
-walls: it holds everything outside the lake, whatever a statement manages to say.
+Inside an allowed folder, DuckDB does not distinguish reading from writing. So this is the
+second of two defences: it protects everything outside the lake, even if a statement gets past
+the first one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import literal
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -22,7 +23,7 @@ _SETTINGS = (
     "autoinstall_known_extensions = false",
     "autoload_known_extensions = false",
     "allow_community_extensions = false",
-    # Names of the caller's Python variables would be read as tables.
+    # Otherwise a table name could refer to a Python variable of the caller.
     "python_enable_replacements = false",
     "enable_external_access = false",
     "lock_configuration = true",
@@ -30,11 +31,11 @@ _SETTINGS = (
 
 
 def shut_in(connection: duckdb.DuckDBPyConnection, folders: Iterable[str]) -> None:
-    """Confines a connection to folders, for good; extensions must be loaded before.
+    """Restricts a connection to folders; this cannot be undone.
 
     Args:
-        connection: has read nothing yet.
-        folders: locations (`file://...`, `s3://...`) below which files may be read.
+        connection: a new connection, with its extensions loaded.
+        folders: locations (`file://...`, `s3://...`); files below them may be read.
     """
     paths = sorted({f"{plain_path(each).rstrip('/')}/" for each in folders})
     connection.execute(f"set allowed_directories = [{', '.join(map(literal, paths))}]")

@@ -1,11 +1,11 @@
-"""Which SQL a reader of the mesh may run: queries over what is published, and nothing else.
+"""The SQL that a consumer may run: queries of published tables only.
 
 Belongs here: the check of a statement's text before it runs. Not here: the connection that
-runs it (consumers.py), or what DuckDB may touch on disk (lake/sandbox.py).
+runs it (connection.py), or the files that DuckDB may open (sandbox.py).
 
-DuckDB's own parser says what a statement is (`json_serialize_sql` turns a SELECT, and only a
-SELECT, into JSON), so no second grammar can disagree with the one that runs. Where a text is
-cut, DuckDB's own lexer says where its words begin.
+DuckDB's own parser classifies a statement: `json_serialize_sql` turns a SELECT, and nothing
+else, into JSON. So the check and the execution cannot disagree about the grammar. A text is
+only cut at word boundaries of DuckDB's own lexer.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _TABLE_FUNCTIONS = frozenset(
         "duckdb_keywords",
     ]
 )
-"""Functions in FROM that read neither files, settings nor a statement given as text."""
+"""Functions in FROM that read no files and no settings, and run no SQL given as text."""
 _REFUSED_FUNCTIONS = frozenset(["getenv", "current_setting", "write_log", "nextval", "currval"])
-"""Scalar functions that read the process's surroundings or change something."""
+"""Scalar functions that read the process's environment or change state."""
 _CATALOG_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
 _IN_MEMORY = frozenset(("", "memory"))
 _LISTINGS = frozenset(('"tables"', "__show_tables_expanded"))
 _WORD = re.compile(r"'\w+'|\w+|[(),]")
-"""A part of EXPLAIN's beginning: `(analyze, format 'json')`."""
+"""A token of EXPLAIN's options: `(analyze, format 'json')`."""
 _ANALYZE = ("analyze", "analyse")
 _ROOM = 10_000
 _LIST_RELATIONS = (
@@ -58,8 +58,8 @@ _LIST_RELATIONS = (
 
 READ_ONLY = "Published products are read only; give a query that returns rows."
 _INSTEAD = (
-    "Published products and the ledger (`meshhouse.*`) can be read, nothing else; "
-    "`--unrestricted` lifts that"
+    "Only published products and the ledger (`meshhouse.*`) can be read; "
+    "`--unrestricted` removes this limit"
 )
 
 
@@ -69,18 +69,18 @@ def checked(
     relations: Collection[str],
     local: Collection[str] = (),
 ) -> str:
-    """The query to run, after it was proved to read only what is given.
+    """The query to run, once the check has shown that it reads only allowed relations.
 
-    `show tables` becomes a list of the relations: DuckDB's looks into one schema only.
+    `show tables` becomes a query that lists all relations; DuckDB's lists one schema only.
 
     Args:
-        connection: parses; nothing of the query is run on it.
+        connection: parses the query, but does not run it.
         query: one statement.
         relations: `schema.table` that may be read.
         local: names without a schema that may be read, such as registered data frames.
 
     Raises:
-        UsageError: the text is not one query, or it reads or does something else.
+        UsageError: the text is not one query, or the query does more than read the relations.
         duckdb.ParserException: the text is not SQL.
     """
     import duckdb
@@ -88,15 +88,15 @@ def checked(
     kinds = duckdb.StatementType
     try:
         statements = connection.extract_statements(query)
-    except duckdb.PermissionException as error:  # IMPORT DATABASE is read while it is parsed
+    except duckdb.PermissionException as error:  # DuckDB reads IMPORT DATABASE while parsing it
         raise UsageError(READ_ONLY) from error
     queries = [each for each in statements if each.type in (kinds.SELECT, kinds.EXPLAIN)]
-    # PIVOT comes as the creation of enum types, in memory and without a text, and a query.
+    # DuckDB parses PIVOT into CREATE TYPE statements (in memory, without text) and a query.
     made = statements[: -len(queries)] if queries else []
     if not queries or any(each.type != kinds.CREATE or each.query for each in made):
         raise UsageError(READ_ONLY)
     if len(queries) > 1:
-        raise UsageError(f"Give one query; these are {len(queries)}.")
+        raise UsageError(f"Give one query, not {len(queries)}.")
     begin, text = "", queries[0].query
     if made:
         text = _pivot(connection, query)
@@ -106,12 +106,12 @@ def checked(
     if _lists_tables(tree):
         return _LIST_RELATIONS
     _check(tree, {each.lower() for each in relations}, frozenset(each.lower() for each in local))
-    # An EXPLAIN is put together from what was checked: no text runs that was only cut off.
+    # An EXPLAIN is assembled from checked parts, so that no unchecked text runs.
     return begin + text if begin else query
 
 
 def _explained(text: str) -> tuple[str, str]:
-    """The beginning of an EXPLAIN without comments, and the statement that it explains."""
+    """The EXPLAIN keyword with its options, without comments, and the explained statement."""
     import duckdb
 
     raw = text.encode()
@@ -128,9 +128,9 @@ def _explained(text: str) -> tuple[str, str]:
 
 
 def _pivot(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """DuckDB's own text of a PIVOT without IN, with the enum type's name as its IN.
+    """DuckDB's own text of a PIVOT without IN; it puts the enum type's name into IN.
 
-    DuckDB cuts that text to the length of the query (1.5), so the query is made longer.
+    DuckDB 1.5 cuts that text to the length of the query, so the query is padded with spaces.
     """
     room = _ROOM + 10 * len(query)
     text = connection.extract_statements(f"{' ' * room}{query}\n;")[-1].query
@@ -154,7 +154,7 @@ def _lists_tables(tree: Any) -> bool:
 
 
 def _check(node: Any, relations: Collection[str], local: frozenset[str]) -> None:
-    """Walks a tree; `local` are the names without a schema that are in scope."""
+    """Checks a syntax tree; `local` holds the names without a schema that are in scope."""
     if isinstance(node, list):
         for each in node:
             _check(each, relations, local)
@@ -178,7 +178,7 @@ def _check(node: Any, relations: Collection[str], local: frozenset[str]) -> None
 
 
 def _common_tables(node: dict[str, Any]) -> Iterator[str]:
-    """Names that a node's WITH clause gives to what is below it."""
+    """Names that a node's WITH clause defines for the nodes below it."""
     for each in (node.get("cte_map") or {}).get("map") or ():
         yield each["key"].lower()
     if "cte_name" in node:

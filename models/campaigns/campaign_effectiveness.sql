@@ -125,7 +125,7 @@ final as (
             as audience_daily_sales_value_after,
         cast(after_sales.comparison_daily_sales_value as decimal(12, 4))
             as comparison_daily_sales_value_after,
-        ---------- what changed for the audience beyond what changed for everybody else
+        ---------- change of the audience beyond the change of the comparison households
         cast(
             during_sales.audience_daily_sales_value - before_sales.audience_daily_sales_value
             - during_sales.comparison_daily_sales_value + before_sales.comparison_daily_sales_value

@@ -67,7 +67,7 @@ households as (
 
 newest_order as (
 
-    -- "Today" is the newest day in the data: the same data then gives the same recency.
+    -- Recency counts from the newest day in the data, so the same data gives the same result.
     select max(order_date) as newest_order_date from orders
 
 ),

@@ -48,7 +48,7 @@ audience_counted as (
 
 redemptions_counted as (
 
-    -- Only the audience's: a rate of redemption cannot pass 1.
+    -- Only redemptions by the audience, so that the redemption rate is at most 1.
     select
         redemptions.campaign_id,
         count(distinct redemptions.household_id) as redeeming_households,

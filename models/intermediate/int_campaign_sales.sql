@@ -81,8 +81,8 @@ audience_in_window as (
 
 both_groups as (
 
-    -- Who is not in the audience is everybody else: a difference instead of a second,
-    -- far larger join.
+    -- The comparison households are all shoppers outside the audience. Subtracting the
+    -- audience from everybody avoids a second, much larger join.
     select
         windows.campaign_id,
         windows.period,

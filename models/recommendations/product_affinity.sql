@@ -1,5 +1,5 @@
--- Bounds: at most 1,500 products (those that most households bought), so at most
--- 1.1 million pairs whatever the sales; and at most 20 neighbours a product.
+-- Limits: the 1,500 products that most households bought, so at most 1.1 million pairs
+-- for any amount of sales; and at most 20 neighbours per product.
 {% set max_products = var('affinity_products', 1500) %}
 {% set min_households = var('affinity_min_households', 5) %}
 {% set neighbours = var('affinity_neighbours', 20) %}
@@ -75,8 +75,8 @@ popular_purchases as (
 
 pairs as (
 
-    -- Each pair once, and by the small number that popularity is: this is the heavy step,
-    -- 26 million rows for a year, and takes a third less time so than by product_id.
+    -- Each pair once. This is the most expensive step: 26 million rows for a year. Joining by
+    -- popularity, a small number, takes a third less time than joining by product_id.
     select
         one.popularity,
         other.popularity as related_popularity,

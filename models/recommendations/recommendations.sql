@@ -35,7 +35,7 @@ catalogue as (
 
 scored as (
 
-    -- Similarities are decimals, so a sum is the same in whatever order it is added up.
+    -- Similarities are decimals, so their sum does not depend on the order of addition.
     select
         purchases.household_id,
         affinity.related_product_id as product_id,

@@ -52,10 +52,10 @@ def test_a_query_stops_and_leaves_the_old_file(mesh, form, query):
     file.write_text("old")
     arguments = ["sql", query, "-o", str(file)]
     # The file beside the old one is opened when the query begins.
-    code, text = interrupted(mesh, arguments, lambda said: bool([*mesh.root.glob(".old.*.tmp")]))
+    code, text = interrupted(mesh, arguments, lambda said: bool([*mesh.root.glob("~old.*")]))
     assert (code, text.splitlines()) == (130, [LINE])
     assert file.read_text() == "old"
-    assert not [*mesh.root.glob(".old*")]
+    assert not [*mesh.root.glob("~old*")]
 
 
 def test_a_table_that_is_still_computed_stops(mesh):

@@ -89,6 +89,21 @@ def test_an_unknown_table_is_exit_code_2_with_those_there_are(landed, command):
 
 
 @pytest.mark.parametrize("command", ["show", "replay", "discard"])
+def test_a_domain_is_not_a_raw_table(landed, command):
+    done = landed.run("rejected", command, "shop", code=2)
+    assert done.stderr == (
+        "mesh: `shop` is a domain, not a raw table. Raw tables: shop_raw.sales.\n"
+    )
+
+
+def test_a_raw_table_that_two_names_mean_is_listed_and_landed_once(landed):
+    listed = json.loads(landed.run("rejected", "list", "shop", "shop_raw.sales", "--json").stdout)
+    assert [each["table"] for each in listed] == ["shop_raw.sales"]
+    landing = json.loads(landed.run("land", "shop_raw.sales", "shop", "--json").stdout)
+    assert [each["table"] for each in landing] == ["shop_raw.sales"]
+
+
+@pytest.mark.parametrize("command", ["show", "replay", "discard"])
 def test_nothing_rejected_is_said_and_no_failure(landed, command):
     done = landed.run("rejected", command, "shop_raw.sales", "--reason", "zzz")
     assert done.stderr == (

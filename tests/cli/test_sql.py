@@ -189,7 +189,7 @@ def test_what_does_more_than_read_is_refused_and_leaves_nothing(mesh, tmp_path, 
             "Conversion Error: Could not convert string 'x' to INT32|"
             "LINE 1: select cast('x' as integer)|               ^",
         ),
-        ("select 1; select 2", "Give one query; these are 2."),
+        ("select 1; select 2", "Give one query, not 2."),
     ],
 )
 def test_a_wrong_query_is_explained_with_the_place_under_it(mesh, query, said):

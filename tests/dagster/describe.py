@@ -67,6 +67,13 @@ def evaluated(instance: dg.DagsterInstance, graph: Any) -> dict[str, bool | None
     return found
 
 
+def said(instance: dg.DagsterInstance) -> list[str]:
+    """What steps wrote into the logs of runs."""
+    runs = [record.dagster_run.run_id for record in instance.get_run_records()]
+    entries = [entry for run in runs for entry in instance.all_logs(run)]
+    return [entry.user_message for entry in entries if entry.dagster_event is None]
+
+
 def main(root: str, file: str) -> None:
     repository = Repository(Path(root))
     graph = definitions(repository).resolve_asset_graph()
@@ -77,6 +84,7 @@ def main(root: str, file: str) -> None:
             "materialized": materialized(instance, graph),
             "evaluated": evaluated(instance, graph),
             "runs": [record.dagster_run.tags for record in instance.get_run_records()],
+            "said": said(instance),
             "telemetry": instance.telemetry_enabled,
         }
     Path(file).write_text(json.dumps(told, default=str))

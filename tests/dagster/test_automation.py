@@ -62,11 +62,11 @@ def test_a_topic_that_cannot_be_asked_stops_no_other(mesh):
     assert look(mesh)["lands"] == []
 
 
-def test_upkeep_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):
-    from orchestration.automation import automation
+def test_maintenance_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):
+    from orchestration.schedules import schedules
 
     repository = make_mesh(tmp_path / "tiny").repository
-    [upkeep] = automation(repository)["schedules"]
-    assert upkeep.name == "upkeep_every_night"
+    [maintenance] = schedules(repository)
+    assert maintenance.name == "maintenance_every_night"
     monkeypatch.setenv("MESH_TARGET", "snowflake")
-    assert automation(repository)["schedules"] == []
+    assert schedules(repository) == []

@@ -1,4 +1,4 @@
-"""Checks whose names Dagster would take for one, or refuse, run and are told apart."""
+"""Checks whose names Dagster would take for one, or refuse, run and are distinguished."""
 
 from __future__ import annotations
 

@@ -137,6 +137,11 @@ def test_a_run_is_found_by_its_domain_and_target(described):
     assert tags["meshhouse/domain.shop"] == "true"
 
 
+def test_the_log_of_a_run_says_why_each_product_is_built(described):
+    assert "build shop.orders: never published" in described["said"]
+    assert "build shop.totals: never published" in described["said"]
+
+
 def test_a_run_records_the_outcome_of_every_check(described):
     expected = {check for check in described["checks"] if check.startswith("shop")}
     assert described["evaluated"] == dict.fromkeys(expected, True)

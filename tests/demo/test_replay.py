@@ -1,4 +1,4 @@
-"""Replaying the demo puts each real event into its topic once, and synthetic ones are marked."""
+"""Replaying the demo writes each real event into its topic once, and marks synthetic events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def events(log: EventLog, topic: str) -> pa.Table:
 
 
 def dump(log: EventLog) -> dict[str, list[tuple]]:
-    """Everything that readers can see of a log, partition by partition, in offset order."""
+    """All events of a log as readers see them, partition by partition, in offset order."""
     return {
         topic: [tuple(row.values()) for row in events(log, topic).to_pylist()]
         for topic in log.topics()
@@ -51,7 +51,7 @@ def dump(log: EventLog) -> dict[str, list[tuple]]:
 
 @pytest.fixture(scope="module")
 def year(tmp_path_factory) -> EventLog:
-    """The demo as it is: everything, and two weeks of promotions."""
+    """The default demo: the whole year, and two weeks of promotions."""
     log = EventLog(tmp_path_factory.mktemp("year"))
     reports = replay(log)
     assert [(r.topic, r.written) for r in reports] == [(r.topic, r.total_in_log) for r in reports]
@@ -63,7 +63,7 @@ def log(tmp_path) -> EventLog:
     return EventLog(tmp_path / "log")
 
 
-# Each table as its events say, and the same from the package's own file.
+# Each table read from its events, and the same table from the package's own file.
 SAME = {
     "sales.transactions": (
         "transactions",
@@ -91,14 +91,14 @@ def test_every_row_of_the_package_is_one_event(year, topic):
     connection.execute(f"create view wanted as from '{path}' {only}")
     connection.register("held", parsed(events(year, topic)))
     columns = columns or ", ".join(connection.table("wanted").columns)
-    # As many, and none of one that is not in the other: the same rows.
+    # The counts are equal and no row is missing on either side, so the rows are the same.
     assert connection.table("held").shape[0] == connection.table("wanted").shape[0]
     missing = f"select {columns} from wanted except all select {columns} from held"
     assert connection.execute(f"select count(*) from ({missing})").fetchone() == (0,)
 
 
 def parsed(held: pa.Table) -> pa.Table:
-    """The fields of the events' JSON, read by Arrow: another hand than the one that wrote it."""
+    """The fields of the events' JSON, read by Arrow because DuckDB wrote it."""
     return pa.concat_tables(
         [
             pa.json.read_json(pa.BufferReader(b"\n".join(batch.column("value").to_pylist())))
@@ -194,7 +194,7 @@ def test_a_date_means_to_the_end_of_that_day_in_new_york(log):
     assert max(moments) == datetime(2017, 1, 2, 4, 59, 58, tzinfo=UTC)
 
 
-def test_a_moment_means_up_to_but_without_it(log):
+def test_a_timestamp_is_an_exclusive_bound(log):
     until = datetime(2017, 1, 1, 12, 10, 28, tzinfo=UTC)
     replay(log, until=until, topics=SALES)
     assert max(events(log, SALES[0])["timestamp"].to_pylist()) < until
@@ -205,7 +205,7 @@ def test_a_moment_means_up_to_but_without_it(log):
 def test_going_on_to_a_later_day_gives_the_same_topics_as_going_there_at_once(tmp_path):
     topics = [*SALES, *SUPPORT, "marketing.coupons", "customers.households"]
     steps, once = EventLog(tmp_path / "steps"), EventLog(tmp_path / "once")
-    for day in (3, 2, 6, 7):  # one of them goes back, which adds nothing
+    for day in (3, 2, 6, 7):  # going back to day 2 adds nothing
         reports = replay(steps, until=date(2017, 1, day), topics=topics)
         assert any(report.written for report in reports) == (day != 2)
     replay(once, until=date(2017, 1, 7), topics=topics)
@@ -295,7 +295,7 @@ def test_two_replays_at_once_write_each_event_once(tmp_path):
     assert dump(EventLog(tmp_path / "both")) == dump(alone)
 
 
-def test_a_topic_that_somebody_made_keeps_its_partitions(log):
+def test_an_existing_topic_keeps_its_partitions(log):
     log.create_topic(SALES[0], 3)
     [report] = replay(log, until=date(2017, 1, 2), topics=SALES)
     assert report.written == report.total_in_log > 0
@@ -312,7 +312,7 @@ def test_progress_ends_at_the_total(log):
 
 
 def test_support_is_the_same_on_every_run_and_every_machine(year):
-    """A change of the generator, or of MD5 in DuckDB, would show here."""
+    """Fails if the generator, or DuckDB's MD5, changes."""
     digest = hashlib.sha256()
     for topic in SUPPORT:
         for row in events(year, topic).to_pylist():

@@ -13,7 +13,8 @@ import pytest
 from meshhouse.engines import engine
 from meshhouse.engines.snowflake.session import connect
 from meshhouse.repository import BrokenDomain
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
 from tests.support.spark_here import needs_spark

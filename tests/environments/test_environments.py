@@ -21,7 +21,8 @@ from meshhouse.landing import LakeStore, group_of, land_table
 from meshhouse.locks import lock, lock_if_free
 from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import environment_name
-from meshhouse.runs.run import DomainRun, build_models, run_domain
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import settled
 from tests.conftest import Mesh
 
@@ -99,7 +100,7 @@ def test_a_domain_that_could_be_an_environments_is_refused(mesh):
     (mesh.root / "domains/crm").rename(mesh.root / "domains/ana__crm")
     mesh.edit("domains/ana__crm/dbt_project.yml", "name: crm", "name: ana__crm")
     mesh.edit("dependencies.yml", "crm", "ana__crm")
-    said = "`ana__crm` cannot name a domain: two underscores divide the name of an environment"
+    said = "`ana__crm` cannot name a domain: two underscores separate an environment from a domain"
     assert f"domains/ana__crm/dbt_project.yml:1: {said}" in mesh.run("check", code=1).stdout
     assert said in mesh.run("status").stderr
 
@@ -314,7 +315,7 @@ def test_a_drop_that_was_stopped_is_finished_by_another(tried):
 
 
 def test_production_and_unknown_environments_cannot_be_dropped(sold):
-    said = "Production is no environment that can be dropped."
+    said = "Production cannot be dropped."
     for name in ("production", "Production", ""):
         assert said in sold.run("env", "drop", name, "--yes", code=2).stderr
     done = sold.run("env", "drop", "nobody", "--yes", code=2)
@@ -326,7 +327,7 @@ def test_nothing_is_dropped_unasked_or_under_the_hands_of_a_run(tried):
     assert "add --yes" in tried.run("env", "drop", "ana", code=2).stderr
     with lock(tried.home / "environments/ana/locks/shop.run"):
         done = tried.run("env", "drop", "ana", "--yes", code=1)
-    assert f"Process {os.getpid()} is at work in the environment ana (shop)" in done.stderr
+    assert f"Process {os.getpid()} is using the environment ana (shop)" in done.stderr
     assert names(tried) == ["ana", "ana_b"]
     assert set(Lake(tried.home).in_environment("ana").pointers()) >= set(PRODUCTS)
 
@@ -365,6 +366,6 @@ def test_what_came_while_an_environment_was_dropped_is_named_in_one_line(mesh):
         drop(mesh.repository, During(mesh, refuse), "ana")
     own = mesh.home / "environments/ana"
     assert str(raised.value) == (
-        f"The environment ana is not dropped as a whole: Directory not empty: {own}. "
-        "If somebody has begun to work in it, wait for its end; then drop it once more."
+        f"The environment ana was dropped only in part: Directory not empty: {own}. "
+        "If another process is using it, wait for its end. Then drop it again."
     )

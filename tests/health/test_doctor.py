@@ -1,4 +1,4 @@
-"""Whatever file of a mesh is damaged, `mesh doctor` names it, and the rest can be read."""
+"""`mesh doctor` names any damaged file of a mesh, and all other tables stay readable."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from click.testing import CliRunner
 from pyiceberg.table import snapshots as pyiceberg_snapshots
 
 import meshhouse
-from meshhouse import ledger as ledger
 from meshhouse.cli.main import cli
 from meshhouse.errors import MeshError
 from meshhouse.health import Finding, Level, examine
 from meshhouse.lake import Lake
+from meshhouse.lake import ledger as lake_ledger
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import plain_path
 from tests.conftest import Mesh
@@ -44,12 +44,12 @@ def built(new_mesh: Callable[[], Mesh]) -> Mesh:
 
 
 def examined(mesh: Mesh, deep: bool = True) -> list[Finding]:
-    # pyiceberg remembers manifests by their names, as in one process they never change.
+    # pyiceberg caches manifests by name; here their content changes within one process.
     for name in ("_manifests", "_manifest_cache"):
         cache = getattr(pyiceberg_snapshots, name, None)
         if hasattr(cache, "cache_clear"):
             cache.cache_clear()
-    ledger._reader.cache_clear()  # DuckDB keeps what it read of a file in the same second
+    lake_ledger._reader.cache_clear()  # DuckDB caches a file that changed in the same second
     return examine(mesh.repository, Lake(mesh.home), deep)
 
 
@@ -58,7 +58,7 @@ def damaged(found: list[Finding]) -> list[Finding]:
 
 
 def files_that_count(mesh: Mesh) -> dict[Path, str]:
-    """Every file that something reads, and the table or topic that it belongs to."""
+    """Every file that is read by something -> the table or topic that it belongs to."""
     lake = Lake(mesh.home)
     found = {lake.catalog_path: "catalog"}
     for relation in lake.pointers():
@@ -89,7 +89,7 @@ def test_any_damaged_file_is_named_and_hides_nothing_else(built: Mesh) -> None:
             found = damaged(examined(built))
             text = " ".join(f"{each.file} {each.what}" for each in found)
             if path.suffix == ".seg" and harm in ("deleted", "emptied", "cut"):
-                # A log that ends earlier is whole by itself: the raw table says what it had.
+                # A shortened log looks intact; only the raw table shows that events are missing.
                 assert any("lost events" in each.what or str(path) in text for each in found), (
                     harm,
                     path,
@@ -173,8 +173,8 @@ def test_a_torn_end_a_lock_and_an_unrecorded_landing_are_notes(built: Mesh, monk
 
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux lists who holds a lock")
-def test_who_holds_a_lock_is_seen_without_taking_it(built: Mesh, monkeypatch) -> None:
-    """A landing that met doctor on the lock of followers took it for one, and landed nothing."""
+def test_the_holder_of_a_lock_is_found_without_taking_it(built: Mesh, monkeypatch) -> None:
+    """If doctor took the lock, a landing would mistake it for a follower and land nothing."""
     taken: list[str] = []
     flock = fcntl.flock
 
@@ -189,7 +189,7 @@ def test_who_holds_a_lock_is_seen_without_taking_it(built: Mesh, monkeypatch) ->
         "print(flush=True); sys.stdin.read()"
     )
     path.parent.mkdir(exist_ok=True)
-    path.write_text("1")  # of whoever was last to write
+    path.write_text("1")  # the process id that the last holder wrote
     started = [
         subprocess.Popen([sys.executable, "-c", hold, path], stdin=subprocess.PIPE,
                          stdout=subprocess.PIPE) for _ in range(2)
@@ -203,12 +203,12 @@ def test_who_holds_a_lock_is_seen_without_taking_it(built: Mesh, monkeypatch) ->
         for each in started:
             each.communicate()
     assert sorted(each.what for each in found) == sorted(
-        f"is held by process {each.pid}, which is at work" for each in started
+        f"is held by process {each.pid}, which is running" for each in started
     )
     assert {each.subject for each in found} == {path.name}
     assert not [each for each in taken if "/locks/" in each]
     free = [each for each in examined(built, deep=False) if each.area == "locks"]
-    assert [each.what for each in free] == ["no process of this machine holds one"]
+    assert [each.what for each in free] == ["no process on this machine holds a lock"]
 
 
 def test_what_only_the_ledger_knows_is_found(new_mesh: Callable[[], Mesh], tmp_path: Path) -> None:

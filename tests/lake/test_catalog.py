@@ -116,7 +116,7 @@ def test_a_lost_catalog_lands_nothing_again(mesh: Mesh) -> None:
 
 def test_a_first_command_killed_anywhere_leaves_a_home_that_works(tmp_path: Path) -> None:
     """Killed at each step up to the first commit: nothing but the catalog comes before files."""
-    from meshhouse.lake import catalog_file, states
+    from meshhouse.lake import catalog_file, jdbc_catalog, staging
 
     def dying_at(place: object, name: str, when: str) -> None:
         was = getattr(place, name)
@@ -132,8 +132,8 @@ def test_a_first_command_killed_anywhere_leaves_a_home_that_works(tmp_path: Path
         [
             (catalog_file, "_leave_write_ahead_log"),
             (catalog_file, "make"),
-            (states, "write_metadata"),
-            (Lake, "_move_all"),
+            (staging, "write_metadata"),
+            (jdbc_catalog.JdbcCatalog, "move"),
         ]
     ):
         for when in ("before", "after"):

@@ -15,7 +15,6 @@ from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.table.update import (
     AddPartitionSpecUpdate,
     AddSortOrderUpdate,
-    RemoveSnapshotsUpdate,
     SetCurrentSchemaUpdate,
     SetDefaultSortOrderUpdate,
     SetDefaultSpecUpdate,
@@ -30,6 +29,7 @@ from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
 from meshhouse.lake.changes import requirements, updates
+from meshhouse.lake.pyiceberg_private import remove_snapshots
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.texts import with_docs
 
@@ -138,7 +138,7 @@ def test_a_compaction_that_expires_what_is_old(lake):
     gone = [each.snapshot_id for each in before.snapshots]
     with table.transaction() as transaction:
         exchange_files(transaction, old, old[:1], same_rows=True)
-        transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=gone),))
+        remove_snapshots(transaction, gone)
     after = applied(before, table.metadata)
     # The snapshot that it replaces is left to the next time.
     kept = {before.current_snapshot_id, table.metadata.current_snapshot_id}

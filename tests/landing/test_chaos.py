@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.lake import Lake
 from tests.support import chaos, killing

@@ -17,7 +17,8 @@ from kafka.errors import KafkaError
 from meshhouse.errors import MeshError
 from meshhouse.events import EventLog
 from meshhouse.events.kafka.broker import Broker
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import Rebalance, Source
 from meshhouse.lake import Lake

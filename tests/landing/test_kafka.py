@@ -14,7 +14,8 @@ from kafka import TopicPartition
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from meshhouse.lake import Lake
+from meshhouse.lake.jdbc_catalog import JdbcCatalog
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.landing import LakeStore, lake_store, service
 from meshhouse.landing.land import land
@@ -97,17 +98,17 @@ def test_the_next_landing_records_what_a_killed_one_landed(tmp_path: Path, momen
         if moment == "before the ledger":
             LakeLedger._append = die
         else:
-            move, calls = Lake._move_all, []
+            move, calls = JdbcCatalog.move, []
 
-            def dying(lake: Lake, changes: list) -> list:
+            def dying(catalog: JdbcCatalog, changes: list) -> list:
                 calls.append(changes)
                 if any(each.relation == "meshhouse.landings" for each in changes):
                     if moment == "after it":
-                        move(lake, changes)
+                        move(catalog, changes)
                     die()
-                return move(lake, changes)
+                return move(catalog, changes)
 
-            Lake._move_all = dying
+            JdbcCatalog.move = dying
         land_table(mesh.repository, LakeStore(Lake(mesh.home)), raw_of(mesh))
 
     assert os.WTERMSIG(os.waitpid(killing.forked(killed), 0)[1]) == signal.SIGKILL
@@ -143,15 +144,15 @@ def test_two_that_record_at_once_record_once(mesh: Mesh, monkeypatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(LakeStore, "record", lambda store, raw: None)
         land_table(mesh.repository, LakeStore(lake), raw)
-    move, rivals = Lake._move_all, [None]
+    move, rivals = JdbcCatalog.move, [None]
 
-    def overtaken(lake: Lake, changes: list) -> list:
+    def overtaken(catalog: JdbcCatalog, changes: list) -> list:
         if rivals:
             rivals.pop()
             LakeStore(lake).record(raw)
-        return move(lake, changes)
+        return move(catalog, changes)
 
-    monkeypatch.setattr(Lake, "_move_all", overtaken)
+    monkeypatch.setattr(JdbcCatalog, "move", overtaken)
     monkeypatch.setattr(lake_store, "turn", lambda path: nullcontext())
     with suppress(Conflict):
         LakeStore(lake).record(raw)

@@ -1,6 +1,6 @@
-"""Each kind of broken declaration gives one clear line, and stops nobody else.
+"""Each kind of broken declaration gives one clear line, and does not stop other domains.
 
-The table holds an edit to the tiny mesh, and the line that `mesh check` must print for it.
+The table holds edits to the tiny mesh, each with the line that `mesh check` must print for it.
 """
 
 # ruff: noqa: E501 - a case a line reads as a table
@@ -19,7 +19,7 @@ from meshhouse.cli.main import cli, run
 from meshhouse.landing.decode import METADATA_COLUMNS
 from meshhouse.lint import columns
 from meshhouse.repository import printable
-from meshhouse.repository.domain import LANDING_COLUMNS
+from meshhouse.repository.columns import LANDING_COLUMNS
 from tests.conftest import Mesh, make_mesh
 
 SHOP, CRM = "domains/shop", "domains/crm"
@@ -36,7 +36,7 @@ Edit = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Broken:
-    """One edit, and the place and words of the line that it gives."""
+    """One edit, and the place and text of the line that it must produce."""
 
     edit: Edit
     place: str
@@ -174,7 +174,7 @@ BROKEN = {
     "folder called like SQL": folder(f"{SHOP}/models/x.sql", "this is a folder, not a file"),
     "link to itself": link(f"{SHOP}/models/x.yml", "x.yml", "cannot be read: Too many levels"),
     "link to nothing": link(f"{SHOP}/models/x.yml", "y.yml", "cannot be read: No such file"),
-    "link to a parent": link(f"{SHOP}/models/x", "..", "leads back to a folder that holds it"),
+    "link to a parent": link(f"{SHOP}/models/x", "..", "points to a folder that contains it"),
     "SQL link to nothing": link(f"{SHOP}/models/x.sql", "y.sql", "cannot be read: No such file"),
     "no dbt_project.yml": gone(PROJECT, f"{PROJECT}:1", "there is no such file"),
     "no SQL": gone(SQL, f"{ORDERS}:3", "product shop.orders has no SQL."),
@@ -202,17 +202,17 @@ BROKEN = {
     "dependency without name": put(DEPENDENCIES, "projects:\n  - {}\n", 2, "has no `name`"),
     "dependencies broken": put(DEPENDENCIES, "projects: [\n", 1, "this is not valid YAML"),
     # Domains
-    "two underscores": domain("a__b", "two underscores divide the name of an environment"),
+    "two underscores": domain("a__b", "two underscores separate an environment from a domain"),
     "capital domain": domain("Sales", "cannot name a domain. Use lower-case letters (a-z)"),
     "hyphen in a domain": domain("my-sales", "cannot name a domain. Use lower-case"),
     "space in a domain": domain("my sales", "cannot name a domain. Use lower-case"),
     "digit first in a domain": domain("1st", "cannot name a domain. Use lower-case"),
-    "domain named raw": domain("shop_raw", "`_raw` at the end is for what belongs to the domain"),
-    "domain named build": domain("shop_build", "`_build` at the end is for"),
-    "domain named landing": domain("shop_landing", "`_landing` at the end is for"),
-    "domain of the ledger": domain("meshhouse", "the name of a schema or folder"),
-    "domain of the engine": domain("information_schema", "the name of a schema or folder"),
-    "domain main": domain("main", "the name of a schema or folder"),
+    "domain named raw": domain("shop_raw", "the mesh adds `_raw` to the name of a domain (`shop`)"),
+    "domain named build": domain("shop_build", "the mesh adds `_build` to the name"),
+    "domain named landing": domain("shop_landing", "the mesh adds `_landing` to the name"),
+    "domain of the ledger": domain("meshhouse", "reserved for another schema or folder"),
+    "domain of the engine": domain("information_schema", "reserved for another schema or folder"),
+    "domain main": domain("main", "reserved for another schema or folder"),
     "domain mesh": domain("mesh", "`mesh` is the domain of the root project"),
     "long domain": domain("d" * 64, "at most 63 characters"),
     "Cyrillic domain": domain("sal\u0435s", "cannot name a domain. Use lower-case"),
@@ -247,7 +247,7 @@ BROKEN = {
     "topic with a space": topic("a b"),
     "long topic": topic("t" * 250),
     "topic as number": swap(TOPICS, "topic: shop.sales", "topic: 5", 10, NO_TEXT),
-    "unknown format": swap(TOPICS, "format: json", "format: xml", 7, "no format of events"),
+    "unknown format": swap(TOPICS, "format: json", "format: xml", 7, "not a known format of events"),
     "percent below zero": swap(TOPICS, "format: json", "max_rejected_percent: -1", 10,
                                "give a number from 0 to 100"),
     "percent as text": swap(TOPICS, "format: json", "max_rejected_percent: many", 10,
@@ -271,10 +271,10 @@ BROKEN = {
     "reserved column in capitals": raw_column("_LANDED_AT", "landing adds a column of this name"),
     "column twice": raw_column("amount", "is here twice (first in line 14)"),
     "column in other case": raw_column("Amount", "is here twice, in other case"),
-    "unknown type": swap(TOPICS, "timestamptz", "money", 15, "`money` is no type that is known"),
+    "unknown type": swap(TOPICS, "timestamptz", "money", 15, "`money` is not a known type"),
     "type as list": swap(TOPICS, "data_type: timestamptz", "data_type: [a]", 15, NO_TEXT),
     "no type": swap(TOPICS, "data_type: timestamptz, ", "", 15, "no data_type is given"),
-    "huge decimal": swap(TOPICS, "decimal(12,2)", "decimal(99,2)", 14, "is no type that is known"),
+    "huge decimal": swap(TOPICS, "decimal(12,2)", "decimal(99,2)", 14, "is not a known type"),
     "column with an escape": raw_column('"a\\e[31mb"', "must not contain `\\x1b`"),
     "column with a quote": raw_column("'a\"b'", "must not contain"),
     "column of two alphabets": raw_column("sold_\u0430t", "(U+0430) looks like another letter"),
@@ -316,7 +316,7 @@ BROKEN = {
     "promises as list": swap(ORDERS, "{refreshed_within_hours: 24}", "[a]", 11, NO_MAPPING),
     "shared as text": swap(ORDERS, "grain: [order_id]", "grain: [order_id]\n        shared: all", 11,
                            "true or false"),
-    "no such product column type": swap(ORDERS, "timestamptz", "instant", 16, "is no type"),
+    "no such product column type": swap(ORDERS, "timestamptz", "instant", 16, "is not a known type"),
     "product column twice": column("order_id", "is here twice (first in line 13)"),
     "product column in other case": column("ORDER_ID", "is here twice, in other case"),
     "column without name": swap(ORDERS, "{name: sold_at, ", "{", 16, "a column has no `name`"),
@@ -339,7 +339,7 @@ BROKEN = {
                               "`defined_in` is `../../x`"),
     "latest of none": swap(ORDERS, "    columns:",
                            "    latest_version: 3\n    versions: [{v: 1}]\n    columns:", 12,
-                           "`latest_version` of model `orders` is `3`, which is none of"),
+                           "`latest_version` of model `orders` is `3`, but the versions"),
     "no date": swap(ORDERS, "    columns:", "    deprecation_date: soon\n    columns:", 12,
                     "`deprecation_date` is `soon`. Write it as 2027-01-31."),
     "product twice": put(f"{PRODUCTS}/more.yml", PUBLIC.format("orders"), 3,
@@ -435,7 +435,7 @@ LINE = re.compile(r"[^:\x00-\x1f]+:\d+: \S.*")
 
 @pytest.fixture
 def planted(tmp_path, monkeypatch) -> Mesh:
-    """A mesh with a finding in another domain, which every check must still print."""
+    """A mesh with a finding in another domain, which each check must print as well."""
     mesh = make_mesh(tmp_path / "tiny")
     mesh.edit("domains/crm/models/products/customers.yml",
               "    description: Who bought. One row per customer.\n", "")  # fmt: skip

@@ -1,4 +1,4 @@
-"""`mesh check` finds each kind of mistake, says where it is and what to do."""
+"""`mesh check` finds each kind of mistake, and prints its place and its remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CRM_STAGING = "domains/crm/models/staging/stg_shop__orders.sql"
 
 @dataclass(frozen=True)
 class Mistake:
-    """One change to a mesh without findings, and the finding that it must give."""
+    """One change to a mesh without findings, and the finding that it must produce."""
 
     file: str
     old: str
@@ -57,7 +57,7 @@ MISTAKES = {
         TOPICS, "topic: shop.sales, ", "", "source table `sales` names no topic",
         "", at="- name: sales",
     ),
-    # Keys that mean nothing
+    # Unknown keys
     "key of a properties file": Mistake(
         ORDERS, "models:", "modles:\n  - {}\nmodels:",
         "`modles` is not a key that the mesh knows in a dbt properties file",
@@ -124,7 +124,7 @@ MISTAKES = {
         "`project` is not a key that the mesh knows in dependencies.yml",
         "Did you mean `projects`?", at="project: []",
     ),
-    # What every product must have
+    # Required declarations of a product
     "no owner": Mistake(
         ORDERS, "      group: shop\n", "", "product shop.orders has no owner.",
         "Set config.group to a group of this domain", at="- name: orders",
@@ -167,18 +167,18 @@ MISTAKES = {
         "nothing verifies the grain of shop.orders (order_id).", "Add a `duplicate` check",
     ),
     # Types
-    "type that is none": Mistake(
+    "unknown type": Mistake(
         ORDERS, "name: customer_id, data_type: bigint", "name: customer_id, data_type: longint",
-        "column `customer_id` of shop.orders: `longint` is no type that is known here. Types: big",
+        "column `customer_id` of shop.orders: `longint` is not a known type. Types: bigint",
         at="longint",
     ),
     "decimal without precision": Mistake(
         ORDERS, '"decimal(12,2)"', "decimal",
-        "column `amount` of shop.orders: `decimal` is no type", at="data_type: decimal",
+        "column `amount` of shop.orders: `decimal` is not a known type", at="data_type: decimal",
     ),
-    "raw type that is none": Mistake(
-        TOPICS, '"decimal(12,2)"', "money", "column `amount` of shop_raw.sales: `money` is no type",
-        at="money",
+    "unknown type of a raw column": Mistake(
+        TOPICS, '"decimal(12,2)"', "money",
+        "column `amount` of shop_raw.sales: `money` is not a known type", at="money",
     ),
     "raw column without type": Mistake(
         TOPICS, "{name: sold_at, data_type: timestamptz,", "{name: sold_at,",
@@ -215,7 +215,7 @@ MISTAKES = {
     "increments of another domain's product": Mistake(
         CRM_CUSTOMERS, "group by", "where {{ landed_since_last_build() }}\ngroup by",
         "landed_since_last_build() misses corrections of shop.orders, another domain's product",
-        "Read it whole, with materialized='table'.", at="landed_since",
+        "Read all its rows, with materialized='table'.", at="landed_since",
     ),
     # Files that dbt would read
     "checks that dbt would read": Mistake(
@@ -260,7 +260,7 @@ MISTAKES = {
     ),
     "grain of no column": Mistake(
         ORDERS, "grain: [order_id]", "grain: [order_id, till]",
-        "the grain of shop.orders names `till`, which is not a column of it.",
+        "the grain of shop.orders names `till`, which is not one of its columns.",
         "Name columns of the contract.", at="- name: orders",
     ),
 }  # fmt: skip
@@ -284,7 +284,7 @@ def line_of(mesh: Mesh, mistake: Mistake) -> int:
 
 
 REFUSED = {
-    # types that some target lacks, or means something else by: what to declare instead
+    # Types that are missing, or mean something else, on some target -> what to declare instead.
     "float": "use `double`", "real": "use `double`", "FLOAT4": "use `double`",
     "double precision": "Use `double`",
     "integer[]": "one row per element", "array<int>": "one row per element",
@@ -375,7 +375,7 @@ def test_findings_are_lines_of_file_line_problem_and_remedy_and_the_exit_code_is
 
 def test_findings_as_json(mesh):
     make(mesh, MISTAKES["no grain"])
-    # Without a grain there is nothing for the uniqueness check to match.
+    # Without a grain, the rule about its uniqueness check does not apply.
     [finding] = json.loads(mesh.run("check", "--json", code=1).stdout)
     assert finding == {
         "file": ORDERS,

@@ -1,4 +1,4 @@
-"""No two checks of a product share a name where results are kept."""
+"""The results of two checks of a product never have the same key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each feature of dbt that cannot be used is refused where it is set, with a remedy."""
+"""Each forbidden feature of dbt is refused at the place where it is set, with a remedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_SQL = "select\n    cast(sale_id"
 
 @dataclass(frozen=True)
 class Feature:
-    """One change to a mesh without findings, and the finding that it must give."""
+    """One change to a mesh without findings, and the finding that it must produce."""
 
     file: str
     new: str
@@ -35,7 +35,7 @@ class Feature:
 
 
 def in_sql(setting: str, problem: str, remedy: str, file: str = SQL) -> Feature:
-    """A setting in the SQL of a model, in a line of its own."""
+    """A setting in the SQL of a model, on a separate line."""
     text = "{{ config(\n    " + setting + "\n) }}\nselect\n"
     return Feature(file, text, problem, remedy, at=setting, old="select\n")
 
@@ -91,10 +91,10 @@ FEATURES = {
         "    +schema: mart\n", PRIVATE, "Remove `schema`.", "+schema: mart"
     ),
     "database": in_sql("database='other'", PRIVATE, "Remove `database`."),
-    "full_refresh false in SQL": in_sql("full_refresh=false", "that older code has made", "Remove"),
-    "full_refresh false in YAML": in_yaml("full_refresh: false", "older code has made", "Remove"),
+    "full_refresh false in SQL": in_sql("full_refresh=false", "that older code made", "Remove"),
+    "full_refresh false in YAML": in_yaml("full_refresh: false", "older code made", "Remove"),
     "full_refresh false of all": in_project(
-        "    +full_refresh: false\n", "that older code has made", "Remove it", "+full_refresh"
+        "    +full_refresh: false\n", "that older code made", "Remove it", "+full_refresh"
     ),
     "microbatch": in_sql(
         "incremental_strategy='microbatch'", "land later than its lookback",
@@ -129,29 +129,29 @@ FEATURES = {
     ),
     "on-run-start": Feature(
         PROJECT, "on-run-start: [\"create table x (y int)\"]\nprofile",
-        "`on-run-start` runs beside", "Use `pre_hook`", "on-run-start", old="profile",
+        "`on-run-start` runs outside", "Use `pre_hook`", "on-run-start", old="profile",
     ),
     "on-run-end": Feature(
-        PROJECT, "on-run-end: drop table x\nprofile", "`on-run-end` runs beside", "Use `pre_hook`",
+        PROJECT, "on-run-end: drop table x\nprofile", "`on-run-end` runs outside", "Use `pre_hook`",
         "on-run-end", old="profile",
     ),
     "own generate_schema_name in another folder": Feature(
-        PROJECT, "macro-paths: [../../macros, models]", "decides where", "Remove it",
+        PROJECT, "macro-paths: [../../macros, models]", "changes where", "Remove it",
         "generate_schema_name", old="macro-paths: [../../macros]", found_in=STG_SALES,
     ),
     "own generate_schema_name": new(
         f"{SHOP}/macros/names.sql",
-        "\n{% macro generate_schema_name(name, node) %}x{% endmacro %}", "decides where",
+        "\n{% macro generate_schema_name(name, node) %}x{% endmacro %}", "changes where",
         "Remove it", "generate_schema_name",
     ),
     "own generate_alias_name": new(
         f"{SHOP}/macros/names.sql",
-        "{%- macro default__generate_alias_name(name, node) %}x{% endmacro %}", "decides where",
+        "{%- macro default__generate_alias_name(name, node) %}x{% endmacro %}", "changes where",
         "Remove it", "generate_alias_name",
     ),
     "own generate_database_name": new(
         "macros/names.sql", "{% macro generate_database_name(n, node) %}x{% endmacro %}",
-        "decides where", "Remove it", "generate_database_name",
+        "changes where", "Remove it", "generate_database_name",
     ),
     "seed as a product": new(
         f"{SHOP}/seeds/regions.yml",

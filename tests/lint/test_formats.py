@@ -1,4 +1,4 @@
-"""`mesh check` says what is wrong with the format of a topic's events."""
+"""`mesh check` finds mistakes in the format of a topic's events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_topic_of_another_format_has_no_findings(mesh, settings):
 @pytest.mark.parametrize(
     ("settings", "problem", "remedy"),
     [
-        ("format: xml", "`xml` is no format of events", "Formats: json, avro, protobuf, text."),
+        ("format: xml", "`xml` is not a known format of events", "Formats: json, avro, protobuf"),
         ("format: text", "shop_raw.sales has the format text, but no pattern", "common_log"),
         ("format: text, pattern: '(?P<a'", "a pattern that does not compile", "RE2's syntax"),
         ("format: text, pattern: '(a)'", "a pattern without a named group", "(?P<name>...)"),
@@ -56,12 +56,12 @@ def test_a_wrong_format_is_found_at_its_topic(mesh, settings, problem, remedy):
     assert remedy in finding.remedy
 
 
-def test_groups_that_are_no_columns_are_found(mesh):
+def test_groups_without_a_column_are_found(mesh):
     declare(mesh, f"format: text, pattern: '{PATTERN} (?P<more>.*)(x)'")
     [finding] = check(mesh.repository)
     assert (finding.path, finding.line) == (mesh.root / TOPICS, LINE)
     assert finding.problem == (
-        "the pattern of shop_raw.sales names `more`, which is not a column of it."
+        "the pattern of shop_raw.sales names `more`, which is not one of its columns."
     )
     assert finding.remedy
 
@@ -74,7 +74,7 @@ def test_groups_that_are_no_columns_are_found(mesh):
         ('"string"', 1, "it describes no record"),
     ],
 )
-def test_what_is_no_avro_schema_is_found_in_its_file(mesh, schema, line, problem):
+def test_an_invalid_avro_schema_is_found_in_its_file(mesh, schema, line, problem):
     mesh.write("domains/shop/schemas/sale.avsc", schema)
     declare(mesh, "format: avro, schema: schemas/sale.avsc")
     [finding] = check(mesh.repository)

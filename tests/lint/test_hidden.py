@@ -1,4 +1,4 @@
-"""A model that every run builds again is found, with the remedy, unless that is meant."""
+"""`mesh check` finds models that every run must build, unless they set `every_run`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def found(mesh: Mesh) -> list[tuple[str, int, str]]:
         ),
     ],
 )
-def test_what_nobody_can_prove_is_found_at_its_line(mesh, expression, problem, remedy):
+def test_a_hidden_input_is_found_at_its_line(mesh, expression, problem, remedy):
     mesh.write("macros/age_of.sql", MACROS)
     mesh.write(TOTALS, SELECT.format(expression=expression))
     [(path, line, text)] = found(mesh)
@@ -65,7 +65,7 @@ def test_a_column_a_string_and_a_comment_are_not(mesh, expression):
     assert found(mesh) == []
 
 
-def test_it_is_found_in_a_private_model_and_not_where_it_is_meant(mesh):
+def test_a_hidden_input_is_found_in_a_private_model_unless_every_run_is_set(mesh):
     text = (mesh.root / STAGING).read_text()
     mesh.write(STAGING, text.replace("sold_at,", "now() as sold_at,", 1))
     [(path, line, _)] = found(mesh)

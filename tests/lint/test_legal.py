@@ -1,7 +1,7 @@
-"""Legal declarations give no finding, and what is only a matter of style stops no run.
+"""Legal declarations give no finding, and findings about style do not stop a run.
 
-The table holds an edit to the tiny mesh, like the tables of broken ones beside it. A finding
-here would keep a whole domain from being published.
+The table holds legal edits to the tiny mesh (test_broken.py holds broken ones). A finding for
+one of them would stop the publication of a whole domain.
 """
 
 # ruff: noqa: E501 - a case a line reads as a table
@@ -71,7 +71,7 @@ def product(lines: str) -> Edit:
 
 
 def renamed(mesh: Mesh) -> None:
-    """Two versions of `orders`; the latest one is in a file without a number."""
+    """Two versions of `orders`; the file of the latest one has no number."""
     mesh.edit(PROJECT, "    +materialized: table\n", "")
     mesh.edit(f"{PRODUCTS}/totals.sql", "select\n", "{{ config(materialized='table') }}\nselect\n")
     text = (mesh.root / SQL).read_text()
@@ -94,7 +94,7 @@ def unpacked(mesh: Mesh) -> None:
 
 
 LEGAL: dict[str, Edit] = {
-    # Models that come from elsewhere than models/
+    # Models from outside models/
     "packages in dependencies.yml": put({
         f"{SHOP}/dependencies.yml": "packages:\n  - {package: dbt-labs/dbt_utils, version: 1.3.0}\n",
         READS: reads("of_a_package"),
@@ -127,7 +127,7 @@ LEGAL: dict[str, Edit] = {
     }),
     "address with a long last label": swap(DOMAIN, "shop@tiny.example", "team@shop.technology"),
     "address with a punycode label": swap(DOMAIN, "shop@tiny.example", "team@shop.xn--vermgensberatung-pwb"),
-    # Where a product is said to be a table
+    # Places that can set a product's materialization
     "latest version in a file without number": renamed,
     "settings unpacked": unpacked,
     # Keys that dbt reads

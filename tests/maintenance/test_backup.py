@@ -1,4 +1,4 @@
-"""A backup is one moment of a mesh, and a mesh on any path is made of it."""
+"""A backup is a consistent copy of a mesh, and can be restored to any path."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
+from meshhouse.lake.identity import identity_of, settle
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.lake.place import identity_of, settle
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.locks import lock
 from meshhouse.maintenance.backup import back_up
@@ -34,7 +34,7 @@ from tests.support import killing
 
 
 def content(home: Path) -> dict[str, list]:
-    """The rows of every table, the ledger's among them."""
+    """The rows of every table, including the ledger's."""
     with connect_memory() as connection:
         pointers = Lake(home).pointers()
         create_views(connection, pointers)
@@ -74,7 +74,7 @@ def test_a_restored_mesh_equals_the_original_and_goes_on_alone(home, tmp_path):
     assert snapshots(there) == history
     topic = event_log(there).describe(killing.TOPIC)
     assert sum(each.end for each in topic.partitions.values()) == 200
-    # Landing goes on where the backup was taken.
+    # Landing continues at the offsets of the backup.
     killing.write_events(there, 100)
     killing.finish(there)
     assert killing.problems(there) == []
@@ -94,7 +94,7 @@ def test_two_meshes_of_one_backup_have_different_ids(home, tmp_path):
     assert len(ids) == 3
 
 
-def test_a_backup_that_was_stopped_is_none_and_the_next_one_is_whole(home, tmp_path, monkeypatch):
+def test_an_interrupted_backup_does_not_count_but_the_next_one_does(home, tmp_path, monkeypatch):
     folder, add, calls = tmp_path / "backup", Bundle.add, []
 
     def stopped(bundle: Bundle, *arguments: str):
@@ -110,14 +110,14 @@ def test_a_backup_that_was_stopped_is_none_and_the_next_one_is_whole(home, tmp_p
         calls.clear()
         with pytest.raises(KeyboardInterrupt):
             back_up(Lake(home), str(folder))
-        with pytest.raises(UsageError, match="no whole backup"):
+        with pytest.raises(UsageError, match="does not hold a complete backup"):
             restore(tmp_path / "nothing", str(folder))
         assert not (tmp_path / "nothing").exists()
     stop_at = 0
     again = back_up(Lake(home), str(folder))
     assert [each.path for each in again.files] == [each.path for each in whole.files]
     assert len([*folder.glob("files-*")]) == 1
-    # One that replaces it and is stopped leaves it whole.
+    # If an overwriting backup is interrupted, the old backup stays complete.
     calls.clear()
     stop_at = 5
     with pytest.raises(KeyboardInterrupt):
@@ -126,7 +126,7 @@ def test_a_backup_that_was_stopped_is_none_and_the_next_one_is_whole(home, tmp_p
     assert content(tmp_path / "there") == content(home)
 
 
-def test_a_restore_that_was_stopped_leaves_no_mesh_and_the_next_one_is_whole(
+def test_an_interrupted_restore_leaves_no_mesh_and_the_next_one_is_complete(
     home, tmp_path, monkeypatch
 ):
     from meshhouse.maintenance import restore as module
@@ -143,7 +143,7 @@ def test_a_restore_that_was_stopped_leaves_no_mesh_and_the_next_one_is_whole(
 
         with monkeypatch.context() as patch:
             patch.setattr(module, name, stopped)
-            # As a kill does, which removes nothing.
+            # A killed process cannot remove its files either.
             patch.setattr(module.shutil, "rmtree", lambda *arguments, **options: None)
             with pytest.raises(KeyboardInterrupt):
                 restore(there, folder)
@@ -200,7 +200,7 @@ def test_a_mount_point_is_refused_before_anything_is_copied(home, tmp_path):
     volume.mkdir()
     shell = ["unshare", "-rm", "sh", "-c", _RESTORE_INTO_A_MOUNT, "sh"]
     if shutil.which("unshare") is None or subprocess.run([*shell[:2], "true"]).returncode:
-        pytest.skip("may not mount here")
+        pytest.skip("mounting is not allowed here")
     done = subprocess.run(
         [*shell, volume, there, sys.executable, folder], capture_output=True, text=True
     )
@@ -212,7 +212,7 @@ def test_a_mount_point_is_refused_before_anything_is_copied(home, tmp_path):
         assert f"MESH_HOME='{there}/mesh'" in line
     assert {path.name for path in volume.iterdir()} == {"mesh"}
     assert not [*tmp_path.glob(".*restoring")]
-    # Seen from here, the mesh has another path and was made in other mounts.
+    # Outside the mount namespace, the mesh has another path.
     assert settle(volume / "mesh", confirmed=True)
     assert content(volume / "mesh") == content(home)
 
@@ -248,7 +248,7 @@ def test_a_backup_names_the_file_that_the_mesh_itself_lacks(home, tmp_path):
         back_up(Lake(tmp_path / "empty"), str(tmp_path / "backup2"))
 
 
-def test_a_backup_taken_while_a_mesh_works_is_one_moment(home, tmp_path):
+def test_a_backup_taken_while_a_mesh_works_is_consistent(home, tmp_path):
     killing.write_events(home, 3_000)
     worker = threading.Thread(target=killing.work, args=(home,))
     worker.start()
@@ -281,7 +281,7 @@ def test_maintenance_and_runs_wait_for_a_backup_and_the_other_way_round(home, tm
 
 
 def publish_a_build(home: Path) -> None:
-    """Publishes a table as Spark does: it shows files of a build."""
+    """Publishes a table as Spark does: zero-copy, with the files of a build."""
     builds, lake = work_lake(home, "shop"), Lake(home)
     table = builds.stage("shop_build.built", Schema(NestedField(1, "id", LongType())))
     table.append(pa.table({"id": pa.array([7], pa.int64())}))

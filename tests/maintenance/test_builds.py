@@ -1,4 +1,4 @@
-"""Upkeep removes replaced builds, and nothing that a publication or the newest build names."""
+"""Maintenance removes replaced builds, but no file that a publication or the newest build uses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,7 +36,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def build(builds: Lake, number: int, relation: str = BUILT) -> None:
-    """Replaces a built table's rows by one."""
+    """Replaces the rows of a built table by a single row."""
     table = builds.stage(relation, SCHEMA)
     base = table.metadata_location or None
     with table.transaction() as transaction:
@@ -56,8 +57,8 @@ def data_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.parquet"))
 
 
-def upkeep(lake: Lake, older_than: timedelta = NOW) -> Upkept:
-    time.sleep(0.01)  # files are as old as their file system's clock says
+def maintained(lake: Lake, older_than: timedelta = NOW) -> Upkept:
+    time.sleep(0.01)  # the file system's clock may lag behind by some milliseconds
     done = maintain(lake, older_than=older_than, retention=NOW)
     return next(each for each in done if each.relation == "builds of shop")
 
@@ -72,39 +73,41 @@ def test_replaced_builds_go_and_what_is_shown_stays(lake, tmp_path):
     builds = work_lake(tmp_path, "shop")
     for number in range(5):
         publish(lake, number)
-    build(builds, 99)  # built, and rejected by its audit
-    done = upkeep(lake)
+    build(builds, 99)  # a build that its audit rejected
+    done = maintained(lake)
     assert len(data_files(tmp_path / "spark")) == 2
     assert done.orphans_removed > 4
     assert done.orphan_bytes > 0
     assert rows(lake) == [(4,)]
     assert rows(builds, BUILT) == [(99,)]
-    publish(lake, 5)  # the build goes on from there
+    publish(lake, 5)  # the next build can extend the newest one
     assert rows(lake) == [(5,)]
 
 
-def test_builds_that_can_be_shown_again_stay(lake, tmp_path, monkeypatch):
+def test_builds_of_publications_that_can_be_rolled_back_to_stay(lake, tmp_path, monkeypatch):
     numbers = []
     for number in range(4):
         publish(lake, number)
         numbers.append(lake.load(SHOWN).metadata.current_snapshot_id)
     needed = {SHOWN: set(numbers[1:])}
-    monkeypatch.setattr("meshhouse.maintenance.maintain.needed_of", lambda lake: needed)
-    upkeep(lake)
+    # By its name, as the package's attribute `maintain` is the function.
+    module = import_module("meshhouse.maintenance.maintain")
+    monkeypatch.setattr(module, "needed_of", lambda lake: needed)
+    maintained(lake)
     table = lake.load(SHOWN)
     shown = [table.scan(snapshot_id=each).to_arrow()["id"].to_pylist() for each in numbers[1:]]
     assert shown == [[1], [2], [3]]
     assert len(data_files(tmp_path / "spark")) == 3
 
 
-def test_young_files_stay_as_somebody_may_be_about_to_name_them(lake, tmp_path):
+def test_young_files_stay_because_a_commit_may_still_refer_to_them(lake, tmp_path):
     for number in range(3):
         publish(lake, number)
-    assert upkeep(lake, older_than=timedelta(hours=1)).orphans_removed == 0
+    assert maintained(lake, older_than=timedelta(hours=1)).orphans_removed == 0
     assert len(data_files(tmp_path / "spark")) == 3
     for path in data_files(tmp_path / "spark"):
         os.utime(path, (0, 0))
-    assert upkeep(lake, older_than=timedelta(hours=1)).orphans_removed == 2
+    assert maintained(lake, older_than=timedelta(hours=1)).orphans_removed == 2
 
 
 def test_builds_of_plain_dbt_and_what_audits_left_go_too(lake, tmp_path):
@@ -116,13 +119,13 @@ def test_builds_of_plain_dbt_and_what_audits_left_go_too(lake, tmp_path):
     audited.lend({}, own="")
     with audited.stage("shop_published.orders", SCHEMA).transaction() as transaction:
         transaction.set_properties(left="behind")
-    upkeep(lake)
+    maintained(lake)
     assert len(data_files(plain.warehouse)) == 1
     assert rows(plain, BUILT) == [(2,)]
     assert list(audited.warehouse.rglob("*.metadata.json")) == []
 
 
-def test_a_view_that_stands_beside_tables_stays(lake, tmp_path):
+def test_a_view_beside_tables_stays(lake, tmp_path):
     publish(lake, 1)
     builds = work_lake(tmp_path, "shop")
     folder = builds.warehouse / "shop_build" / "stg_sales" / "metadata"
@@ -135,7 +138,7 @@ def test_a_view_that_stands_beside_tables_stays(lake, tmp_path):
             "insert into iceberg_tables values (?, 'shop_build', 'stg_sales', ?, null, 'VIEW')",
             (builds.name, f"file://{new}"),
         )
-    upkeep(lake)
+    maintained(lake)
     assert new.exists()
     assert not old.exists()
 
@@ -146,7 +149,7 @@ def test_a_dropped_table_leaves_nothing(lake, tmp_path):
     build(builds, 7, relation="shop_build.gone")
     with sqlite3.connect(builds.catalog_path) as connection:
         connection.execute("delete from iceberg_tables where table_name = 'gone'")
-    upkeep(lake)
+    maintained(lake)
     assert not (builds.warehouse / "shop_build" / "gone").exists()
     assert rows(lake) == [(1,)]
 
@@ -159,25 +162,25 @@ def test_one_table_by_name_leaves_builds_alone(lake):
 
 @pytest.fixture
 def bucket(store: Store, monkeypatch) -> str:
-    """A new one, in which new tables are made."""
+    """A new bucket, in which new tables are created."""
     name = store.bucket()
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{name}/meshes")
     return name
 
 
 def test_meshes_that_share_a_bucket_build_the_same_domain_apart(store, bucket, tmp_path):
-    ours, theirs = Lake(tmp_path / "ours"), Lake(tmp_path / "theirs")
+    first, second = Lake(tmp_path / "first"), Lake(tmp_path / "second")
     for number in range(3):
-        publish(ours, number)
-        publish(theirs, number + 10)
-    older_than = timedelta(seconds=-5)  # a store's clock has whole seconds
-    assert upkeep(ours, older_than).orphans_removed > 2
+        publish(first, number)
+        publish(second, number + 10)
+    older_than = timedelta(seconds=-5)  # an object store's times are whole seconds
+    assert maintained(first, older_than).orphans_removed > 2
     built = {key for key in store.keys(bucket, "meshes/spark-builds/") if key.endswith(".parquet")}
     assert len(built) == 1 + 3
-    assert (rows(ours), rows(theirs)) == ([(2,)], [(12,)])
+    assert (rows(first), rows(second)) == ([(2,)], [(12,)])
 
 
-def test_a_mesh_builds_in_one_folder_whoever_begins_and_in_one_for_each_environment(
+def test_a_mesh_builds_in_one_folder_whichever_run_starts_and_each_environment_in_another(
     bucket, tmp_path
 ):
     homes = [tmp_path, workspace(tmp_path, "ana")] * 8

@@ -1,4 +1,4 @@
-"""Maintenance changes how tables are stored and never what they show."""
+"""Maintenance changes how tables are stored, but never their rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.lake.rewrite import SAME_ROWS_AS
-from meshhouse.lake.states import snapshot_id
+from meshhouse.lake.states import SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, create_views, plain_path
 from meshhouse.landing import LakeStore
@@ -40,7 +39,7 @@ A_WEEK = timedelta(days=7)
 
 
 class Drips:
-    """The event log, a few events at a time."""
+    """The event log, read a few events at a time."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -72,7 +71,7 @@ class Place:
         land(self.log, LakeStore(self.lake), RAW)
 
     def drip(self, count: int) -> None:
-        """Lands so many sales in about as many commits."""
+        """Lands `count` sales in about as many commits."""
         self.sell(*range(count))
         land(Drips(self.log), LakeStore(self.lake), RAW, commit_bytes=1)
 
@@ -80,7 +79,7 @@ class Place:
         return {each.relation: each for each in maintain(self.lake, relations, **options)}
 
     def tidy_at_once(self) -> Upkept:
-        """Maintains the raw table as if everything in it were old."""
+        """Maintains the raw table as if all its files were old."""
         return self.maintain(RAW.relation, older_than=NOW, retention=NOW)[RAW.relation]
 
     def rows(self, relation: str = RAW.relation, state: str | None = None) -> list:
@@ -99,7 +98,7 @@ class Place:
         return set((self.lake.warehouse / relation.replace(".", "/")).glob(kind))
 
     def live_files(self, relation: str = RAW.relation) -> list[Path]:
-        """Data files that are shown, oldest rows first."""
+        """Data files of the current snapshot, oldest rows first."""
         files = layout(self.table(relation)).files
         return [Path(plain_path(file.file_path)) for file in files]
 
@@ -118,7 +117,7 @@ def make_older(*paths: Path, by: timedelta = A_WEEK) -> None:
 
 
 def before_commits(monkeypatch, happens: Callable[[int], None]) -> None:
-    """Something happens before each commit of maintenance, with the commit's number."""
+    """Calls a function with the commit's number before each commit of maintenance."""
     commit, busy, number = Lake.commit, [], [0]
 
     def patched(lake: Lake, changes, keep=()) -> None:
@@ -155,14 +154,15 @@ def test_other_iceberg_readers_see_the_same_rows(place):
 
 
 def test_after_two_hundred_small_commits_a_reader_opens_few_files(place, monkeypatch):
-    # pyiceberg copies all metadata, every snapshot of it, several times a commit: minutes here.
+    # pyiceberg copies the metadata with all snapshots several times per commit: minutes here.
     monkeypatch.setattr(TableMetadataV2, "__deepcopy__", lambda metadata, memo=None: metadata)
     place.drip(220)
     commits = len(place.table().metadata.snapshots)
     assert commits >= 200
     place.maintain()
     snapshot = place.table().current_snapshot()
-    assert len(snapshot.manifests(place.table().io)) == 2  # live files, and those taken away
+    # One with the live files, one with the removed files.
+    assert len(snapshot.manifests(place.table().io)) == 2
     assert len(place.live_files()) == 1
     place.land(220)
     assert len(place.table().current_snapshot().manifests(place.table().io)) == 2
@@ -178,7 +178,7 @@ def test_a_compaction_says_that_it_changed_no_row_and_whose_rows_they_are(place)
     assert after.summary[SAME_ROWS_AS] == str(before)
 
 
-def test_a_tidy_table_is_left_alone(place):
+def test_a_compacted_table_is_left_alone(place):
     place.drip(30)
     place.maintain()
     pointers = place.lake.pointers()
@@ -286,17 +286,17 @@ def test_old_metadata_files_go_but_for_the_newest_twenty(place):
     assert place.rows() == rows
 
 
-def test_who_reads_a_state_that_was_replaced_goes_on_reading_it(place):
+def test_readers_of_a_replaced_snapshot_can_continue(place):
     place.drip(40)
     pinned, rows = place.lake.pointers()[RAW.relation], place.rows()
     make_older(*place.files("*/*"))
-    # The table was quiet for a week; this reader began a moment ago.
+    # The table did not change for a week, but this reader started just now.
     done = place.maintain(RAW.relation, older_than=timedelta(hours=1))[RAW.relation]
     assert done.files_after == 1
     assert place.rows(state=pinned) == rows
 
 
-def test_who_reads_a_state_that_is_dropped_goes_on_reading_it(place):
+def test_readers_of_an_expired_snapshot_can_continue(place):
     publish(place, 1)
     pinned, rows = place.lake.pointers()["shop.orders"], place.rows("shop.orders")
     publish(place, 11)
@@ -360,7 +360,7 @@ def test_ten_publications_can_still_be_rolled_back_one_after_another(place):
 
 
 def record_publication_from(place, made_of: int) -> None:
-    """A publication in the ledger that was made from a snapshot of the raw table."""
+    """Adds a publication to the ledger that was built from a snapshot of the raw table."""
     entry = {
         "domain": "shop", "product": "orders", "kind": "publish", "snapshot_id": 1,
         "input_snapshots": {RAW.relation: made_of}, "finished_at": datetime.now(UTC),
@@ -381,7 +381,7 @@ def test_what_a_current_publication_was_made_of_is_kept(place):
 
 def test_what_holds_the_rows_that_a_publication_was_made_of_is_kept(place, tmp_path):
     place.drip(20)
-    place.tidy_at_once()  # what is shown now stands for a snapshot that is gone
+    place.tidy_at_once()  # the current snapshot has the rows of a snapshot that expired
     made_of = snapshot_id(place.lake.pointers()[RAW.relation])
     record_publication_from(place, made_of)
     rows = place.rows()
@@ -411,20 +411,20 @@ def test_a_lander_that_commits_first_loses_nothing_and_spares_writing_again(plac
     done = place.maintain(RAW.relation)[RAW.relation]
     assert place.ids() == [*range(30), 100]
     assert done.files_after == 2
-    assert len(place.files() - before) == 2  # what was landed, and one merged file
+    assert len(place.files() - before) == 2  # the landed file and one merged file
     place.land(*range(101, 105))
     assert place.ids() == [*range(30), *range(100, 105)]
     merged, landed = place.live_files()[:2]
-    assert merged.stat().st_size > landed.stat().st_size  # what landed later is newer
+    assert merged.stat().st_size > landed.stat().st_size  # the oldest rows come first
 
 
-def test_a_compaction_whose_files_were_merged_by_somebody_else_begins_anew(place, monkeypatch):
+def test_a_compaction_whose_files_another_one_merged_starts_again(place, monkeypatch):
     from meshhouse.maintenance.maintain import _tidy
 
     place.drip(30)
 
     def rival(number: int) -> None:
-        if number == 0:  # the lock is what keeps a second maintenance from this
+        if number == 0:  # in practice, the lock prevents a second maintenance
             _tidy(place.lake, RAW.relation, set(), NOW)
 
     before_commits(monkeypatch, rival)
@@ -446,7 +446,7 @@ def test_maintenance_gives_up_and_leaves_nothing_when_others_are_always_quicker(
 
 
 def test_a_refused_expiry_does_not_touch_what_is_shown(place, monkeypatch):
-    """No snapshot is written then: the current one of the refused state is the table's own."""
+    """An expiry writes no snapshot, so the current snapshot must not be cleaned up after it."""
     place.land(1)
     place.land(2)
     before_commits(monkeypatch, lambda number: place.land(3) if number == 0 else None)
@@ -480,7 +480,7 @@ def test_an_unknown_table_is_refused_with_the_nearest_name(place):
         place.maintain("shop_raw.sale")
 
 
-def test_the_command_tells_what_it_did(mesh):
+def test_the_command_prints_what_it_did(mesh):
     for number in range(9):
         mesh.sell(number)
         mesh.run("land", "--quiet")

@@ -1,4 +1,4 @@
-"""A reference that leads nowhere says so where it stands, and what would lead somewhere."""
+"""An unresolved reference gives an error with its place, its reason and the remedy."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_parsing_needs_no_data(mesh):
     assert resolve(mesh.repository, mesh.repository.domain("crm"), None)
 
 
-def test_a_reference_in_a_comment_is_none(mesh):
+def test_a_reference_in_a_comment_is_ignored(mesh):
     mesh.edit(STAGING, ORDERS, "{# ref('shop', 'gone') #} " + ORDERS)
     assert resolve(mesh.repository, mesh.repository.domain("crm"), PUBLISHED)
 
@@ -93,7 +93,7 @@ def test_the_line_is_right_below_a_comment_of_several_lines(mesh):
     assert refusal(mesh).endswith(f"({mesh.root / STAGING}:8)")
 
 
-def test_a_domain_that_names_itself_is_told_to_remove_the_line(mesh):
+def test_a_domain_that_names_itself_gets_the_advice_to_remove_the_line(mesh):
     mesh.write("domains/crm/dependencies.yml", "projects:\n  - name: shop\n  - name: crm\n")
     done = mesh.run("status")
     assert done.stderr == (

@@ -1,4 +1,4 @@
-"""What a versioned model declares is what each of its versions publishes and is checked for."""
+"""Each version of a model publishes, and is checked against, its own declaration."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_each_version_publishes_the_columns_that_it_declares_and_is_rolled_back_
     assert list(rows[0]) == ["order_id", "amount", "sold_at", "store_id"]
     assert list(mesh.query("select * from shop.orders_v1")[0]) == names(first)
 
-    # Before, `shop.orders` was of version 1: its columns must not come back under version 2.
+    # Before, `shop.orders` was version 1. Its columns must not come back under version 2.
     chosen = engine(mesh.repository)
     with pytest.raises(MeshError, match="shows version 2, and the publication before is of versi"):
         rollback(chosen, chosen.ledger, second)
@@ -117,11 +117,11 @@ def test_each_version_publishes_the_columns_that_it_declares_and_is_rolled_back_
         ("versions: []", 0, "must be a list of entries such as `v: 1`"),
         ("versions: 3", 0, "must be a list of entries such as `v: 1`"),
         ("versions: [{v: 1}, 2]", 0, "must be a list of entries such as `v: 1`"),
-        ("latest_version: 3\n    versions: [{v: 1}, {v: 2}]", 0, "is `3`, which is none of its"),
+        ("latest_version: 3\n    versions: [{v: 1}, {v: 2}]", 0, "is `3`, but the versions are"),
         ("latest_version: b\n    versions: [{v: 1}, {v: 2}]", 0, "versions (1, 2)"),
     ],
 )
-def test_a_version_that_is_no_whole_number_is_refused_with_its_line(mesh, versions, line, problem):
+def test_a_version_must_be_a_whole_number(mesh, versions, line, problem):
     version_orders(mesh, f"    {versions}\n")
     declared = (mesh.root / PRODUCTS / "orders.yml").read_text().splitlines()
     at = declared.index(f"    {versions.splitlines()[0]}") + 1

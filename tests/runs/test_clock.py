@@ -15,7 +15,8 @@ from freezegun import freeze_time
 from pyiceberg.table.metadata import TableMetadataV2
 
 from meshhouse.engines.duckdb.engine import DuckDBEngine
-from meshhouse.lake import Lake, door
+from meshhouse.lake import Lake, ownership
+from meshhouse.lake.jdbc_catalog import JdbcCatalog
 from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.views import connect_memory, create_views
@@ -24,7 +25,8 @@ from meshhouse.landing.land import land
 from meshhouse.ledger import LEDGERS
 from meshhouse.maintenance import maintain, tidy
 from meshhouse.maintenance.expiry import expired_snapshots
-from meshhouse.runs.publication import product_history, rollback, standing_publications
+from meshhouse.runs.history import standing_publications
+from meshhouse.runs.publication import product_history, rollback
 from meshhouse.runs.status import age
 from tests.support import killing
 
@@ -159,7 +161,7 @@ def without_numbers(lake: Lake, names: list[str], finished: list[datetime]) -> N
 
     columns = [each for each in LEDGERS["runs"] if each[0] != "number"]
     for name, moment in zip(names, finished, strict=True):
-        table = lake.stage("meshhouse.runs", iceberg_schema(columns), writer=door.LEDGER)
+        table = lake.stage("meshhouse.runs", iceberg_schema(columns), writer=ownership.LEDGER)
         base = table.metadata_location or None
         row = {"run_id": name, "domain": "shop", "finished_at": moment, "outcome": "published"}
         with table.transaction() as transaction:
@@ -236,15 +238,15 @@ def test_numbers_rise_through_all_ledgers_and_with_rivals(tmp_path, monkeypatch)
     ledger, rivals = LakeLedger(lake), [None, None]
     ledger.commit([], {"runs": [{"domain": "shop"}]})
     ledger.commit([], {"publications": [{"domain": "shop"}]})
-    move = Lake._move_all
+    move = JdbcCatalog.move
 
-    def overtaken(self: Lake, changes: list) -> list:
+    def overtaken(catalog: JdbcCatalog, changes: list) -> list:
         if rivals:
             rivals.pop()
             LakeLedger(lake).commit([], {"runs": [{"domain": "rival"}]})
-        return move(self, changes)
+        return move(catalog, changes)
 
-    monkeypatch.setattr(Lake, "_move_all", overtaken)
+    monkeypatch.setattr(JdbcCatalog, "move", overtaken)
     ledger.commit([], {"runs": [{"domain": "crm"}], "audits": [{"domain": "crm"}]})
     runs = ledger.entries("runs")
     assert [each["domain"] for each in runs] == ["shop", "rival", "rival", "crm"]

@@ -9,7 +9,7 @@ import pytest
 
 from meshhouse.repository.manifest import Manifest, is_fresh
 from meshhouse.repository.project import tool_versions
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
 from tests.conftest import Mesh
 
 SHOP = "domains/shop"
@@ -45,9 +45,9 @@ def prepare(mesh: Mesh) -> None:
     mesh.write(f"{SHOP}/snapshots/history.yml", SNAPSHOT)
     mesh.write(f"{SHOP}/data/rates.csv", "customer_id,rate\n1,2\n")
     mesh.edit(f"{SHOP}/dbt_project.yml", "\nflags:", f"{ADDED}\nflags:")
-    mesh.edit(f"{SHOP}/dbt_project.yml", "macro-paths: [", "macro-paths: [ours, ")
-    mesh.write(f"{SHOP}/ours/own_factor.sql", macro("own_factor", "{{ deeper() }}"))
-    mesh.write(f"{SHOP}/ours/deeper.sql", macro("deeper", "3"))
+    mesh.edit(f"{SHOP}/dbt_project.yml", "macro-paths: [", "macro-paths: [own, ")
+    mesh.write(f"{SHOP}/own/own_factor.sql", macro("own_factor", "{{ deeper() }}"))
+    mesh.write(f"{SHOP}/own/deeper.sql", macro("deeper", "3"))
     mesh.write("helpers/dbt_project.yml", "name: helpers\nversion: '1.0.0'\nvars: {inner: 1}\n")
     mesh.write("helpers/macros/helpers.sql", macro("from_package", "{{ var('inner') }}"))
     mesh.write(f"{SHOP}/packages.yml", "packages:\n  - local: ../../helpers\n")
@@ -92,7 +92,7 @@ CHANGES: dict[str, tuple[Change, bool]] = {
     "a variable of a package": (edit("helpers/dbt_project.yml", "inner: 1", "inner: 2"), False),
     "an environment variable": (variable("SHOP_FACTOR", "2"), False),
     "a macro of a package": (edit("helpers/macros/helpers.sql", "{{ var", "1 + {{ var"), False),
-    "a macro behind a macro": (edit(f"{SHOP}/ours/deeper.sql", "3", "4"), False),
+    "a macro behind a macro": (edit(f"{SHOP}/own/deeper.sql", "3", "4"), False),
     "a snapshot": (edit(f"{SHOP}/snapshots/history.yml", "[amount]", "[customer_id]"), False),
     "a setting of a folder": (edit(PROJECT, "staging:", "products: {+tags: [x]}\n    staging:"),
                               True),
@@ -103,7 +103,7 @@ CHANGES: dict[str, tuple[Change, bool]] = {
     "a hook around runs": (edit(PROJECT, '["select 1"]', '["select 2"]'), True),
     "the order of dispatch": (edit(PROJECT, "[shop, helpers]", "[helpers, shop]"), True),
     "a macro in place of one of dbt's": (
-        lambda mesh, patch: mesh.write(f"{SHOP}/ours/override.sql",
+        lambda mesh, patch: mesh.write(f"{SHOP}/own/override.sql",
                                        macro("duckdb__get_binding_char", "?")), True),
     "a setting of the connection": (
         edit("profiles/profiles.yml", "TimeZone: UTC", "TimeZone: Europe/Berlin"), True),

@@ -87,7 +87,7 @@ columns:
 
 def run(mesh: Mesh, *arguments: str, code: int = 0) -> dict:
     done = mesh.run("run", "--json", *arguments, code=code)
-    assert "Warning" not in done.stderr  # what libraries find in each other is no user's matter
+    assert "Warning" not in done.stderr  # libraries' warnings are not for users
     return json.loads(done.stdout)
 
 

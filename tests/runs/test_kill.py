@@ -1,4 +1,4 @@
-"""Killed at random moments, landing and publication leave nothing half done."""
+"""Killed at random times, landing and publication leave nothing half done."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 
 from meshhouse import dbt
 from meshhouse.engines import engine
-from meshhouse.runs.plan import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.run import build_models, run_domain
 from tests.conftest import Mesh
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meshhouse.dagster.domain import as_code
+from meshhouse.dagster.checks import as_code
 from tests.conftest import Mesh
 
 YAML = "domains/shop/models/products/orders.yml"

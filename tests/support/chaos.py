@@ -20,6 +20,7 @@ from typing import Any
 import confluent_kafka  # noqa: F401 - loaded once, in the parent
 import kafka  # noqa: F401
 
+from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
@@ -82,21 +83,21 @@ def land_naively(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
 
     lake, raw = Lake(home), raw_of(topic)
     consumer = KafkaConsumer(
-        topic, **cluster.settings.python(consumer=True), group_id="naive", enable_auto_commit=False,
-        auto_offset_reset="earliest", max_poll_records=200,
+        topic, **arguments(cluster.settings, consumer=True), group_id="naive",
+        enable_auto_commit=False, auto_offset_reset="earliest", max_poll_records=200,
     )  # fmt: skip
     from datetime import UTC, datetime
 
     import pyarrow as pa
 
-    from meshhouse.events.kafka.clients import _from_python
+    from meshhouse.events.kafka.python import events_of
     from meshhouse.lake.schema import iceberg_schema
     from meshhouse.landing.decode import Decoder
 
     decoder = Decoder(raw)
     for polls in itertools.count(1):
         for place, records in consumer.poll(500).items():
-            events = pa.Table.from_batches([_from_python(records)])
+            events = pa.Table.from_batches([events_of(records)])
             decoded = decoder.decode(place.partition, events, datetime.now(UTC))
             table = lake.stage(raw.relation, iceberg_schema(decoder.columns))
             base = table.metadata_location or None

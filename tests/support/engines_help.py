@@ -9,7 +9,8 @@ import pytest
 from meshhouse.engines import engine
 from meshhouse.lake.views import plain_path
 from meshhouse.landing import LakeStore, land_table
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 
 

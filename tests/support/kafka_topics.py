@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 
 from meshhouse.events.kafka.broker import Broker
+from meshhouse.events.kafka.confluent import configuration
+from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.settings import KafkaSettings
 
 _numbers = itertools.count()
@@ -26,7 +28,7 @@ class Cluster:
     def admin(self):
         from kafka import KafkaAdminClient
 
-        return KafkaAdminClient(**self.settings.python())
+        return KafkaAdminClient(**arguments(self.settings))
 
     def create(self, partitions: int = 1, name: str = "", **configs: str) -> str:
         from kafka.admin import NewTopic
@@ -48,7 +50,7 @@ class Cluster:
     def producer(self, **options):
         from confluent_kafka import Producer
 
-        return Producer({**self.settings.confluent(), "linger.ms": 5, **options})
+        return Producer({**configuration(self.settings), "linger.ms": 5, **options})
 
     def send(
         self, topic: str, values: Iterable[bytes | None], partition: int = 0, key=None, **options

@@ -7,13 +7,13 @@ in the same way (engines/iceberg.py).
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from meshhouse import settings
 from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.engines.protocol import Candidate, PlainNames, Reader
@@ -21,15 +21,11 @@ from meshhouse.engines.types import contract_types, duckdb_type, require_contrac
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import delete, exists
-from meshhouse.lake.views import (
-    connect_memory,
-    create_views,
-    quote,
-    quote_relation,
-)
+from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
+from meshhouse.sql import quote, quote_relation
 
 if TYPE_CHECKING:
     import duckdb
@@ -53,7 +49,7 @@ class DuckDBEngine(IcebergEngine):
             UsageError: MESH_MEMORY_LIMIT does not hold a size.
         """
         super().__init__(repository)
-        limit = os.environ.get("MESH_MEMORY_LIMIT", "1500MiB")
+        limit = settings.value("MESH_MEMORY_LIMIT")
         if not re.fullmatch(r"\s*\d+(\.\d+)?\s*[KMGT]i?B\s*", limit, re.IGNORECASE):
             raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
 

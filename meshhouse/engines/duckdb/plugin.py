@@ -22,7 +22,7 @@ from meshhouse.engines.duckdb.engine import work_file
 from meshhouse.engines.iceberg import pinned, readable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.lake.views import create_views, enable_iceberg
+from meshhouse.lake.views import UNSIGNED, create_views, enable_iceberg
 from meshhouse.repository import Domain, Repository
 
 
@@ -36,10 +36,14 @@ class Plugin(BasePlugin):
         path = work_file(repository.workspace, domain.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         creds.path = str(path)
+        self._is_unsigned_ours = UNSIGNED not in config
+        config.setdefault(UNSIGNED, "true")
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Creates views over what the domain may read: as the run pinned it, or as it is now."""
         enable_iceberg(conn)
+        if self._is_unsigned_ours:
+            conn.execute(f"set {UNSIGNED} = false")
         pins = pinned()
         if pins is None:
             with _explained():

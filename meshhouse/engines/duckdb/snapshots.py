@@ -21,9 +21,10 @@ from meshhouse.errors import MeshError
 from meshhouse.files import replace
 from meshhouse.lake import Lake
 from meshhouse.lake.storage import plain_path
-from meshhouse.lake.views import enable_iceberg, enable_store, literal, quote
+from meshhouse.lake.views import enable_iceberg, enable_store
 from meshhouse.repository import Domain
 from meshhouse.repository.types import DataType, parse_type
+from meshhouse.sql import literal, quote
 
 if TYPE_CHECKING:
     import duckdb

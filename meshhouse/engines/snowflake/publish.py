@@ -8,9 +8,9 @@ Every statement can be repeated, so an interrupted publication can be completed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
+from meshhouse import settings
 from meshhouse.engines.snowflake.database import SCHEMA
 from meshhouse.engines.snowflake.session import Session, literal, quote
 from meshhouse.repository import Product
@@ -38,7 +38,7 @@ def generation_of(relation: str, state: int | str) -> str:
 
 def has_tags() -> bool:
     """Whether products get tags; Snowflake's Standard Edition does not support them."""
-    return os.environ.get("MESH_SNOWFLAKE_TAGS", "on").lower() not in ("off", "false", "0")
+    return settings.value("MESH_SNOWFLAKE_TAGS").lower() not in ("off", "false", "0")
 
 
 def tag_statements(session: Session) -> list[str]:

@@ -76,7 +76,7 @@ def _settings() -> dict[str, str]:
     if missing:
         raise UsageError(
             f"Target `snowflake` needs {', '.join(missing)} in the environment. "
-            "See `Moving to Snowflake` in README.md."
+            "See docs/targets/snowflake.md."
         )
     for name in ("SNOWFLAKE_ACCOUNT", "SNOWFLAKE_HOST"):
         instead = "Write the account alone, and set SNOWFLAKE_USER and SNOWFLAKE_PRIVATE_KEY_FILE."
@@ -229,7 +229,7 @@ def quote(identifier: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A string literal; Snowflake reads backslashes as escapes."""
+    """A string literal. Not `sql.literal`: Snowflake reads backslashes as escapes."""
     return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 

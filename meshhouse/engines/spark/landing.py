@@ -25,6 +25,7 @@ from meshhouse.engines.spark.executor import DESCRIPTION, EVENT_COLUMNS, Describ
 from meshhouse.engines.spark.session import session
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.errors import SourceAway
+from meshhouse.events.kafka.java import java_properties
 from meshhouse.events.kafka.settings import KafkaSettings, kafka_settings
 from meshhouse.events.source import Source, Topic
 from meshhouse.lake import Lake
@@ -265,7 +266,7 @@ class _Lander:
     def _events(self, bounds: Mapping[str, str]) -> DataFrame:
         begin = {self.raw.topic: {str(each): at for each, at in self.positions.items()}}
         options = {
-            **{f"kafka.{name}": value for name, value in self.settings.java().items()},
+            **{f"kafka.{name}": value for name, value in java_properties(self.settings).items()},
             "kafka.isolation.level": "read_committed",
             "subscribe": self.raw.topic,
             "startingOffsets": json.dumps(begin),

@@ -22,6 +22,7 @@ from meshhouse.addresses import refuse_credentials
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.java import Progress, fetch_jars, find_java, last_line
 from meshhouse.lake.object_store import access, warehouse
+from meshhouse.settings import value as value_of
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -201,7 +202,7 @@ def settings(jars: list[Path]) -> dict[str, str]:
 
 
 def _master() -> str:
-    master = os.environ.get("MESH_SPARK_MASTER", "local[*]")
+    master = value_of("MESH_SPARK_MASTER")
     instead = "Write spark://host:port alone; MESH_SPARK_CONF takes spark.authenticate.secret."
     refuse_credentials("MESH_SPARK_MASTER", master, instead)
     return master
@@ -209,7 +210,7 @@ def _master() -> str:
 
 def _more_settings() -> dict[str, str]:
     found = {}
-    for number, setting in enumerate(os.environ.get("MESH_SPARK_CONF", "").split(";"), start=1):
+    for number, setting in enumerate(value_of("MESH_SPARK_CONF").split(";"), start=1):
         name, equals, value = setting.partition("=")
         if not setting.strip():
             continue

@@ -1,7 +1,7 @@
 """Writing events into Kafka.
 
-Belongs here: what `mesh replay` and `mesh tail` need of a cluster. Does not: reading
-(source.py, clients.py).
+Belongs here: what `mesh replay` and `mesh tail` need of a cluster. Not here: reading
+(source.py), or client libraries (python.py, confluent.py).
 
 Every event carries the name of its producer and its number among that producer's events
 in headers, so that a producer that starts again finds out how far it came by reading the
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.errors import LogUnavailable
-from meshhouse.events.kafka.clients import explained
+from meshhouse.events.kafka.choice import sender
+from meshhouse.events.kafka.library import Sender
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.log.frames import Position
@@ -28,29 +29,6 @@ from meshhouse.events.source import Outgoing, Topic
 
 PRODUCER_HEADER = "meshhouse.producer"
 SEQUENCE_HEADER = "meshhouse.sequence"
-
-_MAX_REQUEST_BYTES = 64 * 1024 * 1024
-"""The cluster's own limit is the one that counts."""
-
-Headers = list[tuple[str, bytes | None]]
-
-
-class _Sender(Protocol):
-    """A client that produces."""
-
-    def send(
-        self, topic: str, partition: int, event: tuple[Any, Any, int], headers: Headers
-    ) -> None:
-        """Queues one event (key, value, milliseconds); waits while the queue is full."""
-        ...
-
-    def flush(self) -> None:
-        """Waits until the cluster holds what was sent.
-
-        Raises:
-            LogUnavailable: some of it was refused or not acknowledged in time.
-        """
-        ...
 
 
 class KafkaWriter:
@@ -74,17 +52,7 @@ class KafkaWriter:
         Raises:
             UsageError: it exists with another number of partitions.
         """
-        from kafka.admin import NewTopic
-        from kafka.errors import TopicAlreadyExistsError
-
-        admin = self._source.admin
-        try:
-            with explained(self._settings):
-                admin.create_topics([NewTopic(name, partitions, -1)])
-                admin.wait_for_topics([name])
-        except MeshError as error:
-            if not isinstance(error.__cause__, TopicAlreadyExistsError):
-                raise
+        self._source.admin.create_topic(name, partitions)
         found = len(self.describe(name).partitions)
         if found != partitions:
             raise UsageError(
@@ -147,8 +115,8 @@ class KafkaWriter:
         return {}
 
     @cached_property
-    def _sender(self) -> _Sender:
-        return _sender(self._settings)
+    def _sender(self) -> Sender:
+        return sender(self._settings)
 
 
 class KafkaLines:
@@ -184,8 +152,8 @@ class KafkaLines:
             self._sender.flush()
 
     @cached_property
-    def _sender(self) -> _Sender:
-        return _sender(self._settings)
+    def _sender(self) -> Sender:
+        return sender(self._settings)
 
 
 class _for_now:  # noqa: N801
@@ -204,109 +172,3 @@ def _rows(events: pa.RecordBatch) -> Iterator[tuple[bytes | None, bytes | None, 
     return zip(
         events["key"].to_pylist(), events["value"].to_pylist(), millis.to_pylist(), strict=True
     )
-
-
-def _sender(settings: KafkaSettings) -> _Sender:
-    try:
-        import confluent_kafka  # noqa: F401
-    except ImportError:
-        return _PythonSender(settings)
-    return _ConfluentSender(settings)
-
-
-class _PythonSender:
-    """kafka-python."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        from kafka import KafkaProducer
-
-        self._settings = settings
-        self._sent: list[Any] = []
-        with explained(settings):
-            self._producer = KafkaProducer(
-                **settings.python(),
-                enable_idempotence=True,
-                acks="all",
-                linger_ms=20,
-                max_request_size=_MAX_REQUEST_BYTES,
-            )
-
-    def send(
-        self, topic: str, partition: int, event: tuple[Any, Any, int], headers: Headers
-    ) -> None:
-        key, value, millis = event
-        with explained(self._settings):
-            self._sent.append(
-                self._producer.send(
-                    topic, value, key, headers, partition=partition, timestamp_ms=millis
-                )
-            )
-
-    def flush(self) -> None:
-        sent, self._sent = self._sent, []
-        try:
-            with explained(self._settings):
-                self._producer.flush(timeout=60)
-                for each in sent:
-                    each.get(timeout=60)
-        except MeshError as error:
-            raise LogUnavailable(str(error)) from error
-
-
-class _ConfluentSender:
-    """confluent-kafka."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        from confluent_kafka import Producer
-
-        from meshhouse.events.kafka.clients import quiet_logger
-
-        self._settings = settings
-        self._refused: list[str] = []
-        self._producer = Producer(
-            {
-                **settings.confluent(),
-                "enable.idempotence": True,
-                "linger.ms": 20,
-                "message.timeout.ms": 60_000,
-                "queue.buffering.max.kbytes": 65_536,
-                "message.max.bytes": _MAX_REQUEST_BYTES,
-            },
-            logger=quiet_logger(),
-        )
-
-    def send(
-        self, topic: str, partition: int, event: tuple[Any, Any, int], headers: Headers
-    ) -> None:
-        key, value, millis = event
-        while True:
-            try:
-                self._producer.produce(
-                    topic,
-                    value,
-                    key,
-                    partition,
-                    on_delivery=self._delivered,
-                    timestamp=millis,
-                    headers=headers,
-                )
-                return
-            except BufferError:
-                self._producer.poll(0.1)
-
-    def flush(self) -> None:
-        left = self._producer.flush(90)
-        refused, self._refused = self._refused, []
-        if left and not refused:
-            refused = [f"{left} events were not acknowledged in time"]
-        if refused:
-            self._producer.purge()
-            raise LogUnavailable(
-                f"Kafka at {self._settings.bootstrap_servers}: "
-                f"{self._settings.without_secrets(refused[0])}. "
-                "What was not stored will be sent again."
-            )
-
-    def _delivered(self, error: Any, message: Any) -> None:
-        if error is not None:
-            self._refused.append(error.str())

@@ -1,28 +1,39 @@
 """Following a source that has no consumer groups.
 
-Belongs here: the embedded event log read for ever. Does not: Kafka (kafka/clients.py).
+Belongs here: reading the embedded event log without an end. Not here: Kafka's groups (kafka/).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from meshhouse.errors import MeshError
-from meshhouse.events.source import EventBatch, Rebalance
-
-if TYPE_CHECKING:
-    from meshhouse.events.log.log import EventLog
+from meshhouse.events.source import EventBatch, Rebalance, Topic
 
 _LOOK_SECONDS = 0.1
 _BATCH_BYTES = 8 * 1024 * 1024
 
 
+class Readable(Protocol):
+    """What is needed of a log to follow one of its topics; see `EventLog`."""
+
+    def describe(self, topic: str) -> Topic:
+        """Partitions and offsets of a topic now."""
+        ...
+
+    def read(
+        self, topic: str, ranges: Mapping[int, tuple[int, int]], max_bytes: int
+    ) -> Iterator[EventBatch]:
+        """Events of `ranges`."""
+        ...
+
+
 class LogClient:
     """Reads all partitions of one topic of the event log; there is no one to share with."""
 
-    def __init__(self, log: EventLog, topic: str) -> None:
+    def __init__(self, log: Readable, topic: str) -> None:
         self._log = log
         self._topic = topic
         self._offsets: dict[int, int] = {}

@@ -36,7 +36,8 @@ from meshhouse.events.log.frames import Position
 from meshhouse.events.log.partition import PartitionLog
 from meshhouse.events.log.partitioner import by_partition
 from meshhouse.events.source import Client, EventBatch, Topic
-from meshhouse.files import locked, replace, sync
+from meshhouse.files import replace, sync
+from meshhouse.locks import folder_lock
 
 # Kafka's rule, but for a leading dot: hidden folders are no topics.
 _SCAN_BYTES = 8 * 1024 * 1024
@@ -73,7 +74,7 @@ class EventLog:
             raise UsageError(f"Topic {name} needs at least one partition, not {partitions}.")
         with explained("create a topic in", self._root, _REMEDY):
             self._root.mkdir(parents=True, exist_ok=True)
-            with locked(self._root / "lock"):
+            with folder_lock(self._root / "lock"):
                 self._sweep()
                 if not (self._root / "cluster.json").exists():
                     replace(self._root / "cluster.json", json.dumps({"cluster_id": uuid4().hex}))
@@ -112,9 +113,13 @@ class EventLog:
         """
         facts = self._facts(name)
         folder = self._root / name
-        with explained("delete", folder, _REMEDY), locked(self._root / "lock"), ExitStack() as held:
+        with (
+            explained("delete", folder, _REMEDY),
+            folder_lock(self._root / "lock"),
+            ExitStack() as held,
+        ):
             for partition in range(facts["partitions"]):
-                held.enter_context(locked(folder / str(partition) / "lock"))
+                held.enter_context(folder_lock(folder / str(partition) / "lock"))
             folder.rename(self._root / f"~{uuid4().hex}")
             sync(self._root)
             self._sweep()

@@ -20,7 +20,8 @@ from meshhouse.events.errors import CorruptSegment, OffsetOutOfRange, SequenceGa
 from meshhouse.events.log.frames import Position, encode
 from meshhouse.events.log.segment import SUFFIX, Segment, segment_path
 from meshhouse.events.source import Partition
-from meshhouse.files import create, locked, sync, write_at
+from meshhouse.files import create, sync, write_at
+from meshhouse.locks import folder_lock
 
 SEGMENT_BYTES = 64 << 20
 FRAME_BYTES = 4 << 20
@@ -95,7 +96,7 @@ class PartitionLog:
         with (
             self._guard,
             explained("write to", self._folder, _WRITE_REMEDY),
-            locked(self._lock_path),
+            folder_lock(self._lock_path),
         ):
             self._writing = True
             try:
@@ -182,7 +183,7 @@ class PartitionLog:
                     raise
                 # A look at the very moment a producer replaces a torn frame can see half
                 # of each; only what is still wrong while no producer writes is damage.
-                with locked(self._lock_path, exclusive=False):
+                with folder_lock(self._lock_path, exclusive=False):
                     segment.refresh()
 
 

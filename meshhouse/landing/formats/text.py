@@ -14,10 +14,11 @@ import re
 import duckdb
 import pyarrow as pa
 
-from meshhouse.lake.views import literal
 from meshhouse.landing.formats.errors import BadDeclaration
 from meshhouse.landing.formats.wire import with_json
 from meshhouse.repository import RawTable
+from meshhouse.repository.keys import PATTERN
+from meshhouse.sql import literal
 
 _COMMON = (
     r"(?P<remote_host>\S+) (?:-|(?P<identity>\S+)) (?:-|(?P<remote_user>.+?)) "
@@ -55,7 +56,9 @@ def pattern_of(raw: RawTable) -> str:
 
     if not raw.pattern:
         known = ", ".join(WELL_KNOWN)
-        remedy = f"Add config.meta.pattern: an RE2 pattern with named groups, or one of {known}."
+        remedy = (
+            f"Add config.meta.{PATTERN.name}: an RE2 pattern with named groups, or one of {known}."
+        )
         raise bad("has the format text, but no pattern", remedy)
     pattern = WELL_KNOWN.get(raw.pattern, raw.pattern)
     try:

@@ -1,7 +1,8 @@
-"""Which SQL each target understands, without asking it.
+"""The SQL that each target understands, known without connecting to the target.
 
-Belongs here: the functions and types that a target has, how its SQL is parsed, and what
-dbt needs to render for it. Does not: rendering models or judging them (meshhouse/checks).
+Belongs here: the functions and types of a target, how its SQL is parsed, and the profile that
+dbt needs to render for it. Not here: rendering models (rendering.py), or judging their SQL
+(targets.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from meshhouse.errors import UsageError
 _LISTS = Path(__file__).with_name("lists")
 
 Place = tuple[int, str]
-"""A line of a statement, and what is wrong there."""
+"""A line of a statement, and the problem on that line."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,15 @@ class Dialect:
     target: str
     title: str
     sqlglot: str
-    """What sqlglot calls it."""
+    """sqlglot's name of the dialect."""
     adapter: str
-    """What dbt calls it: `dbt-<adapter>` renders for it."""
+    """dbt's name of the adapter; the package is `dbt-<adapter>`."""
     install: str
-    """How to get what renders for it."""
+    """How to install the adapter, for the message."""
     output: Mapping[str, Any]
-    """A dbt profile that renders for it and connects to nothing."""
+    """A dbt profile that is enough to render SQL; nothing connects with it."""
     has_every_feature: bool = False
-    """Whether dbt snapshots and Python models work there."""
+    """Whether dbt snapshots and Python models work on this target."""
 
     def has_function(self, name: str) -> bool:
         """Whether SQL may call a function of this name, in lower case."""
@@ -55,38 +56,38 @@ class Dialect:
         return f"{name}(n)" in self._types
 
     def lacking(self, statement: str) -> Iterator[tuple[int, str, str]]:
-        """What a statement says that this target does not understand, though parsers do.
+        """SQL in a statement that parsers accept but this target does not.
 
         Args:
             statement: words and signs in lower case with one space between them.
 
         Yields:
-            Where in the statement, what, and what to write instead.
+            The offset in the statement, the missing feature, and what to write instead.
         """
         for pattern, what, instead in self._lacking:
             for match in pattern.finditer(statement):
                 yield match.start(), what, instead
 
     def whole_quotients(self, sql: str) -> list[int]:
-        """The lines that divide by `//`, which only DuckDB knows; Snowflake begins a comment."""
+        """The lines that use `//`: integer division on DuckDB, a comment on Snowflake."""
         try:
             tokens = sqlglot.tokenize(sql, dialect="duckdb")
         except sqlglot.errors.TokenError:
-            return []  # it has no such text on DuckDB either
+            return []  # it is not DuckDB's SQL either
         return [token.line for token in tokens if token.text == "//"]
 
     asks_own_parser = False
-    """Whether `syntax_error` knows better than any other parser."""
+    """Whether `syntax_error` runs the target's own parser, which overrules sqlglot."""
 
     def syntax_error(self, sql: str) -> Place | None:
-        """Where and why the target's own parser refuses a statement, if it can be asked."""
+        """Why the target's own parser refuses a statement; None if it accepts or is missing."""
         return None
 
     def require(self) -> None:
-        """Makes sure that dbt can render for this target.
+        """Checks that dbt can render for this target.
 
         Raises:
-            UsageError: its adapter is not installed.
+            UsageError: the target's adapter is not installed.
         """
         if importlib.util.find_spec(f"dbt.adapters.{self.adapter}") is None:
             raise UsageError(
@@ -108,7 +109,7 @@ class Dialect:
 
 
 class _DuckDB(Dialect):
-    """DuckDB is always there to be asked."""
+    """DuckDB is always installed, so its own parser and catalog answer."""
 
     asks_own_parser = True
 
@@ -153,9 +154,9 @@ class _DuckDB(Dialect):
         return connection
 
     def _knows(self, sql: str) -> bool:
-        """Whether the statement names what is there, whatever else is wrong with it.
+        """Whether all names in the statement exist, whatever else is wrong with it.
 
-        What its grammar has built in (`coalesce`, `extract`) is in no list of its own.
+        DuckDB's list of functions lacks those of its grammar (`coalesce`, `extract`).
         """
         import duckdb
 
@@ -205,7 +206,7 @@ def dialect(target: str) -> Dialect:
 
 
 def dialect_in_use() -> Dialect:
-    """The SQL of the target of `MESH_TARGET`.
+    """The SQL of the target that `MESH_TARGET` names.
 
     Raises:
         UsageError: there is no such target.
@@ -219,7 +220,7 @@ def every_dialect() -> tuple[Dialect, ...]:
 
 
 def use_instead(name: str) -> str:
-    """What runs everywhere instead of a function or type, as advice; empty if unknown."""
+    """Advice on what to use on every target instead of a function or type; empty if none."""
     return _advice().get(name, "")
 
 

@@ -1,8 +1,8 @@
-"""SQL that runs on every target and computes something else on one of them.
+"""SQL that runs on every target but gives different results.
 
 Belongs here: recognising such SQL in a statement of one target. Not here: which targets were
-checked and what becomes a finding (targets.py), or types (kinds.py). What each rule says of
-DuckDB and Spark is measured: tests/checks/portability.tsv.
+checked and what becomes a finding (targets.py), or types (kinds.py). The results on DuckDB and
+Spark are measured: tests/lint/sql/portability.tsv.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from meshhouse.lint.sql.kinds import kind_of
 
 @dataclass(frozen=True)
 class Difference:
-    """One kind of SQL, and what each target makes of it."""
+    """One kind of SQL, and its result on each target."""
 
     what: str
     local: str
     spark: str
     snowflake: str
     instead: str
-    """What computes the same on every target."""
+    """SQL with the same result on every target."""
 
     def of(self, target: str) -> str:
-        """What a target makes of it."""
+        """The result on a target."""
         return str(getattr(self, target))
 
 
 def differences(tree: exp.Expression, sql: str) -> Iterator[tuple[int, Difference]]:
-    """The line of each place that computes something else on another target, and why.
+    """Line and kind of each expression that gives another result on another target.
 
     Args:
         tree: the statement, with types as far as they are known.
-        sql: its text.
+        sql: the text of the statement.
     """
     for node in tree.walk():
         name = shapes.name(node, sql)
@@ -85,30 +85,31 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.by_zero,
         Difference(
-            "a division by what may be 0", "null or infinity", "an error", "an error",
+            "a division by a value that may be 0", "null or infinity", "an error", "an error",
             f"{_RATIO}, or divide by `nullif(..., 0)`.",
         ),
     ),
     (
         lambda node, name: name == "concat" and shapes.may_be_null(node, name),
         Difference(
-            "`concat` of what may be null", "the other values", "null", "null",
+            "`concat` of values that may be null", "the other values", "null", "null",
             "Use `||` or `dbt.concat([...])`, with `coalesce(..., '')` to skip nulls.",
         ),
     ),
     (
         lambda node, name: name == "concat_ws" and shapes.may_be_null(node, name),
         Difference(
-            "`concat_ws` of what may be null", "the other values", "the other values", "null",
+            "`concat_ws` of values that may be null", "the other values", "the other values",
+            "null",
             "Use `||` with `coalesce(..., '')`.",
         ),
     ),
     (
         shapes.greatest_with_null,
         Difference(
-            "`greatest` or `least` of what may be null", "the other values", "the other values",
-            "null", "Use the macros `larger_of(a, b)` or `smaller_of(a, b)`, or say what null "
-            "means: `coalesce(greatest(a, b), a, b)`.",
+            "`greatest` or `least` of values that may be null", "the other values",
+            "the other values", "null", "Use the macros `larger_of(a, b)` or `smaller_of(a, b)`, "
+            "or write what null means: `coalesce(greatest(a, b), a, b)`.",
         ),
     ),
     (
@@ -175,8 +176,8 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.cast(("double", "decimal"), "integer"),
         Difference(
-            "a fraction cast to an integer", "rounds", "cuts", "rounds",
-            "Say which: `cast(round(x) as ...)` or `cast(floor(x) as ...)`.",
+            "a fraction cast to an integer", "rounds", "truncates", "rounds",
+            "Write which you mean: `cast(round(x) as ...)` or `cast(floor(x) as ...)`.",
         ),
     ),
     (
@@ -196,15 +197,15 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.start_below_one,
         Difference(
-            "`substring` from below 1", "counts the places before the first",
+            "`substring` from a position below 1", "counts the positions before the first",
             "counts 0 as 1", "counts 0 as 1", "Begin at 1, or use `right(text, n)`.",
         ),
     ),
     (
         shapes.negative_count,
         Difference(
-            "`left` or `right` of a negative number", "all but so many", "empty text",
-            "empty text", "Use `substring` with `length`.",
+            "`left` or `right` with a negative number", "all characters but that many",
+            "empty text", "empty text", "Use `substring` with `length`.",
         ),
     ),
     (
@@ -257,7 +258,7 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
         lambda node, name: name == "array_agg",
         Difference(
             "`array_agg`", "keeps nulls", "skips nulls", "skips nulls",
-            "Use `dbt.listagg(measure, delimiter)`, or filter nulls before.",
+            "Use `dbt.listagg(measure, delimiter)`, or filter out nulls first.",
         ),
     ),
     (
@@ -308,14 +309,14 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.membership_as_value,
         Difference(
-            "`in (select ...)` as a value", "null where a null decides", "false there",
-            "null where a null decides", "Use `exists (...)`, or a join.",
+            "`in (select ...)` as a value", "null if a null decides", "false if a null decides",
+            "null if a null decides", "Use `exists (...)`, or a join.",
         ),
     ),
     (
         shapes.named("trunc", "truncate"),
         Difference(
-            "`trunc`", "cuts a number", "cuts a date", "cuts either",
+            "`trunc`", "truncates a number", "truncates a date", "truncates either",
             "Use `floor(...)` and the sign, or `dbt.date_trunc(part, date)`.",
         ),
     ),
@@ -337,7 +338,7 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
     (
         shapes.caret,
         Difference(
-            "`^`", "a power", "exclusive or of bits", "no operator", "Use `power(x, y)`.",
+            "`^`", "a power", "exclusive or of bits", "not an operator", "Use `power(x, y)`.",
         ),
     ),
 )  # fmt: skip

@@ -1,10 +1,10 @@
-"""What kind of value an expression makes: an integer, a decimal, a double, a date and so on.
+"""The kind of value of an expression: an integer, a decimal, a double, a date and so on.
 
 Belongs here: types of columns across the models of a domain, and of the expressions in one
-statement. Not here: what is judged by them (differences.py).
+statement. Not here: the rules that use these types (differences.py).
 
-sqlglot infers the types. It takes a number such as `1.5` for a double, which is a decimal on
-every target, so such numbers are cast to decimals before.
+sqlglot infers the types. It treats a number such as `1.5` as a double, but every target treats
+it as a decimal. So such numbers are cast to decimals first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SAME = (
     exp.Lag, exp.LastValue, exp.Lead, exp.Least, exp.Max, exp.Min, exp.Neg, exp.Nullif, exp.Paren,
     exp.Round, exp.Sum, exp.Window,
 )  # fmt: skip
-"""What makes the kind of value that its arguments are."""
+"""Expressions whose value has the kind of their arguments."""
 
 
 def annotated(tree: exp.Expression, known: Mapping[str, Columns], dialect: str) -> exp.Expression:
@@ -44,7 +44,7 @@ def annotated(tree: exp.Expression, known: Mapping[str, Columns], dialect: str) 
     Args:
         tree: the statement.
         known: `schema.table` in lower case -> its columns.
-        dialect: what sqlglot calls its SQL.
+        dialect: sqlglot's name for the SQL.
     """
     copy = tree.copy()
     schema: dict[str, Columns] = {}
@@ -75,11 +75,11 @@ def annotated(tree: exp.Expression, known: Mapping[str, Columns], dialect: str) 
         )
         return annotate_types(qualified, schema=schema, dialect=dialect)  # type: ignore[arg-type]
     except (SqlglotError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        return tree  # whatever sqlglot cannot follow has no known types
+        return tree  # sqlglot cannot infer its types, so they stay unknown
 
 
 def made_columns(tree: exp.Expression) -> dict[str, str]:
-    """The columns of a query with their types; without those whose type is not known."""
+    """Name -> type of the columns of a query; leaves out columns of unknown type."""
     if not isinstance(tree, exp.Query):
         return {}
     found = {}
@@ -94,7 +94,7 @@ def made_columns(tree: exp.Expression) -> dict[str, str]:
 
 
 def kind_of_type(data_type: Any) -> str:
-    """The kind of a type of sqlglot; empty if it is none of those that are told apart."""
+    """The kind of a type of sqlglot; empty if no rule distinguishes it."""
     return next((kind for kind, types in _KINDS.items() if data_type.this in types), "")
 
 

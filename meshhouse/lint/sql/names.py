@@ -1,10 +1,10 @@
-"""Which functions and types a statement names, as they stand in its text.
+"""The functions and types that a statement names, as written in its text.
 
-Belongs here: telling the name of a function from a keyword, an alias or a type. Does not:
-knowing which names a target has (meshhouse/engines/dialects.py), or judging (targets.py).
+Belongs here: distinguishing the name of a function from a keyword, an alias or a type. Not
+here: which names a target has (dialects.py), or judging the statement (targets.py).
 
-The names come from the text, not from sqlglot's tree: the tree calls them what they are
-called somewhere else.
+The names come from the text, not from sqlglot's tree, because the tree replaces them by the
+names of another dialect.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NO_CALL = {
     "tablesample", "then", "to", "union", "unpivot", "using", "values", "when", "where",
     "window", "with", "within",
 }  # fmt: skip
-"""Words that may stand before a parenthesis without calling anything."""
+"""Keywords that may precede a parenthesis without being a function."""
 _TYPE = re.compile(r"[A-Za-z_][\w$]*(\s+\w+)*")
 """A type, or a part of one: sqlglot reads `double precision` as one token."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A function or a type, where it stands."""
+    """A function or a type, and its line."""
 
     kind: str
     """`function` or `type`."""
@@ -46,7 +46,7 @@ class Name:
     """In lower case; a type of several words has one space between them."""
     line: int
     with_length: bool = False
-    """A type with something in parentheses behind it."""
+    """For a type: whether parentheses follow it, as in `varchar(10)`."""
 
 
 DATE_PARTS = {"year", "quarter", "month", "week", "day", "hour", "minute", "second"}
@@ -60,24 +60,24 @@ class NotReadable(Exception):
         self.line = line
         self.problem = problem
         self.types = types
-        """What it casts to: a type that is unknown does not parse either."""
+        """The types that it casts to: an unknown type may be why it does not parse."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """What a statement says, without how it is laid out."""
+    """The content of a statement, without its layout."""
 
     names: tuple[Name, ...]
     text: str
-    """Its words and signs in lower case with one space between them; nothing between the
-    quotes of strings and quoted names, but for parts of a date."""
+    """Its words and signs in lower case with one space between them. Strings and quoted names
+    are emptied, except for parts of a date."""
     lines: tuple[tuple[int, int], ...]
-    """Where in the text each of its lines begins: offset, line."""
+    """For each token: its offset in `text` and its line in the SQL."""
     trees: tuple[Any, ...] = ()
-    """What sqlglot makes of it."""
+    """sqlglot's syntax trees of the statement."""
 
     def line_at(self, offset: int) -> int:
-        """The line of SQL that this place of the text stands on."""
+        """The line of SQL that an offset in `text` belongs to."""
         return next((line for start, line in reversed(self.lines) if start <= offset), 1)
 
 
@@ -86,10 +86,10 @@ def read(sql: str, dialect: str) -> Statement:
 
     Args:
         sql: the statement.
-        dialect: what sqlglot calls its SQL.
+        dialect: sqlglot's name for the SQL.
 
     Raises:
-        NotReadable: it does not parse.
+        NotReadable: the statement does not parse.
     """
     try:
         tokens = sqlglot.tokenize(sql, dialect=dialect)
@@ -133,7 +133,7 @@ def _parse(sql: str, dialect: str) -> list[Any]:
 
 
 def _is_about_arguments(detail: dict[str, Any]) -> bool:
-    """Whether sqlglot only misses an argument that it takes a function to need."""
+    """Whether sqlglot only complains that a function lacks an argument; it may be wrong."""
     text = str(detail.get("description"))
     if text.startswith("The number of provided arguments"):
         return True
@@ -170,22 +170,22 @@ def _names(sql: str, tokens: Sequence[Any], aliases: set[int]) -> Iterator[Name]
 
 
 def _is_no_function(tokens: Sequence[Any], position: int) -> bool:
-    """Whether what stands around a word makes it something else."""
+    """Whether the words around a word show that it is not a function."""
     before = tokens[position - 1].text.lower() if position else ""
     behind = tokens[position + 2].text.lower() if position + 2 < len(tokens) else ""
-    # A function of a schema is somebody's own: nobody here can know it.
+    # A function with a schema is user-defined, so no list contains it.
     if before in (".", "sample", "tablesample"):
         return True
     return tokens[position].text.lower() == "filter" and behind == "where"
 
 
 def _type_regions(sql: str, tokens: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """From and to, as positions, of each type that something is cast to."""
+    """First and last position (exclusive) of each type in a cast."""
     for position, token in enumerate(tokens):
         following = tokens[position + 1].token_type if position + 1 < len(tokens) else None
         if token.token_type == TokenType.DCOLON:
             if sql[token.start : token.end + 1] != "::":
-                continue  # sqlglot's way to read `2L`
+                continue  # sqlglot tokenizes `2L` as a cast
             yield position + 1, _end_of_type(tokens, position + 1)
         elif token.text.lower() in _CASTS and following == TokenType.L_PAREN:
             depth = 0
@@ -200,7 +200,7 @@ def _type_regions(sql: str, tokens: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _end_of_type(tokens: Sequence[Any], start: int) -> int:
-    """Behind the words of a type and what it holds in brackets."""
+    """The position after the words of a type and its brackets."""
     depth = 0
     for position in range(start, len(tokens)):
         change = _opened(tokens, position)
@@ -211,9 +211,9 @@ def _end_of_type(tokens: Sequence[Any], start: int) -> int:
 
 
 def _opened(tokens: Sequence[Any], position: int) -> int:
-    """How many brackets of a type a token opens, or closes if negative."""
+    """How many brackets of a type a token opens; negative if it closes them."""
     text = tokens[position].text
-    if text == "<":  # a comparison, unless it stands behind what has such brackets
+    if text == "<":  # a comparison, unless it follows a type with angle brackets
         return int(tokens[position - 1].text.lower() in ("array", "map", "struct"))
     if text in ("(", "[", "{"):
         return 1
@@ -235,7 +235,7 @@ def _continues(tokens: Sequence[Any], start: int, position: int) -> bool:
 
 
 def _types(tokens: Sequence[Any]) -> Iterator[Name]:
-    """The types that a type is made of: itself, and those of its fields."""
+    """A type and, if it is nested, the types of its fields."""
     depth = 0
     words: list[str] = []
     line = tokens[0].line if tokens else 1

@@ -1,10 +1,10 @@
-"""A domain's SQL as a target would be sent it, without connecting to the target.
+"""A domain's SQL as dbt would send it to a target, without connecting to the target.
 
-Belongs here: making dbt render for any target. Does not: judging what comes out
+Belongs here: making dbt render for any target. Not here: judging the rendered SQL
 (targets.py).
 
-dbt-core renders with the macros of the target's adapter, and `--no-introspect` keeps it
-from opening a connection. All targets can be rendered for in one process, one after another.
+dbt-core renders with the macros of the target's adapter; `--no-introspect` prevents it from
+opening a connection. One process can render for several targets, one after another.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _IS_NEVER_INCREMENTAL = "{% macro is_incremental() %}{{ return(false) }}{% endma
 
 @dataclass(frozen=True)
 class Rendered:
-    """SQL of a model or a test as one target would be sent it."""
+    """SQL of a model or test as dbt would send it to one target."""
 
     path: Path
-    """The file that it was rendered from."""
+    """The file that contains the template."""
     sql: str
     macros: Mapping[str, str]
     """Name -> text of every macro of the repository."""
     relation: str = ""
-    """`schema.table` of what the SQL makes, in lower case."""
+    """`schema.table` that the SQL builds, in lower case."""
 
 
 def render(
@@ -48,22 +48,22 @@ def render(
 ) -> list[Rendered]:
     """The SQL of a domain's models and singular tests, models before those that read them.
 
-    Incremental models are rendered twice: for their first build, and for the later ones.
+    Incremental models are rendered twice: for their first build and for later builds.
 
     Args:
         repository: where the domain is declared.
-        domain: its name.
-        dialect: of the target to render for.
-        left_out: files of models, from the domain's folder, that are not rendered.
+        domain: the domain's name.
+        dialect: the dialect of the target to render for.
+        left_out: files to skip, relative to the domain's folder.
 
     Raises:
-        DbtFailed: something does not render.
+        DbtFailed: a file does not render.
     """
     rendered: dict[tuple[str, str], Rendered] = {}
     with _options(repository, domain, dialect) as options:
 
         def dbt(command: str, *arguments: str, manifest: Any = None) -> Any:
-            # Macros may ask for the target that they are rendered for.
+            # Macros may read the target from this variable.
             target = {"MESH_TARGET": dialect.target}
             arguments = (command, *arguments, "--no-write-json", *options)
             return invoke(repository, domain, arguments, target, manifest=manifest)
@@ -79,7 +79,7 @@ def render(
             ways.append((_IS_NEVER_INCREMENTAL, ["config.materialized:incremental"]))
         offline = ["--no-introspect", "--no-populate-cache"]
         for is_incremental, select in ways:
-            # dbt's own would ask the target whether the table is there.
+            # dbt's own macro would ask the target whether the table exists.
             manifest.macros[_INCREMENTAL].macro_sql = is_incremental
             arguments = [*offline, "--select", *select]
             if left_out:
@@ -88,7 +88,7 @@ def render(
             for each in getattr(result, "results", ()):
                 if each.node.language != "sql":
                     continue
-                # Without the ephemeral models that dbt puts before it: these come by themselves.
+                # Without the ephemeral models that dbt injects: they are separate results.
                 sql = each.node._pre_injected_sql or each.node.compiled_code or ""
                 path = repository.folder(domain) / each.node.original_file_path
                 relation = _relation(each.node)
@@ -104,12 +104,12 @@ def _relation(node: Any) -> str:
 
 @contextmanager
 def _options(repository: Repository, domain: str, dialect: Dialect) -> Iterator[list[str]]:
-    """What makes dbt use a profile of ours and leave the artefacts of builds alone."""
+    """Options that give dbt the dialect's profile and its own folder for artifacts."""
     target = dialect.target
     place = repository.home / "check" / target / domain
     with TemporaryDirectory(prefix="mesh-profiles-") as profiles, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the adapters' libraries about each other
-        # JSON is YAML. While it stays the same, dbt parses only what changed.
+        # JSON is valid YAML. If the file does not change, dbt parses only changed models.
         profile = {"meshhouse": {"target": target, "outputs": {target: dict(dialect.output)}}}
         Path(profiles, "profiles.yml").write_text(json.dumps(profile))
         yield [

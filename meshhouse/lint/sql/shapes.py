@@ -1,7 +1,7 @@
-"""Shapes of SQL: what an expression looks like, by its place in sqlglot's tree and its types.
+"""Shapes of SQL expressions, recognised in sqlglot's tree and by their types.
 
-Belongs here: recognising one shape. Not here: what targets make of it (differences.py), or what
-kind of value an expression makes (kinds.py).
+Belongs here: one function per shape. Not here: the results on each target (differences.py),
+or the kind of value of an expression (kinds.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _never_null(node: exp.Expression) -> bool:
 
 
 def call_of(count: int, *names: str) -> Matches:
-    """A call of one of these functions with so many arguments."""
+    """A call of one of these functions with exactly `count` arguments."""
 
     def matches(node: exp.Expression, name: str) -> bool:
         if name not in names:
@@ -70,7 +70,7 @@ def call_of(count: int, *names: str) -> Matches:
 
 
 def may_be_null(node: exp.Expression, name: str) -> bool:
-    """An expression with an argument that is not known to be a value."""
+    """An expression with an argument that may be null."""
     return not all(_never_null(each) for each in _arguments(node))
 
 
@@ -84,7 +84,7 @@ def average(kind: str) -> Matches:
 
 
 def quotient(node: exp.Expression, name: str) -> bool:
-    """A quotient of which no side is a double, and not both are integers."""
+    """A quotient in which no side is a double and not both sides are integers."""
     kinds = {kind_of(node.this), kind_of(node.expression)} if isinstance(node, exp.Div) else None
     return kinds is not None and "double" not in kinds and kinds != {"integer"}
 
@@ -109,7 +109,7 @@ def by_zero(node: exp.Expression, name: str) -> bool:
 
 
 def greatest_with_null(node: exp.Expression, name: str) -> bool:
-    """`greatest` or `least` that does not say what a null means."""
+    """`greatest` or `least` with an argument that may be null, without a `coalesce` around it."""
     if not isinstance(node, exp.Greatest | exp.Least):
         return False
     parent = node.parent
@@ -143,7 +143,7 @@ def date_with(kind: str) -> Matches:
 
 
 def cast(source: tuple[str, ...], target: str) -> Matches:
-    """A cast from one of some kinds to a kind."""
+    """A cast from one of the source kinds to the target kind."""
 
     def matches(node: exp.Expression, name: str) -> bool:
         if not isinstance(node, exp.Cast):
@@ -158,7 +158,7 @@ def cast(source: tuple[str, ...], target: str) -> Matches:
 
 
 def cast_of_double_to_decimal(node: exp.Expression, name: str) -> bool:
-    """A cast of a double to a decimal, but for that of the macro `ratio`."""
+    """A cast of a double to a decimal, except the one in the macro `ratio`."""
     if not isinstance(node, exp.Cast) or kind_of(node) != "decimal":
         return False
     value = node.this.unnest()
@@ -198,7 +198,7 @@ def round_of_double(node: exp.Expression, name: str) -> bool:
 
 
 def backslash(node: exp.Expression, name: str) -> bool:
-    """A text with a backslash in it, or what a target has made of one."""
+    """A text with a backslash, or with a newline or tab that an escape may have produced."""
     if not isinstance(node, exp.Literal) or not node.is_string:
         return False
     return bool(set("\\\n\t") & set(node.name))
@@ -226,7 +226,7 @@ def trim_of_characters(node: exp.Expression, name: str) -> bool:
 
 
 def split_at_pattern(node: exp.Expression, name: str) -> bool:
-    """`split` at what is a regular expression, or may be one."""
+    """`split` at a regular expression, or at a text that may be one."""
     if name not in ("split", "string_split", "str_split"):
         return False
     delimiter = node.args.get("expression")
@@ -235,7 +235,10 @@ def split_at_pattern(node: exp.Expression, name: str) -> bool:
 
 
 def membership_as_value(node: exp.Expression, name: str) -> bool:
-    """`x in (select ...)` outside a condition that drops rows, where null is not false."""
+    """`x in (select ...)` outside `where`, `having`, `join` and `qualify`.
+
+    Inside these, null and false both drop the row, so the difference does not matter.
+    """
     if not isinstance(node, exp.In) or node.args.get("query") is None:
         return False
     within = node.find_ancestor(exp.Where, exp.Having, exp.Join, exp.Qualify, exp.Select)

@@ -1,8 +1,8 @@
-"""Whether every model would run on the targets, and compute the same, without the targets.
+"""Checks whether every model would run on the targets with the same results.
 
 Belongs here: judging the SQL that dbt renders for a target, and finding the line of the
-model that it came from. Not here: what a target has (meshhouse/engines/dialects.py), what
-targets compute differently (differences.py), or reading names out of SQL (names.py).
+model that it came from. Not here: the functions of a target (dialects.py), SQL with different
+results (differences.py), or reading names from SQL (names.py).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _HEADING = re.compile(r"^\w+ Error in \w+ \S+ \(\S+\)\s*")
 
 
 def check_targets(repository: Repository, dialects: Sequence[Dialect]) -> list[Finding]:
-    """What would not run on these targets, or not alike, sorted by place.
+    """SQL that would not run on these targets, or give different results, sorted by place.
 
-    Needs dbt's adapters, no data.
+    Needs dbt's adapters, but no data.
 
     Raises:
         UsageError: the adapter of a target is not installed.
@@ -48,7 +48,7 @@ def check_targets(repository: Repository, dialects: Sequence[Dialect]) -> list[F
 
 
 Places = defaultdict[tuple[Path, int, Difference], set[str]]
-"""File, line and kind of SQL -> targets that are sent it there."""
+"""File, line and kind of SQL -> targets for which dbt renders it there."""
 
 
 def _declared_columns(repository: Repository) -> dict[str, Columns]:
@@ -65,9 +65,9 @@ def _declared_columns(repository: Repository) -> dict[str, Columns]:
 
 
 def differing(places: Places) -> Iterator[Finding]:
-    """What more than one target is sent, and does not compute alike.
+    """A finding for each place where targets get the same SQL but compute different results.
 
-    What a macro renders for one target only is that target's own.
+    SQL that a macro renders for one target only cannot differ.
     """
     for (path, line, difference), targets in places.items():
         if len({difference.of(target) for target in targets}) > 1:
@@ -92,7 +92,7 @@ def _domain(
             place = _PLACE.search(str(error))
             yield _not_rendered(repository, domain, dialect, error)
             if place is None or place[1] in left_out:
-                return  # dbt does not get as far as single models
+                return  # the error does not name one more model to leave out
             left_out.append(place[1])
     for each in rendered:
         yield from judge(each, dialect, known, places)
@@ -102,7 +102,7 @@ def _not_rendered(
     repository: Repository, domain: str, dialect: Dialect, error: DbtFailed
 ) -> Finding:
     text = str(error).removeprefix(f"{domain}: ")
-    if found := _LOCATED.match(text):  # a mistake on every target, which says where it is
+    if found := _LOCATED.match(text):  # the mistake affects every target and names its place
         return Finding(repository.root / found[1], int(found[2]), found[3], "")
     place = _PLACE.search(text)
     file = place[1] if place else "dbt_project.yml"
@@ -110,27 +110,27 @@ def _not_rendered(
     remedy = ""
     if "connection never acquired" in text:
         problem = (
-            f"this asks the database while it is rendered, which a check for target "
-            f"{dialect.target} does without."
+            f"this queries the database while dbt renders it, but a check for target "
+            f"{dialect.target} runs without a database."
         )
-        remedy = "Write down in the model what it asks for."
+        remedy = "Write the queried values into the model."
     return Finding(repository.folder(domain) / file, 1, problem, remedy)
 
 
 def judge(
     rendered: Rendered, dialect: Dialect, known: dict[str, Columns], places: Places
 ) -> Iterator[Finding]:
-    """What one target does not understand of a statement.
+    """A finding for each part of a statement that one target does not understand.
 
     Args:
         rendered: the statement.
-        dialect: of the target that is sent it.
-        known: `schema.table` -> its columns; gets those that the statement makes.
-        places: gets what the target may compute differently, for `differing`.
+        dialect: the dialect of the target.
+        known: `schema.table` -> its columns; the columns that the statement builds are added.
+        places: possible differences between targets are added, for `differing`.
     """
     for line in dialect.whole_quotients(rendered.sql):
         problem = f"target {dialect.target} ({dialect.title}) has no operator `//`."
-        remedy = "Use `cast(floor(x / y) as ...)`, of doubles."
+        remedy = "Use `cast(floor(x / y) as ...)` with doubles."
         yield Finding(rendered.path, _source_line(rendered, line), problem, remedy)
     refused = dialect.syntax_error(rendered.sql)
     if refused:
@@ -189,7 +189,7 @@ def _problem(name: Name, dialect: Dialect) -> str:
 
 
 def _origin(rendered: Rendered, name: Name, line: int) -> str:
-    """Which macro the name comes from, where the model's own line does not have it."""
+    """The macro that a name comes from, if the model's own line does not contain it."""
     pattern = re.compile(rf"\b{re.escape(name.text)}\b", re.IGNORECASE)
     lines = rendered.path.read_text().splitlines()
     if line <= len(lines) and pattern.search(lines[line - 1]):
@@ -201,8 +201,8 @@ def _origin(rendered: Rendered, name: Name, line: int) -> str:
 def _source_line(rendered: Rendered, line: int) -> int:
     """The line of the file that a line of rendered SQL came from.
 
-    Text outside of Jinja is rendered as it stands, so equal lines pair up, and what stands
-    between two pairs of one is rendered from what stands between them in the other.
+    dbt does not change text outside Jinja, so equal lines of file and SQL form pairs. Lines
+    between two pairs of the SQL were rendered from the lines between them in the file.
     """
     before = [each.strip() for each in rendered.path.read_text().splitlines()]
     after = [each.strip() for each in rendered.sql.splitlines()]

@@ -20,8 +20,9 @@ from meshhouse.landing import Landing, land_table
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.pending import Pending
 from meshhouse.landing.target import Fenced, open_target
+from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import product_history, rollback
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
 

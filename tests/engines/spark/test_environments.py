@@ -9,8 +9,9 @@ from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.landing import LakeStore, land_table
 from meshhouse.maintenance.environments import drop, environments
+from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import rollback
-from meshhouse.runs.run import DomainRun, run_domain
+from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.spark_here import needs_spark
 

@@ -7,8 +7,9 @@ import shutil
 import subprocess
 import sys
 
-from tests.conftest import ROOT, TINY, sale
+from tests.conftest import ROOT, sale
 from tests.support.spark_here import needs_spark
+from tests.support.tiny import TINY
 
 pytestmark = needs_spark
 HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": "spark.driver.memory=700m"}

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog, open_source, uses_kafka
-from meshhouse.events.kafka.clients import _failed
+from meshhouse.events.kafka.confluent import configuration
+from meshhouse.events.kafka.java import java_properties
+from meshhouse.events.kafka.library import failed
+from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.settings import KafkaSettings, kafka_settings
 
 SERVERS = "bootstrap.servers: one:9092\n"
@@ -101,7 +104,7 @@ def test_what_is_wrong_is_said_with_what_would_be_right(tmp_path, profile, expla
 
 def test_scram_over_tls_in_the_words_of_both_clients():
     settings = of(SCRAM)
-    python = settings.python()
+    python = arguments(settings)
     assert python["bootstrap_servers"] == ["one:9092", "two:9092"]
     assert {name: python[name] for name in python if name.startswith(("sasl", "security"))} == {
         "security_protocol": "SASL_SSL",
@@ -109,7 +112,7 @@ def test_scram_over_tls_in_the_words_of_both_clients():
         "sasl_plain_username": "ana",
         "sasl_plain_password": "hunter2",
     }
-    assert settings.confluent() == {"client.id": "meshhouse", **SCRAM}
+    assert configuration(settings) == {"client.id": "meshhouse", **SCRAM}
 
 
 def test_tls_files_in_the_words_of_both_clients():
@@ -121,7 +124,7 @@ def test_tls_files_in_the_words_of_both_clients():
         "ssl.endpoint.identification.algorithm": "none",
     }
     settings = of({"bootstrap.servers": "one:9092", "security.protocol": "SSL", **files})
-    python = settings.python()
+    python = arguments(settings)
     assert {name: python[name] for name in python if name.startswith("ssl")} == {
         "ssl_cafile": "/tls/ca.pem",
         "ssl_certfile": "/tls/me.pem",
@@ -129,17 +132,17 @@ def test_tls_files_in_the_words_of_both_clients():
         "ssl_password": "hunter2",
         "ssl_check_hostname": False,
     }
-    assert files.items() <= settings.confluent().items()
+    assert files.items() <= configuration(settings).items()
 
 
 def test_scram_over_tls_in_the_words_of_java(tmp_path):
     ca = tmp_path / "ca.pem"
     ca.write_text("-----BEGIN CERTIFICATE-----")
-    said = KafkaSettings({
+    said = java_properties(KafkaSettings({
         **SCRAM, "sasl.password": r'a "b" \ c', "ssl.ca.location": str(ca),
         "ssl.endpoint.identification.algorithm": "none", "request.timeout.ms": "90000",
         "session.timeout.ms": "6000",
-    }).java()  # fmt: skip
+    }))  # fmt: skip
     assert said == {
         "bootstrap.servers": "one:9092, two:9092",
         "security.protocol": "SASL_SSL",
@@ -162,20 +165,20 @@ def test_client_certificates_and_tokens_in_the_words_of_java(tmp_path):
         "bootstrap.servers": "one:9092", "ssl.certificate.location": str(certificate),
         "ssl.key.location": str(key), "ssl.key.password": "hunter2",
     }  # fmt: skip
-    said = KafkaSettings(properties).java()
+    said = java_properties(KafkaSettings(properties))
     assert said["ssl.keystore.type"] == "PEM"
     assert said["ssl.keystore.certificate.chain"] == certificate.read_text()
     assert (said["ssl.keystore.key"], said["ssl.key.password"]) == (key.read_text(), "hunter2")
     key.write_text("-----BEGIN RSA PRIVATE KEY-----")
     with pytest.raises(UsageError, match=r"no key in PKCS#8.*openssl pkcs8 -topk8"):
-        KafkaSettings(properties).java()
+        java_properties(KafkaSettings(properties))
     with pytest.raises(UsageError, match=r"`ssl.ca.location` .* cannot be read: No such file"):
-        KafkaSettings({**properties, "ssl.ca.location": str(tmp_path / "no.pem")}).java()
-    said = KafkaSettings({
+        java_properties(KafkaSettings({**properties, "ssl.ca.location": str(tmp_path / "no.pem")}))
+    said = java_properties(KafkaSettings({
         "bootstrap.servers": "one:9092", "sasl.mechanism": "OAUTHBEARER",
         "sasl.oauthbearer.token.endpoint.url": "https://id/token",
         "sasl.oauthbearer.client.id": "me", "sasl.oauthbearer.client.secret": "hunter2",
-    }).java()  # fmt: skip
+    }))  # fmt: skip
     assert said["sasl.oauthbearer.token.endpoint.url"] == "https://id/token"
     assert said["sasl.jaas.config"].endswith(
         'OAuthBearerLoginModule required clientId="me" clientSecret="hunter2";'
@@ -185,21 +188,21 @@ def test_client_certificates_and_tokens_in_the_words_of_java(tmp_path):
 
 def test_a_secret_as_java_has_it_shows_in_no_message():
     settings = KafkaSettings({**SCRAM, "sasl.password": 'a"b'})
-    assert "a" not in settings.without_secrets(settings.java()["sasl.jaas.config"]).partition(
-        "password="
-    )[2].replace("***", "")
+    assert "a" not in settings.without_secrets(
+        java_properties(settings)["sasl.jaas.config"]
+    ).partition("password=")[2].replace("***", "")
 
 
 def test_timeouts_are_numbers_and_only_consumers_have_sessions():
     settings = of(
         {"bootstrap.servers": "a:1", "request.timeout.ms": "900", "session.timeout.ms": "6000"}
     )
-    assert settings.python()["request_timeout_ms"] == 900
-    assert "session_timeout_ms" not in settings.python()
-    consumer = settings.python(consumer=True)
+    assert arguments(settings)["request_timeout_ms"] == 900
+    assert "session_timeout_ms" not in arguments(settings)
+    consumer = arguments(settings, consumer=True)
     assert (consumer["session_timeout_ms"], consumer["heartbeat_interval_ms"]) == (6000, 2000)
-    assert "session.timeout.ms" not in settings.confluent()
-    assert settings.confluent(consumer=True)["session.timeout.ms"] == "6000"
+    assert "session.timeout.ms" not in configuration(settings)
+    assert configuration(settings, consumer=True)["session.timeout.ms"] == "6000"
 
 
 def test_both_clients_take_what_they_are_given():
@@ -210,10 +213,10 @@ def test_both_clients_take_what_they_are_given():
     settings = of({**SCRAM, "ssl.endpoint.identification.algorithm": "none",
                    "request.timeout.ms": "900", "session.timeout.ms": "6000",
                    "client.rack": "r"})  # fmt: skip
-    assert set(settings.python(consumer=True)) <= set(KafkaConsumer.DEFAULT_CONFIG)
-    assert set(settings.python()) - {"client_rack"} <= known
-    Producer(settings.confluent(), logger=_Silent())
-    Consumer({**settings.confluent(consumer=True), "group.id": "g"}, logger=_Silent()).close()
+    assert set(arguments(settings, consumer=True)) <= set(KafkaConsumer.DEFAULT_CONFIG)
+    assert set(arguments(settings)) - {"client_rack"} <= known
+    Producer(configuration(settings), logger=_Silent())
+    Consumer({**configuration(settings, consumer=True), "group.id": "g"}, logger=_Silent()).close()
 
 
 class _Silent:
@@ -261,18 +264,18 @@ def oauth(address: str, **more: str) -> KafkaSettings:
 def test_a_token_is_fetched_once_and_used_again(tokens):
     settings = oauth(f"http://localhost:{tokens.server_port}/token",
                      **{"sasl.oauthbearer.scope": "kafka"})  # fmt: skip
-    provider = settings.python()["sasl_oauth_token_provider"]
+    provider = arguments(settings)["sasl_oauth_token_provider"]
     assert [provider.token() for _ in range(3)] == ["t1"] * 3
     assert Tokens.asked == [{
         "grant_type": ["client_credentials"], "client_id": ["ana"], "client_secret": ["hunter2"],
         "scope": ["kafka"],
     }]  # fmt: skip
-    assert settings.confluent()["sasl.oauthbearer.method"] == "oidc"
+    assert configuration(settings)["sasl.oauthbearer.method"] == "oidc"
 
 
 @pytest.mark.parametrize("address", ["http://localhost:1/token", "file:///etc/passwd"])
 def test_a_token_that_cannot_be_had_is_one_line_without_the_secret(address):
-    provider = oauth(address).python()["sasl_oauth_token_provider"]
+    provider = arguments(oauth(address))["sasl_oauth_token_provider"]
     with pytest.raises(MeshError) as caught:
         provider.token()
     assert "sasl.oauthbearer.token.endpoint.url" in str(caught.value)
@@ -287,7 +290,7 @@ SECRETS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_siz
 @given(SECRETS, SECRETS)
 def test_secrets_show_nowhere(password, key_password):
     settings = of({**SCRAM, "sasl.password": password, "ssl.key.password": key_password})
-    error = _failed(settings, f"refused {password} and {key_password!s}\n")
+    error = failed(settings, f"refused {password} and {key_password!s}\n")
     for text in (repr(settings), str(settings), f"{settings!r:>10}", str(error)):
         assert password not in text
         assert key_password not in text

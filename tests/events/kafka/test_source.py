@@ -10,7 +10,8 @@ import pytest
 
 from meshhouse.errors import MeshError
 from meshhouse.events.errors import UnknownTopic
-from meshhouse.events.kafka.clients import ConfluentClient, PythonClient
+from meshhouse.events.kafka.confluent import ConfluentClient
+from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import EVENT_SCHEMA

@@ -1,4 +1,4 @@
-"""`mesh check --target all` names what runs on every target and computes something else on one."""
+"""`mesh check --target all` finds SQL that runs on every target but gives different results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_corpus_is_large_enough_to_say_something():
 
 
 def test_the_check_agrees_with_what_duckdb_and_spark_made_of_each_expression():
-    """An expression that is the same there is reported only for what Snowflake makes of it."""
+    """If DuckDB and Spark agree, an expression is reported only if Snowflake differs."""
     silent, alarmed = [], []
     for case in CASES:
         found = reported(f"select {case.expression} as v from t", {"t": COLUMNS})

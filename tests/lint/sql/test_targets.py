@@ -1,4 +1,4 @@
-"""`mesh check --target`: what would not run somewhere is found before it is run anywhere."""
+"""`mesh check --target` finds SQL that would not run on a target, without running it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ from totals as every_total (sale_id, amount)
 inner join (values (1)) as numbers (sale_id) using (sale_id)
 """
 
-# As docs/how-to.md has it.
+# The example of docs/how-to.md.
 YEAR_TEXT = """
 {% macro year_text(moment) %}{{ adapter.dispatch('year_text')(moment) }}{% endmacro %}
 {% macro default__year_text(moment) %}strftime({{ moment }}, '%Y'){% endmacro %}
@@ -76,7 +76,7 @@ YEAR_TEXT = """
 """
 
 LACKING = {
-    # an expression: on which targets it is found, as what
+    # expression -> targets -> the expected problem
     "list_transform(sale_id, x -> x + 1)": {"spark snowflake": "no function `list_transform`"},
     "strptime(currency, '%Y')": {"spark snowflake": "no function `strptime`"},
     "STRFTIME(sold_at, '%Y')": {"spark snowflake": "no function `strftime`"},
@@ -138,7 +138,7 @@ from rated
 
 @pytest.fixture(scope="module")
 def found(new_mesh):
-    """Findings in a mesh with all these models; without Java, and without any warehouse."""
+    """The findings in a mesh with all these models, without Java and without any warehouse."""
     mesh = new_mesh()
     for number, expression in enumerate(LACKING):
         mesh.write(
@@ -154,12 +154,13 @@ def found(new_mesh):
     mesh.write("domains/crm/models/staging/stg_lost.sql", "select * from {{ ref('nowhere') }}")
     nowhere = {"PATH": "/nonexistent", "JAVA_HOME": "/nonexistent", "MESH_TARGET": "spark"}
     done = mesh.run("check", "--target", "all", "--json", code=1, environment=nowhere)
-    assert not (mesh.root / "domains/shop/target").exists()  # what the build needs stays
+    # The check must not touch the folder of builds.
+    assert not (mesh.root / "domains/shop/target").exists()
     return json.loads(done.stdout)
 
 
 def of(found: list[dict], file: str, target: str) -> list[dict]:
-    """Findings in a staging model of the shop that are about a target."""
+    """The findings about a target in a staging model of the shop."""
     return [
         each
         for each in found
@@ -187,19 +188,19 @@ def test_a_finding_says_what_to_use_instead(found):
 @pytest.mark.parametrize("file", ["stg_anywhere.sql", "stg_aggregates.sql", "stg_sales.sql"])
 def test_macros_and_common_sql_are_no_findings(found, file):
     findings = [each["problem"] for each in found if each["file"].endswith(file)]
-    # That a model reads the clock is another rule's to say, of every target.
+    # Another rule reports reads of the clock, for every target.
     assert [each for each in findings if "reads the clock" not in each] == []
 
 
 def test_what_targets_compute_differently_is_found_with_what_each_makes_of_it(found):
-    """Types come from the declared topic, through other models and subqueries."""
+    """The types come from the declared topic, through other models and subqueries."""
     findings = [each for each in found if each["file"].endswith("stg_rates.sql")]
     assert [
         (each["line"], each["problem"].partition(" is not the same")[0]) for each in findings
     ] == [
         (6, "an average of decimals"),
         (7, "a quotient of decimals"),
-        (8, "`concat` of what may be null"),
+        (8, "`concat` of values that may be null"),
     ]
     assert "local: a double" in findings[0]["problem"]
     assert "spark: a decimal" in findings[0]["problem"]
@@ -232,7 +233,7 @@ def test_sql_that_does_not_parse_is_found_with_its_line(found, target):
     [quoted] = of(found, "stg_quote.sql", target)
     for each in (opened, quoted):
         assert f"this is not SQL of target {target} " in each["problem"]
-    assert opened["line"] == 3  # where a quote was opened, only DuckDB's own parser tells
+    assert opened["line"] == 3  # only DuckDB's own parser reports the line of an open quote
 
 
 def test_a_singular_test_is_checked_like_a_model(found):
@@ -246,7 +247,7 @@ def test_a_singular_test_is_checked_like_a_model(found):
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_model_that_does_not_render_is_found_and_hides_no_other(found, target):
     [asks], [fails] = of(found, "stg_asks.sql", target), of(found, "stg_fails.sql", target)
-    assert asks["problem"].startswith("this asks the database while it is rendered")
+    assert asks["problem"].startswith("this queries the database while dbt renders it")
     assert fails["problem"].endswith("no such day")
 
 
@@ -255,7 +256,7 @@ def test_a_mistake_on_every_target_is_one_finding(found):
     assert [each["file"] for each in findings] == ["domains/crm/models/staging/stg_lost.sql"]
 
 
-def test_a_target_that_is_none_and_one_that_is_not_installed_are_misuse(mesh):
+def test_an_unknown_target_and_one_that_is_not_installed_are_usage_errors(mesh):
     done = mesh.run("check", "--target", "oracle", code=2)
     assert "There is no target `oracle`. Targets: local, spark, snowflake." in done.stderr
     with pytest.raises(UsageError, match="Target spark cannot be checked without dbt-oracle"):

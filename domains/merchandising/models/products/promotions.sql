@@ -19,7 +19,7 @@ new_events as (
 
 ),
 
--- The same promotion may be sent again: once is enough.
+-- The same promotion may be sent more than once; keep one.
 promotions as (
 
     select

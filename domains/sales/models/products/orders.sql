@@ -29,7 +29,7 @@ lines as (
 
 {% endif %}
 
--- A late line changes its whole order, so all lines of its basket are counted again.
+-- A late line changes the totals of its order, so all lines of its basket are added up again.
 lines_to_count as (
 
     select * from lines

@@ -67,8 +67,8 @@ final as (
         cast(coalesce(ticket_summary.tickets, 0) as bigint) as tickets,
         cast(coalesce(ticket_summary.open_tickets, 0) as bigint) as open_tickets,
         cast(coalesce(message_summary.messages, 0) as bigint) as messages,
-        -- What an agent writes is no contact by the household. On some engines greatest()
-        -- is null where one of its arguments is.
+        -- An agent's message is not a contact by the household. On some engines greatest() is
+        -- null if one argument is null.
         cast(
             coalesce(
                 greatest(ticket_summary.last_opened_at, message_summary.last_written_at),

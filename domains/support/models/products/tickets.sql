@@ -10,7 +10,7 @@ events as (
         priority,
         satisfaction,
         event_at,
-        -- Two steps may bear the same second: the later step of a life is then the newer.
+        -- Two steps may have the same time; then the later step of the lifecycle is newer.
         case status when 'opened' then 1 when 'answered' then 2 when 'closed' then 3 end as step
 
     from {{ ref('stg_ticket_events') }}
@@ -39,7 +39,7 @@ events_newest_first as (
         event_at,
         row_number() over (
             partition by ticket_id
-            -- Each target has a place of its own for nulls.
+            -- Targets sort nulls differently by default, so state the order.
             order by
                 event_at desc,
                 step desc nulls last,
@@ -69,7 +69,7 @@ newest_events as (
 
 ),
 
-moments as (
+milestones as (
 
     select
         ticket_id,
@@ -94,7 +94,7 @@ messages_counted as (
 
 ),
 
-lives as (
+lifecycles as (
 
     select
         newest_events.ticket_id,
@@ -103,17 +103,17 @@ lives as (
         newest_events.priority,
         newest_events.status,
         newest_events.satisfaction,
-        moments.opened_at,
-        moments.first_answered_at,
-        -- A ticket that was opened again is not closed.
+        milestones.opened_at,
+        milestones.first_answered_at,
+        -- A reopened ticket is not closed.
         case when newest_events.status = 'closed' then newest_events.event_at end as closed_at,
         newest_events.event_at as updated_at,
         coalesce(messages_counted.messages, 0) as messages
 
     from newest_events
 
-    inner join moments
-        on newest_events.ticket_id = moments.ticket_id
+    inner join milestones
+        on newest_events.ticket_id = milestones.ticket_id
 
     left join messages_counted
         on newest_events.ticket_id = messages_counted.ticket_id
@@ -137,7 +137,7 @@ final as (
         cast(satisfaction as integer) as satisfaction,
         cast(messages as bigint) as messages
 
-    from lives
+    from lifecycles
 
 )
 

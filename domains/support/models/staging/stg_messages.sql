@@ -8,7 +8,7 @@ events as (
 
 each_once as (
 
-    -- A message has no number of its own: what is equal in everything came twice.
+    -- Messages have no id: two events that are equal in every column are one message.
     select distinct
         ---------- ids
         cast(chat_id as bigint) as chat_id,

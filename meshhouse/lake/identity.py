@@ -21,8 +21,8 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from meshhouse import files
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.files import sync
 from meshhouse.locks import lock
 from meshhouse.modes import IDENTITY
 
@@ -54,12 +54,7 @@ def own_identity(home: Path, lake_id: str | None = None) -> Identity:
 
 def note_identity(home: Path, identity: Identity) -> None:
     """Writes an identity; a crash leaves the old one or the new one."""
-    path = home / IDENTITY
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    draft.write_text(json.dumps(asdict(identity), indent=1))
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
+    files.replace(home / IDENTITY, json.dumps(asdict(identity), indent=1))
 
 
 def identity_of(home: Path) -> Identity | None:
@@ -130,7 +125,8 @@ def settle(home: Path, confirmed: bool = False) -> bool:
 
 
 def _adopt(home: Path, known: Identity, confirmed: bool) -> None:
-    from meshhouse.lake.relocate import Move, names_home, relocate
+    from meshhouse.lake.moves import Move
+    from meshhouse.lake.relocate import names_home, relocate
 
     move = Move(known.home, str(home), home)
     is_bound = names_home(home, move)

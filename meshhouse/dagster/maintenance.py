@@ -1,0 +1,31 @@
+"""Maintenance of the lake's tables as a job of Dagster.
+
+Belongs here: the job. Not here: what maintenance does (meshhouse/maintenance/), or when the job
+starts (orchestration/schedules.py).
+"""
+
+import dagster as dg
+
+from meshhouse.engines import engine as engine_of
+from meshhouse.engines import lake_of
+from meshhouse.maintenance import maintain
+from meshhouse.repository import Repository
+
+
+def maintenance_job(repository: Repository) -> dg.JobDefinition:
+    """The job that maintains every table. It fails on a target that keeps its own tables."""
+
+    @dg.op(name="maintain_tables")
+    def maintain_tables(context: dg.OpExecutionContext) -> None:
+        for done in maintain(lake_of(engine_of(repository)), say=context.log.info):
+            context.log.info(
+                f"{done.relation}: {done.files_before} files became {done.files_after}, "
+                f"{done.snapshots_expired} snapshots expired, "
+                f"{done.orphans_removed} orphans removed"
+            )
+
+    @dg.job(name="maintenance", description="Compacts tables, expires snapshots, removes orphans.")
+    def maintenance() -> None:
+        maintain_tables()
+
+    return maintenance

@@ -1,0 +1,54 @@
+"""The assets of all domains, or of those that a run is about.
+
+Belongs here: putting domains together, and keeping a broken one from hiding the others. Not here:
+the assets of one domain (domain.py), or what a mesh starts by itself (orchestration/).
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+from dagster._check import CheckError
+
+from meshhouse.dagster.broken import broken_asset
+from meshhouse.dagster.domain import domain_assets, landing_assets
+from meshhouse.dagster.reporter import Reporter, Silent
+from meshhouse.dagster.settings import Settings
+from meshhouse.errors import MeshError
+from meshhouse.repository import Domain, Repository, broken_because, display_path
+
+
+def mesh_assets(repository: Repository, settings: Settings) -> list[dg.AssetsDefinition]:
+    """The assets of every domain; a broken one is an asset that says what is wrong with it."""
+    return [asset for each in repository.readings for asset in _shown(repository, each, settings)]
+
+
+def run_assets(
+    repository: Repository, domains: list[str], settings: Settings, reporter: Reporter
+) -> list[dg.AssetsDefinition]:
+    """The assets of some domains.
+
+    Raises:
+        MeshError: a domain's dbt project does not parse.
+    """
+    return [
+        asset
+        for domain in repository.domains
+        if domain.name in domains
+        for asset in domain_assets(repository, domain, settings, reporter)
+    ]
+
+
+def _shown(repository: Repository, domain: Domain, settings: Settings) -> list[dg.AssetsDefinition]:
+    """A domain's assets; one that is broken keeps no other from being shown."""
+    if domain.problems:
+        return [broken_asset(domain.name, broken_because(domain))]
+    try:
+        return domain_assets(repository, domain, settings, Silent())
+    except MeshError as error:
+        because = str(error).removeprefix(f"{domain.name}: ")
+    # Dagster has rules about names and owners; a domain that breaks one must stop no other.
+    except (dg.DagsterError, CheckError) as error:
+        because = f"{display_path(domain.path / 'dbt_project.yml')}:1: {error}"
+    # Landing needs no dbt, and the sensor on waiting events counts on its assets.
+    landing = landing_assets(repository, domain, settings, Silent())
+    return [*landing, broken_asset(domain.name, because)]

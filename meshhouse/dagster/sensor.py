@@ -1,0 +1,138 @@
+"""The sensor that starts landing where events wait.
+
+Belongs here: one look at all topics, and which runs it asks for. Not here: whether events wait
+(meshhouse/landing/waiting.py), or how often it looks (orchestration/sensors.py).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+
+from meshhouse.dagster.landing import raw_key
+from meshhouse.dagster.tags import LANDS
+from meshhouse.engines import Engine
+from meshhouse.engines import engine as engine_of
+from meshhouse.errors import MeshError
+from meshhouse.landing import lands_itself
+from meshhouse.landing.store import offsets_of
+from meshhouse.landing.waiting import count
+from meshhouse.repository import Domain, RawTable, Repository
+from meshhouse.runs.selection import events_waiting
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.SensorDefinition:
+    """Starts landing where a topic holds events that its raw table does not.
+
+    It also tells Dagster of what was landed without it, so that whatever follows is built.
+
+    Args:
+        repository: the mesh.
+        name: of the sensor.
+        every_seconds: how often it looks, at most.
+    """
+    raws = repository.raw_tables()
+
+    @dg.sensor(
+        name=name,
+        asset_selection=dg.AssetSelection.assets(*(raw_key(raw) for raw in raws)),
+        minimum_interval_seconds=every_seconds,
+        description="Starts landing where a topic holds events that its raw table does not.",
+    )
+    def events_wait(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        engine = engine_of(repository)
+        pointers = engine.pointers()
+        seen: dict[str, str] = json.loads(context.cursor or "{}")
+        requests, skipped = [], []
+        for domain in repository.domains:
+            if not domain.raw_tables or _is_landing(context, domain):
+                continue
+            try:
+                waiting = _waiting(repository, engine, domain, pointers)
+            except MeshError as error:
+                skipped.append(str(error))
+                continue
+            if waiting:
+                requests.append(_request(context, domain, waiting))
+        moved = dict(_landed_by_others(context, engine, raws, pointers, seen))
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else " ".join(skipped) or "No events wait.",
+            asset_events=[event for event, _ in moved.values()],
+            cursor=json.dumps({**seen, **{name: state for name, (_, state) in moved.items()}}),
+        )
+
+    return events_wait
+
+
+def _waiting(
+    repository: Repository, engine: Engine, domain: Domain, pointers: Mapping[str, str]
+) -> dict[str, dict[int, tuple[int, int]]]:
+    """Raw table -> where landing has something to do, of the tables that a run lands."""
+    found = {
+        raw.relation: events_waiting(repository, engine, raw, pointers)
+        for raw in domain.raw_tables
+        if lands_itself(engine.store, raw)
+    }
+    return {relation: ranges for relation, ranges in found.items() if ranges}
+
+
+def _request(
+    context: dg.SensorEvaluationContext,
+    domain: Domain,
+    waiting: Mapping[str, dict[int, tuple[int, int]]],
+) -> dg.RunRequest:
+    chosen = [raw for raw in domain.raw_tables if raw.relation in waiting]
+    events = sum(map(count, waiting.values()))
+    return dg.RunRequest(
+        # The same events ask for one run, however often the sensor looks, and for another one if
+        # that run failed.
+        run_key=json.dumps([waiting, _last_run(context, domain)], sort_keys=True),
+        asset_selection=[raw_key(raw) for raw in chosen],
+        tags={LANDS: domain.name, "meshhouse/waiting_events": str(events)},
+    )
+
+
+def _is_landing(context: dg.SensorEvaluationContext, domain: Domain) -> bool:
+    filters = dg.RunsFilter(statuses=_UNFINISHED, tags={LANDS: domain.name})
+    return bool(context.instance.get_run_records(filters, limit=1))
+
+
+def _last_run(context: dg.SensorEvaluationContext, domain: Domain) -> str:
+    filters = dg.RunsFilter(tags={LANDS: domain.name})
+    records = context.instance.get_run_records(filters, limit=1)
+    return records[0].dagster_run.run_id if records else ""
+
+
+def _landed_by_others(
+    context: dg.SensorEvaluationContext,
+    engine: Engine,
+    raws: list[RawTable],
+    pointers: Mapping[str, str],
+    seen: Mapping[str, str],
+) -> Iterator[tuple[str, tuple[dg.AssetMaterialization, str]]]:
+    """What `mesh land --follow` landed since the last look, told once a look."""
+    for raw in raws:
+        location = pointers.get(raw.relation)
+        if location is None:
+            continue
+        landed = offsets_of(engine.properties(raw.relation, location))
+        offsets = {str(key): end for key, end in landed.items()}
+        state = json.dumps(offsets, sort_keys=True)
+        if seen.get(raw.relation) == state:
+            continue
+        known = context.instance.get_latest_materialization_event(raw_key(raw))
+        told = known.asset_materialization.metadata.get("next_offsets") if known else None
+        if told is not None and told.value == offsets:
+            continue  # Dagster landed it itself
+        event = dg.AssetMaterialization(
+            raw_key(raw), metadata={"next_offsets": offsets, "landed_by": "mesh land"}
+        )
+        yield raw.relation, (event, state)

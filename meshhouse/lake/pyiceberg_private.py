@@ -1,0 +1,168 @@
+"""Everything that needs names which pyiceberg keeps private.
+
+Belongs here: each use of a name with a leading underscore. Not here: anything that pyiceberg's
+public names can do.
+
+Private names may change in any release. `VERSION` is the release that they were compared with;
+a test fails under another one and says what to compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStatus, ManifestFile
+from pyiceberg.table import CreateTableTransaction, Transaction
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation, Summary
+from pyiceberg.table.update import RemoveSnapshotsUpdate
+from pyiceberg.table.update.snapshot import _OverwriteFiles
+from pyiceberg.typedef import EMPTY_DICT
+
+from meshhouse.lake.manifests import MANIFEST_BYTES, is_small, with_status
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog.rest import RestCatalog
+    from requests import Session
+
+VERSION = "0.12.0"
+
+PRIVATE = {
+    "pyiceberg.table.update.snapshot._OverwriteFiles": (
+        "_existing_manifests", "_manifests", "_summary", "_validate_required_deletes",
+    ),
+    "pyiceberg.table.Transaction": ("_apply",),
+    "pyiceberg.catalog.rest.RestCatalog": ("_create_session",),
+}  # fmt: skip
+"""Class -> its private methods that are called or replaced here."""
+
+
+class Exchange(_OverwriteFiles):
+    """pyiceberg's overwrite, without manifests that list nothing but deleted files.
+
+    pyiceberg carries those along for ever, and every reader opens every one of them: the
+    thirtieth publication of a product would be read four times slower than the first.
+    Iceberg's Java library drops them too (`ManifestFilterManager`, `MergingSnapshotProducer`).
+    """
+
+    def _existing_manifests(self) -> list[ManifestFile]:
+        return [
+            manifest
+            for manifest in super()._existing_manifests()
+            if manifest.has_added_files() or manifest.has_existing_files()
+        ]
+
+
+class Relayout(_OverwriteFiles):
+    """The same rows in other files, and all small manifests written as one.
+
+    New files take the sequence number of the newest file that they stand for, so that
+    rows which landed meanwhile still count as newer.
+    """
+
+    def _manifests(self) -> list[ManifestFile]:
+        snapshot = self._transaction.table_metadata.current_snapshot()
+        kept: list[ManifestFile] = []
+        gone: list[ManifestEntry] = []
+        staying: list[ManifestEntry] = []
+        for manifest in snapshot.manifests(self._io) if snapshot else ():
+            if manifest.content != ManifestContent.DATA:
+                kept.append(manifest)
+                continue
+            live = manifest.fetch_manifest_entry(self._io, discard_deleted=True)
+            old = [entry for entry in live if entry.data_file in self._deleted_data_files]
+            if not old and not is_small(manifest):
+                kept.append(manifest)
+                continue
+            gone += old
+            staying += [entry for entry in live if entry.data_file not in self._deleted_data_files]
+        self._validate_required_deletes(gone)
+        sequence = max((entry.sequence_number or 0 for entry in gone), default=None)
+        entries = [with_status(entry, ManifestEntryStatus.EXISTING) for entry in staying]
+        entries += [
+            ManifestEntry.from_args(
+                status=ManifestEntryStatus.ADDED,
+                snapshot_id=self._snapshot_id,
+                sequence_number=sequence,
+                file_sequence_number=None,
+                data_file=file,
+            )
+            for file in self._added_data_files
+        ]
+        entries.sort(key=lambda entry: entry.sequence_number or 0)
+        # Deleted files have manifests of their own, which the next commit leaves behind.
+        taken = [
+            with_status(entry, ManifestEntryStatus.DELETED, self._snapshot_id) for entry in gone
+        ]
+        return [*self._written(entries), *self._written(taken), *kept]
+
+    def _written(self, entries: Iterable[ManifestEntry]) -> Iterator[ManifestFile]:
+        waiting = iter(entries)
+        entry = next(waiting, None)
+        while entry is not None:
+            with self.new_manifest_writer(self._transaction.table_metadata.spec()) as writer:
+                while entry is not None and writer.tell() < MANIFEST_BYTES:
+                    writer.add_entry(entry)
+                    entry = next(waiting, None)
+            yield writer.to_manifest_file()
+
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
+        # pyiceberg 0.12 counts the totals of every operation but `replace`.
+        summary = super()._summary(snapshot_properties)
+        return summary.model_copy(update={"operation": Operation.REPLACE})
+
+
+class NoCatalog:
+    """Stands where pyiceberg expects a catalog, and keeps every metadata file."""
+
+    def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
+        """Called by pyiceberg after a commit."""
+
+
+def io_of(transaction: Transaction) -> FileIO:
+    """What the table of a transaction reads and writes files with."""
+    return transaction._table.io
+
+
+def metadata_before(transaction: CreateTableTransaction) -> TableMetadata:
+    """The metadata with which a table is created, before the changes of the transaction.
+
+    Not `transaction.table_metadata`, which has every schema twice: Spark does not read that.
+    """
+    return transaction._table.metadata
+
+
+def remove_snapshots(transaction: Transaction, snapshot_ids: list[int]) -> None:
+    """Removes snapshots from a table.
+
+    pyiceberg's public `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
+    """
+    transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),))
+
+
+def bytes_written(writer: Any) -> int:
+    """How long a Parquet file is that pyiceberg's writer has not finished yet."""
+    return writer._fos.tell()
+
+
+def rest_catalog(
+    name: str, properties: Mapping[str, Any], prepare: Callable[[Session], None]
+) -> RestCatalog:
+    """A REST catalog whose HTTP session is prepared before its first request."""
+    # Imported here because it takes 0.1 s, and most meshes keep their catalog in a file.
+    from pyiceberg.catalog.rest import RestCatalog
+
+    class Prepared(RestCatalog):
+        def _create_session(self) -> Session:
+            session = super()._create_session()
+            prepare(session)
+            return session
+
+    return Prepared(name, **properties)
+
+
+def session_of(catalog: RestCatalog) -> Session:
+    """The HTTP session of a REST catalog, with its credentials."""
+    return catalog._session

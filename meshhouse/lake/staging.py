@@ -1,0 +1,69 @@
+"""Tables whose commits write metadata files that nobody sees yet.
+
+Belongs here: what a pyiceberg table does instead of committing to a catalog. Not here: the
+content of a metadata file (states.py), or showing it (catalog.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyiceberg.io import FileIO
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import update_table_metadata
+
+from meshhouse.lake.pyiceberg_private import NoCatalog
+from meshhouse.lake.states import write_metadata
+
+
+def staging_table(relation: str, metadata: TableMetadata, location: str, io: FileIO) -> Table:
+    """A table at a metadata file; each commit of it writes the next metadata file, and no more."""
+    return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
+
+
+class _Stage(NoCatalog):
+    """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
+        """Called by pyiceberg at the end of a transaction."""
+        for requirement in requirements:
+            requirement.validate(table.metadata)
+        metadata = update_table_metadata(
+            table.metadata, updates, metadata_location=table.metadata_location or None
+        )
+        metadata = _no_earlier(metadata, table.metadata)
+        location = write_metadata(table, metadata)
+        return CommitTableResponse(metadata=metadata, metadata_location=location)
+
+    def supports_server_side_planning(self) -> bool:
+        """Scans are planned here, from the manifests."""
+        return False
+
+
+def _no_earlier(metadata: Any, base: Any) -> Any:
+    """Metadata whose times are not before those of its base, whatever the clock says.
+
+    Iceberg's Java library refuses a table whose log of snapshots goes back by more than a
+    minute, and expiry compares these times.
+    """
+    floor = base.last_updated_ms
+    known = {each.snapshot_id for each in base.snapshots}
+    logged = {(each.snapshot_id, each.timestamp_ms) for each in base.snapshot_log}
+
+    def late(entry: Any) -> Any:
+        at = max(entry.timestamp_ms, floor)
+        return entry.model_copy(update={"timestamp_ms": at})
+
+    return metadata.model_copy(
+        update={
+            "last_updated_ms": max(metadata.last_updated_ms, floor),
+            "snapshots": [
+                each if each.snapshot_id in known else late(each) for each in metadata.snapshots
+            ],
+            "snapshot_log": [
+                each if (each.snapshot_id, each.timestamp_ms) in logged else late(each)
+                for each in metadata.snapshot_log
+            ],
+        }
+    )

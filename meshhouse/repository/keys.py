@@ -1,0 +1,119 @@
+"""The keys of `config.meta` that the mesh reads: each one, where it may be, and what it means.
+
+Belongs here: the declaration that the readers (topics.py, products.py), the shapes of files (shapes.py), the
+messages of `mesh check` and the tables in docs/reference.md are made from. Not here: what a value
+does (topics.py, products.py, code.py), or keys of dbt itself (shapes.py).
+
+A key is read through its declaration, `TOPIC.of(meta)`, so no undeclared key can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from meshhouse.repository.misfits import ANY, FLAG, NUMBER, TEXT, Many, Map
+
+SOURCE_TABLE, COLUMN = "config.meta of a source table", "config.meta of a column"
+PRODUCT, PRIVATE_MODEL = "config.meta of a model", "config.meta of a private model"
+PROMISES_OF_PRODUCT = "promises"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of `config.meta`."""
+
+    name: str
+    places: tuple[str, ...]
+    """Where it may be."""
+    shape: Any
+    """What kind of value it takes, see misfits.py."""
+    meaning: str
+    """In the words of the documentation, Markdown."""
+    default: Any = None
+
+    def of(self, meta: Mapping[str, Any]) -> Any:
+        """Its value in a mapping; the default where it is missing."""
+        return meta.get(self.name, self.default)
+
+
+TOPIC = Key("topic", (SOURCE_TABLE,), TEXT, "the topic")
+FORMAT = Key(
+    "format", (SOURCE_TABLE,), TEXT, "`json` (default), `avro`, `protobuf`, `text`", default="json"
+)
+SCHEMA = Key("schema", (SOURCE_TABLE,), TEXT, "`avro` only: a schema file, relative to the domain")
+PATTERN = Key("pattern", (SOURCE_TABLE,), TEXT, "`text` only: how a line becomes columns")
+CHANGELOG = Key(
+    "changelog", (SOURCE_TABLE,), FLAG,
+    "`true`: an event replaces the earlier event of its key; an event without a value deletes the "
+    "key",
+)  # fmt: skip
+MAX_REJECTED_PERCENT = Key(
+    "max_rejected_percent", (SOURCE_TABLE,), ANY,
+    "percentage of rejected events above which Dagster warns; default 1", default=1.0,
+)  # fmt: skip
+REQUIRED = Key(
+    "required", (COLUMN,), FLAG, "`true`, on a column of a source table: events without it are "
+    "rejected",
+)  # fmt: skip
+CLASSIFICATION = Key(
+    "classification", (COLUMN,), TEXT,
+    "what kind of data it holds. `personal` hides its values in sample rows. Snowflake sets the "
+    "classification as a tag",
+)  # fmt: skip
+GRAIN = Key("grain", (PRODUCT,), Many(TEXT), "the columns that identify one row")
+REFRESHED_WITHIN_HOURS = Key(
+    "refreshed_within_hours", (PROMISES_OF_PRODUCT,), NUMBER,
+    "the age up to which `mesh status` calls the product fresh",
+)  # fmt: skip
+KEEPS_ROWS_PERCENT = Key(
+    "keeps_rows_percent", (PROMISES_OF_PRODUCT,), NUMBER,
+    "smallest share of the published rows that a new publication may have; default 90",
+)  # fmt: skip
+_IN_PROMISES = (REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT)
+PROMISES = Key(
+    "promises", (PRODUCT,),
+    Map("promises", {each.name: each.shape for each in _IN_PROMISES}, is_of_the_mesh=True),
+    "the service-level objectives of the product",
+)  # fmt: skip
+EVERY_RUN = Key(
+    "every_run", (PRODUCT, PRIVATE_MODEL), FLAG,
+    "`true`, on any model: every run builds it, and `mesh check` accepts reads that no code "
+    "version can cover",
+)  # fmt: skip
+SHARED = Key(
+    "shared", (PRODUCT,), FLAG,
+    "`true`, in Snowflake: [a secure view](targets/snowflake.md#give-readers-access) for sharing",
+)  # fmt: skip
+DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
+
+KEYS = (
+    TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
+    GRAIN, PROMISES, REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, EVERY_RUN, SHARED, DAGSTER,
+)  # fmt: skip
+
+
+def keys_of(place: str) -> dict[str, Any]:
+    """Name -> shape of each key that may be in a place."""
+    return {key.name: key.shape for key in KEYS if place in key.places}
+
+
+def elsewhere(place: str) -> dict[str, str]:
+    """Name -> where it belongs, of each key that the mesh does not read in a place."""
+    return {
+        key.name: " or ".join(key.places)
+        for key in KEYS
+        if place not in key.places and key not in _IN_PROMISES
+    }
+
+
+def table(place: str) -> str:
+    """The keys of a place as a table of Markdown, as docs/reference.md has it."""
+    rows = []
+    for key in KEYS:
+        if place in key.places and key not in (DAGSTER, PROMISES):
+            rows.append(f"| `{key.name}` | {key.meaning} |")
+        elif place == PRODUCT and PROMISES_OF_PRODUCT in key.places:
+            rows.append(f"| `{PROMISES.name}.{key.name}` | {key.meaning} |")
+    return "\n".join(["| key | meaning |", "|---|---|", *rows])

@@ -1,0 +1,155 @@
+"""What a run of one domain did, in words for people.
+
+Belongs here: the outcome of a run, of each of its products, and the messages about failed builds
+and rejected candidates. Not here: the steps of a run (run.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from meshhouse import dbt
+from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, check_key
+from meshhouse.engines import Candidate
+from meshhouse.errors import MeshError
+from meshhouse.repository import Domain, Product, display_path
+from meshhouse.repository.keys import KEEPS_ROWS_PERCENT, PROMISES
+from meshhouse.repository.manifest import Manifest
+from meshhouse.runs.domain_plan import DomainPlan
+from meshhouse.runs.plan import Decision
+
+_MOST_NAMED = 5
+
+
+@dataclass
+class DomainRun:
+    """What a run of one domain did."""
+
+    domain: str
+    run_id: str
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    finished_at: datetime | None = None
+    outcome: str = "failed"
+    """`published`, `unchanged`, `rejected`, `failed`, or `built` if nothing is published."""
+    message: str = ""
+    covered: list[str] = field(default_factory=list)
+    """Names of the products that the run was about."""
+    published: list[dict[str, Any]] = field(default_factory=list)
+    unchanged: list[Product] = field(default_factory=list)
+    withdrawn: list[Product] = field(default_factory=list)
+    withheld: dict[str, str] = field(default_factory=dict)
+    """Product -> why the run left it out: it is `disabled` or `not public`."""
+    standing_checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
+    nodes: tuple[dbt.NodeResult, ...] = ()
+    audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether consumers see what they should."""
+        return self.outcome in ("published", "unchanged", "built")
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
+
+    @property
+    def products(self) -> dict[str, str]:
+        """Product -> what became of it.
+
+        The run's outcome, but `unchanged` or `held back` (rolled back before) if there was
+        nothing to do, `not published` if only the checks of others failed, and `disabled` or
+        `not public` if dbt builds no such product.
+        """
+        became = dict.fromkeys(self.covered, self.outcome)
+        if self.outcome == "rejected":
+            for candidate, result in self.audited:
+                if result.passed:
+                    became[candidate.product.name] = "not published"
+        became.update((product.name, "unchanged") for product in self.unchanged)
+        became.update((product.name, "held back") for product in self.withdrawn)
+        became.update(self.withheld)
+        return became
+
+    def note(self, plan: DomainPlan) -> None:
+        """Takes over from a plan what the run leaves as it is."""
+        self.outcome = "failed" if plan.to_build else "unchanged"  # until it is published
+        self.covered = plan.covered
+        self.unchanged = plan.by_decision(Decision.UNCHANGED)
+        self.withdrawn = plan.by_decision(Decision.WITHDRAWN)
+        self.withheld = plan.withheld
+
+    def fail(self, error: MeshError) -> None:
+        """The run ended with an error; consumers keep what they had."""
+        self.outcome, self.message = "failed", str(error)
+
+    def entry(self) -> dict[str, Any]:
+        """The run as the ledger keeps it."""
+        return {
+            "run_id": self.run_id,
+            "domain": self.domain,
+            "outcome": self.outcome,
+            "message": self.message,
+            "products": self.products,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at or datetime.now(UTC),
+        }
+
+
+def require_data_tests(
+    manifest: Manifest, models: Collection[str], result: dbt.BuildResult
+) -> None:
+    """Stops a build in which nothing failed, but a data test of what it built did not run."""
+    ran = {node.unique_id for node in result.nodes if node.status in ("pass", "warn")}
+    missing = sorted(manifest.data_tests_of(models) - ran)
+    if missing:
+        names = ", ".join(manifest.nodes[each]["name"] for each in missing[:_MOST_NAMED])
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+        raise MeshError(
+            f"dbt ran no data test {names}{more}, so nothing is published. Look for a setting "
+            "that leaves tests out, such as a variable DBT_..., or disable the test."
+        )
+
+
+def dbt_failures(domain: Domain, failed: Sequence[dbt.NodeResult]) -> str:
+    """Which models and tests of a build failed, and why."""
+    kinds = {"test": "data test", "unit_test": "unit test"}
+    lines = [
+        f"{kinds.get(node.resource_type, node.resource_type)} {node.name}: {node.message}"
+        for node in failed
+    ]
+    return f"dbt build of {domain.name} failed; consumers keep what was published. " + "; ".join(
+        lines
+    )
+
+
+def _fewer_rows(product: Product, failed: Sequence[CheckResult]) -> str:
+    """How to go on where a candidate has too few rows, which after a revert is right."""
+    lost = check_key("metric", None, ROWS_AGAINST_PREVIOUS)
+    if not any(check.key == lost for check in failed):
+        return ""
+    return (
+        f" (if fewer rows are right, write `{PROMISES.name}: {{{KEEPS_ROWS_PERCENT.name}: 0}}` "
+        "under `meta` of "
+        f"{product.model} in {display_path(product.path)}, run again, and take it out again; "
+        f"`mesh rollback {product.relation}` shows the publication before this one instead)"
+    )
+
+
+def rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
+    """Which candidates failed which checks, and how to go on."""
+    parts = []
+    for candidate, result in audited:
+        failed = [check for check in result.checks if not check.ok]
+        if not failed:
+            continue
+        checks = "; ".join(check.describe() for check in failed)
+        parts.append(
+            f"{candidate.product.relation} failed {len(failed)} of {len(result.checks)} checks: "
+            f"{checks}{_fewer_rows(candidate.product, failed)}"
+        )
+    return "Not published; consumers keep what they had. " + ". ".join(parts)
