@@ -39,7 +39,7 @@ class Map:
     finds_misspelt: bool = False
     """For an open mapping: whether a key that resembles one of `keys` is a misfit."""
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-    """Key that the mesh does not read here -> where the mesh reads it."""
+    """A key that the mesh does not read in this mapping -> the mapping in which it does."""
     is_of_the_mesh: bool = False
     """Whether only the mesh reads this mapping, so that dbt ignores its keys."""
 
