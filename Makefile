@@ -47,8 +47,14 @@ demo: install ## a whole mesh on real retail data: from events to published prod
 dev: install ## Dagster's web page on port 3000
 	@$(BIN)/mesh dev
 
+# Files are handed out in the order of tests/support/pace.py.
+PYTEST := -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
+
 test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow ## every test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python $(PYTEST)
+
+test-fast: $(BIN)/.installed-dev ## tests that need no Java and no server, without the long ones
+	$(BIN)/python $(PYTEST) -m 'not server and not slow and not live'
 
 # The same libraries except dbt-core and the packages that only one of its versions requires.
 $(VENV)/dbt-1.11/.installed: $(BIN)/.installed-dev
@@ -58,7 +64,7 @@ $(VENV)/dbt-1.11/.installed: $(BIN)/.installed-dev
 	@touch $@
 
 test-dbt-1.11: $(VENV)/dbt-1.11/.installed ## tests of dbt with the older dbt-core that pyproject.toml allows
-	$(VENV)/dbt-1.11/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	$(VENV)/dbt-1.11/bin/python $(PYTEST) \
 		tests/lint/test_check.py tests/runs/test_journey.py tests/runs/test_parts.py tests/repository
 
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and all checks that need no data
@@ -80,4 +86,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast s3 demo dev test test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast s3 demo dev test test-fast test-dbt-1.11 lint bench lock clean
