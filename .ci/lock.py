@@ -1,6 +1,6 @@
-"""Writes exact versions, as `uv export` prints them, into pyproject.toml's constraints.
+"""Writes exact versions, in the form that `uv export` prints, into pyproject.toml's constraints.
 
-A lock file would name registry hosts, so it stays out of the repository.
+The repository has no lock file, because a lock file names the hosts of package indexes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Writes the functions that the installed Spark has to meshhouse/engines/sql/.
+"""Writes the names of the installed Spark's functions to meshhouse/lint/sql/lists/.
 
-Run it after a new version of pyspark: `.venv/bin/python .ci/spark_functions.py`. Needs Java.
+Run it after an update of pyspark: `.venv/bin/python .ci/spark_functions.py`. Needs Java.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 OPERATORS = {"and", "between", "case", "in", "not", "or", "when"}
-FILE = Path(__file__).parents[1] / "meshhouse" / "engines" / "sql" / "spark_functions.txt"
+FILE = Path(__file__).parents[1] / "meshhouse" / "lint" / "sql" / "lists" / "spark_functions.txt"
 
 
 def main() -> None:
-    """Asks a session of this machine, and replaces the file."""
+    """Lists the functions in a local Spark session, and replaces the file."""
     session = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
     spark = session.getOrCreate()
     names = {row[0] for row in spark.sql("show functions").collect()} - OPERATORS

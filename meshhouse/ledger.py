@@ -23,7 +23,8 @@ _COMMON = (
     ("started_at", _TIME),
     ("finished_at", _TIME),
     ("done_by", _STRING),
-    # Of the commit, rising through all ledgers: what came first. Clocks go back; see `entries`.
+    # Number of the commit, which rises over all tables of the ledger. It gives the order of
+    # entries, because clocks can go back; see `entries`.
     ("number", _BIGINT),
 )
 LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
@@ -35,7 +36,7 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("rejected", _BIGINT),
         ("offsets", _STRING),
         ("snapshot_id", _BIGINT),
-        # Landed again: rows and rejected events that the new ones took the place of.
+        # After reprocessing: the numbers of old rows and rejected events that were replaced.
         ("replaced", _BIGINT),
         ("replaced_rejected", _BIGINT),
     ),
@@ -73,7 +74,7 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         *_COMMON,
         ("outcome", _STRING),
         ("message", _STRING),
-        # JSON: product -> what became of it; null in runs of before it was recorded.
+        # JSON: product -> its outcome; null in old runs that did not record it.
         ("products", _STRING),
     ),
 }
@@ -81,18 +82,18 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
 
 
 ATTEMPTS = 20
-"""Times that a change is tried while other processes are first."""
+"""Times that a change is tried while other processes change the same tables first."""
 
 T = TypeVar("T")
 
 
 class Conflict(MeshError):
-    """Another process changed a table first. Nothing of this commit happened."""
+    """Another process changed a table first. This commit changed nothing."""
 
     def __init__(self, relations: Sequence[str]) -> None:
         super().__init__(
-            f"{', '.join(relations)} changed while this run was at work; nothing was changed by "
-            "this run. Run it again."
+            f"{', '.join(relations)} changed during this run, so this run changed nothing. Run it "
+            "again."
         )
         self.relations = tuple(relations)
 
@@ -103,12 +104,11 @@ class Staged:
 
     relation: str
     base: str | None
-    """The state that it builds on; None for a table that does not exist yet."""
+    """The state on which it builds; None for a table that does not exist yet."""
     state: str
-    """The new state as its store names it: the location of an Iceberg metadata file in the lake,
-    the number of a generation in Snowflake."""
+    """The new state: a metadata location in the lake, the number of a generation in Snowflake."""
     snapshot_id: int | None
-    """The number that stands for the rows of the state in ledger entries."""
+    """The number that identifies the state's rows in ledger entries."""
 
 
 class Ledger(Protocol):
@@ -116,7 +116,7 @@ class Ledger(Protocol):
 
     @property
     def production(self) -> Ledger | None:
-        """Production's ledger; None where this is production's."""
+        """Production's ledger; None if this one is production's."""
         ...
 
     def commit(
@@ -130,15 +130,15 @@ class Ledger(Protocol):
 
         Raises:
             UsageError: a table of `changes` belongs to no domain of the entries.
-            Conflict: one of `changes` is outdated. Other appends to the ledger are not a
-                conflict: the entry is written again behind them.
+            Conflict: one of `changes` is outdated. Concurrent appends to the ledger do not cause a
+                conflict: the entry is written again after them.
         """
         ...
 
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
-        """Rows of one table of the ledger, oldest first; empty if there is no table yet.
+        """Rows of one table of the ledger, oldest first; empty if the table does not exist yet.
 
-        The number of the commit decides which row is older. JSON columns are decoded.
+        The number of the commit gives the order. JSON columns are decoded.
         """
         ...
 
@@ -146,14 +146,14 @@ class Ledger(Protocol):
 def retry_conflicts(
     change: Callable[[], T], may_retry: Callable[[Conflict], bool] = lambda conflict: True
 ) -> T:
-    """Calls `change`, and again while other processes are first: at most 20 times.
+    """Calls `change` until no other process changed the tables first, at most 20 times.
 
     Args:
-        change: reads the current states and commits; without an effect if it raises `Conflict`.
+        change: reads the current states and commits; has no effect if it raises `Conflict`.
         may_retry: whether `change` can succeed after this conflict.
 
     Raises:
-        Conflict: every attempt met one, or one that cannot be retried.
+        Conflict: every attempt had a conflict, or one had a conflict that cannot be retried.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -165,7 +165,7 @@ def retry_conflicts(
 
 
 def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry as ledgers keep it: who made it added, lists and mappings as JSON."""
+    """Returns an entry as it is stored: with the user's name, and lists and mappings as JSON."""
     return {
         name: json.dumps(value) if isinstance(value, dict | list) else value
         for name, value in {"done_by": user(), **row}.items()
@@ -173,7 +173,7 @@ def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
-    """An entry as ledgers keep it, its JSON columns read."""
+    """Returns a stored entry with its JSON columns decoded."""
     for name in ("input_snapshots", "offsets", "checks"):
         if row.get(name):
             row[name] = json.loads(row[name])
@@ -181,7 +181,7 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def user() -> str:
-    """Who is at work, for the ledger."""
+    """Name of the operating system's user, for the ledger."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

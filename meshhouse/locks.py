@@ -66,14 +66,16 @@ def lock_if_free(path: Path) -> Iterator[str]:
 
 @contextmanager
 def folder_lock(path: Path, exclusive: bool = True) -> Iterator[None]:
-    """Holds the lock file of a folder that may be moved away or deleted meanwhile.
+    """Holds the lock file of a folder that another process may move or delete meanwhile.
 
-    Exclusive for writers, who make the file; shared for readers, who need no lock where
-    no writer ever made one.
+    Args:
+        path: the lock file, in the folder.
+        exclusive: true for writers, which create the file; false for readers. If no writer has
+            created the file, readers need no lock.
 
     Raises:
-        FileNotFoundError: the folder was moved away while this writer waited, so the lock
-            guards nothing any more.
+        FileNotFoundError: the folder was moved or deleted while this writer waited, so the lock
+            does not protect it any more.
     """
     flags = os.O_RDWR | os.O_CREAT if exclusive else os.O_RDONLY
     try:

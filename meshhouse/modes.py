@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 IDENTITY = Path("lake", "identity.json")
-"""The file that lake/place.py writes. Importing that module would cost each command 0.3 s."""
+"""The lake's note about itself (lake/identity.py), whose import would cost each command 0.3 s."""
 
 _LOG = logging.getLogger("meshhouse.modes")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO

@@ -19,11 +19,29 @@ import pytest
 import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
-from tests.support import snowflake_here
+from tests.support import pace, snowflake_here
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
 
 WARM = Warm()
+
+
+SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
+"""Fixtures that start a server or a Java."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests that need a server, and puts the files that take longest first.
+
+    Files are handed to two workers in this order: a long one at the end would leave one worker
+    with nothing to do.
+    """
+    for item in items:
+        if SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
+        if pace.is_slow(item.path):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: -pace.seconds(item.path))
 
 
 @dataclass(frozen=True)

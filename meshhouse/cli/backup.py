@@ -1,4 +1,4 @@
-"""`mesh backup`, `mesh restore` and `mesh adopt`: a mesh at another place."""
+"""`mesh backup`, `mesh restore` and `mesh adopt`: copying or moving a whole mesh."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from meshhouse.cli.output import console, counted, print_json, size
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
-from meshhouse.lake.place import settle
+from meshhouse.lake.identity import settle
 from meshhouse.maintenance.backup import back_up
 from meshhouse.maintenance.bundle import Index
 from meshhouse.maintenance.restore import restore as restore_mesh
 from meshhouse.repository import Repository
 
-_QUIET = click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+_QUIET = click.option("--quiet", is_flag=True, help="Print errors only.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 
 
@@ -27,7 +27,7 @@ def backup(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
     """Copy the mesh to DIR, a folder or `s3://bucket/folder`, while runs go on.
 
     The copy holds every product with its history, the ledger, raw tables, builds and the
-    embedded event log, all as of one moment.
+    embedded event log, all as of the same time.
     """
     out = console(quiet or as_json)
     done = back_up(_lake(), folder, overwrite, out.print)
@@ -36,13 +36,13 @@ def backup(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--overwrite", is_flag=True, help="Keep what the home holds under another name.")
+@click.option("--overwrite", is_flag=True, help="Move an existing mesh to another name first.")
 @_QUIET
 @_JSON
 def restore(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
-    """Make a mesh of the backup in DIR, a folder or `s3://bucket/folder`.
+    """Restore a mesh from the backup in DIR, a folder or `s3://bucket/folder`.
 
-    It is made in `.mesh` or MESH_HOME, whatever folder the backup was taken of.
+    The mesh is restored to `.mesh` or MESH_HOME, even if the backup was taken from another folder.
     """
     out = console(quiet or as_json)
     repository = Repository.find()
@@ -53,22 +53,22 @@ def restore(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
 
 @click.command()
 def adopt() -> None:
-    """Use a lake at the place to which its folder was moved.
+    """Use a lake whose folder was moved to another place.
 
-    Only needed if `mesh` asks for it: a folder that was moved or copied on this machine is
-    adopted by the next command.
+    Only needed if `mesh` asks for it: after a move or copy on this machine, the next command
+    corrects the paths by itself.
     """
     home = _lake().home
     done = settle(home, confirmed=True)
-    console().print(f"the lake is in {home}" if done else f"the lake is in {home} already")
+    console().print(f"the lake is in {home}" if done else f"the lake is already in {home}")
 
 
 def _lake() -> Lake:
     found = engine(Repository.find())
     if found.lake is None:
         raise UsageError(
-            f"Target `{found.name}` keeps its own tables, and backs them up itself (Time Travel "
-            "and clones). Unset MESH_TARGET for the mesh in this folder."
+            f"Target `{found.name}` keeps its own tables and has its own backups (Time Travel and "
+            "clones). Unset MESH_TARGET to use the mesh in this folder."
         )
     return found.lake
 

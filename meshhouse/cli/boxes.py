@@ -1,7 +1,7 @@
-"""Query results as tables for people, as DuckDB draws them.
+"""Query results as tables for people, drawn by DuckDB.
 
-Belongs here: how many rows are shown, and how wide. Not here: formats that programs read
-(formats.py), tables of other commands (output.py).
+Belongs here: the number of rows that are printed, and their width. Not here: formats for programs
+(formats.py), or tables of other commands (output.py).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 50
-"""Rows shown unless all are asked for."""
+"""Rows printed without `--all`."""
 ROWS_PER_BOX = 5_000
-"""Rows drawn at once where all are asked for; DuckDB stops counting at 10,000."""
+"""Rows drawn at once with `--all`; DuckDB stops counting at 10,000."""
 _COUNTING_SECONDS = 2.0
 _UNLIMITED = 1_000_000
 _PLAN = ["explain_key", "explain_value"]
@@ -35,11 +35,11 @@ def show(
     batches: Iterator[pa.RecordBatch],
     everything: bool = False,
 ) -> None:
-    """Prints the first rows and how many more there are, or all rows in boxes.
+    """Prints the first rows and the number of further rows, or all rows in several boxes.
 
     Args:
-        drawing: draws; its setting `arrow_lossless_conversion` must be on.
-        schema: of the rows.
+        drawing: connection that draws the boxes, with `arrow_lossless_conversion` on.
+        schema: schema of the rows.
         batches: the rows.
         everything: whether to print all rows.
     """
@@ -62,7 +62,7 @@ def _taken(schema: pa.Schema, batches: Iterator[pa.RecordBatch], rows: int) -> p
 def _joined(
     schema: pa.Schema, rest: pa.Table, batches: Iterator[pa.RecordBatch], rows: int
 ) -> pa.Table:
-    """What is left of a table, and as many batches as it takes to have so many rows."""
+    """The rest of a table, extended by batches until it has at least so many rows."""
     import pyarrow as pa
 
     taken = rest.to_batches()
@@ -74,7 +74,7 @@ def _joined(
 
 
 def _more(known: int, batches: Iterator[pa.RecordBatch]) -> str:
-    """How many rows are not shown; counting stops after some seconds."""
+    """The number of rows that are not printed; counting stops after `_COUNTING_SECONDS`."""
     count = known
     end = time.monotonic() + _COUNTING_SECONDS
     for batch in batches:
@@ -96,6 +96,6 @@ def _print(drawing: duckdb.DuckDBPyConnection, table: pa.Table) -> None:
                 max_rows=table.num_rows + 1,
                 **({} if limit else {"max_col_width": _UNLIMITED}),
             )
-    # DuckDB escapes control characters, but not those that change the direction of text.
+    # DuckDB escapes control characters, but not characters that reverse the direction of text.
     for line in drawn.getvalue().rstrip("\n").split("\n"):
         click.echo(escaped(line))

@@ -1,4 +1,4 @@
-"""`mesh check`: findings without data, in seconds."""
+"""`mesh check`: checks of declarations and SQL, in seconds and without data."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from meshhouse.repository import Repository, display_path
 def check(target: str | None, quiet: bool, as_json: bool) -> int:
     """Check every declaration: owners, contracts, grains, references, columns, checks.
 
-    With --target, also the SQL of every model as that target would be sent it: its syntax,
-    and that the target has each function and type. Needs no database.
+    With --target, also check the SQL of every model as it would be sent to that target: its
+    syntax, and that the target has each function and type. Needs no database.
     """
     started = time.monotonic()
     repository = Repository.find()
@@ -52,7 +52,7 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
 
 
 def _on_targets(repository: Repository, target: str) -> list[Finding]:
-    # These import dbt, which costs seconds.
+    # Imported here because these modules import dbt, which takes seconds.
     from meshhouse.lint.sql.dialects import dialect, every_dialect
     from meshhouse.lint.sql.targets import check_targets
 

@@ -1,4 +1,4 @@
-"""`mesh demo`: the main job on real retail data, and where to look next."""
+"""`mesh demo`: a whole mesh on real retail data, and a list of commands to try next."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ The retail data is the Complete Journey of 84.51°; chats and tickets are synthe
 @click.command()
 @click.option("--all", "everything", is_flag=True, help="All 20.9 million promotions.")
 @click.option("--until", metavar="DATE", help="Only events to the end of this day (New York).")
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def demo(everything: bool, until: str | None, quiet: bool, as_json: bool) -> int:
     """Real events to audited products: replay, land, build, audit, publish."""
@@ -60,7 +60,7 @@ def demo(everything: bool, until: str | None, quiet: bool, as_json: bool) -> int
 
 
 def _program() -> str:
-    """How this shell calls `mesh`: by its path where the path of programs has none."""
+    """The command for `mesh` in this shell: its name, or its path if it is not on PATH."""
     if shutil.which("mesh"):
         return "mesh"
     path = Path(sys.executable).with_name("mesh")

@@ -1,4 +1,4 @@
-"""`mesh dev`: Dagster's web page over this mesh."""
+"""`mesh dev`: Dagster's web page for this mesh."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def dev(port: int, host: str) -> None:
     from meshhouse.dagster.run import dagster_home
 
     repository = Repository.find()
-    for domain in repository.domains:  # so that the page need not wait for dbt
+    for domain in repository.domains:  # parsed now, so that the page opens without waiting for dbt
         try:
             fresh_manifest(repository, domain)
-        except MeshError as error:  # the page shows it, and every other domain
+        except MeshError as error:  # the page shows the error, and all other domains
             click.echo(f"mesh: {error}", err=True)
     for domain in repository.broken:
         click.echo(f"mesh: {domain.name} is broken: {broken_because(domain)}", err=True)
     os.environ["DAGSTER_HOME"] = str(dagster_home(repository))
     os.environ["MESH_ROOT"] = str(repository.root)
-    # What libraries find in each other is for those who set the variable.
+    # Warnings between libraries are not for users; a developer can set the variable.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     program = str(Path(sys.executable).with_name("dagster"))
     arguments = ["dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]

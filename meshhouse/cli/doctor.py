@@ -1,4 +1,4 @@
-"""`mesh doctor`: what is damaged, and what to do."""
+"""`mesh doctor`: finds damage, and says how to repair it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from meshhouse.repository import Repository
 
 
 @click.command()
-@click.option("--deep", is_flag=True, help="Read every data file and every event, too.")
+@click.option("--deep", is_flag=True, help="Also read every data file and every event.")
 @click.option("--json", "as_json", is_flag=True, help="Print every finding as JSON.")
 def doctor(deep: bool, as_json: bool) -> int:
-    """Look at all that the mesh keeps; the exit code is 1 if anything is damaged."""
+    """Examine everything that the mesh stores; the exit code is 1 if anything is damaged."""
     repository = Repository.find()
     found = examine(repository, engine(repository).lake, deep)
     if as_json:

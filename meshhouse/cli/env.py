@@ -1,4 +1,4 @@
-"""`mesh env`: environments beside production."""
+"""`mesh env`: lists and drops environments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meshhouse.repository import Repository
 @click.group(invoke_without_command=True)
 @click.pass_context
 def env(context: click.Context) -> None:
-    """List or drop environments; MESH_ENV=NAME before any command works in one."""
+    """List or drop environments; with MESH_ENV=NAME, any command works in an environment."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -25,7 +25,7 @@ def env(context: click.Context) -> None:
 @env.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_(as_json: bool) -> None:
-    """List environments: what each has published instead of production's."""
+    """List environments, and the products that each has published itself."""
     repository = Repository.find()
     found = environments(repository, engine(repository))
     if as_json:
@@ -62,7 +62,7 @@ def list_(as_json: bool) -> None:
             )
         )
     else:
-        console().print("There is production alone. `MESH_ENV=NAME mesh run` makes an environment.")
+        console().print("There is only production. `MESH_ENV=NAME mesh run` makes an environment.")
 
 
 @env.command()
@@ -75,11 +75,13 @@ def drop(name: str, yes: bool) -> None:
     name = known_environment(repository, chosen, name)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError(f"This would remove all that is in the environment {name}; add --yes.")
+            raise UsageError(
+                f"This would remove the environment {name} and all its data; add --yes."
+            )
         count = next(each for each in environments(repository, chosen) if each.name == name)
         products = counted(len(count.products), "published product")
         if not click.confirm(f"Remove the environment {name} with {products} for good?", err=True):
             console().print("Nothing was removed.")
             return
     drop_environment(repository, chosen, name)
-    console().print(f"The environment {name} is gone; production is as it was")
+    console().print(f"The environment {name} was removed; production is unchanged")

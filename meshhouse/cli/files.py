@@ -1,7 +1,7 @@
-"""Files that a command writes where a person wants them.
+"""Output files of commands: they have the whole new content, or keep the old one.
 
-Belongs here: which file is replaced, with which mode, and why it cannot be. Not here:
-replacing a file at once (meshhouse/files.py), or what is written.
+Belongs here: which file is replaced, with which mode, and why it cannot be. Not here: replacing a
+file in one step (meshhouse/files.py), or the content (formats.py).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from meshhouse.modes import mode_of_new_file
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that takes the place of `path` when the block ends well.
+    """Opens a file that replaces `path` when the block ends without an error.
 
-    After any failure, Ctrl-C included, `path` is what it was. A pipe or a device is written
-    to directly.
+    After any failure, including Ctrl-C, `path` is unchanged. A pipe or a device is written
+    directly.
 
     Raises:
         UsageError: `path` is a folder.
-        MeshError: it cannot be written.
+        MeshError: the file cannot be written.
     """
     if path.is_dir():
-        raise UsageError(f"`{path}` is a folder; give the name of a file in it.")
+        raise UsageError(f"`{path}` is a folder. Name a file in it.")
     if path.exists() and not path.is_file():
         with path.open("wb") as device:
             yield device
@@ -41,5 +41,5 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise MeshError(
-            f"`{path}` cannot be written: {error.strerror or error}. What was there is unchanged."
+            f"`{path}` cannot be written: {error.strerror or error}. An existing file is unchanged."
         ) from error

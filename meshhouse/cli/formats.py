@@ -1,12 +1,12 @@
-"""Query results as CSV, JSON and Parquet, every value exactly as DuckDB holds it.
+"""Query results as CSV, JSON and Parquet, with every value exactly as DuckDB has it.
 
-Belongs here: how each SQL type is written in each format, and the streams. Not here: tables
-for people (boxes.py), or what is queried (sql.py).
+Belongs here: the notation of each SQL type in each format, and writing batch by batch. Not here:
+tables for people (boxes.py), or running the query (sql.py).
 
-DuckDB turns every value into text itself, inside the query: a value that passed through
-Python or Arrow would lose digits, nanoseconds or the difference between types. DuckDB's own
-JSON writer is not used because it writes NaN, which is not JSON, and shortens numbers in JSON
-columns (1.10 becomes 1.1).
+DuckDB itself turns every value into text, inside the query. A value that passed through Python or
+Arrow would lose digits, nanoseconds or the difference between types. DuckDB's JSON writer is not
+used, because it writes NaN, which is not JSON, and shortens numbers in JSON columns (1.10 becomes
+1.1).
 """
 
 from __future__ import annotations
@@ -52,21 +52,21 @@ _PLAIN_IN_CSV = _NUMBERS | {
     "timestamp_ns",
 }
 _AS_OTHER_IN_PARQUET = {
-    # Parquet's interval counts milliseconds; Arrow has neither bits nor times with an offset.
+    # Parquet's interval has only milliseconds; Arrow has no bits and no times with an offset.
     **dict.fromkeys(("interval", "bit", "time with time zone", "time_ns"), "varchar"),
     **dict.fromkeys(("bignum", "variant", "union", "uuid", "enum"), "varchar"),
-    # Parquet has no 128-bit integers. A value of 39 digits makes the cast fail, loudly.
+    # Parquet has no 128-bit integers. The cast fails for a value of 39 digits.
     **dict.fromkeys(("hugeint", "uhugeint"), "decimal(38,0)"),
 }
 
 
 def write(relation: Any, form: str, target: BinaryIO) -> list[tuple[str, str]]:
-    """Writes a relation as `csv`, `json` or `parquet`, a batch at a time.
+    """Writes a relation as `csv`, `json` or `parquet`, batch by batch.
 
     Returns:
-        Old and new name of each column that was renamed because another has its name.
+        Old and new name of each column that was renamed because another column has its name.
     """
-    # DuckDB gives columns of equal name a suffix (`a`, `a_1`) once a query is inside another.
+    # In a subquery DuckDB adds suffixes to columns of equal name (`a`, `a_1`).
     named = relation.project("*")
     _WRITERS[form](named, target)
     pairs = zip(relation.columns, named.columns, strict=True)
@@ -78,7 +78,7 @@ def _write_csv(relation: Any, target: BinaryIO) -> None:
     csv.writer(header, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(relation.columns)
     target.write(header.getvalue().encode())
     cells = [_csv_cell(column, kind) for column, kind in _columns(relation)]
-    # Readers skip empty lines, and with them the nulls of a single column.
+    # Readers skip empty lines, so a null in a file with a single column must not be empty.
     null = "'\"\"'" if len(cells) == 1 else "''"
     line = " || ',' || ".join(f"coalesce({cell}, {null})" for cell in cells)
     for each in _lines(relation, line):
@@ -107,10 +107,10 @@ def _write_parquet(relation: Any, target: BinaryIO) -> None:
 
 
 def batches(reader: Any) -> Iterator[Any]:
-    """The batches of an Arrow reader, whose failures are the query's.
+    """Yields the batches of an Arrow reader.
 
     Raises:
-        UsageError: the query fails; Arrow makes an OSError of what DuckDB says.
+        UsageError: the query failed. Arrow turns DuckDB's error into an OSError.
     """
     while True:
         try:
@@ -149,9 +149,9 @@ def _text(value: str, kind: Any) -> str:
 
 
 def _csv_cell(value: str, kind: Any) -> str:
-    """SQL for a value as a cell; null stays null.
+    """SQL for a value as a CSV cell; null stays null.
 
-    Text is in quotes, so that a reader tells null from empty text, and `"007"` from the number 7.
+    Text is quoted, so that null differs from an empty text, and `"007"` from the number 7.
     """
     if kind.id in _PLAIN_IN_CSV:
         return _text(value, kind)
@@ -177,14 +177,14 @@ def _json(value: str, kind: Any, depth: int = 0) -> str:
     if kind.id == "blob":
         return f"'\"' || to_base64({value}) || '\"'"
     if kind.id in ("timestamp", "timestamp with time zone"):
-        return _json_moment(value, kind.id)
+        return _json_time(value, kind.id)
     if kind.id in _NESTED:
         return _NESTED[kind.id](value, kind, depth + 1)
     return f"cast(to_json(cast({value} as varchar)) as varchar)"
 
 
-def _json_moment(value: str, kind: str) -> str:
-    """ISO 8601; infinity and years before Christ, which it cannot say, as DuckDB writes them."""
+def _json_time(value: str, kind: str) -> str:
+    """SQL for ISO 8601, or DuckDB's notation for infinity and years that ISO 8601 lacks."""
     text = f"cast({value} as varchar)"
     begin, end = (f"cast('{each}' as {kind})" for each in ("0001-01-01", "10000-01-01"))
     offset = "" if kind == "timestamp" else ":00"  # DuckDB has written `+00`
@@ -219,7 +219,7 @@ def _json_struct(value: str, kind: Any, depth: int) -> str:
 
 
 def _json_members(names: list[str], values: list[tuple[str, Any]], depth: int = 0) -> str:
-    """SQL for an object of these values."""
+    """SQL for a JSON object with these members."""
     members = (
         f"{literal(json.dumps(name, ensure_ascii=False) + ':')} || "
         f"coalesce({_json(value, kind, depth)}, 'null')"
@@ -245,7 +245,7 @@ def _json_union(value: str, kind: Any, depth: int) -> str:
     cases = " ".join(
         f"when {literal(name)} then "
         + _json_members([name], [(f"union_extract({value}, {literal(name)})", each)], depth)
-        for name, each in kind.children[1:]  # the first is the tag
+        for name, each in kind.children[1:]  # the first child is the tag
     )
     return f"case cast(union_tag({value}) as varchar) {cases} end"
 
@@ -260,12 +260,12 @@ _NESTED: dict[str, Callable[[str, Any, int], str]] = {
 
 
 def _sql_type(kind: Any) -> str:
-    """An ARRAY's type as a LIST of the same, which SQL's list functions take."""
+    """The LIST type with an ARRAY's elements, because list functions do not accept arrays."""
     return f"{dict(kind.children)['child']}[]"
 
 
 def _parquet_type(kind: Any) -> str:
-    """The SQL type under which Parquet keeps every value of a type."""
+    """The SQL type with which Parquet can store every value of a type."""
     if kind.id in _AS_OTHER_IN_PARQUET:
         return _AS_OTHER_IN_PARQUET[kind.id]
     if str(kind) == "JSON":

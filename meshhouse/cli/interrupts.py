@@ -1,10 +1,10 @@
-"""Whether somebody has pressed Ctrl-C, whatever a library made of it.
+"""Detection of Ctrl-C, even if a library hides it.
 
-Belongs here: the one fact. Not here: what becomes of it (main.py).
+Belongs here: whether Ctrl-C was pressed. Not here: the reaction (main.py).
 
-Dagster replaces Python's handler and forgets an interruption that comes between two steps;
-DuckDB and Arrow turn it into errors of their own. Python writes the number of each signal to
-a file descriptor before any handler runs, so that is what is asked.
+Dagster replaces Python's signal handler and loses an interruption between two steps; DuckDB and
+Arrow turn it into other errors. Python writes the number of each signal to a file descriptor before
+any handler runs, so this module reads that descriptor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _state = {"reads": -1, "arrived": False}
 
 
 def watch() -> None:
-    """Begins to notice Ctrl-C; forgets an earlier one."""
+    """Starts to detect Ctrl-C; forgets an earlier one."""
     _state["arrived"] = False
     if threading.current_thread() is not threading.main_thread():
         return
@@ -35,7 +35,7 @@ def watch() -> None:
 
 
 def _quiet_after_ctrl_c(raised: Any) -> None:
-    """Prints what a finalizer raised, unless it is Ctrl-C that came at that moment."""
+    """Prints an error of a finalizer, unless Ctrl-C was pressed."""
     if not arrived():
         sys.__unraisablehook__(raised)
 
@@ -52,7 +52,7 @@ def arrived() -> bool:
 
 
 def stop_if_arrived() -> None:
-    """Ends a command at a moment of its choice.
+    """Lets a command stop at a safe point.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.

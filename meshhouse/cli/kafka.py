@@ -1,4 +1,4 @@
-"""`mesh kafka`: a real broker for development, without Docker."""
+"""`mesh kafka`: a Kafka broker for development, without Docker."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from meshhouse.repository import Repository
 
 @click.group()
 def kafka() -> None:
-    """Start, stop and ask after a Kafka broker of this mesh's own."""
+    """Start or stop a Kafka broker for this mesh, or print its status."""
 
 
 @kafka.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True,
-              help="Where clients reach it; 0 takes a free one.")  # fmt: skip
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+              help="Port for clients; 0 takes a free one.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 def start(port: int, quiet: bool) -> None:
-    """Start the broker; the first time, fetch Kafka itself (43 MB)."""
+    """Start the broker; the first start downloads Kafka (43 MB)."""
     broker = Broker(Repository.find().home)
     out = console(quiet)
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
@@ -37,17 +37,17 @@ def start(port: int, quiet: bool) -> None:
 
 
 @kafka.command()
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 def stop(quiet: bool) -> None:
-    """Stop the broker; its topics stay."""
+    """Stop the broker; its topics are kept."""
     stopped = Broker(Repository.find().home).stop()
-    console(quiet).print("Kafka stopped." if stopped else "Kafka does not run.")
+    console(quiet).print("Kafka stopped." if stopped else "Kafka is not running.")
 
 
 @kafka.command()
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def status(as_json: bool) -> None:
-    """Say whether the broker runs, and where; exit code 1 if it does not."""
+    """Print whether the broker runs, and its address; the exit code is 1 if it does not run."""
     found = Broker(Repository.find().home).status()
     if as_json:
         print_json(
@@ -64,6 +64,6 @@ def status(as_json: bool) -> None:
             highlight=False,
         )
     else:
-        console().print("Kafka does not run. Start it with `mesh kafka start`.")
+        console().print("Kafka is not running. Start it with `mesh kafka start`.")
     if not found.running:
         raise SystemExit(1)

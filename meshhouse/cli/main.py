@@ -1,7 +1,7 @@
-"""`mesh`: its commands, and what becomes of errors.
+"""`mesh`: the list of commands, and the handling of errors.
 
-Belongs here: the list of commands, loaded when they are called; one line for each
-failure; exit codes. Does not: what a command does.
+Belongs here: the commands, each loaded when it is called; one line for each failure; exit codes.
+Not here: the work of a command (the other modules of this room).
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.extras import missing
 
 _COMMANDS = {
-    "adopt": ("backup", "Use a lake at the place to which its folder was moved."),
+    "adopt": ("backup", "Use a lake whose folder was moved to another place."),
     "backup": ("backup", "Copy the mesh to a folder or an object store."),
     "check": ("check", "Check every declaration, without data, in seconds."),
-    "demo": ("demo", "Real retail events to audited products."),
+    "demo": ("demo", "Turn real retail events into audited products."),
     "dev": ("dev", "Open the mesh in Dagster."),
-    "doctor": ("doctor", "Name what is damaged, and what to do about it."),
-    "env": ("env", "List or drop environments beside production."),
+    "doctor": ("doctor", "Find damage, and say how to repair it."),
+    "env": ("env", "List or drop environments."),
     "history": ("publications", "List the publications of a product."),
-    "kafka": ("kafka", "Run a Kafka broker of this mesh's own, without Docker."),
+    "kafka": ("kafka", "Run a Kafka broker for this mesh, without Docker."),
     "land": ("land", "Land the events that wait in topics."),
-    "rejected": ("rejected", "Show, replay or discard what landing did not take."),
-    "maintain": ("maintain", "Merge small files, drop what nobody can need any more."),
+    "rejected": ("rejected", "Show, replay or discard rejected events."),
+    "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
     "replay": ("replay", "Write the demo's retail data into topics."),
-    "restore": ("backup", "Make a mesh of a backup."),
-    "rollback": ("publications", "Show consumers the previous publication again."),
+    "restore": ("backup", "Restore a mesh from a backup."),
+    "rollback": ("publications", "Publish a product's previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "show": ("show", "Show what a product is, and how to read it."),
     "sql": ("sql", "Run a query over published products."),
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
 }
-"""Command -> the module of this package that defines it, and what `mesh --help` says."""
+"""Command -> the module of this package that defines it, and its line in `mesh --help`."""
 
 
 class _Commands(click.Group):
-    """Loads the module of a command only when it is called, which keeps `--help` quick."""
+    """Loads the module of a command only when it is called, so that `mesh --help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -84,11 +84,11 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 
 def _keep_private() -> None:
-    """Makes what a command writes as private as the mesh's folder is."""
+    """Gives new files of a command the same permissions as the mesh's folder."""
     from meshhouse.modes import keep_private
     from meshhouse.repository import Repository
 
-    with suppress(UsageError):  # outside a mesh, which the command itself explains
+    with suppress(UsageError):  # not in a mesh: the command itself reports it
         keep_private(Repository.find().home)
 
 
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(command: click.Command, arguments: list[str]) -> int:
     """Runs a command; the exit code is 0, 1 for a failure, 2 for misuse, 130 after Ctrl-C."""
     debug = "--debug" in arguments
-    # Wherever --debug stands, it belongs to `mesh` itself.
+    # --debug is an option of `mesh` itself, but is accepted anywhere.
     arguments = [
         *(["--debug"] if debug else []),
         *(each for each in arguments if each != "--debug"),
@@ -108,7 +108,7 @@ def run(command: click.Command, arguments: list[str]) -> int:
     interrupts.watch()
     try:
         return _exit_code(lambda: _invoke(command, arguments))
-    except BrokenPipeError:  # whoever read has seen enough, as `head` does
+    except BrokenPipeError:  # the reading program has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (KeyboardInterrupt, click.Abort):
@@ -130,7 +130,7 @@ def run(command: click.Command, arguments: list[str]) -> int:
 
 
 def _invoke(command: click.Command, arguments: list[str]) -> Any:
-    """Does what `command.main` does, which would write an empty line after Ctrl-C."""
+    """Replaces `command.main`, which would print an empty line after Ctrl-C."""
     if "_MESH_COMPLETE" in os.environ:
         return command.main(arguments, "mesh", standalone_mode=False)
     try:
@@ -142,21 +142,21 @@ def _invoke(command: click.Command, arguments: list[str]) -> Any:
 
 def _interrupted() -> int:
     if sys.stderr.isatty():
-        click.echo(err=True)  # behind the terminal's ^C
-    _say("Interrupted. Nothing is half done: run the same command again to go on.")
+        click.echo(err=True)  # ends the line on which the terminal printed ^C
+    _say("Interrupted. Nothing is half done: run the same command again to continue.")
     return 130
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """One line about a failure, and the exit code it deserves."""
+    """Returns one line about a failure, and its exit code."""
     if isinstance(error, MeshError):
         return str(error), error.exit_code
     if not_installed := missing(error):
         return not_installed, UsageError.exit_code
-    cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps what the database said
+    cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps the database's error
     text = " ".join(str(cause).split())
     if isinstance(cause, OSError) or type(cause).__module__.startswith(("sqlite3", "_duckdb")):
-        return f"{text.rstrip('.')}. Mend that and run the same command again.", 1
+        return f"{text.rstrip('.')}. Correct this and run the same command again.", 1
     return f"{type(error).__name__}: {text} (`--debug` shows where this happened.)", 1
 
 

@@ -1,4 +1,4 @@
-"""`mesh maintain`: tables stay quick to read, and take no more room than they need."""
+"""`mesh maintain`: keeps tables fast to read, and removes files without use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Duration(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """The span as a timedelta."""
+        """Converts the text to a timedelta."""
         if isinstance(value, timedelta):
             return value
         match = re.fullmatch(r"(\d{1,6})\s*(min|h|d)", value.strip())
@@ -36,7 +36,7 @@ class Duration(click.ParamType):
         span = timedelta(**{_UNITS[match[2]]: int(match[1])})
         if span < _SHORTEST:
             self.fail(
-                f"`{value}` is less than 1h: a run at work may be about to use younger files.",
+                f"`{value}` is less than 1h: a run in progress may still need younger files.",
                 param,
                 ctx,
             )
@@ -50,14 +50,14 @@ class Duration(click.ParamType):
     type=Duration(),
     default="1d",
     show_default=True,
-    help="Remove files that nothing refers to from this age on.",
+    help="Remove files without a reference that are at least this old.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_json: bool) -> int:
-    """Merge small files, drop snapshots that nobody can need, remove orphaned files.
+    """Merge small files, expire old snapshots, remove orphaned files.
 
-    Without TABLE, of every table in the lake. Landing and reading go on meanwhile.
+    Without TABLE, maintain every table in the lake. Landing and reading can go on at the same time.
     """
     out = console(quiet or as_json)
     done = maintain_tables(lake_of(engine(Repository.find())), tables, older_than, say=out.print)
@@ -68,8 +68,8 @@ def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_jso
     late = [each.relation for each in done if each.gave_up]
     for relation in late:
         console().print(
-            f"mesh: {relation} was written to all the while, so it was left as it is. "
-            "Run `mesh maintain` again when less is landed."
+            f"mesh: {relation} was changed before every attempt, so it was left as it is. "
+            "Run `mesh maintain` again when fewer events are landed."
         )
     return 1 if late else 0
 
@@ -101,4 +101,4 @@ def _show(done: list[Upkept]) -> None:
             )
         )
     rest = len(done) - len(changed)
-    console().print(f"{len(changed)} tables tidied; {rest} had nothing to tidy")
+    console().print(f"{len(changed)} tables maintained; {rest} needed no maintenance")

@@ -1,4 +1,7 @@
-"""What the commands print with: one console, one way to show tables and numbers."""
+"""Printing for all commands: consoles, tables, numbers and JSON.
+
+Belongs here: the common form of output. Not here: query results (boxes.py, formats.py).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from rich.table import Table
 
 
 def console(quiet: bool = False) -> Console:
-    """Where people read; results that scripts want go to standard output unadorned."""
+    """The console for messages to people, on standard error; `results` is for results."""
     return Console(
         stderr=True,
         quiet=quiet,
@@ -26,23 +29,23 @@ def console(quiet: bool = False) -> Console:
 
 
 def results() -> Console:
-    """Standard output, as wide as it takes when it is no terminal."""
+    """The console for results, on standard output; 400 columns wide if it is not a terminal."""
     width = None if sys.stdout.isatty() else 400
     return Console(highlight=False, emoji=False, width=width)
 
 
 def width() -> int | None:
-    """Columns that fit: those of the terminal, or as COLUMNS says; None where nothing limits."""
+    """Width in columns: the terminal's, or COLUMNS; None if neither exists."""
     if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
         return None
     return shutil.get_terminal_size().columns
 
 
 def escaped(text: str) -> str:
-    r"""Text of unknown origin for a terminal.
+    r"""Makes text of unknown origin safe for a terminal.
 
-    Whatever could move the cursor, change colours, hide or reverse text is written as an
-    escape: `\x1b`, `\u202e`.
+    Characters that could move the cursor, change colours, hide or reverse text become escapes:
+    `\x1b`, `\u202e`.
     """
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
@@ -52,7 +55,7 @@ def escaped(text: str) -> str:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
 ) -> Table:
-    """A plain table; columns named in `right` hold numbers to be read, such as counts."""
+    """A plain table; columns named in `right` hold numbers such as counts."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     numbers = [column in set(right) for column in columns]
     for column, number in zip(columns, numbers, strict=True):
@@ -69,16 +72,16 @@ def fitting(
     less_important: Sequence[str],
     limit: int | None,
 ) -> tuple[list[str], list[list[Any]], list[str]]:
-    """A table without the columns for which the terminal has no room.
+    """Leaves out columns until a table fits the terminal.
 
     Args:
-        columns: names.
-        rows: their values.
-        less_important: columns that may be left out, those first that are missed least.
-        limit: the width; None for any.
+        columns: names of the columns.
+        rows: values of the columns.
+        less_important: columns that may be left out, the least important first.
+        limit: the width of the terminal; None for no limit.
 
     Returns:
-        Columns and rows that are left, and the columns that are not.
+        The remaining columns and rows, and the names of the columns that were left out.
     """
     kept = list(range(len(columns)))
     left_out: list[str] = []
@@ -94,11 +97,11 @@ def fitting(
 
 
 def cell(value: Any, separators: bool = True) -> str:
-    """A value as people read it; brackets are no markup.
+    """A value as text for people; brackets are not markup.
 
     Args:
-        value: what a query or a command found.
-        separators: write integers as `1,023`; not for those that may be identifiers.
+        value: any value.
+        separators: whether to write integers as `1,023`; wrong for identifiers.
     """
     from rich.markup import escape
 
@@ -114,7 +117,7 @@ def cell(value: Any, separators: bool = True) -> str:
 
 
 def print_json(value: Any) -> None:
-    """JSON on standard output, dates as ISO 8601."""
+    """Prints JSON on standard output, with dates in ISO 8601."""
     print(json.dumps(value, indent=2, default=_jsonable))
 
 
@@ -123,12 +126,12 @@ def _jsonable(value: Any) -> Any:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number of things: `1 row`, `2,000 rows`."""
+    """A number with its noun: `1 row`, `2,000 rows`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def size(count: int) -> str:
-    """Bytes as people read them."""
+    """A number of bytes in B, KiB, MiB or GiB."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":

@@ -22,7 +22,7 @@ def history(product: str, as_json: bool) -> None:
     ledger = engine(repository).ledger
     publications = past_publications(ledger, found.domain)
     entries = publications.of(found)
-    standing = standing_publications(entries)
+    remaining = standing_publications(entries)
     checks = past_checks(ledger, found.domain)
     if as_json:
         print_json(
@@ -37,7 +37,7 @@ def history(product: str, as_json: bool) -> None:
             ["", "published", "kind", "version", "rows", "size", "score", "snapshot", "by"],
             [
                 (
-                    "*" if standing and entry is standing[-1] else "",
+                    "*" if remaining and entry is remaining[-1] else "",
                     entry["finished_at"],
                     entry["kind"],
                     entry["version"],
@@ -52,17 +52,17 @@ def history(product: str, as_json: bool) -> None:
             right=["rows", "size", "score", "version"],
         )
     )
-    console().print("* is what consumers see")
+    console().print("* is the current publication, which consumers see")
     if not publications.is_own(found):
         console().print(
-            f"{product} was not published in {repository.environment}: this is production's"
+            f"{product} was not published in {repository.environment}: these are production's"
         )
 
 
 @click.command()
 @click.argument("product", metavar="DOMAIN.PRODUCT")
 def rollback(product: str) -> None:
-    """Show consumers the previous publication of a product again."""
+    """Publish the previous publication of a product again."""
     repository = Repository.find()
     found = repository.product(product)
     chosen = engine(repository)
@@ -75,5 +75,5 @@ def rollback(product: str) -> None:
     out.print(
         f"Consumers of {product} see the publication of "
         f"{previous['finished_at']:%Y-%m-%d %H:%M:%S} again ({previous['rows']:,} rows). "
-        "Runs leave it so until its code or inputs change."
+        "Runs publish a new one only when its code or inputs change."
     )

@@ -1,4 +1,4 @@
-"""`mesh replay`: the demo's real data, as events."""
+"""`mesh replay`: writes the demo's retail data into topics, as events."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def replay_events(
     shown_on: Any,
     to: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Writes what is missing and shows a bar a topic; returns what was written."""
+    """Writes the missing events, with one progress bar per topic; returns the numbers."""
     from meshhouse.demo.replay import replay as write_events
 
     with progress_bar(shown_on) as bars:
@@ -55,8 +55,8 @@ def _target(repository: Repository, to: str | None) -> ReplayTarget:
     settings = kafka_settings(repository.root)
     if settings is None:
         raise UsageError(
-            "There is no Kafka to replay to. Start one with `mesh kafka start`, and set "
-            "KAFKA_BOOTSTRAP_SERVERS as it says."
+            "No Kafka is configured. Start one with `mesh kafka start`, and set "
+            "KAFKA_BOOTSTRAP_SERVERS to the address that it prints."
         )
     return KafkaWriter(settings)
 
@@ -68,9 +68,9 @@ def _target(repository: Repository, to: str | None) -> ReplayTarget:
 @click.option(
     "--to",
     type=click.Choice(["log", "kafka"]),
-    help="Where the topics are; by default Kafka where one is named, else the log.",
+    help="Where to write the topics; by default Kafka if one is configured, else the event log.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def replay(
     topics: tuple[str, ...],
@@ -80,7 +80,7 @@ def replay(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Write the demo's retail data into topics, in time order; twice adds nothing."""
+    """Write the demo's retail data into topics, in time order; a second call adds nothing."""
     weeks = None if everything else 2
     shown_on = console(quiet or as_json)
     repository = Repository.find()
@@ -93,14 +93,14 @@ def replay(
 
 
 def parse_until(text: str | None) -> date | datetime | None:
-    """A date, or a moment with its time zone.
+    """Parses a date, or a time with its time zone.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither.
     """
     if text is None:
         return None
     try:
         return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"`{text}` is no date. Write it as 2017-03-01.") from error
+        raise UsageError(f"`{text}` is not a date. Write it as 2017-03-01.") from error

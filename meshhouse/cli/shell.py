@@ -1,6 +1,6 @@
-"""The shell of `mesh sql`: queries one after another, with history and completion.
+"""The shell of `mesh sql`: one query after the other, with history and completion.
 
-Belongs here: reading what a person types. Not here: running it (sql.py).
+Belongs here: reading queries from the keyboard. Not here: running them (sql.py).
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _WORDS = [
     "tables",
     "explain",
 ]
-_WELCOME = "Queries end with `;`. `show tables;` lists what there is, Ctrl-D leaves."
+_WELCOME = "Queries end with `;`. `show tables;` lists the tables, Ctrl-D leaves."
 _HISTORY_LENGTH = 1_000
 
 
 def run_shell(run: Callable[[str], None], names: Callable[[], list[str]]) -> None:
-    """Runs what is typed until Ctrl-D; a failure or Ctrl-C ends only the query.
+    """Runs queries until Ctrl-D; a failure or Ctrl-C ends only the current query.
 
     Args:
         run: runs one query and shows its rows.
@@ -80,7 +80,7 @@ def run_shell(run: Callable[[str], None], names: Callable[[], list[str]]) -> Non
 
 
 def _typed() -> str | None:
-    """The next query; None when there is no more."""
+    """Reads the next query; None at the end of input."""
     lines: list[str] = []
     while True:
         try:
@@ -103,10 +103,10 @@ def _typed() -> str | None:
 
 
 def _with_readline(names: Callable[[], list[str]]) -> Callable[[], None]:
-    """Gives `input` history and completion; returns what saves the history."""
+    """Gives `input` history and completion; returns a function that saves the history."""
     try:
         import readline
-    except ImportError:  # Windows has none
+    except ImportError:  # not available on Windows
         return lambda: None
     path = Path(settings.value("MESH_HISTORY")).expanduser()
     if path.is_file():
@@ -118,13 +118,13 @@ def _with_readline(names: Callable[[], list[str]]) -> Callable[[], None]:
     readline.parse_and_bind("tab: complete")
 
     def save() -> None:
-        path.touch(mode=0o600)  # queries may hold data
+        path.touch(mode=0o600)  # queries may contain data
         readline.write_history_file(path)
 
     return save
 
 
 def completion(words: list[str], text: str, state: int) -> str | None:
-    """The word number `state` of those that begin like `text`, as readline asks for them."""
+    """Returns the `state`-th word that starts with `text`; readline's protocol."""
     found = [word for word in words if word.lower().startswith(text.lower())]
     return found[state] if state < len(found) else None

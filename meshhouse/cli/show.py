@@ -1,7 +1,7 @@
-"""`mesh show`: one product, as a reader wants to know it.
+"""`mesh show`: one product, described for its readers.
 
-Belongs here: putting together what declarations and the ledger say. Not here: where those
-come from (status.py, repository/).
+Belongs here: combining facts from declarations and the ledger. Not here: reading them
+(runs/status.py, repository/).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from meshhouse.runs.status import ProductStatus, age, product_statuses
 @click.argument("name", metavar="DOMAIN.PRODUCT")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show what a product is: columns, owner, freshness, readers, how to read it."""
+    """Show a product: columns, owner, freshness, readers, how to read it."""
     repository = Repository.find()
     product = repository.product(name)
     statuses = product_statuses(repository, engine(repository).ledger)
@@ -66,7 +66,7 @@ def _facts(repository: Repository, product: Product, status: ProductStatus) -> d
 
 
 def _readers(repository: Repository, product: Product) -> list[str]:
-    """Domains with a model that refers to the product; without a version, to the latest."""
+    """Domains with a model that refers to this version; a `ref` without version is the latest."""
     return sorted(
         domain.name
         for domain in repository.domains

@@ -1,7 +1,8 @@
 """`mesh sql`: queries over published products and the ledger.
 
-Belongs here: where a query comes from, and where its rows go. Not here: what may be queried
-(statements.py), how rows look (boxes.py, formats.py), the shell (shell.py).
+Belongs here: the source of a query, running it, and the destination of its rows. Not here: which
+statements are allowed (serve/statements.py), the form of rows (boxes.py, formats.py), the shell
+(shell.py).
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     import duckdb
 
 LOSSLESS = "arrow_lossless_conversion = true"
-"""With it, rows that come through Arrow are drawn with DuckDB's own types."""
+"""DuckDB setting that preserves DuckDB's types in rows that pass through Arrow."""
 _FORMATS = ("table", "csv", "json", "parquet")
 
 
 @dataclass(frozen=True)
 class Output:
-    """How rows are to be written."""
+    """Format and destination of rows."""
 
     form: str = "table"
     file: Path | None = None
@@ -60,7 +61,7 @@ class Output:
 @click.option(
     "--unrestricted",
     is_flag=True,
-    help="Allow all that DuckDB can do, files and extensions included.",
+    help="Allow everything that DuckDB can do, including files and extensions.",
 )
 def sql(
     query: str | None,
@@ -72,7 +73,8 @@ def sql(
 ) -> None:
     """Run QUERY over published products, such as "select * from sales.orders limit 5".
 
-    `-` or a pipe reads the query from standard input; without a query, a terminal gets a shell.
+    With `-` or in a pipe, the query is read from standard input. Without a query, a terminal opens
+    a shell.
     """
     wanted = _output(form, output, everything)
     text = _text(query, source)
@@ -84,7 +86,7 @@ def sql(
 
 
 class Asked:
-    """Runs queries on the target in use; DuckDB is connected for the first one."""
+    """Runs queries on the current target; the first query opens the DuckDB connection."""
 
     def __init__(self, repository: Repository, unrestricted: bool) -> None:
         self._repository = repository
@@ -97,12 +99,13 @@ class Asked:
 
         Raises:
             UsageError: the query is wrong or not allowed.
-            MeshError: it fails.
+            MeshError: the query fails.
         """
         rows = self._engine.query(query)
         with _explained(query, self._repository), ThreadPoolExecutor(1) as thread:
             asked = self.reader if rows is None else None
-            # DuckDB and Arrow hear no signals while they work; this thread does.
+            # DuckDB and Arrow do not react to signals while they work, so they run in another
+            # thread and this one waits for Ctrl-C.
             answer = thread.submit(_answer, asked, rows, query, wanted)
             try:
                 _result(answer, asked, query)
@@ -125,7 +128,7 @@ class Asked:
 
     @property
     def reader(self) -> Any:
-        """The connection that answers; products as of its first use."""
+        """The DuckDB connection for queries, with products as of its first use."""
         from meshhouse.serve.connection import opened
 
         if self._reader is None:
@@ -134,14 +137,14 @@ class Asked:
 
 
 def _result(answer: Future[None], asked: Any, query: str) -> None:
-    """Waits for an answer; raises why it failed."""
+    """Waits for the answer; raises the error of a failed query."""
     import duckdb
 
     try:
         answer.result()
     except duckdb.InterruptException:
-        # A thread of DuckDB that fails interrupts the others, and while rows are streamed it is
-        # their error that sometimes comes first (1.5.5). Without streaming it is the real one.
+        # If a thread of DuckDB fails, it interrupts the others. While rows are streamed, the
+        # others' error sometimes arrives first (1.5.5); without streaming, the real one does.
         if asked is not None and not arrived():
             asked.execute(f"explain analyze {query}").fetchall()
         raise
@@ -154,7 +157,7 @@ def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
         return
     if asked is not None:
         asked.execute(query)
-        if asked.description is None:  # with --unrestricted, some statements have no rows
+        if asked.description is None:  # with --unrestricted, some statements return no rows
             return
         rows = asked.to_arrow_reader(boxes.ROWS_PER_BOX)
     boxes.show(drawing, rows.schema, batches(rows), wanted.everything)
@@ -173,10 +176,10 @@ def _output(form: str, output: Path | None, everything: bool) -> Output:
 
 
 def _text(query: str | None, source: Path | None) -> str | None:
-    """The query's text; None if a person is to type it."""
+    """The query's text; None if a shell should read it from the keyboard."""
     if source is not None:
         if query is not None:
-            raise UsageError("Give a query or `--file FILE`, not both.")
+            raise UsageError("Write a query or `--file FILE`, not both.")
         return source.read_text()
     if query == "-" or (query is None and not sys.stdin.isatty()):
         return sys.stdin.read()
@@ -184,7 +187,7 @@ def _text(query: str | None, source: Path | None) -> str | None:
 
 
 def _drawing() -> duckdb.DuckDBPyConnection:
-    """A connection that draws tables and knows nothing else."""
+    """A separate DuckDB connection that only draws tables."""
     import duckdb
 
     connection = duckdb.connect()
@@ -207,7 +210,7 @@ def _write(relation: Any, wanted: Output) -> None:
 
 @contextmanager
 def _explained(query: str, repository: Repository) -> Iterator[None]:
-    """Turns DuckDB's errors into the mesh's, with the place in the query under them."""
+    """Turns DuckDB's errors into the mesh's, with the position in the query below them."""
     import duckdb
 
     try:
@@ -222,7 +225,7 @@ def _explained(query: str, repository: Repository) -> Iterator[None]:
 
 
 def _said(message: str, query: str) -> str:
-    """What DuckDB says of a query, without a place in another form of the query."""
+    """DuckDB's message, without a position that refers to a rewritten form of the query."""
     about, line, place = message.partition("LINE ")
     shown = place.partition(": ")[2].partition("\n")[0].strip(".")
     if line and shown not in query:

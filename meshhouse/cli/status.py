@@ -1,4 +1,4 @@
-"""`mesh status`: every product at a glance."""
+"""`mesh status`: one line per product."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from meshhouse.runs.status import ProductStatus, age, broken_domains, leftovers,
 
 UNDECLARED = "not declared"
 _LESS_IMPORTANT = ("version", "last run", "score", "refreshed")
-"""Columns that a narrow terminal does without."""
+"""Columns that are left out on a narrow terminal, the first one first."""
 
 
 @click.command()
@@ -82,7 +82,7 @@ def status(as_json: bool) -> None:
     right = [name for name in ("version", "rows", "score") if name in columns]
     results().print(table(columns, rows, right=right))
     if left_out:
-        console().print(f"No room for {', '.join(left_out)}; --json has them.")
+        console().print(f"Left out for lack of width: {', '.join(left_out)}; --json has them.")
     for each in statuses:
         if each.damage:
             console().print(f"{each.damage} See `mesh doctor`.", markup=False)
@@ -91,7 +91,7 @@ def status(as_json: bool) -> None:
               and each.published_at]  # fmt: skip
     if names:
         console().print(
-            f"Consumers still see {', '.join(sorted(names))}, which no run publishes any more."
+            f"Consumers still see {', '.join(sorted(names))}, but no run publishes them any more."
         )
 
 
@@ -110,7 +110,7 @@ def _cells(status: ProductStatus, now: datetime, broken: bool) -> tuple[Any, ...
 
 
 def _grouped(broken: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Who is broken and why; a problem that several domains share is said once."""
+    """Broken domains and their problems; a problem of several domains is listed once."""
     domains: dict[str, list[str]] = {}
     for domain, because in broken.items():
         domains.setdefault(because, []).append(printable(domain))

@@ -1,4 +1,4 @@
-"""`mesh tail`: a growing log file, as events."""
+"""`mesh tail`: ships the lines of a growing log file to a topic."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from meshhouse.repository import Repository
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--topic", required=True, help="Where its lines go, one event a line.")
+@click.option("--topic", required=True, help="The topic for the lines, one event per line.")
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
-    help="Of the topic, if it must be created (1). The lines of one file stay in one of them.",
+    help="Partitions of a topic that must be created (1). All lines of a file go to one of them.",
 )
-@click.option("--once", is_flag=True, help="Ship the lines that are there now, then stop.")
+@click.option("--once", is_flag=True, help="Ship the lines that the file has now, then stop.")
 @click.option(
     "--from-start/--from-end",
     default=True,
-    help="The first time: ship what the file holds already (default), or only what comes.",
+    help="The first time: ship the lines already in the file (default), or only new lines.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print at the end what was shipped as JSON.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON at the end.")
 def tail(
     file: Path,
     topic: str,
@@ -54,7 +54,7 @@ def tail(
 
         sink = KafkaLines(settings)
     shown_on = console(quiet or as_json)
-    with _until_told() as stopped:
+    with _until_signalled() as stopped:
         shipped = ship(
             file,
             topic,
@@ -82,13 +82,15 @@ def tail(
 
 
 @contextmanager
-def _until_told() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM only set a flag, so that a batch is never left half-way."""
-    told: list[int] = []
+def _until_signalled() -> Iterator[Callable[[], bool]]:
+    """Makes Ctrl-C and SIGTERM only set a flag, so that the current batch is finished."""
+    received: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(each, lambda number, frame: told.append(number)) for each in signals]
+    before = [
+        signal.signal(each, lambda number, frame: received.append(number)) for each in signals
+    ]
     try:
-        yield lambda: bool(told)
+        yield lambda: bool(received)
     finally:
         for each, handler in zip(signals, before, strict=True):
             signal.signal(each, handler)

@@ -1,7 +1,8 @@
 """The targets: where domains are built, audited and published.
 
-Belongs here: choosing the engine of `MESH_TARGET`, and what can be had from one by name. Not here:
-what every engine can do (protocol.py), or anything that is the same on all targets.
+Belongs here: the factory that turns the name in `MESH_TARGET` into an engine, and capabilities that
+are chosen by that name. Not here: what every engine can do (protocol.py), or anything that is the
+same on all targets.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from meshhouse.repository import Repository
 
 LANDERS = ("python", "spark")
-"""What can land: this process, or a Spark that it starts or connects to."""
+"""Programs that can land: this Python process, or a Spark that it starts or connects to."""
 
 
 def dbt_variables(domain: str) -> dict[str, str]:
-    """What dbt is told in its environment, for the target in use and one domain."""
+    """Environment variables that dbt needs on the current target to build one domain."""
     if os.environ.get("MESH_TARGET") == "snowflake":
         from meshhouse.engines.snowflake.session import private_key_file, warehouse_of
 
@@ -34,7 +35,7 @@ def dbt_variables(domain: str) -> dict[str, str]:
 
 
 def host_programs() -> dict[str, str]:
-    """What the target in use needs beside Python packages -> where it was found."""
+    """Programs that the current target needs besides Python packages -> their paths."""
     if os.environ.get("MESH_TARGET") == "spark":
         from meshhouse.java import find_java
 
@@ -43,10 +44,10 @@ def host_programs() -> dict[str, str]:
 
 
 def engine(repository: Repository, target: str | None = None) -> Engine:
-    """The engine of a target; by default of the one in use, `MESH_TARGET`.
+    """Returns the engine of a target; by default of the current one, `MESH_TARGET`.
 
     Raises:
-        UsageError: there is no such target.
+        UsageError: the target does not exist.
     """
     target = target or os.environ.get("MESH_TARGET", "local")
     if target == "local":
@@ -67,31 +68,33 @@ def engine(repository: Repository, target: str | None = None) -> Engine:
 
 
 def lake_of(engine: Engine) -> Lake:
-    """The lake of a target whose tables are Iceberg's.
+    """Returns the lake of a target that keeps its tables as Iceberg tables.
 
     Raises:
-        UsageError: the target keeps its own tables.
+        UsageError: the target has its own table format and no lake.
     """
     if engine.lake is None:
         raise UsageError(
-            f"This is about tables of the lake; target `{engine.name}` keeps its own tables, and "
-            "maintains them itself. Set MESH_TARGET to local or spark."
+            f"This command works on tables of the lake. Target `{engine.name}` keeps its own "
+            "tables and maintains them itself. Set MESH_TARGET to local or spark."
         )
     return engine.lake
 
 
 def lander(name: str, repository: Repository, engine: Engine) -> Lander | None:
-    """One of `LANDERS`; None for this process, which lands by default.
+    """Returns one of `LANDERS`; None for this process, which lands by default.
 
     Raises:
-        UsageError: that lander cannot land into this target.
+        UsageError: the lander cannot land into this target.
     """
     if name == "python":
         return None
     from meshhouse.engines.spark.landing import SparkLander
 
     if engine.lake is None:
-        raise UsageError("Spark lands into the lake: leave out `--engine spark` on this target.")
+        raise UsageError(
+            "Spark lands into the lake, and this target has no lake. Leave out `--engine spark`."
+        )
     return SparkLander(repository, engine.lake)
 
 

@@ -1,7 +1,7 @@
-"""What engines say when they fail, in plain words.
+"""Error messages of engines, translated into plain words.
 
-Belongs here: messages that only name something inside a client library. Does not: errors
-in SQL, which the engine explains best itself.
+Belongs here: messages that name only the insides of a client library. Not here: errors in SQL,
+which the engine itself explains best.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ _SPARK_IS_GONE = (
     "SparkContext was shut down",
     "does not exist in the JVM",
 )
-"""What pyspark says of a process that has ended, each at another moment."""
+"""Messages of pyspark when Spark's process has ended; which one depends on the call it makes."""
 
 
 _PLAN = re.compile(r"(; line \d+ pos \d+);.*")
-"""Behind where an error in SQL is, Spark prints how it understood the whole query."""
+"""Spark appends its plan of the whole query to the position of an error in SQL."""
 
 _NO_SERVER = "Could not connect to any of"
-"""What Thrift's client says of a server that does not answer."""
+"""Message of the Thrift client when the server does not answer."""
 
 
 def plain(message: str) -> str:
-    """What a message of the target's client means for people; most mean what they say."""
+    """Returns a client's message in plain words; most messages are returned as they are."""
     if os.environ.get("MESH_TARGET") != "spark":
         return message
     if _NO_SERVER in message:
         return (
-            "no Thrift server answers; look at MESH_SPARK_HOST and MESH_SPARK_PORT, and whether "
-            "it runs"
+            "no Thrift server answers; check MESH_SPARK_HOST and MESH_SPARK_PORT, and whether "
+            "the server runs"
         )
     if any(said in message for said in _SPARK_IS_GONE):
         return (
-            "Spark ended while it was at work, for lack of memory perhaps; what it said is in "
+            "Spark ended during its work, perhaps for lack of memory; its log is "
             "`.mesh/logs/spark.log`. The next run starts it again"
         )
     return _PLAN.sub(r"\1", message)

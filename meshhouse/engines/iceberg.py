@@ -1,7 +1,7 @@
-"""What engines share whose products are Iceberg tables in the lake.
+"""The common part of engines whose products are Iceberg tables in the lake.
 
-Belongs here: what a domain may read, and going back to an earlier publication. Does not:
-building and reading, in which such engines differ.
+Belongs here: the list of tables that a domain may read, and going back to an earlier publication.
+Not here: building and reading, in which these engines differ (duckdb/, spark/).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 PINS_VARIABLE = "MESH_PINS"
-"""Names a JSON file {relation: metadata file} when the run has pinned its inputs already."""
+"""Names a JSON file {relation: metadata file} if the run has already pinned its inputs."""
 
 
 def pinned() -> dict[str, str] | None:
-    """What the run that started dbt has pinned; None if dbt was started by itself."""
+    """The pins of the run that started dbt; None if a person started dbt."""
     file = os.environ.get(PINS_VARIABLE)
     return json.loads(Path(file).read_text()) if file else None
 
@@ -67,33 +67,33 @@ class IcebergEngine:
         return LakeLedger(self.lake.in_environment(environment))
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file, of what the environment has of its own."""
+        """`schema.table` -> metadata location, of the environment's own tables."""
         return self.lake.pointers()
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, with production's where the environment has none of its own."""
+        """Like `pointers`, plus production's tables that the environment does not have."""
         return self.lake.visible()
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:
-        """Their own: what dbt sees is laid out for it, whatever the environment."""
+        """The products' own schemas: dbt sees these names in every environment."""
         return [product.domain for product in products]
 
     def state_id(self, state: str) -> int | None:
-        """The snapshot that stands for the rows of a metadata file."""
+        """The current snapshot of a metadata file."""
         return snapshot_id(state)
 
     def properties(self, relation: str, state: str) -> dict[str, str]:
-        """What landing has noted about a raw table in a metadata file."""
+        """The table properties in which landing recorded its progress, from a metadata file."""
         return table_properties(state)
 
     def prepare_dbt(self, domain: Domain) -> None:
         """Nothing to do."""
 
     def query(self, sql: str) -> None:
-        """Nothing: DuckDB reads the lake."""
+        """Returns None: DuckDB reads the lake."""
 
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
-        """What the domain may read now; production's tables as production has read them.
+        """Pins the tables that the domain may read; production's at the snapshots of `as_read`.
 
         Raises:
             UsageError: a raw table of the domain has never been landed.
@@ -107,11 +107,11 @@ class IcebergEngine:
         return pins
 
     def build_folder(self, domain: str) -> Path:
-        """Where what is known of a domain's builds is kept; an engine says it."""
+        """The folder for facts about a domain's builds; each engine has its own."""
         raise NotImplementedError
 
     def not_shown(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those that no reader can see: somebody may be stopped just after publication."""
+        """The candidates that no reader can see; a stopped run may already have published some."""
         return [each for each in candidates if not self.lake.shows(each.staged)]
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
@@ -120,7 +120,7 @@ class IcebergEngine:
         Comment and owner stay those of the newest publication.
 
         Raises:
-            MeshError: that snapshot is no longer kept.
+            MeshError: the snapshot is no longer kept.
         """
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
@@ -141,7 +141,7 @@ class IcebergEngine:
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
-                "be shown again. Run the domain again to publish a new one."
+                "be published again. Run the domain again to publish a new one."
             )
         if snapshot.schema_id is not None:
             table.metadata = update_table_metadata(
@@ -156,7 +156,7 @@ class IcebergEngine:
         return self.lake.staged(table, base)
 
     def _before_damage(self, product: Product, snapshot_id: int, damaged: Damaged) -> Table:
-        """The newest earlier state of a table whose metadata file is lost, with a snapshot."""
+        """The newest earlier state, with that snapshot, of a table whose metadata file is lost."""
         folder = storage.plain_path(damaged.damage.file).rpartition("/")[0]
         found = [each for each in storage.listing(folder) if each.name.endswith(".metadata.json")]
         for file in sorted(found, key=lambda each: each.name, reverse=True):
@@ -167,16 +167,16 @@ class IcebergEngine:
         raise damaged
 
     def environments(self) -> set[str]:
-        """Names of the environments that have tables, or files that a stopped drop left."""
+        """Names of the environments that have tables, or files left by a drop that was stopped."""
         schemas = {relation.partition(".")[0] for relation in self.lake.stored()}
         if not self.lake.is_served:
             schemas |= {path.name for path in self._schema_folders()}
         return {split_schema(schema)[0] for schema in schemas} - {""}
 
     def drop(self, environment: str) -> None:
-        """Takes an environment's tables from readers, all at once, then removes their files.
+        """Removes an environment's tables from the catalog in one step, then their files.
 
-        A catalog service removes files itself: a branch of its own may refer to them.
+        A catalog service removes the files itself, because another branch may refer to them.
         """
         if self.lake.is_served:
             self.lake.forget(environment)
@@ -191,17 +191,18 @@ class IcebergEngine:
                 storage.delete(file.location)
 
     def _noted_folders(self, environment: str) -> list[str]:
-        """Folders in an object store of what an environment has there; noted if a drop is stopped.
+        """Folders of an environment in an object store, also written to a file on disk.
 
-        Only the catalog knows them, and only until it forgets the tables. The bucket itself does
-        not tell: another mesh may have an environment of this name there.
+        Only the catalog knows the folders, and only until it forgets the tables; the file lets a
+        drop that was stopped go on. Listing the bucket would not help: another mesh may have an
+        environment of the same name there.
         """
         home = workspace(self.lake.home, environment)
         note = home / "folders-to-drop.json"
         folders = set(json.loads(note.read_text())) if note.exists() else set()
         lake = self.lake.in_environment(environment)
         for relation in lake.pointers():
-            with suppress(Damaged):  # it is lost, and where its files were with it
+            with suppress(Damaged):  # its metadata file is lost, and with it the table's location
                 table = lake.load(relation)
                 folders |= {table.location()} if table is not None else set()
         folders = {folder for folder in folders if is_remote(folder)}
@@ -216,10 +217,15 @@ class IcebergEngine:
 
 
 def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]) -> dict[str, str]:
-    """What a domain's models may read now: its raw tables, and products of its upstream.
+    """Selects what a domain's models may read: its raw tables and the products it depends on.
+
+    Args:
+        repository: all declarations.
+        domain: the domain that reads.
+        pointers: relation -> metadata location, of all visible tables.
 
     Returns:
-        relation -> metadata file.
+        Relation -> metadata location.
 
     Raises:
         UsageError: a raw table of the domain has never been landed.

@@ -1,7 +1,7 @@
-"""What every target can do.
+"""The protocol that every target's engine implements.
 
-Belongs here: the protocol of an engine, and the types that it speaks in. Not here: choosing an
-engine (`meshhouse.engines.engine`), or what one engine does.
+Belongs here: the protocol, and the types of its arguments and results. Not here: choosing an engine
+(`meshhouse.engines.engine`), or the code of one engine.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from meshhouse.lake import Lake
 
 PREVIOUS_SUFFIX = "_published"
-"""Checks see what is published now in the schema `<domain>_published`."""
+"""Checks read the current publication in the schema `<domain>_published`."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """The newest build of a product, readable by the audit, seen by nobody else."""
+    """The newest build of a product: the audit can read it, consumers cannot."""
 
     product: Product
     staged: Staged
@@ -40,42 +40,42 @@ class Candidate:
 
 
 class Names(Protocol):
-    """What an engine calls what is declared."""
+    """An engine's names for declared types, tables and columns."""
 
     type_names: Mapping[str, str]
-    """Kind of a declared type -> what this engine calls it, where it is another word."""
+    """Kind of a declared type -> the engine's name for it, where they differ."""
 
     def dataset(self, relation: str) -> str:
-        """What Soda calls a relation, behind the name of the data source."""
+        """Soda's name for a relation, without the name of the data source."""
         ...
 
     def column(self, name: str) -> str:
-        """A declared column as this engine keeps its name."""
+        """A declared column's name as this engine stores it."""
         ...
 
     def sql(self, text: str) -> str:
-        """A domain's query or condition, reading what is audited."""
+        """A domain's query or condition, rewritten to read the audited tables."""
         ...
 
 
 class Reader(Names, Protocol):
-    """Reads what the audit checks."""
+    """Reads the tables that the audit checks."""
 
     def data_source(self, name: str) -> Any:
-        """Soda's data source of that name; its SQL runs where this reads."""
+        """A Soda data source of that name, which runs its SQL on this reader's connection."""
         ...
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
-        """Rows of a query, as column -> value."""
+        """Rows of a query, each as column -> value."""
         ...
 
     def quote(self, identifier: str) -> str:
-        """An identifier for this engine's SQL, safe whatever it holds."""
+        """An identifier quoted for this engine's SQL, whatever characters it holds."""
         ...
 
 
 class PlainNames:
-    """Of readers that see every relation under the name that its readers use."""
+    """Names of engines whose audit sees every relation under its public name."""
 
     def dataset(self, relation: str) -> str:
         """See `Reader`."""
@@ -91,18 +91,18 @@ class PlainNames:
 
 
 class Engine(Protocol):
-    """One target."""
+    """Builds, audits and publishes on one target."""
 
     name: str
 
     lake: Lake | None
-    """Where the target's tables are Iceberg's; None where it keeps its own."""
+    """The lake, if the target's tables are Iceberg tables; None if it has its own format."""
     table_format: str
-    """What kind of table consumers read: `iceberg`, `snowflake`."""
+    """The format of the tables that consumers read: `iceberg` or `snowflake`."""
     answers_queries: bool
-    """Whether `query` answers consumers; DuckDB reads the lake where it does not."""
+    """Whether `query` answers consumers' queries; if not, DuckDB reads the lake for them."""
     builds_apart: bool
-    """Whether dbt started by a person builds into other tables than runs do."""
+    """Whether dbt, started by a person, builds into other tables than runs do."""
 
     @property
     def store(self) -> RawStore:
@@ -111,7 +111,7 @@ class Engine(Protocol):
 
     @property
     def ledger(self) -> Ledger:
-        """The ledger of the environment in use."""
+        """The ledger of the current environment."""
         ...
 
     def ledger_of(self, environment: str) -> Ledger:
@@ -119,73 +119,78 @@ class Engine(Protocol):
         ...
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> the state that it has, of what the environment has of its own."""
+        """`schema.table` -> its current state, of the environment's own tables."""
         ...
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, with production's where the environment has none of its own."""
+        """Like `pointers`, plus production's tables that the environment does not have."""
         ...
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:
-        """The schema of each under which dbt finds what is published of it."""
+        """For each product, the schema in which dbt finds its current publication."""
         ...
 
     def state_id(self, state: str) -> int | None:
-        """What stands for the rows of a state; None where it has none."""
+        """The number that identifies the rows of a state; None if the state has no rows."""
         ...
 
     def properties(self, relation: str, state: str) -> dict[str, str]:
-        """What landing has noted about a raw table in a state."""
+        """The properties in which landing recorded its progress, of a raw table in a state."""
         ...
 
     def query(self, sql: str) -> pa.RecordBatchReader | None:
-        """Rows of a consumer's query, where the target answers it; None where DuckDB does.
+        """Rows of a consumer's query; None if DuckDB answers queries for this target.
 
         Raises:
-            UsageError: it is not one query that only reads.
-            MeshError: it fails.
+            UsageError: the text is not a single query that only reads.
+            MeshError: the query fails.
         """
         ...
 
     def prepare_dbt(self, domain: Domain) -> None:
-        """Called before dbt builds a domain, started by a run or by a person."""
+        """Is called before dbt builds a domain, whether a run or a person started dbt."""
         ...
 
     def build_folder(self, domain: str) -> Path:
-        """Where what is known of a domain's builds is kept."""
+        """The folder for facts about a domain's builds."""
         ...
 
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
-        """What the domain may read, each relation at the state that it has now.
+        """Pins each relation that the domain may read at its current state.
 
-        `as_read`: relation -> the snapshot at which an environment reads it if the table is
-        production's and still keeps it; an engine that keeps none may do without.
+        Args:
+            domain: the domain that will read.
+            as_read: relation -> the snapshot at which an environment reads it, if the table is
+                production's and the snapshot is still kept. An engine without snapshots ignores it.
         """
         ...
 
     def stage(self, product: Product) -> Candidate:
-        """Writes what dbt built of a product as the state that publication would show."""
+        """Writes dbt's build of a product as the state that publication would make visible."""
         ...
 
     def reader(
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> AbstractContextManager[Reader]:
-        """For the audit of a domain: each relation shows the given state.
+        """Opens a reader for the audit of a domain.
 
-        `empty`: relation without rows -> relation whose columns it has.
+        Args:
+            domain: the audited domain.
+            states: relation -> the state that the reader sees.
+            empty: relation that the reader sees without rows -> the relation whose columns it has.
         """
         ...
 
     def restore_snapshots(self, domain: Domain, names: Sequence[str]) -> None:
-        """Makes dbt snapshots of a build what the last publication has recorded.
+        """Resets a build's dbt snapshots to their history as of the last publication.
 
         Raises:
-            UsageError: this target cannot keep their history.
+            UsageError: this target cannot keep the history.
         """
         ...
 
     def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
-        """Writes the history of dbt snapshots as the states that publication would record."""
+        """Writes the history of dbt snapshots as states that are published with the products."""
         ...
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
@@ -201,13 +206,13 @@ class Engine(Protocol):
         ...
 
     def environments(self) -> set[str]:
-        """Names of the environments that hold something here."""
+        """Names of the environments that have tables or files on this target."""
         ...
 
     def drop(self, environment: str) -> None:
-        """Removes every schema and file of an environment; dropping twice is dropping."""
+        """Removes every schema and file of an environment; a second call changes nothing."""
         ...
 
 
 RUN_VARIABLE = "MESH_RUN_ID"
-"""Names the run that is at work in this process, for whoever keeps account of queries."""
+"""Holds the id of the run in this process; engines attach it to their queries."""

@@ -1,8 +1,7 @@
-"""Whether what an engine built has the columns and types of the contract.
+"""Comparison of a built table with the columns and types of its contract.
 
-Belongs here: the comparison of a built table with the contract, on every target. Not here:
-the comparison of a model's SQL with the contract, which dbt makes before it builds
-(macros/contracts.sql), and what the values are (audit/).
+Belongs here: that comparison, on every target. Not here: the comparison of a model's SQL with the
+contract, which dbt makes before it builds (macros/contracts.sql), or checks of values (audit/).
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def contract_types(product: Product) -> dict[str, DataType]:
-    """Column -> type, of a contract.
+    """Returns column -> type of a contract.
 
     Raises:
-        MeshError: a type is not one that every target has.
+        MeshError: a type does not exist on every target.
     """
     found = {}
     for column in product.columns:
@@ -37,18 +36,18 @@ def contract_types(product: Product) -> dict[str, DataType]:
 
 
 def require_contract_types(product: Product, built: Mapping[str, str]) -> None:
-    """Refuses a build whose columns are not those of the contract.
+    """Refuses a build whose columns differ from the contract.
 
-    dbt compares the SQL of a model with the contract, but an incremental model adds rows to a
-    table of an earlier build, and a model whose contract is not enforced is not compared.
+    dbt compares the SQL of a model with its contract. That is not enough: an incremental model adds
+    rows to a table of an earlier build, and dbt does not compare a contract that is not enforced.
 
     Args:
-        product: whose build it is.
-        built: column -> type of the built table, in the words of declarations.
+        product: the product that was built.
+        built: column -> type of the built table, in declared names of types.
 
     Raises:
-        MeshError: a column is missing, is not declared, or has another type; or the contract
-            names a type that not every target has.
+        MeshError: a column is missing, is not declared, or has another type; or the contract names
+            a type that does not exist on every target.
     """
     found = {name.lower(): data_type for name, data_type in built.items()}
     declared = {name.lower(): str(kind) for name, kind in contract_types(product).items()}
@@ -63,13 +62,13 @@ def require_contract_types(product: Product, built: Mapping[str, str]) -> None:
         raise MeshError(
             f"{product.relation} was not built as its contract says: {', '.join(problems)}. "
             f"Cast the column in {product.sql_path.name} or change the contract "
-            f"({display_path(product.path)}:{product.line}); for a table of an earlier build, "
-            f"run `mesh run {product.domain} --force`."
+            f"({display_path(product.path)}:{product.line}). If the table is from an earlier "
+            f"build, run `mesh run {product.domain} --force`."
         )
 
 
 def duckdb_type(name: str) -> str:
-    """A type as DuckDB names it, in the words of declarations where they have one."""
+    """The declared name of a DuckDB type, or DuckDB's own name if no declared type matches."""
     try:
         return str(parse_type(name))
     except ValueError:
@@ -77,7 +76,7 @@ def duckdb_type(name: str) -> str:
 
 
 def iceberg_types(schema: Schema) -> dict[str, str]:
-    """Column -> type of an Iceberg table, in the words of declarations where they have one."""
+    """Column -> declared name of its Iceberg type, or Iceberg's own name if none matches."""
     from pyiceberg.types import DecimalType
 
     from meshhouse.lake.schema import iceberg_type

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshhouse.lake import door, object_store, place, storage
+from meshhouse.lake import identity, object_store, ownership, storage
 from meshhouse.lake.damage import Damage, Damaged, read_metadata
 from meshhouse.lake.jdbc_catalog import CATALOG_NAME, JdbcCatalog
 from meshhouse.lake.rest_catalog import CatalogService, is_configured, service
@@ -59,7 +59,7 @@ class Lake:
         if environment is None:
             environment = current_environment() if self._has_environments else ""
         self.name = name
-        self.home = place.clean(home)
+        self.home = identity.clean(home)
         self.environment = environment
         self.warehouse = self.home / "lake"
         self.catalog_path = self.warehouse / "catalog.db"
@@ -193,7 +193,7 @@ class Lake:
             properties: of a table that does not exist yet.
             at: the metadata file to go on from, if the caller has looked already.
             table: what `load` gave for `at`; sparing it is most of a small commit.
-            writer: the domain that writes, or `door.LEDGER`.
+            writer: the domain that writes, or `ownership.LEDGER`.
 
         Raises:
             UsageError: the writer does not own the table, or it cannot have this name.
@@ -201,7 +201,7 @@ class Lake:
         """
         from meshhouse.lake.staging import staging_table
 
-        door.check_writer(writer, relation)
+        ownership.check_writer(writer, relation)
         if table is None:
             table = self.load(relation, at)
         else:
@@ -217,7 +217,7 @@ class Lake:
 
     def owns(self, location: str) -> bool:
         """Whether a local file is in this lake, wherever links and `..` lead."""
-        return door.is_inside(location, self._folders)
+        return ownership.is_inside(location, self._folders)
 
     @property
     def _folders(self) -> list[Path]:
@@ -233,7 +233,7 @@ class Lake:
         # A service decides itself where files are. Builds in a store are found by their prefix.
         if self._has_environments and not self.is_served:
             name = ".".join(table.name())
-            door.check_folders(name, table.location(), table.properties, self._folders)
+            ownership.check_folders(name, table.location(), table.properties, self._folders)
 
     def staged(self, table: Table, base: str | None) -> Staged:
         """What `commit` needs to know of a staged table."""
@@ -306,7 +306,7 @@ class Lake:
 
     def _new_metadata(self, relation: str, schema: Schema, properties: Mapping[str, str]) -> Any:
         relation = stored_schema(self.environment, relation)
-        door.check_name(relation)
+        ownership.check_name(relation)
         properties = {**_TABLE_PROPERTIES, **properties}
         if self._service is not None:
             folder = self._folder_of(relation) if self._location else None

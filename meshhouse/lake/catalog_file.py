@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from meshhouse.errors import MeshError
-from meshhouse.lake.place import IDENTITY
+from meshhouse.lake.identity import IDENTITY
 
 BUSY_SECONDS = 60
 _HEADER = b"SQLite format 3\0"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError
-from meshhouse.lake import catalog_file, object_store, place
+from meshhouse.lake import catalog_file, identity, object_store
 from meshhouse.ledger import Staged
 
 if TYPE_CHECKING:
@@ -145,11 +145,11 @@ class JdbcCatalog:
             connection.execute("commit")
 
     def _settle(self) -> None:
-        """Adopts a lake that was moved or copied; see `place`."""
+        """Adopts a lake that was moved or copied; see `identity`."""
         if self._name != CATALOG_NAME:
             return
         try:
-            place.settle(self._home)
+            identity.settle(self._home)
         except PermissionError as error:
             raise MeshError(
                 f"The lake in {self._home} cannot be used: you may not read {error.filename}. Ask "
@@ -166,8 +166,8 @@ class JdbcCatalog:
         """A connection in a transaction that may write; ending it is the caller's."""
         self._settle()
         with catalog_file.writing(self._path) as connection:
-            if self._name == CATALOG_NAME and not (self._home / place.IDENTITY).exists():
-                place.note_identity(self._home, place.own_identity(self._home))
+            if self._name == CATALOG_NAME and not (self._home / identity.IDENTITY).exists():
+                identity.note_identity(self._home, identity.own_identity(self._home))
             yield connection
 
 

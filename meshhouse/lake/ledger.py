@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from meshhouse.lake import door
+from meshhouse.lake import ownership
 from meshhouse.lake.catalog import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import explained
@@ -43,7 +43,7 @@ class LakeLedger:
     ) -> None:
         """See `Ledger.commit`."""
         domains = [row.get("domain") for rows in entries.values() for row in rows]
-        door.check_recorded([change.relation for change in changes], domains)
+        ownership.check_recorded([change.relation for change in changes], domains)
 
         def change() -> None:
             number = self._next_number()
@@ -103,7 +103,7 @@ class LakeLedger:
 
         columns = LEDGERS[ledger]
         schema = iceberg_schema(columns)
-        table = self._lake.stage(f"{door.LEDGER}.{ledger}", schema, writer=door.LEDGER)
+        table = self._lake.stage(f"{ownership.LEDGER}.{ledger}", schema, writer=ownership.LEDGER)
         base = table.metadata_location or None
         if base:  # somebody may have appended since the number was chosen
             number = max(number, 1 + _last_number(base))
@@ -115,7 +115,7 @@ class LakeLedger:
 
 
 def _is_about_the_ledger(conflict: Conflict) -> bool:
-    return all(name.startswith(f"{door.LEDGER}.") for name in conflict.relations)
+    return all(name.startswith(f"{ownership.LEDGER}.") for name in conflict.relations)
 
 
 def _rows(location: str, where: str = "") -> list[dict[str, Any]]:

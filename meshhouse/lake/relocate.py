@@ -1,7 +1,8 @@
 """Changes the paths in metadata files, manifest lists, manifests and catalogs of one folder.
 
 Belongs here: finding and rewriting paths after the folder has moved or was copied. Not here:
-deciding that they must be rewritten (place.py, upkeep/restore.py).
+deciding that they must be rewritten (identity.py, maintenance/restore.py), what a location becomes
+(moves.py), or the rows of catalogs (catalog_paths.py).
 
 Data files hold no paths and are not touched. Every new file is written beside its old one
 before the first one is renamed, and the catalog comes last. Rewriting a path that is right
@@ -11,48 +12,23 @@ already changes nothing, so after a kill the same call goes on where the first o
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
-import re
 import shutil
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from meshhouse.errors import MeshError
 from meshhouse.files import sync
+from meshhouse.lake import catalog_paths
+from meshhouse.lake.moves import TOPS, Move, before, exists, mapped, physical
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import PATH_PROPERTIES
-from meshhouse.repository.environment import ENVIRONMENTS
-
-TOPS = ("lake", "spark", "build", ENVIRONMENTS, "store")
-"""Folders of a mesh's home that hold Iceberg files."""
 
 _DRAFT = ".adopting"
-_SCHEMES = ("file://", "file:", "")
-_PATH_COLUMNS: Mapping[str, Sequence[str]] = {
-    "iceberg_tables": ("metadata_location", "previous_metadata_location"),
-    "iceberg_namespace_properties": ("property_value",),
-}
-"""Table of a catalog -> its columns that may hold paths."""
-_BUILD_CATALOG = re.compile(r"(.+)_([0-9a-f]{8})")
 _GZIP = b"\x1f\x8b"
-
-
-@dataclass(frozen=True)
-class Move:
-    """A folder that is to be named by another path."""
-
-    old: str
-    """An absolute path, or `s3://bucket`."""
-    new: str
-    physical: Path
-    """Where the files of `new` are while this is done."""
 
 
 @dataclass
@@ -68,11 +44,6 @@ class _Work:
     named: dict[Path, list[str]] = field(default_factory=dict)
     """File -> metadata files that it names, by their new paths."""
     damaged: dict[Path, str] = field(default_factory=dict)
-
-
-def catalog_digest(home: Path | str) -> str:
-    """Part of the names of build catalogs: a process may hold those of several meshes."""
-    return hashlib.sha256(str(home).encode()).hexdigest()[:8]
 
 
 def relocate(home: Path, moves: Sequence[Move], may_be_remote: bool = True) -> list[Path]:
@@ -107,7 +78,7 @@ def relocate(home: Path, moves: Sequence[Move], may_be_remote: bool = True) -> l
     _show(work.drafts)
     # The mesh's own catalog last: what it names is whole by then.
     for catalog in sorted(catalogs, key=lambda path: path == home / "lake" / "catalog.db"):
-        _rewrite_catalog(work, catalog)
+        catalog_paths.rewrite(catalog, home, moves)
     return sorted(work.damaged)
 
 
@@ -123,12 +94,8 @@ def names_home(home: Path, move: Move) -> bool:
     for path in _metadata_files(home):
         if path.name != "catalog.db":
             return True
-        with _opened(path) as connection:
-            if _has_tables(connection) and any(
-                _changed_rows(connection, table, [move], _digests(home, [move], path))
-                for table in _PATH_COLUMNS
-            ):
-                return True
+        if catalog_paths.names_old_place(path, home, [move]):
+            return True
     return False
 
 
@@ -192,7 +159,7 @@ def _manifest_list(work: _Work, path: Path) -> None:
 
 def _length(work: _Work, location: str, known: int) -> int:
     """How long a manifest is when it is shown: readers ask for just so many bytes."""
-    path = _physical(work, location)
+    path = physical(location, work.moves)
     if path is None:
         return known
     draft = path.with_name(path.name + _DRAFT)
@@ -249,45 +216,6 @@ def _mapped(work: _Work, file: Path, location: str) -> str:
     return location
 
 
-def mapped(location: str, moves: Sequence[Move]) -> str | None:
-    """A location by its new path; None if it is in none of the folders."""
-    # Of two folders, one of which may be inside the other, the inner one counts.
-    found = [
-        (len(old), new + location[len(old) :])
-        for move in moves
-        for old, new in _prefixes(move)
-        if location.startswith(old)
-    ]
-    return max(found)[1] if found else None
-
-
-def _prefixes(move: Move) -> Iterator[tuple[str, str]]:
-    """How old locations may begin, and how the new ones do; new ones stay as they are."""
-    if is_remote(move.old):
-        for scheme in ("s3", "s3a", "s3n"):
-            yield f"{move.old.replace('s3', scheme, 1)}/", f"{move.new}/"
-        return
-    spellings = [(move.old, move.new)]
-    if quote(move.old) != move.old:  # other engines may escape what a URL cannot hold
-        spellings.append((quote(move.old), quote(move.new)))
-    for scheme in _SCHEMES:
-        for spelt in spellings:
-            for top in TOPS:
-                old, new = (f"{scheme}{each}/{top}/" for each in spelt)
-                yield old, new
-                yield new, new
-
-
-def _physical(work: _Work, location: str) -> Path | None:
-    """Where a file of a new location is now; None if it is in an object store."""
-    for move in work.moves:
-        for scheme in ("", *_SCHEMES[:2]):
-            prefix = f"{scheme}{move.new}/"
-            if location.startswith(prefix):
-                return move.physical / location[len(prefix) :]
-    return None
-
-
 def _read_avro(path: Path) -> tuple[list[Any], dict[str, str], Any]:
     import fastavro
 
@@ -336,26 +264,26 @@ def _check(work: _Work, catalogs: Iterable[Path]) -> None:
     """Refuses what would be lost: places that are not known, and files that were not copied."""
     waiting = []
     for catalog in catalogs:
-        found = _locations(catalog)
+        found = catalog_paths.locations(catalog)
         waiting += [(_mapped(work, catalog, each), each) for each in found]
         _refuse_strange(work, catalog)
     seen: set[str] = set()
     while waiting:
-        location, before = waiting.pop()
+        location, earlier = waiting.pop()
         if location in seen:
             continue
         seen.add(location)
-        path = _physical(work, location)
+        path = physical(location, work.moves)
         if path is None:
             continue
-        if not path.exists() and before != location and _exists(before):
+        if not path.exists() and earlier != location and exists(earlier):
             raise MeshError(
-                f"{before} is in use but has no copy in {work.home}: this lake was written to "
+                f"{earlier} is in use but has no copy in {work.home}: this lake was written to "
                 "after it was copied, before lakes noticed that, or it was copied in part. Nothing "
                 "was changed. Copy the folder again, or use `mesh backup` and `mesh restore`."
             )
         _refuse_strange(work, path)
-        waiting += [(each, _before(work, each)) for each in work.named.get(path, ())]
+        waiting += [(each, before(each, work.moves)) for each in work.named.get(path, ())]
 
 
 def _refuse_strange(work: _Work, path: Path) -> None:
@@ -373,72 +301,3 @@ def _refuse_strange(work: _Work, path: Path) -> None:
         f"nor in {work.moves[0].new}, where it is now. Nothing was changed. Put the lake back "
         "to its place, or make a copy with `mesh backup` and `mesh restore`."
     )
-
-
-def _before(work: _Work, location: str) -> str:
-    """A new location by the path that it had before."""
-    for move in work.moves:
-        if not is_remote(move.old) and f"{move.new}/" in location:
-            return location.replace(f"{move.new}/", f"{move.old}/", 1)
-    return location
-
-
-def _exists(location: str) -> bool:
-    path = next(location.removeprefix(each) for each in _SCHEMES if location.startswith(each))
-    return not is_remote(location) and Path(path).exists()
-
-
-def _locations(catalog: Path) -> list[str]:
-    with _opened(catalog) as connection:
-        if not _has_tables(connection):
-            return []
-        rows = connection.execute(
-            "select metadata_location from iceberg_tables where metadata_location is not null"
-        )
-        return [location for (location,) in rows.fetchall()]
-
-
-def _rewrite_catalog(work: _Work, catalog: Path) -> None:
-    """Moves all pointers of a catalog in one transaction."""
-    digests = _digests(work.home, work.moves, catalog)
-    with _opened(catalog) as connection:
-        if not _has_tables(connection):
-            return
-        connection.execute("begin immediate")
-        for table, columns in _PATH_COLUMNS.items():
-            assigned = ", ".join(f"{column} = ?" for column in ("catalog_name", *columns))
-            for row, values in _changed_rows(connection, table, work.moves, digests):
-                connection.execute(f"update {table} set {assigned} where rowid = ?", (*values, row))
-        connection.execute("commit")
-
-
-def _digests(home: Path, moves: Sequence[Move], catalog: Path) -> list[str]:
-    """The old and the new part of the name of a build catalog, see `catalog_digest`."""
-    relative = catalog.relative_to(home).parts
-    inner = Path(*relative[:2]) if relative[0] == ENVIRONMENTS else Path()
-    return [catalog_digest(Path(place, inner)) for place in (moves[0].old, moves[0].new)]
-
-
-def _changed_rows(
-    connection: sqlite3.Connection, table: str, moves: Sequence[Move], digests: Sequence[str]
-) -> list[tuple[int, list[Any]]]:
-    """Rows of a catalog that name an old place, each with its new name and paths."""
-    columns = ", ".join(("catalog_name", *_PATH_COLUMNS[table]))
-    found = connection.execute(f"select rowid, {columns} from {table}").fetchall()
-    changed = []
-    for row, name, *values in found:
-        known = _BUILD_CATALOG.fullmatch(name)
-        new_name = f"{known[1]}_{digests[1]}" if known and known[2] == digests[0] else name
-        new = [mapped(each, moves) or each if each else each for each in values]
-        if [new_name, *new] != [name, *values]:
-            changed.append((row, [new_name, *new]))
-    return changed
-
-
-def _opened(catalog: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(catalog, timeout=60, isolation_level=None))
-
-
-def _has_tables(connection: sqlite3.Connection) -> bool:
-    found = connection.execute("select 1 from sqlite_master where name = 'iceberg_tables'")
-    return found.fetchone() is not None

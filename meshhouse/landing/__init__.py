@@ -1,9 +1,10 @@
-"""Landing: from topics to raw tables, each event exactly once.
+"""Landing: every event of a topic becomes a row of a raw table exactly once.
 
-Where to look: service.py is what commands and assets call; land.py and follow.py read the topic,
-pipeline.py decodes (decode.py, plain.py, documents.py, formats/) beside commits, target.py
-decides what may be committed, lake_table.py commits. rejected.py reads rejected events,
-redrive.py lands or discards them, reprocess.py lands events again.
+Where to look: commands and assets call service.py. land.py and follow.py read the topic, and
+pipeline.py decodes events (decode.py, plain.py, documents.py, formats/) while it commits others.
+target.py decides what may be committed. store.py is the protocol of a raw store; lake_store.py and
+lake_table.py implement it for the lake. rejected.py reads rejected events, redrive.py lands or
+discards them, and reprocess.py lands an earlier part of a topic a second time.
 """
 
 from meshhouse.landing.follow import Pace

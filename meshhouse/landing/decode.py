@@ -1,9 +1,9 @@
-"""From the bytes of events to typed rows, and the reasons why some events are rejected.
+"""Decoding: from the bytes of events to typed rows, or to reasons why an event is rejected.
 
-Belongs here: which events become rows, by one rule and two implementations. Most events are
-plain and typed in one pass (plain.py); every other one is parsed by itself (documents.py,
-convert.py), and that alone decides what a row is. Not here: how events of other formats
-become JSON (formats/), where events come from, or where rows go (land.py).
+Belongs here: the decision which events become rows. It is made twice, with the same result. Most
+events are plain, and one pass types them (plain.py). Every other event is parsed by itself
+(documents.py, convert.py); that path defines the rule. Not here: turning other formats into JSON
+(formats/), reading events, or writing rows (land.py).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ REJECTED_COLUMNS: tuple[tuple[str, DataType], ...] = (
 
 @dataclass(frozen=True)
 class Decoded:
-    """What became of one batch of events."""
+    """The rows and the rejected events of one batch."""
 
     rows: pa.Table
     """Columns of the raw table, declared columns first."""
@@ -67,7 +67,7 @@ class Decoder:
     """Decodes the events of one raw table. Not thread-safe."""
 
     def __init__(self, raw: RawTable) -> None:
-        """One connection and one core a decoder: several of them work side by side."""
+        """Opens a DuckDB connection with one thread, because several decoders run in parallel."""
         self._raw = raw
         self._format = format_of(raw)
         self._columns = [(column, parse_type(column.data_type)) for column in raw.columns]
@@ -78,28 +78,28 @@ class Decoder:
 
     @property
     def columns(self) -> list[tuple[str, DataType]]:
-        """Names and types of the raw table."""
+        """Names and types of the raw table's columns."""
         return [(column.name, kind) for column, kind in self._columns] + list(METADATA_COLUMNS)
 
     @property
     def schema(self) -> Schema:
-        """The raw table's, with the descriptions of its columns."""
+        """The raw table's schema, with descriptions of its columns."""
         return iceberg_schema(self.columns, docs_of(self._raw.columns))
 
     def decode(self, partition: int, events: pa.Table, landed_at: datetime) -> Decoded:
         """Types a batch of events of one partition.
 
         Args:
-            partition: the partition that they come from.
-            events: in the shape of `meshhouse.events.source.EVENT_SCHEMA`.
-            landed_at: the time of the commit that they will be part of.
+            partition: the partition of all the events.
+            events: events in `meshhouse.events.source.EVENT_SCHEMA`.
+            landed_at: the time of the commit that will contain them.
         """
         original = events["value"]
         if self._format:
             events = self._format.as_json(events)
         else:
             events = events.append_column("reason", pa.nulls(events.num_rows, pa.string()))
-        events = _without_abysses(_in_our_era(self._judged(events, original)))
+        events = _without_deep_nesting(_without_impossible_times(self._judged(events, original)))
         plain = self._plainly(events)
         others = _all_but(events.num_rows, plain["_place"])
         rows, rejected = plain, _NONE_REJECTED
@@ -111,19 +111,19 @@ class Decoder:
         return Decoded(self._rows(rows, origin), self._rejected(rejected, original, origin))
 
     def _judged(self, events: pa.Table, original: pa.ChunkedArray) -> pa.Table:
-        """Events with the reason why some cannot be rows, whatever their value is."""
+        """Adds a reason to events that are rejected for their missing key or value."""
         if self._raw.changelog:
             bad = pc.is_null(events["key"])
-            reason = "has no key; the events of a changelog are told apart by their keys"
+            reason = "has no key; a changelog identifies its events by their keys"
         else:
             bad = pc.is_null(original)
-            reason = "has no value (a tombstone); only a changelog may"
+            reason = "has no value (a tombstone), which only a changelog accepts"
         place = events.schema.get_field_index("reason")
         reasons = pc.if_else(bad, reason, events["reason"])
         return events.set_column(place, pa.field("reason", pa.string()), reasons)
 
     def _plainly(self, events: pa.Table) -> pa.Table:
-        """Rows of the events that one pass can type."""
+        """Rows of the events that the fast pass can type."""
         values, places = events["value"], pa.arange(0, events.num_rows)
         readable = pc.and_(pc.is_valid(values), pc.is_null(events["reason"]))
         if not pc.all(readable, min_count=0).as_py():
@@ -136,9 +136,9 @@ class Decoder:
         return rows.append_column("_place", places.take(found.places))
 
     def _exactly(self, events: pa.Table, places: pa.Array) -> tuple[pa.Table | None, pa.Table]:
-        """Rows, if there are any, and rejections of events that are looked at one by one."""
+        """Parses events one by one; returns rows (None if there are none) and rejections."""
         texts = self._texts(events).append_column("place", places)
-        if not texts["reason"].null_count:  # one broken event in a hundred is not worth a query
+        if not texts["reason"].null_count:  # all are rejected already: saves a query per batch
             judged = texts.select(["reason", "place"]).rename_columns(["_reason", "_place"])
             return None, judged
         self._connection.register("texts", texts)
@@ -146,13 +146,13 @@ class Decoder:
             judged = self._connection.execute(self._statement).to_arrow_table()
         finally:
             self._connection.unregister("texts")
-        # To filter is to copy; see `_ask`.
+        # `filter` copies, which frees DuckDB's memory; see `_ask`.
         good = pc.is_null(judged["_reason"])
         rows = judged.drop_columns("_reason").filter(good)
         return rows, judged.select(["_reason", "_place"]).filter(pc.invert(good))
 
     def _texts(self, events: pa.Table) -> pa.Table:
-        """The text of every field of some events, what else they hold, and why not."""
+        """For each event: the text of every field, its undeclared fields, and a reject reason."""
         nothing: list[str | None] = [None] * (len(self._columns) + 1)
         found, reasons = [], []
         values, known = events["value"].to_pylist(), events["reason"].to_pylist()
@@ -179,7 +179,7 @@ class Decoder:
 
     @cached_property
     def _statement(self) -> str:
-        """SQL that types texts; columns go by number, so no name of theirs can be taken."""
+        """SQL that types texts. Columns are numbered, so that declared names cannot collide."""
         values = ", ".join(
             f"{converted(f'd{place}' if kind.kind in _EXACT else f'f{place}', kind)} as v{place}"
             for place, (_, kind) in enumerate(self._columns)
@@ -207,7 +207,7 @@ class Decoder:
             (
                 f"v{place} is null and f{place} is not null",
                 f"{literal(f'field `{column.name}`: `')} || left(f{place}, 100) || "
-                f"{literal(f'` is no {kind}')}",
+                f"{literal(f'` is not a valid {kind}')}",
             )
             for place, (column, kind) in enumerate(self._columns)
             if kind.kind != "string"
@@ -215,7 +215,7 @@ class Decoder:
         return " ".join(f"when {condition} then {reason}" for condition, reason in cases)
 
     def _rows(self, rows: pa.Table, origin: dict[str, pa.Array]) -> pa.Table:
-        """Rows in the columns of the raw table."""
+        """Arranges rows in the columns of the raw table."""
         names = [column.name for column, _ in self._columns]
         places = rows["_place"]
         arrays = dict(zip(names, rows.columns, strict=False))
@@ -226,7 +226,7 @@ class Decoder:
     def _rejected(
         self, rejected: pa.Table, original: pa.ChunkedArray, origin: dict[str, pa.Array]
     ) -> pa.Table:
-        """Rejected events, with their bytes and the reason."""
+        """Arranges rejected events in `REJECTED_COLUMNS`: their bytes and the reasons."""
         places = rejected["_place"]
         arrays = {name: _taken(each, places) for name, each in origin.items()}
         values = original.take(places)
@@ -238,19 +238,19 @@ class Decoder:
     def _origin(
         self, events: pa.Table, partition: int, landed_at: datetime
     ) -> dict[str, pa.Array | pa.ChunkedArray]:
-        """What every row and every rejection says of its event."""
-        moment = pa.timestamp("us", "UTC")
+        """The columns that each row and each rejection takes from its event."""
+        utc = pa.timestamp("us", "UTC")
         count = events.num_rows
         return {
             "_topic_partition": pa.repeat(pa.scalar(partition, pa.int32()), count),
             "_offset": events["offset"],
-            "_timestamp": events["timestamp"].cast(moment),
+            "_timestamp": events["timestamp"].cast(utc),
             "_key": self._keys(events),
-            "_landed_at": pa.repeat(pa.scalar(landed_at, moment), count),
+            "_landed_at": pa.repeat(pa.scalar(landed_at, utc), count),
         }
 
     def _keys(self, events: pa.Table) -> pa.ChunkedArray:
-        """Keys as text; bytes that are not UTF-8 escaped as DuckDB does."""
+        """Keys as text; keys that are not UTF-8 are escaped in DuckDB's way."""
         try:
             return events["key"].cast(pa.string())
         except pa.ArrowInvalid:
@@ -258,23 +258,23 @@ class Decoder:
             return self._ask(f"select {keys} as key from asked", events.select(["key"]))["key"]
 
     def _ask(self, statement: str, asked: pa.Table) -> pa.Table:
-        """What DuckDB answers about a table named `asked`."""
+        """The result of a DuckDB statement that reads `asked` as a table of that name."""
         self._connection.register("asked", asked)
         try:
             answer = self._connection.execute(statement).to_arrow_table()
         finally:
             self._connection.unregister("asked")
-        # To take is to copy: what DuckDB allocated goes back here, in the thread that asked
-        # for it. Freed elsewhere it is never used again (200 MiB in 3 million events).
+        # `take` copies, so DuckDB's memory is freed here, in the thread that allocated it. If
+        # another thread freed it, it would never be reused (200 MiB in 3 million events).
         return answer.take(pa.arange(0, answer.num_rows))
 
 
 _NONE_REJECTED = pa.table(
     {"_reason": pa.array([], pa.string()), "_place": pa.array([], pa.int64())}
 )
-_SKIPPED_LINE = "stands for a line that is too long for an event; the value says which"
+_SKIPPED_LINE = "replaces a line that is too long for an event; the value says which line"
 _EXACT = ("bigint", "integer", "decimal")
-"""Types that hold every digit."""
+"""Types that store every digit."""
 
 
 def _taken(values: pa.Array | pa.ChunkedArray, places: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -283,15 +283,15 @@ def _taken(values: pa.Array | pa.ChunkedArray, places: pa.ChunkedArray) -> pa.Ch
 
 
 def _all_but(count: int, places: pa.ChunkedArray) -> pa.Array:
-    """The places below a count that are not among the given ones."""
+    """The numbers from 0 to `count` that are not in `places`."""
     everywhere = pa.arange(0, count)
     if len(places) == count:
         return everywhere.slice(count)
     return everywhere.filter(pc.invert(pc.is_in(everywhere, places.combine_chunks())))
 
 
-def _in_our_era(events: pa.Table) -> pa.Table:
-    """Without times that no date can hold: producers set them, and some mix up their units."""
+def _without_impossible_times(events: pa.Table) -> pa.Table:
+    """Makes times outside the years 1 to 9999 null: some producers mix up the unit."""
     index = events.schema.get_field_index("timestamp")
     millis = events["timestamp"].cast(pa.int64())
     bounds = pc.min_max(millis).as_py()
@@ -306,10 +306,10 @@ _FIRST_MILLI = int(datetime(1, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _LAST_MILLI = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp() * 1000)
 
 
-def _without_abysses(events: pa.Table) -> pa.Table:
-    """Without values nested so deep that a parser's stack ends before they do.
+def _without_deep_nesting(events: pa.Table) -> pa.Table:
+    """Rejects values that are nested deeper than `DEEPEST`, before a parser sees them.
 
-    DuckDB 1.5.5 takes the whole process with it, for a value of 300,000 brackets.
+    DuckDB 1.5.5 ends the whole process on a value of 300,000 brackets.
     """
     long = pc.greater(pc.binary_length(events["value"]), 2 * DEEPEST)
     if not pc.any(long).as_py():
@@ -326,12 +326,12 @@ def _without_abysses(events: pa.Table) -> pa.Table:
 
 
 DEEPEST = 500
-"""Brackets within brackets that an event may have."""
+"""Levels of nested brackets that an event may have."""
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def _depth(value: bytes) -> int:
-    """How deep the brackets of a JSON text go."""
+    """The number of levels of brackets in a JSON text."""
     deepest = depth = 0
     for sign in re.findall(rb"[\[\]{}]", _TEXTS.sub(b"", value)):
         depth += 1 if sign in b"[{" else -1

@@ -1,10 +1,10 @@
-"""From the JSON text of one event to the exact text of each of its fields.
+"""Parsing: from the JSON text of one event to the exact text of each of its fields.
 
-Belongs here: what a JSON document is, and numbers as they were written. Not here: typing
-the texts (convert.py), or events that need no close look (plain.py).
+Belongs here: the check that an event is a JSON object, and numbers as they were written. Not here:
+converting the texts to types (convert.py), or the fast pass over plain events (plain.py).
 
-Python's parser hands every number over as text, so nothing passes through a double. With
-the rest of the exact path it takes 15 us of CPU time an event of 8 columns (decision 0045).
+Python's parser passes every number on as text, so no number becomes a double. Together with the
+rest of the exact path it takes 15 us of CPU time per event of 8 columns (decision 0045).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from meshhouse.landing.formats.errors import Unreadable
 from meshhouse.repository.types import DataType
 
 _MOST_PLACES = 100
-"""A number further from 1 than so many digits fits in no type but double."""
+"""Only a double can store a number with more digits than this before or after the point."""
 _WITH_EXPONENT = re.compile(
     r"[ \t\r\n]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,9}[ \t\r\n]*"
 )
@@ -34,37 +34,37 @@ class _Number(str):
 
 
 class _Constant(_Number):
-    """A NaN or an infinity, which Python's parser takes and JSON does not have."""
+    """A NaN or an infinity: Python's parser accepts them, JSON does not have them."""
 
     __slots__ = ()
 
 
 _TEXTS = frozenset({str, _Number, type(None)})
-"""What is the text of a field as it is."""
+"""Python types of parsed values that need no further conversion to text."""
 
 
 class Documents:
     """Reads events whose values are JSON objects with some declared fields."""
 
     def __init__(self, fields: Sequence[tuple[str, DataType]]) -> None:
-        """`fields` are the declared ones."""
+        """`fields` are the declared fields."""
         self._names = [name for name, _ in fields]
         self._strings = [kind.kind == "string" for _, kind in fields]
         self._declared = frozenset(self._names)
 
     def read(self, value: bytes) -> list[str | None]:
-        """The text of each declared field, then the other fields as one JSON text.
+        """Returns the text of each declared field, then the other fields as one JSON text.
 
-        A field that is null or absent has no text. A nested value is JSON without white
-        space, its numbers as they were written.
+        The text of a null or absent field is None. The text of a nested value is JSON without
+        white space and with its numbers as they were written.
 
         Raises:
-            Unreadable: the event is not one JSON object.
+            Unreadable: the event is not a single JSON object.
         """
         try:
             return self._texts(_parsed(value))
-        except RecursionError:  # of a caller that is deep in the stack itself
-            raise Unreadable("is nested deeper than the stack has room for") from None
+        except RecursionError:  # possible if the caller already uses most of the stack
+            raise Unreadable("is nested deeper than the stack allows") from None
 
     def _texts(self, document: dict[str, Any]) -> list[str | None]:
         texts = list(map(document.get, self._names))
@@ -79,7 +79,7 @@ class Documents:
 
 
 def without_exponent(text: str | None) -> str | None:
-    """The same number in plain digits; any other text as it is."""
+    """Returns a number without an exponent; any other text unchanged."""
     if text is None or ("e" not in text and "E" not in text) or not _WITH_EXPONENT.fullmatch(text):
         return text
     number = Decimal(text.strip(" \t\r\n"))
@@ -96,7 +96,7 @@ def _parsed(value: bytes) -> dict[str, Any]:
     try:
         document = _DECODER.decode(text)
     except json.JSONDecodeError:
-        raise Unreadable("is no JSON") from None
+        raise Unreadable("is not JSON") from None
     if not isinstance(document, dict):
         raise Unreadable("is JSON, but not an object")
     if "\\u" in text and _LONE_SURROGATE.search(_json_text(document)):
@@ -123,7 +123,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _field_text(value: Any, is_string: bool) -> str | None:
-    # Where a type takes no constant, the reason of the rejection names the field.
+    # For types other than string a constant passes, so that the reject reason names the field.
     if value is None or (isinstance(value, str) and not (is_string and type(value) is _Constant)):
         return value
     return _json_text(value)
@@ -132,11 +132,11 @@ def _field_text(value: Any, is_string: bool) -> str | None:
 def _json_text(value: Any) -> str:
     """A value as JSON.
 
-    Plain loops, as `map` and comprehensions cost more levels of the stack: objects of 332
-    levels exhausted Python's 1,000. Each level takes one, and events have up to `DEEPEST`.
+    Plain loops, so that each level of nesting takes one level of the stack: events have up to
+    `DEEPEST`, and Python allows 1,000. With `map` and comprehensions, 332 levels were too many.
     """
     if isinstance(value, _Constant):
-        raise Unreadable(f"is no JSON: `{value}` is not a number")
+        raise Unreadable(f"is not JSON: `{value}` is not a number")
     if isinstance(value, _Number):
         return str(value)
     if isinstance(value, str):
@@ -149,6 +149,6 @@ def _json_text(value: Any) -> str:
     if isinstance(value, list):
         parts = []
         for each in value:
-            parts.append(_json_text(each))  # noqa: PERF401 - a level of the stack less
+            parts.append(_json_text(each))  # noqa: PERF401 - saves a level of the stack
         return "[" + ",".join(parts) + "]"
     return "null" if value is None else "true" if value else "false"

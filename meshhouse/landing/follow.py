@@ -1,10 +1,10 @@
-"""Landing that goes on until it is stopped, sharing a topic's partitions with other landers.
+"""Continuous landing, which shares a topic's partitions with other landers of a consumer group.
 
-Belongs here: when to commit, what a change of partitions means, and stopping well. Not
-here: what goes into a commit (target.py).
+Belongs here: the time of commits, changes of assigned partitions, and an orderly stop. Not here:
+the contents of a commit (target.py).
 
-Kafka's group hands out the partitions; where each of them goes on is always what the
-table says, never what the group says. So a partition may change hands at any moment.
+Kafka's consumer group assigns the partitions. The offset from which a partition is read always
+comes from the raw table, never from the group. So a partition can be reassigned at any time.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from meshhouse.repository import RawTable
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 5.0
-"""How often the topic is looked at, as one that is deleted and created again may cause no
-rebalance, and the group told again where the table stands, as what it is told during a
-rebalance may be lost. Kafka's own consumers commit as often."""
+"""Interval of two tasks. The topic is checked, because deleting and creating it again may not cause
+a rebalance. And offsets are committed to the group again, because a commit during a rebalance may
+be lost. Kafka's consumers commit at the same interval by default."""
 
 
 @dataclass(frozen=True)
 class Pace:
-    """When a commit is due: after so many seconds or events, whichever comes first."""
+    """A commit is due after so many seconds or events, whichever comes first."""
 
     seconds: float = 5.0
     events: int = 1_000_000
 
 
 OnLanded = Callable[[Landing], None]
-"""Called after each commit with what is landed so far."""
+"""Is called after each commit with the totals of the landing so far."""
 
 
 def follow(
@@ -55,22 +55,22 @@ def follow(
     accept: Accept = (),
     commit_bytes: int = COMMIT_BYTES,
 ) -> Landing:
-    """Lands what comes into a topic until it is told to stop.
+    """Lands new events of a topic until `stop` is set.
 
     Args:
-        source: where the topic is.
-        store: where the raw table is.
-        raw: what to land.
-        group: whose members share the partitions.
-        stop: set by whoever wants it to stop; what was read is committed first.
-        pace: when to commit.
-        on_landed: is told after each commit.
+        source: holds the topic.
+        store: holds the raw table.
+        raw: the raw table to land.
+        group: the consumer group whose members share the partitions.
+        stop: ends the landing when the caller sets it; events that were read are committed first.
+        pace: when a commit is due.
+        on_landed: is called after each commit.
         accept: see `meshhouse.landing.target.Accept`.
-        commit_bytes: commit sooner if decoded rows grow to this.
+        commit_bytes: size of decoded rows that makes a commit due earlier.
 
     Raises:
         UsageError: the topic does not exist, or the declared columns do not fit.
-        Fenced: another lander, outside the group, lands the same partitions.
+        Fenced: another lander outside the group lands the same partitions.
         MeshError: see `land`.
     """
     follower = _Follower(source, store, raw, pace, on_landed, accept, commit_bytes)
@@ -97,19 +97,19 @@ class _Follower:
         self._source, self._raw, self._pace, self._accept = source, raw, pace, accept
         self._on_landed = on_landed
         self._target = open_target(store, raw, source.describe(raw.topic), accept)
-        # Asked after the table was read: others may have landed meanwhile.
+        # Described again after the table was read: other landers may have landed meanwhile.
         self._target.starts(source.describe(raw.topic), accept)
         self.landing = Landing(raw, offsets=self._target.offsets)
         self._pipeline = Pipeline(raw, self._target, self._committed, commit_bytes)
         self._client: Client | None = None
         self._mine: set[int] = set()
         self._fresh: set[int] = set()
-        """Partitions that were assigned and not committed since: until then, what their
-        last owner committed at the last moment may move them."""
+        """Partitions that were assigned and not committed since. Until then, a late commit of the
+        previous owner may still change their offsets."""
         self._is_stale = False
-        """What was read must be forgotten and read again from where the table stands."""
+        """Whether events that were read must be dropped and read again from the table's offsets."""
         self.is_over = False
-        """The group may take its partitions back: nothing is left to commit."""
+        """Whether nothing is left to commit, so that revoked partitions need no action."""
 
     def run(self, client: Client, group: str, stop: threading.Event) -> None:
         self._client = client
@@ -117,7 +117,7 @@ class _Follower:
         due = time.monotonic() + self._pace.seconds
         with self._pipeline as pipeline:
             if not self._target.exists:
-                self._target.commit(Pending())  # something to build on before the first event
+                self._target.commit(Pending())  # models can be built before the first event
             look_at = time.monotonic() + _LOOK_SECONDS
             while not stop.is_set():
                 wait = min(_POLL_SECONDS, max(0.0, due - time.monotonic()))
@@ -137,15 +137,15 @@ class _Follower:
         try:
             topic = self._source.describe(self._raw.topic)
         except SourceAway:
-            return  # the client goes on trying; so do we, at the next look
+            return  # the client retries, and the next check comes soon
         try:
             self._target.recognise(topic)
         except MeshError:
-            self._guarded(self._pipeline.drain)  # what was read of the old topic is not lost
+            self._guarded(self._pipeline.drain)  # keeps the events that were read of the old topic
             raise
 
     def _tell(self, client: Client) -> None:
-        """Tells the group where the table stands, for those who watch the lag."""
+        """Commits the table's offsets to the group, so that tools can report the lag."""
         offsets = self._target.offsets
         client.commit({each: offsets[each] for each in self._mine if each in offsets})
 
@@ -153,7 +153,7 @@ class _Follower:
         if self._is_stale:
             self._resume(client)
         batches = self._polled(client, seconds)
-        if self._is_stale:  # a change of partitions came in between
+        if self._is_stale:  # the assigned partitions changed during the poll
             self._resume(client)
             return
         for batch in batches:
@@ -161,7 +161,7 @@ class _Follower:
                 self._pipeline.add(batch)
 
     def _polled(self, client: Client, seconds: float) -> list[EventBatch]:
-        """What came in; if the topic cannot be read, says what became of it.
+        """Returns new events; if the topic cannot be read, finds the reason.
 
         Raises:
             MeshError: events are gone, or the topic was deleted or created again.
@@ -169,14 +169,14 @@ class _Follower:
         try:
             return client.poll(seconds)
         except SourceAway:
-            time.sleep(min(seconds, _POLL_SECONDS))  # the client goes on trying by itself
+            time.sleep(min(seconds, _POLL_SECONDS))  # the client retries by itself
             return []
         except MeshError:
             self._guarded(self._pipeline.drain)
             self._target.starts(self._described(), self._accept)
             if not self._target.has_news:
-                raise  # the topic is as it was
-        self._is_stale = True  # a person accepted that events are gone
+                raise  # the topic has not changed
+        self._is_stale = True  # events are gone, and `accept` allows that
         return []
 
     def _assigned(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -195,7 +195,7 @@ class _Follower:
     def _lost(self, partitions: Sequence[int]) -> None:
         if self.is_over:
             return
-        # They belong to somebody else already, who reads them again from the table's offsets.
+        # Another lander already owns them and reads them again from the table's offsets.
         self._pipeline.abandon()
         self._is_stale = True
         self._forget(partitions)
@@ -205,7 +205,7 @@ class _Follower:
         self._fresh.difference_update(partitions)
 
     def _resume(self, client: Client) -> None:
-        """Goes on with what is still ours where the table stands."""
+        """Continues the partitions that are still assigned, from the table's offsets."""
         self._is_stale = False
         self._pipeline.abandon()
         starts = self._positions(sorted(self._mine))
@@ -220,13 +220,13 @@ class _Follower:
         unknown = [each for each in partitions if each not in starts]
         if unknown:
             raise MeshError(
-                f"Kafka does not describe partition {unknown[0]} of topic `{self._raw.topic}` "
-                "yet, which it has just handed out. Run the same command again."
+                f"Kafka has just assigned partition {unknown[0]} of topic `{self._raw.topic}`, but "
+                "does not describe it yet. Run the same command again."
             )
         return {each: starts[each] for each in partitions}
 
     def _described(self) -> Topic:
-        """The topic; waits for a cluster that just handed out partitions and is not well yet."""
+        """Describes the topic; waits if the cluster is unavailable just after a rebalance."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
@@ -237,7 +237,7 @@ class _Follower:
             time.sleep(_POLL_SECONDS)
 
     def _guarded(self, step: Callable[[], None]) -> None:
-        """Takes a step; what a partition's last owner committed behind our back is no rival."""
+        """Runs a step; a fence caused by the late commit of a previous owner is not an error."""
         try:
             step()
         except Fenced as fenced:

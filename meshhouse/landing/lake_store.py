@@ -1,6 +1,6 @@
-"""Raw tables in the lake, as landing asks for them.
+"""The raw store of landing, in the lake.
 
-Belongs here: the lake behind the protocol `RawStore`. Not here: a commit of one table
+Belongs here: the lake behind the protocol `RawStore`. Not here: the commits of one table
 (lake_table.py).
 """
 
@@ -49,7 +49,7 @@ class LakeStore:
         try:
             wanted = {each.name: iceberg_type(parse_type(each.data_type)) for each in raw.columns}
         except ValueError:
-            return False  # landing says which type is wrong
+            return False  # landing reports which type is wrong
         return all(held.get(name) == kind for name, kind in wanted.items())
 
     def writer(self, raw: RawTable) -> LakeTableWriter:
@@ -65,8 +65,8 @@ class LakeStore:
     def record(self, raw: RawTable) -> None:
         """See `RawStore`.
 
-        It is one transaction, so an entry is in the table or in the ledger, never in both. Notes
-        of landers that were killed are moved, too.
+        It is one transaction, so an entry is in the table or in the ledger, never in both. Entries
+        of killed landers are moved as well.
         """
         retry_conflicts(lambda: self._record(raw))
 

@@ -1,12 +1,12 @@
 """A raw table in the lake: one Iceberg commit of rows, rejected events and offsets.
 
-Belongs here: reading and writing the table and its table of rejected events. Not here: whether a
-commit may be made (target.py), or what makes an event a row (decode.py).
+Belongs here: reading and writing the table and its table of rejected events. Not here: the decision
+whether a commit is allowed (target.py), or decoding events (decode.py).
 
-Notes are properties of the raw table, set in the same metadata file as the rows, and rejected
-events become visible by the same catalog transaction. A killed run therefore leaves either all
-of a commit or nothing of it. Offsets are not part of snapshots, because snapshots expire. What
-the ledger will say of the commit is a property, too (unrecorded.py).
+Offsets are properties of the raw table, set in the same metadata file as the rows, and rejected
+events become visible in the same catalog transaction. So a killed run leaves either a whole commit
+or nothing of it. Offsets are not part of snapshots, because snapshots expire. The future ledger
+entry of the commit is a property as well (unrecorded.py).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 
 class Overtaken(MeshError):
-    """Files were written for a commit that can no longer be made as planned."""
+    """The table was changed, so files written for a planned commit no longer fit."""
 
     def __init__(self, raw: RawTable) -> None:
         super().__init__(
-            f"{raw.relation} was changed while events were written for it. Nothing of them was "
+            f"{raw.relation} was changed while events were written for it. None of them was "
             "landed. Run the same command again."
         )
 
@@ -60,7 +60,7 @@ class LakeTableWriter:
         self._table: tuple[str | None, Table | None] = (None, None)
         """The raw table and the metadata location from which it was read."""
         self._rejected: tuple[str | None, Table | None] = (None, None)
-        """Likewise the table of rejected events."""
+        """The same for the table of rejected events."""
 
     @explained()
     def current(self) -> str | None:
@@ -90,7 +90,7 @@ class LakeTableWriter:
         return turn(commit_lock(self._lake, self._raw))
 
     def plan(self, landed_at: datetime) -> Plan:
-        """What data files must hold to be part of a commit at that time."""
+        """Returns the plan that data files must follow to be part of a commit at that time."""
         location = self.current()
         return Plan(landed_at, self._raw_table(location).metadata, self._rejected_table().metadata)
 
@@ -134,8 +134,8 @@ class LakeTableWriter:
         try:
             self._lake.commit(changes)
         except Conflict:
-            # Only a conflict says that nothing became visible. After any other failure the files
-            # may be part of the table, and `mesh maintain` removes them if they are not.
+            # Only after a conflict is it certain that nothing became visible. After any other
+            # failure the files may be part of the table; if not, `mesh maintain` removes them.
             remove_files(written)
             raise
         self._table = (raw.state, table)
@@ -145,7 +145,7 @@ class LakeTableWriter:
         return self._state_of(raw.state, table)
 
     def _hold_to(self, plan: Plan, on: RawState) -> None:
-        """Refuses files whose rows would not be the newest, or whose columns have changed."""
+        """Refuses files if the table has newer rows, or other columns than planned."""
         tables = (self._raw_table(on.state), plan.raw), (self._rejected_table(), plan.rejected)
         is_late = on.landed_at is not None and plan.landed_at <= on.landed_at
         if is_late or any(
@@ -172,9 +172,9 @@ class LakeTableWriter:
         properties: Callable[[Mapping[str, str], int | None], Mapping[str, str]],
         written: list[DataFile],
     ) -> Staged:
-        """A state with more rows: those of `rows`, and those in files that are `ready`.
+        """Stages a state with additional rows: those of `rows` and those in the files `ready`.
 
-        `properties` makes the new properties from the current ones and the snapshot of the rows.
+        `properties` returns the new properties, given the current ones and the rows' snapshot.
         """
         base = table.metadata_location or None
         write_id = uuid.uuid4()
@@ -224,12 +224,12 @@ def _kind(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
 
 
 def commit_lock(lake: Lake, raw: RawTable) -> Path:
-    """The lock file of those that commit to a raw table on this machine."""
+    """The lock file for commits to a raw table by processes on this machine."""
     return lake.locks / f"{raw.relation}.commit"
 
 
 def check_columns(raw: RawTable, current: Table) -> None:
-    """Refuses a declaration that would lose what the table holds."""
+    """Refuses a declaration that would lose values of the table."""
     declared: dict[str, DataType] = {
         column.name: parse_type(column.data_type) for column in raw.columns
     }

@@ -1,7 +1,7 @@
-"""Landing what a topic holds now: each event becomes a row of its raw table exactly once.
+"""Bounded landing: all events that a topic holds now, each exactly once.
 
-Belongs here: from where to where, and what a landing did. Does not: what goes into one
-commit (target.py), what makes an event a row (decode.py), going on for ever (follow.py).
+Belongs here: the offsets to read, and the result of a landing. Not here: the contents of a commit
+(target.py), decoding events (decode.py), or continuous landing (follow.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from meshhouse.repository import RawTable
 
 @dataclass
 class Landing:
-    """What landing one raw table did."""
+    """The result of landing one raw table."""
 
     raw: RawTable
     rows: int = 0
@@ -31,27 +31,27 @@ class Landing:
     offsets: dict[int, int] = field(default_factory=dict)
     """Next offset of each partition."""
     ends: dict[int, int] = field(default_factory=dict)
-    """Where each partition of the topic ended when landing began."""
+    """End offset of each partition of the topic when landing began."""
     snapshot_id: int | None = None
     total_rows: int = 0
-    """Rows that the raw table holds now."""
+    """Rows in the raw table after the landing."""
     new_fields: tuple[str, ...] = ()
-    """Fields of events that are no columns and were not reported before."""
+    """Undeclared fields of events that were not reported before."""
     followed_by: str = ""
-    """Process that lands this table continuously, so that this one did nothing."""
+    """The process that lands this table continuously; if set, this landing did nothing."""
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Duration so far, or of the whole landing once it has finished."""
         return ((self.finished_at or datetime.now(UTC)) - self.started_at).total_seconds()
 
     @property
     def lag(self) -> int:
-        """Events that the topic held and the table does not."""
+        """Number of events that the topic held at the start and the table does not have."""
         return sum(max(0, end - self.offsets.get(each, 0)) for each, end in self.ends.items())
 
     def count(self, committed: Committed) -> None:
-        """Adds what a commit did."""
+        """Adds the counts of a commit."""
         self.rows += committed.rows
         self.rejected += committed.rejected
         self.commits += 1
@@ -61,7 +61,7 @@ class Landing:
 
 
 Progress = Callable[[int], None]
-"""Called with the number of events done since the last call."""
+"""Is called with the number of events landed since the previous call."""
 
 
 def land(
@@ -73,21 +73,21 @@ def land(
     accept: Accept = (),
     mirror: Callable[[Mapping[int, int]], None] | None = None,
 ) -> Landing:
-    """Lands every event that the topic holds now and the raw table does not.
+    """Lands every event that the topic holds now and the raw table does not have.
 
     Args:
-        source: where the topic is.
-        store: where the raw table is.
-        raw: what to land.
-        progress: is told how many events were committed.
-        commit_bytes: decoded bytes per commit.
+        source: holds the topic.
+        store: holds the raw table.
+        raw: the raw table to land.
+        progress: is called with the number of events after each commit.
+        commit_bytes: size of decoded rows per commit.
         accept: see `meshhouse.landing.target.Accept`.
-        mirror: is told the offsets after each commit, for those who watch the lag.
+        mirror: is called with the offsets after each commit, so that tools can report the lag.
 
     Raises:
         UsageError: the topic does not exist, or the declared columns no longer fit.
-        MeshError: the topic is not the one that was landed before, events that were not
-            landed are gone, or a rival lander moved the table.
+        MeshError: the topic is not the one that was landed before, events are gone that were not
+            landed, or another lander changed the table.
     """
     topic = source.describe(raw.topic)
     target = open_target(store, raw, topic, accept)
@@ -107,7 +107,7 @@ def land(
         for batch in source.read(raw.topic, ranges, BATCH_BYTES) if ranges else ():
             pipeline.add(batch)
         pipeline.drain()
-    if target.has_news:  # an empty raw table is something to build on, too
+    if target.has_news:  # also creates an empty raw table, so that models can be built
         landing.count(target.commit(Pending()))
     landing.total_rows = target.total_rows
     landing.finished_at = datetime.now(UTC)

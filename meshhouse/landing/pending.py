@@ -1,7 +1,7 @@
-"""What goes into one commit of a raw table, and what the commit did.
+"""The contents and the result of one commit of a raw table.
 
-Belongs here: decoded batches that wait for their commit, and data files that were written
-before theirs. Does not: committing them (target.py), or writing files (spark.py).
+Belongs here: decoded batches that wait for their commit, and data files that were written before
+it. Not here: committing them (target.py), or writing files (lake_table.py, engines/spark).
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ RESCUED_SAMPLE = 1_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What data files must hold that are written before their commit."""
+    """The time and the columns for data files that are written before their commit."""
 
     landed_at: datetime
-    """The time that the commit will have, and every row of it."""
+    """The time of the future commit and of all its rows."""
     raw: TableMetadata
     rejected: TableMetadata
 
 
 @dataclass(frozen=True)
 class Written:
-    """Data files that nothing refers to yet."""
+    """Data files that are not part of the table yet."""
 
     files: tuple[DataFile, ...] = ()
     rejected_files: tuple[DataFile, ...] = ()
     rows: int = 0
     rejected: int = 0
     unknown_fields: tuple[str, ...] = ()
-    """Fields of events that no column is declared for."""
+    """Undeclared fields of events."""
 
 
 class Pending:
-    """Decoded batches, or files written to a plan, that the next commit will hold."""
+    """Decoded batches, or files written by a plan, for the next commit."""
 
     def __init__(self, plan: Plan | None = None) -> None:
-        """`plan` is what `written` keeps to."""
+        """`plan` is the plan of the files in `written`."""
         self.plan = plan
         self.written: list[Written] = []
         self.rows: list[pa.Table] = []
         self.rejected: list[pa.Table] = []
         self.starts: dict[int, int] = {}
-        """Where each partition stands in the table if nobody else lands it."""
+        """Partition -> its next offset in the table, unless another lander has changed it."""
         self.offsets: dict[int, int] = {}
-        """Where each partition will stand."""
+        """Partition -> its next offset after the commit."""
         self.bytes = 0
         self.events = 0
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Rows and rejected events."""
+        """Numbers of rows and of rejected events."""
         return (
             sum(each.num_rows for each in self.rows) + sum(each.rows for each in self.written),
             sum(each.num_rows for each in self.rejected)
@@ -72,7 +72,7 @@ class Pending:
         )
 
     def add(self, start: int, batch: EventBatch, decoded: Decoded) -> None:
-        """Adds what became of a batch that goes on at `start`."""
+        """Adds a decoded batch whose partition continues at offset `start`."""
         if decoded.rows.num_rows:
             self.rows.append(decoded.rows)
         if decoded.rejected.num_rows:
@@ -85,7 +85,7 @@ class Pending:
     def add_written(
         self, written: Written, starts: Mapping[int, int], ends: Mapping[int, int]
     ) -> None:
-        """Adds files that hold what became of the events between `starts` and `ends`."""
+        """Adds files with the decoded events between the offsets `starts` and `ends`."""
         self.written.append(written)
         self.events += written.rows + written.rejected
         self.starts = {**starts, **self.starts}
@@ -94,19 +94,19 @@ class Pending:
 
 @dataclass(frozen=True)
 class Committed:
-    """What one commit did."""
+    """The result of one commit."""
 
     rows: int
     rejected: int
     snapshot_id: int | None
     offsets: dict[int, int]
-    """Of the partitions that it moved."""
+    """Next offset of each partition that the commit advanced."""
     new_fields: tuple[str, ...] = ()
-    """Fields of events that no column is declared for, and that were not seen before."""
+    """Undeclared fields of events that were not seen before."""
 
 
 def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
-    """The rows with the time of their commit."""
+    """Returns the rows with the time of their commit."""
     import pyarrow as pa
 
     index = rows.schema.get_field_index("_landed_at")
@@ -116,14 +116,14 @@ def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
 
 
 def unknown_fields(rows: pa.Table | None) -> list[str]:
-    """Names of fields that were kept in `_rescued`, from its first thousand values."""
+    """Names of the undeclared fields in `_rescued`, from its first thousand values."""
     if rows is None or rows["_rescued"].null_count == rows.num_rows:
         return []
     import duckdb
     import pyarrow as pa
 
     rescued = rows["_rescued"].drop_null().slice(0, RESCUED_SAMPLE)
-    # DuckDB's parser: Python's gives up on deep values and on long numbers.
+    # DuckDB's parser, because Python's fails on deep nesting and on long numbers.
     with closing(duckdb.connect()) as connection:
         connection.register("rescued", pa.table({"document": rescued}))
         found = connection.execute(

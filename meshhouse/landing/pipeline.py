@@ -1,8 +1,8 @@
-"""Reading, decoding and writing at once.
+"""A pipeline that reads, decodes and commits at the same time.
 
-Belongs here: batches are decoded ahead by two threads and committed behind by one, while
-the caller reads on; memory is bounded by what may wait between them. Does not: where
-batches come from, or when to commit.
+Belongs here: two threads that decode batches and one that commits them, while the caller reads the
+next; a limit on waiting batches bounds memory. Not here: reading batches (land.py, follow.py), or
+when a continuous landing commits (follow.py).
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from meshhouse.landing.target import RawTarget
 from meshhouse.repository import RawTable
 
 BATCH_BYTES = 8 * 1024 * 1024
-"""Event values decoded at once by one core."""
+"""Size of the event values in one batch, which one core decodes."""
 COMMIT_BYTES = 32 * 1024 * 1024
-"""Decoded rows per commit: bounds memory, and the size of files from below."""
+"""Size of decoded rows per commit: large enough for useful files, small enough for memory."""
 _DECODERS = 2
 _AHEAD = 4
 _UNSTAMPED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Interpreter:
-    """Settings of the interpreter while pipelines are at work, in whatever thread.
+    """Settings of the Python interpreter while at least one pipeline runs, in any thread.
 
-    Clients make a few objects an event, none of them in a cycle. To look through them
-    every 700 took a third of all CPU time of landing with confluent-kafka. And a decoder
-    needs the interpreter lock about 60 times per batch, briefly each time: to wait 5 ms for
-    each, while the client holds it, would take three times as long as to decode.
+    Garbage collection: clients create a few objects per event, none of them in a cycle. Python's
+    default, a collection every 700 objects, took a third of the CPU time of landing with
+    confluent-kafka. Switch interval: a decoder needs the interpreter lock about 60 times per batch,
+    each time briefly. Waiting Python's default of 5 ms each time, while the client holds the lock,
+    would take three times as long as decoding.
     """
 
     _COLLECT_AFTER = (200_000, 50, 100)
@@ -49,7 +50,7 @@ class _Interpreter:
         self._before = gc.get_threshold(), sys.getswitchinterval()
 
     def enter(self) -> None:
-        """One more pipeline is at work."""
+        """Counts a pipeline that starts; the first one changes the settings."""
         with self._lock:
             if not self._pipelines:
                 self._before = gc.get_threshold(), sys.getswitchinterval()
@@ -58,7 +59,7 @@ class _Interpreter:
             self._pipelines += 1
 
     def leave(self) -> None:
-        """One pipeline fewer."""
+        """Counts a pipeline that ends; the last one restores the settings."""
         with self._lock:
             self._pipelines -= 1
             if not self._pipelines:
@@ -73,7 +74,7 @@ OnCommit = Callable[[Pending, Committed], None]
 
 
 class Pipeline:
-    """From batches of events to commits of one raw table, in order."""
+    """Decodes batches of events and commits them to one raw table, in order."""
 
     def __init__(
         self,
@@ -107,20 +108,20 @@ class Pipeline:
     ) -> None:
         _INTERPRETER.leave()
         self._decoders.shutdown(cancel_futures=True)
-        self._writer.shutdown()  # a commit is never left half way
+        self._writer.shutdown()  # waits for a running commit
 
     @property
     def waiting_events(self) -> int:
-        """Events that were read and are not committed yet."""
+        """Number of events that were added and are not committed yet."""
         decoding = sum(batch.events.num_rows for _, batch, _ in self._decoding)
         return self._pending.events + decoding
 
     def begin(self, positions: Mapping[int, int]) -> None:
-        """Says where partitions stand before their first batch."""
+        """Sets the offsets of partitions before their first batch."""
         self._positions.update(positions)
 
     def add(self, batch: EventBatch) -> None:
-        """Takes a batch that goes on where the last one of its partition ended."""
+        """Adds a batch that continues the previous one of its partition."""
         start = self._positions[batch.partition]
         if batch.next_offset <= start:
             return
@@ -132,28 +133,28 @@ class Pipeline:
                 self._submit()
 
     def flush(self) -> None:
-        """Starts to commit everything that was added; does not wait for the disk."""
+        """Starts a commit of all added batches; does not wait until it is written."""
         while self._decoding:
             self._take()
         if self._pending.offsets:
             self._submit()
 
     def settle(self) -> None:
-        """Reports a commit that is done, if there is one; never waits.
+        """Reports a finished commit, if there is one; never waits.
 
         Raises:
-            MeshError: it failed.
+            MeshError: the commit failed.
         """
         if self._committing is not None and self._committing[1].done():
             self._finish()
 
     def drain(self) -> None:
-        """Commits everything that was added and waits until it is."""
+        """Commits all added batches and waits for the commit."""
         self.flush()
         self._finish()
 
     def abandon(self) -> None:
-        """Forgets what was added and not committed; it will be read again."""
+        """Drops the batches that are not committed; the caller reads them again."""
         for _, _, future in self._decoding:
             future.cancel()
         self._decoding.clear()
@@ -161,7 +162,7 @@ class Pipeline:
         self._positions.clear()
         committing, self._committing = self._committing, None
         if committing is not None:
-            committing[1].exception()  # waits; what became of it, the table says
+            committing[1].exception()  # only waits: the table's offsets show whether it succeeded
 
     def _decode(self, batch: EventBatch) -> Decoded:
         import pyarrow as pa
@@ -169,7 +170,7 @@ class Pipeline:
         if not hasattr(self._local, "decoder"):
             self._local.decoder = Decoder(self._raw)
         events = pa.Table.from_batches([batch.events])
-        # The commit knows the time; see RawTarget.
+        # The commit sets the time; see `stamped`.
         return self._local.decoder.decode(batch.partition, events, _UNSTAMPED)
 
     def _take(self) -> None:

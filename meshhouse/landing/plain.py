@@ -1,14 +1,14 @@
-"""Plain events: those that Arrow's JSON reader types in one pass, and exactly.
+"""Plain events: events that Arrow's JSON reader types in one pass and without loss.
 
-Belongs here: which events may be read that way, and finding them in a batch that also
-holds others. Not here: what becomes of the others (documents.py, convert.py), which is
-the rule that this pass keeps to: it gives the same row, or leaves the event alone.
+Belongs here: the decision which events are plain, and finding them in a batch that also has others.
+Not here: the other events (documents.py, convert.py). Their path defines the rule: this pass gives
+the same row, or leaves the event to it.
 
-The reader takes the digits of integers and decimals from the text. It refuses what does
-not fit, repeated and undeclared fields, strings for integers, numbers for strings, lone
-surrogates and control characters. What it lets pass is looked at here: invalid UTF-8,
-NaN, decimals with too many digits, years that Iceberg cannot hold, and events that hold
-no object or several.
+Arrow's reader takes the digits of integers and decimals from the text. It refuses values that do
+not fit, repeated and undeclared fields, strings for integers, numbers for strings, lone surrogates
+and control characters. This module checks for what the reader accepts wrongly: invalid UTF-8, NaN,
+decimals with too many digits, years that Iceberg cannot store, and events without exactly one
+object.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from meshhouse.repository.types import DataType
 from meshhouse.sql import literal, quote
 
 _SMALL = 16
-"""So few events are not split again: to read them one by one costs no more."""
+"""A piece of so few events is not split further: parsing them one by one is as fast."""
 _TRIES = 64, 32
-"""How many pieces of a batch may be refused, and of how many events each one more."""
+"""Limit of refused pieces in a batch: the first number, plus one per so many events."""
 _ROW = re.compile(r"in row (\d+)$")
 _VALID = "json_valid(text)"
 _READ_OPTIONS = pj.ReadOptions(use_threads=False, block_size=2**31 - 1)
 
 Ask = Callable[[str, pa.Table], pa.Table]
-"""What DuckDB answers to a statement about a table named `asked`."""
+"""Returns the result of a DuckDB statement that reads the given table under the name `asked`."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Plain:
     rows: pa.Table
     """The declared columns, in the order of the declaration."""
     places: pa.Array
-    """Where the event of each row was in the batch."""
+    """Position of each row's event in the batch."""
 
 
 class PlainReader:
     """Reads events whose values are JSON objects of the declared fields."""
 
     def __init__(self, columns: Sequence[tuple[Column, DataType]], ask: Ask) -> None:
-        """`ask` helps to tell the events of a batch apart."""
+        """`ask` runs DuckDB statements that select likely events of a batch."""
         self._columns = tuple(columns)
         self._ask = ask
         self.schema = pa.schema([(column.name, arrow_type(kind)) for column, kind in columns])
@@ -67,7 +67,7 @@ class PlainReader:
         )
 
     def read(self, values: pa.Array) -> Plain:
-        """Types the plain ones of some JSON texts; none of them is null."""
+        """Types the plain events among some JSON texts; no text is null."""
         places = pc.indices_nonzero(pc.starts_with(values, b"{"))
         if not self._columns or not len(places):
             return self._plain([], [])
@@ -76,8 +76,8 @@ class PlainReader:
         texts = _Joined(values)
         rows, row = self._typed(texts)
         for check in _VALID, self._fitting:
-            # The reader names the row where the syntax or a kind of value is wrong, but not
-            # where a field is not declared or a number does not fit.
+            # The reader reports the row of a syntax error or a wrong kind of value, but not the
+            # row of an undeclared field or of a number that does not fit.
             if rows is None and (row is not None) == (check is _VALID):
                 values, places = self._likely(check, values, places)
                 if not len(places):
@@ -89,7 +89,7 @@ class PlainReader:
         return self._pieces(texts, places)
 
     def _likely(self, check: str, values: pa.Array, places: pa.Array) -> tuple[pa.Array, pa.Array]:
-        """The events that pass a check of DuckDB's, and their places."""
+        """The events that pass a check in DuckDB, and their places."""
         statement = f"""
             select coalesce({check}, false) as likely
             from (
@@ -107,7 +107,7 @@ class PlainReader:
 
     @cached_property
     def _fitting(self) -> str:
-        """SQL that tells, mostly, whether an event is plain. To be wrong costs time only."""
+        """SQL that decides in most cases whether an event is plain; an error only costs time."""
         names = ", ".join(literal(column.name) for column, _ in self._columns)
         keys = f"list_has_all([{names}], json_keys(case when {_VALID} then text end))"
         fields = [(f"document.{quote(column.name)}", kind) for column, kind in self._columns]
@@ -115,7 +115,7 @@ class PlainReader:
         return " and ".join([keys, *fits])
 
     def _pieces(self, texts: _Joined, places: pa.Array) -> Plain:
-        """Reads what can be read around the events that are refused."""
+        """Reads the pieces of a batch between the events that the reader refuses."""
         rows: list[pa.Table] = []
         found: list[pa.Array] = []
         refusals, most = 0, _TRIES[0] + texts.count // _TRIES[1]
@@ -128,18 +128,18 @@ class PlainReader:
                 found.append(places.slice(start, end - start))
                 continue
             refusals += 1
-            if row is not None:  # the first one that is refused
+            if row is not None:  # the first event that the reader refuses
                 middle, behind = start + row, start + row + 1
             elif end - start > _SMALL:
                 middle = behind = (start + end) // 2
             else:
                 continue
-            # The last one waiting is the next one read: rows stay in order.
+            # The last piece is read next, so the earlier piece is added last: rows stay in order.
             waiting += [(each, to) for each, to in ((behind, end), (start, middle)) if each < to]
         return self._plain(rows, found)
 
     def _plain(self, rows: list[pa.Table], places: list[pa.Array]) -> Plain:
-        """Rows together, without those that need a closer look."""
+        """Joins rows, and leaves out those that the exact path must decide."""
         if not rows:
             return Plain(self.schema.empty_table(), pa.array([], pa.uint64()))
         table, where = pa.concat_tables(rows), pa.concat_arrays(places)
@@ -149,15 +149,15 @@ class PlainReader:
         return Plain(table.filter(sure), where.filter(sure))
 
     def _typed(self, texts: _Joined) -> tuple[pa.Table | None, int | None]:
-        """Rows, one for each text; or none, and the first text that is refused if it is known."""
+        """Returns one row per text; or None, and the first refused text if it is known."""
         if not texts.is_utf8:
             return None, None
         try:
             table = pj.read_json(
                 texts.buffer, read_options=_READ_OPTIONS, parse_options=self._options
             )
-            # Every text begins with `{`, and no column takes an object. Each text therefore
-            # holds one object at least, and as many rows as texts mean that it holds just one.
+            # Every text begins with `{`, and no column accepts an object. So each text has at
+            # least one object, and as many rows as texts mean that each has exactly one.
             if table.num_rows != texts.count:
                 return None, None
             return table.cast(self.schema), None
@@ -166,7 +166,7 @@ class PlainReader:
             return None, int(known[1]) if known and int(known[1]) < texts.count else None
 
     def _sure(self, table: pa.Table) -> pa.Array | None:
-        """Which rows are beyond doubt; none stands for all of them."""
+        """A mask of the rows that are certainly right; None if all are."""
         sure: Any = None
         for (column, kind), values in zip(self._columns, table.columns, strict=True):
             good = _in_range(values, kind)
@@ -181,9 +181,9 @@ class PlainReader:
 
 
 class _Joined:
-    """Texts of events one behind the other, a line break between two.
+    """Texts of events in one buffer, separated by line breaks.
 
-    A string must not hold a line break, so none reaches from one text into the next.
+    JSON strings cannot contain a line break, so no string can run from one text into the next.
     """
 
     def __init__(self, values: pa.Array) -> None:
@@ -196,12 +196,12 @@ class _Joined:
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        """Where each text begins, and where one more would."""
+        """Start of each text in the buffer, and the start of a further text."""
         lengths = pc.binary_length(self._values).to_numpy(zero_copy_only=False)
         return np.concatenate([[0], np.cumsum(lengths.astype(np.int64) + 1)])
 
     def part(self, start: int, end: int) -> _Joined:
-        """The texts from one place to before another."""
+        """The texts from `start` up to, and without, `end`."""
         part = object.__new__(_Joined)
         part.count, part.is_utf8 = end - start, True
         first = int(self._starts[start])
@@ -218,7 +218,7 @@ def _is_utf8(joined: pa.Array) -> bool:
 
 
 def arrow_type(kind: DataType) -> pa.DataType:
-    """Arrow's type for a declared one."""
+    """Arrow's type for a declared type."""
     if kind.kind == "decimal":
         return pa.decimal128(kind.precision, kind.scale)
     return _SIMPLE[kind.kind]
@@ -237,7 +237,7 @@ _SIMPLE = {
 
 
 def _fits(text: str, kind: DataType) -> str:
-    """SQL that tells, mostly, whether the reader takes a value for a type."""
+    """SQL that decides in most cases whether the reader accepts a value for a type."""
     if kind.kind == "string":
         return "true"
     cast = f"try_cast({text} as {kind}) is not null"
@@ -248,7 +248,7 @@ def _fits(text: str, kind: DataType) -> str:
 
 
 def _read_as(kind: DataType) -> pa.DataType:
-    # The reader takes numbers for dates and drops the zone of a `timestamp`; casts do not.
+    # The reader accepts numbers as dates and drops the zone of a `timestamp`; casts do not.
     return pa.string() if kind.kind in ("date", "timestamp") else arrow_type(kind)
 
 
@@ -261,7 +261,7 @@ _BOUNDS = {
 
 
 def _in_range(values: pa.ChunkedArray, kind: DataType) -> pa.ChunkedArray | None:
-    """Which values a column may hold, null for a null; none stands for all of them."""
+    """A mask of the values that a column may hold, null for a null; None if all are allowed."""
     if kind.kind == "double":
         good = pc.is_finite(values)
     elif kind.kind == "decimal":

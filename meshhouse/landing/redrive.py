@@ -1,11 +1,11 @@
-"""What becomes of rejected events: decoded again, or removed for good.
+"""Redriving rejected events: decoding them again, or discarding them.
 
-Belongs here: moving them. Does not: which there are (rejected.py), or how an event is
-decoded (decode.py).
+Belongs here: moving events out of the table of rejected events. Not here: selecting and reading
+them (rejected.py), or decoding an event (decode.py).
 
-Rows move into the raw table and events out of the table of rejected events in one
-catalog transaction, with the ledger entry. Killed at any moment, or beside a lander, a
-replay therefore leaves every event in exactly one of both tables.
+One catalog transaction adds rows to the raw table, removes events from the table of rejected events
+and writes the ledger entry. So every event is in exactly one of the two tables, even if the command
+is killed or runs beside a lander.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 BATCH_BYTES = 64 * 1024 * 1024
-"""Events changed by one transaction, rounded up to a data file: bounds memory."""
+"""Size of the events that one transaction changes, rounded up to a data file; bounds memory."""
 _ROWS_READ = 8_192
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What a replay did."""
+    """The result of a replay."""
 
     moved: int
-    """Events that are rows of the raw table now."""
+    """Number of events that became rows of the raw table."""
     kept: int
-    """Events that still do not convert."""
+    """Number of events that still cannot be decoded."""
 
 
 def replay(
     lake: Lake, raw: RawTable, choice: Choice = EVERYTHING, batch_bytes: int = BATCH_BYTES
 ) -> Replayed:
-    """Decodes the chosen events with today's declaration; what converts becomes rows.
+    """Decodes the chosen events with the current declaration, and lands those that succeed.
 
-    What still does not convert stays, with its new reason.
+    An event that still cannot be decoded stays, with its new reason.
 
     Raises:
         UsageError: see `own_table`, or the declared columns no longer fit.
-        MeshError: others changed the tables again and again.
+        MeshError: other processes changed the tables before every attempt.
     """
     check_columns(raw, own_table(lake, raw))
     change = _Change(lake, raw, "replay", choice, batch_bytes, Decoder(raw))
@@ -74,14 +74,14 @@ def replay(
 def discard(
     lake: Lake, raw: RawTable, choice: Choice = EVERYTHING, batch_bytes: int = BATCH_BYTES
 ) -> int:
-    """Removes the chosen events for good.
+    """Deletes the chosen events.
 
     Returns:
-        how many.
+        The number of deleted events.
 
     Raises:
         UsageError: see `own_table`.
-        MeshError: others changed the table again and again.
+        MeshError: other processes changed the table before every attempt.
     """
     own_table(lake, raw)
     change = _Change(lake, raw, "discard", choice, batch_bytes)
@@ -90,10 +90,11 @@ def discard(
 
 
 def own_table(lake: Lake, raw: RawTable) -> Table:
-    """The raw table, to change what landing has made of its topic.
+    """Loads the raw table, if the current environment may change it.
 
     Raises:
-        UsageError: it was never landed, or is production's, which an environment only reads.
+        UsageError: the table was never landed, or it is production's and the environment only
+            reads it.
     """
     table = lake.load(raw.relation)
     if table is not None:
@@ -101,14 +102,14 @@ def own_table(lake: Lake, raw: RawTable) -> Table:
     if raw.relation not in lake.visible():
         raise never_landed(raw)
     raise UsageError(
-        f"{raw.relation} is production's, which environment `{lake.environment}` only reads. "
-        f"Unset MESH_ENV to change it, or run `mesh land {raw.relation}` for a table of this "
-        "environment's own."
+        f"{raw.relation} is production's table, which environment `{lake.environment}` only reads. "
+        f"Unset MESH_ENV to change it, or run `mesh land {raw.relation}` to give this environment "
+        "its own table."
     )
 
 
 class _Output:
-    """Data files of a table that no snapshot names yet; memory holds one at a time."""
+    """Collects rows for new data files of a table; memory holds about one file."""
 
     def __init__(self, table: Table) -> None:
         self.files: list[DataFile] = []
@@ -124,13 +125,13 @@ class _Output:
             self.flush()
 
     def absorb(self, other: _Output) -> None:
-        """Adds what was added to another one."""
+        """Takes over the files and rows of another output."""
         self.files += other.files
         for rows in other._held:
             self.add(rows)
 
     def flush(self) -> None:
-        """Writes what is held."""
+        """Writes the rows in memory to files."""
         batches = (batch for rows in self._held for batch in rows.to_batches())
         self.files += write_files(self._table.io, self._table.metadata, batches, uuid.uuid4())
         self._held, self._bytes = [], 0
@@ -138,7 +139,7 @@ class _Output:
 
 @dataclass
 class _Batch:
-    """What one transaction changes: whole data files of rejected events."""
+    """The change of one transaction: it replaces whole data files of rejected events."""
 
     old: list[DataFile]
     remaining: _Output
@@ -149,7 +150,7 @@ class _Batch:
 
 
 class _Change:
-    """Takes chosen events out of the table of rejected events, in batches."""
+    """Removes chosen events from the table of rejected events, in batches."""
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class _Change:
         batch_bytes: int,
         decoder: Decoder | None = None,
     ) -> None:
-        """Without a decoder, the chosen events do not become rows."""
+        """Without a decoder, the chosen events are discarded."""
         self._lake = lake
         self._raw = raw
         self._choice = choice
@@ -173,17 +174,17 @@ class _Change:
             "kind": kind,
             "reason": choice.reason,
         }
-        # Data files never change, so what was looked at or written here needs no second look.
+        # Files that need no further look: data files never change.
         self._done: set[str] = set()
         self.removed = 0
         self.kept = 0
 
     def run(self) -> None:
-        """Changes batch after batch until nothing is left to change."""
+        """Changes one batch after the other until no chosen event is left."""
         path = commit_lock(self._lake, self._raw)
 
         def change() -> bool:
-            with turn(path):  # so that no lander on this machine is in the way
+            with turn(path):  # avoids conflicts with landers on this machine
                 return self._change_batch()
 
         try:
@@ -191,13 +192,13 @@ class _Change:
                 pass
         except Conflict as conflict:
             raise MeshError(
-                f"{self._raw.relation} was changed by others {ATTEMPTS} times in a row while this "
-                f"command was at work. It changed {self.removed:,} events and left the rest as "
-                "they were. Run it again."
+                f"Other processes changed {self._raw.relation} before each of {ATTEMPTS} attempts. "
+                f"This command changed {self.removed:,} events and left the others as they were. "
+                "Run it again."
             ) from conflict
 
     def _change_batch(self) -> bool:
-        """One transaction; False if there was nothing left to change."""
+        """Runs one transaction; returns False if nothing is left to change."""
         started_at = datetime.now(UTC)
         if self._lake.pointer(relation(self._raw)) is None:
             return False
@@ -223,7 +224,7 @@ class _Change:
         try:
             LakeLedger(self._lake).commit(changes, {"rejections": entries})
         except Conflict:
-            # Only then: after any other failure the files might be shown.
+            # Only after a conflict: after any other failure the files may be visible.
             remove_files(batch.remaining.files)
             remove_files(batch.rows.files if batch.rows else ())
             raise
@@ -238,14 +239,15 @@ class _Change:
         return self._lake.stage(self._raw.relation, self._decoder.schema, writer=self._raw.domain)
 
     def _collect(self, rejected: Table, landed_at: datetime, batch: _Batch) -> None:
-        """Goes through data files until enough of them must change for one transaction."""
+        """Adds data files to a batch until it is large enough for one transaction."""
         for task in rejected.scan().plan_files():
             if task.file.file_path in self._done:
                 continue
             if task.delete_files:
                 raise MeshError(
-                    f"Another engine deleted rows of {relation(self._raw)} and left delete files, "
-                    "which are not read here. Let that engine rewrite the table's data files."
+                    f"Another engine deleted rows of {relation(self._raw)} with delete files, "
+                    "which Meshhouse does not read. Rewrite the table's data files with that "
+                    "engine."
                 )
             self._sort(rejected, task.file, landed_at, batch)
             if batch.bytes >= self._batch_bytes:
@@ -255,7 +257,7 @@ class _Change:
             batch.rows.flush()
 
     def _sort(self, rejected: Table, file: DataFile, landed_at: datetime, batch: _Batch) -> None:
-        """Adds one data file to a batch, if anything in it changes."""
+        """Adds one data file to a batch, if any of its events changes."""
         remaining, is_changed, removed, kept = _Output(rejected), False, 0, 0
         for events in _read_file(rejected, file):
             mask = self._choice.mask(events)
@@ -282,7 +284,7 @@ class _Change:
     def _decode(
         self, events: pa.Table, landed_at: datetime, batch: _Batch
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Events of each partition, and which of them fail, with their new reasons."""
+        """Yields the events of each partition, and those that fail, with their new reasons."""
         if self._decoder is None or batch.rows is None:
             return
         for partition in pc.unique(events["_topic_partition"]).to_pylist():
@@ -308,10 +310,10 @@ class _Change:
     def _append(self, target: Table, rows: _Output, landed_at: datetime) -> Staged:
         base = target.metadata_location
         with target.transaction() as transaction:
-            moment = landed_at.isoformat()
-            # The rows are older than some that landed before: an increment would take them
-            # for the newest of their keys.
-            transaction.set_properties({LANDED_AT: moment, REWRITTEN: moment})
+            time = landed_at.isoformat()
+            # The events are older than rows that are already landed. An incremental model would
+            # take them for the newest rows of their keys, so it must be rebuilt.
+            transaction.set_properties({LANDED_AT: time, REWRITTEN: time})
             with transaction.update_snapshot().fast_append() as snapshot:
                 for file in rows.files:
                     snapshot.append_data_file(file)
@@ -319,7 +321,7 @@ class _Change:
 
 
 def _read_file(rejected: Table, file: DataFile) -> Iterator[pa.Table]:
-    """Rejected events of one data file, some thousands at a time."""
+    """Yields the rejected events of one data file in small tables."""
     schema = rejected.schema().as_arrow()
     with rejected.io.new_input(file.file_path).open() as opened, pq.ParquetFile(opened) as parquet:
         for batch in parquet.iter_batches(_ROWS_READ, columns=schema.names):
@@ -327,9 +329,9 @@ def _read_file(rejected: Table, file: DataFile) -> Iterator[pa.Table]:
 
 
 def _numbered(rejected: pa.Table) -> pa.Table:
-    """Rejected events in the shape that a source gives them; headers are not kept.
+    """Rejected events in `EVENT_SCHEMA`; headers were not kept.
 
-    Their numbers stand for their offsets, which a topic that was created anew has twice.
+    Row numbers replace the offsets, which are not unique if the topic was ever created again.
     """
     columns = {
         "offset": pa.array(range(rejected.num_rows)),

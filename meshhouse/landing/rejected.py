@@ -1,7 +1,7 @@
-"""Rejected events: what landing did not take.
+"""Rejected events: the events that landing could not decode.
 
-Belongs here: choosing, counting and reading them. Does not: why an event is rejected
-(decode.py), what becomes of it (replay.py), or how it is shown (cli/rejected.py).
+Belongs here: selecting, counting and reading them. Not here: the reasons (decode.py), landing or
+discarding them (redrive.py), or printing them (cli/rejected.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _GROUPS = 20
 
-# A reason quotes the value that did not fit: "field `amount`: `abc` is no bigint". The
+# A reason quotes the value that did not fit: "field `amount`: `abc` is not a valid bigint". The
 # pattern runs in DuckDB and in Arrow, which both use RE2.
 _VALUE, _ANY_VALUE = "(?s): `.*` ", ": `…` "
 _GROUP = f"regexp_replace(reason, {literal(_VALUE)}, {literal(_ANY_VALUE)})"
@@ -35,16 +35,16 @@ _GROUP = f"regexp_replace(reason, {literal(_VALUE)}, {literal(_ANY_VALUE)})"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which rejected events of a table are meant; by default all."""
+    """A selection of a table's rejected events; by default all."""
 
     reason: str | None = None
-    """Part of the reason, or of its group's."""
+    """Text that the reason or its group must contain."""
     until: datetime | None = None
-    """The newest `_landed_at`: what is rejected after somebody looked is not meant."""
+    """The latest `_landed_at`: leaves out events rejected after the user saw the list."""
 
     @property
     def condition(self) -> str:
-        """As SQL over the table of rejected events."""
+        """The selection as a SQL condition on the table of rejected events."""
         conditions = ["true"]
         if self.reason is not None:
             text = literal(self.reason)
@@ -54,7 +54,7 @@ class Choice:
         return " and ".join(conditions)
 
     def mask(self, events: pa.Table) -> pa.ChunkedArray:
-        """As one boolean an event."""
+        """The selection as one boolean per event."""
         chosen = pa.chunked_array([pa.repeat(True, len(events))])
         if self.reason is not None:
             groups = pc.replace_substring_regex(events["reason"], _VALUE, _ANY_VALUE)
@@ -65,7 +65,7 @@ class Choice:
             chosen = pc.and_(chosen, found)
         if self.until is not None:
             chosen = pc.and_(chosen, pc.less_equal(events["_landed_at"], pa.scalar(self.until)))
-        # A null would be in neither part of a table that is split by this.
+        # A null would be neither in the selection nor in its inverse.
         return chosen.fill_null(False)
 
 
@@ -74,20 +74,20 @@ EVERYTHING = Choice()
 
 @dataclass(frozen=True)
 class Summary:
-    """What is rejected of one raw table."""
+    """The rejected events of one raw table, counted by reason."""
 
     raw: RawTable
     events: int | None
     """None if the table was never landed."""
     newest: datetime | None = None
-    """When the newest of them was rejected."""
+    """Time at which the newest event was rejected."""
     reasons: tuple[tuple[str, int], ...] = ()
-    """Reasons without the values they quote, and their events; most frequent first."""
+    """Reasons without the quoted values, with numbers of events; most frequent first."""
 
 
 @dataclass(frozen=True)
 class RejectedEvent:
-    """One event as it came, and why it is no row."""
+    """One rejected event with its bytes and the reason."""
 
     partition: int
     offset: int
@@ -99,7 +99,7 @@ class RejectedEvent:
 
 
 def summaries(lake: Lake, tables: Sequence[RawTable]) -> list[Summary]:
-    """What is rejected of each table."""
+    """Counts the rejected events of each table by reason."""
     locations = locations_of(lake, tables)
     found = []
     with closing(connect_memory()) as connection:
@@ -129,7 +129,7 @@ def _summary(connection: duckdb.DuckDBPyConnection, raw: RawTable, location: str
 
 
 def count(lake: Lake, raw: RawTable, choice: Choice = EVERYTHING) -> tuple[int, datetime | None]:
-    """How many events are chosen, and when the newest of them was rejected.
+    """Returns the number of chosen events, and the time at which the newest was rejected.
 
     Raises:
         UsageError: the raw table was never landed.
@@ -141,7 +141,7 @@ def count(lake: Lake, raw: RawTable, choice: Choice = EVERYTHING) -> tuple[int, 
 def read(
     lake: Lake, raw: RawTable, choice: Choice = EVERYTHING, limit: int = 20
 ) -> list[RejectedEvent]:
-    """The chosen events, those rejected last first.
+    """Returns the chosen events, most recently rejected first.
 
     Raises:
         UsageError: the raw table was never landed.
@@ -172,7 +172,7 @@ def _select(
 
 
 def relation(raw: RawTable) -> str:
-    """The table of a raw table's rejected events."""
+    """Name of the table with a raw table's rejected events."""
     return f"{raw.schema}.{raw.rejected}"
 
 
@@ -182,7 +182,7 @@ def locations_of(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
     if all(raw.relation in own for raw in tables):
         return own
     visible = lake.visible()
-    # Where the environment has the raw table, what production rejected is none of its own.
+    # An environment with its own raw table must not see production's rejected events.
     return {
         name: source[name]
         for raw in tables
@@ -193,7 +193,7 @@ def locations_of(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
 
 
 def total_records(lake: Lake, relation: str, locations: dict[str, str]) -> int:
-    """Rows of a table, from the summary of its snapshot; 0 if there is no such table."""
+    """Rows of a table, from the summary of its snapshot; 0 if the table does not exist."""
     table = lake.load(relation, locations[relation]) if relation in locations else None
     snapshot = table.current_snapshot() if table is not None else None
     summary = snapshot.summary if snapshot is not None else None
@@ -201,7 +201,7 @@ def total_records(lake: Lake, relation: str, locations: dict[str, str]) -> int:
 
 
 def never_landed(raw: RawTable) -> UsageError:
-    """What to say of a raw table that does not exist."""
+    """The error for a raw table that does not exist."""
     return UsageError(
         f"{raw.relation} does not exist yet: topic `{raw.topic}` was never landed. "
         f"Run `mesh land {raw.domain}` first."

@@ -1,8 +1,8 @@
-"""Landing again what was landed already, into its place.
+"""Reprocessing: landing events of a topic a second time, in place of their earlier rows.
 
-Belongs here: reading events once more and putting what becomes of them today where it
-was before, without a duplicate. Does not: new events (land.py, follow.py), or rejected
-ones whose bytes are kept (rejected.py).
+Belongs here: reading the events again and replacing their rows and rejected events, without
+duplicates. Not here: new events (land.py, follow.py), or redriving rejected events from their
+stored bytes (redrive.py).
 """
 
 from __future__ import annotations
@@ -47,40 +47,40 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 128 * 1024 * 1024
 
 Spans = Mapping[int, tuple[int, int]]
-"""Partition -> first offset, one past the last."""
+"""Partition -> first offset, and the offset after the last."""
 
 
 @dataclass
 class Again:
-    """What landing again did."""
+    """The result of reprocessing."""
 
     rows: int = 0
-    """Rows that stand now where others stood."""
+    """Number of new rows."""
     rejected: int = 0
     replaced: int = 0
-    """Rows and rejected events that stood there before."""
+    """Number of old rows and rejected events that were replaced."""
 
 
 def starts_from(source: Source, raw: RawTable, text: str) -> dict[int, int]:
-    """Where each partition begins again.
+    """Returns the first offset to reprocess in each partition.
 
     Args:
-        source: where the topic is.
+        source: holds the topic.
         raw: its raw table.
-        text: an offset, the same in every partition, or a moment (ISO 8601, UTC without a zone).
+        text: an offset, used for every partition, or a time (ISO 8601; UTC if it has no zone).
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither an offset nor a time.
     """
     if text.isdigit():
         return dict.fromkeys(source.describe(raw.topic).partitions, int(text))
     try:
-        moment = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"`{text}` is neither an offset nor a moment. Write 120000, or 2017-03-01T00:00:00Z."
+            f"`{text}` is neither an offset nor a time. Write 120000, or 2017-03-01T00:00:00Z."
         ) from error
-    return source.offsets_at(raw.topic, moment.replace(tzinfo=moment.tzinfo or UTC))
+    return source.offsets_at(raw.topic, time.replace(tzinfo=time.tzinfo or UTC))
 
 
 def land_again(
@@ -90,22 +90,22 @@ def land_again(
     starts: Mapping[int, int],
     progress: Callable[[int], None] = lambda events: None,
 ) -> Again:
-    """Lands events from `starts` up to where the table stands, in place of what they became.
+    """Lands events from `starts` up to the table's offsets again, in place of their earlier rows.
 
-    It goes in pieces, each one transaction; what is stopped half way is whole, and can be
-    run again. Landers of new events may be at work meanwhile. The next run builds what is made
-    of the table from nothing, since no increment takes up that a row has gone.
+    The work is done in pieces, each in one transaction, so it can be stopped and repeated at any
+    time. Landers of new events can run at the same time. The next run rebuilds the models of the
+    table in full, because an incremental model does not notice that a row was removed.
 
     Args:
-        source: where the topic is.
-        lake: where the raw table is.
-        raw: what to land.
+        source: holds the topic.
+        lake: holds the raw table.
+        raw: the raw table to reprocess.
         starts: first offset of each partition.
-        progress: is told how many events were landed.
+        progress: is called with the number of events after each piece.
 
     Raises:
         UsageError: the table was never landed.
-        MeshError: the topic no longer holds those events, or is another one.
+        MeshError: the topic no longer holds those events, or is not the one that was landed.
     """
     topic = source.describe(raw.topic)
     table = lake.load(raw.relation)
@@ -114,8 +114,8 @@ def land_again(
     check_columns(raw, table)
     if OTHER_TOPICS in table.properties:
         raise MeshError(
-            f"{raw.relation} also holds events of an earlier topic of this name, whose offsets "
-            "are the same, so nobody can tell which rows to replace. Nothing was changed."
+            f"{raw.relation} also holds events of an earlier topic of this name with the same "
+            "offsets, so the rows to replace cannot be told apart. Nothing was changed."
         )
     if json.loads(table.properties.get(SOURCE, "{}")).get("topic_id") != topic.topic_id:
         raise MeshError(f"Topic `{raw.topic}` is not the one that {raw.relation} was landed from.")
@@ -126,7 +126,7 @@ def land_again(
         if start < end and start < begin:
             raise MeshError(
                 f"Topic `{raw.topic}` no longer holds events {start} to {begin - 1} of partition "
-                f"{partition}; nothing was changed. Begin at offset {begin} or later."
+                f"{partition}. Nothing was changed. Start at offset {begin} or later."
             )
         if start < end:
             spans[partition] = (start, end)
@@ -151,12 +151,12 @@ def _pieces(source: Source, raw: RawTable, spans: Spans) -> Iterator[_Piece]:
     if not spans:
         return
     decoder, unstamped = Decoder(raw), datetime(1970, 1, 1, tzinfo=UTC)
-    stands = {partition: start for partition, (start, _) in spans.items()}
+    positions = {partition: start for partition, (start, _) in spans.items()}
     piece, size = _Piece([], [], {}, 0), 0
     for batch in source.read(raw.topic, spans, BATCH_BYTES):
         decoded = decoder.decode(batch.partition, pa.Table.from_batches([batch.events]), unstamped)
-        first = piece.spans.get(batch.partition, (stands[batch.partition], 0))[0]
-        stands[batch.partition] = batch.next_offset
+        first = piece.spans.get(batch.partition, (positions[batch.partition], 0))[0]
+        positions[batch.partition] = batch.next_offset
         piece = _Piece(
             [*piece.rows, decoded.rows],
             [*piece.rejected, decoded.rejected],
@@ -172,7 +172,7 @@ def _pieces(source: Source, raw: RawTable, spans: Spans) -> Iterator[_Piece]:
 
 
 def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
-    """Puts a piece in its place, on whatever state the tables have."""
+    """Replaces the rows of one piece; tries again if another process changes the tables."""
     import pyarrow as pa
 
     rows, rejected = pa.concat_tables(piece.rows), pa.concat_tables(piece.rejected)
@@ -184,8 +184,8 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
         try:
             raw_table = lake.stage(raw.relation, Decoder(raw).schema, writer=raw.domain)
             landed_at = next_landed_at(last_landed_at(raw_table.properties))
-            moment = landed_at.isoformat()
-            properties = {LANDED_AT: moment, REWRITTEN: moment}
+            time = landed_at.isoformat()
+            properties = {LANDED_AT: time, REWRITTEN: time}
             columns = iceberg_schema(REJECTED_COLUMNS)
             other = lake.stage(f"{raw.schema}.{raw.rejected}", columns, writer=raw.domain)
             raw_change, out = _exchange(
@@ -230,9 +230,10 @@ def _exchange(
     properties: Mapping[str, str],
     written: list[DataFile],
 ) -> tuple[Staged | None, int]:
-    """Stages a table without the rows of the spans and with the new ones; counts the former.
+    """Stages a table with new rows in place of the rows in `spans`.
 
-    None stands for a table in which nothing changes.
+    Returns:
+        The staged state, or None if nothing changes, and the number of replaced rows.
     """
     from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan, Or
     from pyiceberg.io.pyarrow import ArrowScan
@@ -287,6 +288,6 @@ def _outside(batch: pa.RecordBatch, spans: Spans) -> pa.RecordBatch:
             pc.equal(batch["_topic_partition"], partition),
             pc.and_(pc.greater_equal(batch["_offset"], start), pc.less(batch["_offset"], end)),
         )
-        apart = pc.invert(within)
-        keep = apart if keep is None else pc.and_(keep, apart)
+        outside = pc.invert(within)
+        keep = outside if keep is None else pc.and_(keep, outside)
     return batch.filter(keep)

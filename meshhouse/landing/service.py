@@ -1,7 +1,7 @@
-"""Landing as commands and Dagster's assets ask for it.
+"""Landing for commands and Dagster's assets.
 
-Belongs here: one bounded lander a table at a time on this machine, none beside those that land
-the table continuously, and the ledger entry. Not here: how a table is landed (land.py,
+Belongs here: the locks, and the ledger entry. On one machine a table has one bounded landing at a
+time, and none while it is landed continuously. Not here: reading and committing events (land.py,
 follow.py).
 """
 
@@ -31,16 +31,16 @@ _LEDGER_SECONDS = 60.0
 """Seconds between ledger entries of a continuous landing, whose commits are more frequent."""
 
 Mirror = Callable[[Mapping[int, int]], None]
-"""Called with the next offset of each partition after a commit, to show the group's lag."""
+"""Is called with the next offset of each partition after a commit, to report the group's lag."""
 
 
 class Lander(Protocol):
-    """Lands one raw table. A lander goes on where any other one stopped."""
+    """Lands one raw table. It continues from the table's offsets, whichever lander wrote them."""
 
     def land(
         self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
     ) -> Landing:
-        """Lands what the topic holds now; see `meshhouse.landing.land.land`."""
+        """Lands the events that the topic holds now; see `meshhouse.landing.land.land`."""
         ...
 
     def follow(
@@ -85,16 +85,17 @@ class ProcessLander:
 
 
 def group_of(raw: RawTable, environment: str = "") -> str:
-    """The consumer group whose lag says how far landing a table is behind."""
-    # Landers of one group share the partitions; an environment lands all of them itself.
+    """The consumer group whose lag is the lag of landing a table."""
+    # One group per environment: landers of a group share the partitions, and each environment
+    # lands all of them.
     return f"meshhouse.{stored_schema(environment, raw.relation)}"
 
 
 def lands_itself(store: RawStore, raw: RawTable) -> bool:
-    """Whether a run lands a raw table, rather than reading production's.
+    """Whether a run lands a raw table instead of reading production's.
 
-    An environment reads what production landed, until somebody lands there or production
-    has no table that holds the declared columns.
+    An environment reads production's raw table, unless it has its own, or production's lacks a
+    declared column.
     """
     if not store.environment or raw.relation in store.pointers():
         return True
@@ -109,17 +110,17 @@ def land_table(
     accept: Accept = (),
     lander: Lander | None = None,
 ) -> Landing:
-    """Lands what the topic of one raw table holds now and records it.
+    """Lands the events that the topic of one raw table holds now, and records the landing.
 
-    A table that is landed continuously on this machine is left to its followers.
+    It does nothing if the table is landed continuously on this machine.
 
     Args:
-        repository: where the topics are declared.
-        store: where the raw table is.
-        raw: what to land.
-        progress: called with the number of events that each commit landed.
+        repository: declares the topics.
+        store: holds the raw table.
+        raw: the raw table to land.
+        progress: is called with the number of events after each commit.
         accept: see `meshhouse.landing.target.Accept`.
-        lander: what lands; by default this process.
+        lander: reads and commits the events; by default this process.
 
     Raises:
         UsageError: the lander cannot land this topic; or see `land`.
@@ -147,10 +148,10 @@ def land_table_again(
     since: str,
     progress: Progress = lambda events: None,
 ) -> Again:
-    """Reprocesses events from an offset or a time: lands them again, in their place.
+    """Reprocesses events from an offset or a time; their new rows replace the earlier ones.
 
     Raises:
-        UsageError: `since` is neither, or the table was never landed.
+        UsageError: `since` is neither an offset nor a time, or the table was never landed.
         MeshError: see `meshhouse.landing.reprocess.land_again`.
     """
     source = open_source(repository.root, repository.home)
@@ -172,15 +173,15 @@ def follow_table(
     """Lands one raw table until `stop` is set; several processes may share its topic.
 
     Args:
-        repository: where the topics are declared.
-        store: where the raw table is.
-        raw: what to land.
-        stop: set by the caller; what was read is committed first.
-        pace: when to commit.
-        on_landed: called after each commit with what was landed so far.
+        repository: declares the topics.
+        store: holds the raw table.
+        raw: the raw table to land.
+        stop: ends the landing when the caller sets it; events that were read are committed first.
+        pace: when a commit is due.
+        on_landed: is called after each commit with the totals so far.
         accept: see `meshhouse.landing.target.Accept`.
-        lander: what lands; by default this process.
-        maintain: called every 25 commits, so that commits stay quick.
+        lander: reads and commits the events; by default this process.
+        maintain: is called every 25 commits, so that commits stay fast.
 
     Raises:
         UsageError: the lander cannot land this topic.

@@ -1,8 +1,8 @@
-"""Where raw tables are kept, as landing asks for it.
+"""The protocol of a raw store, which holds the raw tables.
 
-Belongs here: the protocols that the lake and Snowflake implement, and what both note beside the
-rows: offsets, the topic, the time of the last commit. Not here: either implementation
-(lake_store.py, engines/snowflake/), or what landing decides from them (target.py).
+Belongs here: the protocols that the lake and Snowflake implement, and the table properties that
+both use: offsets, the topic, the time of the last commit. Not here: either implementation
+(lake_store.py, engines/snowflake/), or landing's decisions (target.py).
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ SOURCE = "meshhouse.source"
 LANDED_AT = "meshhouse.landed-at"
 NEW_FIELDS = "meshhouse.new-fields"
 OTHER_TOPICS = "meshhouse.other-topics"
-"""Set where the table also holds events of an earlier topic, so that offsets occur twice."""
+"""Set if the table also holds events of an earlier topic, so that offsets occur twice."""
 
 
 @dataclass(frozen=True)
 class RawState:
-    """A raw table as it was read."""
+    """The state of a raw table at the time of reading."""
 
     state: str | None = None
-    """What identifies the state in its store; None for a table that was never landed."""
+    """Id of the state in its store; None for a table that was never landed."""
     offsets: Mapping[int, int] = field(default_factory=dict)
     """Next offset of each partition."""
     source: Mapping[str, str] | None = None
-    """Ids of the cluster and the topic that it was landed from."""
+    """Ids of the cluster and the topic from which the table was landed."""
     landed_at: datetime | None = None
     new_fields: tuple[str, ...] = ()
     snapshot_id: int | None = None
@@ -47,38 +47,38 @@ class RawState:
 
 @dataclass(frozen=True)
 class Notes:
-    """What a commit notes beside its rows."""
+    """The facts that a commit stores in addition to its rows."""
 
     landed_at: datetime
     offsets: dict[int, int]
-    """Next offset of each partition, those included that the commit does not move."""
+    """Next offset of every partition, also of those without an event in the commit."""
     new_fields: tuple[str, ...]
-    """Undeclared fields that no earlier commit has met."""
+    """Undeclared fields that no earlier commit has seen."""
     properties: dict[str, str]
-    """All of it, as properties of the table."""
+    """All these facts as properties of the table."""
 
 
 class TableWriter(Protocol):
     """Reads and changes one raw table and its table of rejected events."""
 
     def current(self) -> str | None:
-        """What identifies the table's state now; None if it was never landed."""
+        """Id of the table's current state; None if the table was never landed."""
         ...
 
     def read(self) -> RawState:
-        """The table's state now."""
+        """Reads the table's current state."""
         ...
 
     def check_columns(self) -> None:
         """Compares the declared columns with those of the table.
 
         Raises:
-            UsageError: the declaration would lose what the table holds.
+            UsageError: the declaration would lose values of the table.
         """
         ...
 
     def lock(self) -> AbstractContextManager[None]:
-        """The advisory lock of those that commit to this table on this machine."""
+        """The advisory lock for commits to this table on this machine."""
         ...
 
     def commit(
@@ -92,15 +92,15 @@ class TableWriter(Protocol):
         """Makes rows, rejected events and notes visible in one transaction.
 
         Args:
-            pending: what is committed, with files that were written before.
+            pending: the contents of the commit, including files that are already written.
             rows: the decoded rows of `pending` in one table.
-            rejected: its rejected events in one table.
-            on: the state that the commit builds on.
-            notes: what is noted beside the rows.
+            rejected: the rejected events of `pending` in one table.
+            on: the state on which the commit builds.
+            notes: the facts to store with the rows.
 
         Raises:
             Conflict: the table is no longer in the state `on`; nothing was changed.
-            Overtaken: files were written to a plan that no longer fits the table.
+            Overtaken: the plan of the written files no longer fits the table.
         """
         ...
 
@@ -109,7 +109,7 @@ class RawStore(Protocol):
     """Keeps the raw tables of one environment."""
 
     environment: str
-    """Its name; empty for production."""
+    """Name of the environment; empty for production."""
 
     def in_environment(self, environment: str) -> RawStore:
         """The same store as another environment sees it; empty for production."""
@@ -129,26 +129,26 @@ class RawStore(Protocol):
         ...
 
     def writer(self, raw: RawTable) -> TableWriter:
-        """For landing into one raw table.
+        """Returns a writer for one raw table.
 
         Raises:
-            UsageError: this environment cannot be landed into.
+            UsageError: this environment cannot have its own raw tables.
         """
         ...
 
     def rejected_share(self, raw: RawTable) -> tuple[int, int]:
-        """Rejected events and all events of a raw table, from what is noted: no scan."""
+        """Numbers of rejected and of all events of a raw table, without scanning it."""
         ...
 
     def record(self, raw: RawTable) -> None:
-        """Moves to the ledger what landers have noted in a raw table, if there is anything."""
+        """Moves entries that landers left in the properties of a raw table to the ledger."""
         ...
 
 
 def raw_state(
     state: str, properties: Mapping[str, str], snapshot_id: int | None, total_rows: int
 ) -> RawState:
-    """A state of a raw table, from the properties that its last commit noted."""
+    """Makes the state of a raw table from the properties that its last commit set."""
     return RawState(
         state,
         offsets=offsets_of(properties),
@@ -175,8 +175,8 @@ def last_landed_at(properties: Mapping[str, str]) -> datetime | None:
 def next_landed_at(last: datetime | None) -> datetime:
     """The time of the next commit: now, but always later than the last one.
 
-    Incremental models ask for what landed since they last looked, so two commits must never
-    share a time, whatever the clocks of their landers show.
+    Incremental models read the rows that landed after their last run, so two commits must never
+    have the same time, even if the clocks of their landers differ.
     """
     now = datetime.now(UTC)
     return now if last is None or now > last else last + timedelta(microseconds=1)

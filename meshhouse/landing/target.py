@@ -1,9 +1,8 @@
-"""Landing into one raw table: where it goes on, and what may be committed.
+"""The target of landing: the offsets from which a raw table continues, and what may be committed.
 
-Belongs here: comparing the topic with what was landed, the fence against a rival lander, and
-trying again when something else changed the table. Not here: how a store commits (lake_table.py,
-engines/snowflake/), what makes an event a row (decode.py), or when to commit (land.py,
-follow.py).
+Belongs here: comparing the topic with the landed offsets, the fence against a second lander, and
+retries when another process changed the table. Not here: how a store commits (lake_table.py,
+engines/snowflake/), decoding events (decode.py), or when to commit (land.py, follow.py).
 """
 
 from __future__ import annotations
@@ -37,22 +36,22 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOST_NEW_FIELDS = 500
-"""Names to remember: producers that make up names must not make up metadata."""
+"""Limit of remembered names, because a producer could invent names without end."""
 
 Accept = Collection[str]
-"""What a person has looked at and accepts: `lost-events`, `new-topic`."""
+"""Losses that the user accepts explicitly: `lost-events`, `new-topic`."""
 
 
 class Fenced(MeshError):
-    """Another lander has landed what this one was about to commit."""
+    """Another lander has already landed the events that this one was about to commit."""
 
     def __init__(self, raw: RawTable, partitions: Iterable[int]) -> None:
         self.partitions = tuple(sorted(partitions))
         which = ", ".join(str(each) for each in self.partitions)
         super().__init__(
             f"Another lander took over partition {which} of topic `{raw.topic}` while this one "
-            f"was at work, and {raw.relation} holds what it landed. This one stopped; nothing is "
-            "lost or doubled."
+            f"was at work, and {raw.relation} holds the events it landed. This one stopped; no "
+            "event is lost or landed twice."
         )
 
 
@@ -74,11 +73,11 @@ class RawTarget:
         self._state: RawState = writer.read()
         writer.check_columns()
         self._passed_over: dict[tuple[int, int], int] = {}
-        """Partition and its landed offset -> where it goes on, if the events between are gone."""
+        """Partition and its landed offset -> next offset, if the events between are gone."""
         self._floor: dict[int, int] = {}
-        """Where partitions begin that the table does not know yet."""
+        """First offset of each partition that the table does not have yet."""
         self._forsaken: Mapping[str, str] | None = None
-        """The topic that the table was landed from, if another topic is to follow it."""
+        """Ids of the topic landed so far, if the user accepts another topic after it."""
         if self._state.source not in (None, self._source):
             if "new-topic" not in accept or raw.changelog:
                 raise self._another_topic(topic)
@@ -86,12 +85,12 @@ class RawTarget:
 
     @property
     def _begins_another_topic(self) -> bool:
-        """Whether nothing of this topic was landed behind the events of the earlier one."""
+        """Whether the table holds only events of the earlier topic, and none of this one yet."""
         return self._forsaken is not None and self._state.source == self._forsaken
 
     @property
     def has_news(self) -> bool:
-        """Whether even a commit without events would note something for the next landing."""
+        """Whether a commit is needed even if there are no events to land."""
         return not self.exists or self._begins_another_topic or bool(self._passed_over)
 
     @property
@@ -116,7 +115,7 @@ class RawTarget:
 
     @property
     def next_landed_at(self) -> datetime:
-        """The time that the next commit will have, if no other lander commits first."""
+        """The time of the next commit, if no other lander commits before it."""
         return next_landed_at(self._state.landed_at)
 
     def refresh(self) -> dict[int, int]:
@@ -126,7 +125,7 @@ class RawTarget:
         return self.offsets
 
     def starts(self, topic: Topic, accept: Accept = ()) -> dict[int, int]:
-        """Where each partition of the topic goes on.
+        """Returns the next offset to land in each partition of the topic.
 
         Raises:
             MeshError: events that were not landed are gone, or the topic lost events.
@@ -143,24 +142,24 @@ class RawTarget:
         return found
 
     def recognise(self, topic: Topic) -> None:
-        """Looks whether it is still the same topic.
+        """Checks that the topic is still the same one.
 
         Raises:
-            MeshError: it was deleted and created again.
+            MeshError: the topic was deleted and created again.
         """
         if self._source != {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}:
             raise self._another_topic(topic)
 
     def commit(self, pending: Pending) -> Committed:
-        """Makes rows, rejected events and offsets visible at once.
+        """Makes rows, rejected events and offsets visible in one transaction.
 
-        A change of the table by maintenance or by a lander of other partitions does not matter:
-        the commit is made again on the new state. Landers on one machine take an advisory lock,
-        which costs less than a conflict for each of them; a lander that is paused loses the lock.
+        If maintenance or a lander of other partitions changed the table, the commit is retried on
+        the new state. Landers on one machine use an advisory lock, because waiting costs less than
+        a conflict; a paused lander loses the lock.
 
         Raises:
             Fenced: another lander landed these partitions.
-            Overtaken: what was written to a plan no longer fits the table.
+            Overtaken: the plan of the written files no longer fits the table.
         """
         import pyarrow as pa
 
@@ -187,23 +186,23 @@ class RawTarget:
     def _another_topic(self, topic: Topic) -> MeshError:
         raw, known = self._raw, self._state.source or self._source
         accept = (
-            f"land the new one's events behind those that are there: `mesh land {raw.relation} "
+            f"land the new topic's events in addition to the old ones: `mesh land {raw.relation} "
             "--accept new-topic`."
         )
         if raw.changelog:
             accept = (
                 f"declare a raw table of another name with `topic: {raw.topic}`. {raw.relation} is "
                 "a changelog, in which offsets decide which event of a key is the last one, so it "
-                "takes no other topic."
+                "cannot continue with another topic."
             )
         if known["cluster_id"] != topic.cluster_id:
             return MeshError(
                 f"{raw.relation} was landed from {_cluster(known['cluster_id'])}. Topic "
-                f"`{raw.topic}` is now in another cluster, {_cluster(topic.cluster_id)}, whose "
-                "offsets say nothing about what was landed. Nothing of it was landed. Go back to "
-                "the first cluster (KAFKA_BOOTSTRAP_SERVERS names it; without it, topics are in "
-                "the event log); or keep a mesh for each (MESH_HOME); or, if its events are "
-                f"others, {accept}"
+                f"`{raw.topic}` is now in another cluster, {_cluster(topic.cluster_id)}, where the "
+                "same offsets are other events. None of them was landed. Go back to the first "
+                "cluster (KAFKA_BOOTSTRAP_SERVERS names it; without it, topics are in the event "
+                "log); or use a separate mesh for each cluster (MESH_HOME); or, if these are other "
+                f"events, {accept}"
             )
         landed = ", ".join(
             f"{end} of partition {number}" for number, end in sorted(self._state.offsets.items())
@@ -211,8 +210,8 @@ class RawTarget:
         return MeshError(
             f"Topic `{raw.topic}` was deleted and created again since {raw.relation} was last "
             f"landed, so its offsets begin at 0 again. Events before offset {landed or 0} were "
-            "landed and stay; events of the old topic after those are lost. Nothing of the new "
-            f"topic was landed. Restore the old topic; or {accept}"
+            "landed and stay; later events of the old topic are lost. No event of the new topic "
+            f"was landed. Restore the old topic; or {accept}"
         )
 
     def _fence(self, pending: Pending) -> None:
@@ -226,13 +225,13 @@ class RawTarget:
             raise Fenced(self._raw, lost or pending.starts)
 
     def _notes(self, pending: Pending, rows: pa.Table | None) -> Notes:
-        """What a commit notes: offsets, and undeclared fields that were not met before."""
+        """The facts that a commit stores: offsets, and undeclared fields not seen before."""
         known = self.offsets
         landed_at = pending.plan.landed_at if pending.plan else self.next_landed_at
         passed = {
             partition: start
-            for (partition, stood), start in self._passed_over.items()
-            if known.get(partition) == stood
+            for (partition, landed), start in self._passed_over.items()
+            if known.get(partition) == landed
         }
         offsets = {**self._floor, **known, **passed, **pending.offsets}
         found = {*unknown_fields(rows), *(
@@ -254,18 +253,18 @@ class RawTarget:
 
 
 def _cluster(cluster_id: str) -> str:
-    """A cluster, for people; the event log gives itself an id of 32 hexadecimal digits."""
+    """Describes a cluster; the embedded event log has an id of 32 hexadecimal digits."""
     if re.fullmatch("[0-9a-f]{32}", cluster_id):
-        return "a mesh's own event log"
+        return "the event log of a mesh"
     return f"the Kafka cluster {cluster_id}"
 
 
 def open_target(store: RawStore, raw: RawTable, topic: Topic, accept: Accept) -> RawTarget:
-    """The raw table of a topic, wherever raw tables are kept.
+    """Opens the raw table of a topic for landing, in any raw store.
 
     Raises:
-        UsageError: the declared columns no longer fit the table, or this environment cannot be
-            landed into.
+        UsageError: the declared columns no longer fit the table, or this environment cannot have
+            its own raw tables.
         MeshError: the topic is not the one that was landed before.
     """
     return RawTarget(raw, topic, store.writer(raw), accept)
@@ -274,13 +273,13 @@ def open_target(store: RawStore, raw: RawTable, topic: Topic, accept: Accept) ->
 def starts(
     raw: RawTable, topic: Topic, offsets: Mapping[int, int], accept: Accept
 ) -> dict[int, int]:
-    """Where landing goes on in each partition, checked against what the topic still holds.
+    """Returns the next offset to land in each partition, checked against the topic.
 
     Args:
         raw: the raw table.
-        topic: as it is now.
+        topic: the topic as it is now.
         offsets: next offset of each partition that was landed before.
-        accept: `lost-events` goes on behind events that are gone.
+        accept: with `lost-events`, landing continues after events that are gone.
 
     Raises:
         MeshError: events that were not landed are gone, or the topic lost events.
@@ -291,8 +290,8 @@ def starts(
         if start < partition.begin and "lost-events" not in accept:
             raise MeshError(
                 f"Events {start} to {partition.begin - 1} of partition {number} of topic "
-                f"`{raw.topic}` were removed before they were landed. Nothing after them was "
-                f"landed. Restore them; or go on without them: `mesh land {raw.relation} --accept "
+                f"`{raw.topic}` were removed before they were landed. No later event was landed. "
+                f"Restore them; or continue without them: `mesh land {raw.relation} --accept "
                 "lost-events`."
             )
         if start > partition.end:

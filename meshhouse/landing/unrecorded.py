@@ -1,12 +1,12 @@
-"""Ledger entries that travel with a raw table until the ledger has them.
+"""Ledger entries that are stored with a raw table until they are moved to the ledger.
 
-Belongs here: what a lander notes in the commit of its rows, and reading it. Does not:
-moving the notes to the ledger (service.py).
+Belongs here: the table property that each commit of a lander updates, and reading it. Not here:
+moving the entries to the ledger (lake_store.py), or when that happens (service.py).
 
-An append to the ledger in every commit would add a file a second while following. So each
-commit adds its counts to a property of the raw table, in the same metadata file as the rows,
-and the ledger takes all notes over now and then, in one transaction that also clears the
-property. A kill between the two loses nothing: the next landing takes the notes over.
+A ledger entry in every commit would add about one file per second during continuous landing. So
+each commit adds its counts to a property of the raw table, in the same metadata file as the rows.
+From time to time one transaction appends the entries to the ledger and clears the property. A kill
+before that loses nothing: the next landing moves the entries.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from meshhouse.ledger import user
 from meshhouse.repository import RawTable
 
 UNRECORDED = "meshhouse.unrecorded"
-"""JSON: one entry a lander that has committed since the ledger took the notes over."""
+"""Table property: JSON with one entry per lander that committed since the last move."""
 _TIMES = ("started_at", "finished_at")
 
 
 class Lander:
-    """One landing at work: what it has done since the ledger was last told."""
+    """One running landing, which counts its rows since its last ledger entry."""
 
     def __init__(self) -> None:
-        """Begins now."""
+        """Starts the landing's first entry now."""
         self.id = str(uuid.uuid4())
         self.since = datetime.now(UTC)
-        """When the next entry begins: at the start, later at the last commit."""
+        """Start of the next entry: the start of the landing, later the last commit."""
 
     def noted(
         self,
@@ -42,14 +42,14 @@ class Lander:
         offsets: Mapping[int, int],
         snapshot_id: int | None,
     ) -> str:
-        """The property with one more commit of this lander.
+        """Returns the new value of the property, with one more commit of this lander.
 
         Args:
-            properties: of the table on which the commit builds.
-            raw: what is landed.
-            counts: rows and rejected events of the commit.
-            offsets: next offset of each partition after it.
-            snapshot_id: of the rows.
+            properties: properties of the table on which the commit builds.
+            raw: the raw table.
+            counts: numbers of rows and rejected events in the commit.
+            offsets: next offset of each partition after the commit.
+            snapshot_id: the snapshot with the rows.
         """
         notes = json.loads(properties.get(UNRECORDED, "[]"))
         own = next((each for each in notes if each["lander"] == self.id), None)
@@ -71,7 +71,7 @@ class Lander:
         offsets: Mapping[int, int],
         snapshot_id: int | None,
     ) -> dict[str, Any]:
-        """A ledger entry of what was done since `since`."""
+        """Makes the ledger entry for the time from `since` to now."""
         return {
             "domain": raw.domain,
             "raw_table": raw.relation,
@@ -87,7 +87,7 @@ class Lander:
 
 
 def unrecorded(properties: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Ledger entries that a raw table holds and the ledger does not."""
+    """Reads the ledger entries that are stored only in a raw table's property."""
     return [
         {
             "run_id": str(uuid.uuid4()),

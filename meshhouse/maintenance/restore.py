@@ -25,9 +25,10 @@ from shlex import quote
 
 from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake.identity import note_identity, own_identity
+from meshhouse.lake.moves import Move, mapped
 from meshhouse.lake.object_store import warehouse
-from meshhouse.lake.place import note_identity, own_identity
-from meshhouse.lake.relocate import Move, mapped, relocate
+from meshhouse.lake.relocate import relocate
 from meshhouse.maintenance.bundle import Bundle, Hashed, Index, opened, put
 from meshhouse.repository.environment import split_schema, workspace
 

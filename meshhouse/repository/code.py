@@ -103,13 +103,13 @@ class Code:
         return f"{_SCHEME}:{hashlib.sha256(digest.encode()).hexdigest()[:16]}"
 
     def parts(self, identifiers: Collection[str]) -> dict[str, str]:
-        """Where people find what `version` is computed from: name of each part -> its digest.
+        """The parts that `version` is computed from: name of each part -> its digest.
 
-        A part is a file, by its path in the repository, an environment variable, or the version of
-        a tool. A file is compared as a whole, so it may differ where only a comment does.
+        A part is a file (by its path in the repository), an environment variable, or the version
+        of a tool. A file counts as a whole, so it differs even if only a comment changed.
 
         Args:
-            identifiers: unique ids of models and all they are made of, and of their tests.
+            identifiers: unique ids of models, of their ancestors and of their tests.
         """
         decides = self._decides(identifiers)
         nodes = [node for each in identifiers if (node := self.node(each)) and self.is_own(node)]
@@ -129,13 +129,13 @@ class Code:
         return {**found, "target in profiles/profiles.yml": _digest(profile.encode())}
 
     def _files_of(self, node: Mapping[str, Any]) -> list[Path]:
-        """The files that say what a node or macro is, of this project or of a package in it."""
+        """The files that declare a node or macro, in this project or in an installed package."""
         folder = self._installed.get(node["package_name"], self._folder)
         written = [node.get("original_file_path"), str(node.get("patch_path")).partition("://")[2]]
         return [folder / path for path in written if path]
 
     def _decides(self, identifiers: Iterable[str]) -> dict[str, Any]:
-        """All that decides what these nodes hold or promise, but data."""
+        """Everything except data that decides what these nodes hold or promise."""
         nodes = [(each, self.node(each)) for each in sorted(identifiers)]
         parts = [self._part(each, node) for each, node in nodes if node and self.is_own(node)]
         text = json.dumps([parts, self._operations], default=str)

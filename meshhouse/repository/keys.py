@@ -1,10 +1,10 @@
-"""The keys of `config.meta` that the mesh reads: each one, where it may be, and what it means.
+"""The keys of `config.meta` that the mesh reads, with their places and meanings.
 
-Belongs here: the declaration that the reader (domain.py), the shapes of files (shapes.py), the
-messages of `mesh check` and the tables in docs/reference.md are made from. Not here: what a value
-does (domain.py, code.py), or keys of dbt itself (shapes.py).
+Belongs here: one declaration of each key. The readers (topics.py, products.py), the shapes of files
+(shapes.py), the messages of `mesh check` and the tables in docs/reference.md use it. Not here:
+the effect of a value (products.py, code.py), or keys of dbt itself (shapes.py).
 
-A key is read through its declaration, `TOPIC.of(meta)`, so no undeclared key can be read.
+A key is read through its declaration, `TOPIC.of(meta)`, so an undeclared key cannot be read.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Key:
 
     name: str
     places: tuple[str, ...]
-    """Where it may be."""
+    """The mappings in which it is allowed."""
     shape: Any
-    """What kind of value it takes, see misfits.py."""
+    """The kind of its value; see misfits.py."""
     meaning: str
-    """In the words of the documentation, Markdown."""
+    """Its description in the documentation, as Markdown."""
     default: Any = None
 
     def of(self, meta: Mapping[str, Any]) -> Any:
-        """Its value in a mapping; the default where it is missing."""
+        """Its value in a mapping; the default if it is missing."""
         return meta.get(self.name, self.default)
 
 
@@ -95,12 +95,12 @@ KEYS = (
 
 
 def keys_of(place: str) -> dict[str, Any]:
-    """Name -> shape of each key that may be in a place."""
+    """Name -> shape of each key that is allowed in a place."""
     return {key.name: key.shape for key in KEYS if place in key.places}
 
 
 def elsewhere(place: str) -> dict[str, str]:
-    """Name -> where it belongs, of each key that the mesh does not read in a place."""
+    """Name -> the places of each key that is not allowed in a place."""
     return {
         key.name: " or ".join(key.places)
         for key in KEYS
@@ -109,7 +109,7 @@ def elsewhere(place: str) -> dict[str, str]:
 
 
 def table(place: str) -> str:
-    """The keys of a place as a table of Markdown, as docs/reference.md has it."""
+    """The keys of a place as the Markdown table in docs/reference.md."""
     rows = []
     for key in KEYS:
         if place in key.places and key not in (DAGSTER, PROMISES):

@@ -255,7 +255,7 @@ class Manifest:
         return self._code.version(self._deciding(product), [*says, *checks])
 
     def code_parts(self, product: Product) -> dict[str, str]:
-        """Where people find what the code version is computed from, see `Code.parts`."""
+        """The parts that the code version is computed from; see `Code.parts`."""
         root = self._repository.root
         groups = self.content["groups"].values()
         paths = [product.checks_path] + [

@@ -1,7 +1,7 @@
 """Where a YAML file differs from its shape.
 
 Belongs here: the elements of a shape, and the walk over a file. Not here: the shapes of the
-files (shapes.py), or the meaning of a value (domain.py, names.py).
+files (shapes.py), or the meaning of a value (topics.py, products.py).
 
 One walk finds two kinds of misfit. A value of the wrong kind makes a domain unusable. An
 unknown key is a finding of `mesh check`; a run refuses it only if the key may change what
@@ -39,7 +39,7 @@ class Map:
     finds_misspelt: bool = False
     """For an open mapping: whether a key that resembles one of `keys` is a misfit."""
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-    """Key that the mesh does not read here -> where the mesh reads it."""
+    """A key that the mesh does not read in this mapping -> the mapping in which it does."""
     is_of_the_mesh: bool = False
     """Whether only the mesh reads this mapping, so that dbt ignores its keys."""
 

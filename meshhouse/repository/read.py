@@ -194,9 +194,9 @@ class Repository:
         return tuple(found)
 
     def raw_tables(self, targets: Sequence[str] = ()) -> list[RawTable]:
-        """The raw tables that targets name, each once; without targets those of every domain.
+        """The raw tables that the targets name, each once; without targets, those of all domains.
 
-        Those of broken domains are left out.
+        Without targets, raw tables of broken domains are left out.
 
         Args:
             targets: domains and raw tables, `<domain>_raw.<table>`.
@@ -220,8 +220,8 @@ class Repository:
         """One raw table by `<domain>_raw.<table>`.
 
         Raises:
-            UsageError: there is none of that name.
-            BrokenDomain: it is of a domain that cannot be used.
+            UsageError: there is no raw table of that name.
+            BrokenDomain: its domain cannot be used.
         """
         found = self.raw_tables([relation])
         if found[0].relation != relation:

@@ -46,7 +46,7 @@ def _any(*names: str) -> dict[str, Any]:
 
 
 def _meta(place: str) -> Map:
-    """The keys of `config.meta` in a place."""
+    """The shape of `config.meta` in a place."""
     return Map(place, declared.keys_of(place), elsewhere=declared.elsewhere(place))
 
 

@@ -1,7 +1,7 @@
 """Versions of a model: the declaration of each version merged over that of the model.
 
 Belongs here: merging a model with one of its versions, as dbt does. Not here: problems in a
-version, or the resulting products (domain.py).
+version, or the resulting products (products.py).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def said(mesh: Mesh, *arguments: str, code: int, **options) -> str:
         (["rollback", "shop.zzz"], "mesh: shop publishes no product `zzz`."),
         (["land", "mesh"], "mesh: `mesh` is neither a domain with topics nor a raw table."),
         (["replay", "shop.sales"], "mesh: The demo has no topic shop.sales. It has: customers."),
-        (["replay", "--until", "soon"], "mesh: `soon` is no date. Write it as 2017-03-01."),
+        (["replay", "--until", "soon"], "mesh: `soon` is not a date. Write it as 2017-03-01."),
     ],
 )
 def test_a_wrong_request_is_exit_code_2_with_what_there_is(landed, arguments, line):
@@ -115,11 +115,11 @@ class Wrapped(Exception):
     [
         (
             OSError(13, "Permission denied", "/data"),
-            "[Errno 13] Permission denied: '/data'. Mend that and run the same command again.",
+            "[Errno 13] Permission denied: '/data'. Correct this and run the same command again.",
         ),
         (
             Wrapped("[SQL: INSERT ...] (Background on this error at: ...)"),
-            "[Errno 28] No space left on device. Mend that and run the same command again.",
+            "[Errno 28] No space left on device. Correct this and run the same command again.",
         ),
         (KeyError("a\nb"), "KeyError: 'a\\nb' (`--debug` shows where this happened.)"),
     ],
@@ -289,7 +289,7 @@ def test_a_run_interrupted_in_any_step_continues_with_nothing_lost_and_nothing_t
         code, text = interrupted(mesh, tmp_path, step)
         assert code == 130
         assert text.endswith(
-            "mesh: Interrupted. Nothing is half done: run the same command again to go on.\n"
+            "mesh: Interrupted. Nothing is half done: run the same command again to continue.\n"
         )
         assert "Traceback" not in text
     mesh.run("run", "shop")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Mesh, sale
 
-LINE = "mesh: Interrupted. Nothing is half done: run the same command again to go on."
+LINE = "mesh: Interrupted. Nothing is half done: run the same command again to continue."
 HUGE = "select a.range + b.range as n from range(1000000000) a, range(1000000000) b"
 
 

@@ -73,9 +73,10 @@ def rows(mesh: Mesh) -> int:
     return count
 
 
+@pytest.mark.server
 def test_the_broker_of_a_mesh_is_started_once_and_stopped_once(new_mesh):
     mesh = new_mesh()
-    assert "Kafka does not run. Start it with" in mesh.run("kafka", "status", code=1).stderr
+    assert "Kafka is not running. Start it with" in mesh.run("kafka", "status", code=1).stderr
     try:
         first = mesh.run("kafka", "start", "--port", "0").stderr
         servers = json.loads(mesh.run("kafka", "status", "--json").stdout)["bootstrap_servers"]
@@ -89,7 +90,7 @@ def test_the_broker_of_a_mesh_is_started_once_and_stopped_once(new_mesh):
     finally:
         stopped = mesh.run("kafka", "stop")
     assert "Kafka stopped." in stopped.stderr
-    assert "Kafka does not run." in mesh.run("kafka", "stop").stderr
+    assert "Kafka is not running." in mesh.run("kafka", "stop").stderr
     status = json.loads(mesh.run("kafka", "status", "--json", code=1).stdout)
     assert (status["running"], status["bootstrap_servers"], status["pid"]) == (False, None, None)
 

@@ -42,9 +42,9 @@ def test_list_counts_by_table_and_reason(landed):
     assert only["newest"]
     assert {each["reason"]: each["rejected"] for each in only["reasons"]} == {
         NO_CUSTOMER: 3,
-        "is no JSON": 1,
+        "is not JSON": 1,
         "is not valid UTF-8": 1,
-        "field `amount`: `…` is no decimal(12,2)": 1,
+        "field `amount`: `…` is not a valid decimal(12,2)": 1,
     }
 
 
@@ -67,7 +67,7 @@ def test_show_has_hexadecimal_digits_for_bytes_and_cuts_what_is_long(landed):
 def test_show_as_json_holds_every_byte(landed):
     shown = json.loads(landed.run("rejected", "show", "shop_raw.sales", "--json").stdout)
     by_reason = {each["reason"]: each for each in shown}
-    assert by_reason["is no JSON"]["value"] == HOSTILE.decode()
+    assert by_reason["is not JSON"]["value"] == HOSTILE.decode()
     assert by_reason["is not valid UTF-8"]["value"] is None
     assert by_reason["is not valid UTF-8"]["value_base64"] == "/wD+"
     assert {"partition", "offset", "timestamp", "key", "landed_at"} <= shown[0].keys()

@@ -94,7 +94,7 @@ def test_a_query_from_a_file_and_from_standard_input(mesh, tmp_path):
         )
         assert done.stdout == '"a","b"\n1,2\n'
     done = mesh.run("sql", "select 1", "-f", str(file), code=2)
-    assert done.stderr == "mesh: Give a query or `--file FILE`, not both.\n"
+    assert done.stderr == "mesh: Write a query or `--file FILE`, not both.\n"
 
 
 def test_show_tables_lists_the_products_and_the_ledger(mesh):
@@ -224,9 +224,9 @@ def test_what_cannot_be_written_is_said_in_one_line(mesh, tmp_path):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "file").touch()
     for name, said in {
-        "folder.csv": "is a folder; give the name of a file in it.",
-        "nowhere/new.csv": "cannot be written: No such file or directory. What was there is",
-        "file/new.csv": "cannot be written: Not a directory. What was there is unchanged.",
+        "folder.csv": "is a folder. Name a file in it.",
+        "nowhere/new.csv": "cannot be written: No such file or directory. An existing file",
+        "file/new.csv": "cannot be written: Not a directory. An existing file is unchanged.",
     }.items():
         done = mesh.run("sql", TWO, "-o", str(tmp_path / name), code=None)
         assert f"mesh: `{tmp_path / name}` {said}" in done.stderr

@@ -85,11 +85,16 @@ NARROW = (("integer", "cast(3000000000 as bigint)"), ("integer", "cast(-21474836
 """A type of DuckDB and Spark, and in Snowflake only values."""
 
 
-@pytest.fixture(params=["local", "spark", "snowflake"])
+@pytest.fixture(
+    params=[
+        "local",
+        pytest.param("spark", marks=[needs_spark, pytest.mark.server]),
+        pytest.param("snowflake", marks=[needs_snowflake, pytest.mark.server]),
+    ]
+)
 def target(request, mesh) -> Iterator[SimpleNamespace]:
     """A mesh of one domain without topics, on each target."""
     if request.param == "spark":
-        request.applymarker(needs_spark)
         request.getfixturevalue("spark")
     if request.param == "snowflake":
         request.getfixturevalue("chosen")
@@ -133,7 +138,6 @@ def build(mesh: Mesh, **options) -> DomainRun:
     return run_domain(repository, engine(repository), repository.domain("shop"), **options)
 
 
-@pytest.mark.parametrize("target", ["local", "spark", "snowflake"], indirect=True)
 def test_each_type_is_published_as_declared_and_no_other_is(target):
     mesh = target.mesh
     columns = {f"c{n}": (declared, RIGHT[declared][0]) for n, declared in enumerate(RIGHT)}

@@ -166,7 +166,7 @@ def test_what_landing_rejected_for_production_is_shown_but_changed_by_production
     assert listed == json.loads(asked("list", "--json"))
     for change in (("replay", "shop_raw.sales"), ("discard", "shop_raw.sales", "--yes")):
         done = sold.run("rejected", *change, code=2, environment=ana)
-        assert "shop_raw.sales is production's, which environment `ana` only reads" in done.stderr
+        assert "production's table, which environment `ana` only reads" in done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert json.loads(asked("list", "--json")) == listed
     land(sold, "ana")

@@ -155,7 +155,7 @@ def test_every_schema_has_the_prefix_of_the_environment(production, changed):
 
 def test_the_history_of_what_it_has_not_published_is_productions(clone, changed):
     said = clone.mesh_("history", "shop.orders").stderr
-    assert "shop.orders was not published in pr_12: this is production's" in said
+    assert "shop.orders was not published in pr_12: these are production's" in said
 
 
 def test_environments_are_listed_with_what_they_show(production, clone, changed):

@@ -323,6 +323,7 @@ def compare_with_snowflake(
 
 
 @needs_spark
+@pytest.mark.server
 @pytest.mark.timeout(1500)
 def test_spark_makes_the_same_products_to_the_last_digit(retail: Mesh) -> None:
     """The last test here: afterwards the products are those of the other engine."""

@@ -20,6 +20,7 @@ from meshhouse.lake import Lake
 from tests.support import chaos, killing
 from tests.support.kafka_topics import Cluster
 
+pytestmark = pytest.mark.server
 BOUNDED_KILLS = 140
 FOLLOWER_KILLS = 60
 REBALANCES = 20

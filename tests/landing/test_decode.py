@@ -162,7 +162,7 @@ def test_every_value_of_a_type_comes_back_exactly(kind):
 def test_a_value_that_would_change_is_rejected_with_its_field_text_and_type(kind, written):
     reason = reason_of(kind, written)
     assert reason.startswith("field `a`: `")
-    assert reason.endswith(f"` is no {kind}")
+    assert reason.endswith(f"` is not a valid {kind}")
 
 
 @pytest.mark.parametrize("written", ['"infinity"', '"-infinity"', '"10000-01-01"', '"0000-01-01"'])
@@ -213,23 +213,23 @@ GOOD = b'{"id": 1, "note": "x"}'
     [
         (b'{"id": 1, "note": "\xff"}', "is not valid UTF-8"),
         (b"\xfe\xff", "is not valid UTF-8"),
-        (b"", "is no JSON"),
-        (b"  ", "is no JSON"),
-        (b"hello", "is no JSON"),
-        (b"{'id': 1}", "is no JSON"),
-        (b'{"id": 1', "is no JSON"),
-        (b'{"id": 1} {"id": 2}', "is no JSON"),
-        (b'{"id": 01}', "is no JSON"),
-        (b'\xef\xbb\xbf{"id": 1}', "is no JSON"),
-        (b'\x0b{"id": 1}', "is no JSON"),
+        (b"", "is not JSON"),
+        (b"  ", "is not JSON"),
+        (b"hello", "is not JSON"),
+        (b"{'id': 1}", "is not JSON"),
+        (b'{"id": 1', "is not JSON"),
+        (b'{"id": 1} {"id": 2}', "is not JSON"),
+        (b'{"id": 01}', "is not JSON"),
+        (b'\xef\xbb\xbf{"id": 1}', "is not JSON"),
+        (b'\x0b{"id": 1}', "is not JSON"),
         (b'[{"id": 1}]', "is JSON, but not an object"),
         (b"1", "is JSON, but not an object"),
         (b"null", "is JSON, but not an object"),
         (b'{"note": "x"}', "misses the required field `id`"),
         (b'{"id": null}', "misses the required field `id`"),
         (b'{"ID": 1}', "misses the required field `id`"),
-        (b'{"id": "one"}', "field `id`: `one` is no bigint"),
-        (None, "has no value (a tombstone); only a changelog may"),
+        (b'{"id": "one"}', "field `id`: `one` is not a valid bigint"),
+        (None, "has no value (a tombstone), which only a changelog accepts"),
     ],
 )
 def test_an_event_that_is_no_row_keeps_its_bytes_and_reason_and_the_others_land(value, reason):
@@ -255,7 +255,7 @@ def test_a_notice_of_a_line_that_was_skipped_is_rejected_with_its_words(table_fo
     [rejected] = decoded(Decoder(raw), notice, b'{"line": "b"}').rejected.to_pylist()
     assert rejected["value"] == notice
     assert rejected["reason"] == (
-        "stands for a line that is too long for an event; the value says which"
+        "replaces a line that is too long for an event; the value says which line"
     )
 
 

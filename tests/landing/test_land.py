@@ -98,8 +98,8 @@ def test_rejected_events_are_kept_with_position_bytes_and_reason_beside_the_rows
     assert place.ids() == [1, 2]
     kept = place.select("_topic_partition, _offset, value, reason", "sales__rejected")
     assert [(value, reason) for _, _, value, reason in sorted(kept, key=lambda row: row[3])] == [
-        (None, "has no value (a tombstone); only a changelog may"),
-        (b"no json", "is no JSON"),
+        (None, "has no value (a tombstone), which only a changelog accepts"),
+        (b"no json", "is not JSON"),
         (b'{"amount": 1}', "misses the required field `sale_id`"),
     ]
     positions = {row[:2] for row in kept} | set(place.select("_topic_partition, _offset"))

@@ -123,8 +123,8 @@ def test_a_replay_after_the_declaration_was_fixed_lands_each_event_once(place):
     assert (done.moved, done.kept) == (30, 2)
     assert place.ids() == list(range(40))
     assert place.reasons() == {
-        "is no JSON": 1,
-        "has no value (a tombstone); only a changelog may": 1,
+        "is not JSON": 1,
+        "has no value (a tombstone), which only a changelog accepts": 1,
     }
     moved = place.select("_topic_partition, _offset, _timestamp, _key", "sales where till is null")
     assert set(moved) < set(before)
@@ -149,7 +149,7 @@ def test_a_replay_after_a_type_was_fixed_lands_each_event_once(place):
     done = replay(place.lake, wide)
     assert (done.moved, done.kept) == (2, 1)
     assert place.select("sale_id, visits") == [(1, 5), (2, 5_000_000_000), (3, 5_000_000_000)]
-    assert place.reasons() == {"field `visits`: `many` is no bigint": 1}
+    assert place.reasons() == {"field `visits`: `many` is not a valid bigint": 1}
     assert replay(place.lake, wide).moved == 0
 
 
@@ -195,7 +195,10 @@ def test_only_the_chosen_events_are_replayed(place):
     assert (other.moved, other.kept) == (0, 2)
     done = replay(place.lake, FIXED, Choice(reason="till"))
     assert (done.moved, done.kept) == (2, 0)
-    assert place.reasons() == {"field `amount`: `abc` is no decimal(12,2)": 1, "is no JSON": 1}
+    assert place.reasons() == {
+        "field `amount`: `abc` is not a valid decimal(12,2)": 1,
+        "is not JSON": 1,
+    }
     assert place.recorded() == [("replay", "shop_raw.sales", 2, "till")]
 
 
@@ -267,7 +270,7 @@ def test_a_lander_that_never_pauses_makes_a_replay_give_up_with_one_line(
         place.land()
 
     before_commits(land_one)
-    with pytest.raises(MeshError, match=r"changed by others 4 times.*changed 0 events") as raised:
+    with pytest.raises(MeshError, match=r"before each of 4 attempts.*changed 0 events") as raised:
         replay(place.lake, FIXED)
     assert not isinstance(raised.value, Conflict)
     assert place.problems() == []
@@ -395,16 +398,16 @@ def test_a_topic_that_was_created_anew_has_its_offsets_twice(place):
     done = replay(place.lake, replace(other, columns=(*FIXED.columns, Column("shop", "string"))))
     assert (done.moved, done.kept) == (5, 1)
     assert place.ids() == [1, 2, 3, 4, 5]
-    assert place.reasons() == {"is no JSON": 1}
+    assert place.reasons() == {"is not JSON": 1}
 
 
 def test_reasons_are_grouped_without_the_values_that_they_quote(place):
     place.sell(1, 2, 3)
-    for amount in ("abc", "x` is no y", "two\nlines", '{"deep": ": `1` "}'):
+    for amount in ("abc", "x` is not a valid y", "two\nlines", '{"deep": ": `1` "}'):
         place.sell(4, amount=amount, till="a")
     place.land()
     [summary] = summaries(place.lake, [FIXED])
-    group = "field `amount`: `…` is no decimal(12,2)"
+    group = "field `amount`: `…` is not a valid decimal(12,2)"
     assert summary.reasons == ((group, 4), (NO_TILL, 3))
     assert summary.events == 7
     # A group is a filter too, for the query and for the change alike.
@@ -420,7 +423,7 @@ def test_events_are_read_newest_first_with_the_bytes_that_came(place):
         place.land()
     events = read(place.lake, FIXED, limit=2)
     assert [event.value for event in events] == [b"last", b"\xff\x00"]
-    assert (events[0].key, events[0].reason) == ("0", "is no JSON")
+    assert (events[0].key, events[0].reason) == ("0", "is not JSON")
     assert events[0].timestamp == datetime.fromtimestamp(0.007, UTC)
 
 

@@ -103,7 +103,7 @@ def test_a_start_is_an_offset_or_a_moment(place):
     later = datetime.fromtimestamp(1_500_000_001, UTC)
     assert starts_from(place.log, RAW, later.isoformat())[partition] == 1
     assert starts_from(place.log, RAW, "2017-01-01")[partition] == 0
-    with pytest.raises(UsageError, match="`yesterday` is neither an offset nor a moment"):
+    with pytest.raises(UsageError, match="`yesterday` is neither an offset nor a time"):
         starts_from(place.log, RAW, "yesterday")
 
 

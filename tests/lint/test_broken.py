@@ -19,7 +19,7 @@ from meshhouse.cli.main import cli, run
 from meshhouse.landing.decode import METADATA_COLUMNS
 from meshhouse.lint import columns
 from meshhouse.repository import printable
-from meshhouse.repository.domain import LANDING_COLUMNS
+from meshhouse.repository.columns import LANDING_COLUMNS
 from tests.conftest import Mesh, make_mesh
 
 SHOP, CRM = "domains/shop", "domains/crm"

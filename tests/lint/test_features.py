@@ -179,11 +179,11 @@ FEATURES = {
     ),
     "snapshot on Spark": new(
         f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n    relation: ref('x')\n",
-        "kept on target `local`", "MESH_TARGET=local", "- name: history", target="spark",
+        "kept only on target `local`", "MESH_TARGET=local", "- name: history", target="spark",
     ),
     "snapshot on Snowflake": new(
         f"{SHOP}/snapshots/history.sql", "\n{% snapshot history %}select 1{% endsnapshot %}",
-        "kept on target `local`", "MESH_TARGET=local", "{% snapshot", target="snowflake",
+        "kept only on target `local`", "MESH_TARGET=local", "{% snapshot", target="snowflake",
     ),
     "snapshot that no product reads": new(
         f"{SHOP}/snapshots/history.yml", "snapshots:\n  - name: history\n    relation: ref('x')\n",

@@ -21,8 +21,8 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
 from meshhouse.lake.adopt import adopt
+from meshhouse.lake.identity import identity_of, settle
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.lake.place import identity_of, settle
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.locks import lock
 from meshhouse.maintenance.backup import back_up

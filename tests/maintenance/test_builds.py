@@ -90,7 +90,7 @@ def test_builds_of_publications_that_can_be_rolled_back_to_stay(lake, tmp_path, 
         publish(lake, number)
         numbers.append(lake.load(SHOWN).metadata.current_snapshot_id)
     needed = {SHOWN: set(numbers[1:])}
-    # By its name, as the package's attribute `maintain` is the function.
+    # Imported by name, because the package's attribute `maintain` is the function.
     module = import_module("meshhouse.maintenance.maintain")
     monkeypatch.setattr(module, "needed_of", lambda lake: needed)
     maintained(lake)

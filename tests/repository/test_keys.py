@@ -1,4 +1,4 @@
-"""Each key of `config.meta` is declared once, and read, checked and documented by that."""
+"""Reading, checking and documenting a key of `config.meta` all use its one declaration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILES = {
     keys.PROMISES_OF_PRODUCT: (ORDERS, "promises: {refreshed_within_hours: 24}",
                                "promises: {{{}}}"),
 }  # fmt: skip
-"""Place -> a file, and text in it that is replaced by text with a key of that place."""
+"""Place -> a file, a text in it, and a replacement for the text that adds a key in that place."""
 VALUES = {ANY: "5", FLAG: "true", NUMBER: "5", TEXT: "x"}
 
 
@@ -35,10 +35,10 @@ def value(shape: object) -> str:
 
 
 def written(mesh: Mesh, place: str, line: str) -> list[tuple[str, str]]:
-    """Problem and remedy of each unknown key with one more line in a place."""
+    """Problem and remedy of each unknown key after a line was added in a place."""
     path, old, new = FILES[place]
     name = line.partition(":")[0]
-    # A key that is there already is replaced.
+    # If the file already has the key, replace it.
     text = re.sub(rf"^ +{name}: .*\n", "", (mesh.root / path).read_text(), flags=re.MULTILINE)
     assert old in text
     mesh.write(path, text.replace(old, new.format(line), 1))
@@ -73,13 +73,17 @@ def test_what_is_declared_is_read(mesh):
     assert [each.name for each in product.columns if each.classification] == ["sold_at"]
 
 
-def test_the_reader_reads_keys_by_their_declaration_only():
-    reader = (ROOT / "meshhouse/repository/domain.py").read_text()
+READERS = ("columns", "domain", "products", "topics")
+
+
+def test_the_readers_read_keys_by_their_declaration_only():
+    readers = (ROOT / "meshhouse/repository" / f"{name}.py" for name in READERS)
+    reader = "".join(path.read_text() for path in readers)
     assert not re.findall(r"\bmeta(?:\.get\(|\[)[\"']", reader)
     assert all(f"keys.{name}." in reader for name in ("TOPIC", "GRAIN", "SHARED", "REQUIRED"))
 
 
 @pytest.mark.parametrize("place", [keys.SOURCE_TABLE, keys.COLUMN, keys.PRODUCT])
 def test_the_reference_lists_every_key(place):
-    """If it fails: put what `meshhouse.repository.keys.table` gives for the place on the page."""
+    """If it fails, copy the output of `meshhouse.repository.keys.table` into the page."""
     assert f"\n{keys.table(place)}\n\n" in (ROOT / "docs/reference.md").read_text()

@@ -118,7 +118,7 @@ def test_each_version_publishes_the_columns_that_it_declares_and_is_rolled_back_
         ("versions: 3", 0, "must be a list of entries such as `v: 1`"),
         ("versions: [{v: 1}, 2]", 0, "must be a list of entries such as `v: 1`"),
         ("latest_version: 3\n    versions: [{v: 1}, {v: 2}]", 0, "is `3`, but the versions are"),
-        ("latest_version: b\n    versions: [{v: 1}, {v: 2}]", 0, "versions (1, 2)"),
+        ("latest_version: b\n    versions: [{v: 1}, {v: 2}]", 0, "but the versions are 1, 2."),
     ],
 )
 def test_a_version_must_be_a_whole_number(mesh, versions, line, problem):

@@ -15,7 +15,7 @@ from freezegun import freeze_time
 from pyiceberg.table.metadata import TableMetadataV2
 
 from meshhouse.engines.duckdb.engine import DuckDBEngine
-from meshhouse.lake import Lake, door
+from meshhouse.lake import Lake, ownership
 from meshhouse.lake.jdbc_catalog import JdbcCatalog
 from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.schema import iceberg_schema
@@ -161,7 +161,7 @@ def without_numbers(lake: Lake, names: list[str], finished: list[datetime]) -> N
 
     columns = [each for each in LEDGERS["runs"] if each[0] != "number"]
     for name, moment in zip(names, finished, strict=True):
-        table = lake.stage("meshhouse.runs", iceberg_schema(columns), writer=door.LEDGER)
+        table = lake.stage("meshhouse.runs", iceberg_schema(columns), writer=ownership.LEDGER)
         base = table.metadata_location or None
         row = {"run_id": name, "domain": "shop", "finished_at": moment, "outcome": "published"}
         with table.transaction() as transaction:

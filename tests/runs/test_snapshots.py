@@ -157,5 +157,5 @@ def test_a_target_that_cannot_keep_the_history_refuses(mesh):
 
     domain = mesh.repository.domain("shop")
     for engine in (SparkEngine, SnowflakeEngine):
-        with pytest.raises(UsageError, match="kept on target `local` only"):
+        with pytest.raises(UsageError, match="kept only on target `local`"):
             engine.restore_snapshots(None, domain, ["customer_history"])  # type: ignore[arg-type]

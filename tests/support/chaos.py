@@ -41,7 +41,7 @@ def raw_of(topic: str) -> RawTable:
 
 
 def produce(cluster: Cluster, topic: str, folder: Path, limit: int) -> None:
-    """Sends events until told to stop; leaves their number. One in a hundred is no JSON."""
+    """Sends events until told to stop; leaves their number. One in a hundred is not JSON."""
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
     producer = cluster.producer(**{"enable.idempotence": True, "message.timeout.ms": 120_000})

@@ -58,7 +58,7 @@ PRODUCTS = (product("orders"), product("order_lines"))
 
 
 def write_events(home: Path, count: int) -> None:
-    """Sends `count` events to two partitions; one in a hundred is no JSON."""
+    """Sends `count` events to two partitions; one in a hundred is not JSON."""
     log = event_log(home)
     log.create_topic(TOPIC, 2)
     now = int(datetime.now(UTC).timestamp() * 1000)

@@ -1,6 +1,6 @@
 """Runs expressions on DuckDB and Spark, and asks `mesh check` about them.
 
-`python tests/portability_here.py` writes what was observed into portability.tsv again;
+`python -m tests.support.portability_here` writes what was observed into portability.tsv again;
 needs Java.
 """
 

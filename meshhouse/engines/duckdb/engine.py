@@ -1,4 +1,9 @@
-"""Target `local`: domains build in DuckDB, products are Iceberg tables in the lake."""
+"""Target `local`: domains build in DuckDB, products are Iceberg tables in the lake.
+
+Belongs here: staging, auditing and withdrawing builds of a DuckDB file. Not here: dbt's connection
+to that file (plugin.py), the history of dbt snapshots (snapshots.py), or anything that Spark does
+in the same way (engines/iceberg.py).
+"""
 
 from __future__ import annotations
 
@@ -29,11 +34,11 @@ if TYPE_CHECKING:
     from meshhouse.lake.texts import Texts
 
 _ROWS_PER_BATCH = 122_880
-"""DuckDB's own row group: rows handed over at once on the way to Parquet."""
+"""Size of DuckDB's row groups: so many rows are passed to the Parquet writer at once."""
 
 
 class DuckDBEngine(IcebergEngine):
-    """Builds in one DuckDB file a domain; publishes to Iceberg."""
+    """Builds each domain in one DuckDB file; publishes to Iceberg."""
 
     name = "local"
 
@@ -41,7 +46,7 @@ class DuckDBEngine(IcebergEngine):
         """See `IcebergEngine`.
 
         Raises:
-            UsageError: MESH_MEMORY_LIMIT is not a size.
+            UsageError: MESH_MEMORY_LIMIT does not hold a size.
         """
         super().__init__(repository)
         limit = settings.value("MESH_MEMORY_LIMIT")
@@ -49,15 +54,15 @@ class DuckDBEngine(IcebergEngine):
             raise UsageError(f"MESH_MEMORY_LIMIT is `{limit}`. Write a size, such as 1500MiB.")
 
     def build_folder(self, domain: str) -> Path:
-        """Where the domain's DuckDB file is."""
+        """The folder of the domain's DuckDB file."""
         return work_file(self._repository.workspace, domain).parent
 
     @explained()
     def stage(self, product: Product) -> Candidate:
-        """Copies a built table into Iceberg data files that no reader sees yet.
+        """Copies a built table into Iceberg data files that are not visible to readers yet.
 
         Raises:
-            MeshError: dbt has not built it, or not with the columns of its contract.
+            MeshError: dbt has not built the table, or the columns differ from the contract.
         """
         from meshhouse.lake.texts import Texts
 
@@ -88,7 +93,7 @@ class DuckDBEngine(IcebergEngine):
         built: str,
         texts: Texts | None = None,
     ) -> tuple[Staged, list[Any]]:
-        """Stages a built table as the whole content of a relation, with pyiceberg's data files."""
+        """Stages a built table as a relation's whole content; also returns its data files."""
         from meshhouse.lake.schema import EMPTY, iceberg_schema
 
         schema = iceberg_schema(columns, texts.docs if texts else EMPTY)
@@ -111,11 +116,11 @@ class DuckDBEngine(IcebergEngine):
     def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
         """Stages the whole history of each snapshot.
 
-        Nothing withdraws what is staged here: it is published at once, and what a refused
-        commit or a killed run leaves is removed by upkeep.
+        The result is published at once and never withdrawn. Maintenance removes the files that a
+        refused commit or a killed run leaves behind.
 
         Raises:
-            MeshError: the lake cannot keep a column of one.
+            MeshError: the lake cannot store a column of a snapshot.
         """
         if not names:
             return []
@@ -134,7 +139,7 @@ class DuckDBEngine(IcebergEngine):
     def reader(
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> Iterator[Reader]:
-        """Reads in a DuckDB connection with one view a relation."""
+        """Opens a DuckDB connection with one view per relation."""
         with closing(connect_memory()) as connection:
             create_views(connection, states)
             for relation, like in empty.items():
@@ -147,7 +152,7 @@ class DuckDBEngine(IcebergEngine):
             yield DuckDBReader(connection)
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
-        """Rows of each table that stands in the domain's build schema."""
+        """Rows of each table in the domain's build schema."""
         path = work_file(self._repository.workspace, domain.name)
         if not path.exists():
             return {}
@@ -164,11 +169,11 @@ class DuckDBEngine(IcebergEngine):
             return counts
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
-        """Removes metadata and data files that only the candidates use."""
+        """Removes the metadata and data files that only these candidates use."""
         for candidate in self.not_shown(candidates):
             location = candidate.staged.state
             if not exists(location):
-                continue  # a refused commit has removed it; the files are left to upkeep
+                continue  # removed by a refused commit; maintenance removes the data files
             table = self.lake.load(candidate.product.relation, location)
             snapshot = table.current_snapshot() if table else None
             if table is None or snapshot is None:
@@ -189,7 +194,7 @@ class DuckDBEngine(IcebergEngine):
 
 
 class DuckDBReader(PlainNames):
-    """Reads for the audit through a DuckDB connection."""
+    """Reads through a DuckDB connection, for the audit."""
 
     type_names: ClassVar[Mapping[str, str]] = {
         "string": "varchar",
@@ -230,10 +235,10 @@ def work_file(workspace: Path, domain: str) -> Path:
 
 
 def _replace(table: Table, batches: Any, texts: Texts | None) -> list[Any]:
-    """Writes batches as the table's whole content, in one snapshot; bounded in memory.
+    """Replaces the table's whole content by batches, in one snapshot and bounded memory.
 
     Returns:
-        pyiceberg's data files.
+        The new data files, as pyiceberg's objects.
     """
     import uuid
 

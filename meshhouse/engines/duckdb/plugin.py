@@ -1,8 +1,8 @@
-"""What dbt-duckdb needs to build a domain on the lake.
+"""The dbt-duckdb plugin with which dbt builds a domain on the lake.
 
-Belongs here: the domain's own DuckDB file, and views over the raw tables and published
-products it reads, each pinned at one snapshot for the whole run. Does not: anything that
-happens before or after dbt (duckdb.py).
+Belongs here: the path of the domain's DuckDB file, and views over the raw tables and published
+products that it reads, each pinned at one snapshot for the whole run. Not here: anything that
+happens before or after dbt (engine.py).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from meshhouse.repository import Domain, Repository
 
 
 class Plugin(BasePlugin):
-    """Named in profiles.yml; dbt-duckdb calls it when it opens the domain's file."""
+    """profiles.yml names this class; dbt-duckdb calls it when it opens the domain's file."""
 
     def update_connection_config(self, creds: DuckDBCredentials, config: dict[str, Any]) -> None:
-        """Points the connection to the domain's own file."""
+        """Sets the connection's path to the domain's file."""
         with _explained():
             repository, domain = self._project()
         path = work_file(repository.workspace, domain.name)
@@ -40,7 +40,7 @@ class Plugin(BasePlugin):
         config.setdefault(UNSIGNED, "true")
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        """Makes what the domain may read visible, as of now or as pinned."""
+        """Creates views over what the domain may read: as the run pinned it, or as it is now."""
         enable_iceberg(conn)
         if self._is_unsigned_ours:
             conn.execute(f"set {UNSIGNED} = false")
@@ -60,7 +60,7 @@ class Plugin(BasePlugin):
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Our explanations as dbt's own errors, which dbt prints without a traceback."""
+    """Raises Meshhouse's errors as dbt's, which dbt prints without a traceback."""
     try:
         yield
     except MeshError as error:

@@ -1,12 +1,12 @@
-"""The history of dbt snapshots on target `local`: tables of the lake, private to their domain.
+"""The history of dbt snapshots on target `local`, kept in private tables of the lake.
 
-Belongs here: putting the history into the domain's DuckDB file before dbt runs, and staging
-what dbt made of it. Not here: when that happens (runs.py), or products (duckdb.py).
+Belongs here: copying the history into the domain's DuckDB file before dbt runs, and the columns to
+copy back afterwards. Not here: when that happens (runs/run.py), or staging (engine.py).
 
-A snapshot cannot be built again: the rows that it recorded are gone from its source. The
-DuckDB file is lost with its machine, and a run that fails has changed it already. So the
-lake keeps the history, as `<domain>_build.<snapshot>`. Each run starts from what the lake
-has, and what the run adds is shown in the transaction that publishes its products.
+A snapshot cannot be rebuilt: its source no longer has the rows that it recorded. The DuckDB file is
+lost with its machine, and a failed run has already changed it. So the lake keeps the history, as
+`<domain>_build.<snapshot>`. Each run starts from the history in the lake, and the rows that it adds
+become visible in the transaction that publishes its products.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 
 def restore(lake: Lake, domain: Domain, names: Sequence[str], file: Path, schema: str) -> None:
-    """Makes each snapshot of a build what the last publication has recorded.
+    """Resets each snapshot of a build to its history as of the last publication.
 
-    An environment goes on from production's history until it has one itself.
+    An environment starts from production's history until it has its own.
 
     Args:
-        lake: keeps the histories.
-        domain: whose snapshots they are.
-        names: of the snapshots.
-        file: the domain's DuckDB file; it may not exist yet.
-        schema: the schema of the build in it.
+        lake: the lake with the histories.
+        domain: the domain that declares the snapshots.
+        names: names of the snapshots.
+        file: the domain's DuckDB file, which need not exist yet.
+        schema: the build's schema in that file.
 
     Raises:
         MeshError: the file is in use, or a history cannot be read.
@@ -80,7 +80,7 @@ def _replace(
                 f"create or replace table {table} as "
                 f"select * from iceberg_scan({literal(plain_path(location))})"
             )
-        elif name in begun:  # by a run that published nothing
+        elif name in begun:  # made by a run that published nothing
             connection.execute(f"drop table if exists {table}")
     connection.execute("commit")
 
@@ -88,10 +88,10 @@ def _replace(
 def columns_of(
     connection: duckdb.DuckDBPyConnection, schema: str, name: str
 ) -> Iterator[tuple[str, DataType]]:
-    """Columns of a built snapshot.
+    """Yields the columns of a built snapshot with their types.
 
     Raises:
-        MeshError: the lake cannot keep one of them as it is.
+        MeshError: the lake has no type for a column.
     """
     found = connection.execute(
         "select column_name, data_type from duckdb_columns() "
@@ -109,15 +109,15 @@ def columns_of(
 
 
 def history_of(domain: Domain, name: str) -> str:
-    """The table of the lake that keeps the history of a snapshot."""
+    """Name of the lake's table with the history of a snapshot."""
     return f"{domain.build_schema}.{name}"
 
 
 class _Begun:
-    """Snapshots that runs have begun here, whose tables count only once they are published.
+    """Names of the snapshots that a run has ever built in this file.
 
-    A table of any other snapshot was made by plain dbt, or before the lake kept histories:
-    it is taken for the history up to now.
+    Tables of these snapshots count only once they are published. The table of any other snapshot
+    was made by plain dbt, or before the lake kept histories; it is taken as the history so far.
     """
 
     def __init__(self, folder: Path) -> None:

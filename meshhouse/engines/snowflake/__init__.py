@@ -1,5 +1,5 @@
-"""Target `snowflake`: everything that knows Snowflake.
+"""Target `snowflake`: all code that is specific to Snowflake.
 
 Belongs here: sessions, raw tables, the ledger and publication in a Snowflake database. Not here:
-what makes an event a row (landing/), or when something is published (runs/).
+decoding events (landing/), or deciding when a product is published (runs/).
 """

@@ -1,7 +1,7 @@
-"""What Snowflake's tables hold, measured against a contract.
+"""Types and values of Snowflake's tables, compared with a contract.
 
-Belongs here: types of Snowflake in the words of declarations, and values that a contract's type
-cannot hold though Snowflake's wider type does. Not here: the comparison (engines/types.py).
+Belongs here: declared names for Snowflake's types, and the search for values that fit Snowflake's
+wider type but not the contract's. Not here: the comparison of types (engines/types.py).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _RANGES = {
     "integer": (-(2**31), 2**31 - 1),
     "bigint": (-(2**63), 2**63 - 1),
 }
-"""Smallest and largest value: an integer of Snowflake has up to 38 digits."""
+"""Smallest and largest value. Snowflake itself would accept 38 digits."""
 
 
 def declared_words(
     promised: Mapping[str, DataType],
     columns: Mapping[str, tuple[str, int | None, int | None]],
 ) -> dict[str, str]:
-    """Column -> type in the words of declarations, where they have one.
+    """Returns column -> declared name of its type, or Snowflake's own name if none matches.
 
     Args:
-        promised: column -> type of the contract, which tells an integer from a decimal without
-            digits behind the point: these are one type in Snowflake.
-        columns: as `SnowflakeStore.columns` gives them.
+        promised: column -> type of the contract. It tells integers from decimals without digits
+            after the point, which are the same type in Snowflake.
+        columns: as `Database.columns` returns them.
     """
     declared = {name.lower(): data_type for name, data_type in promised.items()}
     return {
@@ -59,13 +59,13 @@ def _word(kind: str, precision: int | None, scale: int | None, declared: DataTyp
 def require_values_within(
     product: Product, promised: Mapping[str, DataType], session: Session, relation: str
 ) -> None:
-    """Refuses values that the contract's type cannot hold on other targets.
+    """Refuses values that the contract's type could not hold on other targets.
 
     Args:
-        product: whose table it is.
+        product: the product that was built.
         promised: column -> type of its contract.
-        session: reads it.
-        relation: the table, quoted.
+        session: session that reads the table.
+        relation: the table's quoted name.
 
     Raises:
         MeshError: a value is outside the range or the precision of its type.
@@ -88,13 +88,13 @@ def require_values_within(
 
 
 def _limits(promised: Mapping[str, DataType]) -> Iterator[tuple[str, str, str]]:
-    """Column, what is wrong with a value, and the condition that finds it."""
+    """Yields column, description of a bad value, and the SQL condition that finds such values."""
     for name, data_type in promised.items():
         kind, column = data_type.kind, quote(name.upper())
         if kind in _RANGES:
             least, most = _RANGES[kind]
             yield name, f"outside of {kind}", f"{column} < {least} or {column} > {most}"
         elif kind in ("timestamp", "timestamptz"):
-            # Microseconds are the most that Iceberg, DuckDB and Spark keep.
+            # Iceberg, DuckDB and Spark store at most microseconds.
             micros = "timestamp_ntz(6)" if kind == "timestamp" else "timestamp_tz(6)"
             yield name, "finer than microseconds", f"{column} <> cast({column} as {micros})"

@@ -1,12 +1,12 @@
-"""What stands in Snowflake for the lake's catalog: which state each table has.
+"""The current state of each table in Snowflake: the counterpart of the lake's catalog.
 
-Belongs here: the table of states, and moving several of them in one transaction with
-whatever belongs to the move. Does not: what raw tables and generations hold.
+Belongs here: the table `states`, and transactions that change several states at once. Not here: the
+rows of raw tables (landing.py) and of generations (engine.py).
 
-Snowflake commits every DDL statement by itself, so no transaction can show several
-products. What is to be shown is therefore decided by one transaction on `states`, with
-the ledger in it, and carried out afterwards; whatever was stopped in between is carried
-out by the next run (engines/snowflake.py). Nothing that was not audited is ever shown.
+Snowflake commits every DDL statement by itself, so no transaction can make several products visible
+at once. Publication therefore has two steps. One transaction on `states` and the ledger decides
+which states are current. Then each product's table is replaced; if that is interrupted, the next
+run completes it (engine.py). Consumers never see a state that was not audited.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from meshhouse.repository.types import DataType
 SCHEMA = "meshhouse"
 """Schema of the ledger, the states and the stage."""
 _ATTEMPTS, _LONGEST_WAIT = 10, 4.0
-"""To move states, and seconds in between, where more want to than Snowflake lets wait."""
+"""Attempts to move states, and the longest pause between two, in seconds.
+
+Snowflake refuses a statement when too many others already wait for the same lock.
+"""
 _UNKNOWN = 0
-"""Shown, where it is not known what readers see: no table has this state."""
+"""Stored in `shown` when it is unknown which state readers see: no table has this state."""
 _TYPES = {
     "bigint": "number(38, 0)",
     "integer": "number(38, 0)",
@@ -48,7 +51,7 @@ class Move:
 
     relation: str
     base: int | None
-    """The state that it follows; None for a table that has none yet."""
+    """The state before it; None for a table without a state."""
     state: int
     properties: Mapping[str, str]
 
@@ -61,7 +64,7 @@ def column_type(data_type: DataType) -> str:
 
 
 def next_state(base: int | None, at: datetime) -> int:
-    """The number of a state made at a moment: microseconds, later than what it follows."""
+    """The number of a state made at a time: its microseconds, but always above `base`."""
     return max(base or 0, int(at.timestamp() * 1_000_000) - 1) + 1
 
 
@@ -76,14 +79,14 @@ class Database:
         """Opens nothing.
 
         Args:
-            session: any of this database.
-            environment: whose tables these are, empty for production; by default that of
-                `MESH_ENV`.
+            session: any session of this database.
+            environment: the environment whose tables these are; empty for production. The default
+                is `MESH_ENV`.
         """
         self.session = session
         self.environment = current_environment() if environment is None else environment
         self.states = self.ledger_table("states")
-        """The table of states, quoted."""
+        """Quoted name of the table of states."""
         self._known: set[str] = set()
         self._is_prepared = False
 
@@ -92,15 +95,15 @@ class Database:
         return Database(self.session, environment)
 
     def stored(self, relation: str) -> str:
-        """What a table, or a schema, of this environment is called where it is stored."""
+        """The stored name of a table or schema of this environment."""
         return stored_schema(self.environment, relation)
 
     def ledger_table(self, name: str) -> str:
-        """A table of the environment's ledger, quoted."""
+        """Quoted name of a table of the environment's ledger."""
         return self.session.relation(self.stored(f"{SCHEMA}.{name}"))
 
     def prepare(self) -> None:
-        """Makes the schema and the table of states, once; says nothing if they exist."""
+        """Creates the schema and the table of states if they do not exist."""
         if self._is_prepared:
             return
         self.ensure_schema(self.stored(SCHEMA))
@@ -113,8 +116,8 @@ class Database:
                 ("properties", DataType("string")),
             ],
         )
-        # Every move updates this row first: moves wait for one another, as Snowflake does
-        # not hold two inserts of one key apart.
+        # Every move updates this row first, so moves wait for one another. Snowflake does not
+        # enforce unique keys: two concurrent inserts of one relation would both succeed.
         self.session.execute(
             f"insert into {self.states} (relation, state) select '', 0 "
             f"where not exists (select 1 from {self.states} where relation = '')"
@@ -122,13 +125,13 @@ class Database:
         self._is_prepared = True
 
     def ensure_schema(self, schema: str) -> None:
-        """Makes a schema that may exist."""
+        """Creates a schema if it does not exist."""
         if schema not in self._known:
             self.session.execute(f"create schema if not exists {self.session.name(schema)}")
             self._known.add(schema)
 
     def ensure_table(self, relation: str, columns: Iterable[tuple[str, DataType]]) -> None:
-        """Makes a table that may exist, and adds columns that it lacks."""
+        """Creates a table if it does not exist, and adds the columns that it lacks."""
         if relation in self._known:
             return
         columns = list(columns)
@@ -144,7 +147,7 @@ class Database:
         self._known.add(relation)
 
     def ensure_stage(self, name: str) -> str:
-        """Makes a stage of the ledger's schema that may exist; returns its name, quoted."""
+        """Creates a stage in the ledger's schema if it does not exist; returns its quoted name."""
         stage = self.session.name(SCHEMA, name)
         if stage not in self._known:
             self.ensure_schema(SCHEMA)
@@ -153,7 +156,7 @@ class Database:
         return stage
 
     def columns(self, relation: str) -> dict[str, tuple[str, int | None, int | None]]:
-        """Name -> type, precision and scale of the columns of a table; empty if there is none."""
+        """Column -> type, precision and scale; empty if the table does not exist."""
         schema, _, name = relation.partition(".")
         found = self.session.rows(
             "select column_name, data_type, numeric_precision, numeric_scale "
@@ -167,24 +170,24 @@ class Database:
         }
 
     def has_states(self) -> bool:
-        """Whether anything was ever kept in this database."""
+        """Whether the table of states exists: nothing was ever landed or published without it."""
         states = self.stored(f"{SCHEMA}.states")
         if states not in self._known and self.columns(states):
-            self._known.add(states)  # asking Snowflake for its own schema takes long
+            self._known.add(states)  # queries of information_schema are slow
         return states in self._known
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> state, of what the environment has of its own, at one moment."""
+        """`schema.table` -> state, of the environment's own tables, read in one statement."""
         return self._states("state")
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, with production's where the environment has none of its own."""
+        """Like `pointers`, plus production's tables that the environment does not have."""
         if not self.environment:
             return self.pointers()
         return {**self.in_environment("").pointers(), **self.pointers()}
 
     def shown(self) -> dict[str, str]:
-        """Like `visible`, but the state that readers see where the decided one is not shown yet."""
+        """Like `visible`, but with an older state where readers do not see the current one yet."""
         production = self.in_environment("").shown() if self.environment else {}
         return {**production, **self._states("coalesce(shown, state)")}
 
@@ -197,7 +200,7 @@ class Database:
         return {relation: str(state) for relation, state in rows}
 
     def properties(self, relation: str) -> tuple[int | None, dict[str, str]]:
-        """State and properties of one table; no state if it has none yet."""
+        """State and properties of one table; state None if the table has none."""
         if not self.has_states():
             return None, {}
         rows = self.session.rows(
@@ -209,14 +212,14 @@ class Database:
         return int(state), json.loads(properties or "{}")
 
     def move(self, moves: Sequence[Move], also: Callable[[], None] = lambda: None) -> None:
-        """Gives tables their next states, and does what belongs to it, in one transaction.
+        """Gives tables their next states, and runs further statements, in one transaction.
 
         Args:
             moves: the new states.
-            also: statements (DML only) that succeed or fail with the move.
+            also: executes statements (DML only) that succeed or fail together with the moves.
 
         Raises:
-            Conflict: a table no longer has the state that a move builds on; nothing happened.
+            Conflict: a table no longer has the state that a move builds on; nothing was changed.
         """
         self.prepare()
         for attempt in range(1, _ATTEMPTS + 1):
@@ -254,7 +257,8 @@ class Database:
                 f"shown = iff(shown = ?, {_UNKNOWN}, shown) where relation = ? and state = ?",
                 move.state,
                 properties,
-                # Going back to what was noted last: something newer may stand there, not noted.
+                # A rollback to the last recorded state must be shown again: readers may already
+                # see a newer state that was not recorded.
                 move.state,
                 move.relation,
                 move.base,

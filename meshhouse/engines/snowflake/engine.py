@@ -1,11 +1,10 @@
 """Target `snowflake`: domains build native tables, publication clones them.
 
-Belongs here: what a run of a domain asks of an engine, in Snowflake's terms. Does not:
-connections, landing or the ledger (meshhouse/snowflake).
+Belongs here: the engine protocol, implemented with Snowflake's statements. Not here: connections
+(session.py), landing (landing.py), the ledger (ledger.py), the text of statements (publish.py).
 
-A candidate is a zero-copy clone of the built table, a generation that nobody changes any
-more: the audit reads it, publication clones it to `<domain>.<product>`, and rollback
-clones an older one.
+A candidate is a zero-copy clone of the built table, called a generation, which never changes. The
+audit reads it, publication clones it to `<domain>.<product>`, and rollback clones an older one.
 """
 
 from __future__ import annotations
@@ -44,9 +43,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _NOT_CLONED = re.compile(r"\btransient\b|\bview\b", re.IGNORECASE)
-"""What Snowflake says of what a permanent table cannot be cloned from."""
+"""Words in Snowflake's refusal to clone a transient table or a view into a permanent table."""
 _KEPT_GENERATIONS = 3
-"""Of each product: the one that is shown and those that a rollback can go back to."""
+"""Generations kept of each product: the published one, and earlier ones for rollbacks."""
 
 
 class SnowflakeEngine:
@@ -67,7 +66,7 @@ class SnowflakeEngine:
 
     @property
     def database(self) -> Database:
-        """The tables of the environment in use."""
+        """The tables of the current environment."""
         if self._database is None:
             self._database = Database(connect())
         return self._database
@@ -79,7 +78,7 @@ class SnowflakeEngine:
 
     @property
     def ledger(self) -> SnowflakeLedger:
-        """The ledger of the environment in use."""
+        """The ledger of the current environment."""
         return SnowflakeLedger(self.database, self._show)
 
     def ledger_of(self, environment: str) -> SnowflakeLedger:
@@ -90,19 +89,19 @@ class SnowflakeEngine:
         """Nothing to do."""
 
     def build_folder(self, domain: str) -> Path:
-        """Where what is known of a domain's builds is kept."""
+        """The folder for facts about a domain's builds."""
         return self._repository.workspace / "build" / domain / "snowflake"
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> state, of what the environment has of its own."""
+        """`schema.table` -> state, of the environment's own tables."""
         return self.database.pointers()
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, with production's where the environment has none of its own."""
+        """Like `pointers`, plus production's tables that the environment does not have."""
         return self.database.visible()
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:
-        """Where the environment in use finds each: its own, else production's."""
+        """The schema of each product for the current environment: its own, else production's."""
         own = self.pointers() if self.database.environment else {}
         return [
             self.database.stored(each.domain) if each.relation in own else each.domain
@@ -110,19 +109,19 @@ class SnowflakeEngine:
         ]
 
     def properties(self, relation: str, state: str) -> dict[str, str]:
-        """What landing has noted about a raw table."""
+        """The properties in which landing recorded its progress, of a raw table."""
         return self.database.properties(relation)[1]
 
     def state_id(self, state: str) -> int:
-        """What stands for the rows of a state."""
+        """The number of a state."""
         return int(state)
 
     def query(self, sql: str) -> pa.RecordBatchReader:
-        """Rows of a consumer's query, column names in lower case.
+        """Returns the rows of a consumer's query, with column names in lower case.
 
         Raises:
-            UsageError: it is not one query that only reads.
-            MeshError: Snowflake refuses it.
+            UsageError: the text is not a single query that only reads.
+            MeshError: Snowflake refuses the query.
         """
         import pyarrow as pa
         import sqlglot
@@ -133,7 +132,7 @@ class SnowflakeEngine:
         except sqlglot.errors.ParseError as error:
             raise UsageError(f"{' '.join(str(error).split())}.") from error
         if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-            raise UsageError("Published products are read only; give one query that returns rows.")
+            raise UsageError("Published products are read-only: write one query that returns rows.")
         session = connect()
         session.tag(step="mesh sql")
         pieces = session.arrow(sql)
@@ -147,10 +146,10 @@ class SnowflakeEngine:
         return pa.RecordBatchReader.from_batches(first.rename_columns(names).schema, batches())
 
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
-        """What the domain may read now; what was decided and not shown is shown first.
+        """Completes interrupted publications, then pins what the domain may read.
 
-        Products are pinned at what their readers see, as models are such readers: what
-        cannot be shown yet is read once it is.
+        Models read the public tables, so a product is pinned at the state that readers see. A state
+        that cannot be made visible yet is read by a later run.
 
         Raises:
             UsageError: a raw table of the domain has never been landed.
@@ -159,15 +158,15 @@ class SnowflakeEngine:
         return readable(self._repository, domain, self.database.shown())
 
     def stage(self, product: Product) -> Candidate:
-        """Clones what dbt built into a generation of its own; no row is copied.
+        """Clones dbt's table into a new generation; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it as a permanent table, or not with the columns of its
-                contract, or Snowflake refuses.
+            MeshError: dbt has not built a permanent table, its columns differ from the contract, or
+                Snowflake refuses.
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
-        self._make_tags(session)  # who may not is told before anything is decided
+        self._make_tags(session)  # a role without the right to do so fails before any decision
         schema = self._repository.build_schema(product.domain)
         built = session.name(schema, product.build_name)
         base = self.database.properties(product.relation)[0]
@@ -181,8 +180,8 @@ class SnowflakeEngine:
             if not _NOT_CLONED.search(str(error)):
                 raise
             raise MeshError(
-                f"{product.relation} was not built as a permanent table: give its model "
-                f"`materialized: table` and `transient: false`, and run `mesh run "
+                f"{product.relation} was not built as a permanent table. Give its model "
+                f"`materialized: table` and `transient: false`, then run `mesh run "
                 f"{product.domain}`. {error}"
             ) from error
         try:
@@ -204,7 +203,7 @@ class SnowflakeEngine:
     def reader(
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> Iterator[Reader]:
-        """Reads generations; checks may name products as their readers do."""
+        """Reads generations; checks name products by their public names."""
         raw = {each.relation for each in self._raw_tables()}
         behind = self.database.in_environment("")
         production = behind.pointers().items() | behind.shown().items()
@@ -226,7 +225,7 @@ class SnowflakeEngine:
         refuse_snapshots(domain, names)
 
     def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
-        """None: there are no snapshots here."""
+        """Returns an empty list: this target refuses snapshots."""
         return []
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
@@ -240,7 +239,7 @@ class SnowflakeEngine:
         return {name.lower(): int(rows or 0) for name, rows in found}
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
-        """Drops generations that are not to be shown."""
+        """Drops the candidates' generations, except those that are current."""
         pointers = self.pointers()
         for candidate in candidates:
             if pointers.get(candidate.product.relation) != candidate.staged.state:
@@ -250,13 +249,13 @@ class SnowflakeEngine:
         """Stages an earlier generation again.
 
         Raises:
-            MeshError: it is no longer kept.
+            MeshError: the generation is no longer kept.
         """
         base = self.database.properties(product.relation)[0]
         if snapshot_id not in self._generations(product):
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
-                "be shown again. Run the domain again to publish a new one."
+                "be published again. Run the domain again to publish a new one."
             )
         return Staged(
             product.relation, None if base is None else str(base), str(snapshot_id), snapshot_id
@@ -267,7 +266,7 @@ class SnowflakeEngine:
         return {split_schema(schema)[0] for schema in self._schemas()} - {""}
 
     def drop(self, environment: str) -> None:
-        """Drops every schema of an environment, its ledger last; dropping twice is dropping."""
+        """Drops every schema of an environment, its ledger last; a second call changes nothing."""
         own = [each for each in self._schemas() if split_schema(each)[0] == environment]
         ledger = stored_schema(environment, SCHEMA)
         for schema in sorted(own, key=lambda each: each == ledger):
@@ -290,21 +289,22 @@ class SnowflakeEngine:
                 continue
             try:
                 self._show_one(self._repository.product(relation), state)
-            except MeshError as error:  # it is decided, and recorded: the next run shows it
+            except MeshError as error:  # the decision is recorded: the next run completes it
                 failed[relation] = str(error)
         if failed:
             domain = next(iter(failed)).partition(".")[0]
             raise NotShown(
-                f"{', '.join(failed)}: published, but not shown yet: "
-                f"{' '.join(dict.fromkeys(failed.values()))} Mend that, then `mesh run {domain}` "
-                "shows it."
+                f"{', '.join(failed)}: published, but not visible yet: "
+                f"{' '.join(dict.fromkeys(failed.values()))} Correct this, then run `mesh run "
+                f"{domain}` to make it visible."
             )
 
     def _show_decided(self, domain: Domain) -> None:
-        """Finishes publications that were stopped after they were decided.
+        """Completes publications that were interrupted after their decision was recorded.
 
         Raises:
-            MeshError: one of the domain cannot be shown; others are theirs to mend.
+            MeshError: a product of this domain cannot be made visible. Products of other domains
+                only cause a warning.
         """
         if not self.database.has_states():
             return
@@ -325,12 +325,12 @@ class SnowflakeEngine:
             except MeshError as error:
                 if products[relation].domain == domain.name:
                     raise
-                _LOG.warning("%s is published and not shown yet: %s", relation, error)
+                _LOG.warning("%s is published, but not visible yet: %s", relation, error)
 
     def _show_one(self, product: Product, state: int) -> None:
         session = connect(product.domain)
         session.tag(product=product.relation, step="publication")
-        # What an environment shows is nobody's to share.
+        # Only production's products are shared: an environment is for trying things out.
         self.database.ensure_schema(self.database.stored(product.domain))
         if product.shared and not self.database.environment:
             self.database.ensure_schema(f"{product.domain}_shared")
@@ -344,7 +344,7 @@ class SnowflakeEngine:
             product.relation,
             state,
         )
-        if marked.rowcount == 0:  # somebody has published a newer one, which this has hidden
+        if marked.rowcount == 0:  # another run published a newer state, which this one replaced
             newer, _ = self.database.properties(product.relation)
             if newer is not None:
                 self._show_one(product, newer)
@@ -360,7 +360,7 @@ class SnowflakeEngine:
                 self._drop(product, old)
 
     def _make_tags(self, session: Session) -> None:
-        """Makes the tags, which are production's in every environment, once."""
+        """Creates the tags once; all environments use production's."""
         if not self._has_made_tags:
             self.database.ensure_schema(SCHEMA)
             for statement in tag_statements(session):

@@ -1,7 +1,8 @@
 """Raw tables in Snowflake: rows, rejected events and offsets in one transaction.
 
-Belongs here: Parquet to a stage, COPY, and the offsets beside it. Does not: what makes an
-event a row, or the fence against rivals (landing/target.py has them for every store).
+Belongs here: uploading Parquet to a stage, COPY, and storing the offsets. Not here: decoding events
+(landing/decode.py), or the fence against a second lander, which is the same for every store
+(landing/target.py).
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ TOTAL_ROWS = "meshhouse.total-rows"
 TOTAL_REJECTED = "meshhouse.total-rejected"
 _STAGE = "landing"
 _ENTRY_SECONDS = 60.0
-"""A continuous landing gets a ledger entry about so often, not with each of its commits."""
+"""A continuous landing starts a new ledger entry after this time, not with every commit."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """Rows that wait in a temporary table."""
+    """Rows uploaded to a temporary table."""
 
     relation: str
     waiting: str
@@ -57,9 +58,9 @@ class SnowflakeTableWriter:
         self._lander = Lander()
         self._properties: dict[str, str] = {}
         self._narrow: dict[str, DataType] = {}
-        """Decimals for which more digits are declared than the table has."""
+        """Decimal columns that the table stores with fewer digits than declared."""
         self._entry: dict[str, Any] = {}
-        """What the ledger says of this landing since `_entry_begun`."""
+        """The ledger entry for this landing's commits since `_entry_begun`."""
         self._entry_begun = 0.0
 
     def current(self) -> str | None:
@@ -73,7 +74,7 @@ class SnowflakeTableWriter:
         return RawState() if state is None else self._state_of(state)
 
     def lock(self) -> AbstractContextManager[None]:
-        """None: transactions wait for one another in Snowflake itself."""
+        """Locks nothing: Snowflake itself makes transactions wait for one another."""
         return nullcontext()
 
     def check_columns(self) -> None:
@@ -149,7 +150,7 @@ class SnowflakeTableWriter:
         return raw_state(str(state), self._properties, state, total)
 
     def _next_entry(self, pending: Pending, state: int) -> dict[str, Any]:
-        """The ledger entry with one more commit; a continuous landing begins another a minute."""
+        """The ledger entry with one more commit; a new entry after `_ENTRY_SECONDS`."""
         entry = self._entry
         if not entry or time.monotonic() - self._entry_begun >= _ENTRY_SECONDS:
             self._lander.since = entry["finished_at"] if entry else self._lander.since
@@ -166,7 +167,7 @@ class SnowflakeTableWriter:
         }
 
     def _prepare(self) -> None:
-        """Schema and tables: DDL, so before the transaction."""
+        """Creates schema and tables before the transaction: Snowflake commits DDL by itself."""
         raw = self._raw
         self._ledger.prepare("landings")
         self._database.ensure_schema(raw.schema)
@@ -199,15 +200,15 @@ class SnowflakeTableWriter:
                 "match_by_column_name = case_insensitive on_error = abort_statement purge = true"
             )
         finally:
-            with suppress(MeshError):  # what failed before is what matters
+            with suppress(MeshError):  # an earlier error must not be hidden by this one
                 self._session.execute(f"remove {place}")
         return _Loaded(relation, waiting, table.num_rows, tuple(table.column_names))
 
     def _insert(self, loaded: _Loaded, move: Move) -> None:
-        """Moves loaded rows to their table, if the transaction still is the one that began.
+        """Moves loaded rows to their table, if the transaction is still open.
 
-        Snowflake ends transactions of those who were away for long, and what they do next
-        would be committed by itself.
+        Snowflake rolls back the transaction of a session that was silent for long. A later
+        statement would then be committed on its own.
         """
         columns = ", ".join(quote(name) for name in loaded.columns)
         done = self._session.execute(
@@ -222,7 +223,7 @@ class SnowflakeTableWriter:
 
 
 def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> bool:
-    """Whether a column of Snowflake holds, or can be made to hold, what a declared type does."""
+    """Whether a Snowflake column can store a declared type, as it is or after widening."""
     kind, precision, scale = found
     wanted = column_type(declared).partition("(")[0].strip()
     if kind.lower() in ("text", "varchar"):

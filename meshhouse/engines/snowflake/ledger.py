@@ -1,7 +1,7 @@
 """The ledger in Snowflake: native tables `meshhouse.*`.
 
-Belongs here: appending with what is shown, and reading. Does not: what ledgers hold
-(ledger.py), or how products are shown (publish.py).
+Belongs here: appending entries in the transaction of a publication, and reading them. Not here: the
+columns of ledgers (meshhouse/ledger.py), or how products become visible (engine.py, publish.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded
 from meshhouse.repository.types import DataType
 
 Show = Callable[[Sequence[str]], None]
-"""Called with the relations that a commit has moved."""
+"""Is called with the relations whose states a commit has changed."""
 
 
 class SnowflakeLedger:
@@ -29,8 +29,8 @@ class SnowflakeLedger:
         """Opens nothing.
 
         Args:
-            database: whose ledger this is.
-            show: makes readers see what a commit has moved.
+            database: holds the ledger.
+            show: makes the new states of a commit visible to readers.
         """
         self._database = database
         self._show = show
@@ -45,7 +45,7 @@ class SnowflakeLedger:
     def commit(
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
-        """See `Ledger.commit`; what was decided and not shown yet is shown by the next run."""
+        """See `Ledger.commit`; if a product does not become visible, the next run completes it."""
         filled = {ledger: rows for ledger, rows in entries.items() if rows}
         for ledger in filled:
             self.prepare(ledger)
@@ -68,14 +68,17 @@ class SnowflakeLedger:
             self._show([move.relation for move in moves])
 
     def prepare(self, ledger: str) -> None:
-        """Makes a ledger that may exist: DDL, so before the transaction that appends to it."""
+        """Creates a ledger if it does not exist.
+
+        It must run before the transaction that appends: Snowflake commits DDL by itself.
+        """
         self._database.prepare()
         self._database.ensure_table(self._database.stored(f"{SCHEMA}.{ledger}"), LEDGERS[ledger])
 
     def replace(self, ledger: str, entry: Mapping[str, Any], move: Move) -> None:
-        """Puts an entry in the place of the earlier one of its run, in the transaction of a move.
+        """Replaces the earlier entry of the same run, in the transaction of a move.
 
-        A continuous landing would append an entry a second otherwise.
+        Without it a continuous landing would append about one entry per second.
         """
         self._database.session.execute(
             f"delete from {self._database.ledger_table(ledger)} where run_id = ? and exists "
@@ -101,7 +104,8 @@ class SnowflakeLedger:
             *values,
         )
         found = [decoded(dict(zip(names, row, strict=True))) for row in rows]
-        # Rows of before numbers were kept count up to zero: native tables keep no order.
+        # Entries without a number are older than numbering; they get numbers up to zero, because
+        # native tables have no order.
         old = sum(each.get("number") is None for each in found)
         for at, each in enumerate(found[:old], start=1 - old):
             each["number"] = at
@@ -110,10 +114,10 @@ class SnowflakeLedger:
     def _append_rows(
         self, ledger: str, rows: Sequence[Mapping[str, Any]], moves: Sequence[Move]
     ) -> None:
-        """Appends, if the transaction still is the one that moved what the rows are about.
+        """Appends entries, if the transaction that made `moves` is still open.
 
-        Snowflake ends transactions of those who were away for long, and what they do next
-        would be committed by itself.
+        Snowflake rolls back the transaction of a session that was silent for long. A later
+        statement would then be committed on its own.
         """
         columns = LEDGERS[ledger]
         kept = [encoded(row) for row in rows]
@@ -136,9 +140,9 @@ class SnowflakeLedger:
             raise Conflict([move.relation for move in moves])
 
     def _expression(self, at: int, name: str, kind: DataType) -> str:
-        if name == "number":  # every move updates this row first, so they come one by one
+        if name == "number":  # every move updates this row first, so numbers are unique
             return f"(select state from {self._database.states} where relation = '')"
-        # Values are sent as text: Snowflake's driver knows no moments with a zone.
+        # Sent as text: Snowflake's driver cannot bind timestamps with a time zone.
         return f"cast(column{at} as timestamp_tz)" if kind.kind == "timestamptz" else f"column{at}"
 
 

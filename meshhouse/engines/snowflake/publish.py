@@ -1,9 +1,9 @@
-"""The statements that show one generation of a product to its readers in Snowflake.
+"""The SQL statements that make one generation of a product visible in Snowflake.
 
-Belongs here: SQL text, and nothing that runs it: what fakesnow cannot run is tested by
-its text. Does not: deciding what is shown.
+Belongs here: SQL text only, so that tests can compare the statements that fakesnow cannot run. Not
+here: deciding what is published (runs/publication.py), or running the statements (engine.py).
 
-Every statement may be repeated, so that a publication that was stopped can be finished.
+Every statement can be repeated, so an interrupted publication can be completed.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ TAGS = {
     "version": "The product's version.",
     "classification": "What kind of data a column holds.",
 }
-"""Tag -> what it says; they are kept in the schema of the ledger."""
+"""Tag -> its comment. The tags are in the schema of the ledger."""
 
 
 def generation(product: Product, state: int | str) -> str:
-    """The relation that keeps one generation of a product: never changed, private."""
+    """The private relation that stores one generation of a product and never changes."""
     return generation_of(product.relation, state)
 
 
 def generation_of(relation: str, state: int | str) -> str:
-    """See `generation`; for a relation that is known by name only."""
+    """Like `generation`, for a product of which only the name is known."""
     domain, _, name = relation.partition(".")
     return f"{domain}_generations.{name}__{int(state)}"
 
 
 def has_tags() -> bool:
-    """Whether products bear tags: Snowflake's Standard Edition has none."""
+    """Whether products get tags; Snowflake's Standard Edition does not support them."""
     return settings.value("MESH_SNOWFLAKE_TAGS").lower() not in ("off", "false", "0")
 
 
 def tag_statements(session: Session) -> list[str]:
-    """Makes the tags that published products bear."""
+    """Statements that create the tags of published products."""
     if not has_tags():
         return []
     return [
@@ -58,25 +58,25 @@ def show_statements(
     owner: Mapping[str, str],
     environment: str = "",
 ) -> list[str]:
-    """Shows one generation as `<domain>.<product>`, with comments and tags from its YAML.
+    """Statements that publish one generation as `<domain>.<product>`, with comments and tags.
 
-    The clone copies no data, keeps who may read the product, and has the tags of what it
-    clones, so that no policy on them is ever without them. A product with
-    `config.meta.shared` has a secure view of explicit columns, `<domain>_shared.<product>`,
+    The clone copies no data and keeps the grants of the table that it replaces. It inherits the
+    tags of the generation, so a policy on tags applies from the first moment. A product with
+    `config.meta.shared` also gets a secure view of explicit columns, `<domain>_shared.<product>`,
     which can be added to a share.
 
     Args:
-        session: names are in its database.
-        product: what is shown.
-        state: the generation.
-        owner: name and e-mail.
-        environment: where it is shown; empty for production.
+        session: all names are in its database.
+        product: the product to publish.
+        state: its generation.
+        owner: name and e-mail of the owner.
+        environment: the environment to publish in; empty for production.
     """
     shown = session.relation(stored_schema(environment, product.relation))
     kept = session.relation(stored_schema(environment, generation(product, state)))
     statements = _tagging(session, product, kept, owner) if has_tags() else []
     statements += [
-        # The first of them gets the grants that the schema gives to future tables.
+        # A new table gets the schema's grants on future tables; the next statement copies them.
         f"create table if not exists {shown} clone {kept}",
         f"create or replace table {shown} clone {kept} copy grants",
         f"comment on table {shown} is {literal(product.description)}",

@@ -1,7 +1,7 @@
 """Reading for the audit in Snowflake.
 
-Belongs here: checks that name products as their readers do, read on the generations that
-are audited. Does not: what is checked (audit/).
+Belongs here: rewriting SQL that names products by their public names, so that it reads the audited
+generations. Not here: the checks themselves (audit/).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class SnowflakeReader:
         """See `Engine.reader`.
 
         Args:
-            session: the domain's.
-            shown: relation -> relation that holds what it is to show.
-            empty: relation without rows -> relation whose columns it has.
+            session: the domain's session.
+            shown: relation -> the stored relation that is read in its place.
+            empty: relation that is read without rows -> the relation whose columns it has.
         """
         self._session = session
         self._shown = shown
@@ -50,13 +50,13 @@ class SnowflakeReader:
         )
 
         class Connection(SnowflakeDataSourceConnection):
-            """Soda's, over the session that there is."""
+            """Soda's connection, which uses the existing session."""
 
             def __init__(self, connection: Any) -> None:
                 DataSourceConnection.__init__(self, name, {}, connection)
 
             def close_connection(self) -> None:
-                """The session is not Soda's to close."""
+                """Closes nothing: other code still uses the session."""
 
         model = SnowflakeDataSource.model_construct(name=name, type="snowflake")
         return SnowflakeDataSourceImpl(model, Connection(self._session.connection))

@@ -1,9 +1,9 @@
-"""The platform's connections to Snowflake, and how names and values are written for it.
+"""The platform's connections to Snowflake, and its quoting of names and values.
 
-Belongs here: settings from the environment, key-pair authentication, one line for
-everything that Snowflake refuses. Does not: any statement of a particular purpose.
+Belongs here: settings from the environment, key-pair authentication, and a one-line message for
+each of Snowflake's errors. Not here: statements of one purpose (the other modules of this room).
 
-dbt opens connections of its own from the same settings (profiles/profiles.yml).
+dbt opens its own connections from the same settings (profiles/profiles.yml).
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ _INSTALL = "`make snowflake`"
 
 
 class Crowded(MeshError):
-    """So many statements wait for the same lock that Snowflake lets no more wait."""
+    """Snowflake refuses a statement because too many others wait for the same lock."""
 
 
 def connect(domain: str = "") -> Session:
-    """The connection of this process for the work of one domain.
+    """Returns this process's connection for one domain.
 
-    Its statements use the domain's warehouse, so that what they cost is attributable:
+    Its statements use the domain's warehouse, so that their cost can be attributed:
     `SNOWFLAKE_WAREHOUSE_<DOMAIN>` if that is set, else `SNOWFLAKE_WAREHOUSE`.
 
     Raises:
         UsageError: a setting or a package is missing, or the key cannot be read.
-        MeshError: Snowflake does not answer or does not let us in.
+        MeshError: Snowflake does not answer, or refuses the login.
     """
     settings = {**_settings(), "warehouse": warehouse_of(domain)}
     return _connected(tuple(sorted(settings.items())), domain)
 
 
 def private_key_file() -> Path:
-    """Where the user's private key is."""
+    """Path of the user's private key."""
     return Path(os.environ.get("SNOWFLAKE_PRIVATE_KEY_FILE", "")).expanduser()
 
 
 def warehouse_of(domain: str) -> str:
-    """The warehouse that pays for a domain's work; empty for the user's own default."""
+    """The warehouse for a domain's statements; empty for the Snowflake user's default."""
     shared = os.environ.get("SNOWFLAKE_WAREHOUSE", "")
     return os.environ.get(f"SNOWFLAKE_WAREHOUSE_{domain.upper()}", shared) if domain else shared
 
@@ -84,8 +84,8 @@ def _settings() -> dict[str, str]:
     key_file = private_key_file()
     if not key_file.is_file():
         raise UsageError(
-            f"There is no private key at {key_file}. Set SNOWFLAKE_PRIVATE_KEY_FILE to the file "
-            "whose public key the Snowflake user has."
+            f"There is no private key at {key_file}. Set SNOWFLAKE_PRIVATE_KEY_FILE to the private "
+            "key whose public key is set for the Snowflake user."
         )
     settings = {
         "account": os.environ["SNOWFLAKE_ACCOUNT"],
@@ -100,7 +100,7 @@ def _settings() -> dict[str, str]:
 
 
 class Session:
-    """One connection to Snowflake. Threads may share it; they take turns."""
+    """One connection to Snowflake. Threads can share it; a lock lets one of them work at a time."""
 
     def __init__(self, settings: Mapping[str, str], domain: str) -> None:
         """See `connect`."""
@@ -111,27 +111,27 @@ class Session:
         self._turn = threading.RLock()
         self._in_transaction = False
         self._lost = False
-        """Whether the connection is of no more use: it ended, or nobody can end a transaction."""
+        """Whether the connection is unusable: it was closed, or a rollback on it failed."""
         self._settings = dict(settings)
         self.connection = _open(settings)
-        """The driver's own, for libraries that want one."""
+        """The driver's connection, for libraries that need one."""
 
     def name(self, *parts: str) -> str:
-        """A name in this database, quoted: `name('sales', 'orders')`.
+        """A quoted name in this database: `name('sales', 'orders')`.
 
-        Upper case, as Snowflake keeps what SQL writes without quotes.
+        It is in upper case, because Snowflake stores unquoted names so.
         """
         return ".".join(quote(part) for part in (self.database, *parts))
 
     def relation(self, relation: str) -> str:
-        """`schema.table` in this database, quoted."""
+        """The quoted name of `schema.table` in this database."""
         return self.name(*relation.split("."))
 
     def tag(self, **about: str) -> None:
-        """Says what the next statements are for, in Snowflake's own history of queries.
+        """Tags the next statements in Snowflake's query history.
 
         Args:
-            about: for instance the product; domain and run are added.
+            about: what the statements are for, such as the product; domain and run are added.
         """
         tag = {"domain": self._domain, "run": os.environ.get(RUN_VARIABLE, ""), **about}
         tag = {key: value for key, value in tag.items() if value}
@@ -140,12 +140,12 @@ class Session:
             self._tag = tag
 
     def execute(self, statement: str, *values: object) -> Any:
-        """Runs one statement; `?` stands for a value. Returns the cursor.
+        """Runs one statement, with `?` for each value, and returns the cursor.
 
-        A session that Snowflake has ended is replaced, unless it had a transaction.
+        A session that Snowflake has ended is replaced, unless it was in a transaction.
 
         Raises:
-            MeshError: Snowflake refuses it; the message is its own, in one line.
+            MeshError: Snowflake refuses the statement; its message is put into one line.
         """
         from snowflake.connector.errors import Error
 
@@ -154,7 +154,7 @@ class Session:
                 try:
                     return self.connection.cursor().execute(statement, values or None)
                 except Error as error:
-                    # Snowflake says so before it runs anything, so it can be said once more.
+                    # Snowflake reports this before it runs anything, so a second try is safe.
                     self._lost = error.errno in _ENDED
                     if not self._lost:
                         raise
@@ -173,16 +173,16 @@ class Session:
         """All rows of a query.
 
         Raises:
-            MeshError: Snowflake refuses it, or its rows do not arrive.
+            MeshError: Snowflake refuses the query, or its rows do not arrive.
         """
         with self._turn, explained():
             return self.execute(statement, *values).fetchall()
 
     def arrow(self, statement: str) -> Iterator[pa.Table]:
-        """A query's result in pieces, as Arrow tables of one schema; at least one.
+        """Yields a query's result as one or more Arrow tables of the same schema.
 
         Raises:
-            MeshError: Snowflake refuses it, its rows do not arrive, or a number is too large.
+            MeshError: Snowflake refuses the query, rows do not arrive, or a number is too large.
         """
         cursor = self.execute(statement)
         schema = None
@@ -196,9 +196,9 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything inside the block happens, or nothing of it.
+        """Commits all statements of the block together, or none of them.
 
-        Only DML belongs inside: Snowflake ends a transaction with every other statement.
+        Use only DML inside: any other statement ends the transaction in Snowflake.
         """
         with self._turn:
             self.execute("begin")
@@ -216,14 +216,15 @@ class Session:
         try:
             self.execute("rollback")
         except BaseException:  # noqa: BLE001 - what failed before is raised
-            # Whoever used it next would commit what is half done; Snowflake rolls it back.
+            # The next statement on this connection could commit half of the work. Closing it
+            # makes Snowflake roll back.
             self._lost = True
             with suppress(Exception):
                 self.connection.close()
 
 
 def quote(identifier: str) -> str:
-    """An identifier as Snowflake keeps it, in capitals, safe whatever it holds."""
+    """A quoted identifier in upper case, whatever characters it holds."""
     return '"' + identifier.upper().replace('"', '""') + '"'
 
 
@@ -239,7 +240,7 @@ def _tagging(tag: Mapping[str, str]) -> str:
 def _open(settings: Mapping[str, str]) -> Any:
     try:
         with warnings.catch_warnings():
-            # Its own copy of an HTTP library finds our packages too new, and works with them.
+            # The driver's bundled copy of requests warns that installed packages are too new.
             warnings.simplefilter("ignore")
             from snowflake import connector
             from snowflake.connector.errors import Error
@@ -258,7 +259,7 @@ def _open(settings: Mapping[str, str]) -> Any:
             paramstyle="qmark",
             application="Meshhouse",
             login_timeout=60,
-            # As Snowflake has it, whatever the account or the user has set.
+            # Snowflake's default, stated because an account or a user can change it.
             autocommit=True,
             # No network timeout: the driver would also cancel statements that take longer.
             arrow_number_to_decimal=True,
@@ -272,17 +273,17 @@ def _open(settings: Mapping[str, str]) -> Any:
             client_session_keep_alive=True,
         )
     except (Error, OSError, TypeError, ValueError) as error:
-        # The key itself is never part of what is said.
+        # The driver's errors never contain the key itself.
         where = settings.get("host") or settings["account"]
         raise MeshError(
-            f"Snowflake ({where}) did not let {settings['user']} in: {_line(error)}. Look at "
-            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_PRIVATE_KEY_FILE and (of an encrypted "
-            "key) SNOWFLAKE_PRIVATE_KEY_PASSPHRASE, and whether the user has the public key."
+            f"Snowflake ({where}) refused the login of {settings['user']}: {_line(error)}. Check "
+            "SNOWFLAKE_ACCOUNT, SNOWFLAKE_USER, SNOWFLAKE_PRIVATE_KEY_FILE and (for an encrypted "
+            "key) SNOWFLAKE_PRIVATE_KEY_PASSPHRASE, and whether the public key is set for the user."
         ) from error
 
 
 def _schema(piece: pa.Table, description: Sequence[Any]) -> pa.Schema:
-    """A result's schema: the driver gives each piece the narrowest integers that hold it."""
+    """One schema for all pieces of a result: the driver narrows the integers of each piece."""
     import pyarrow as pa
 
     fields = [
@@ -297,7 +298,7 @@ def _schema(piece: pa.Table, description: Sequence[Any]) -> pa.Schema:
 def _number(precision: int, scale: int) -> pa.DataType:
     import pyarrow as pa
 
-    # 38 digits are what integers have that nobody gave a precision, such as every `bigint`.
+    # A `bigint`, or an integer without a declared precision, has 38 digits in Snowflake.
     if scale == 0 and (precision <= _INT64_DIGITS or precision == _MOST_DIGITS):
         return pa.int64()
     return pa.decimal128(precision, scale)
@@ -310,17 +311,17 @@ def _cast(piece: pa.Table, schema: pa.Schema) -> pa.Table:
         return piece.cast(schema)
     except pa.ArrowInvalid as error:
         raise MeshError(
-            f"A number in a result of Snowflake is too large: {_line(error)}. Cast its column to "
+            f"A number in Snowflake's result is too large: {_line(error)}. Cast its column to "
             "`number(37, 0)` in the query."
         ) from error
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns what the driver raises, also while rows are fetched, into one line.
+    """Turns the driver's errors, also while rows are fetched, into a one-line message.
 
     Raises:
-        MeshError: with Snowflake's own message.
+        MeshError: the driver failed; the message contains Snowflake's own.
     """
     from snowflake.connector.errors import Error
 
@@ -336,17 +337,18 @@ def _explained(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if number in _NO_WAREHOUSE:
         return (
-            f"Snowflake has no running warehouse for this: {message}. Set SNOWFLAKE_WAREHOUSE to "
-            "one that resumes by itself, or resume it: `alter warehouse <name> resume`."
+            f"Snowflake has no running warehouse for this statement: {message}. Set "
+            "SNOWFLAKE_WAREHOUSE to one with auto-resume, or resume it: "
+            "`alter warehouse <name> resume`."
         )
     return f"Snowflake refused a statement: {message}."
 
 
 _ENDED = (390111, 390112, 390114, 250002)
-"""No such session; session expired; its token expired; the connection is closed."""
+"""Error codes: session does not exist; session expired; token expired; connection closed."""
 _CROWDED = 625
 _NO_WAREHOUSE = (606, 90073, 90064)
-"""No active warehouse in the session; suspended by a resource monitor; cannot be resumed."""
+"""Error codes: no active warehouse; suspended by a resource monitor; cannot be resumed."""
 
 
 def _line(error: Exception) -> str:

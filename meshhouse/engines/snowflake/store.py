@@ -1,7 +1,7 @@
-"""Raw tables in Snowflake, as landing asks for them.
+"""The raw store of landing, in Snowflake.
 
-Belongs here: one environment of a Snowflake database behind the protocol `RawStore`. Not here: a
-commit of one table (landing.py), or the tables themselves (database.py).
+Belongs here: one environment of a Snowflake database behind the protocol `RawStore`. Not here: the
+commits of one table (landing.py), or the table of states (database.py).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class SnowflakeStore:
         return rejected, rejected + int(properties.get(TOTAL_ROWS, 0))
 
     def record(self, raw: RawTable) -> None:
-        """Nothing: rows and their ledger entry are one transaction here."""
+        """Does nothing: rows and their ledger entry are committed in one transaction."""
 
     def writer(self, raw: RawTable) -> SnowflakeTableWriter:
         """See `RawStore`."""
         if self.environment:
             raise UsageError(
                 f"{raw.relation} cannot be landed in the environment {self.environment}: in "
-                "Snowflake environments read production's raw tables. Land it there: unset "
+                "Snowflake, environments read production's raw tables. Land into production: unset "
                 f"MESH_ENV and run `mesh land {raw.relation}`."
             )
         if raw.domain not in self._of_domains:  # the domain's own warehouse pays for landing

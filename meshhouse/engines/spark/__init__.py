@@ -1,5 +1,5 @@
-"""Target `spark`: everything that knows Spark.
+"""Target `spark`: all code that is specific to Spark.
 
-Belongs here: sessions, jars, dbt's settings, builds, and landing through Spark. Not here: what
-other engines do alike (engines/iceberg.py), or what makes an event a row (landing/).
+Belongs here: sessions, jars, dbt's settings, builds, and landing with Spark. Not here: code shared
+with other engines on Iceberg (engines/iceberg.py), or decoding events (landing/decode.py).
 """

@@ -1,7 +1,7 @@
-"""Access to Spark for building, reading and dbt: its sessions, and one line for its failures.
+"""Access to Spark for builds, audits and dbt.
 
-Belongs here: what an engine and dbt-spark both need of a session. Not here: starting one
-(session.py).
+Belongs here: the session's log and catalog settings, and one-line messages for Spark's errors, for
+the engine and dbt-spark alike. Not here: starting a session (session.py).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def check_place(lake: Lake) -> None:
-    """Refuses to show everybody, by a service, tables that only this machine can read.
+    """Refuses a catalog service whose tables would be files that only this machine can read.
 
     Raises:
-        UsageError: the catalog is a service and the warehouse a folder.
+        UsageError: the catalog is a service, and the warehouse is a local folder.
     """
     if lake.is_served and warehouse() is None:
         raise UsageError(
@@ -35,14 +35,14 @@ def check_place(lake: Lake) -> None:
 
 
 def session_of(home: Path) -> SparkSession:
-    """The session of this process, which logs into the mesh's folder."""
+    """The Spark session of this process, with its log in the mesh's folder."""
     return session(log=home / "logs" / "spark.log")
 
 
 def session_settings(lake: Lake) -> dict[str, str]:
-    """Settings with which a session looks for `schema.table` in a lake's catalog.
+    """Settings that make a lake's catalog a session's default catalog.
 
-    Spark reads a catalog's settings when it is first used; a name stands for one file.
+    Spark reads a catalog's settings only at its first use, so each catalog file has its own name.
     """
     return {
         **catalog_settings(lake.name, lake.catalog_path, lake.location),
@@ -52,7 +52,7 @@ def session_settings(lake: Lake) -> dict[str, str]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns what Spark raises inside the block into one line."""
+    """Turns Spark's errors inside the block into a one-line message."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
@@ -61,5 +61,5 @@ def explained() -> Iterator[None]:
     except (Py4JError, PySparkException, ConnectionError) as error:
         raise MeshError(
             f"Spark failed: {last_line(str(error).partition('JVM stacktrace')[0])}. Nothing was "
-            "published. What it said is in `.mesh/logs/spark.log`; run the same command again."
+            "published. Spark's log is `.mesh/logs/spark.log`; run the same command again."
         ) from error

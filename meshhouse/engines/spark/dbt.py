@@ -1,7 +1,7 @@
-"""What dbt-spark needs to build a domain.
+"""Preparation of dbt-spark to build a domain.
 
-Belongs here: the settings of every session in which dbt builds, ours or a Thrift server's.
-Does not: anything that happens before or after dbt (spark.py).
+Belongs here: the settings of each session in which dbt builds, in this process or on a Thrift
+server. Not here: anything that happens before or after dbt (engine.py).
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from meshhouse.lake import Lake
 from meshhouse.repository import Domain, Repository
 
 OF_EVERY_SESSION = {
-    # A cast that fails is an error, as on other targets; dbt-spark makes it null.
+    # A failed cast is an error, as on other targets; dbt-spark's setting returns null.
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
-    # `timestamp` has no time zone on other targets; Spark means an instant by default.
+    # `timestamp` has no time zone on other targets; Spark's default is an instant.
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
 }
-"""What makes Spark compute as other targets do."""
+"""Settings with which Spark computes the same results as other targets."""
 
 
 def prepare(repository: Repository, domain: Domain) -> None:
-    """Lets dbt see what a domain may read, as of now or as pinned, and build beside it.
+    """Registers the tables that a domain may read in the catalog in which dbt builds.
 
-    What dbt builds by itself, outside a run, is kept apart: a run that is at work would
-    read and publish it otherwise.
+    Within a run, these are the tables that the run has pinned; otherwise, the current ones. When a
+    person starts dbt, it builds in another catalog, because a concurrent run would otherwise read
+    and publish those tables.
 
     Raises:
         UsageError: a raw table of the domain has never been landed, or Spark cannot run.
@@ -42,14 +43,15 @@ def prepare(repository: Repository, domain: Domain) -> None:
         pins = readable(repository, domain, lake.visible())
         work = plain_lake(repository.workspace, domain.name)
     work.lend(pins, own=repository.build_schema(domain.name))
-    # dbt gives these to every session that it opens; a profile cannot know the project.
+    # dbt passes these to every session that it opens. A profile cannot hold them, because it does
+    # not know which project is built.
     credentials = get_adapter_by_type("spark").config.credentials
-    ours = credentials.method == "session"
-    # A Thrift server takes for its own only what comes as if from Hive's JDBC driver.
-    prefix = "" if ours else "set:hiveconf:"
+    in_process = credentials.method == "session"
+    # A Thrift server accepts session settings only in the form that Hive's JDBC driver uses.
+    prefix = "" if in_process else "set:hiveconf:"
     for name, value in (session_settings(work) | OF_EVERY_SESSION).items():
         credentials.server_side_parameters[prefix + name] = value
-    if ours:
+    if in_process:
         with explained():
-            # dbt would start one itself, without Iceberg.
+            # Otherwise dbt would start a session without Iceberg.
             session_of(repository.home)

@@ -1,13 +1,12 @@
 """Target `spark`: domains build Iceberg tables in Spark, publication copies nothing.
 
-Belongs here: the catalogs that Spark sees, and handing what it built to the lake. Does
-not: the session (spark/session.py), what dbt needs (spark_dbt.py), or anything that is the
-same on all targets.
+Belongs here: the catalogs that Spark sees, and registering its tables in the lake. Not here: the
+session (session.py), dbt's settings (dbt.py), or anything that is the same on all targets.
 
-Spark never sees the mesh's catalog. For each run a domain has one of its own, a SQLite
-file with the tables it builds and, pinned at one state, those that it may read. So no
-domain waits for another's lock or sees its half-built tables, whatever the cluster. Only
-the driver reads catalogs; workers open data files by their full names.
+Spark never sees the mesh's catalog. Each domain has its own catalog for runs, a SQLite file with
+the tables that it builds and the tables that it may read, each pinned at one state. So no domain
+waits for another's lock or sees another's half-built tables. Only the driver reads catalogs;
+workers open data files by their full names.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class SparkEngine(IcebergEngine):
-    """Builds Iceberg tables in Spark; publishes the very files that it built."""
+    """Builds Iceberg tables in Spark; publishes the same files without a copy."""
 
     name = "spark"
     builds_apart = True
@@ -47,14 +46,14 @@ class SparkEngine(IcebergEngine):
         prepare(self._repository, domain)
 
     def build_folder(self, domain: str) -> Path:
-        """Where the domain's catalog and tables are."""
+        """The folder of the domain's catalog and tables."""
         return work_folder(self._repository.workspace, domain)
 
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """See `IcebergEngine.pin`.
 
         Raises:
-            UsageError: also if the builds could not be read by others.
+            UsageError: also if other machines could not read the builds.
         """
         check_place(self.lake)
         return super().pin(domain, as_read)
@@ -63,7 +62,7 @@ class SparkEngine(IcebergEngine):
         """Stages the built table's newest snapshot; no row is copied.
 
         Raises:
-            MeshError: dbt has not built it, or not with the columns of its contract.
+            MeshError: dbt has not built the table, or its columns differ from the contract.
         """
         from meshhouse.lake.adopt import adopt
         from meshhouse.lake.texts import Texts
@@ -74,8 +73,8 @@ class SparkEngine(IcebergEngine):
         snapshot = table.current_snapshot() if table is not None else None
         if table is None or snapshot is None:
             raise MeshError(
-                f"{product.relation} was not built as a table: give its model "
-                f"`materialized: table` and run `mesh run {product.domain}`."
+                f"{product.relation} was not built as a table. Give its model "
+                f"`materialized: table`, then run `mesh run {product.domain}`."
             )
         require_contract_types(product, iceberg_types(table.schema()))
         summary = snapshot.summary
@@ -90,7 +89,7 @@ class SparkEngine(IcebergEngine):
     def reader(
         self, domain: Domain, states: Mapping[str, str], empty: Mapping[str, str]
     ) -> Iterator[Reader]:
-        """Reads through Spark in a catalog that shows just these states."""
+        """Opens a Spark session on a catalog that contains exactly these states."""
         audited = audit_lake(self._repository.workspace, domain.name)
         audited.lend({}, own="")
         shown = dict(states)
@@ -100,7 +99,7 @@ class SparkEngine(IcebergEngine):
                 shown[relation] = write_metadata(audited.stage(relation, model.schema()))
         audited.lend(shown, own="")
         with explained():
-            # Of its own: what a session takes for its catalog is one for all that share it.
+            # A new session: the default catalog is shared by all users of the same session.
             spark = session_of(self._repository.home).newSession()
             for name, value in session_settings(audited).items():
                 spark.conf.set(name, value)
@@ -111,11 +110,11 @@ class SparkEngine(IcebergEngine):
         refuse_snapshots(domain, names)
 
     def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
-        """None: there are no snapshots here."""
+        """Returns an empty list: this target refuses snapshots."""
         return []
 
     def row_counts(self, domain: Domain) -> dict[str, int]:
-        """Rows of each table that stands in the domain's build schema."""
+        """Rows of each table in the domain's build schema."""
         built = work_lake(self._repository.workspace, domain.name)
         counts = {}
         for relation, location in built.pointers().items():
@@ -129,13 +128,13 @@ class SparkEngine(IcebergEngine):
         return counts
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
-        """Removes what was staged; the tables that dbt built stay, for the next build."""
+        """Removes the staged metadata; dbt's tables stay for the next build."""
         for candidate in self.not_shown(candidates):
             self.lake.discard(candidate.staged)
 
 
 class SparkReader(PlainNames):
-    """Reads for the audit through Spark."""
+    """Reads through Spark, for the audit."""
 
     type_names: ClassVar[Mapping[str, str]] = {
         "timestamptz": "timestamp",

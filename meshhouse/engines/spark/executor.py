@@ -1,11 +1,11 @@
-"""What Spark's executors do to land events: decode them, write files, describe these.
+"""The work of Spark's executors when they land events: decode, write files, describe the files.
 
-Belongs here: everything that runs on other machines, so it is all they need: this package
-is to be installed there, and the lake's folder to be at the same place. Does not: anything
-that the lake shows (target.py commits on the driver), or what a query is (spark.py).
+Belongs here: all code that runs on other machines. They need this package installed, and the lake's
+folder at the same path. Not here: commits, which the driver makes (landing/target.py), or the
+streaming query (landing.py).
 
-A task that fails, or that Spark runs twice, leaves files that nothing refers to: only what
-the one task describes that succeeded is committed.
+Spark may run a task twice, and a task may fail. Only the files that the successful task describes
+are committed; maintenance removes the others.
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
 
 FILE_BYTES = 128 * 1024 * 1024
-"""Decoded rows that a task holds before it writes them; bounds its memory."""
+"""Size of decoded rows that a task holds before it writes them; bounds its memory."""
 EVENT_COLUMNS = ("partition", "offset", "timestamp", "key", "value")
-"""What a task needs of Spark's Kafka source. No column of a raw table comes from headers, and
-taking them from the JVM to Python costs four times all the rest (36k events/s for 171k)."""
+"""Columns that a task reads of Spark's Kafka source. Headers are left out: no raw table uses them,
+and passing them from the JVM to Python lowers the rate from 171k to 36k events/s."""
 DESCRIPTION = "description binary"
-"""What a task gives back, in Spark's words."""
+"""Schema of a task's result, in Spark's notation."""
 _DESCRIPTION = pa.schema([pa.field("description", pa.binary())])
 
 
 @dataclass(frozen=True)
 class Described:
-    """What one task did."""
+    """The result of one task."""
 
     written: Written
     read: Mapping[int, tuple[int, int]]
-    """Partition -> the first and the last offset that was read of it."""
+    """Partition -> the first and the last offset that the task read."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What an executor needs to know to land some events."""
+    """The data that an executor needs to land some events."""
 
     raw: RawTable
     run: str
-    """Of which landing it is part: what a decoder learnt is kept no longer."""
+    """Id of the landing. An executor keeps its decoder, with cached schemas, for one landing."""
     landed_at: datetime
     tables: tuple[str, str]
     """Metadata of the raw table and of its rejected events, as JSON."""
     environment: Mapping[str, str] = field(repr=False)
-    """Where the schema registry is, and its secrets; where the object store is, without them."""
+    """Address and credentials of the schema registry; address of the object store."""
 
     @classmethod
     def of(cls, raw: RawTable, run: str, plan: Plan) -> Task:
-        """The work that keeps to a plan."""
+        """Makes the task that writes files as a plan requires."""
         names = (schema_registry.URL, schema_registry.USER_INFO, "AWS_ENDPOINT_URL", "AWS_REGION")
         known = {name: os.environ.get(name) for name in names}
         return cls(
@@ -77,7 +77,7 @@ class Task:
         )  # fmt: skip
 
     def write(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Writes what becomes of events as Spark's Kafka source has them."""
+        """Decodes events of Spark's Kafka source and writes rows and rejected events to files."""
         os.environ.update(self.environment)
         decoder = _decoder(self.raw, self.run)
         rows, rejected = (_Files(_metadata(text)) for text in self.tables)
@@ -109,12 +109,12 @@ class Task:
 
 
 def described(description: bytes) -> Described:
-    """What a task gave back."""
-    return pickle.loads(description)  # noqa: S301 - from our own executors
+    """Unpacks the result of a task."""
+    return pickle.loads(description)  # noqa: S301 - written by `Task.write` on an executor
 
 
 class _Files:
-    """Rows on their way into files."""
+    """Collects rows and writes them to files of about `FILE_BYTES`."""
 
     def __init__(self, metadata: TableMetadata) -> None:
         self.files: list[DataFile] = []
@@ -141,12 +141,12 @@ class _Files:
 
 @lru_cache(maxsize=32)
 def _decoder(raw: RawTable, run: str) -> Decoder:
-    # Spark keeps its Python workers, and each runs one task at a time.
+    # Spark reuses its Python workers, and each runs one task at a time.
     return Decoder(raw)
 
 
 def _by_partition(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.Table]]:
-    """Events in the shape of `EVENT_SCHEMA`, which come from one partition mostly."""
+    """Splits events by partition, in `EVENT_SCHEMA`; a batch mostly has a single partition."""
     table = pa.Table.from_batches([batch])
     for partition in pc.unique(table["partition"]).to_pylist():
         events = table.filter(pc.equal(table["partition"], partition))
@@ -162,7 +162,7 @@ def _metadata(text: str) -> TableMetadata:
 
 
 def _without_history(metadata: TableMetadata) -> str:
-    """What writing a file needs to know of a table: its snapshots would be most of it."""
+    """Table metadata without its history, which is most of its size; writing needs none of it."""
     bare = metadata.model_copy(
         update={
             "current_snapshot_id": None,

@@ -1,11 +1,10 @@
-"""Landing with Spark: a cluster reads the topic and writes the files, this process commits.
+"""Landing with Spark: a cluster reads the topic and writes files, this process commits them.
 
-Belongs here: a streaming query whose every batch becomes one commit, when it is started
-again and how it stops. Does not: what executors do with events (executor.py), or what goes
-into a commit (target.py).
+Belongs here: a streaming query with one commit per batch, its restarts and its end. Not here: the
+work of executors (executor.py), or the contents of a commit (landing/target.py).
 
-Where the query begins is what the table says. Spark's checkpoint is a folder of this run
-that is thrown away: a second memory of offsets could only contradict the first.
+The query starts from the offsets in the raw table. Spark's checkpoint is a temporary folder that is
+deleted after the query: a second record of offsets could only contradict the first.
 """
 
 from __future__ import annotations
@@ -45,17 +44,17 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming import StreamingQuery
 
 COMMIT_EVENTS = 5_000_000
-"""Events per commit of a bounded landing: what a failure costs at most."""
+"""Events per commit of a bounded landing, so the most that a failure can cost."""
 _PACE = Pace()
 _ATTEMPTS = 5
 _FAILURES = 3
-"""In a row, without a commit in between: then somebody has to look."""
+"""Failures in a row, without a commit in between, after which following gives up."""
 _LOOK_SECONDS = 0.2
 _AWAY_SECONDS = 1.0
 _BATCH_BYTES = 8 * 1024 * 1024
-"""Event values in one Arrow batch; Spark bounds these by rows only, unless it is told."""
+"""Size of event values in one Arrow batch; Spark's default limits only the number of rows."""
 _FETCHING = {
-    # Twice as many events a second as with Kafka's defaults of 500 and 1 MiB.
+    # Twice as fast as Kafka's defaults of 500 records and 1 MiB.
     "kafka.max.poll.records": "5000",
     "kafka.max.partition.fetch.bytes": str(4 * 1024 * 1024),
 }
@@ -64,7 +63,7 @@ OnCommit = Callable[[Pending, Committed], None]
 
 
 class QueryFailed(MeshError):
-    """Spark gave up reading a topic, for no reason that landing knows better."""
+    """Spark stopped reading a topic, and neither the cluster nor the table explains why."""
 
 
 class SparkLander:
@@ -91,7 +90,7 @@ class SparkLander:
         accept: Accept,
         mirror: Mirror,
     ) -> Landing:
-        """See `follow_with_spark`: one process lands the whole topic, Spark shares the work."""
+        """See `follow_with_spark`; one process commits the whole topic, Spark divides the work."""
         settings = self._kafka(raw)
         return follow_with_spark(
             source, settings, self._lake, raw, stop, pace, on_landed, accept, mirror
@@ -101,8 +100,8 @@ class SparkLander:
         settings = kafka_settings(self._root)
         if settings is None:
             raise UsageError(
-                f"Spark reads topics from Kafka, and topic `{raw.topic}` is in the embedded event "
-                "log. Leave out `--engine spark`, or name a Kafka in KAFKA_BOOTSTRAP_SERVERS."
+                f"Spark reads topics from Kafka, but topic `{raw.topic}` is in the embedded event "
+                "log. Leave out `--engine spark`, or set KAFKA_BOOTSTRAP_SERVERS."
             )
         return settings
 
@@ -117,16 +116,16 @@ def land_with_spark(
     mirror: Mirror = lambda offsets: None,
     commit_events: int = COMMIT_EVENTS,
 ) -> Landing:
-    """Lands what a topic holds now, as `meshhouse.landing.land.land` does.
+    """Lands the events that a topic holds now, as `meshhouse.landing.land.land` does.
 
     Args:
-        source: the Kafka cluster, as landing asks it about topics.
-        settings: how Spark reaches it.
-        lake: where the raw table is; executors must have its folder at the same place.
-        raw: what to land.
-        progress: is told how many events were committed.
+        source: the Kafka cluster, for questions about the topic.
+        settings: Spark's settings for the same cluster.
+        lake: holds the raw table; executors must have its folder at the same path.
+        raw: the raw table to land.
+        progress: is called with the number of events after each commit.
         accept: see `meshhouse.landing.target.Accept`.
-        mirror: is told the offsets after each commit.
+        mirror: is called with the offsets after each commit.
         commit_events: events per commit.
 
     Raises:
@@ -160,10 +159,10 @@ def follow_with_spark(
     accept: Accept = (),
     mirror: Mirror = lambda offsets: None,
 ) -> Landing:
-    """Lands what comes into a topic until it is told to stop; the batch at work is finished.
+    """Lands new events of a topic until `stop` is set; the current batch is finished first.
 
-    It takes all partitions: whoever lands the same topic beside it is fenced, or fences it.
-    While the cluster is away it waits, like the other follower.
+    It lands all partitions. A second lander of the same topic is fenced by this one, or fences it.
+    While the cluster is unavailable it waits, as `meshhouse.landing.follow.follow` does.
 
     Raises:
         QueryFailed: Spark failed several times in a row.
@@ -171,7 +170,7 @@ def follow_with_spark(
     """
     lander = _Lander(source, settings, lake, raw, accept, mirror)
     landing = lander.landing
-    # Together: a commit when there are so many events, or after so long if there are any.
+    # Together: a commit at so many events, or after this delay if there are fewer.
     bounds = {
         "minOffsetsPerTrigger": str(pace.events),
         "maxOffsetsPerTrigger": str(pace.events),
@@ -198,7 +197,7 @@ def follow_with_spark(
 
 @dataclass
 class _Lander:
-    """One topic on its way to one raw table, through as many queries as it takes."""
+    """Lands one topic into one raw table, with one or more queries."""
 
     source: Source
     settings: KafkaSettings
@@ -207,10 +206,10 @@ class _Lander:
     accept: Accept
     mirror: Mirror
     positions: dict[int, int] = field(default_factory=dict)
-    """Where each partition stands in the table."""
+    """Partition -> the next offset to land, according to the table."""
 
     def __post_init__(self) -> None:
-        # Asked first: a name that is wrong is not worth the seconds that Spark takes to start.
+        # First, because a wrong topic name should fail before Spark takes seconds to start.
         topic = self.source.describe(self.raw.topic)
         self.writer = LakeTableWriter(self.lake, self.raw)
         self.target = RawTarget(self.raw, topic, self.writer, self.accept)
@@ -219,7 +218,7 @@ class _Lander:
         self.landing.snapshot_id = self.target.snapshot_id
 
     def prepare(self) -> Topic:
-        """Looks where to go on; what the table is to know of that is committed first."""
+        """Finds the offsets to start from; first commits changed properties of the table."""
         self.target.refresh()
         topic = self.source.describe(self.raw.topic)
         self.target.starts(topic, self.accept)
@@ -235,10 +234,10 @@ class _Lander:
         on_commit: OnCommit,
         stop: threading.Event | None = None,
     ) -> None:
-        """Runs a query until it ends, or until it is told to stop.
+        """Runs a query until it ends, or until `stop` is set.
 
         Raises:
-            QueryFailed: it failed.
+            QueryFailed: the query failed.
             MeshError: a commit was refused.
         """
         with tempfile.TemporaryDirectory(prefix="meshhouse-landing-") as checkpoint:
@@ -281,9 +280,9 @@ class _Lander:
     def land(
         self, events: DataFrame, starts: Mapping[int, int], ends: Mapping[int, int], run: str
     ) -> tuple[Pending, Committed]:
-        """Lands one batch of events; again if the table moved on while it was written."""
+        """Lands one batch of events; tries again if the table was changed meanwhile."""
         for attempt in range(1, _ATTEMPTS + 1):
-            # A topic made anew would look like one that goes on once it is as long.
+            # A topic that was deleted and created again would pass unnoticed once it is as long.
             self.target.recognise(self.source.describe(self.raw.topic))
             pending = Pending(self._plan())
             for each in self._written(events, Task.of(self.raw, run, pending.plan)):
@@ -305,7 +304,7 @@ class _Lander:
         raise AssertionError("unreachable")
 
     def _plan(self) -> Plan:
-        """What the files of the next commit must hold."""
+        """The plan for the files of the next commit."""
         self.target.refresh()
         return self.writer.plan(self.target.next_landed_at)
 
@@ -318,8 +317,8 @@ class _Lander:
             if not starts.get(partition, 0) <= first <= last < ends.get(partition, 0):
                 raise MeshError(
                     f"Spark read events {first} to {last} of partition {partition} of topic "
-                    f"`{self.raw.topic}`, which were not asked for. Nothing of this batch was "
-                    "landed. Leave out `--engine spark`, and report this."
+                    f"`{self.raw.topic}`, which do not belong to this batch. Nothing of the batch "
+                    "was landed. Leave out `--engine spark`, and report this."
                 )
 
     def _count(self, done: Committed) -> None:
@@ -332,23 +331,23 @@ class _Lander:
         if isinstance(error, MeshError):
             return error
         text = self.settings.without_secrets(str(error))
-        # What a task raised comes back as the text of its traceback.
-        ours = re.search(r"^meshhouse\.[\w.]+: (.+)$", text, re.MULTILINE)
-        if ours:
-            return MeshError(ours[1])
-        try:  # why it failed, the cluster or the table may say better
+        # An error raised in a task arrives as the text of its traceback.
+        raised_by_meshhouse = re.search(r"^meshhouse\.[\w.]+: (.+)$", text, re.MULTILINE)
+        if raised_by_meshhouse:
+            return MeshError(raised_by_meshhouse[1])
+        try:  # the cluster or the table may give a better reason
             self.target.refresh()
             self.target.starts(self.source.describe(self.raw.topic), self.accept)
         except MeshError as better:
             return better
         return QueryFailed(
-            f"Spark could not land {self.raw.relation}: {_reason(text)}. What was committed "
-            "stays; run the same command again, or without `--engine spark`."
+            f"Spark could not land {self.raw.relation}: {_reason(text)}. Earlier commits are kept. "
+            "Run the same command again, or without `--engine spark`."
         )
 
 
 class _Batches:
-    """What Spark calls with each batch of one query, in a thread of its own."""
+    """Receives each batch of one query; Spark calls it in a separate thread."""
 
     def __init__(self, lander: _Lander, checkpoint: Path, on_commit: OnCommit) -> None:
         self.failure: BaseException | None = None
@@ -363,24 +362,24 @@ class _Batches:
         """Lands one batch."""
         with self._idle:
             if self._is_over:
-                return  # the query is about to be stopped; the table says where to go on
+                return  # the query is about to stop; the next one starts from the table's offsets
             try:
                 self._land(events, number)
             except BaseException as error:
-                # Spark would only pass on its text.
+                # Kept, because Spark passes on only the error's text.
                 self.failure = error
                 self._is_over = True
                 raise
 
     def finish(self) -> None:
-        """Waits for the batch at work; there will be no other one."""
+        """Waits for the current batch, and lets no other one start."""
         with self._idle:
             self._is_over = True
 
     def _land(self, events: DataFrame, number: int) -> None:
         ends = _ends(self._checkpoint, number, self._lander.raw.topic)
         known = self._lander.positions
-        # A partition that was added begins at 0; Spark refuses one that lost events since.
+        # A new partition starts at 0; Spark fails if its first events are already gone.
         starts = {each: known.get(each, 0) for each in ends}
         moved = [each for each, end in ends.items() if end > starts[each]]
         if moved:
@@ -394,10 +393,10 @@ class _Batches:
 
 
 def _ends(checkpoint: Path, number: int, topic: str) -> dict[int, int]:
-    """Where a batch ends, which Spark writes down before it reads the batch.
+    """The end offsets of a batch, from the checkpoint that Spark writes before it reads the batch.
 
-    Its events do not tell: a batch may end with offsets that are no events for consumers
-    (marks of transactions, what compaction removed), and would stand there for ever.
+    The events themselves are not enough: a batch may end with offsets that consumers never receive
+    (transaction markers, compacted events), and landing would never get past them.
     """
     text = (checkpoint / "offsets" / str(number)).read_text()
     return {int(each): end for each, end in json.loads(text.splitlines()[-1])[topic].items()}
@@ -406,24 +405,24 @@ def _ends(checkpoint: Path, number: int, topic: str) -> dict[int, int]:
 def _stop(query: StreamingQuery) -> None:
     from py4j.protocol import Py4JError
 
-    # Where Spark itself died there is nothing to stop, and why it ended is told already.
+    # If Spark itself has ended, there is nothing to stop, and the reason is already reported.
     with suppress(Py4JError):
         query.stop()
 
 
 def _session(home: Path) -> SparkSession:
-    """This process's session, with settings of its own; what Spark says goes into a file."""
+    """A session with its own settings; Spark's log is a file in the mesh's folder."""
     spark = session(log=home / "logs" / "spark.log").newSession()
     spark.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BATCH_BYTES))
-    # Streaming cannot use it and would say so.
+    # Streaming does not support it and would log a warning.
     spark.conf.set("spark.sql.adaptive.enabled", "false")
     return spark
 
 
 def _reason(text: str) -> str:
-    """What Spark says was the first cause, or what it says first."""
+    """The root cause in Spark's message, or its first line."""
     causes = re.findall(r"^Caused by: (.+)$", text, re.MULTILINE)
     lines = [line.strip(" :") for line in text.splitlines() if line.strip(" :")]
-    said = [line for line in lines if not line.startswith("An error occurred while calling")]
-    reason = causes[-1] if causes else (said or ["it did not say why"])[0]
+    lines = [line for line in lines if not line.startswith("An error occurred while calling")]
+    reason = causes[-1] if causes else (lines or ["it gave no reason"])[0]
     return re.sub(r"\s*SQLSTATE: \w+$", "", reason).rstrip(". ")

@@ -1,6 +1,9 @@
-"""The one Spark session of a process, and the catalogs that it reads.
+"""The one Spark session of a process, and its settings.
 
-Starting one takes 6 to 13 s, so dbt, Soda, landing and publication share it.
+Belongs here: starting and replacing the session, its jars, and the settings of a catalog. Not here:
+the use of the session by builds (access.py) or landing (landing.py).
+
+A session takes 6 to 13 s to start, so dbt, Soda, landing and publication share one.
 """
 
 from __future__ import annotations
@@ -33,21 +36,20 @@ _LOCK = threading.Lock()
 
 
 def session(progress: Progress = lambda done, all_: None, log: Path | None = None) -> SparkSession:
-    """The Spark session of this process; started by the first call.
+    """Returns the Spark session of this process; the first call starts it.
 
-    `MESH_SPARK_MASTER` names a cluster (by default all cores of this machine are used), and
-    `MESH_SPARK_CONF` more of Spark's settings, as `name=value` separated by `;`.
+    `MESH_SPARK_MASTER` names a cluster; by default, Spark uses all cores of this machine.
+    `MESH_SPARK_CONF` holds further settings of Spark, as `name=value` separated by `;`. A session
+    whose process has ended is replaced by a new one.
 
     Args:
-        progress: is told how many jars were fetched.
-        log: where Spark's own words go, all its life long; by default nowhere.
-
-    One that has died is replaced by a new one.
+        progress: is called with the number of fetched jars.
+        log: file for Spark's output, for the whole life of the session; by default none.
 
     Raises:
-        UsageError: pyspark is not installed, there is no Java that runs it, a setting is no
-            setting, or somebody else's session without Iceberg is in this process.
-        MeshError: its jars cannot be fetched, or it did not start.
+        UsageError: pyspark is not installed, no suitable Java is found, a setting is malformed, or
+            another program has started a session without Iceberg in this process.
+        MeshError: the jars cannot be fetched, or the session did not start.
     """
     with _LOCK:
         return _session(progress, log)
@@ -64,39 +66,39 @@ def _session(progress: Progress, log: Path | None) -> SparkSession:
     if active is not None:
         return active
     java = sparks_java()
-    # pyspark looks there before it looks at the path.
+    # pyspark prefers JAVA_HOME to the `java` on PATH.
     os.environ["JAVA_HOME"] = str(java.resolve().parent.parent)
     jars = iceberg_jars(progress)
     builder = SparkSession.builder.appName("meshhouse")
     chosen = settings(jars)
     if chosen["spark.master"].startswith("local"):
-        # Its workers run whatever `python3` is on the path otherwise, without our packages.
+        # Otherwise Spark's workers run the `python3` on PATH, without this environment's packages.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     for name, value in chosen.items():
         builder = builder.config(name, value)
     for logger in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
-        logging.getLogger(logger).disabled = True  # what failed is raised as well
+        logging.getLogger(logger).disabled = True  # the failure is raised as well
     logging.getLogger().addFilter(_not_of_py4j)
     try:
         with _standard_error_to(log):
             return builder.getOrCreate()
     except Exception as error:
         raise MeshError(
-            f"Spark did not start: {last_line(str(error))}. Look at MESH_SPARK_MASTER and "
+            f"Spark did not start: {last_line(str(error))}. Check MESH_SPARK_MASTER and "
             "MESH_SPARK_CONF, and whether the cluster answers."
         ) from error
 
 
 def _not_of_py4j(record: logging.LogRecord) -> bool:
-    """Whether a record of the root logger is not what py4j says there when it also raises."""
+    """Filter for the root logger: drops records of py4j, which raises the same errors."""
     return record.module not in ("java_gateway", "clientserver")
 
 
 def _alive() -> SparkSession | None:
-    """The session that is active already; what is left of one that has died is removed.
+    """Returns the active session, or removes the remains of one whose process has ended.
 
     Raises:
-        UsageError: it is somebody else's, and cannot read Iceberg.
+        UsageError: the active session was started by another program and cannot read Iceberg.
     """
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
@@ -107,59 +109,59 @@ def _alive() -> SparkSession | None:
         if context is not None and context._jsc and not context._jsc.sc().isStopped():
             if _EXTENSIONS not in (context.getConf().get("spark.sql.extensions") or ""):
                 raise UsageError(
-                    "A Spark session without Iceberg runs in this process already. Stop it, or "
+                    "A Spark session without Iceberg already runs in this process. Stop it, or "
                     f"start it with the setting spark.sql.extensions={_EXTENSIONS} and Iceberg's "
-                    "jar; then try again."
+                    "jar. Then try again."
                 )
             return SparkSession.getActiveSession()
     except (Py4JError, OSError):
-        pass  # Spark's process is gone
+        pass  # Spark's process has ended
     _bury(context)
     return None
 
 
 def _bury(context: SparkContext | None) -> None:
-    """Lets pyspark start a new Java process: by itself it keeps to its first one."""
+    """Makes pyspark start a new Java process; without this it keeps using the first one."""
     from py4j.protocol import Py4JError
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     if context is not None:
-        context._jsc = None  # nobody answers there
+        context._jsc = None  # the Java process does not answer any more
         context.stop()
     SparkSession._instantiatedSession = SparkSession._activeSession = None
     gateway = SparkContext._gateway
     process = getattr(gateway, "proc", None)
-    if gateway is None or process is None:  # nothing started, or not by this process
+    if gateway is None or process is None:  # this process did not start Java
         return
     SparkContext._gateway = SparkContext._jvm = None
     with suppress(Py4JError, OSError):
         gateway.shutdown()
-    process.stdin.close()  # which ends it, if it still runs
+    process.stdin.close()  # ends the process if it still runs
     process.wait()
 
 
 @contextmanager
 def _standard_error_to(log: Path | None) -> Iterator[None]:
-    """Gives programs that are started inside another standard error than ours."""
+    """Sends the standard error of programs started inside the block to a file, or nowhere."""
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-    ours = os.dup(2)
+    original = os.dup(2)
     try:
         with open(log or os.devnull, "ab") as file:  # noqa: PTH123 - a device has no Path
             os.dup2(file.fileno(), 2)
         yield
     finally:
-        os.dup2(ours, 2)
-        os.close(ours)
+        os.dup2(original, 2)
+        os.close(original)
 
 
 def iceberg_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
-    """The jars that a session needs beside Spark's own.
+    """Returns the jars that a session needs besides Spark's own, and fetches missing ones.
 
     Raises:
-        UsageError: the package that fetches them is not installed.
-        MeshError: they cannot be fetched.
+        UsageError: the package that fetches jars is not installed.
+        MeshError: the jars cannot be fetched.
     """
     listing = files(__package__).joinpath("jars.txt").read_text()
     if warehouse():
@@ -168,10 +170,10 @@ def iceberg_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
 
 
 def sparks_java() -> Path:
-    """The Java that runs Spark.
+    """Returns the Java program that runs Spark.
 
     Raises:
-        UsageError: there is none, or none of the right version.
+        UsageError: Java is not installed, or not in the right version.
     """
     return find_java(
         "Spark", JAVA_VERSIONS, "Java 17 or 21", "Install one and set JAVA_HOME.", bundled=False
@@ -179,10 +181,10 @@ def sparks_java() -> Path:
 
 
 def settings(jars: list[Path]) -> dict[str, str]:
-    """Spark's settings for a session with these jars.
+    """Returns Spark's settings for a session with these jars.
 
     Raises:
-        UsageError: MESH_SPARK_CONF holds something else.
+        UsageError: MESH_SPARK_CONF is malformed.
     """
     return {
         "spark.master": _master(),
@@ -190,7 +192,7 @@ def settings(jars: list[Path]) -> dict[str, str]:
         "spark.driver.memory": "1500m",
         "spark.sql.extensions": _EXTENSIONS,
         "spark.sql.session.timeZone": "UTC",
-        # Its default of 200 makes small tables slow; a cluster sets its own.
+        # Spark's default of 200 makes small tables slow; MESH_SPARK_CONF sets it for a cluster.
         "spark.sql.shuffle.partitions": "4",
         "spark.sql.catalogImplementation": "in-memory",
         "spark.ui.enabled": "false",
@@ -213,9 +215,9 @@ def _more_settings() -> dict[str, str]:
         if not setting.strip():
             continue
         if not equals or not name.strip().startswith("spark."):
-            # Not quoted: it may be part of a password.
+            # The message does not quote the part, which may belong to a password.
             raise UsageError(
-                f"Part {number} of MESH_SPARK_CONF is no setting of Spark. Write "
+                f"Part {number} of MESH_SPARK_CONF is not a setting of Spark. Write "
                 "`spark.name=value`, with `;` between settings and none within."
             )
         found[name.strip()] = value.strip()
@@ -223,15 +225,15 @@ def _more_settings() -> dict[str, str]:
 
 
 def catalog_settings(name: str, path: Path, location: str) -> Mapping[str, str]:
-    """Spark's settings of an Iceberg catalog in a SQLite file (Iceberg's JDBC catalog, V1).
+    """Returns Spark's settings for an Iceberg catalog in a SQLite file (JDBC catalog, V1).
 
-    Where the mesh's warehouse is an object store, its tables can be read there: Spark finds
-    credentials itself, where AWS's programs look for them.
+    If the mesh's warehouse is an object store, the settings give access to it. Spark finds the
+    credentials where the AWS SDK looks for them.
 
     Args:
-        name: what Spark calls the catalog; also its name in the file.
+        name: Spark's name for the catalog; also its name in the file.
         path: the SQLite file.
-        location: the folder of tables that Spark makes there.
+        location: the folder for tables that Spark creates.
     """
     prefix = f"spark.sql.catalog.{name}"
     return {
@@ -240,7 +242,7 @@ def catalog_settings(name: str, path: Path, location: str) -> Mapping[str, str]:
         f"{prefix}.uri": f"jdbc:sqlite:{path}",
         f"{prefix}.warehouse": location,
         f"{prefix}.jdbc.schema-version": "V1",
-        # What the catalog says may change at any moment.
+        # Other processes change the catalog file.
         f"{prefix}.cache-enabled": "false",
         **{f"{prefix}.{name}": value for name, value in _store_settings().items()},
     }
@@ -251,7 +253,7 @@ def _store_settings() -> dict[str, str]:
         return {}
     found = access()
     return {
-        # By each file's own location: what the audit is to find empty is in a local folder.
+        # Chosen by each file's location: the audit's empty tables are always local files.
         "io-impl": "org.apache.iceberg.io.ResolvingFileIO",
         "client.region": found.region,
         "s3.endpoint": found.endpoint,

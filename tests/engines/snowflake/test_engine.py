@@ -227,7 +227,7 @@ def test_a_key_that_is_none_is_told_in_one_line_without_it(mesh, chosen, tmp_pat
     key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
     variables = {**snowflake_variables(), "SNOWFLAKE_PRIVATE_KEY_FILE": str(key)}
     done = mesh.run("status", code=1, environment=variables)
-    assert "did not let mesh in" in done.stderr
+    assert "refused the login of mesh" in done.stderr
     assert "c2VjcmV0" not in done.stderr + done.stdout
     assert len(done.stderr.strip().splitlines()) == 1
 

@@ -178,7 +178,7 @@ def test_an_encrypted_key_without_its_passphrase_is_told_with_its_variable(
     file = tmp_path / "encrypted.p8"
     file.write_bytes(encrypted)
     monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY_FILE", str(file))
-    with pytest.raises(MeshError, match=r"did not let mesh in: .*KEY_PASSPHRASE"):
+    with pytest.raises(MeshError, match=r"refused the login of mesh: .*KEY_PASSPHRASE"):
         connect()
     monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "word")
     assert connect().rows("select 1") == [(1,)]

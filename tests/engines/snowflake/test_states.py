@@ -98,9 +98,9 @@ def test_what_is_decided_and_cannot_be_shown_is_said_once_all_were_tried(mesh, c
     with refused("create or replace table"), pytest.raises(NotShown) as failed:
         chosen.ledger.commit(staged, {})
     said = str(failed.value)
-    assert said.startswith("shop.orders, shop.totals: published, but not shown yet: Snowflake ref")
+    assert said.startswith("shop.orders, shop.totals: published, but not visible yet: Snowflake")
     assert said.count("Insufficient privileges") == 1
-    assert said.endswith("Mend that, then `mesh run shop` shows it.")
+    assert said.endswith("Correct this, then run `mesh run shop` to make it visible.")
     assert len(said.splitlines()) == 1
     assert chosen.pointers() == {"shop.orders": "1002", "shop.totals": "1002"}
     assert (shown("shop.orders"), shown("shop.totals")) == (1001, 1001)
@@ -118,7 +118,7 @@ def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, c
     with refused("comment on table"):
         done = run_domain(repository, chosen, shop)
     assert (done.outcome, done.ok) == ("failed", False)
-    assert "shop.orders, shop.totals: published, but not shown yet" in done.message
+    assert "shop.orders, shop.totals: published, but not visible yet" in done.message
     ledger = chosen.ledger
     assert [each["outcome"] for each in ledger.entries("runs")] == ["failed", "published", "failed"]
     assert len(ledger.entries("audits")) == len(ledger.entries("publications")) == 2

@@ -17,7 +17,7 @@ import pytest
 from tests.support.chaos import wait_until
 from tests.support.spark_here import needs_spark
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 LONG = 120
 WORKERS = 2
 

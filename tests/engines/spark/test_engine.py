@@ -14,7 +14,7 @@ from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 
 
 @pytest.fixture
@@ -110,5 +110,5 @@ def test_a_setting_that_is_none_is_refused(monkeypatch):
     from meshhouse.engines.spark.session import settings
 
     monkeypatch.setenv("MESH_SPARK_CONF", "spark.executor.memory=2g;memory")
-    with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is no setting"):
+    with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is not a setting"):
         settings([])

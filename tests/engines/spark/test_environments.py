@@ -15,7 +15,7 @@ from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.spark_here import needs_spark
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 
 
 def run(mesh: Mesh, domain: str, environment: str = "") -> DomainRun:

@@ -45,7 +45,7 @@ SALE = (Column("sale_id", "bigint", required=True), Column("amount", "decimal(12
 SOON = Pace(0.2, 1_000_000)
 
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 
 
 @pytest.fixture(scope="module")
@@ -620,7 +620,7 @@ def test_a_time_that_spark_cannot_hold_is_told_apart_from_a_cluster_that_is_away
 def test_topics_that_are_not_in_kafka_or_not_there_are_one_line(mesh):
     mesh.sell(1)
     said = mesh.run("land", "--engine", "spark", code=2).stderr
-    assert said.startswith("mesh: Spark reads topics from Kafka, and topic `shop.sales` is in the ")
+    assert said.startswith("mesh: Spark reads topics from Kafka, but topic `shop.sales` is in the ")
     assert "KAFKA_BOOTSTRAP_SERVERS" in said
     assert len(said.splitlines()) == 1
     away = {"KAFKA_BOOTSTRAP_SERVERS": "localhost:1", "KAFKA_REQUEST_TIMEOUT_MS": "1500"}

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT, sale
 from tests.support.spark_here import needs_spark
 from tests.support.tiny import TINY
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": "spark.driver.memory=700m"}
 
 # In a process of its own: the tests' session must live on.
@@ -52,7 +54,7 @@ def test_a_session_is_replaced_when_it_died_and_not_taken_without_iceberg():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     refusal, end = done.stdout.splitlines()
-    assert refusal.startswith("A Spark session without Iceberg runs in this process already.")
+    assert refusal.startswith("A Spark session without Iceberg already runs in this process.")
     assert end == "alive"
 
 
@@ -72,7 +74,7 @@ def test_spark_that_dies_in_one_domain_is_there_for_the_next(mesh):
     assert said.index("shop.orders") < said.index("till.orders")
     [failed] = [line for line in done.stderr.splitlines() if line.startswith("failed")]
     assert "shop" in failed
-    assert "Spark ended while it was at work" in failed
+    assert "Spark ended during its work" in failed
     assert "Traceback" not in said
     assert mesh.row("select orders from till.totals") == (9,)
 
@@ -83,5 +85,5 @@ def test_a_thrift_server_that_does_not_answer_is_said_in_one_line(mesh):
     nowhere = {"MESH_TARGET": "spark", "MESH_SPARK_METHOD": "thrift", "MESH_SPARK_PORT": "1"}
     done = mesh.run("run", "shop", code=1, environment=nowhere)
     [failed] = [line for line in done.stderr.splitlines() if line.startswith("failed")]
-    assert "no Thrift server answers; look at MESH_SPARK_HOST" in failed
+    assert "no Thrift server answers; check MESH_SPARK_HOST" in failed
     assert "Traceback" not in done.stderr

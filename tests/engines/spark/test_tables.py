@@ -15,7 +15,7 @@ from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
 
-pytestmark = needs_spark
+pytestmark = [needs_spark, pytest.mark.server]
 ORDERS = "domains/shop/models/products/orders.sql"
 TOTALS = "domains/shop/models/products/totals.sql"
 

@@ -25,6 +25,7 @@ def java(folder: Path, version: str) -> Path:
     return made
 
 
+@pytest.mark.server
 def test_topics_outlive_a_power_cut(tmp_path):
     mine = Broker(tmp_path)
     assert mine.start(0)
@@ -114,6 +115,7 @@ def test_jars_that_are_there_are_not_fetched_again(broker, tmp_path, monkeypatch
         kafkas_jars()
 
 
+@pytest.mark.server
 def test_a_broker_that_ends_while_starting_says_why(tmp_path):
     mine = Broker(tmp_path)
     with pytest.raises(MeshError) as caught:

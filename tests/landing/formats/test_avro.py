@@ -184,30 +184,35 @@ def test_logical_types_are_what_the_specification_says(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "declared", "value", "why"),
     [
-        ("double", "double", b"\x00" * 6 + b"\xf8\x7f", "field `a`: `NaN` is no double"),
-        ("double", "double", b"\x00" * 6 + b"\xf0\xff", "field `a`: `-Infinity` is no double"),
-        ("float", "double", b"\x00\x00\x80\x7f", "field `a`: `Infinity` is no double"),
+        ("double", "double", b"\x00" * 6 + b"\xf8\x7f", "field `a`: `NaN` is not a valid double"),
+        (
+            "double",
+            "double",
+            b"\x00" * 6 + b"\xf0\xff",
+            "field `a`: `-Infinity` is not a valid double",
+        ),
+        ("float", "double", b"\x00\x00\x80\x7f", "field `a`: `Infinity` is not a valid double"),
         (
             logical("long", "timestamp-nanos"), "timestamptz", b"\x02",
-            "field `a`: `1970-01-01T00:00:00.000000001Z` is no timestamptz",
+            "field `a`: `1970-01-01T00:00:00.000000001Z` is not a valid timestamptz",
         ),
         (
             logical("long", "timestamp-millis"), "timestamptz", b"\xfe" + b"\xff" * 8 + b"\x01",
-            "field `a`: `9223372036854775807` is no timestamptz",
+            "field `a`: `9223372036854775807` is not a valid timestamptz",
         ),
         (
             logical("bytes", "decimal", precision=9, scale=4), "decimal(12,2)", b"\x02\x01",
-            "field `a`: `0.0001` is no decimal(12,2)",
+            "field `a`: `0.0001` is not a valid decimal(12,2)",
         ),
         (logical("int", "date"), "date", b"\xfe\xff\xff\xff\x0f",
-         "field `a`: `2147483647` is no date"),
+         "field `a`: `2147483647` is not a valid date"),
         (["null", "long"], "bigint!", b"\x00", "misses the required field `a`"),
         ("string", "string", b"", "does not decode as Avro: EOFError"),
         ("string", "string", b"\x08ab", "does not decode as Avro: Expected 4 bytes, read 2"),
         ("string", "string", b"\x02\xff", "does not decode as Avro: 'utf-8' codec can't decode"),
         ("long", "bigint", b"\x02\x02\x02", "does not decode as Avro: 2 bytes are left over"),
         (["null", "long"], "bigint", b"\x08", "does not decode as Avro: list index out of range"),
-        ("long", "bigint", None, "has no value (a tombstone); only a changelog may"),
+        ("long", "bigint", None, "has no value (a tombstone), which only a changelog accepts"),
     ],
 )  # fmt: skip
 def test_an_event_that_is_no_row_is_rejected_with_its_bytes_and_a_reason(

@@ -197,7 +197,7 @@ def test_well_known_types_are_what_they_mean(registry):
     assert json.loads(found["more"]) == {"a": [1.5, None, True, {"b": "c"}]}
     assert row(by, event(schema_id, kind_of())) == dict.fromkeys(found)
     finer = kind_of(at={"nanos": 1})
-    assert "`1970-01-01T00:00:00.000000001Z` is no timestamptz" in reason(
+    assert "`1970-01-01T00:00:00.000000001Z` is not a valid timestamptz" in reason(
         by, event(schema_id, finer)
     )
 
@@ -283,8 +283,8 @@ def test_a_message_may_hold_itself_but_not_without_end(registry):
     [
         ("int64", b"\x08", "does not decode as shop.Sale: "),
         ("string", b"\x0a\x01\xff", "does not decode as shop.Sale: "),
-        ("double", b"\x09" + b"\0" * 6 + b"\xf8\x7f", "field `a`: `NaN` is no double"),
-        ("int64", b"\x08\x80\x80\x80\x80\x20", "field `a`: `8589934592` is no integer"),
+        ("double", b"\x09" + b"\0" * 6 + b"\xf8\x7f", "field `a`: `NaN` is not a valid double"),
+        ("int64", b"\x08\x80\x80\x80\x80\x20", "field `a`: `8589934592` is not a valid integer"),
     ],
 )
 def test_an_event_that_is_no_row_is_rejected_with_its_bytes_and_a_reason(

@@ -79,7 +79,7 @@ def test_a_pattern_takes_the_longest_way_that_a_whole_line_needs():
 def test_typing_rescue_and_required_fields_are_those_of_json():
     by = lines(r"(?P<a>\w*) (?P<b>\w*)", {"a": "bigint!"})
     assert row(by, b"1 x") == {"a": 1, "_rescued": '{"b":"x"}'}
-    assert reason(by, b"x y") == "field `a`: `x` is no bigint"
+    assert reason(by, b"x y") == "field `a`: `x` is not a valid bigint"
     assert reason(by, b" y") == "misses the required field `a`"
 
 

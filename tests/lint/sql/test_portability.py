@@ -69,7 +69,8 @@ def test_what_is_recorded_is_what_duckdb_and_spark_do(spark):
         for case in CASES
         if case.observed != observed(local[case.expression], sparks[case.expression])
     ]
-    assert changed == [], "Run `python tests/portability_here.py`, and look at what changed."
+    again = "python -m tests.support.portability_here"
+    assert changed == [], f"Run `{again}`, and look at what changed."
 
 
 @pytest.mark.parametrize("number", range(1, 23))

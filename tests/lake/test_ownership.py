@@ -12,7 +12,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField
 
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.lake import Lake, door
+from meshhouse.lake import Lake, ownership
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.views import plain_path
@@ -66,7 +66,7 @@ def test_a_name_that_could_lead_elsewhere_names_no_table(tmp_path, relation):
 @given(schema=NAMES, table=NAMES)
 def test_no_name_leads_out_of_the_warehouse(schema, table):
     try:
-        door.check_name(f"{schema}.{table}")
+        ownership.check_name(f"{schema}.{table}")
     except UsageError:
         return
     folder = Path("/home/lake", schema, table)

@@ -22,7 +22,7 @@ from pyiceberg.types import LongType, NestedField
 from meshhouse.engines.builds import work_lake
 from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.errors import MeshError
-from meshhouse.lake import Lake, catalog_file, place, relocate
+from meshhouse.lake import Lake, catalog_file, catalog_paths, identity
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import write_metadata
 from meshhouse.lake.storage import plain_path
@@ -112,16 +112,16 @@ def test_a_copy_holds_the_same_and_names_no_file_of_the_original(home, name, tmp
     after = files(home)
     assert {path: after[path] for path in before} == before
     assert content(home) == expected
-    assert place.identity_of(there).id != place.identity_of(home).id
+    assert identity.identity_of(there).id != identity.identity_of(home).id
 
 
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_a_moved_lake_holds_the_same_and_goes_on(home, name, tmp_path, caplog):
-    expected, known = content(home), place.identity_of(home)
+    expected, known = content(home), identity.identity_of(home)
     there = home.rename(tmp_path / name)
     assert content(there) == expected
     assert "has moved" in caplog.text
-    assert place.identity_of(there).id == known.id
+    assert identity.identity_of(there).id == known.id
     publish(there, 3)
     assert content(there)[ORDERS][0][0] == 3
     back = there.rename(home)
@@ -208,7 +208,7 @@ def test_builds_of_all_environments_move_with_the_lake(home, tmp_path):
 
 def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_path, monkeypatch):
     expected = content(home)
-    replaced, rewritten = Path.replace, relocate._rewrite_catalog
+    replaced, rewritten = Path.replace, catalog_paths.rewrite
     steps = {"count": 0, "kill": -1}
 
     def step() -> None:
@@ -226,7 +226,7 @@ def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_pa
         step()
 
     monkeypatch.setattr(Path, "replace", replacing)
-    monkeypatch.setattr(relocate, "_rewrite_catalog", rewriting)
+    monkeypatch.setattr(catalog_paths, "rewrite", rewriting)
     copy(home, tmp_path / "whole")
     Lake(tmp_path / "whole").pointers()
     total = steps["count"]
@@ -244,29 +244,29 @@ def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_pa
 
 def test_a_copy_of_a_lake_without_an_identity_is_found_out(home, tmp_path):
     expected = content(home)
-    (home / place.IDENTITY).unlink()
+    (home / identity.IDENTITY).unlink()
     there = copy(home, tmp_path / "copy")
     assert content(there) == expected
     before = files(home)
     publish(there, 3)
     assert files(home) == before
     publish(home, 3)
-    assert place.identity_of(home).id
+    assert identity.identity_of(home).id
 
 
 def test_who_seems_to_see_the_same_lake_elsewhere_is_asked(home, tmp_path, monkeypatch):
     there = home.rename(tmp_path / "mounted")
-    monkeypatch.setattr(place, "_view", lambda: "mnt:[container]")
+    monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
     before = files(there)
     with pytest.raises(MeshError, match="run `mesh adopt`"):
         Lake(there).pointers()
     after = files(there)
     assert {path: after[path] for path in before} == before
-    assert place.settle(there, confirmed=True)
+    assert identity.settle(there, confirmed=True)
     assert content(there)[ORDERS][0][0] == 2
     # The first view opens the lake where it was: nothing is rewritten back and forth.
     there.rename(home)
-    monkeypatch.setattr(place, "_view", lambda: "mnt:[host]")
+    monkeypatch.setattr(identity, "_view", lambda: "mnt:[host]")
     with pytest.raises(MeshError, match="run `mesh adopt`"):
         Lake(home).pointers()
 
@@ -286,7 +286,7 @@ def test_one_lake_under_two_paths_is_not_rewritten(home, tmp_path):
 @pytest.mark.parametrize("is_same_disk", [True, False])
 @pytest.mark.parametrize("target", ["absolute", "relative"])
 def test_a_link_at_the_old_path_leads_a_moved_lake_on(home, target, is_same_disk, tmp_path, caplog):
-    expected, known = content(home), place.identity_of(home)
+    expected, known = content(home), identity.identity_of(home)
     there = tmp_path / "big" / "mesh"
     there.parent.mkdir()
     if is_same_disk:
@@ -295,11 +295,11 @@ def test_a_link_at_the_old_path_leads_a_moved_lake_on(home, target, is_same_disk
         copy(home, there)
         shutil.rmtree(home)
     home.symlink_to(there if target == "absolute" else Path("big", "mesh"))
-    assert content(place.clean(home)) == expected
+    assert content(identity.clean(home)) == expected
     assert "has moved" in caplog.text
     assert content(there) == expected
-    assert place.identity_of(there).id == known.id
-    assert place.identity_of(there).home == str(there)
+    assert identity.identity_of(there).id == known.id
+    assert identity.identity_of(there).home == str(there)
     publish(home, 3)
     assert content(there)[ORDERS][0][0] == 3
 
@@ -307,7 +307,7 @@ def test_a_link_at_the_old_path_leads_a_moved_lake_on(home, target, is_same_disk
 def test_a_link_that_only_another_view_has_proves_no_move(home, tmp_path, monkeypatch):
     there = home.rename(tmp_path / "mounted")
     home.symlink_to(there)
-    monkeypatch.setattr(place, "_view", lambda: "mnt:[container]")
+    monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
     with pytest.raises(MeshError, match="run `mesh adopt`"):
         Lake(there).pointers()
 
@@ -316,29 +316,29 @@ def test_a_link_that_only_another_view_has_proves_no_move(home, tmp_path, monkey
 def remote(tmp_path: Path) -> Path:
     """A lake whose tables are all in an object store."""
     made = tmp_path / "mesh"
-    with catalog_file.writing(made / place.CATALOG) as connection:
+    with catalog_file.writing(made / identity.CATALOG) as connection:
         connection.execute(
             "insert into iceberg_tables values ('mesh', 'shop', 'orders', "
             "'s3://bucket/shop/orders/metadata/2.metadata.json', "
             "'s3://bucket/shop/orders/metadata/1.metadata.json', 'TABLE')"
         )
         connection.execute("commit")
-    place.note_identity(made, place.own_identity(made))
+    identity.note_identity(made, identity.own_identity(made))
     return made
 
 
 def test_a_lake_in_an_object_store_may_be_mounted_under_several_paths(
     remote, tmp_path, monkeypatch, caplog
 ):
-    known, before = place.identity_of(remote), files(remote)
+    known, before = identity.identity_of(remote), files(remote)
     there = tmp_path / "mounted"
     for view in ("container", "host", "container"):
         (remote if remote.exists() else there).rename(there if remote.exists() else remote)
-        monkeypatch.setattr(place, "_view", lambda view=view: f"mnt:[{view}]")
+        monkeypatch.setattr(identity, "_view", lambda view=view: f"mnt:[{view}]")
         home = there if there.exists() else remote
-        assert place.settle(home)
-        assert place.identity_of(home).id == known.id
-        assert not place.settle(home)
+        assert identity.settle(home)
+        assert identity.identity_of(home).id == known.id
+        assert not identity.settle(home)
     assert {path: each[2] for path, each in files(there).items() if "catalog" in path} == {
         path: each[2] for path, each in before.items() if "catalog" in path
     }
@@ -349,20 +349,20 @@ def test_a_lake_in_an_object_store_may_be_seen_under_two_paths_at_once(remote, t
     there = tmp_path / "second"
     there.mkdir()
     (there / "lake").symlink_to(remote / "lake")
-    assert place.settle(there)
-    assert place.settle(remote)
+    assert identity.settle(there)
+    assert identity.settle(remote)
 
 
 @pytest.mark.parametrize("what", ["local table", "local file", "build catalog", "earlier state"])
 def test_who_names_the_folder_anywhere_is_asked(remote, what, tmp_path, monkeypatch):
     name, location = "mesh", f"file://{remote}/lake/shop/lines/metadata/1.metadata.json"
-    catalog = remote / place.CATALOG
+    catalog = remote / identity.CATALOG
     if what == "local file":
         Path(plain_path(location)).parent.mkdir(parents=True)
         Path(plain_path(location)).write_text("{}")
     else:
         if what == "build catalog":
-            name, location = f"shop_{relocate.catalog_digest(remote)}", "s3://bucket/1.json"
+            name, location = f"shop_{catalog_paths.catalog_digest(remote)}", "s3://bucket/1.json"
             catalog = remote / "spark" / "shop" / "catalog.db"
         with catalog_file.writing(catalog) as connection:
             shown = "s3://bucket/3.metadata.json" if what == "earlier state" else location
@@ -372,9 +372,9 @@ def test_who_names_the_folder_anywhere_is_asked(remote, what, tmp_path, monkeypa
             )
             connection.execute("commit")
     there = remote.rename(tmp_path / "mounted")
-    monkeypatch.setattr(place, "_view", lambda: "mnt:[container]")
+    monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
     with pytest.raises(MeshError, match="run `mesh adopt`"):
-        place.settle(there)
+        identity.settle(there)
 
 
 def test_a_lake_whose_folder_alone_is_a_link_goes_on_where_it_was(home, tmp_path):
@@ -441,7 +441,7 @@ def test_who_may_not_write_is_given_the_remedy(home, tmp_path, monkeypatch):
     def refused(*arguments: Any) -> None:
         raise PermissionError(13, "Permission denied", str(there))
 
-    monkeypatch.setattr(place, "lock", refused)
+    monkeypatch.setattr(identity, "lock", refused)
     with pytest.raises(MeshError, match="must run `mesh adopt` once"):
         Lake(there).pointers()
 

@@ -125,7 +125,8 @@ def settle(home: Path, confirmed: bool = False) -> bool:
 
 
 def _adopt(home: Path, known: Identity, confirmed: bool) -> None:
-    from meshhouse.lake.relocate import Move, names_home, relocate
+    from meshhouse.lake.moves import Move
+    from meshhouse.lake.relocate import names_home, relocate
 
     move = Move(known.home, str(home), home)
     is_bound = names_home(home, move)

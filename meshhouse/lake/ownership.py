@@ -1,7 +1,7 @@
 """Who may write where: the last check before a table is changed.
 
 Belongs here: which schemas a domain owns, which names a table may have, and which folders
-belong to a lake. Not here: judging declarations (repository/, checks/), which come first.
+belong to a lake. Not here: judging declarations (repository/, lint/), which come first.
 """
 
 from __future__ import annotations

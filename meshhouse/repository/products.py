@@ -1,0 +1,184 @@
+"""Reads the models of one domain: its products and their versions.
+
+Belongs here: from an entry of `models` to products. Not here: columns (columns.py), which columns
+a version has (versions.py), or what the keys of `config.meta` mean (keys.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from meshhouse.repository import keys, names
+from meshhouse.repository import versions as versioned
+from meshhouse.repository.columns import is_number, prose, read_columns, text
+from meshhouse.repository.model import Product
+from meshhouse.repository.problems import Problems
+from meshhouse.repository.shapes import mapping, mappings
+from meshhouse.repository.yaml import Located
+
+_ACCESS = ("public", "protected", "private")
+_EARLIEST_VERSION, _LAST_VERSION = 1, 9_999
+
+
+class ProductsReader:
+    """Reads models from YAML files."""
+
+    def __init__(self, problems: Problems, domain: str) -> None:
+        """`problems` receives what is wrong."""
+        self._problems = problems
+        self._name = domain
+
+    def read(self, declared: Sequence[tuple[Path, Located]]) -> tuple[list[Product], list[str]]:
+        """Products, and names of the models that are not public."""
+        products: list[Product] = []
+        private: list[str] = []
+        for path, content in declared:
+            for model in mappings(content.get("models")):
+                name, before = str(model.get("name")), len(products)
+                products += self._products(path, model)
+                if len(products) > before:
+                    if problem := names.bad_name("product", name):
+                        self._problems.add(path, model.line_of("name"), problem)
+                        del products[before:]
+                    continue
+                private.append(name)
+                if problem := names.bad_model(name):
+                    self._problems.add(path, model.line_of("name"), problem)
+        return products, private
+
+    def _products(self, path: Path, model: Located) -> list[Product]:
+        config, name = mapping(model.get("config")), str(model.get("name"))
+        self._access(path, name, model)
+        self._access(path, name, config)
+        versions = self._versions(path, model)
+        latest = self._latest(path, model, list(versions))
+        is_versioned = "versions" in model
+        products = []
+        for number, version in (versions if is_versioned else {1: Located()}).items():
+            self._access(path, name, version)
+            settings = versioned.merged(config, mapping(version.get("config")))
+            access = settings.get("access", version.get("access", model.get("access")))
+            if access != "public":
+                continue
+            meta = mapping(settings.get("meta", model.get("meta")))
+            columns = versioned.columns_of(model, version)
+            products.append(
+                Product(
+                    domain=self._name,
+                    model=name,
+                    version=number,
+                    is_latest=number == latest,
+                    versioned=is_versioned,
+                    latest_version=latest,
+                    columns=read_columns(self._problems, path, columns, f"{self._name}.{name}"),
+                    description=prose(version) or prose(model),
+                    group=text(settings.get("group", model.get("group"))),
+                    contract=mapping(settings.get("contract")).get("enforced") is True,
+                    grain=self._grain(meta),
+                    promises=self._promises(path, meta),
+                    shared=keys.SHARED.of(meta) is True,
+                    path=path,
+                    line=version.line if version else model.line,
+                    sql_path=self._sql_path(path, name, number, version, number == latest)
+                    if is_versioned
+                    else path.parent / f"{name.replace('/', '_')}.sql",
+                    deprecation_date=self._deprecated(path, model, version),
+                )
+            )
+        return products
+
+    def _access(self, path: Path, name: str, entry: Located) -> None:
+        access = entry.get("access")
+        if isinstance(access, str) and access not in _ACCESS:
+            problem = f"`access` of `{name}` is `{access}`. Use {', '.join(_ACCESS)}."
+            self._problems.add(path, entry.line_of("access"), problem)
+
+    def _sql_path(
+        self, path: Path, name: str, number: int, version: Located, is_latest: bool
+    ) -> Path:
+        stem = str(version.get("defined_in") or name)
+        if names.bad_model(stem):
+            problem = f"`defined_in` is `{stem}`; give the name of a model's file, without .sql."
+            self._problems.add(path, version.line_of("defined_in"), problem)
+            return path.with_suffix(".sql")
+        return versioned.sql_path(path, name, number, version, is_latest)
+
+    def _versions(self, path: Path, model: Located) -> dict[int, Located]:
+        """Number -> declaration of each version of a model."""
+        found: dict[int, Located] = {}
+        written = model.get("versions")
+        if "versions" in model and len(mappings(written)) != (
+            len(written) if isinstance(written, list) and written else -1
+        ):
+            problem = (
+                f"`versions` of model `{model.get('name')}` must be a list of entries such as "
+                "`v: 1`; without versions, remove the key."
+            )
+            self._problems.add(path, model.line_of("versions"), problem)
+        for entry in mappings(written):
+            number = entry.get("v")
+            if not _is_version(number):
+                problem = (
+                    f"version `{number}` of model `{model.get('name')}` cannot be used: give `v` a "
+                    "whole number from 1, without quotation marks."
+                )
+                self._problems.add(path, entry.line_of("v"), problem)
+            elif number in found:
+                problem = (
+                    f"model `{model.get('name')}` declares version {number} twice; remove one."
+                )
+                self._problems.add(path, entry.line_of("v"), problem)
+            else:
+                found[int(number)] = entry
+        return found
+
+    def _latest(self, path: Path, model: Located, numbers: list[int]) -> int:
+        latest = model.get("latest_version")
+        if not numbers or latest is None:
+            return max(numbers, default=1)
+        if not _is_version(latest) or latest not in numbers:
+            known = ", ".join(str(number) for number in numbers)
+            problem = (
+                f"`latest_version` of model `{model.get('name')}` is `{latest}`, but the versions "
+                f"are {known}."
+            )
+            self._problems.add(path, model.line_of("latest_version"), problem)
+            return max(numbers)
+        return int(latest)
+
+    def _grain(self, meta: Located) -> tuple[str, ...]:
+        declared = keys.GRAIN.of(meta)
+        return tuple(map(str, declared)) if isinstance(declared, list) else ()
+
+    def _promises(self, path: Path, meta: Located) -> Mapping[str, Any]:
+        promises = mapping(keys.PROMISES.of(meta))
+        for key, most in ((keys.REFRESHED_WITHIN_HOURS, 1_000_000), (keys.KEEPS_ROWS_PERCENT, 100)):
+            value = key.of(promises)
+            if is_number(value) and not 0 <= value <= most:
+                problem = f"`{key.name}` is `{value}`; give a number from 0 to {most:,}."
+                self._problems.add(path, promises.line_of(key.name), problem)
+        return {key: value for key, value in promises.items() if is_number(value)}
+
+    def _deprecated(self, path: Path, model: Located, version: Located) -> str | None:
+        declared = version.get("deprecation_date", model.get("deprecation_date"))
+        if declared is None:
+            return None
+        if not isinstance(declared, date):
+            try:
+                datetime.fromisoformat(str(declared))
+            except ValueError:
+                problem = f"`deprecation_date` is `{declared}`. Write it as 2027-01-31."
+                self._problems.add(path, model.line_of("deprecation_date"), problem)
+                return None
+        return str(declared)
+
+
+def _is_version(value: Any) -> bool:
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and _EARLIEST_VERSION <= value <= _LAST_VERSION
+    )
