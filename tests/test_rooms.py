@@ -19,7 +19,7 @@ MAY_NAME_ENGINES = {
     "meshhouse/lint/sql",  # knows what each target's SQL understands
     "meshhouse/extras.py",  # names of packages
     "meshhouse/settings.py",  # names of environment variables
-    "meshhouse/lake/relocate.py",  # the name of a folder
+    "meshhouse/lake/moves.py",  # the name of a folder
     "meshhouse/repository/project.py",  # names of packages that decide what is built
 }
 

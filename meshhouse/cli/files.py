@@ -1,7 +1,7 @@
-"""Output files of commands: they have the whole new content, or keep the old one.
+"""Files that a command writes where the user wants them.
 
-Belongs here: which file is replaced, with which mode, and why it cannot be. Not here: replacing a
-file in one step (meshhouse/files.py), or the content (formats.py).
+Belongs here: the file to replace, its mode, and the error if it cannot be written. Not here:
+replacing a file in one step (meshhouse/files.py), or the content (formats.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What `mesh run --dry-run` prints.
+"""The output of `mesh run --dry-run`.
 
-Belongs here: a forecast as lines for people and as JSON. Not here: making it (runs/forecast.py).
+Belongs here: printing a forecast, as lines for people or as JSON. Not here: making it
+(runs/forecast.py).
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ def show_forecasts(
     """Prints what a run would do; returns whether it would fail.
 
     Args:
-        found: what it would do in each domain.
-        broken: domains that the run is about and that cannot be used.
-        quiet: print problems only, on standard error.
-        as_json: print JSON instead of lines.
+        found: the forecast for each domain.
+        broken: selected domains whose declarations are broken.
+        quiet: whether to print only problems, on standard error.
+        as_json: whether to print JSON instead of lines.
     """
     problems = {each.name: broken_because(each) for each in broken}
     problems |= {each.domain: each.problem for each in found if each.problem}
@@ -75,7 +76,7 @@ def _plan(forecast: Forecast) -> Iterator[str]:
 
 
 def _wrapped(begin: str, text: str) -> list[str]:
-    """Text that fits the terminal, each further line under the first word of it."""
+    """Wraps text to the terminal's width, with further lines indented below its first word."""
     return textwrap.wrap(
         text,
         width() or _WIDEST,

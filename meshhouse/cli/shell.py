@@ -62,8 +62,8 @@ def run_shell(run: Callable[[str], None], names: Callable[[], list[str]]) -> Non
     """Runs queries until Ctrl-D; a failure or Ctrl-C ends only the current query.
 
     Args:
-        run: runs one query and shows its rows.
-        names: relations and columns that the Tab key completes.
+        run: runs one query and prints its rows.
+        names: returns the relations and columns that the Tab key completes.
     """
     click.echo(_WELCOME, err=True)
     save = _with_readline(names)

@@ -102,5 +102,5 @@ def _number(home: Path) -> str:
 
 
 def _catalog(home: Path, purpose: str) -> str:
-    """A catalog's name that is unique when one process opens several meshes in turn."""
+    """A catalog's name that is unique even if one process opens several meshes."""
     return f"{purpose}_{catalog_digest(home)}"

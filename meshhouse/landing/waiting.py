@@ -1,7 +1,7 @@
-"""Do events wait?
+"""The check whether a topic has events that are not landed yet.
 
-Belongs here: the answer, as one pure function over the partitions of a topic and the offsets that
-were landed. Not here: asking a topic (events/), or what landing does about it (land.py).
+Belongs here: that check, as a pure function of a topic's partitions and the landed offsets. Not
+here: reading a topic (events/), or landing its events (land.py).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from meshhouse.events.source import Partition
 def waiting(
     partitions: Mapping[int, Partition], landed: Mapping[int, int] | None
 ) -> dict[int, tuple[int, int]]:
-    """Where landing has something to do; empty where it has nothing to do.
+    """Returns the partitions that landing must read; empty if there is nothing to land.
 
     Args:
-        partitions: of the topic, as they are now.
+        partitions: the topic's current partitions.
         landed: next offset of each partition that was landed; None for a table that does not exist.
 
     Returns:
-        Partition -> next offset to land and end of the partition. The end is smaller where the
-        topic has lost events, which landing reports. A table that does not exist is made from
-        every partition, empty or not.
+        Partition -> next offset to land, and end of the partition. The end is smaller than the
+        offset if the topic has lost events, which landing reports. For a table that does not exist,
+        all partitions are returned, so that landing creates it even if they are empty.
     """
     found = {
         number: (next_offset(number, each, landed or {}), each.end)
@@ -37,14 +37,14 @@ def waiting(
 
 
 def next_offset(number: int, partition: Partition, landed: Mapping[int, int]) -> int:
-    """Where landing goes on in a partition.
+    """Returns the next offset to land in a partition.
 
-    Where no partition was landed, landing begins with the first event that the topic still holds.
-    A partition that was added later is landed from 0, the first offset of every partition.
+    If no partition was landed before, landing starts with the first event that the topic still
+    holds. A partition that was added later is landed from offset 0.
     """
     return landed.get(number, 0 if landed else partition.begin)
 
 
 def count(ranges: Mapping[int, tuple[int, int]]) -> int:
-    """How many events wait, given the result of `waiting`."""
+    """The number of waiting events, given the result of `waiting`."""
     return sum(max(0, end - start) for start, end in ranges.values())

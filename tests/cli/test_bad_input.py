@@ -14,7 +14,7 @@ from tests.conftest import Mesh
 
 LATE = "2017-03-01"
 CASES: list[tuple[str, dict[str, str], int, str]] = [
-    # What is asked for does not exist, or is asked for in a wrong way.
+    # The command or its argument does not exist, or is wrong.
     ("runn", {}, 2, "Did you mean `mesh run`?"),
     ("run --downstreem", {}, 2, "--downstream"),
     ("run --force=yes", {}, 2, "does not take a value"),
@@ -72,7 +72,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
     ("land", {"KAFKA_BOOTSTRAP_SERVERS": "h:1", "KAFKA_SECURITY_PROTOCOL": "TLS"}, 2, "SASL_SSL"),
     ("land", {"KAFKA_BOOTSTRAP_SERVERS": "h:1", "KAFKA_REQUEST_TIMEOUT_MS": "1s"}, 2, "1s"),
     ("run", {"MESH_MEMORY_LIMIT": "plenty"}, 2, "MESH_MEMORY_LIMIT"),
-    # Queries and what becomes of their results.
+    # Queries and their results.
     ("sql select", {}, 2, ""),
     ("sql 'select * from shop.nothing'", {}, 2, "nothing"),
     ("sql 'select 1' --format xml", {}, 2, "csv"),
@@ -93,7 +93,7 @@ CASES: list[tuple[str, dict[str, str], int, str]] = [
 
 @pytest.fixture(autouse=True)
 def _umask_stays() -> Iterator[None]:
-    """`mesh` sets the umask of its process, which here is that of the tests."""
+    """`mesh` sets the umask of its process, which here is the tests' process."""
     before = os.umask(0o022)
     os.umask(before)
     yield

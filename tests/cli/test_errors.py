@@ -1,4 +1,4 @@
-"""Whatever goes wrong, a command says one line with the remedy; nothing is lost, nothing twice."""
+"""After any failure a command prints one line with the remedy; no event is lost or doubled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOPICS = "domains/shop/models/topics.yml"
 
 @pytest.fixture(scope="module")
 def landed(new_mesh) -> Mesh:
-    """A mesh with ten sales landed and nothing published; tests put back what they change."""
+    """A mesh with ten landed sales and no publication; tests undo their changes."""
     mesh = new_mesh()
     mesh.sell(*range(10))
     mesh.run("land")
@@ -105,7 +105,7 @@ def test_debug_shows_where_it_happened(landed):
 
 
 class Wrapped(Exception):
-    """As SQLAlchemy wraps what the database says."""
+    """An error that wraps the database's error, as SQLAlchemy does."""
 
     orig = OSError(28, "No space left on device")
 
@@ -130,7 +130,7 @@ def test_an_unforeseen_failure_is_one_line_too(error, line):
 
 @pytest.fixture
 def restored(landed: Mesh) -> Iterator[Mesh]:
-    """The shared mesh, whose files are put back after the test."""
+    """The shared mesh, whose files are restored after the test."""
     files = {landed.root / path: (landed.root / path).read_bytes() for path in (ORDERS_SQL, TOPICS)}
     yield landed
     for path, content in files.items():
@@ -158,7 +158,7 @@ def test_an_error_in_sql_names_the_model_and_what_the_database_says(restored):
 def test_a_column_that_the_contract_lacks_is_named(restored):
     restored.edit(ORDERS_SQL, "select\n", "select\n    1 as extra,\n")
     line = failed(restored)
-    # dbt's words: a run leaves the comparison with the contract to what dbt builds.
+    # dbt's message: the comparison with the contract is part of dbt's build.
     assert "model orders: Compilation Error" in line
     assert "| extra | INTEGER | | missing in contract |" in line
 
@@ -197,13 +197,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("only who may mount a disk can fill one")
+        pytest.skip("this user cannot mount a disk")
     yield place
     subprocess.run(["umount", str(place)], check=True)
 
 
 def fill(disk: Path, left: int) -> None:
-    """Leaves so many bytes free."""
+    """Fills a disk until so many bytes are left."""
     filler = disk / "filler"
     filler.unlink(missing_ok=True)
     free = os.statvfs(disk)
@@ -213,7 +213,7 @@ def fill(disk: Path, left: int) -> None:
 
 @pytest.mark.parametrize("left", [0, 50_000, 100_000, 150_000])
 def test_a_full_disk_stops_landing_and_room_is_all_that_it_needs(mesh, small_disk, left):
-    # The rooms are such that the log, the data files or the new catalog find none.
+    # With these sizes, the log, the data files or the new catalog do not fit.
     here = {"environment": {"MESH_HOME": str(small_disk)}}
     log = event_log(small_disk)
     log.create_topic("shop.sales", 1)
@@ -242,10 +242,10 @@ def landed_sales(mesh: Mesh, home: Path) -> list[int]:
 
 @pytest.mark.parametrize("left", [300_000, 1_200_000, 2_400_000])
 def test_a_full_disk_during_a_run_is_one_line_that_names_the_folder(mesh, small_disk, left):
-    # Dagster's files are the first that grow: they fill up at the start, or amid the run.
+    # Dagster's files grow first: the disk is full at the start, or during the run.
     mesh.sell(*range(10))
     shutil.copytree(mesh.home, small_disk, dirs_exist_ok=True)
-    small_disk.chmod(0o700)  # else `mesh` says that it closes the folder
+    small_disk.chmod(0o700)  # otherwise `mesh` prints that it changes the folder's permissions
     fill(small_disk, left)
     done = mesh.run("run", "shop", code=1, environment={"MESH_HOME": str(small_disk)})
     [line] = [line for line in done.stderr.splitlines() if line.startswith("mesh: ")]
@@ -273,7 +273,7 @@ def test_plain_dbt_in_an_empty_mesh_says_what_to_do_first(mesh):
 def test_a_read_only_disk_is_explained(landed, small_disk):
     shutil.copytree(landed.home, small_disk, dirs_exist_ok=True)
     here = {"environment": {"MESH_HOME": str(small_disk)}}
-    landed.run("status", **here)  # adopts the copy, which writes
+    landed.run("status", **here)  # corrects the paths of the copy, which writes files
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for command in (["land"], ["run"]):
         assert "Read-only file system" in said(landed, *command, code=1, **here)
@@ -298,7 +298,7 @@ def test_a_run_interrupted_in_any_step_continues_with_nothing_lost_and_nothing_t
 
 
 def interrupted(mesh: Mesh, folder: Path, step: str) -> tuple[int, str]:
-    """Sends Ctrl-C to a run when it says that it is at a step; its exit code and what it said."""
+    """Sends Ctrl-C to a run at a step; returns the exit code and the output."""
     pipe = folder / step
     os.mkfifo(pipe)
     process = WARM.start(

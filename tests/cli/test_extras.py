@@ -1,4 +1,4 @@
-"""A package that an extra brings is named with the command that installs it."""
+"""A missing package of an extra is named with the command that installs it."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def test_every_extra_is_a_target_of_the_makefile():
     assert set(extras._MODULES.values()) == set(declared["optional-dependencies"])
 
 
-def test_what_no_extra_brings_is_no_extra():
+def test_a_package_of_no_extra_has_no_hint():
     assert extras.missing(ModuleNotFoundError("No module named 'nope'", name="nope")) is None

@@ -1,4 +1,4 @@
-"""Every value of every SQL type is written exactly as DuckDB holds it."""
+"""Every value of every SQL type is written exactly as DuckDB has it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def relation_of(connection, kind: str, text: str, shape: str = "alone"):
 
 
 def same(connection, kind: str, text: str, back: str | None) -> bool:
-    """Whether what a file holds is the value that DuckDB holds."""
+    """Whether the value in a file is DuckDB's value."""
     if kind == "blob" and back is not None:
         return (
             base64.b64decode(back, validate=True)
@@ -124,7 +124,7 @@ def test_a_value_comes_back_from_json(connection, kind, data):
     text = data.draw(VALUES[kind])
     shape = data.draw(st.sampled_from([*SHAPES]))
     lines = written(relation_of(connection, kind, text, shape), "json")
-    # As text: a number must not pass through this test's doubles either.
+    # As text, because numbers must not become doubles in this test either.
     [row] = json.loads(lines, parse_float=str, parse_int=str, parse_constant=pytest.fail)
     assert row["nothing"] is None
     value = {

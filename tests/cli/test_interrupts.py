@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment is exit code 130 and one line, and harms nothing."""
+"""Ctrl-C at any time gives exit code 130 and one line, and damages nothing."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ HUGE = "select a.range + b.range as n from range(1000000000) a, range(1000000000
 
 
 def interrupted(mesh: Mesh, arguments: list[str], when: Callable[[str], bool]) -> tuple[int, str]:
-    """Presses Ctrl-C, which a terminal sends to all processes of a command, once it is time.
+    """Sends Ctrl-C to all processes of a command, as a terminal does.
 
     Args:
-        mesh: where the command runs.
-        arguments: the command's.
-        when: whether it is time, by what the command has said so far.
+        mesh: the mesh in which the command runs.
+        arguments: arguments of the command.
+        when: whether to send it now, given the command's output so far.
     """
     said = mesh.root / "said"
     with said.open("wb") as file:
@@ -66,7 +66,7 @@ def test_a_table_that_is_still_computed_stops(mesh):
 
 
 def _uses_two_seconds_of_processor(mesh: Mesh) -> Callable[[str], bool]:
-    """Whether the process whose folder is the mesh's has computed for longer than it starts."""
+    """Whether the process in the mesh's folder has computed for longer than its start takes."""
 
     def busy(said: str) -> bool:
         ticks = 0

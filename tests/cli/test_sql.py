@@ -1,4 +1,4 @@
-"""`mesh sql` shows what is published, in the format that is asked for, and changes nothing."""
+"""`mesh sql` prints published products in the requested format, and changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mesh(new_mesh) -> Mesh:
 
 
 def cells(shown: str) -> list[list[str]]:
-    """What a drawn table holds, line by line."""
+    """The cells of a drawn table, line by line."""
     return [
         [cell.strip() for cell in line.strip("│").split("│")]
         for line in shown.splitlines()

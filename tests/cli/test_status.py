@@ -1,4 +1,4 @@
-"""`mesh status` says of each product what is true of it, not of its domain."""
+"""`mesh status` prints facts about each product, not about its domain."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshhouse import ledger as ledger_module
 from meshhouse.lake import Lake
+from meshhouse.lake import ledger as lake_ledger
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.ledger import LEDGERS, Ledger
 from meshhouse.runs.status import ProductStatus, product_statuses
@@ -39,13 +39,13 @@ def publication(product: str, hour: int, kind: str = "publish") -> dict[str, Any
 
 
 def run(hour: int, outcome: str, **products: str) -> dict[str, Any]:
-    """A run of shop; without products it is one of before they were recorded."""
+    """A run of shop; without products, an old run that did not record them."""
     entry = {"domain": "shop", "outcome": outcome, "finished_at": at(hour)}
     return {**entry, "products": products} if products else entry
 
 
 def keep(ledger: Ledger, publications: list[dict] = (), runs: list[dict] = ()) -> None:
-    """Records entries in the order of their times; the order of commits is what counts."""
+    """Records entries in the order of their times, because the order of commits counts."""
     entries = [("publications", each) for each in publications] + [("runs", each) for each in runs]
     for name, entry in sorted(entries, key=lambda each: each[1]["finished_at"]):
         ledger.commit([], {name: [entry]})
@@ -89,7 +89,7 @@ def test_runs_of_before_products_were_recorded_count_for_the_whole_domain(
     keep(ledger, [publication("orders", 1), publication("totals", 1)])
     before = tuple(column for column in LEDGERS["runs"] if column[0] != "products")
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module, "LEDGERS", {**LEDGERS, "runs": before})
+        patch.setattr(lake_ledger, "LEDGERS", {**LEDGERS, "runs": before})
         keep(ledger, runs=[{**run(2, "published"), "run_id": "old"}])
     assert "products" not in ledger.entries("runs")[0]
     assert {each.refreshed_at for each in statuses(mesh, ledger).values()} == {None, at(2)}
@@ -100,7 +100,7 @@ def test_runs_of_before_products_were_recorded_count_for_the_whole_domain(
     assert found["shop.totals"].last_run == "published"
 
 
-def test_a_rollback_is_shown_and_is_no_refreshment(mesh, ledger):
+def test_a_rollback_is_shown_and_does_not_refresh(mesh, ledger):
     keep(
         ledger,
         [publication("orders", 1), publication("orders", 5), publication("orders", 6, "rollback")],

@@ -1,4 +1,4 @@
-"""Which row is the newest does not depend on where a target sorts nulls."""
+"""The newest row is the same on every target, wherever the target sorts nulls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TARGETS = pytest.mark.parametrize(
     ["nulls_last", "nulls_first_on_asc_last_on_desc", "nulls_last_on_asc_first_on_desc"],
     ids=["local", "spark", "snowflake"],
 )
-"""DuckDB sorts as the target does."""
+"""DuckDB's setting that sorts nulls as the target does."""
 
 
 def sql(path: str, call: str = "") -> str:
@@ -50,7 +50,7 @@ def change(at: str, partition: int, offset: int, landed: int = 1, gone: bool = F
         ([change(AT, 0, 1), change(EARLIER, 0, 2, gone=True)], []),
         ([change(AT, 0, 1), change(UNKNOWN, 0, 2, gone=True)], []),
         ([change(EARLIER, 0, 1, gone=True), change(AT, 0, 0)], []),
-        # Landed again, or replayed: an older event with a later landing.
+        # Reprocessed or replayed: an older event that landed later.
         ([change(AT, 0, 1, landed=2), change(AT, 0, 2, landed=1)], [(0, 2)]),
         # The key moved when partitions were added.
         ([change(EARLIER, 0, 9), change(AT, 1, 0)], [(1, 0)]),

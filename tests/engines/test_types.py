@@ -1,4 +1,4 @@
-"""What a contract says is what every target publishes: each listed type, on each target."""
+"""Every target publishes the types of the contract: each listed type, on each target."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.spark_here import needs_spark
 
 MOMENT = "cast('2024-03-10 02:30:00.123456+00:00' as {{ type_timestamptz() }})"
 RIGHT = {
-    # declared: SQL that makes it, what DuckDB and Snowflake call it where it is published
+    # declared type: SQL that makes it, DuckDB's and Snowflake's names of the published type
     "bigint": ("cast(9223372036854775807 as bigint)", "BIGINT", "NUMBER(38,0)"),
     "integer": ("cast(-2147483648 as integer)", "INTEGER", "NUMBER(38,0)"),
     "int": ("cast(1 as integer)", "INTEGER", "NUMBER(38,0)"),
@@ -67,7 +67,7 @@ WRONG = (
 )
 TIME = "cast('2024-01-31 10:00:00.5' as timestamp)"
 COMPUTED = {
-    # SQL with macros: declared, what it makes on every target
+    # SQL with macros: declared type, value on every target
     "{{ seconds_between(time, dbt.dateadd('minute', 2, time)) }}": ("bigint", 120),
     "{{ seconds_between(moment, dbt.dateadd('hour', 1, moment)) }}": ("bigint", 3600),
     "{{ dbt.dateadd('month', 1, time) }}": (
@@ -82,7 +82,7 @@ COMPUTED = {
     "{{ business_date(moment) }}": ("date", date(2024, 3, 9)),
 }  # fmt: skip
 NARROW = (("integer", "cast(3000000000 as bigint)"), ("integer", "cast(-2147483649 as bigint)"))
-"""A type of DuckDB and Spark, and in Snowflake only values."""
+"""DuckDB and Spark refuse the type. Snowflake has one type for integers and refuses the value."""
 
 
 @pytest.fixture(
@@ -105,7 +105,7 @@ def target(request, mesh) -> Iterator[SimpleNamespace]:
 
 
 def leave_nothing(mesh: Mesh) -> None:
-    """Leaves a mesh of one domain that declares nothing."""
+    """Reduces a mesh to one domain without declarations."""
     for folder in ("domains/crm", "domains/shop/models", "models/overview", "models/staging"):
         shutil.rmtree(mesh.root / folder)
     mesh.write("dependencies.yml", "projects: []\n")
@@ -114,7 +114,7 @@ def leave_nothing(mesh: Mesh) -> None:
 
 
 def write_product(mesh: Mesh, name: str, columns: dict[str, tuple[str, str]], config="") -> None:
-    """A product of one row: column -> declared type, SQL."""
+    """Writes a product of one row; `columns` is column -> declared type, SQL."""
     listed = "".join(
         f"      - {{name: {column}, data_type: \"{declared}\", description: x}}\n"
         for column, (declared, _) in columns.items()
@@ -184,7 +184,7 @@ def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):
 
 
 def test_the_built_table_is_compared_with_the_contract(mesh):
-    """Whatever becomes of it after dbt compared the SQL."""
+    """A hook changes the table after dbt compared the SQL with the contract."""
     leave_nothing(mesh)
     hook = "alter table {{ this }} alter c type decimal(18, 6)"
     config = f"{{{{ config(post_hook='{hook}') }}}}\n"
@@ -209,7 +209,7 @@ def test_an_integer_beyond_its_range_is_refused_where_the_target_has_one_type_fo
 
 
 def published(target: SimpleNamespace) -> list[str]:
-    """Types of the product's columns as consumers see them, without its key."""
+    """Types of the published product's columns, without its key."""
     if target.name != "snowflake":
         return [kind for _, kind, *_ in target.mesh.rows("describe shop.every_type")[1:]]
     found = connect().rows(

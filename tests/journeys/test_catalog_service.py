@@ -16,7 +16,7 @@ PRODUCTS = {"shop.orders", "shop.totals"}
 
 @dataclass(frozen=True)
 class Served(Mesh):
-    """A mesh with a service for its catalog; no variable says where tables are to be."""
+    """A mesh with a catalog service; no variable sets the location of tables."""
 
     uri: str
 
@@ -27,14 +27,14 @@ class Served(Mesh):
 
 @pytest.fixture(scope="module")
 def ran(nessie: Nessie, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """It landed ten sales and published shop, and then nine more."""
+    """A mesh that landed ten sales and published shop, then the same with nine more."""
     mesh = Served(make_mesh(tmp_path_factory.mktemp("mesh") / "tiny").root, nessie.uri)
     mesh.sell(*range(10))
     mesh.run("run", "shop")
     mesh.sell(*range(10, 19))
     mesh.run("run", "shop")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(URI, nessie.uri)  # for those who read in this process
+        patch.setenv(URI, nessie.uri)  # for tests that read in this process
         yield mesh
 
 

@@ -1,4 +1,4 @@
-"""A mesh whose warehouse is in an object store: landing, runs, queries, rollback, upkeep."""
+"""A mesh whose warehouse is in an object store: landing, runs, queries, rollback, maintenance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InStore(Mesh):
 
 @pytest.fixture(scope="module")
 def ran(store: Store, tmp_path_factory: pytest.TempPathFactory) -> InStore:
-    """It landed ten sales and published everything."""
+    """A mesh that landed ten sales and published everything."""
     mesh = InStore(make_mesh(tmp_path_factory.mktemp("mesh") / "tiny").root, store.bucket())
     mesh.sell(*range(10))
     mesh.run("run")
@@ -50,7 +50,7 @@ def test_every_table_is_in_the_bucket_and_the_catalog_is_not(ran, store):
 
 @pytest.fixture(scope="module")
 def rejected(ran: InStore, store: Store) -> InStore:
-    """Then came a sale that a check refuses."""
+    """The same mesh, after a sale that a check refuses."""
     ran.sell(10, amount=-1)
     before = store.keys(ran.bucket, "meshes/tiny/shop/")
     failed = ran.run("run", "shop", code=1)
@@ -67,7 +67,7 @@ def test_a_rejected_candidate_leaves_consumers_what_they_have(rejected):
 
 @pytest.fixture(scope="module")
 def mended(rejected: InStore) -> InStore:
-    """The check was given up, and what it held back was published."""
+    """The same mesh, after the check was relaxed and the product published."""
     path = "domains/shop/models/products/orders.checks.yml"
     rejected.edit(path, "valid_min: 0", "valid_min: -9")
     rejected.run("run", "shop")
@@ -83,7 +83,7 @@ def test_a_rollback_shows_the_previous_publication(mended):
     ]  # fmt: skip
 
 
-def test_upkeep_leaves_rows_as_they_are(mended):
+def test_maintenance_leaves_rows_as_they_are(mended):
     done = json.loads(mended.run("maintain", "--json").stdout)
     assert {each["relation"] for each in done} >= {"shop_raw.sales", "shop.orders"}
     assert mended.row("select count(*) from crm.customers") == (1,)
@@ -117,7 +117,7 @@ def test_while_the_store_is_away_a_command_is_one_line(ran, arguments):
     assert "Traceback" not in done.stderr
 
 
-def test_a_warehouse_that_is_no_store_is_a_wrong_request(ran):
+def test_a_warehouse_that_is_not_a_store_is_a_wrong_request(ran):
     done = ran.run("status", code=2, environment={"MESH_WAREHOUSE": "/data/lake"})
     assert done.stderr.startswith("mesh: MESH_WAREHOUSE does not name a folder of an object store.")
 
@@ -129,7 +129,7 @@ def test_a_store_that_goes_away_amid_a_run_stops_it_with_nothing_lost(ran, step,
     pipe = tmp_path / "errors"
     os.mkfifo(pipe)
     with ExitStack() as store:
-        store.enter_context(running_store())  # another door to the same buckets
+        store.enter_context(running_store())  # another server for the same buckets
         process = WARM.start(["run", "shop"], mesh.root, mesh.environment, (tmp_path / "out", pipe))
         text = ""
         with pipe.open() as lines:

@@ -1,6 +1,6 @@
-"""The demo, whole: what consumers read is what the source files say.
+"""The whole demo: consumers read the same figures as in the source files.
 
-The figures are computed here from the Parquet files, by other SQL than the models'.
+The tests compute the figures from the Parquet files, with other SQL than the models'.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FILES = ("dbt_project.yml", "dependencies.yml", ".dbtignore")
 
 @pytest.fixture(scope="module")
 def retail_folder(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
-    """A copy of the real repository's domains, with nothing in it."""
+    """A copy of the real repository's domains, without data."""
     folder = tmp_path_factory.mktemp("retail")
     for name in FOLDERS:
         ignored = shutil.ignore_patterns("target", "logs")
@@ -47,7 +47,7 @@ def retail_folder(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
 
 @pytest.fixture(scope="module")
 def first_run(retail_folder: Mesh) -> dict:
-    """What the first `mesh demo` says that it did."""
+    """The JSON output of the first `mesh demo`."""
     return json.loads(retail_folder.run("demo", "--json").stdout)
 
 
@@ -117,7 +117,7 @@ def test_a_day_is_a_new_york_day(products, source) -> None:
     published = products.execute(
         "select order_date, sum(sales_value) from sales.daily_store_sales group by all order by all"
     ).fetchall()
-    # New York is five hours behind UTC, four from 12 March to 5 November 2017, 2 a.m. each.
+    # New York is five hours behind UTC; four from 12 March to 5 November 2017, each at 2 a.m.
     expected = source.execute(
         """select (transaction_timestamp - case
                 when transaction_timestamp >= '2017-03-12 07:00'
@@ -222,7 +222,7 @@ def test_a_late_line_corrects_its_order_and_a_redelivered_one_counts_once(retail
     assert retail.query("select count(*) as n, sum(sales_value) as v from sales.order_lines") == [
         {"n": 1_469_308, "v": "4596042.08"}
     ]
-    # Built incrementally or from nothing, the code is the same: nothing is left to do.
+    # The code is the same for an incremental and a full build, so nothing is left to do.
     assert json.loads(retail.run("run", "sales", "--json").stdout)["published"] == []
 
 
@@ -250,8 +250,8 @@ def _append(mesh: Mesh, topic: str, events: list[tuple[bytes, bytes | None]]) ->
 def test_snowflake_makes_the_same_products_to_the_last_digit(
     retail: Mesh, fakesnow: Snowflake
 ) -> None:
-    """Landed and built there from the same topics: only the times of landing are others."""
-    retail.run("run")  # with the late events of the tests above
+    """Lands and builds from the same topics; only the times of landing differ."""
+    retail.run("run")  # includes the late events of the tests above
     environment = fakesnow.environment("RETAIL")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
@@ -260,9 +260,9 @@ def test_snowflake_makes_the_same_products_to_the_last_digit(
         session.execute("create database if not exists RETAIL")
         done = json.loads(retail.run("run", "--json", environment=environment, seconds=1200).stdout)
         assert sum(each["rejected"] for each in done["landed"]) == 0
-        with meshhouse.connect(retail.root) as ours:
+        with meshhouse.connect(retail.root) as local:
             for product in all_products(retail):
-                compare_with_snowflake(product, ours, session)
+                compare_with_snowflake(product, local, session)
 
 
 @pytest.mark.live
@@ -272,21 +272,21 @@ def test_snowflake_makes_the_same_products_to_the_last_digit(
     reason="not tried on a real Snowflake: SNOWFLAKE_ACCOUNT is not set",
 )
 def test_a_real_account_makes_the_same_products(retail: Mesh) -> None:
-    """In the database of the environment, which should hold nothing else."""
+    """Uses the database of the environment, which should be empty."""
     environment = {"MESH_TARGET": "snowflake"}
     retail.run("run")
     retail.run("run", environment=environment, seconds=3000)
-    with pytest.MonkeyPatch.context() as patch, meshhouse.connect(retail.root) as ours:
+    with pytest.MonkeyPatch.context() as patch, meshhouse.connect(retail.root) as local:
         patch.setenv("MESH_TARGET", "snowflake")
         session = connect()
         for product in all_products(retail):
-            compare_with_snowflake(product, ours, session)
+            compare_with_snowflake(product, local, session)
 
 
 def compare_with_snowflake(
-    product: Product, ours: duckdb.DuckDBPyConnection, session: Session
+    product: Product, local: duckdb.DuckDBPyConnection, session: Session
 ) -> None:
-    """The same columns, of the types of the contract, and the same rows."""
+    """Compares columns, types of the contract, and rows."""
     relation = session.relation(product.relation)
     columns = Database(session).columns(product.relation)
     declared = {each.name: parse_type(each.data_type) for each in product.columns}
@@ -298,51 +298,51 @@ def compare_with_snowflake(
         assert found.lower() == wanted, (product.relation, name)
     kept = [name for name in declared if name != "landed_at"]
     types = {
-        name: kind for name, kind, *_ in ours.execute(f"describe {product.relation}").fetchall()
+        name: kind for name, kind, *_ in local.execute(f"describe {product.relation}").fetchall()
     }
-    # fakesnow sends a moment that is null as the beginning of time.
-    moments = {name for name in kept if declared[name].kind == "timestamptz"}
+    # fakesnow returns a null timestamp as 1970-01-01.
+    times = {name for name in kept if declared[name].kind == "timestamptz"}
     sent = {
         name: f"""nullif("{name.upper()}", timestamptz '1970-01-01 00:00:00+00')"""
-        if name in moments
+        if name in times
         else f'"{name.upper()}"'
         for name in kept
     }
     casts = ", ".join(f'cast({sent[name]} as {types[name]}) as "{name}"' for name in kept)
     listing = ", ".join(f'"{name.upper()}"' for name in kept)
-    theirs = pa.concat_tables(session.arrow(f"select {listing} from {relation}"))
-    ours.register("theirs", theirs)
+    remote = pa.concat_tables(session.arrow(f"select {listing} from {relation}"))
+    local.register("remote", remote)
     names = ", ".join(f'"{name}"' for name in kept)
     for left, right in (
-        (f"select {names} from {product.relation}", f"select {casts} from theirs"),
-        (f"select {casts} from theirs", f"select {names} from {product.relation}"),
+        (f"select {names} from {product.relation}", f"select {casts} from remote"),
+        (f"select {casts} from remote", f"select {names} from {product.relation}"),
     ):
-        different = ours.execute(f"{left} except all {right} limit 3").fetchall()
+        different = local.execute(f"{left} except all {right} limit 3").fetchall()
         assert different == [], product.relation
-    ours.unregister("theirs")
+    local.unregister("remote")
 
 
 @needs_spark
 @pytest.mark.server
 @pytest.mark.timeout(1500)
 def test_spark_makes_the_same_products_to_the_last_digit(retail: Mesh) -> None:
-    """The last test here: afterwards the products are those of the other engine."""
+    """Runs last, because afterwards the products are built by the other engine."""
     relations = [each.relation for each in all_products(retail)]
-    retail.run("run")  # with the late events of the tests above
-    ours = pointers(retail, relations)
+    retail.run("run")  # includes the late events of the tests above
+    by_duckdb = pointers(retail, relations)
     retail.run(
         "run",
         "--force",
         environment={"MESH_TARGET": "spark", "MESH_SPARK_MASTER": "local[2]"},
         seconds=1200,
     )
-    theirs = pointers(retail, relations)
+    by_spark = pointers(retail, relations)
     with connect_memory() as connection:
-        create_views(connection, {f"ours_{each}": path for each, path in ours.items()})
-        create_views(connection, {f"theirs_{each}": path for each, path in theirs.items()})
+        create_views(connection, {f"duckdb_{each}": path for each, path in by_duckdb.items()})
+        create_views(connection, {f"spark_{each}": path for each, path in by_spark.items()})
         for relation in relations:
-            assert ours[relation] != theirs[relation]
-            one, other = f"ours_{relation}", f"theirs_{relation}"
+            assert by_duckdb[relation] != by_spark[relation]
+            one, other = f"duckdb_{relation}", f"spark_{relation}"
             columns, as_well = (
                 [
                     (name, kind)

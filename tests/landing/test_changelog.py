@@ -1,4 +1,4 @@
-"""What a changelog publishes is what a compacted topic would hold."""
+"""A product of a changelog has the rows that a compacted topic would have."""
 
 from __future__ import annotations
 

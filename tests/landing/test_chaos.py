@@ -1,4 +1,4 @@
-"""Whatever is killed, paused or restarted, every event lands exactly once."""
+"""Every event lands exactly once, even if processes are killed, paused or restarted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMIT = 2_000_000
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Cluster:
-    """A broker of its own, since it is restarted, which notices the dead quickly."""
+    """A separate broker, because the test restarts it; it notices dead members quickly."""
     broker = Broker(tmp_path / "mesh")
     broker.start(0, properties={"group.min.session.timeout.ms": "1000"})
     made = Cluster(broker)
@@ -42,7 +42,7 @@ def cluster(tmp_path: Path) -> Cluster:
 
 
 class Crowd:
-    """Landers that run side by side."""
+    """Landers that run at the same time."""
 
     def __init__(self, cluster: Cluster, topic: str, home: Path, size: int) -> None:
         self._work = lambda client: chaos.land_on(cluster, topic, home, client)
@@ -57,13 +57,13 @@ class Crowd:
         self.members[index] = self.join()
 
     def leave(self, index: int) -> None:
-        """One stops well, another comes: two rebalances."""
+        """One lander stops in an orderly way and a new one joins: two rebalances."""
         os.kill(self.members[index], signal.SIGTERM)
         os.waitpid(self.members[index], 0)
         self.members[index] = self.join()
 
     def replace_stopped(self) -> None:
-        """A lander that was fenced, or that lost the broker, is started again."""
+        """Replaces landers that were fenced or lost the broker."""
         for index, member in enumerate(self.members):
             if os.waitpid(member, os.WNOHANG)[0]:
                 self.members[index] = self.join()
@@ -136,7 +136,7 @@ def test_every_event_lands_exactly_once_through_kills_rebalances_a_restart_and_a
     }
     assert killing.result_of(lambda: chaos.left_behind(home, produced), tmp_path) == exactly_once
 
-    # What the killed left is counted and removed, and nothing else.
+    # Maintenance removes the files that killed landers left, and no others.
     removed = killing.result_of(lambda: chaos.orphans_removed(home), tmp_path)
     assert removed > 0
     assert killing.result_of(lambda: chaos.orphans_removed(home), tmp_path) == 0
@@ -153,7 +153,7 @@ def test_the_same_harness_sees_the_duplicates_of_a_plain_poll_append_commit_loop
     for _ in range(chaos.PARTITIONS + 1):  # one partition must come twice
         before = chaos.state_of(home)
         lander = killing.forked(lambda: chaos.land_naively(cluster, topic, home, None))
-        # Rows are shown, their offsets are not: the moment that a kill finds sooner or later.
+        # Rows are visible, and their offsets are not yet committed: a kill will meet this state.
         chaos.wait_until(lambda before=before: chaos.state_of(home) != before, 90, "landing")
         os.kill(lander, signal.SIGKILL)
         os.waitpid(lander, 0)
@@ -162,7 +162,7 @@ def test_the_same_harness_sees_the_duplicates_of_a_plain_poll_append_commit_loop
 
 
 def _progress(crowd: Crowd, home: Path) -> None:
-    """Waits until something more is landed, so that a kill meets a lander at work."""
+    """Waits until more events are landed, so that a kill meets a working lander."""
     before = chaos.landed_offsets(home)
     chaos.wait_until(lambda: _moved(crowd, home, before), 90, "landing")
 
@@ -175,7 +175,7 @@ def _moved(crowd: Crowd, home: Path, before: dict[int, int], every: bool = False
 
 
 def _pause(process: int, home: Path) -> None:
-    """Pauses a lander anywhere but in SQLite's locks, for which everybody waits."""
+    """Pauses a lander that does not hold SQLite's lock, because all others wait for that lock."""
     catalog = Lake(home).catalog_path
     while True:
         os.kill(process, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""What lands is what the event says, digit by digit: Python's json and decimal are the judge."""
+"""Landed values equal the events' values, digit by digit, compared by Python's json and decimal."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ STRICT = raw_table(Column("b", "bigint", required=True), Column("s", "string"))
 
 
 class Number(str):
-    """A number as an event has it."""
+    """A number in the notation of the event."""
 
 
 class Twice(Exception):
-    """A field more than once."""
+    """A field occurs more than once."""
 
 
-# What a document is
+# Parsing documents
 
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def never(constant: str) -> Any:
 
 
 def parsed(value: bytes) -> dict[str, Any] | None:
-    """The document of an event; none where it must be rejected whatever is declared."""
+    """The document of an event; None if it must be rejected under any declaration."""
     try:
         document = json.loads(
             value.decode(), parse_int=Number, parse_float=Number, parse_constant=never,
@@ -66,7 +66,7 @@ def parsed(value: bytes) -> dict[str, Any] | None:
 
 
 def json_of(value: Any) -> str:
-    """JSON without white space, its numbers as they were written."""
+    """JSON without white space, with numbers as they were written."""
     if isinstance(value, Number):
         return str(value)
     if isinstance(value, list):
@@ -76,7 +76,7 @@ def json_of(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-# What a value of a type is
+# Values of each type
 
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 MOMENT = (
@@ -84,7 +84,7 @@ MOMENT = (
     r"(?:(Z)|([+-])(\d\d)(?::?(\d\d))?)?)?"
 )
 NO = object()
-"""Not a value of the type."""
+"""Stands for a text that is not a value of the type."""
 
 
 def number(value: Any) -> Decimal | None:
@@ -185,7 +185,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
 
 
 def expected(raw: RawTable, value: bytes) -> dict[str, Any] | None:
-    """The row of an event; none where it is to be rejected."""
+    """The row of an event; None if the event must be rejected."""
     document = parsed(value)
     if document is None:
         return None
@@ -200,7 +200,7 @@ def expected(raw: RawTable, value: bytes) -> dict[str, Any] | None:
     return row | {"_rescued": json_of(others) if others else None}
 
 
-# What events may look like
+# Generated events
 
 DIGITS = st.text("0123456789", min_size=1, max_size=38)
 NUMBERS = st.builds(
@@ -371,7 +371,7 @@ EDGES = [
 
 
 class Suspicious(PlainReader):
-    """Takes no event for a plain one, so that each is looked at by itself."""
+    """Treats no event as plain, so that the exact path decodes each."""
 
     def read(self, values: pa.Array) -> Plain:
         return Plain(self.schema.empty_table(), pa.array([], pa.uint64()))

@@ -1,4 +1,4 @@
-"""Followers land what comes, share a topic's partitions, and lose or double nothing."""
+"""Followers land new events, share a topic's partitions, and lose or double nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.landing_place import RAW, Place
 SOON = Pace(0.2, 1_000_000)
 NEVER = 3_600.0
 LONG = 120
-"""Seconds after which a condition that did not come true never will."""
+"""Seconds to wait for a condition before the test fails."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def source_of() -> Iterator[Callable[..., KafkaSource]]:
-    """Makes sources that end with the test."""
+    """Makes sources that are closed after the test."""
     made: list[KafkaSource] = []
 
     def make(cluster: Cluster, client: Any = None) -> KafkaSource:
@@ -70,7 +70,7 @@ def source_of() -> Iterator[Callable[..., KafkaSource]]:
 
 @dataclass
 class Follower:
-    """One lander at work in a thread."""
+    """One lander in a thread."""
 
     stop: threading.Event = field(default_factory=threading.Event)
     landing: Landing | None = None
@@ -93,7 +93,7 @@ class Follower:
         self.rows, self.commits = landing.rows, landing.commits
 
     def end(self) -> Landing:
-        """Stops it well and returns what it landed."""
+        """Stops the lander in an orderly way and returns its result."""
         self.stop.set()
         self.join()
         assert self.error is None, self.error
@@ -110,7 +110,7 @@ class Follower:
 def following(
     source: Source, lake: Lake, topic: str, pace: Pace = SOON, group: str = ""
 ) -> Iterator[Follower]:
-    """A follower of a topic; the group is the topic's own unless one is named."""
+    """A follower of a topic; by default its group has the topic's name."""
     follower = Follower()
     store = LakeStore(lake)
     follower.start(lambda it: follow(source, store, raw_of(topic), group or topic, it.stop, pace,
@@ -141,7 +141,7 @@ def wait_for_rows(lake: Lake, count: int, **where: str) -> None:
 
 
 class Watched:
-    """A client that says how many events it has read."""
+    """A client that counts the events that it has read."""
 
     def __init__(self, client: Any) -> None:
         self.events = 0
@@ -157,7 +157,7 @@ class Watched:
 
 
 class Unheard:
-    """A client whose first word to its group is lost, as in a rebalance."""
+    """A client whose first commit of offsets is lost, as may happen in a rebalance."""
 
     def __init__(self, client: Any) -> None:
         self.is_heard = False
@@ -173,7 +173,7 @@ class Unheard:
 
 
 class Looked:
-    """A source that says how often it was looked at in vain."""
+    """A source that counts failed calls of `describe`."""
 
     def __init__(self, source: Source) -> None:
         self.misses = 0
@@ -212,7 +212,7 @@ def offsets_told(admin: Any, group: str) -> dict[int, int]:
     except KafkaError as error:
         if not error.retriable:
             raise
-        return {}  # a new broker is still making where it keeps them
+        return {}  # a new broker has not created its topic of offsets yet
     return {place.partition: each.offset for place, each in stored.items()}
 
 
@@ -236,9 +236,7 @@ def test_after_its_time_whatever_came_is_one_commit(cluster, lake, source_of):
         assert follower.commits <= 3
 
 
-def test_what_was_read_is_committed_by_a_stop_and_told_to_the_group(
-    cluster, client, lake, source_of
-):
+def test_a_stop_commits_what_was_read_also_to_the_group(cluster, client, lake, source_of):
     topic, admin = cluster.create(), cluster.admin()
     made: list[Watched] = []
 
@@ -257,7 +255,9 @@ def test_what_was_read_is_committed_by_a_stop_and_told_to_the_group(
     admin.close()
 
 
-def test_what_the_group_did_not_hear_is_told_again(cluster, client, lake, source_of):
+def test_offsets_that_the_group_did_not_receive_are_committed_again(
+    cluster, client, lake, source_of
+):
     topic, admin = cluster.create(), cluster.admin()
     cluster.send(topic, sold(range(3)))
     unheard = source_of(cluster, lambda *arguments: Unheard(client(*arguments)))
@@ -397,7 +397,7 @@ def test_of_two_groups_on_one_table_exactly_one_wins_and_the_other_says_so(
     assert ids(lake) == list(range(sent))
 
 
-def test_a_topic_that_is_made_anew_stops_a_follower_that_starts(cluster, lake, source_of):
+def test_a_recreated_topic_stops_a_follower_that_starts(cluster, lake, source_of):
     topic = cluster.create()
     cluster.send(topic, sold(range(3)))
     with following(source_of(cluster), lake, topic):
@@ -431,7 +431,7 @@ def test_events_that_retention_removed_are_passed_over_if_a_person_accepts_it(
 
 
 def changed_before_it_reads(client: Any, change: Callable[[], None]) -> Any:
-    """A kind of client whose topic changes between the look at it and the first event."""
+    """A client class whose topic changes after it was described and before the first event."""
 
     class Late(client):
         def subscribe(self, group: str, rebalance: Rebalance) -> None:
@@ -474,7 +474,7 @@ def test_a_follower_whose_topic_is_made_again_says_what_was_landed(
         cluster.create(1, topic)
         follower.join()
     said = str(follower.error)
-    # It looked between the two, or behind both.
+    # It described the topic between deletion and creation, or after both.
     assert f"There is no topic `{topic}`" in said or (
         f"Topic `{topic}` was deleted and created again" in said
         and "Events before offset 3 of partition 0 were landed" in said
@@ -541,7 +541,7 @@ def snapshots(lake: Lake, raw: RawTable) -> int:
     return len(table.metadata.snapshots)
 
 
-def test_a_follower_of_the_event_log_notices_that_its_topic_was_made_anew(tmp_path):
+def test_a_follower_of_the_event_log_notices_that_its_topic_was_recreated(tmp_path):
     log = EventLog(tmp_path / "events")
     log.create_topic(RAW.topic, 1)
     place = Place(log, Lake(tmp_path))
@@ -571,7 +571,7 @@ def test_a_follower_of_the_event_log_notices_that_its_topic_was_made_anew(tmp_pa
     place.sell(*range(10, 20))
     worker.join(30)
     stop.set()
-    # It looked between the two, or behind both.
+    # It described the topic between deletion and creation, or after both.
     said = ("There is no topic `shop.sales`", "Events before offset 3 of partition 0 were landed")
     assert any(each in failed[0] for each in said), failed
     assert place.ids() == [1, 2, 3]

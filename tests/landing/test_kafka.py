@@ -1,4 +1,4 @@
-"""Landing from a real cluster: whatever becomes of a topic, each event lands exactly once."""
+"""Landing from a real cluster: each event lands exactly once, whatever happens to the topic."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def raw_of(topic: str, *columns: Column, **options: Any) -> RawTable:
 
 @dataclass(frozen=True)
 class Place:
-    """A topic of its own, and a lake."""
+    """A new topic and a lake."""
 
     cluster: Cluster
     admin: Any
@@ -60,7 +60,7 @@ class Place:
         return land(self.source, LakeStore(self.lake), raw or self.raw, **options)
 
     def remove_before(self, offset: int, partition: int = 0) -> None:
-        """What retention does, at once."""
+        """Removes events at once, as retention does later."""
         self.admin.delete_records({TopicPartition(self.topic, partition): offset})
 
     def recreate(self) -> None:
@@ -111,13 +111,13 @@ def make_place(cluster, admin, tmp_path_factory) -> Iterator[Callable[..., Place
 
 @pytest.fixture
 def place(make_place) -> Place:
-    """One partition, read by whatever client is the fastest."""
+    """One partition, read by the fastest installed client."""
     return make_place()
 
 
 @pytest.fixture(params=[PythonClient, ConfluentClient])
 def read_place(request, make_place) -> Place:
-    """One partition, read by each client in turn."""
+    """One partition; the test runs once with each client."""
     return make_place(request.param)
 
 
@@ -153,10 +153,10 @@ def test_gaps_that_compaction_left_are_no_loss(make_place, compacted):
 
 @pytest.fixture(scope="module")
 def compacted(cluster, admin) -> tuple[str, list[int]]:
-    """A topic in which later values of a key replaced earlier ones, and the offsets left."""
+    """A compacted topic, and the offsets that compaction kept."""
     from kafka.admin import ConfigResource
 
-    # By default the cleaner sleeps for 15 s before it looks again.
+    # By default the cleaner waits 15 s between two runs.
     admin.alter_configs([ConfigResource("BROKER", "1", {"log.cleaner.backoff.ms": "100"})])
     topic = cluster.create(**{
         "cleanup.policy": "compact", "segment.ms": "50", "min.cleanable.dirty.ratio": "0.01",
@@ -173,7 +173,7 @@ def compacted(cluster, admin) -> tuple[str, list[int]]:
         if len(left) < sent:
             break
         assert time.monotonic() < deadline, "the broker did not compact"
-    # Let nothing more be compacted while tests read.
+    # Stops compaction while the tests read.
     admin.alter_configs([ConfigResource("TOPIC", topic, {"cleanup.policy": "delete"})])
     batches = source.read(topic, {0: (0, sent)}, MEBIBYTE)
     left = [each for batch in batches for each in batch.events["offset"].to_pylist()]
@@ -202,7 +202,7 @@ def test_a_partition_that_was_added_and_lost_events_since_stops(place):
         place.land()
 
 
-def test_a_topic_made_anew_stops_landing_until_a_person_accepts_it(place):
+def test_a_recreated_topic_stops_landing_until_a_person_accepts_it(place):
     place.sell(*range(5))
     place.land()
     place.recreate()
@@ -243,7 +243,7 @@ def test_events_that_retention_removed_stop_landing_until_a_person_accepts_it(pl
     assert place.land().commits == 0
 
 
-def test_events_that_retention_removed_after_they_were_landed_are_nobodys_loss(place):
+def test_events_that_retention_removed_after_they_were_landed_are_not_lost(place):
     place.sell(*range(5))
     place.land()
     place.remove_before(5)
@@ -255,7 +255,7 @@ def test_events_that_retention_removed_after_they_were_landed_are_nobodys_loss(p
 def test_a_topic_that_ends_before_what_was_landed_stops_landing(place):
     place.sell(*range(5))
     place.land()
-    # As it is after a broker that lost its disk's last writes.
+    # As if a broker had lost the last writes to its disk.
     table = place.lake.load(place.raw.relation)
     assert table is not None
     base = table.metadata_location
@@ -308,7 +308,7 @@ def test_messages_of_one_mebibyte_land(make_place):
 def test_only_what_a_transaction_committed_lands_and_an_open_one_waits(read_place):
     producer = read_place.cluster.transact(read_place.topic, *map(sale, range(3)))
     done = read_place.land()
-    assert (done.rows, done.lag, done.offsets) == (1, 0, {0: 4})  # two events, two marks
+    assert (done.rows, done.lag, done.offsets) == (1, 0, {0: 4})  # two events, two markers
     producer.commit_transaction()
     assert read_place.land().rows == 1
     assert read_place.ids() == [0, 2]
@@ -326,8 +326,8 @@ def test_the_groups_offsets_are_those_of_the_table_after_each_landing(mesh, clus
         landing = land_table(mesh.repository, LakeStore(lake), raw)
         assert (landing.rows, landing.rejected) == (4, 0)
         stored = admin.list_group_offsets(group_of(raw))["meshhouse.shop_raw.sales"]
-        told = {at.partition: each.offset for at, each in stored.items() if at.topic == topic}
-        assert told == landing.offsets == {0: first + 3, 1: 1 + first // 3}
+        mirrored = {at.partition: each.offset for at, each in stored.items() if at.topic == topic}
+        assert mirrored == landing.offsets == {0: first + 3, 1: 1 + first // 3}
     admin.close()
 
 

@@ -1,4 +1,4 @@
-"""Landing writes each event once, whatever comes between."""
+"""Landing writes each event once, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.landing_place import COLUMNS, RAW, Place, sale, select_from
 
 
 def land_whatever_comes_between(place: Place, **options) -> None:
-    """The other lander's commit may be under way, and then this one is the one to stop."""
+    """Lands until it succeeds: if the other lander commits at the same time, this one is fenced."""
     while True:
         try:
             place.land(**options)
@@ -123,7 +123,7 @@ def test_rows_and_rejections_of_a_commit_are_shown_by_one_transaction(place, mon
 
 
 class Interrupting:
-    """The event log in small batches, with something that happens before one of them."""
+    """The event log in small batches, with a function that is called before one of them."""
 
     def __init__(self, log: EventLog, after: int = -1, happens=None) -> None:
         self._log, self._after, self._happens = log, after, happens
@@ -182,7 +182,7 @@ def test_a_landing_that_fails_half_way_goes_on_where_it_committed(place):
     assert place.ids() == list(range(40))
 
 
-def test_a_topic_made_anew_stops_landing_with_an_explanation(place):
+def test_a_recreated_topic_stops_landing_with_an_explanation(place):
     place.sell(1, 2)
     place.land()
     place.log.delete_topic(RAW.topic)
@@ -271,13 +271,13 @@ def test_landed_at_grows_with_every_commit_even_if_the_clock_does_not(place, mon
         def now(cls, tz=None) -> datetime:
             return datetime(2020, 1, 1, tzinfo=tz)
 
-    # Not by its dotted name: the package's `land` is the function.
+    # Through sys.modules, because the package's attribute `land` is the function.
     monkeypatch.setattr(sys.modules["meshhouse.landing.land"], "datetime", Stopped)
     for numbers in (range(20), range(20, 40)):
         place.sell(*numbers)
         land(Interrupting(place.log), LakeStore(place.lake), RAW, commit_bytes=1)
     assert len(place.states()) > 10
-    # Incremental models ask for what landed after the latest that they have.
+    # Incremental models read the rows that landed after their newest row.
     latest, known = datetime(1, 1, 1, tzinfo=UTC), 0
     for state in place.states():
         condition = f"count(*) filter (_landed_at > '{latest.isoformat()}')"
@@ -312,7 +312,7 @@ def test_two_landers_that_both_accept_a_new_topic_land_it_once(place, tmp_path):
 
 
 def test_a_partition_that_was_empty_at_first_lost_nothing(place, monkeypatch):
-    """Retention emptied it before the table was made."""
+    """Retention emptied the partition before the table was created."""
     describe = place.log.describe
 
     def emptied(topic: str) -> Topic:
@@ -373,7 +373,7 @@ def test_a_time_that_no_date_can_hold_does_not_stop_landing(place, millis):
     assert place.select("_timestamp") == [(None,)]
 
 
-def test_names_of_new_fields_without_end_are_not_remembered_for_ever(place):
+def test_the_number_of_remembered_new_fields_is_limited(place):
     for number in range(3):
         fields = {f"made_up_{number}_{each}": 1 for each in range(400)}
         place.send(json.dumps({"sale_id": number, "amount": 1, **fields}).encode())
@@ -392,7 +392,7 @@ def test_a_lander_that_is_paused_in_its_turn_does_not_hold_up_the_others(place):
         assert place.ids() == [1]
         place.sell(2)
         started = time.monotonic()
-        place.land()  # the turn was taken from it once and for all
+        place.land()  # does not wait again for the paused lander's lock
         assert time.monotonic() - started < 4
     assert place.ids() == [1, 2]
 

@@ -1,4 +1,4 @@
-"""Whatever is killed, the ledger of landings says what the table holds."""
+"""The ledger of landings agrees with the tables, even after kills."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def raw_of(mesh: Mesh) -> RawTable:
 
 
 def books(mesh: Mesh) -> dict[str, int]:
-    """Rows and rejected events: of the tables, of the ledger, and noted for the ledger."""
+    """Numbers of rows and rejected events: in the tables, in the ledger, waiting for the ledger."""
     lake, raw = Lake(mesh.home), raw_of(mesh)
     entries = LakeLedger(lake).entries("landings")
     table = lake.load(raw.relation)
@@ -65,7 +65,7 @@ def die(*arguments: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_kills_at_random_moments_leave_no_row_out_of_the_ledger(tmp_path: Path) -> None:
+def test_kills_at_random_times_leave_no_row_out_of_the_ledger(tmp_path: Path) -> None:
     mesh, moments = make_mesh(tmp_path / "tiny"), random.Random(20170101)
     os.waitpid(killing.forked(lambda: mesh.sell(*range(EVENTS))), 0)
     kills = 0

@@ -1,4 +1,4 @@
-"""A rejected event is in exactly one place: rejected, landed by a replay, or discarded."""
+"""A rejected event is either rejected, or landed by a replay, or discarded, never two of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FIXED = RawTable(
     line=8,
 )
 STRICT = replace(FIXED, columns=(SALE_ID, AMOUNT, replace(TILL, required=True)))
-"""As it was declared by mistake: the tills send no `till`."""
+"""A wrong declaration: the events have no field `till`."""
 NO_TILL = "misses the required field `till`"
 
 
@@ -87,7 +87,7 @@ class Place:
         return table.properties
 
     def problems(self) -> list[str]:
-        """Events that are not in exactly one of both tables, as the kill test sees them."""
+        """Events that are not in exactly one of both tables, by the check of the kill test."""
         return killing.problems(self.lake.warehouse.parent)
 
     def recorded(self) -> list[tuple]:
@@ -191,7 +191,7 @@ def test_only_the_chosen_events_are_replayed(place):
     place.sell(3, amount="abc", till="a")
     place.send(b"no json")
     place.land()
-    other = replay(place.lake, FIXED, Choice(reason="is no "))
+    other = replay(place.lake, FIXED, Choice(reason="is not "))
     assert (other.moved, other.kept) == (0, 2)
     done = replay(place.lake, FIXED, Choice(reason="till"))
     assert (done.moved, done.kept) == (2, 0)
@@ -214,9 +214,9 @@ def test_many_files_are_replayed_in_several_transactions_each_with_its_ledger_en
 
 @pytest.fixture
 def before_commits(monkeypatch):
-    """Has something happen before each commit that shows a table of the domain.
+    """Calls a function before each commit to a table of the domain.
 
-    It comes from another machine, so to speak: no lock keeps it waiting.
+    It runs as if on another machine: it does not wait for a lock.
     """
 
     def install(happens) -> None:
@@ -291,7 +291,7 @@ KILLS = 25
 EVENTS = 4_000
 
 
-def test_killed_at_any_moment_a_replay_leaves_every_event_in_exactly_one_table(tmp_path):
+def test_a_replay_killed_at_any_time_leaves_every_event_in_exactly_one_table(tmp_path):
     home = tmp_path / "home"
     moments = random.Random(20170101)
     finished(lambda: fill(home))
@@ -305,7 +305,7 @@ def test_killed_at_any_moment_a_replay_leaves_every_event_in_exactly_one_table(t
         worker = killing.forked(lambda: replay_in_steps(home))
         if ended_within(worker, moments.uniform(0.02, longest)):
             assert os.waitpid(worker, 0)[1] == 0
-            longest *= 0.8  # so that kills find it at work, however busy this machine is now
+            longest *= 0.8  # so that kills meet a running replay, also on a fast machine
             finished(lambda: fill(home))
             sent += EVENTS
             continue
@@ -344,7 +344,7 @@ def replay_in_steps(home: Path) -> None:
 
 
 def looked_at(home: Path) -> tuple:
-    """What is wrong, rejected and all events, and how many the ledger says were moved."""
+    """Problems, numbers of rejected and of all events, and the ledger's number of moved events."""
     lake = Lake(home)
     moved = sum(entry["events"] for entry in LakeLedger(lake).entries("rejections"))
     return killing.problems(home), LakeStore(lake).rejected_share(loose()), moved
@@ -375,7 +375,7 @@ def test_discard_removes_just_the_chosen_events(place):
     assert discard(place.lake, FIXED) == 0
 
 
-def test_discard_leaves_what_was_rejected_after_somebody_looked(place):
+def test_discard_leaves_events_that_were_rejected_after_the_user_looked(place):
     place.sell(1, 2)
     place.land()
     events, newest = count(place.lake, FIXED)
@@ -386,7 +386,7 @@ def test_discard_leaves_what_was_rejected_after_somebody_looked(place):
     assert place.reasons() == {NO_TILL: 1}
 
 
-def test_a_topic_that_was_created_anew_has_its_offsets_twice(place):
+def test_a_recreated_topic_has_its_offsets_twice(place):
     place.sell(1, 2, 3)
     place.land()
     place.log.delete_topic(FIXED.topic)
@@ -394,7 +394,7 @@ def test_a_topic_that_was_created_anew_has_its_offsets_twice(place):
     place.send(sale(4), b"no json", sale(5))
     land(place.log, LakeStore(place.lake), STRICT, accept=["new-topic"])
     other = replace(FIXED, columns=(*FIXED.columns, Column("shop", "string", required=True)))
-    replay(place.lake, other)  # the new reasons are in one file, beside each other
+    replay(place.lake, other)  # writes the new reasons into one file
     done = replay(place.lake, replace(other, columns=(*FIXED.columns, Column("shop", "string"))))
     assert (done.moved, done.kept) == (5, 1)
     assert place.ids() == [1, 2, 3, 4, 5]

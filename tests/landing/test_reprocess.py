@@ -1,4 +1,4 @@
-"""Landing again puts what events become today where it was before."""
+"""Reprocessing replaces the rows of events by their rows under the current declaration."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_lander_that_commits_meanwhile_loses_nothing(place, monkeypatch):
         if not calls:
             calls.append(1)
             place.sell(*range(20, 30))
-            # As if the other lander were on another machine: its lock is not ours.
+            # As if the other lander were on another machine, where it has another lock.
             other = Lake(place.lake.warehouse.parent)
             other.warehouse = place.lake.warehouse
             monkeypatch.setattr("meshhouse.landing.lake_table.turn", _no_lock)
@@ -90,7 +90,7 @@ def test_a_lander_that_commits_meanwhile_loses_nothing(place, monkeypatch):
     assert place.ids() == list(range(30))
 
 
-def test_a_start_is_an_offset_or_a_moment(place):
+def test_a_start_is_an_offset_or_a_time(place):
     place.log.append_events(
         RAW.topic,
         [(b"k", b"{}", millis, []) for millis in (1_500_000_000_000, 1_500_000_060_000)],

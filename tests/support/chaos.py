@@ -1,8 +1,8 @@
-"""Producers and landers that may be killed at any moment, on a real broker.
+"""Producers and landers that tests kill at any time, on a real broker.
 
-Belongs here: what runs in forked processes, and the look at what they left. Does not: the
-chaos itself (landing/test_chaos.py). The parent never opens a connection: Kafka's clients
-do not survive a fork.
+Belongs here: the work of forked processes, and checks of their results. Not here: the kills
+(tests/landing/test_chaos.py). The parent never opens a connection, because Kafka's clients do not
+survive a fork.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def raw_of(topic: str) -> RawTable:
 
 
 def produce(cluster: Cluster, topic: str, folder: Path, limit: int) -> None:
-    """Sends events until told to stop; leaves their number. One in a hundred is not JSON."""
-    told = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    """Sends events until SIGTERM, then writes their number. One in a hundred is not JSON."""
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     producer = cluster.producer(**{"enable.idempotence": True, "message.timeout.ms": 120_000})
     number = 0
-    while number < limit and not told.is_set():
+    while number < limit and not stopped.is_set():
         for number in range(number, min(number + 200, limit)):  # noqa: B020
             value = json.dumps({"id": number, "amount": "1.50"}).encode()
             if number % 100 == 7:
@@ -54,13 +54,13 @@ def produce(cluster: Cluster, topic: str, folder: Path, limit: int) -> None:
             producer.produce(topic, value, b"%d" % number, number % PARTITIONS)
         number += 1
         producer.flush()
-        told.wait(0.02)
+        stopped.wait(0.02)
     assert producer.flush(120) == 0
     (folder / "produced").write_text(str(number))
 
 
 def land_once(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
-    """Lands what there is, in commits so small that a kill finds many moments."""
+    """Lands the topic's events, in small commits so that kills hit many different steps."""
     land(
         KafkaSource(cluster.settings, client),
         LakeStore(Lake(home)),
@@ -71,14 +71,14 @@ def land_once(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
 
 def land_on(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
     """Lands in the group until SIGTERM."""
-    told = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
-    follow(KafkaSource(cluster.settings, client), LakeStore(Lake(home)), raw_of(topic), GROUP, told,
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    follow(KafkaSource(cluster.settings, client), LakeStore(Lake(home)), raw_of(topic), GROUP, stop,
            Pace(0.2, 2_000))  # fmt: skip
 
 
 def land_naively(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
-    """What must not be done: rows in one place, offsets in another, one after the other."""
+    """The wrong way, for comparison: commits rows first, and offsets elsewhere afterwards."""
     from kafka import KafkaConsumer
 
     lake, raw = Lake(home), raw_of(topic)
@@ -109,7 +109,7 @@ def land_naively(cluster: Cluster, topic: str, home: Path, client: Any) -> None:
 
 
 def left_behind(home: Path, produced: int) -> dict[str, int]:
-    """Every produced event, looked for key by key in both tables."""
+    """Counts the produced events in both tables, by number and by offset."""
     raw = raw_of("")
     with connect_memory() as connection:
         create_views(connection, Lake(home).pointers())
@@ -137,16 +137,16 @@ def left_behind(home: Path, produced: int) -> dict[str, int]:
 
 
 def orphans_removed(home: Path) -> int:
-    """Maintains both tables as if everything were old; returns the files that nobody used."""
+    """Maintains both tables as if all files were old; returns the number of removed orphans."""
     raw, at_once = raw_of(""), timedelta(0)
     relations = [raw.relation, f"{raw.schema}.{raw.rejected}"]
-    # The states themselves are kept for a day, whoever made them.
+    # Snapshots are kept for a day.
     done = maintain(Lake(home), relations, older_than=at_once, retention=timedelta(days=1))
     return sum(each.orphans_removed for each in done)
 
 
 def rows_and_numbers(home: Path) -> tuple[int, int]:
-    """Rows of the raw table, and how many different events they are."""
+    """Numbers of rows and of different events in the raw table."""
     with connect_memory() as connection:
         create_views(connection, Lake(home).pointers())
         return connection.execute(
@@ -155,12 +155,12 @@ def rows_and_numbers(home: Path) -> tuple[int, int]:
 
 
 def state_of(home: Path) -> str | None:
-    """The raw table's metadata file."""
+    """The raw table's metadata location."""
     return Lake(home).pointers().get(raw_of("").relation)
 
 
 def landed_offsets(home: Path) -> dict[int, int]:
-    """Where the raw table stands, read without the Iceberg library's caches."""
+    """The raw table's offsets, read without the Iceberg library's caches."""
     return killing.offsets(Lake(home))
 
 

@@ -1,4 +1,4 @@
-"""Runs of the tiny mesh in the tests' own process, which has their Spark."""
+"""Runs of the tiny mesh in the tests' process, which has a Spark session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def land_new(mesh: Mesh) -> None:
 
 
 def run(mesh: Mesh, domain: str, target: str = "spark", **options) -> DomainRun:
-    """Runs a domain in this process, which has the tests' Spark."""
+    """Runs a domain in this process, which has the tests' Spark session."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_TARGET", target)
         repository = mesh.repository
@@ -34,7 +34,7 @@ def run_local(mesh: Mesh, domain: str, *products: str, **options) -> DomainRun:
 
 
 def published(done: DomainRun) -> list[str]:
-    """Names of the products that a run has published; it must have gone well."""
+    """Names of the products that a successful run has published."""
     assert done.ok, done.message
     return sorted(entry["product"] for entry in done.published)
 

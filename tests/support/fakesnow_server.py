@@ -1,8 +1,7 @@
-"""Serves fakesnow, and writes down every statement that it is sent.
+"""Serves fakesnow, and writes every statement that it receives to a file.
 
-Run by fakesnow's own Python (see the Makefile): `python fakesnow_server.py PORT STATEMENTS`.
-What fakesnow lacks is let pass here, in one place; tests look at the text of those
-statements instead.
+It runs in fakesnow's own Python (see the Makefile): `python fakesnow_server.py PORT STATEMENTS`.
+Statements that fakesnow lacks are accepted here without an effect; tests compare their text.
 """
 
 import json
@@ -16,14 +15,14 @@ from fakesnow import transforms
 from fakesnow.cursor import FakeSnowflakeCursor
 from fakesnow.server import app
 
-# Statements that fakesnow does not know. They change nothing that a query could see.
+# Statements that fakesnow does not know. They have no effect that a query could see.
 PASS = re.compile(
     r"\s*(alter\s+session\s+set\s+(query_tag|timezone|timestamp_type_mapping|default_null_ordering)|comment\s+on\s|alter\s+session\s+unset|grant\s|create\s+tag\s"
     r"|create\s+warehouse\s|remove\s|alter\s+table\s.*\salter\s.*\scomment\s|alter\s+(table|view)\s.*\sset\s+tag\s"
     r"|alter\s+table\s.*\smodify\s+column\s.*\sset\s+tag\s)",
     re.IGNORECASE | re.DOTALL,
 )
-# What it does not parse or know, and what says the same to it.
+# Syntax that fakesnow does not know, and its replacement.
 REWRITTEN = (
     (
         re.compile(
@@ -56,7 +55,7 @@ def main() -> None:
         return execute(self, command, *args, **kwargs)
 
     FakeSnowflakeCursor.execute = recorded
-    # It sums numbers as doubles, where Snowflake is exact.
+    # fakesnow sums numbers as doubles; Snowflake is exact.
     transforms.numeric_agg_implicit_cast = lambda expression: expression
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 

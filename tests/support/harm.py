@@ -1,4 +1,4 @@
-"""What can happen to a file on a disk, for tests of what becomes of the rest."""
+"""Ways to damage a file, for tests of the undamaged rest."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ HARM: dict[str, Callable[[Path], object]] = {
     "cut": _cut,
     "flipped": _flip,
 }
-"""Kind -> what does it to a file."""
+"""Kind of damage -> function that does it to a file."""

@@ -1,4 +1,4 @@
-"""Topics on the tests' broker: made, filled and taken away."""
+"""Topics on the tests' broker: creating, filling and deleting them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def settings_of(broker: Broker) -> KafkaSettings:
 
 
 class Cluster:
-    """What tests do to a broker besides reading from it."""
+    """Everything that tests do with a broker, except reading."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
@@ -68,7 +68,7 @@ class Cluster:
     def transact(self, topic: str, kept: bytes, given_up: bytes, open_: bytes):
         """One transaction that is committed, one that is aborted, and one that stays open.
 
-        Returns the producer, for the last of them to be ended.
+        Returns the producer, with which the caller ends the open transaction.
         """
         producer = self.producer(**{"transactional.id": topic})
         producer.init_transactions()

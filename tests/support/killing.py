@@ -1,7 +1,7 @@
-"""Work that may be killed at any moment, and a look at what it left.
+"""Work that tests kill at any time, and a check of its results.
 
 Belongs here: landing and publishing in a loop, forked from a warm parent so that a kill costs
-milliseconds, and the checker. Does not: what is asserted (test_kill.py).
+milliseconds, and the checker. Not here: the kills and assertions (test_kill.py).
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from meshhouse.repository import Column, Product, RawTable, Repository
 
 TOPIC = "shop.sales"
 A_FEW = 400
-"""Events of a partition that one round lands."""
+"""Events of each partition that one round lands."""
 
 
 def raw_table() -> RawTable:
-    """A raw table whose third column some events do not fit."""
+    """The raw table; a few events are rejected."""
     columns = (Column("sale_id", "bigint", required=True), Column("amount", "decimal(12,2)"))
     return RawTable("shop", "shop_raw", "sales", TOPIC, columns, "", False, Path("topics.yml"), 1)
 
 
 def product(name: str) -> Product:
-    """One of two products that must always show the same round."""
+    """One of two products that must always be of the same round."""
     return Product(
         domain="shop", model=name, version=1, is_latest=True, description="", group=None,
         columns=(Column("round", "bigint"), Column("id", "bigint")), contract=True,
@@ -77,7 +77,7 @@ def _value(number: int) -> bytes:
 
 
 class AFew:
-    """The event log, but a topic seems to end a little after what was landed."""
+    """The event log, with topics that seem to end `A_FEW` events after the landed offsets."""
 
     def __init__(self, log: EventLog, landed: Mapping[int, int]) -> None:
         self._log = log
@@ -107,7 +107,7 @@ def work(home: Path) -> None:
 
 
 def finish(home: Path) -> None:
-    """Lands and publishes whatever is left, in one go."""
+    """Lands and publishes all remaining events at once."""
     landed = land(event_log(home), LakeStore(Lake(home)), raw_table())
     publish_round(home, sum(landed.offsets.values()))
 
@@ -135,7 +135,7 @@ def publish_round(home: Path, number: int) -> None:
 
 
 class _Home(Repository):
-    """As much of a repository as the engine needs here."""
+    """The part of a repository that the engine needs here."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
@@ -143,14 +143,14 @@ class _Home(Repository):
 
 
 def offsets(lake: Lake) -> dict[int, int]:
-    """Next offset of each partition, as the raw table says."""
+    """Next offset of each partition, from the raw table."""
     table = lake.load(raw_table().relation)
     stored = json.loads(table.properties.get(OFFSETS, "{}")) if table else {}
     return {int(number): end for number, end in stored.items()}
 
 
 def problems(home: Path) -> list[str]:
-    """What is wrong with what a killed process left; empty if nothing is."""
+    """Inconsistencies that a killed process left; empty if there are none."""
     lake = Lake(home)
     pointers = lake.pointers()
     found: list[str] = []
@@ -201,7 +201,7 @@ def _publication_problems(pointers: Mapping[str, str]) -> list[str]:
 
 
 def land_naively(home: Path, die_between: bool) -> None:
-    """What must not be done: rows first, offsets in a commit of their own."""
+    """The wrong way, for comparison: rows first, offsets in a separate commit."""
     log, lake, raw = event_log(home), Lake(home), raw_table()
     decoder = Decoder(raw)
     from meshhouse.lake.schema import iceberg_schema
@@ -255,7 +255,7 @@ def answer(task: Callable[[], Any], folder: Path) -> None:
 
 
 def answered(folder: Path) -> Any:
-    """What `answer` left; it can be read once."""
+    """Reads and removes the value that `answer` wrote."""
     file = folder / "answer.json"
     value = json.loads(file.read_text())
     file.unlink()

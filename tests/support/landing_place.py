@@ -1,4 +1,4 @@
-"""An event log with one topic beside a lake: where landing is tried."""
+"""An event log with one topic, and a lake, for tests of landing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Place:
         return land(self.log, LakeStore(self.lake), raw, **options)
 
     def select(self, what: str, table: str = "sales") -> list:
-        """Rows of a raw table as it is now, sorted."""
+        """The current rows of a raw table, sorted."""
         location = self.lake.pointers()[f"shop_raw.{table}"]
         return select_from(plain_path(location), what, "order by all")
 
@@ -55,7 +55,7 @@ class Place:
         return [number for (number,) in self.select("sale_id")]
 
     def states(self) -> list[str]:
-        """Metadata files of the raw table, oldest first: everything that was ever shown of it."""
+        """All metadata files that the raw table ever had, oldest first."""
         return sorted(str(path) for path in self.lake.warehouse.glob("shop_raw/sales/*/*.json"))
 
 

@@ -1,4 +1,4 @@
-"""A catalog service of the tests' own: Nessie, on the Java of a wheel, with moto for its store."""
+"""A catalog service for tests: Nessie, with the Java of a Python wheel and moto as its store."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Nessie:
 
     @property
     def uri(self) -> str:
-        """Where it speaks Iceberg's REST protocol."""
+        """Address of its Iceberg REST protocol."""
         return f"{self.url}/iceberg/"
 
     def commits(self) -> list[set[str]]:
-        """Names of the tables that each transaction moved, newest first."""
+        """Names of the tables that each transaction changed, newest first."""
         address = f"{self.url}/api/v2/trees/main/history?fetch=ALL"
         with urllib.request.urlopen(address) as answer:
             entries = json.load(answer)["logEntries"]
@@ -48,7 +48,7 @@ class Nessie:
 
 @contextmanager
 def running_nessie(store: Store) -> Iterator[Nessie]:
-    """Starts the service with tables in a new bucket; it remembers nothing when it ends."""
+    """Starts the service with tables in a new bucket; its catalog is lost when it ends."""
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     [jar] = fetch_jars("nessie-0.99.0", _JAR, "`pip install jgo`")
     java = find_java("Nessie", range(21, 99), "Java 21 or newer", "", bundled=True)
@@ -86,7 +86,7 @@ def _started(process: subprocess.Popen[str], store: Store) -> Nessie:
         output.append(line)
         if _LISTENS in line:
             url = line.partition(_LISTENS)[2].split()[0].rstrip(".")
-            # Whatever nobody reads would stop it one day.
+            # A full pipe would block the service, so a thread reads the rest.
             threading.Thread(target=output.extend, args=(process.stdout,), daemon=True).start()
             return Nessie(url, store, output)
     raise RuntimeError("Nessie did not start: " + "".join(output[:5]))

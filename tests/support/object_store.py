@@ -1,4 +1,4 @@
-"""An object store of the tests' own: moto, which serves S3 as AWS does."""
+"""An object store for tests: moto, which serves S3 as AWS does."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 import boto3
 import pytest
 
-# Quotes and blanks, so that nothing takes them into SQL as they are.
+# With quotes and blanks, so that SQL that contains them unquoted fails.
 KEY_ID, SECRET = "test'key", 'it\'s a "secret"'
 _NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store with one bucket after another."""
+    """A store in which each test makes its own bucket."""
 
     url: str
     client: Any = field(repr=False)
 
     def bucket(self) -> str:
-        """The name of a new one."""
+        """Makes a bucket and returns its name."""
         name = f"lake-{next(_NUMBERS)}"
         self.client.create_bucket(Bucket=name)
         return name
@@ -37,7 +37,7 @@ class Store:
 
 @contextmanager
 def running_store() -> Iterator[Store]:
-    """Serves a store, to which AWS's variables point meanwhile."""
+    """Serves a store, and sets AWS's environment variables to it meanwhile."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

@@ -1,7 +1,7 @@
-"""Runs expressions on DuckDB and Spark, and asks `mesh check` about them.
+"""Runs expressions on DuckDB and Spark, and compares with the findings of `mesh check`.
 
-`python -m tests.support.portability_here` writes what was observed into portability.tsv again;
-needs Java.
+`python -m tests.support.portability_here` writes the observed results to portability.tsv; it needs
+Java.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ ROWS = (
     "(8, 6, 8, '7.77', '0.3', 'abc', 'd', '{{}}', '2024-12-30', '2024-12-30 18:00:00', true)",
     "(9, 1, 2, null, '0.7', 'b', 'e', '{{}}', '2024-03-01', '2024-03-01 09:00:00', null)",
 )
-"""Halves, zeros, nulls, signs, and counts by which few sums divide."""
+"""Values with halves, zeros, nulls and signs; few sums are multiples of the number of rows."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """An expression over the columns of `t`, and what was observed."""
+    """An expression over the columns of `t`, and its observed results."""
 
     expression: str
     observed: str
     """`same`, `differs`, or the engines on which it fails, such as `fails on spark`."""
     snowflake: str
-    """Why it is reported though DuckDB and Spark agree: what Snowflake makes of it."""
+    """If DuckDB and Spark agree and it is still reported: Snowflake's result."""
 
 
 def cases() -> list[Case]:
-    """What portability.tsv holds."""
+    """Reads portability.tsv."""
     lines = FILE.read_text().splitlines()
     return [Case(*line.split("\t")) for line in lines if line and not line.startswith("#")]
 
@@ -65,7 +65,7 @@ def failing(listed: Iterable[Case]) -> set[str]:
 
 
 def table(target: str) -> str:
-    """A `with` that makes `t` on a target."""
+    """A `with` clause that makes `t` on a target."""
     instant = "timestamp_ltz" if target == "spark" else "timestamptz"
     words = {"string": "string", "timestamptz": instant}
     made = ", ".join(
@@ -78,7 +78,7 @@ def table(target: str) -> str:
 
 
 def is_row(expression: str) -> bool:
-    """Whether it makes a value of each row, rather than one of all."""
+    """Whether an expression gives one value per row, rather than one for all rows."""
     from sqlglot import exp, parse_one
     from sqlglot.errors import SqlglotError
 
@@ -114,7 +114,7 @@ def on_duckdb(expressions: Iterable[str]) -> dict[str, Any]:
 def on_spark(
     spark: Any, expressions: Iterable[str], failing: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Like `on_duckdb`; with the settings with which dbt builds.
+    """Like `on_duckdb`, in Spark, with the settings with which dbt builds.
 
     Args:
         spark: a session.
@@ -143,7 +143,7 @@ def on_spark(
     found: dict[str, Any] = {}
 
     def run(several: list[str]) -> None:
-        """Together, where none of them fails; a half at a time otherwise."""
+        """Runs expressions in one query; if it fails, runs each half separately."""
         try:
             found.update(values(several))
         except (PySparkException, Py4JError) as error:
@@ -167,7 +167,7 @@ def batched(listed: list[str]) -> list[list[str]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as any engine's driver gives it: numbers by their size, not their type."""
+    """A value in a form that is the same for all engines; numbers lose their type."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, float):
@@ -176,7 +176,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | Decimal):
         return f"{Decimal(value).normalize():f}"
     if isinstance(value, datetime):
-        return f"moment {value.replace(tzinfo=None)}"
+        return f"time {value.replace(tzinfo=None)}"
     if isinstance(value, date | timedelta):
         return f"{type(value).__name__} {value}"
     if isinstance(value, list | tuple):
@@ -185,7 +185,7 @@ def _plain(value: Any) -> Any:
 
 
 def observed(local: Any, spark: Any) -> str:
-    """What two engines made of an expression, in a word."""
+    """The comparison of two engines' results, in a word."""
     failing = [name for name, found in (("duckdb", local), ("spark", spark)) if _fails(found)]
     if failing:
         return f"fails on {' and '.join(failing)}"
@@ -197,10 +197,10 @@ def _fails(found: Any) -> bool:
 
 
 def reported(sql: str, known: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """What `mesh check --target all` says of a model.
+    """The findings of `mesh check --target all` for a model.
 
     Args:
-        sql: the model's.
+        sql: the model's SQL.
         known: table -> its columns with their types.
     """
     rendered = Rendered(Path(__file__), sql, {})
@@ -214,7 +214,7 @@ def reported(sql: str, known: Mapping[str, Mapping[str, str]]) -> list[str]:
 
 
 def main() -> None:
-    """Observes everything that is listed, and writes it down."""
+    """Runs every listed expression and writes the observed results."""
     from meshhouse.engines.spark.session import session
 
     listed = cases()

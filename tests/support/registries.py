@@ -1,4 +1,4 @@
-"""A schema registry for tests, and events as its clients frame them."""
+"""A schema registry for tests, and events in the framing of its clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LANDED_AT = datetime(2026, 1, 2, 3, 4, 5, 6, UTC)
 
 
 def topic(columns: dict[str, str], format_: str, **settings: Any) -> RawTable:
-    """A raw table; its columns as name -> type, required ones with a `!`."""
+    """A raw table with `columns` as name -> type; a `!` after the type means required."""
     declared = tuple(
         Column(name, kind.rstrip("!"), required=kind.endswith("!"))
         for name, kind in columns.items()
@@ -39,7 +39,7 @@ def decoded(by: Decoder, *values: bytes | None) -> Decoded:
 
 
 def row(by: Decoder, value: bytes) -> dict[str, Any]:
-    """The row of one event without its metadata, save what was rescued."""
+    """The row of one event, without metadata columns except a filled `_rescued`."""
     done = decoded(by, value)
     assert done.rejected["reason"].to_pylist() == []
     [found] = done.rows.to_pylist()
@@ -47,7 +47,7 @@ def row(by: Decoder, value: bytes) -> dict[str, Any]:
 
 
 def reason(by: Decoder, value: bytes | None) -> str:
-    """Why an event is rejected; it must keep its bytes."""
+    """The reason why an event is rejected; checks that its bytes are kept."""
     [rejected] = decoded(by, value).rejected.to_pylist()
     assert rejected["value"] == value
     return rejected["reason"]
@@ -60,11 +60,11 @@ def framed(schema_id: int, payload: bytes) -> bytes:
 class Registry:
     """A schema registry on this machine.
 
-    It answers as the API reference of Confluent's Schema Registry says, for the two requests
-    that consumers make: `GET /schemas/ids/{id}` and `GET /subjects/{subject}/versions/{version}`.
-    `schemaType` and `references` are left out where they are Avro and empty; protobuf comes as
-    source, or with `?format=serialized` as a descriptor in base64; what is not there gives a
-    404 with `error_code` 40403 or 40402. No test has met a real one.
+    It answers the two requests of consumers as the API reference of Confluent's Schema Registry
+    describes: `GET /schemas/ids/{id}` and `GET /subjects/{subject}/versions/{version}`. For Avro,
+    `schemaType` is left out; without references, `references` is left out. Protobuf schemas come
+    as source, or with `?format=serialized` as a descriptor in base64. An unknown schema gives a
+    404 with `error_code` 40403 or 40402. No test uses a real registry.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Registry:
         self.asked: list[str] = []
         self.users: list[str | None] = []
         self.failures: list[tuple[int, bytes]] = []
-        """Statuses and bodies that the next requests get instead."""
+        """Statuses and bodies with which the next requests fail."""
         self.url = ""
 
     def add(
@@ -132,7 +132,7 @@ def serving() -> Iterator[Registry]:
             self.wfile.write(body)
 
         def log_message(self, *args: Any) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

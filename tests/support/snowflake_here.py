@@ -1,4 +1,4 @@
-"""A Snowflake to try: fakesnow, as a server, with what it was told written down."""
+"""A replacement for Snowflake: fakesnow as a server, which records its statements."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Snowflake:
     log: Path
 
     def environment(self, database: str) -> dict[str, str]:
-        """What a user would set, for a database of its own."""
+        """The environment variables of a user, for a given database."""
         return {
             "MESH_TARGET": "snowflake",
             "SNOWFLAKE_ACCOUNT": "fakesnow",
@@ -40,7 +40,7 @@ class Snowflake:
         }
 
     def statements(self) -> list[str]:
-        """Everything that it was told so far, oldest first."""
+        """All statements received so far, oldest first."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
@@ -69,7 +69,7 @@ def start(folder: Path) -> tuple[Snowflake, subprocess.Popen[bytes]]:
 
 
 def private_key() -> bytes:
-    """A key pair's private half, as a user would make it with openssl."""
+    """A private key, as a user would make it with openssl."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 

@@ -1,4 +1,4 @@
-"""Whether Spark can be tried on this machine."""
+"""Whether Spark can run on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from meshhouse.errors import UsageError
 
 
 def _missing() -> str:
-    """Why it cannot, if it cannot."""
+    """The reason why Spark cannot run; empty if it can."""
     try:
         import jgo  # noqa: F401
         import pyspark  # noqa: F401
@@ -27,5 +27,5 @@ def _missing() -> str:
 
 MISSING = _missing()
 if MISSING and os.environ.get("MESH_TESTS_NEED_SPARK"):
-    raise RuntimeError(MISSING)  # where tests must be whole, to leave some out is to fail
+    raise RuntimeError(MISSING)  # in CI, skipped tests must fail
 needs_spark = pytest.mark.skipif(bool(MISSING), reason=MISSING or "Spark is here")

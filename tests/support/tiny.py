@@ -1,6 +1,6 @@
 """Copies of the tiny mesh in fixtures/.
 
-Belongs here: what a copy consists of. Not here: how tests use it (conftest.py).
+Belongs here: the files of a copy. Not here: the fixtures that use it (conftest.py).
 """
 
 from __future__ import annotations

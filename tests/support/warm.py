@@ -1,14 +1,14 @@
-"""A warm process that forks one process a command: starting is most of a short command.
+"""A warm process that forks for each command, as starting takes most of a short command's time.
 
-Belongs here: the server, which starts once what every command starts and forks (run this file),
-and its client, which the tests use. Not here: what the commands are.
+Belongs here: the server, which imports and starts once what every command needs and then forks (run
+this file), and its client, which the tests use. Not here: the commands.
 
-A forked command is a process of its own: it can be killed, it exits with a code, and what
-it loads or leaves open dies with it.
+A forked command is a separate process: it can be killed, it has an exit code, and everything that
+it loads or opens ends with it.
 
-The server imports the platform and runs the tiny mesh once. The first run of a process takes
-3 to 5 s, of which dbt, Dagster and Soda spend 2 to 4 s on imports and on code that they make
-and keep; in a fork a run takes 1.6 s. Tests about starting itself use `Mesh.start`.
+The server imports the platform and runs the tiny mesh once. The first run of a process takes 3 to
+5 s, of which dbt, Dagster and Soda spend 2 to 4 s on imports and on generated code that they cache;
+in a fork a run takes 1.6 s. Tests of the start itself use `Mesh.start`.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Warm:
         environment: Mapping[str, str],
         output: tuple[Path, Path],
     ) -> int:
-        """Forks a process and says its id.
+        """Forks a process and returns its id.
 
         Args:
-            arguments: those of `mesh`; or a Python file and what it is called with.
+            arguments: the arguments of `mesh`; or a Python file and its arguments.
             folder: its working directory.
             environment: all its variables.
-            output: files for its standard output and its errors.
+            output: files for its standard output and standard error.
         """
         request = {
             "arguments": [str(each) for each in arguments],
@@ -62,10 +62,10 @@ class Warm:
         return self._ask(request, 120)
 
     def wait(self, process: int, seconds: float) -> int:
-        """The exit code of a started process (minus the signal that ended it).
+        """Waits for a started process; returns its exit code, or minus the signal that ended it.
 
         Raises:
-            TimeoutError: it was still at work and was killed.
+            TimeoutError: the process was still running and was killed.
         """
         return self._ask({"wait": process}, seconds, process)
 
@@ -101,8 +101,7 @@ class Warm:
 
 
 def _without_mesh(environment: Mapping[str, str]) -> dict[str, str]:
-    # A bytecode cache is what makes Python start quickly: whoever switched it off for
-    # other reasons would wait for every import here.
+    # Without a bytecode cache, every import here would be slow.
     return {
         name: value
         for name, value in environment.items()
@@ -115,7 +114,7 @@ def _python_path() -> str:
 
 
 def _load() -> None:
-    """Imports what commands import, and does once what a run does first."""
+    """Imports the modules of all commands, and runs the tiny mesh once to fill caches."""
     from dbt_common.tests import enable_test_caching
 
     from meshhouse.cli.main import _COMMANDS
@@ -138,14 +137,14 @@ def _forget() -> None:
 
 
 def _rehearse(folder: Path) -> None:
-    """Runs a domain of the tiny mesh, without what `mesh` itself changes in its process."""
+    """Runs a domain of the tiny mesh, without the changes that `mesh` makes to its process."""
     from meshhouse.cli.run import run
     from meshhouse.dbt import environment
     from meshhouse.events import event_log
 
     copy_tiny(folder)
-    # Threads of dbt's static parser end with a fork, and the parser waits for them: it must not
-    # start in the server. Reading unit tests starts it whatever the setting.
+    # dbt's static parser must not start in the server: its threads do not survive a fork, and the
+    # parser would wait for them. Unit tests start it whatever the setting, so they are removed.
     orders = folder / "domains/shop/models/products/orders.yml"
     orders.write_text(orders.read_text().partition("unit_tests:")[0])
     log = event_log(folder / ".mesh")
@@ -159,7 +158,7 @@ def _rehearse(folder: Path) -> None:
 
 
 def _serve(answers: TextIO) -> list[str] | None:
-    """Answers requests; returns the arguments in a forked process, None when nobody asks more."""
+    """Answers requests; returns the arguments in a forked process, None at the end of requests."""
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         if "wait" in request:
@@ -175,7 +174,7 @@ def _serve(answers: TextIO) -> list[str] | None:
 
 
 def _end(code: int) -> NoReturn:
-    """Ends a process without taking down all that was imported, which would take a second."""
+    """Ends a process without freeing every imported object, which would take a second."""
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -186,7 +185,7 @@ def _become(request: dict[str, Any]) -> None:
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
-    tempfile.tempdir = None  # where the server found room for its own files
+    tempfile.tempdir = None  # forget the server's choice, so that TMPDIR counts
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for number, path in enumerate(request["output"], start=1):
@@ -214,7 +213,7 @@ def _run(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # nothing but answers is written to who asks
+    os.dup2(2, 1)  # keeps other output out of the answers
     _load()
     gc.freeze()
     arguments = _serve(answers)

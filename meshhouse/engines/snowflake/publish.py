@@ -61,7 +61,7 @@ def show_statements(
     """Statements that publish one generation as `<domain>.<product>`, with comments and tags.
 
     The clone copies no data and keeps the grants of the table that it replaces. It inherits the
-    tags of the generation, so a policy on tags applies from the first moment. A product with
+    tags of the generation, so a policy on tags applies from the start. A product with
     `config.meta.shared` also gets a secure view of explicit columns, `<domain>_shared.<product>`,
     which can be added to a share.
 

@@ -1,4 +1,4 @@
-"""Target `snowflake`: the same domains, landed, built, audited and published in Snowflake."""
+"""Target `snowflake`: the same domains are landed, built, audited and published in Snowflake."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_candidate_that_fails_a_check_leaves_consumers_what_they_have(mesh, ch
     assert rows("select count(*), min(amount) from shop.orders") == [(19, pytest.approx(1.5))]
     left = rows("select count(*) from information_schema.tables "
                 "where table_schema = 'SHOP_GENERATIONS'")  # fmt: skip
-    assert left == [(2,)]  # those that are shown; the candidates' are gone
+    assert left == [(2,)]  # the published generations; those of the candidates were dropped
 
 
 def test_what_was_published_before_can_be_shown_again(mesh, chosen):
@@ -131,7 +131,10 @@ GOLDEN = Path(__file__).parent / "golden" / "publication.sql"
 
 
 def test_publication_keeps_grants_and_says_what_the_yaml_says(mesh, chosen, fakesnow):
-    """What fakesnow cannot run is told by its text: clone, comments, tags, a view to share."""
+    """fakesnow cannot run these statements, so the test compares their text.
+
+    They are clones, comments, tags and a view for shares.
+    """
     mesh.edit(
         "domains/shop/models/products/orders.yml",
         "grain: [order_id]",
@@ -146,10 +149,10 @@ def test_publication_keeps_grants_and_says_what_the_yaml_says(mesh, chosen, fake
     land(mesh, chosen)
     assert run(mesh, chosen, "shop").outcome == "published"
     database = connect().database
-    told = [each for each in fakesnow.statements() if f'"{database}"' in each]
+    sent = [each for each in fakesnow.statements() if f'"{database}"' in each]
     shown = [
         re.sub(r"__\d{16}", "__GENERATION", each.replace(database, "MESH"))
-        for each in told
+        for each in sent
         if re.match(r"create (or replace )?(table|secure view|tag)|comment on|alter table", each)
         and re.search(r'create tag|"SHOP(_GENERATIONS|_SHARED)?"."ORDERS', each)
     ]
@@ -191,7 +194,7 @@ def test_a_rival_that_landed_first_is_noticed_and_nothing_is_doubled(mesh, chose
     starts = slow.starts(topic)
     ranges = {number: (starts[number], each.end) for number, each in topic.partitions.items()}
     batches = list(source.read(raw.topic, ranges, 1 << 20))
-    land(mesh, chosen)  # a rival lands everything meanwhile
+    land(mesh, chosen)  # another lander lands everything meanwhile
     pending, decoder = Pending(), Decoder(raw)
     for batch in batches:
         events = pa.Table.from_batches([batch.events])
@@ -222,7 +225,7 @@ def test_a_setting_that_is_missing_is_named(mesh, chosen, name, value, says):
     assert says in done.stderr
 
 
-def test_a_key_that_is_none_is_told_in_one_line_without_it(mesh, chosen, tmp_path):
+def test_an_invalid_key_is_reported_in_one_line_without_its_content(mesh, chosen, tmp_path):
     key = tmp_path / "key.p8"
     key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")
     variables = {**snowflake_variables(), "SNOWFLAKE_PRIVATE_KEY_FILE": str(key)}
@@ -308,8 +311,8 @@ def sell_by_weight(mesh: Mesh, number: int, weight: str) -> None:
     mesh.send("shop.sales", [(str(number).encode(), json.dumps(value).encode())])
 
 
-def test_a_warehouse_that_does_not_run_is_told_with_what_to_do(chosen, monkeypatch):
-    """fakesnow has no warehouses: this is what the driver raises."""
+def test_a_warehouse_that_does_not_run_is_reported_with_the_remedy(chosen, monkeypatch):
+    """fakesnow has no warehouses, so the test raises the driver's error itself."""
     from snowflake.connector.errors import ProgrammingError
 
     class Suspended:

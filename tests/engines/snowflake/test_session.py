@@ -1,7 +1,7 @@
-"""Target `snowflake`: connections, and what the driver makes of results and failures.
+"""Target `snowflake`: connections, and the driver's results and failures.
 
-What fakesnow never does (widths of numbers that change, sessions that end) is done by a
-connection that stands in for the driver's.
+fakesnow never changes the width of numbers or ends a session, so the tests replace the driver's
+connection for that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def session(chosen) -> Session:
 
 
 class Cursor:
-    """What a query returns."""
+    """A connection and cursor with prepared results."""
 
     def __init__(self, description: list[Any] = (), pieces: list[Any] = ()) -> None:
         self.description, self.pieces = description, pieces
@@ -49,7 +49,7 @@ class Cursor:
 
 
 @pytest.mark.parametrize("fetch", ["rows", "arrow"])
-def test_rows_that_do_not_arrive_are_told_in_one_line(session, monkeypatch, fetch):
+def test_rows_that_do_not_arrive_are_reported_in_one_line(session, monkeypatch, fetch):
     monkeypatch.setattr(session, "connection", Cursor())
     with pytest.raises(MeshError, match=r"Snowflake refused a statement: .*chunk 1 of 7 is gone"):
         list(getattr(session, fetch)("select 1"))
@@ -122,8 +122,8 @@ def test_a_session_that_ended_is_replaced_with_its_tag(session, monkeypatch, fak
     before = len(fakesnow.statements())
     monkeypatch.setattr(session, "connection", Ended(errno))
     assert session.rows("select 1") == [(1,)]
-    told = fakesnow.statements()[before:]
-    assert [each for each in told if "query_tag" in each] == [
+    sent = fakesnow.statements()[before:]
+    assert [each for each in sent if "query_tag" in each] == [
         """alter session set query_tag = '{"step": "landing"}'"""
     ]
     assert session.rows("select 2") == [(2,)]
@@ -158,13 +158,13 @@ def test_a_connection_whose_transaction_cannot_be_ended_is_left_for_another(sess
     assert session.rows("select 1") == [(1,)]
 
 
-def test_a_lock_that_too_many_wait_for_is_told_apart(session, monkeypatch):
+def test_a_lock_with_too_many_waiters_has_its_own_error(session, monkeypatch):
     monkeypatch.setattr(session, "connection", Ended(625))
     with pytest.raises(Crowded):
         session.execute("select 1")
 
 
-def test_an_encrypted_key_without_its_passphrase_is_told_with_its_variable(
+def test_an_encrypted_key_without_its_passphrase_is_reported_with_the_variable(
     chosen, monkeypatch, tmp_path
 ):
     from cryptography.hazmat.primitives import serialization

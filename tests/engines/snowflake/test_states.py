@@ -1,4 +1,4 @@
-"""Target `snowflake`: what is decided, what is shown and what is landed, step by step."""
+"""Target `snowflake`: states that are decided, visible and landed, step by step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = needs_snowflake
 
 
 def decide(chosen: Engine, relation: str, base: int | None, state: int) -> None:
-    """Publishes a generation that holds its own number."""
+    """Publishes a generation whose row is its own number."""
     kept(chosen, relation, state)
     staged = Staged(relation, None if base is None else str(base), str(state), state)
     chosen.ledger.commit([staged], {})
@@ -57,7 +57,7 @@ def rows(sql: str) -> list[tuple]:
 
 @contextmanager
 def refused(begin: str, message: str = "Insufficient privileges") -> Iterator[None]:
-    """Lets Snowflake refuse statements that begin with a text."""
+    """Makes Snowflake refuse statements that begin with a text."""
     execute = Session.execute
 
     def execute_or_not(self, statement, *values):
@@ -75,7 +75,7 @@ def test_a_run_is_recorded_with_what_it_reads_not_with_what_is_decided(
     mesh: Mesh, chosen, monkeypatch, environment
 ):
     decide(chosen, "shop.orders", None, 1001)
-    with monkeypatch.context() as stopped:  # a process that was killed once it had decided
+    with monkeypatch.context() as stopped:  # a process that was killed after its decision
         stopped.setattr(SnowflakeEngine, "_show", lambda self, relations: None)
         decide(engine(mesh.repository), "shop.orders", 1001, 1002)
     monkeypatch.setenv("MESH_ENV", environment)
@@ -114,7 +114,7 @@ def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, c
     shop = repository.domain("shop")
     with refused("create tag"):
         assert "Insufficient privileges" in run_domain(repository, chosen, shop).message
-    assert chosen.pointers().keys() == {"shop_raw.sales"}  # it was found out in time
+    assert chosen.pointers().keys() == {"shop_raw.sales"}  # it failed before the decision
     with refused("comment on table"):
         done = run_domain(repository, chosen, shop)
     assert (done.outcome, done.ok) == ("failed", False)
@@ -132,7 +132,7 @@ def test_going_back_to_what_was_shown_before_an_interruption_shows_it(mesh, chos
     decide(chosen, "shop.orders", None, 1001)
     kept(chosen, "shop.orders", 1002)
     staged = [Staged("shop.orders", "1001", "1002", 1002)]
-    with refused("comment on table"), pytest.raises(NotShown):  # it stands there, and is not noted
+    with refused("comment on table"), pytest.raises(NotShown):  # visible, but not recorded
         chosen.ledger.commit(staged, {})
     assert shown("shop.orders") == 1002
     with refused("create or replace table"), pytest.raises(NotShown):
@@ -156,16 +156,16 @@ def test_landing_is_paid_by_the_warehouse_of_its_domain(mesh, chosen, fakesnow, 
     assert land(mesh, chosen, 1, 2).rows == 2
     assert {"put", "copy", "create", "insert"} <= {word for word, _ in paid}
     assert {warehouse for _, warehouse in paid} == {"SHOP_WH"}
-    told = "".join(fakesnow.statements()[before:])
-    assert '{"domain": "shop", "raw_table": "shop_raw.sales"}' in told
+    sent = "".join(fakesnow.statements()[before:])
+    assert '{"domain": "shop", "raw_table": "shop_raw.sales"}' in sent
 
 
 def test_a_file_that_was_uploaded_is_removed_whatever_fails_behind_it(mesh, chosen, fakesnow):
     before = len(fakesnow.statements())
     with refused("create or replace temporary table"), pytest.raises(MeshError, match="Insuff"):
         land(mesh, chosen, 1)
-    told = [each.split()[0] for each in fakesnow.statements()[before:]]
-    assert "remove" in told[told.index("put") :]
+    sent = [each.split()[0] for each in fakesnow.statements()[before:]]
+    assert "remove" in sent[sent.index("put") :]
 
 
 def test_a_move_among_too_many_waits_for_its_turn(chosen, monkeypatch):

@@ -27,7 +27,7 @@ def test_a_new_one_has_no_write_ahead_log(place: Callable[..., Lake], tmp_path: 
     assert journal(builds) == "delete"
 
 
-def test_an_old_one_loses_it_as_soon_as_nobody_has_it_open(tmp_path):
+def test_an_old_one_loses_it_as_soon_as_no_process_has_it_open(tmp_path):
     builds = work_lake(tmp_path, "shop")
     builds.lend({}, own="shop_build")
     with closing(sqlite3.connect(builds.catalog_path)) as other:
@@ -39,7 +39,7 @@ def test_an_old_one_loses_it_as_soon_as_nobody_has_it_open(tmp_path):
     assert journal(builds) == "delete"
 
 
-def test_neither_has_the_meshs_own_which_readers_may_not_write(tmp_path):
+def test_the_catalog_of_the_mesh_has_none_either_as_readers_cannot_write_it(tmp_path):
     lake = Lake(tmp_path)
     lake.forget("ana")
     assert journal(lake) == "delete"

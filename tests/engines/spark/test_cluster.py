@@ -1,5 +1,5 @@
-"""A standalone Spark cluster of one master and two workers builds and publishes a domain, by our
-own session or by a Thrift server's."""
+"""A standalone Spark cluster of one master and two workers builds and publishes a domain, through
+the session of `mesh` or of a Thrift server."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Cluster:
     page: str
 
     def state(self) -> dict:
-        """What the master's web page knows, as JSON."""
+        """The contents of the master's web page, as JSON."""
         with urllib.request.urlopen(f"{self.page}/json/") as answer:
             return json.load(answer)
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """What pyspark ships, started as a cluster's own scripts do."""
+    """A cluster from pyspark's files, started as the cluster's scripts do."""
     folder = tmp_path_factory.mktemp("cluster")
     started: list[subprocess.Popen] = []
     try:
@@ -77,7 +77,7 @@ def _daemon(folder: Path, name: str, *arguments: str) -> subprocess.Popen:
 
 
 def _said(log: Path, pattern: str) -> str:
-    """What a daemon's log says, once it does."""
+    """Waits for a pattern in a daemon's log; returns its first group."""
 
     def found() -> re.Match | None:
         return re.search(pattern, log.read_text(errors="replace"))
@@ -88,7 +88,7 @@ def _said(log: Path, pattern: str) -> str:
 
 @pytest.fixture
 def thrift(cluster: Cluster, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Thrift server whose queries run on the cluster; the variables that name it."""
+    """A Thrift server whose queries run on the cluster; yields the variables that name it."""
     import pyspark
 
     from meshhouse.engines.spark.session import iceberg_jars, settings, sparks_java
@@ -115,7 +115,7 @@ def thrift(cluster: Cluster, tmp_path: Path) -> Iterator[dict[str, str]]:
             "MESH_TARGET": "spark",
             "MESH_SPARK_METHOD": "thrift",
             "MESH_SPARK_PORT": port,
-            # The audit's: the server has the workers.
+            # For the audit's session: the Thrift server uses all the cluster's workers.
             "MESH_SPARK_MASTER": "local[1]",
         }
     finally:
@@ -159,7 +159,7 @@ def test_a_thrift_server_builds_what_is_audited_and_published(mesh, cluster, thr
     mesh.run("run", environment=thrift)
     assert mesh.row("select customers, spent from mesh.overview") == (1, pytest.approx(28.5))
     mesh.sell(*range(20, 30), customer=2)
-    mesh.run("run", "shop", environment=thrift)  # merged into what stands
+    mesh.run("run", "shop", environment=thrift)  # merged into the existing table
     assert mesh.row("select orders, amount from shop.totals") == (29, pytest.approx(43.5))
     [running] = cluster.state()["activeapps"]
     assert (running["name"].partition(":")[0], running["cores"]) == ("SparkSQL", WORKERS)
@@ -172,4 +172,4 @@ def test_a_failure_on_a_thrift_server_is_one_line(mesh, thrift):
     done = mesh.run("run", "shop", code=1, environment=thrift)
     [line] = [line for line in done.stderr.splitlines() if line.startswith("failed")]
     assert "`nobody` cannot be resolved" in line
-    assert line.rstrip()[-1].isdigit()  # no trace of Java's, no plan: where it is ends it
+    assert line.rstrip()[-1].isdigit()  # ends with the position: no Java trace, no plan

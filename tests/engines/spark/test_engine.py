@@ -95,7 +95,7 @@ def test_nothing_is_built_again_that_did_not_change(sold, spark):
 
 
 def test_what_one_engine_built_is_built_again_by_another(sold, spark):
-    """Else the numbers of one engine would be published under the name of the other."""
+    """Otherwise one engine's numbers would be published as the other's."""
     run(sold, "shop")
     assert run(sold, "shop", "local").outcome == "published"
 

@@ -1,4 +1,4 @@
-"""On Spark an environment is what it is everywhere: its own tables over production's."""
+"""On Spark, as elsewhere, an environment has its own tables and reads production's others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [needs_spark, pytest.mark.server]
 
 
 def run(mesh: Mesh, domain: str, environment: str = "") -> DomainRun:
-    """Runs a domain in this process, which has the tests' Spark."""
+    """Runs a domain in this process, which has the tests' Spark session."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_TARGET", "spark")
         patch.setenv("MESH_ENV", environment)
@@ -46,7 +46,7 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
     run(mesh, "shop")
     run(mesh, "crm")
     mesh.sell(4)
-    land(mesh)  # later than what production has published, so nothing of it is read
+    land(mesh)  # later than production's publication, so the environment does not read it
     before = Lake(mesh.home).pointers()
     mesh.edit("domains/shop/models/products/totals.sql", "count(*)", "count(*) + 100")
     changed = run(mesh, "shop", "ana")

@@ -1,4 +1,4 @@
-"""Target `spark` with its warehouse in an object store: built, audited and published there."""
+"""Target `spark` with its warehouse in an object store: it builds, audits and publishes there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_with_a_catalog_service_it_wants_a_warehouse_that_all_can_read(mesh, mon
 @needs_spark
 def test_what_spark_builds_and_publishes_is_in_the_bucket(mesh, store: Store):
     bucket = store.bucket()
-    # In a process of its own: Java takes credentials from the environment that it began with.
+    # In a new process: Java reads credentials from the environment with which it started.
     here = {
         "MESH_WAREHOUSE": f"s3://{bucket}/tiny",
         "MESH_TARGET": "spark",
@@ -34,6 +34,6 @@ def test_what_spark_builds_and_publishes_is_in_the_bucket(mesh, store: Store):
     assert mesh.row("select * from shop.totals") == (19, pytest.approx(28.5))
     assert any("/spark-builds/shop-" in key for key in store.keys(bucket))
     assert not list(mesh.home.rglob("*.parquet"))
-    # What one engine published there, the other reads.
+    # The other engine reads it.
     mesh.run("run", "crm", environment={**here, "MESH_TARGET": "local"})
     assert mesh.row("select count(*) from crm.customers") == (1,)

@@ -1,4 +1,4 @@
-"""Landing with Spark: the same rows, the same rejections, the same offsets, each event once."""
+"""Landing with Spark gives the same rows, rejected events and offsets, each event once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.spark_here import needs_spark
 
 ROOT = Path(__file__).parents[3]
 LONG = 120
-"""Seconds after which a condition that did not come true never will."""
+"""Seconds to wait for a condition before the test fails."""
 TYPES = (
     "bigint", "integer", "string", "boolean", "date", "timestamp", "timestamptz", "double",
     "decimal(12,2)",
@@ -55,7 +55,7 @@ def cluster(broker) -> Cluster:
 
 @dataclass(frozen=True)
 class Place:
-    """A topic of its own, and a lake that both engines land it into."""
+    """A new topic, and a lake into which both engines land it."""
 
     cluster: Cluster
     source: KafkaSource
@@ -127,7 +127,7 @@ def place(make_place) -> Place:
 
 
 def both(place: Place, make_place: Callable[..., Place], raw: RawTable) -> tuple[Place, Place]:
-    """The same topic landed by each engine, into lakes of their own."""
+    """The same topic, landed by each engine into a separate lake."""
     python = replace(place, raw=raw)
     spark = replace(make_place(topic=place.topic), raw=raw)
     first, second = python.with_python(), spark.with_spark()
@@ -190,7 +190,7 @@ def test_a_topic_goes_from_python_to_spark_and_back_without_loss_or_repeats(make
     assert (place.with_spark().rows, place.with_spark().commits) == (1, 0)
     assert place.ids() == list(range(10))
     times = place.select("distinct _landed_at")
-    assert len(times) == 4  # of every commit, its own
+    assert len(times) == 4  # each commit has its own time
     assert place.select("count(distinct (_topic_partition, _offset))") == [(10,)]
 
 
@@ -205,7 +205,7 @@ def test_landing_twice_adds_nothing_and_an_empty_topic_makes_an_empty_table(plac
 def test_a_large_topic_lands_in_commits_of_bounded_size(place):
     place.sell(*range(25))
     done = place.with_spark(commit_events=10)
-    assert (done.rows, done.commits) == (25, 4)  # the first one makes the table
+    assert (done.rows, done.commits) == (25, 4)  # the first commit makes the table
     assert place.ids() == list(range(25))
     times = place.select("_landed_at, count(*)", "sales group by all")
     assert sorted(count for _, count in times) == [5, 10, 10]
@@ -214,7 +214,7 @@ def test_a_large_topic_lands_in_commits_of_bounded_size(place):
 def test_offsets_that_are_no_events_are_stepped_over(place):
     producer = place.cluster.transact(place.topic, *map(sale, range(3)))
     done = place.with_spark()
-    assert (done.rows, done.lag, done.offsets) == (1, 0, {0: 4})  # two events, two marks
+    assert (done.rows, done.lag, done.offsets) == (1, 0, {0: 4})  # two events, two markers
     producer.commit_transaction()
     assert place.with_spark().rows == 1
     assert place.ids() == [0, 2]
@@ -238,7 +238,7 @@ def test_a_rival_that_lands_meanwhile_fences_this_one_and_nothing_is_doubled(pla
     with pytest.raises(Fenced, match="took over partition 0"):
         place.with_spark()
     assert place.ids() == [1, 2, 3]
-    assert place.files() == before + 1  # the rival's; what was written in vain is gone
+    assert place.files() == before + 1  # the rival's; the fenced lander's files were removed
 
 
 def test_files_are_written_again_when_the_table_got_later_rows_meanwhile(place, monkeypatch):
@@ -252,7 +252,7 @@ def test_files_are_written_again_when_the_table_got_later_rows_meanwhile(place, 
 
     def while_others_land_again(lander: Any, events: Any, task: Any) -> Any:
         done = list(written(lander, events, task))
-        if not times:  # what `mesh rejected replay` does
+        if not times:  # does what `mesh rejected replay` does
             table = place.lake.load(place.raw.relation)
             base = table.metadata_location
             later = task.landed_at.replace(year=task.landed_at.year + 1).isoformat()
@@ -292,7 +292,7 @@ def test_gaps_that_compaction_left_are_stepped_over(make_place):
     admin = place.cluster.admin()
     from kafka.admin import ConfigResource
 
-    # By default the cleaner sleeps for 15 s before it looks again.
+    # By default the cleaner waits 15 s between two runs.
     admin.alter_configs([ConfigResource("BROKER", "1", {"log.cleaner.backoff.ms": "100"})])
     sent = 0
 
@@ -303,7 +303,7 @@ def test_gaps_that_compaction_left_are_stepped_over(make_place):
         return len(held(place, sent)) < sent
 
     wait_until(compacted, LONG, "compaction")
-    # Let nothing more be compacted while this test reads.
+    # Stops compaction while this test reads.
     admin.alter_configs([ConfigResource("TOPIC", place.topic, {"cleanup.policy": "delete"})])
     admin.close()
     kept, end = held(place, sent), place.source.describe(place.topic).partitions[0].end
@@ -319,7 +319,7 @@ def held(place: Place, end: int) -> list[int]:
     return [each for batch in batches for each in batch.events["offset"].to_pylist()]
 
 
-def test_what_is_gone_or_was_made_anew_stops_landing_until_a_person_accepts_it(place):
+def test_lost_events_or_a_recreated_topic_stop_landing_until_a_person_accepts_it(place):
     from kafka import TopicPartition
 
     place.sell(*range(3))
@@ -444,7 +444,7 @@ def test_a_rival_stops_a_follower(place, monkeypatch):
 
 
 def test_a_follower_goes_on_when_a_cluster_that_was_away_is_back(place, monkeypatch):
-    """What fails for a moment is tried again; the table says from where."""
+    """A temporary failure is tried again from the table's offsets."""
     from meshhouse.engines.spark import landing as spark
     from meshhouse.events.errors import SourceAway
 
@@ -556,7 +556,7 @@ def shop(mesh, cluster, monkeypatch) -> Mesh:
 
 
 def test_the_command_lands_with_spark_and_the_ledger_and_the_group_know(shop, spark, cluster):
-    for first in (0, 3):  # a broker that has just started knows of no group at first
+    for first in (0, 3):  # a broker that has just started does not know the group at first
         if first:
             cluster.send(topic_of(shop), [sale_of_the_mesh(n)[1] for n in range(6, 9)], 0)
         result = CliRunner().invoke(command, ["shop_raw.sales", "--engine", "spark", "--json"])
@@ -568,8 +568,10 @@ def test_the_command_lands_with_spark_and_the_ledger_and_the_group_know(shop, sp
     admin = cluster.admin()
     stored = admin.list_group_offsets("meshhouse.shop_raw.sales")["meshhouse.shop_raw.sales"]
     admin.close()
-    told = {at.partition: each.offset for at, each in stored.items() if at.topic == topic_of(shop)}
-    assert told[0] == 6
+    offsets = {
+        at.partition: each.offset for at, each in stored.items() if at.topic == topic_of(shop)
+    }
+    assert offsets[0] == 6
 
 
 def topic_of(mesh: Mesh) -> str:
@@ -604,7 +606,7 @@ def test_the_command_follows_until_sigterm(shop, spark):
     assert "6 rows landed" in result.output
 
 
-def test_a_time_that_spark_cannot_hold_is_told_apart_from_a_cluster_that_is_away(make_place):
+def test_a_time_that_spark_cannot_store_is_not_reported_as_a_cluster_that_is_away(make_place):
     place = make_place(**{"message.timestamp.after.max.ms": str(2**63 - 1)})
     producer = place.cluster.producer()
     producer.produce(place.topic, sale(1), partition=0, timestamp=1_700_000_000_000_000_000)

@@ -1,4 +1,4 @@
-"""The Spark session of a process: a dead one is replaced, a foreign one is not taken unseen."""
+"""The Spark session of a process: a dead session is replaced, one without Iceberg is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.tiny import TINY
 pytestmark = [needs_spark, pytest.mark.server]
 HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": "spark.driver.memory=700m"}
 
-# In a process of its own: the tests' session must live on.
+# Runs in a new process, because the tests' session must survive.
 LIVES = """
 import os, signal
 from pyspark.sql import SparkSession
@@ -39,7 +39,7 @@ def works():
     return spark.sparkContext
 
 context = works()
-context._jsc.stop()  # as after an error that Spark does not survive
+context._jsc.stop()  # as after a fatal error in Spark
 context = works()
 os.kill(context._gateway.proc.pid, signal.SIGKILL)
 works()

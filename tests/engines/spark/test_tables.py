@@ -1,4 +1,4 @@
-"""What models may do on Spark as on other targets: partitions, order, merges, views, bad input."""
+"""Features of models that work on Spark: partitions, order, merges, views, bad input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOTALS = "domains/shop/models/products/totals.sql"
 
 
 def sell(mesh: Mesh, *numbers: int, day: int = 1, **fields) -> None:
-    """Sends sales of one day, by as many customers, and lands them."""
+    """Sends sales of one day, by seven customers, and lands them."""
     events = []
     for number in numbers:
         value = {"sale_id": number, "customer_id": number % 7, "amount": 1.5,
@@ -32,7 +32,7 @@ def sell(mesh: Mesh, *numbers: int, day: int = 1, **fields) -> None:
 
 
 def configure(mesh: Mesh, **config) -> None:
-    """Gives model `orders` a configuration, instead of an earlier one."""
+    """Replaces the configuration of model `orders`."""
     path = mesh.root / ORDERS
     sql = path.read_text()
     sql = sql[sql.index("select") :]
@@ -74,7 +74,7 @@ def test_partitions_are_published_and_change_with_the_model(mesh, spark):
     assert partitions(mesh) == ["customer_id"]
     assert orders(mesh, "customer_id = 3") == [3, 10, 17]
     configure(mesh, partition_by="truncate(5, order_id)")
-    published(mesh, "shop", "local")  # where files are in no partitions
+    published(mesh, "shop", "local")  # target `local` writes files without partitions
     assert partitions(mesh) == []
     assert orders(mesh) == everything
     configure(mesh)
@@ -123,7 +123,7 @@ def test_an_incremental_table_merges_into_its_partitions_in_order(mesh, spark):
     assert orders(mesh, "sold_at >= timestamptz '2017-01-02 00:00:00Z'") == list(range(10, 15))
     table = engine(mesh.repository).lake.load("shop.orders")
     assert [field.source_id for field in table.sort_order().fields] == [2, 1]
-    # dbt drops an incremental table whose code changed: another one, partitioned otherwise.
+    # dbt drops an incremental table whose code changed, and makes one with other partitions.
     configure(mesh, partition_by=["customer_id"], **MERGED)
     published(mesh, "shop", "spark")
     sell(mesh, 17, day=3)
@@ -158,7 +158,7 @@ group by customer_id
 
 
 @pytest.mark.parametrize("target", ["local", "spark"])
-def test_new_events_are_merged_into_what_stands(mesh, spark, target):
+def test_new_events_are_merged_into_an_existing_table(mesh, spark, target):
     mesh.write("domains/shop/models/by_customer.sql",
                DAYS.format(more=", partition_by='bucket(3, customer_id)'"))  # fmt: skip
     mesh.write(
@@ -171,12 +171,12 @@ def test_new_events_are_merged_into_what_stands(mesh, spark, target):
     sell(mesh, *range(10, 30), amount=2)
     done = run(mesh, "shop", target)
     compiled = next(node.compiled_sql for node in done.nodes if node.name == "by_customer")
-    assert "where customer_id in" in compiled  # not made anew
+    assert "where customer_id in" in compiled  # built incrementally
     assert mesh.row("select orders, amount from shop.totals") == (29, pytest.approx(53.5))
 
 
 def test_a_model_may_be_a_view_and_a_table_in_turn(mesh, spark):
-    """Also a model that others read, in a build that stands."""
+    """Also for a model that others read, in an existing build."""
     sell(mesh, *range(1, 10))
     staging = "domains/shop/models/staging/stg_sales.sql"
     view = (mesh.root / staging).read_text()
@@ -211,7 +211,7 @@ def test_a_cast_that_fails_fails_the_model_wherever_it_runs(mesh, spark, target)
     assert mesh.row("select orders from shop.totals") == (42,)
 
 
-def test_upkeep_leaves_what_is_shown_and_what_can_be_shown_again(mesh, spark):
+def test_maintenance_keeps_current_and_earlier_publications(mesh, spark):
     for count in range(1, 4):
         sell(mesh, count)
         published(mesh, "shop", "spark")
@@ -223,7 +223,7 @@ def test_upkeep_leaves_what_is_shown_and_what_can_be_shown_again(mesh, spark):
     now = timedelta(0)
     done = maintain(lake, older_than=now, retention=now)
     assert next(each for each in done if each.relation == "builds of shop").orphans_removed > 0
-    # Three publications of two products, and the build that was rejected.
+    # Three publications of two products, and the rejected build.
     assert len(list(built.rglob("*.parquet"))) == before
     ledger = LakeLedger(lake)
     [product] = [each for each in mesh.repository.domain("shop").products if each.name == "orders"]
