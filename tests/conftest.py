@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,10 +82,31 @@ class Mesh:
         seconds: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         """Runs `mesh ARGUMENTS` in a process of its own; `code` is the expected exit code."""
+        return self._run(arguments, code, folder or self.root, environment or {}, seconds)
+
+    def dbt(
+        self,
+        domain: str,
+        *arguments: str,
+        code: int | None = 0,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs plain `dbt ARGUMENTS` in a domain's folder, as an author does."""
+        tool = str(Path(sys.executable).with_name("dbt"))
+        variables = {"DBT_PROFILES_DIR": str(self.root / "profiles"), **(environment or {})}
+        return self._run([tool, *arguments], code, self.root / "domains" / domain, variables, 300)
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        code: int | None,
+        folder: Path,
+        variables: dict[str, str],
+        seconds: float,
+    ) -> subprocess.CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as place:
             output = Path(place, "out"), Path(place, "err")
-            variables = {**self.environment, **(environment or {})}
-            process = WARM.start(arguments, folder or self.root, variables, output)
+            process = WARM.start(arguments, folder, {**self.environment, **variables}, output)
             done = subprocess.CompletedProcess(
                 ["mesh", *arguments],
                 WARM.wait(process, seconds),

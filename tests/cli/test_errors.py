@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -257,13 +256,7 @@ def test_a_full_disk_during_a_run_is_one_line_that_names_the_folder(mesh, small_
 
 
 def test_plain_dbt_in_an_empty_mesh_says_what_to_do_first(mesh):
-    done = subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "build"],
-        cwd=mesh.root / "domains" / "shop",
-        env={**mesh.environment, "DBT_PROFILES_DIR": str(mesh.root / "profiles")},
-        capture_output=True,
-        text=True,
-    )
+    done = mesh.dbt("shop", "build", code=None)
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "topic `shop.sales` was never landed. Run `mesh land shop` first." in said

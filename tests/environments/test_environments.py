@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -265,15 +263,7 @@ def test_plain_dbt_reads_and_builds_in_the_environment(sold):
     model = "domains/crm/models/products/customers.sql"
     sold.edit(model, "cast(count(*) as bigint)", "cast(max(order_id) as bigint)")
     for name, orders in (("", 3), ("ana", 13), ("", 3)):
-        variables = {"DBT_PROFILES_DIR": str(sold.root / "profiles"), "MESH_ENV": name}
-        done = subprocess.run(
-            [Path(sys.executable).with_name("dbt"), "run"],
-            cwd=sold.root / "domains/crm",
-            env={**sold.environment, **variables},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == os.EX_OK, done.stdout
+        sold.dbt("crm", "run", environment={"MESH_ENV": name})
         place = sold.home / "environments" / name if name else sold.home
         with duckdb.connect(str(place / "build/crm/work.duckdb"), read_only=True) as connection:
             schema = f"{name}__crm_build" if name else "crm_build"

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from meshhouse import dbt
@@ -42,14 +37,7 @@ def run(mesh: Mesh) -> None:
 
 
 def by_plain_dbt(mesh: Mesh) -> None:
-    tool = Path(sys.executable).with_name("dbt")
-    profiles = {"DBT_PROFILES_DIR": str(mesh.root / "profiles")}
-    subprocess.run(
-        [tool, "run", "--select", "+orders"],
-        cwd=mesh.root / "domains/shop",
-        env={**os.environ, **mesh.environment, **profiles},
-        check=True,
-    )
+    mesh.dbt("shop", "run", "--select", "+orders")
 
 
 def by_dagster(mesh: Mesh) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -110,13 +106,7 @@ def test_a_build_by_plain_dbt_is_no_part_of_the_history(mesh):
     """As if a run had been killed before it published."""
     mesh.sell(5)
     land(mesh)
-    subprocess.run(
-        [Path(sys.executable).with_name("dbt"), "build", "--select", "+customer_history"],
-        cwd=mesh.root / "domains/shop",
-        env={**os.environ, **mesh.environment, "DBT_PROFILES_DIR": str(mesh.root / "profiles")},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    mesh.dbt("shop", "build", "--select", "+customer_history")
     mesh.sell(6)
     land(mesh)
     assert published(run_local(mesh, "shop", "spenders")) == ["spenders"]

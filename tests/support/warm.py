@@ -48,7 +48,7 @@ class Warm:
         """Forks a process and returns its id.
 
         Args:
-            arguments: the arguments of `mesh`; or a Python file and its arguments.
+            arguments: the arguments of `mesh`; or the path of a Python program and its arguments.
             folder: its working directory.
             environment: all its variables.
             output: files for its standard output and standard error.
@@ -59,7 +59,7 @@ class Warm:
             "environment": dict(environment),
             "output": [str(path) for path in output],
         }
-        return self._ask(request, 120)
+        return self._ask(request, 300)
 
     def wait(self, process: int, seconds: float) -> int:
         """Waits for a started process; returns its exit code, or minus the signal that ended it.
@@ -196,7 +196,7 @@ def _become(request: dict[str, Any]) -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        if arguments and arguments[0].endswith(".py"):
+        if arguments and Path(arguments[0]).is_absolute():
             sys.argv = arguments
             runpy.run_path(arguments[0], run_name="__main__")
         else:
