@@ -179,7 +179,7 @@ def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):
     write_product(mesh, "odd", {"c": ("float", "cast(1 as float)")})
     with pytest.raises(BrokenDomain) as refused:
         build(mesh)
-    assert "odd.yml:8: column `c` of shop.odd: `float` is no type" in str(refused.value)
+    assert "odd.yml:8: column `c` of shop.odd: `float` is not a known type" in str(refused.value)
     assert "use `double`" in str(refused.value)
 
 
