@@ -1,7 +1,7 @@
-"""Columns of raw tables and products, as declared.
+"""Reads the declared columns of raw tables and products.
 
-Belongs here: names, types and constraints of columns. Not here: what has columns (topics.py,
-products.py), or what a type is in Iceberg (lake/schema.py).
+Belongs here: names, types and constraints of columns. Not here: raw tables and products
+(topics.py, products.py), or the types of Iceberg (lake/schema.py).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def read_columns(
     """The columns of a relation.
 
     Args:
-        problems: receives what is wrong.
+        problems: the problems of the columns are added.
         path: the file that declares them.
         entries: one for each column.
-        relation: whose columns they are, for messages.
-        is_raw: whether landing adds its own columns to them.
+        relation: the relation, for messages.
+        is_raw: whether it is a raw table, to which landing adds columns.
     """
     columns = []
     first: dict[str, Column] = {}

@@ -1,7 +1,7 @@
-"""What is wrong in the files of one domain, collected while they are read.
+"""Collects the problems in the files of one domain while they are read.
 
-Belongs here: reading YAML files against the shapes that they must have, and keeping every
-problem. Not here: what the content means (topics.py, products.py, domain.py).
+Belongs here: comparing YAML files with their shapes, and keeping every problem. Not here: the
+meaning of the content (topics.py, products.py, domain.py).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
 
 
 class Problems:
-    """Problems that make declarations unusable, and keys that nothing reads."""
+    """Problems that make declarations unusable, and keys that neither the mesh nor dbt reads."""
 
     def __init__(self) -> None:
         self.found: list[DeclarationError] = []
         self.unknown_keys: list[UnknownKey] = []
 
     def add(self, path: Path, line: int, problem: str) -> None:
-        """Keeps one problem."""
+        """Adds one problem."""
         self.found.append(DeclarationError(path, line, problem))
 
     def yaml(self, path: Path) -> Located:

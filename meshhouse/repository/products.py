@@ -1,7 +1,7 @@
 """Reads the models of one domain: its products and their versions.
 
-Belongs here: from an entry of `models` to products. Not here: columns (columns.py), which columns
-a version has (versions.py), or what the keys of `config.meta` mean (keys.py).
+Belongs here: turning an entry of `models` into products. Not here: columns (columns.py), the
+columns of a version (versions.py), or the meaning of the keys of `config.meta` (keys.py).
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class ProductsReader:
     """Reads models from YAML files."""
 
     def __init__(self, problems: Problems, domain: str) -> None:
-        """`problems` receives what is wrong."""
+        """Takes the name of a domain; problems of its models are added to `problems`."""
         self._problems = problems
         self._name = domain
 
     def read(self, declared: Sequence[tuple[Path, Located]]) -> tuple[list[Product], list[str]]:
-        """Products, and names of the models that are not public."""
+        """The products, and the names of the models that are not public."""
         products: list[Product] = []
         private: list[str] = []
         for path, content in declared:

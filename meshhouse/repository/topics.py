@@ -1,7 +1,7 @@
 """Reads the topics of one domain, which its dbt sources declare.
 
-Belongs here: from a source table to a raw table. Not here: its columns (columns.py), or what the
-keys of `config.meta` mean (keys.py).
+Belongs here: turning a source table into a raw table. Not here: its columns (columns.py), or the
+meaning of the keys of `config.meta` (keys.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,13 @@ class TopicsReader:
     """Reads raw tables from YAML files."""
 
     def __init__(self, problems: Problems, domain: str, folder: Path) -> None:
-        """`folder` is the domain's; `problems` receives what is wrong."""
+        """Takes the name and the folder of a domain.
+
+        Args:
+            problems: problems of the topics are added.
+            domain: the domain's name.
+            folder: the domain's folder.
+        """
         self._problems = problems
         self._name = domain
         self._folder = folder

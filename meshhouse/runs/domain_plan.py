@@ -70,14 +70,15 @@ class DomainPlan:
         Raises:
             MeshError: the domain does not parse, or an input is missing.
         """
-        resolve(repository, domain, {*engine.visible(), *to_come})
+        visible = engine.visible()
+        resolve(repository, domain, {*visible, *to_come})
         self.manifest = fresh_manifest(repository, domain)
         self._engine = engine
         self._domain = domain
         self._to_come = frozenset(to_come)
         self._history = past_publications(engine.ledger, domain.name)
         self._notes = CodeNotes(repository, domain.name)
-        self.pins = self._pins()
+        self.pins = self._pins(visible)
         reads = _reads(repository, self.manifest, domain)
         asked = [product.name for product in domain.products] if names is None else names
         together = companions(reads, asked)
@@ -139,17 +140,15 @@ class DomainPlan:
             for product in unchanged
         }
 
-    def note_code(self) -> None:
-        """Remembers what the code of what was built is made of, for the reasons of later runs."""
-        self._notes.remember(
-            {
-                self.bases[product.relation].code_version: self.manifest.code_parts(product)
-                for product in self.to_build
-            }
-        )
+    def code_parts(self) -> dict[str, dict[str, str]]:
+        """Code version -> its parts, of what is built; see `Manifest.code_parts`."""
+        return {
+            self.bases[product.relation].code_version: self.manifest.code_parts(product)
+            for product in self.to_build
+        }
 
-    def _pins(self) -> dict[str, str]:
-        missing = {raw.relation for raw in self._domain.raw_tables} - self._engine.visible().keys()
+    def _pins(self, visible: Collection[str]) -> dict[str, str]:
+        missing = {raw.relation for raw in self._domain.raw_tables} - set(visible)
         if missing and missing <= self._to_come:
             # An engine pins nothing for a domain with a raw table that was never landed.
             return self._engine.pin(replace(self._domain, raw_tables=tuple(

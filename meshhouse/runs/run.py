@@ -7,7 +7,7 @@ step itself, what a run is about to do (plan.py), or who starts runs (dagster/, 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -20,6 +20,7 @@ from meshhouse.locks import lock
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.references import resolve
 from meshhouse.runs.build_state import BuildState
+from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
 from meshhouse.runs.outcome import DomainRun, dbt_failures, rejection, require_data_tests
@@ -122,6 +123,7 @@ class _Steps:
             MeshError: a step failed, and nothing is published.
         """
         plan, engine = self._plan, self._engine
+        code = plan.code_parts()  # before a file is edited
         refuse_findings(self._repository, self._domain, plan.manifest)
         # Tests compare what this run builds, so an unchanged product that they read is built too.
         models = plan.manifest.built_with(map(plan.manifest.model_id, plan.to_build))
@@ -143,6 +145,8 @@ class _Steps:
             self._run.finished_at = None
             engine.withdraw(candidates)
             raise
+        if self._run.published:
+            self._note(code)
 
     def _build(self, models: set[str], force: bool, full_refresh: bool) -> None:
         """Builds models with dbt; the run has failed if one of them or of their tests does."""
@@ -203,9 +207,11 @@ class _Steps:
         run.published = publish(
             self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories
         )
-        # The notes only name the files behind a later reason. The publication needs none.
-        with suppress(OSError):
-            self._plan.note_code()
+
+    def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
+        """Remembers what the code is made of, so that a later run can name what changed in it."""
+        with suppress(OSError):  # a publication counts without the notes
+            CodeNotes(self._repository, self._domain.name).remember(code)
 
     def _tell(self, doing: str) -> None:
         self._say(f"{self._domain.name}: {doing} {_listing(self._plan.to_build)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from meshhouse.engines import Engine
@@ -31,12 +31,12 @@ class Selection:
     """Those that can be used, upstream domains first."""
     broken: tuple[Domain, ...] = ()
     """Those that the run is about and that cannot be used."""
-    parts: Mapping[str, tuple[str, ...]] | None = None
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Domain -> names of its products in question, where the run is not about all of them."""
 
     def names(self, domain: Domain) -> tuple[str, ...] | None:
         """Names of a domain's products in question; None for all."""
-        return (self.parts or {}).get(domain.name)
+        return self.parts.get(domain.name)
 
     def without(self, done: Collection[str]) -> Selection:
         """What is left when the domains of these names are done."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshhouse import ledger as ledger_module
 from meshhouse.lake import Lake
+from meshhouse.lake import ledger as lake_ledger
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.ledger import LEDGERS, Ledger
 from meshhouse.runs.status import ProductStatus, product_statuses
@@ -89,7 +89,7 @@ def test_runs_of_before_products_were_recorded_count_for_the_whole_domain(
     keep(ledger, [publication("orders", 1), publication("totals", 1)])
     before = tuple(column for column in LEDGERS["runs"] if column[0] != "products")
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module, "LEDGERS", {**LEDGERS, "runs": before})
+        patch.setattr(lake_ledger, "LEDGERS", {**LEDGERS, "runs": before})
         keep(ledger, runs=[{**run(2, "published"), "run_id": "old"}])
     assert "products" not in ledger.entries("runs")[0]
     assert {each.refreshed_at for each in statuses(mesh, ledger).values()} == {None, at(2)}

@@ -383,7 +383,7 @@ def test_chats_are_conversations_about_their_ticket_or_none(year):
     [
         ({"topics": ["sales.orders"]}, "no topic sales.orders. It has: customers.households"),
         ({"until": datetime(2017, 3, 1)}, "2017-03-01 00:00:00 has no time zone"),  # noqa: DTZ001
-        ({"promotions_weeks": -1}, "no -1 weeks"),
+        ({"promotions_weeks": -1}, "-1 weeks of promotions do not exist"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(log, arguments, reason):

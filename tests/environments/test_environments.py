@@ -23,7 +23,7 @@ from meshhouse.maintenance.environments import drop, environments
 from meshhouse.repository.environment import environment_name
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import build_models, run_domain
-from meshhouse.runs.selection import settled
+from meshhouse.runs.selection import select, settled
 from tests.conftest import Mesh
 
 TOTALS = "domains/shop/models/products/totals.sql"
@@ -181,7 +181,7 @@ def test_without_changes_nothing_is_built_even_if_production_fails(sold, ana):
     land(sold)
     assert run(sold).outcome == "rejected"
     repository = sold.repository
-    [done] = settled(repository, engine(repository), [repository.domain("shop")])
+    [done] = settled(repository, engine(repository), select(repository, ["shop"], downstream=False))
     assert [each.relation for each in done.unchanged] == list(PRODUCTS)
     assert done.published == []
 

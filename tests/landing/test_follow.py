@@ -27,6 +27,7 @@ from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import LakeStore, Landing, Pace, follow_table, group_of
 from meshhouse.landing.follow import follow
 from meshhouse.landing.target import Fenced
+from meshhouse.maintenance import tidy
 from meshhouse.repository import RawTable
 from tests.conftest import Mesh, sale
 from tests.support.chaos import raw_of, wait_until
@@ -516,7 +517,15 @@ def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, clu
     [raw] = [raw for domain in repository.domains for raw in domain.raw_tables]
     follower = Follower()
     follower.start(
-        lambda it: follow_table(repository, LakeStore(lake), raw, it.stop, Pace(0.05, 1), it.landed)
+        lambda it: follow_table(
+            repository,
+            LakeStore(lake),
+            raw,
+            it.stop,
+            Pace(0.05, 1),
+            it.landed,
+            maintain=lambda raw: tidy(lake, raw.relation),
+        )
     )
 
     def many_commits() -> bool:
