@@ -101,8 +101,7 @@ _KAFKA = Group(
         Setting(
             "KAFKA_BOOTSTRAP_SERVERS",
             "",
-            "`host:port`, several with commas. Without it, topics are those of the embedded event "
-            "log.",
+            "`host:port`, several with commas. Without it, the mesh uses the embedded event log.",
         ),
         Setting("KAFKA_CLIENT_ID", "meshhouse", "Name of the client in the broker's logs."),
         Setting("KAFKA_CLIENT_RACK", "", "Rack of the client, to read from the nearest replica."),
@@ -235,7 +234,7 @@ _INTERNAL = Group(
     "Set by the platform",
     "For the processes that it starts. Do not set these.",
     (
-        Setting("MESH_RUN_ID", "", "The run that is at work, for query tags."),
+        Setting("MESH_RUN_ID", "", "The current run, for query tags."),
         Setting("MESH_PINS", "", "File with the metadata locations that a run has pinned."),
         Setting("_MESH_COMPLETE", "", "Set by the shell to ask for completions."),
     ),

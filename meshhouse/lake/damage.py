@@ -40,7 +40,7 @@ class Damage:
     """Such as `is missing`."""
 
     def __str__(self) -> str:
-        """One sentence: which table, which file, and what is wrong."""
+        """One sentence: the table, the file and the problem."""
         return f"{self.relation} is damaged: {self.file} {self.what}."
 
 

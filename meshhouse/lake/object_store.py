@@ -215,11 +215,11 @@ def _said(bucket: str, code: str) -> str:
     if code in _REFUSALS:
         place = f" to bucket `{bucket}`" if bucket else ""
         return (
-            f"The object store refuses access{place} ({code}). Look at your AWS "
-            "credentials and at what they may do there; then run the same command again."
+            f"The object store refuses access{place} ({code}). Check your AWS "
+            "credentials and their permissions; then run the same command again."
         )
     if code == "NoSuchBucket":
-        return f"The object store has no bucket `{bucket}`. Make it, or correct {WAREHOUSE}."
+        return f"The object store has no bucket `{bucket}`. Create it, or correct {WAREHOUSE}."
     return f"The object store failed at bucket `{bucket}`: {code}. Run the same command again."
 
 
@@ -228,5 +228,5 @@ def _away(what: str) -> str:
     port = f":{address.port}" if address.port else ""
     return (
         f"The object store at {address.scheme}://{address.hostname}{port} does not answer ({what})."
-        " Look at the network and AWS_ENDPOINT_URL; then run the same command again."
+        " Check the network and AWS_ENDPOINT_URL; then run the same command again."
     )

@@ -236,7 +236,7 @@ class CatalogService:
                 "service that can, such as Nessie, Polaris or Lakekeeper."
             )
         raise ServiceFailed(
-            f"The catalog service at {self.address} did not take the change "
+            f"The catalog service at {self.address} refused the change "
             f"({answer.status_code}: {_reason(answer)}). Nothing was changed."
         )
 
@@ -252,7 +252,7 @@ class CatalogService:
         if all(now[each.relation] == each.snapshot_id for each in changes):
             return True
         raise ServiceFailed(
-            f"{unclear}. The change may be done or not. Look at "
+            f"{unclear}. The change may be done or not. Check "
             "the service, then run the same command again."
         )
 
@@ -292,20 +292,20 @@ class CatalogService:
             raise ServiceFailed(self._refuses()) from error
         except (RESTError, ValidationError) as error:
             raise ServiceFailed(
-                f"The catalog service at {self.address} failed ({type(error).__name__}). Look at "
-                f"{URI} and at the service's own log; then run the same command again."
+                f"The catalog service at {self.address} failed ({type(error).__name__}). Check "
+                f"{URI} and the service's log; then run the same command again."
             ) from error
 
     def _away(self) -> str:
         return (
-            f"The catalog service at {self.address} does not answer. Look at the network and "
+            f"The catalog service at {self.address} does not answer. Check the network and "
             f"{URI}; then run the same command again."
         )
 
     def _refuses(self) -> str:
         return (
-            f"The catalog service at {self.address} refuses access. Look at {_CREDENTIALS} and at "
-            "what they may do there; then run the same command again."
+            f"The catalog service at {self.address} refuses access. Check {_CREDENTIALS} and "
+            "the permissions of that user; then run the same command again."
         )
 
 

@@ -4,7 +4,7 @@ Belongs here: taking the specs and sort order of the table that was built (the s
 published table, and manifests that name them. Not here: the snapshot and its columns (adopt.py).
 
 A manifest names its partition spec and fields by id. The two tables may use the same id for
-different specs. If an id is free in the published table, it is kept. Otherwise new manifests with
+different specs. An id that is free in the published table stays. Otherwise new manifests with
 other ids are written. Manifests list files, so the cost does not grow with rows.
 """
 

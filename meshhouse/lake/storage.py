@@ -54,7 +54,7 @@ class Stored:
 
 
 def plain_path(location: str) -> str:
-    """A `file:` location as a path; other schemes stay as they are."""
+    """A `file:` location as a path; other locations do not change."""
     return location.removeprefix("file://").removeprefix("file:")
 
 

@@ -319,7 +319,7 @@ def failure(tmp_path: Path) -> str:
 def test_a_service_that_is_away_is_named_without_what_else_its_address_holds(monkeypatch, tmp_path):
     monkeypatch.setenv(URI, "http://someone:hidden@127.0.0.1:9/iceberg")
     assert failure(tmp_path) == (
-        "The catalog service at http://127.0.0.1:9 does not answer. Look at the network and "
+        "The catalog service at http://127.0.0.1:9 does not answer. Check the network and "
         f"{URI}; then run the same command again."
     )
 
@@ -367,7 +367,7 @@ def test_a_refusal_names_where_credentials_are_set(answering, monkeypatch, tmp_p
     monkeypatch.setenv("PYICEBERG_CATALOG__MESH__TOKEN", "hidden")
     monkeypatch.setenv(URI, answering(401, refusal))
     said = failure(tmp_path)
-    assert "refuses access. Look at PYICEBERG_CATALOG__MESH__CREDENTIAL or __TOKEN" in said
+    assert "refuses access. Check PYICEBERG_CATALOG__MESH__CREDENTIAL or __TOKEN" in said
 
 
 def test_a_server_that_is_not_a_catalog_is_reported(answering, monkeypatch, tmp_path):

@@ -133,7 +133,7 @@ def failure(bucket: str = "lake") -> str:
 
 def test_a_missing_bucket_is_named(store):
     assert failure("nowhere") == (
-        "The object store has no bucket `nowhere`. Make it, or correct MESH_WAREHOUSE."
+        "The object store has no bucket `nowhere`. Create it, or correct MESH_WAREHOUSE."
     )
 
 
@@ -168,7 +168,7 @@ def refusing() -> Iterator[str]:
 def test_a_refusal_is_reported_without_the_credentials(store, refusing, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", refusing)
     assert failure().startswith(
-        "The object store refuses access to bucket `lake` (InvalidAccessKeyId). Look at your AWS"
+        "The object store refuses access to bucket `lake` (InvalidAccessKeyId). Check your AWS"
     )
 
 
