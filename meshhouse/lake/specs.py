@@ -41,7 +41,7 @@ def with_their_specs(
     for spec in source.partition_specs:
         if spec.spec_id not in used:
             continue
-        fields = _fields_of_ours(metadata, spec)
+        fields = _published_fields(metadata, spec)
         known = next((each for each in metadata.partition_specs if each.fields == fields), None)
         if known is None:
             numbers = [each.spec_id for each in metadata.partition_specs]
@@ -58,7 +58,7 @@ def with_their_specs(
     return metadata.model_copy(update=update), found
 
 
-def _fields_of_ours(metadata: Any, spec: PartitionSpec) -> tuple[PartitionField, ...]:
+def _published_fields(metadata: Any, spec: PartitionSpec) -> tuple[PartitionField, ...]:
     """A spec's fields with ids and names that no other field of the published table has."""
     known = [field for each in metadata.partition_specs for field in each.fields]
     last = metadata.last_partition_id or 0

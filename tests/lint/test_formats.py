@@ -70,7 +70,7 @@ def test_groups_without_a_column_are_found(mesh):
     ("schema", "line", "problem"),
     [
         ('{\n"type":\nrecord}', 3, "this Avro schema is not valid JSON"),
-        ('{"type": "recrod"}', 1, "no Avro schema that can be used"),
+        ('{"type": "recrod"}', 1, "this Avro schema cannot be used"),
         ('"string"', 1, "it does not describe a record"),
     ],
 )

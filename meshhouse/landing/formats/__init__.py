@@ -37,7 +37,7 @@ def format_of(raw: RawTable) -> Format | None:
     """
     if raw.format not in FORMATS:
         known = ", ".join(FORMATS)
-        problem = f"`{raw.format}` is not a format of events."
+        problem = f"`{raw.format}` is not a known format of events."
         raise BadDeclaration(raw.path, raw.line, problem, f"Formats: {known}.")
     if raw.pattern is not None and raw.format != "text":
         raise _meaningless(raw, "pattern", "text")
