@@ -26,6 +26,7 @@ from tests.support.warm import Warm
 WARM = Warm()
 
 
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
@@ -247,6 +248,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_SPARK_MASTER", "local[2]")
+        # Its Java does not live long enough to earn what a full compiler costs.
+        patch.setenv("MESH_SPARK_CONF", f"spark.driver.extraJavaOptions={QUICK_JAVA}")
         started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
     yield started
     started.stop()

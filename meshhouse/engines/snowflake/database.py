@@ -257,8 +257,8 @@ class Database:
                 f"shown = iff(shown = ?, {_UNKNOWN}, shown) where relation = ? and state = ?",
                 move.state,
                 properties,
-                # A rollback to the last recorded state must be shown again: readers may already
-                # see a newer state that was not recorded.
+                # A rollback to the last recorded state must run again: readers may already see a
+                # newer state that was not recorded.
                 move.state,
                 move.relation,
                 move.base,
