@@ -92,6 +92,9 @@ class IcebergEngine:
     def query(self, sql: str) -> None:
         """Returns None: DuckDB reads the lake."""
 
+    def finish_publications(self, domain: Domain) -> None:
+        """Nothing to do: a publication is one transaction."""
+
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """Pins the tables that the domain may read; production's at the snapshots of `as_read`.
 
