@@ -1,7 +1,9 @@
 """Formats of events besides JSON: each turns its events into JSON texts.
 
-Belongs here: which format a declaration asks for. Does not: what makes a JSON text a row
+Belongs here: which format a declaration asks for. Not here: what makes a JSON text a row
 (decode.py), so that types, required fields and `_rescued` are the same for every format.
+
+A new format also needs its name in `FORMATS` (repository/model.py).
 """
 
 from __future__ import annotations

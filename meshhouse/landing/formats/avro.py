@@ -1,7 +1,7 @@
 """Avro: events as JSON, by the schema that their writer had.
 
 Belongs here: what Avro's types become in JSON, and schemas that are not safe to read by.
-Does not: where an event says which schema is its own (wire.py).
+Not here: where an event says which schema is its own (wire.py).
 
 Enums become their symbol, unions the value alone, bytes base64, records and maps objects.
 """

@@ -1,7 +1,7 @@
 """What formats cannot read: a declaration, or an event.
 
-Belongs here: the two failures that callers tell apart. Does not: a registry that is
-away, which is a plain `MeshError` (registry.py).
+Belongs here: the two failures that callers tell apart. Not here: a registry that does
+not answer, which is a plain `MeshError` (schema_registry.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Protobuf: events as JSON, by the descriptor that their writer registered.
 
 Belongs here: which message of a schema an event holds, and what protobuf's types become
-in JSON. Does not: where an event says which schema is its own (wire.py).
+in JSON. Not here: where an event says which schema is its own (wire.py).
 
 Close to protobuf's own JSON, with the fields' original names, but integers are numbers, a
 `float` keeps its exact value, a field of implicit presence is there with its default, and

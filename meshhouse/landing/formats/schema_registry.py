@@ -1,7 +1,7 @@
 """A client of Confluent's Schema Registry, and of others with the same API.
 
 Belongs here: fetching schemas with what they refer to, each once; trying again; telling
-"there is no such schema" from "the registry is away". Does not: what a schema means.
+"there is no such schema" from "the registry is away". Not here: what a schema means.
 """
 
 from __future__ import annotations

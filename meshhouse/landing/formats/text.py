@@ -1,7 +1,7 @@
 """Lines of text: the named groups of a pattern are the fields of an event.
 
 Belongs here: patterns, and matching them with RE2 as DuckDB has it, thousands of lines at
-once. Does not: what the fields' types are (decode.py).
+once. Not here: what the fields' types are (decode.py).
 
 The pattern has to match the whole line, so that nothing of it is lost. A group that
 matches nothing is null: text cannot tell the two apart.

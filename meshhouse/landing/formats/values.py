@@ -1,7 +1,7 @@
 """Values that JSON has no type for, as JSON text from which nothing is lost.
 
 Belongs here: moments, decimals, bytes and numbers that are none; the same for every
-binary format. Does not: which field holds which of them (avro.py, protobuf.py).
+binary format. Not here: which field holds which of them (avro.py, protobuf.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Events that carry the id of their schema, and the loop over events.
 
 Belongs here: Confluent's wire format (a zero byte, four bytes of schema id, the rest) and
-what becomes of events that lack it. Does not: fetching schemas (registry.py), or what the
-rest means (avro.py, protobuf.py).
+what becomes of events that lack it. Not here: fetching schemas
+(schema_registry.py), or what the rest means (avro.py, protobuf.py).
 """
 
 from __future__ import annotations
