@@ -29,7 +29,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import LakeStore, Pace, land
 from meshhouse.landing.follow import follow
-from meshhouse.maintenance import maintain, tidy
+from meshhouse.maintenance import maintain, maintain_while_landing
 from meshhouse.repository import Column, RawTable
 
 PARTITIONS = 4
@@ -166,7 +166,7 @@ def commits(settings: KafkaSettings) -> dict[str, float]:
             land(log, LakeStore(target), raw)
             latencies.append(time.perf_counter() - started)
             if number % 25 == 24:
-                tidy(target, raw.relation)
+                maintain_while_landing(target, raw.relation)
         assert LakeStore(target).writer(raw).read().total_rows == 1_000_000
         maintain(target, [raw.relation])
         measured = _aggregates(target, raw)
@@ -195,7 +195,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
             log.append_events(CLEAN, events, "bench")
             land(log, LakeStore(target), raw)
             if number % 25 == 24:
-                tidy(target, raw.relation)
+                maintain_while_landing(target, raw.relation)
         day = timedelta(0)
         [done] = maintain(target, [raw.relation], older_than=day, retention=day)
         files = layout_of(target.load(raw.relation)).files
@@ -214,7 +214,7 @@ def layout(settings: KafkaSettings, count: int = 1_000, each: int = 8_000) -> di
 def _aggregates(target: Lake, raw: RawTable) -> dict[str, float]:
     question = "select store_id, sum(sales_value), count(*) from {} group by all"
     with connect_memory() as connection:
-        create_views(connection, target.pointers())
+        create_views(connection, target.states())
         ideal = str(target.warehouse / "ideal.parquet")
         connection.execute(f"copy {raw.relation} to '{ideal}' (format parquet)")
         took: dict[str, list[float]] = {raw.relation: [], f"read_parquet('{ideal}')": []}

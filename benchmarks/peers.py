@@ -63,11 +63,11 @@ def events_in(settings: KafkaSettings, topic: str) -> int:
     return sum(each.end - each.begin for each in partitions.values())
 
 
-def check(relation: str, events: int, pointers: Mapping[str, str]) -> None:
+def check(relation: str, events: int, states: Mapping[str, str]) -> None:
     """Raises unless every event has arrived as a row with a value in each column."""
     counts = ", ".join(f"count({column.name})" for column in COLUMNS)
     with connect_memory() as connection:
-        create_views(connection, pointers)
+        create_views(connection, states)
         query = f"select count(*), {counts} from {relation}"
         found = connection.execute(query).fetchone() or ()
     if set(found) != {events}:
@@ -98,7 +98,7 @@ def spark(settings: KafkaSettings, topic: str) -> Measured:
             engine.sql(f"create namespace {target.name}.sales_raw")
             _spark_lands(engine, settings, small, f"{target.name}.sales_raw.small")
             seconds = _spark_lands(engine, settings, topic, f"{target.name}.{RELATION}")
-            check(RELATION, events, target.pointers())
+            check(RELATION, events, target.states())
     finally:
         engine.stop()
     return {"rate": events / seconds}
@@ -185,7 +185,7 @@ def connect(settings: KafkaSettings, topic: str) -> Measured:
     ):
         _connect_lands(address, settings, target, small, "sales_raw.small")
         started, finished = _connect_lands(address, settings, target, topic, RELATION)
-        check(RELATION, events, target.pointers())
+        check(RELATION, events, target.states())
         commits = _commits(target, RELATION)
     rates = {"from its connector's start": events / (finished - started)}
     (begun, before), *others = commits

@@ -36,7 +36,7 @@ def publication_seconds() -> dict[int, list[float]]:
             each for each in repository.domain("sales").products if each.relation == PRODUCT
         )
         work = work_lake(repository.home, "sales")
-        work.lend({}, own="sales_build")
+        work.register_external({}, own="sales_build")
         spark = session_of(Path(home))
         for name, value in session_settings(work).items():
             spark.conf.set(name, value)

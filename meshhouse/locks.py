@@ -95,7 +95,7 @@ def folder_lock(path: Path, exclusive: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def turn(path: Path, patience: float = 5.0) -> Iterator[None]:
+def advisory_lock(path: Path, patience: float = 5.0) -> Iterator[None]:
     """Holds an advisory lock, which avoids conflicts but does not prevent them.
 
     A process that holds the lock for longer than `patience` seconds (it was paused, or its disk

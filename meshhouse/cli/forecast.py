@@ -58,7 +58,7 @@ def _lines(found: Sequence[Forecast], problems: dict[str, str]) -> Iterator[str]
             counts[verdict.decision] += 1
     yield (
         f"{counted(counts[Decision.BUILD], 'product')} would be built, "
-        f"{counts[Decision.UNCHANGED]} unchanged, {counts[Decision.WITHDRAWN]} held back. "
+        f"{counts[Decision.UNCHANGED]} unchanged, {counts[Decision.HELD_BACK]} held back. "
         "Nothing was changed."
     )
 

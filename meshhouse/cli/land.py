@@ -15,8 +15,8 @@ from meshhouse.cli.run import TerminalReporter
 from meshhouse.engines import LANDERS, Engine, lake_of, lander
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import UsageError
-from meshhouse.landing import Landing, Pace, follow_table, land_table, land_table_again
-from meshhouse.maintenance import tidy
+from meshhouse.landing import Landing, Pace, follow_table, land_table, reprocess_table
+from meshhouse.maintenance import maintain_while_landing
 from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
 
 
@@ -161,7 +161,7 @@ def _follow(
 def _maintain(target: Engine, raw: RawTable) -> None:
     """Keeps a table quick to commit to, where tables are the lake's."""
     if target.lake is not None:
-        tidy(target.lake, raw.relation)
+        maintain_while_landing(target.lake, raw.relation)
 
 
 def _facts(landing: Landing) -> dict[str, object]:
@@ -189,7 +189,7 @@ def _until_told() -> Iterator[threading.Event]:
 
 def _again(repository: Repository, tables: Sequence[RawTable], start: str, quiet: bool) -> None:
     for raw in tables:
-        again = land_table_again(repository, lake_of(engine_of(repository)), raw, start)
+        again = reprocess_table(repository, lake_of(engine_of(repository)), raw, start)
         console(quiet).print(
             f"again     {raw.relation}: {again.replaced:,} events are now {again.rows:,} rows "
             f"and {again.rejected:,} rejected"

@@ -11,7 +11,7 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine, lake_of
-from meshhouse.maintenance import Upkept
+from meshhouse.maintenance import Maintained
 from meshhouse.maintenance import maintain as maintain_tables
 from meshhouse.repository import Repository
 
@@ -74,7 +74,7 @@ def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_jso
     return 1 if late else 0
 
 
-def _show(done: list[Upkept]) -> None:
+def _show(done: list[Maintained]) -> None:
     changed = [
         each
         for each in done

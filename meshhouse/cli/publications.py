@@ -8,7 +8,7 @@ from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
 from meshhouse.locks import lock
 from meshhouse.repository import Repository
-from meshhouse.runs.history import past_checks, past_publications, standing_publications
+from meshhouse.runs.history import effective_publications, past_checks, past_publications
 from meshhouse.runs.publication import rollback as roll_back
 
 
@@ -22,7 +22,7 @@ def history(product: str, as_json: bool) -> None:
     ledger = engine(repository).ledger
     publications = past_publications(ledger, found.domain)
     entries = publications.of(found)
-    remaining = standing_publications(entries)
+    remaining = effective_publications(entries)
     checks = past_checks(ledger, found.domain)
     if as_json:
         print_json(

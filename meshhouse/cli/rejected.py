@@ -12,8 +12,7 @@ from meshhouse.cli.output import cell, console, escaped, print_json, results, ta
 from meshhouse.engines import engine, lake_of
 from meshhouse.errors import UsageError
 from meshhouse.landing.redrive import discard as discard_events
-from meshhouse.landing.redrive import own_table
-from meshhouse.landing.redrive import replay as replay_events
+from meshhouse.landing.redrive import own_table, redrive
 from meshhouse.landing.rejected import (
     Choice,
     RejectedEvent,
@@ -104,7 +103,7 @@ def replay(name: str, reason: str | None) -> None:
     """Decode rejected events again; what converts now becomes rows."""
     repository = Repository.find()
     raw = repository.raw_table(name)
-    done = replay_events(lake_of(engine(repository)), raw, Choice(reason))
+    done = redrive(lake_of(engine(repository)), raw, Choice(reason))
     if not done.moved and not done.kept:
         _nothing(raw, reason)
         return

@@ -6,7 +6,7 @@ Belongs here: the asset that stands for such a domain. Not here: finding out wha
 
 import dagster as dg
 
-from meshhouse.dagster.fence import fenced
+from meshhouse.dagster.markdown import fenced
 from meshhouse.dagster.translator import safe_name
 
 

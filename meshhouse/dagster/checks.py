@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.audit import declared_checks
-from meshhouse.dagster.fence import fenced
+from meshhouse.dagster.markdown import fenced
 from meshhouse.dagster.translator import CheckSpec, MeshTranslator, safe_name
 from meshhouse.dbt import NodeResult
 from meshhouse.repository import Domain

@@ -17,7 +17,7 @@ from meshhouse.dagster.translator import column_schema, owners_of
 from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
-from meshhouse.landing import Landing, RawStore, land_table, land_table_again, lands_itself
+from meshhouse.landing import Landing, RawStore, land_table, lands_itself, reprocess_table
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
 
@@ -96,7 +96,7 @@ def _land(
     """Lands a raw table; what goes wrong fails the step."""
     try:
         if config.again_from:
-            again = land_table_again(repository, lake_of(engine), raw, config.again_from)
+            again = reprocess_table(repository, lake_of(engine), raw, config.again_from)
             context.log.info(
                 f"{raw.relation}: {again.replaced} events reprocessed, as {again.rows} "
                 f"rows and {again.rejected} rejected events"

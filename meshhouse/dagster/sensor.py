@@ -48,20 +48,20 @@ def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
     )
     def events_wait(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         engine = engine_of(repository)
-        pointers = engine.pointers()
+        states = engine.states()
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         requests, skipped = [], []
         for domain in repository.domains:
             if not domain.raw_tables or _is_landing(context, domain):
                 continue
             try:
-                waiting = _waiting(repository, engine, domain, pointers)
+                waiting = _waiting(repository, engine, domain, states)
             except MeshError as error:
                 skipped.append(str(error))
                 continue
             if waiting:
                 requests.append(_request(context, domain, waiting))
-        moved = dict(_landed_by_others(context, engine, raws, pointers, seen))
+        moved = dict(_landed_by_others(context, engine, raws, states, seen))
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else " ".join(skipped) or "No events wait.",
@@ -73,11 +73,11 @@ def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
 
 
 def _waiting(
-    repository: Repository, engine: Engine, domain: Domain, pointers: Mapping[str, str]
+    repository: Repository, engine: Engine, domain: Domain, states: Mapping[str, str]
 ) -> dict[str, dict[int, tuple[int, int]]]:
     """Raw table -> where landing has something to do, of the tables that a run lands."""
     found = {
-        raw.relation: events_waiting(repository, engine, raw, pointers)
+        raw.relation: events_waiting(repository, engine, raw, states)
         for raw in domain.raw_tables
         if lands_itself(engine.store, raw)
     }
@@ -115,12 +115,12 @@ def _landed_by_others(
     context: dg.SensorEvaluationContext,
     engine: Engine,
     raws: list[RawTable],
-    pointers: Mapping[str, str],
+    states: Mapping[str, str],
     seen: Mapping[str, str],
 ) -> Iterator[tuple[str, tuple[dg.AssetMaterialization, str]]]:
     """What `mesh land --follow` landed since the last look, told once a look."""
     for raw in raws:
-        location = pointers.get(raw.relation)
+        location = states.get(raw.relation)
         if location is None:
             continue
         landed = offsets_of(engine.properties(raw.relation, location))

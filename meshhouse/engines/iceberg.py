@@ -66,12 +66,12 @@ class IcebergEngine:
         """The ledger of another environment."""
         return LakeLedger(self.lake.in_environment(environment))
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> metadata location, of the environment's own tables."""
-        return self.lake.pointers()
+        return self.lake.states()
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, plus production's tables that the environment does not have."""
+        """Like `states`, plus production's tables that the environment does not have."""
         return self.lake.visible()
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:
@@ -102,7 +102,7 @@ class IcebergEngine:
             UsageError: a raw table of the domain has never been landed.
         """
         pins = readable(self._repository, domain, self.lake.visible())
-        own = self.lake.pointers()
+        own = self.lake.states()
         for relation, snapshot in as_read.items():
             if relation in pins and relation not in own and snapshot is not None:
                 folder = self.build_folder(domain.name) / "pins"
@@ -127,10 +127,10 @@ class IcebergEngine:
         """
         from pyiceberg.table.update import SetCurrentSchemaUpdate, update_table_metadata
 
-        from meshhouse.lake.adopt import adopt
         from meshhouse.lake.texts import Texts, data_files
+        from meshhouse.lake.zero_copy import register_snapshot
 
-        base = self.lake.pointer(product.relation)
+        base = self.lake.state(product.relation)
         try:
             table = self.lake.load(product.relation, base)
         except Damaged as damaged:
@@ -140,7 +140,7 @@ class IcebergEngine:
             earlier = self.lake.recall(product.relation, snapshot_id)
             if earlier is not None:
                 texts = Texts.of(product).as_said(table.properties, earlier.schema())
-                return adopt(self.lake, product.relation, earlier, texts)
+                return register_snapshot(self.lake, product.relation, earlier, texts)
         if table is None or snapshot is None:
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
@@ -204,7 +204,7 @@ class IcebergEngine:
         note = home / "folders-to-drop.json"
         folders = set(json.loads(note.read_text())) if note.exists() else set()
         lake = self.lake.in_environment(environment)
-        for relation in lake.pointers():
+        for relation in lake.states():
             with suppress(Damaged):  # its metadata file is lost, and with it the table's location
                 table = lake.load(relation)
                 folders |= {table.location()} if table is not None else set()

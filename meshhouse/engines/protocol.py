@@ -118,12 +118,12 @@ class Engine(Protocol):
         """The ledger of another environment."""
         ...
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> its current state, of the environment's own tables."""
         ...
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, plus production's tables that the environment does not have."""
+        """Like `states`, plus production's tables that the environment does not have."""
         ...
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:

@@ -102,7 +102,7 @@ def _offsets(home: Path, lake: Lake) -> Iterator[Finding]:
     log = event_log(home)
     known = set(log.topics())
     for relation, topic in landed_topics(lake).items():
-        location = lake.pointer(relation)
+        location = lake.state(relation)
         if location is None or topic not in known:
             continue  # landed from Kafka, or from a log that was removed
         try:

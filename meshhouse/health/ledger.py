@@ -15,7 +15,7 @@ from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.runs.history import standing_publications
+from meshhouse.runs.history import effective_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:
@@ -25,12 +25,12 @@ def landed_topics(lake: Lake) -> dict[str, str]:
 
 def ledger(lake: Lake) -> Iterator[Finding]:
     """Checks each raw table and each product that the ledger lists."""
-    pointers = lake.pointers()
-    yield from _landings(lake, pointers)
-    yield from _publications(lake, pointers)
+    states = lake.states()
+    yield from _landings(lake, states)
+    yield from _publications(lake, states)
 
 
-def _landings(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
+def _landings(lake: Lake, states: dict[str, str]) -> Iterator[Finding]:
     ledger = LakeLedger(lake)
     recorded: dict[str, int] = defaultdict(int)
     for entry in ledger.entries("landings"):
@@ -39,12 +39,12 @@ def _landings(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
         if entry["kind"] == "replay":
             recorded[entry["raw_table"]] += entry["events"]
     for relation, rows in sorted(recorded.items()):
-        if relation not in pointers:
+        if relation not in states:
             what = f"is missing, although the ledger lists {rows:,} landed rows"
             yield Finding("ledger", relation, Level.DAMAGED, what, "Restore it from a backup.")
             continue
         try:
-            metadata = read_metadata(pointers[relation], relation)
+            metadata = read_metadata(states[relation], relation)
         except Damaged:
             continue  # reported by the check of tables
         notes = unrecorded(metadata.get("properties", {}))
@@ -74,21 +74,21 @@ def _rows(metadata: dict) -> int:
     return 0
 
 
-def _publications(lake: Lake, pointers: dict[str, str]) -> Iterator[Finding]:
+def _publications(lake: Lake, states: dict[str, str]) -> Iterator[Finding]:
     histories: dict[str, list] = defaultdict(list)
     for entry in LakeLedger(lake).entries("publications"):
         histories[f"{entry['domain']}.{entry['product']}"].append(entry)
     for relation, history in sorted(histories.items()):
-        standing = standing_publications(history)
+        standing = effective_publications(history)
         if not standing:
             continue
-        if relation not in pointers:
+        if relation not in states:
             what = "was published, but is not in the catalog"
             remedy = f"Publish it again: `mesh run {relation.partition('.')[0]} --force`."
             yield Finding("ledger", relation, Level.DAMAGED, what, remedy)
             continue
         try:
-            shown = snapshot_id(pointers[relation])
+            shown = snapshot_id(states[relation])
         except Damaged:
             continue
         if shown == standing[-1]["snapshot_id"]:

@@ -98,17 +98,17 @@ class Lake:
         """The folder of the advisory locks that writers of these tables hold."""
         return workspace(self.home, self.environment) / "locks"
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> metadata location, for the tables of this environment only.
 
         Names are those of production. A catalog file is read in one transaction. A catalog service
-        reads one table at a time; `CatalogService.pointers` says what that guarantees.
+        reads one table at a time; `CatalogService.states` says what that guarantees.
         """
         stored = self.stored()
         return self._of(self.environment, stored) if self._has_environments else stored
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, and production's table where the environment has no such table.
+        """Like `states`, and production's table where the environment has no such table.
 
         The ledger's tables are never production's: each environment has a separate ledger.
         """
@@ -122,8 +122,8 @@ class Lake:
         return {**production, **own}
 
     def stored(self) -> dict[str, str]:
-        """Like `pointers`, for all environments, with names as the catalog stores them."""
-        return self._catalog.pointers()
+        """Like `states`, for all environments, with names as the catalog stores them."""
+        return self._catalog.states()
 
     @staticmethod
     def _of(environment: str, stored: Mapping[str, str]) -> dict[str, str]:
@@ -138,9 +138,9 @@ class Lake:
         """Metadata location -> `TABLE` or `VIEW`, of every catalog in this catalog file."""
         return self._file.everything()
 
-    def pointer(self, relation: str) -> str | None:
+    def state(self, relation: str) -> str | None:
         """The current metadata location of a table; None if there is no such table."""
-        return self._catalog.pointer(stored_schema(self.environment, relation))
+        return self._catalog.state(stored_schema(self.environment, relation))
 
     def shows(self, change: Staged) -> bool:
         """Whether readers see a staged state, or may see it once an unclear request is done."""
@@ -155,7 +155,7 @@ class Lake:
         Raises:
             Damaged: its metadata file is missing or unreadable.
         """
-        location = metadata_location or self.pointer(relation)
+        location = metadata_location or self.state(relation)
         if location is None:
             return None
         from pyiceberg.table.metadata import TableMetadataUtil
@@ -280,14 +280,14 @@ class Lake:
                     return earlier if storage.exists(snapshot.manifest_list) else None
         return None
 
-    def lend(self, relations: Mapping[str, str], own: str) -> None:
+    def register_external(self, relations: Mapping[str, str], own: str) -> None:
         """Registers external tables at given metadata locations, and removes all other ones.
 
         Args:
             relations: `schema.table` -> metadata location in another lake.
             own: the schema of this lake's tables, which do not change.
         """
-        self._file.lend(relations, own)
+        self._file.register_external(relations, own)
 
     def forget(self, environment: str) -> None:
         """Removes every table of an environment from the catalog at once; files stay.

@@ -44,7 +44,7 @@ class JdbcCatalog:
         self._path = path
         self._name = name
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> metadata location, all read in one transaction."""
         with self._reading() as connection:
             if connection is None:
@@ -57,9 +57,9 @@ class JdbcCatalog:
             )
             return dict(rows.fetchall())
 
-    def pointer(self, relation: str) -> str | None:
+    def state(self, relation: str) -> str | None:
         """The metadata location of a table; None if there is no such table."""
-        return self.pointers().get(relation)
+        return self.states().get(relation)
 
     def everything(self) -> dict[str, str]:
         """Metadata location -> `TABLE` or `VIEW`, of every catalog in this file."""
@@ -73,7 +73,7 @@ class JdbcCatalog:
 
     def shows(self, change: Staged) -> bool:
         """Whether readers see a staged state."""
-        return self.pointer(change.relation) == change.state
+        return self.state(change.relation) == change.state
 
     def new_table(
         self, relation: str, schema: Schema, properties: Mapping[str, str], location: str
@@ -111,7 +111,7 @@ class JdbcCatalog:
             connection.execute("rollback" if lost else "commit")
         return lost
 
-    def lend(self, relations: Mapping[str, str], own: str) -> None:
+    def register_external(self, relations: Mapping[str, str], own: str) -> None:
         """Registers external tables at given metadata locations, and removes all other ones.
 
         Args:

@@ -64,7 +64,7 @@ class LakeLedger:
         Rows are ordered by the number of their commit. Rows of older versions have none. They are
         numbered here in the order of their commits, until `mesh maintain` stores the numbers.
         """
-        location = self._lake.pointer(f"meshhouse.{ledger}")
+        location = self._lake.state(f"meshhouse.{ledger}")
         if location is None:
             return []
         rows = _rows(location, f"where domain = {literal(domain)}" if domain else "")
@@ -92,7 +92,7 @@ class LakeLedger:
 
     def _next_number(self) -> int:
         """A number above those of all entries in all ledger tables."""
-        locations = [self._lake.pointer(f"meshhouse.{ledger}") for ledger in LEDGERS]
+        locations = [self._lake.state(f"meshhouse.{ledger}") for ledger in LEDGERS]
         return 1 + max((_last_number(location) for location in locations if location), default=0)
 
     def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int) -> Staged:

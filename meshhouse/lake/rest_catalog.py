@@ -94,7 +94,7 @@ class CatalogService:
         with self._explained():
             self._catalog = _impatient_catalog(properties)
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> metadata location, consistent within each schema.
 
         The protocol reads one table at a time. So a schema is read until two reads in a row agree:
@@ -120,7 +120,7 @@ class CatalogService:
             before = tables
         return before or {}
 
-    def pointer(self, relation: str) -> str | None:
+    def state(self, relation: str) -> str | None:
         """The metadata location of a table; None if there is no such table."""
         with self._explained():
             table = self._load(relation)
@@ -170,7 +170,7 @@ class CatalogService:
 
         One table after another: the protocol cannot drop several at once.
         """
-        relations = [each for each in self.pointers() if is_meant(each.partition(".")[0])]
+        relations = [each for each in self.states() if is_meant(each.partition(".")[0])]
         with self._explained():
             for relation in relations:
                 self._catalog.drop_table(tuple(relation.split(".")))
@@ -189,7 +189,7 @@ class CatalogService:
         from meshhouse.lake.changes import requirements, updates
 
         for _ in range(_ATTEMPTS):
-            lost = [each for each in changes if self.pointer(each.relation) != each.base]
+            lost = [each for each in changes if self.state(each.relation) != each.base]
             if lost:
                 return lost
             requests = []

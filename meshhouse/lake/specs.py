@@ -1,7 +1,8 @@
 """Partition specs and sort orders for a zero-copy publish.
 
 Belongs here: taking the specs and sort order of the table that was built (the source) into the
-published table, and manifests that name them. Not here: the snapshot and its columns (adopt.py).
+published table, and manifests that name them. Not here: the snapshot and its columns
+(zero_copy.py).
 
 A manifest names its partition spec and fields by id. The two tables may use the same id for
 different specs. An id that is free in the published table stays. Otherwise new manifests with

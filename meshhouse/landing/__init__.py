@@ -15,8 +15,8 @@ from meshhouse.landing.service import (
     follow_table,
     group_of,
     land_table,
-    land_table_again,
     lands_itself,
+    reprocess_table,
 )
 from meshhouse.landing.store import RawStore
 
@@ -30,6 +30,6 @@ __all__ = [
     "group_of",
     "land",
     "land_table",
-    "land_table_again",
     "lands_itself",
+    "reprocess_table",
 ]

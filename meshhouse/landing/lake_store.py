@@ -15,7 +15,7 @@ from meshhouse.landing.rejected import locations_of, total_records
 from meshhouse.landing.rejected import relation as rejected_relation
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
 from meshhouse.ledger import retry_conflicts
-from meshhouse.locks import turn
+from meshhouse.locks import advisory_lock
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import parse_type
 
@@ -36,9 +36,9 @@ class LakeStore:
         """See `RawStore`."""
         return LakeLedger(self.lake)
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """See `RawStore`."""
-        return self.lake.pointers()
+        return self.lake.states()
 
     def holds(self, raw: RawTable) -> bool:
         """See `RawStore`."""
@@ -71,10 +71,10 @@ class LakeStore:
         retry_conflicts(lambda: self._record(raw))
 
     def _record(self, raw: RawTable) -> None:
-        location = self.lake.pointer(raw.relation)
+        location = self.lake.state(raw.relation)
         if location is None or UNRECORDED not in table_properties(location):
             return
-        with turn(commit_lock(self.lake, raw)):
+        with advisory_lock(commit_lock(self.lake, raw)):
             table = self.lake.load(raw.relation)
             entries = unrecorded(table.properties) if table else []
             if table is None or not entries:

@@ -29,7 +29,7 @@ from meshhouse.landing.pending import Pending, Plan, stamped
 from meshhouse.landing.store import Notes, RawState, raw_state
 from meshhouse.landing.unrecorded import UNRECORDED, Lander
 from meshhouse.ledger import Conflict, Staged
-from meshhouse.locks import turn
+from meshhouse.locks import advisory_lock
 from meshhouse.repository import RawTable, display_path
 from meshhouse.repository.types import DataType, parse_type
 
@@ -65,7 +65,7 @@ class LakeTableWriter:
     @explained()
     def current(self) -> str | None:
         """See `TableWriter`."""
-        return self._lake.pointer(self._raw.relation)
+        return self._lake.state(self._raw.relation)
 
     @explained()
     def read(self) -> RawState:
@@ -87,7 +87,7 @@ class LakeTableWriter:
 
     def lock(self) -> AbstractContextManager[None]:
         """See `TableWriter`."""
-        return turn(commit_lock(self._lake, self._raw))
+        return advisory_lock(commit_lock(self._lake, self._raw))
 
     def plan(self, landed_at: datetime) -> Plan:
         """Returns the plan that data files must follow to be part of a commit at that time."""
@@ -206,14 +206,14 @@ class LakeTableWriter:
 
     def _rejected_table(self) -> Table:
         relation = f"{self._raw.schema}.{self._raw.rejected}"
-        pointer = self._lake.pointer(relation)
+        location = self._lake.state(relation)
         known, table = self._rejected
-        if pointer is None or pointer != known:
+        if location is None or location != known:
             table = None
         return self._lake.stage(
             relation,
             iceberg_schema(REJECTED_COLUMNS),
-            at=pointer,
+            at=location,
             table=table,
             writer=self._raw.domain,
         )

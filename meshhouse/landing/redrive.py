@@ -32,7 +32,7 @@ from meshhouse.landing.lake_table import check_columns, commit_lock
 from meshhouse.landing.rejected import EVERYTHING, Choice, never_landed, relation
 from meshhouse.landing.store import LANDED_AT, last_landed_at, next_landed_at
 from meshhouse.ledger import ATTEMPTS, Conflict, Staged, retry_conflicts
-from meshhouse.locks import turn
+from meshhouse.locks import advisory_lock
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _ROWS_READ = 8_192
 
 
 @dataclass(frozen=True)
-class Replayed:
+class Redriven:
     """The result of a replay."""
 
     moved: int
@@ -54,9 +54,9 @@ class Replayed:
     """Number of events that still cannot be decoded."""
 
 
-def replay(
+def redrive(
     lake: Lake, raw: RawTable, choice: Choice = EVERYTHING, batch_bytes: int = BATCH_BYTES
-) -> Replayed:
+) -> Redriven:
     """Decodes the chosen events with the current declaration, and lands those that succeed.
 
     An event that still cannot be decoded stays, with its new reason.
@@ -68,7 +68,7 @@ def replay(
     check_columns(raw, own_table(lake, raw))
     change = _Change(lake, raw, "replay", choice, batch_bytes, Decoder(raw))
     change.run()
-    return Replayed(change.removed, change.kept)
+    return Redriven(change.removed, change.kept)
 
 
 def discard(
@@ -184,7 +184,7 @@ class _Change:
         path = commit_lock(self._lake, self._raw)
 
         def change() -> bool:
-            with turn(path):  # avoids conflicts with landers on this machine
+            with advisory_lock(path):  # avoids conflicts with landers on this machine
                 return self._change_batch()
 
         try:
@@ -200,7 +200,7 @@ class _Change:
     def _change_batch(self) -> bool:
         """Runs one transaction; returns False if nothing is left to change."""
         started_at = datetime.now(UTC)
-        if self._lake.pointer(relation(self._raw)) is None:
+        if self._lake.state(relation(self._raw)) is None:
             return False
         rejected = self._lake.stage(
             relation(self._raw), iceberg_schema(REJECTED_COLUMNS), writer=self._raw.domain

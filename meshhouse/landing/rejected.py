@@ -178,7 +178,7 @@ def relation(raw: RawTable) -> str:
 
 def locations_of(lake: Lake, tables: Collection[RawTable]) -> dict[str, str]:
     """Metadata locations of raw tables and their rejected events, as the environment reads them."""
-    own = lake.pointers()
+    own = lake.states()
     if all(raw.relation in own for raw in tables):
         return own
     visible = lake.visible()

@@ -36,7 +36,7 @@ from meshhouse.landing.store import (
 )
 from meshhouse.landing.unrecorded import Lander
 from meshhouse.ledger import Conflict, Staged, retry_conflicts
-from meshhouse.locks import turn
+from meshhouse.locks import advisory_lock
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ Spans = Mapping[int, tuple[int, int]]
 
 
 @dataclass
-class Again:
+class Reprocessed:
     """The result of reprocessing."""
 
     rows: int = 0
@@ -83,13 +83,13 @@ def starts_from(source: Source, raw: RawTable, text: str) -> dict[int, int]:
     return source.offsets_at(raw.topic, time.replace(tzinfo=time.tzinfo or UTC))
 
 
-def land_again(
+def reprocess(
     source: Source,
     lake: Lake,
     raw: RawTable,
     starts: Mapping[int, int],
     progress: Callable[[int], None] = lambda events: None,
-) -> Again:
+) -> Reprocessed:
     """Lands events from `starts` up to the table's offsets again, in place of their earlier rows.
 
     The work is done in pieces, each in one transaction, so it can be stopped and repeated at any
@@ -130,7 +130,7 @@ def land_again(
             )
         if start < end:
             spans[partition] = (start, end)
-    done = Again()
+    done = Reprocessed()
     for piece in _pieces(source, raw, spans):
         _replace(lake, raw, piece, done)
         progress(piece.events)
@@ -171,7 +171,7 @@ def _pieces(source: Source, raw: RawTable, spans: Spans) -> Iterator[_Piece]:
         yield piece
 
 
-def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
+def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Reprocessed) -> None:
     """Replaces the rows of one piece; tries again if another process changes the tables."""
     import pyarrow as pa
 
@@ -213,7 +213,7 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Again) -> None:
         return out, out_rejected
 
     def change_alone() -> tuple[int, int]:
-        with turn(commit_lock(lake, raw)):
+        with advisory_lock(commit_lock(lake, raw)):
             return change()
 
     replaced = retry_conflicts(change_alone)

@@ -18,7 +18,7 @@ from meshhouse.events.source import Source
 from meshhouse.lake import Lake
 from meshhouse.landing.follow import OnLanded, Pace, follow
 from meshhouse.landing.land import Landing, Progress, land
-from meshhouse.landing.reprocess import Again, land_again, starts_from
+from meshhouse.landing.reprocess import Reprocessed, reprocess, starts_from
 from meshhouse.landing.store import RawStore
 from meshhouse.landing.target import Accept
 from meshhouse.locks import lock, lock_if_free, shared_lock
@@ -97,7 +97,7 @@ def lands_itself(store: RawStore, raw: RawTable) -> bool:
     An environment reads production's raw table, unless it has its own, or production's lacks a
     declared column.
     """
-    if not store.environment or raw.relation in store.pointers():
+    if not store.environment or raw.relation in store.states():
         return True
     return not store.in_environment("").holds(raw)
 
@@ -141,22 +141,22 @@ def land_table(
     return landing
 
 
-def land_table_again(
+def reprocess_table(
     repository: Repository,
     lake: Lake,
     raw: RawTable,
     since: str,
     progress: Progress = lambda events: None,
-) -> Again:
+) -> Reprocessed:
     """Reprocesses events from an offset or a time; their new rows replace the earlier ones.
 
     Raises:
         UsageError: `since` is neither an offset nor a time, or the table was never landed.
-        MeshError: see `meshhouse.landing.reprocess.land_again`.
+        MeshError: see `meshhouse.landing.reprocess.reprocess`.
     """
     source = open_source(repository.root, repository.home)
     with lock(repository.workspace / "locks" / f"{raw.relation}.landing"):
-        return land_again(source, lake, raw, starts_from(source, raw, since), progress)
+        return reprocess(source, lake, raw, starts_from(source, raw, since), progress)
 
 
 def follow_table(

@@ -120,7 +120,7 @@ class RawStore(Protocol):
         """The ledger of the environment."""
         ...
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> its state, of the tables that the environment itself has."""
         ...
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from meshhouse.engines.snapshots import SNAPSHOTS_NEED_LOCAL
+from meshhouse.engines.dbt_snapshots import SNAPSHOTS_NEED_LOCAL
 from meshhouse.lint.finding import Finding
 from meshhouse.lint.hooks import hook_findings
 from meshhouse.lint.settings import (

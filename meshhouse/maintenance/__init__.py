@@ -6,6 +6,6 @@ dropping environments (environments.py), backups (backup.py, restore.py, bundle.
 anything that changes a row, a column or a property.
 """
 
-from meshhouse.maintenance.maintain import Upkept, maintain, tidy
+from meshhouse.maintenance.maintain import Maintained, maintain, maintain_while_landing
 
-__all__ = ["Upkept", "maintain", "tidy"]
+__all__ = ["Maintained", "maintain", "maintain_while_landing"]

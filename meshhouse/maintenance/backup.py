@@ -114,7 +114,7 @@ def _check_source(lake: Lake) -> None:
             "up the service and its bucket as its manual says. `mesh backup` copies a mesh whose "
             "catalog is a file."
         )
-    lake.pointers()  # updates the paths of a lake that was moved
+    lake.states()  # updates the paths of a lake that was moved
     if not lake.catalog_path.exists() and not (lake.home / "events").exists():
         raise UsageError(f"There is nothing to back up in {lake.home}: nothing was landed yet.")
 

@@ -38,12 +38,12 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     schema = stored_schema(lake.environment, f"{domain}_build")
     work, plain = work_lake(home, domain), plain_lake(home, domain)
     for builds in (work, plain):
-        for relation in builds.pointers():
+        for relation in builds.states():
             if relation.startswith(f"{schema}."):
                 with suppress(Conflict):  # plain dbt is building: the next maintenance does it
                     _expire(builds, relation)
     shown = set()
-    for relation, location in lake.pointers().items():
+    for relation, location in lake.states().items():
         if relation.startswith(f"{domain}."):
             shown |= _referenced(lake, location)
     before = (datetime.now(UTC) - older_than).timestamp()

@@ -17,7 +17,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.locks import lock_if_free
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION, environment_name, workspace
-from meshhouse.runs.history import past_publications, standing_publications
+from meshhouse.runs.history import effective_publications, past_publications
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _names(repository: Repository, engine: Engine) -> list[str]:
 
 def _summed_up(engine: Engine, name: str) -> Environment:
     history = past_publications(engine.ledger_of(name))
-    shown = {product: standing_publications(each)[-1] for product, each in history.own.items()}
+    shown = {product: effective_publications(each)[-1] for product, each in history.own.items()}
     newest = max(shown.values(), key=lambda entry: entry["number"], default=None)
     return Environment(
         name=name,

@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from meshhouse.lake.states import SAME_ROWS_AS
-from meshhouse.runs.history import standing_publications
+from meshhouse.runs.history import effective_publications
 
 KEPT_PUBLICATIONS = 10
 """The number of publications that each product keeps, so that it can be rolled back to them."""
@@ -34,7 +34,7 @@ def needed_snapshots(publications: Iterable[Mapping[str, Any]]) -> dict[str, set
         histories[f"{entry['domain']}.{entry['product']}"].append(entry)
     needed: dict[str, set[int]] = defaultdict(set)
     for relation, history in histories.items():
-        standing = standing_publications(history)
+        standing = effective_publications(history)
         kept = [*standing[-KEPT_PUBLICATIONS:], *history[-KEPT_PUBLICATIONS:]]
         needed[relation] |= {entry["snapshot_id"] for entry in kept}
         for entry in (*standing[-1:], history[-1]):

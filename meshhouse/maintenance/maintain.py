@@ -38,7 +38,7 @@ _ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
-class Upkept:
+class Maintained:
     """The result of maintaining one table."""
 
     relation: str
@@ -64,7 +64,7 @@ def maintain(
     older_than: timedelta = A_DAY,
     retention: timedelta = A_DAY,
     say: Say = lambda line: None,
-) -> list[Upkept]:
+) -> list[Maintained]:
     """Merges small files, expires snapshots and removes orphans.
 
     Without `relations`, also removes files of replaced builds that no publication refers to.
@@ -84,7 +84,7 @@ def maintain(
     Raises:
         UsageError: there is no such table.
     """
-    chosen = _chosen(lake.pointers(), relations)
+    chosen = _chosen(lake.states(), relations)
     locks = lake.locks
     done = []
     with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
@@ -103,7 +103,7 @@ def maintain(
     return done
 
 
-def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Upkept]:
+def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Maintained]:
     """Removes files of replaced builds, after the snapshots of products that used them."""
     from meshhouse.engines.builds import building_domains
     from meshhouse.maintenance.builds import remove_replaced_builds
@@ -112,10 +112,10 @@ def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Up
         waiting = f"builds of {domain}: waiting for a run of {domain}"
         with lock(lake.locks / f"{domain}.run", lambda holder, text=waiting: say(text)):
             count, size = remove_replaced_builds(lake, domain, older_than)
-        yield Upkept(f"builds of {domain}", 0, 0, 0, 0, 0, count, size)
+        yield Maintained(f"builds of {domain}", 0, 0, 0, 0, 0, count, size)
 
 
-def tidy(lake: Lake, relation: str) -> bool:
+def maintain_while_landing(lake: Lake, relation: str) -> bool:
     """Keeps commits to a table fast during continuous landing.
 
     Merges small files and drops all but the newest snapshots from the metadata, because each
@@ -149,7 +149,7 @@ def _chosen(known: Iterable[str], wanted: Collection[str]) -> list[str]:
 
 def _maintain(
     lake: Lake, relation: str, needed: set[int], older_than: timedelta, retention: timedelta
-) -> Upkept:
+) -> Maintained:
     from meshhouse.maintenance.compaction import layout
     from meshhouse.maintenance.orphans import orphans
 
@@ -161,7 +161,7 @@ def _maintain(
     removed = [] if lake.is_served else orphans(lake, relation, now - older_than, now - retention)
     for file in removed:
         delete(file.location)
-    return Upkept(
+    return Maintained(
         relation=relation,
         files_before=len(before.files),
         files_after=len(after.files),

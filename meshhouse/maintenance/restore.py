@@ -190,7 +190,7 @@ def _moved_builds(made: Path, home: Path, target: str | None) -> list[Move]:
         environment, domain = split_schema(folder.name.rpartition("-")[0])
         if target:
             builds = work_lake(workspace(made, environment), domain)
-            builds.lend({}, own="")  # an empty catalog: it marks where builds are
+            builds.register_external({}, own="")  # an empty catalog: it marks where builds are
             moves.append(Move(old, builds.location, folder))
             continue
         new = work_lake(workspace(home, environment), domain).warehouse

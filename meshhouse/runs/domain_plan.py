@@ -20,10 +20,10 @@ from meshhouse.repository.references import resolve
 from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.history import (
     History,
+    effective_publications,
     past_checks,
     past_publications,
     production_fails,
-    standing_publications,
 )
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.plan import TO_COME, Basis, Decision, Facts, Verdict, companions, plan
@@ -92,7 +92,7 @@ class DomainPlan:
             if product.name not in self.withheld
         ]
         self.bases = {f"{domain.name}.{each.name}": each.basis for each in facts}
-        own = {*engine.pointers(), *to_come}
+        own = {*engine.states(), *to_come}
         self.verdicts: Mapping[str, Verdict] = plan(facts, reads, own)
         """Name of each product -> what the run does about it, and why."""
 
@@ -136,7 +136,7 @@ class DomainPlan:
             return {}
         checks = past_checks(self._engine.ledger, self._domain.name)
         return {
-            product.name: checks[standing_publications(self._history.of(product))[-1]["audit_id"]]
+            product.name: checks[effective_publications(self._history.of(product))[-1]["audit_id"]]
             for product in unchanged
         }
 

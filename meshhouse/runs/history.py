@@ -33,14 +33,14 @@ class History:
 
     def read_by_production(self) -> dict[str, int | None]:
         """Relation -> the snapshot that production's newest publications were made from."""
-        shown = [standing_publications(each)[-1] for each in self.production.values()]
+        shown = [effective_publications(each)[-1] for each in self.production.values()]
         found: dict[str, int | None] = {}
         for entry in sorted(shown, key=lambda each: each["number"]):
             found.update(entry["input_snapshots"])
         return found
 
 
-def standing_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def effective_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Publications that were not rolled back, oldest first; consumers see the last one."""
     standing: list[Mapping[str, Any]] = []
     for entry in history:
@@ -56,8 +56,8 @@ def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mappi
     newest = max(
         (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
     )
-    before = standing_publications(history[: newest + 1])
-    return before[len(standing_publications(history)) :]
+    before = effective_publications(history[: newest + 1])
+    return before[len(effective_publications(history)) :]
 
 
 def past_publications(ledger: Ledger, domain: str | None = None) -> History:

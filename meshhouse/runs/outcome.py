@@ -80,7 +80,7 @@ class DomainRun:
         self.outcome = "failed" if plan.to_build else "unchanged"  # until it is published
         self.covered = plan.covered
         self.unchanged = plan.by_decision(Decision.UNCHANGED)
-        self.withdrawn = plan.by_decision(Decision.WITHDRAWN)
+        self.withdrawn = plan.by_decision(Decision.HELD_BACK)
         self.withheld = plan.withheld
 
     def fail(self, error: MeshError) -> None:

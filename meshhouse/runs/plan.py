@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from meshhouse.repository.code import scheme
-from meshhouse.runs.history import rolled_back_publications, standing_publications
+from meshhouse.runs.history import effective_publications, rolled_back_publications
 
 TO_COME = -1
 """Stands for the snapshot that an input will get earlier in the same run."""
@@ -23,7 +23,7 @@ class Decision(Enum):
 
     BUILD = "build"
     UNCHANGED = "unchanged"
-    WITHDRAWN = "held back"
+    HELD_BACK = "held back"
     """It was rolled back, and no change since is known: publishing it would undo that."""
 
 
@@ -123,7 +123,7 @@ class Facts:
     @property
     def standing(self) -> Mapping[str, Any] | None:
         """The publication that consumers see."""
-        return next(reversed(standing_publications(self.history)), None)
+        return next(reversed(effective_publications(self.history)), None)
 
 
 def plan(
@@ -214,13 +214,13 @@ def _decision(basis: Basis, facts: Facts) -> Decision:
     if basis.is_of(standing) and not basis.unprovable:
         return Decision.UNCHANGED
     if any(basis.may_be_of(entry) for entry in rolled_back_publications(facts.history)):
-        return Decision.WITHDRAWN
+        return Decision.HELD_BACK
     return Decision.BUILD
 
 
 def _verdict(facts: Facts, reasons: Sequence[Reason]) -> Verdict:
     decision = _decision(facts.basis, facts)
-    if decision is Decision.WITHDRAWN:
+    if decision is Decision.HELD_BACK:
         return Verdict(decision, (Reason(Why.ROLLED_BACK),))
     if decision is Decision.UNCHANGED:
         return Verdict(decision, (Reason(Why.SAME),))

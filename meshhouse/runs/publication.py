@@ -18,7 +18,7 @@ from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Product
-from meshhouse.runs.history import standing_publications
+from meshhouse.runs.history import effective_publications
 from meshhouse.runs.plan import Basis
 
 
@@ -101,7 +101,7 @@ def rollback(engine: Engine, ledger: Ledger, product: Product) -> Mapping[str, A
         MeshError: there is no publication before the one that is shown.
     """
     history = product_history(ledger, product)
-    standing = standing_publications(history)
+    standing = effective_publications(history)
     if len(standing) < 2:
         count = "was never published" if not standing else "has only one publication"
         if engine.store.environment:

@@ -139,7 +139,7 @@ def events_waiting(
         repository: where the topic is declared.
         engine: the target in use.
         raw: the raw table of the topic.
-        states: see `Engine.pointers`.
+        states: see `Engine.states`.
 
     Raises:
         MeshError: the topic cannot be read.
@@ -151,12 +151,12 @@ def events_waiting(
 
 
 def _must_land(repository: Repository, engine: Engine, domain: Domain) -> bool:
-    pointers = engine.pointers()
+    states = engine.states()
     for raw in domain.raw_tables:
         if not lands_itself(engine.store, raw):
             continue
         try:
-            if events_waiting(repository, engine, raw, pointers):
+            if events_waiting(repository, engine, raw, states):
                 return True
         except MeshError:
             return True  # landing says what is wrong

@@ -20,7 +20,7 @@ from meshhouse.ledger import Ledger
 from meshhouse.repository import Product, Repository, broken_because
 from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
-from meshhouse.runs.history import past_publications, standing_publications
+from meshhouse.runs.history import effective_publications, past_publications
 
 WITHHELD = ("disabled", "not public")
 """What a run says of a declared product that dbt does not build as one."""
@@ -128,7 +128,7 @@ def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
     found = []
     for relation in sorted({*history.own, *history.production} - declared):
         entries = history.own.get(relation)
-        standing = standing_publications(entries or history.production.get(relation, ()))
+        standing = effective_publications(entries or history.production.get(relation, ()))
         if relation.partition(".")[0] in unknown:
             continue
         if standing and relation in visible:
@@ -151,7 +151,7 @@ def _status(
     history: Sequence[Mapping[str, Any]],
     outcomes: Sequence[_Outcome],
 ) -> ProductStatus:
-    standing = standing_publications(history)
+    standing = effective_publications(history)
     shown = standing[-1] if standing else None
     rolled_back = bool(history) and history[-1]["kind"] == "rollback"
     confirming = [each for each in outcomes if each.outcome in ("published", "unchanged")]

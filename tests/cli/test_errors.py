@@ -234,7 +234,7 @@ def landed_sales(mesh: Mesh, home: Path) -> list[int]:
     from meshhouse.lake.views import connect_memory, create_views
 
     with connect_memory() as connection:
-        create_views(connection, Lake(home).pointers())
+        create_views(connection, Lake(home).states())
         rows = connection.execute("select sale_id from shop_raw.sales order by all").fetchall()
     return [number for (number,) in rows]
 

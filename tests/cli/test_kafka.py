@@ -68,7 +68,7 @@ def said(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 def rows(mesh: Mesh) -> int:
     with connect_memory() as connection:
-        create_views(connection, Lake(mesh.home).pointers())
+        create_views(connection, Lake(mesh.home).states())
         [(count,)] = connection.execute("select count(*) from shop_raw.sales").fetchall()
     return count
 

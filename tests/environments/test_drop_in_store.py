@@ -80,7 +80,7 @@ def test_a_drop_that_was_stopped_is_finished_by_the_next_one(store, bucket, tmp_
         patch.setattr(storage, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
             drop_ana(mesh)
-    assert Lake(mesh.home, environment="ana").pointers() == {}
+    assert Lake(mesh.home, environment="ana").states() == {}
     assert names(mesh) == ["ana"]
     drop_ana(mesh)
     assert (names(mesh), store.keys(bucket)) == ([], set())
@@ -88,7 +88,7 @@ def test_a_drop_that_was_stopped_is_finished_by_the_next_one(store, bucket, tmp_
 
 def test_a_table_whose_metadata_is_lost_can_be_dropped(store, bucket, tmp_path):
     mesh = mesh_with(tmp_path / "mesh", "ana")
-    storage.delete(Lake(mesh.home, environment="ana").pointers()["shop.orders"])
+    storage.delete(Lake(mesh.home, environment="ana").states()["shop.orders"])
     drop_ana(mesh)
     assert names(mesh) == []
 
@@ -98,7 +98,7 @@ def test_with_a_catalog_service_files_are_left_to_it(nessie: Nessie, store, tmp_
     mesh = make_mesh(tmp_path)
     lake = Lake(mesh.home, environment="ana")
     make(lake, "shop.orders")
-    place = lake.pointers()["shop.orders"].removeprefix("s3://")
+    place = lake.states()["shop.orders"].removeprefix("s3://")
     bucket, folder = place.partition("/")[0], place.partition("/")[2].rpartition("/metadata/")[0]
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{place.partition('/ana__')[0]}")
     before = store.keys(bucket, folder)

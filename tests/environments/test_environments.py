@@ -185,14 +185,14 @@ def test_without_changes_nothing_is_built_even_if_production_fails(sold, ana):
 
 
 def test_an_expired_snapshot_is_replaced_by_the_current_one(sold, tmp_path):
-    location = Lake(sold.home).pointers()["shop_raw.sales"]
+    location = Lake(sold.home).states()["shop_raw.sales"]
     assert as_of(location, 12345, tmp_path) == location
     assert list(tmp_path.glob("*.json")) == []
 
 
 def test_a_product_that_production_lacks_is_built(sold):
     assert published(run(sold, "crm", environment="ana")) == ["crm.customers"]
-    assert "crm.customers" not in Lake(sold.home).pointers()
+    assert "crm.customers" not in Lake(sold.home).states()
 
 
 def test_a_candidate_is_compared_with_what_production_shows(sold):
@@ -285,10 +285,10 @@ def names(mesh: Mesh) -> list[str]:
 
 
 def test_dropping_one_keeps_environments_whose_names_begin_the_same(tried):
-    before = Lake(tried.home).in_environment("ana_b").pointers()
+    before = Lake(tried.home).in_environment("ana_b").states()
     drop(tried.repository, engine(tried.repository), "ana")
     assert names(tried) == ["ana_b"]
-    assert Lake(tried.home).in_environment("ana_b").pointers() == before
+    assert Lake(tried.home).in_environment("ana_b").states() == before
     assert (tried.home / "environments/ana_b/build/shop/work.duckdb").exists()
 
 
@@ -319,7 +319,7 @@ def test_nothing_is_dropped_without_confirmation_or_during_a_run(tried):
         done = tried.run("env", "drop", "ana", "--yes", code=1)
     assert f"Process {os.getpid()} is using the environment ana (shop)" in done.stderr
     assert names(tried) == ["ana", "ana_b"]
-    assert set(Lake(tried.home).in_environment("ana").pointers()) >= set(PRODUCTS)
+    assert set(Lake(tried.home).in_environment("ana").states()) >= set(PRODUCTS)
 
 
 class During(DuckDBEngine):

@@ -58,7 +58,7 @@ def everything_of_production(mesh: Mesh) -> tuple:
         and "pr_12" not in str(path.relative_to(mesh.home))
         and not path.name.startswith("catalog.db")
     }
-    return lake_of(mesh).pointers(), files
+    return lake_of(mesh).states(), files
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_the_environments_product_hides_productions(clone, changed):
 
 def test_downstream_reads_the_environments_product(production, clone, changed):
     [entry] = clone.json("history", "mesh.overview")
-    own = snapshot_id(lake_of(production).in_environment("pr_12").pointers()["crm.customers"])
+    own = snapshot_id(lake_of(production).in_environment("pr_12").states()["crm.customers"])
     assert entry["input_snapshots"] == {"crm.customers": own}
 
 
@@ -185,9 +185,9 @@ def test_an_environments_own_product_can_be_rolled_back_but_not_productions(clon
 @pytest.fixture(scope="module")
 def landed(production: Mesh, clone: Checkout, again) -> dict:
     """The environment lands events itself, from the start of the topic."""
-    before = lake_of(production).pointers()
+    before = lake_of(production).states()
     clone.mesh_("land")
-    assert lake_of(production).pointers() == before
+    assert lake_of(production).states() == before
     return clone.json("run")
 
 

@@ -61,7 +61,7 @@ def files_that_count(mesh: Mesh) -> dict[Path, str]:
     """Every file that is read by something -> the table or topic that it belongs to."""
     lake = Lake(mesh.home)
     found = {lake.catalog_path: "catalog"}
-    for relation in lake.pointers():
+    for relation in lake.states():
         table = lake.load(relation)
         found[Path(plain_path(table.metadata_location))] = relation
         for snapshot in table.metadata.snapshots:
@@ -111,7 +111,7 @@ def test_any_damaged_file_is_named_and_hides_nothing_else(built: Mesh) -> None:
 def test_the_command_says_it_and_exits_with_one(built: Mesh) -> None:
     assert built.run("doctor").stdout.endswith("nothing is damaged\n")
     lake = Lake(built.home)
-    path = Path(plain_path(lake.pointer("shop.orders")))
+    path = Path(plain_path(lake.state("shop.orders")))
     kept = path.read_bytes()
     path.unlink()
     try:
@@ -144,7 +144,7 @@ def test_a_broken_declaration_hides_no_damage(built: Mesh) -> None:
     file = built.root / "domains/crm/models/products/customers.yml"
     kept = file.read_text()
     file.write_text("models: [")
-    path = Path(plain_path(Lake(built.home).pointer("shop.orders")))
+    path = Path(plain_path(Lake(built.home).state("shop.orders")))
     content = path.read_bytes()
     path.unlink()
     try:

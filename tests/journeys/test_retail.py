@@ -329,14 +329,14 @@ def test_spark_makes_the_same_products_to_the_last_digit(retail: Mesh) -> None:
     """Runs last, because afterwards the products are built by the other engine."""
     relations = [each.relation for each in all_products(retail)]
     retail.run("run")  # includes the late events of the tests above
-    by_duckdb = pointers(retail, relations)
+    by_duckdb = states(retail, relations)
     retail.run(
         "run",
         "--force",
         environment={"MESH_TARGET": "spark", "MESH_SPARK_MASTER": "local[2]"},
         seconds=1200,
     )
-    by_spark = pointers(retail, relations)
+    by_spark = states(retail, relations)
     with connect_memory() as connection:
         create_views(connection, {f"duckdb_{each}": path for each, path in by_duckdb.items()})
         create_views(connection, {f"spark_{each}": path for each, path in by_spark.items()})
@@ -362,6 +362,6 @@ def all_products(mesh: Mesh) -> list[Product]:
     return [product for domain in mesh.repository.domains for product in domain.products]
 
 
-def pointers(mesh: Mesh, relations: list[str]) -> dict[str, str]:
-    shown = Lake(mesh.home).pointers()
+def states(mesh: Mesh, relations: list[str]) -> dict[str, str]:
+    shown = Lake(mesh.home).states()
     return {relation: shown[relation] for relation in relations}

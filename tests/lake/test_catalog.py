@@ -31,7 +31,7 @@ def test_a_catalog_that_another_program_keeps_locked_is_named_and_readers_go_on(
     lake.commit([])
     with closing(sqlite3.connect(lake.catalog_path, isolation_level=None)) as other:
         other.execute("begin immediate")
-        assert lake.pointers() == {}
+        assert lake.states() == {}
         with pytest.raises(MeshError) as refused:
             lake.commit([])
     assert str(refused.value) == (
@@ -87,7 +87,7 @@ def test_a_catalog_that_was_lost_is_never_taken_for_a_new_mesh(tmp_path: Path, h
     act(lake.catalog_path)
     left = lake.catalog_path.read_bytes() if lake.catalog_path.exists() else None
     for use in (
-        lake.pointers,
+        lake.states,
         lake.everything,
         lambda: with_a_table(tmp_path),
         lambda: LakeLedger(lake).entries("runs"),
@@ -149,7 +149,7 @@ def test_a_first_command_killed_anywhere_leaves_a_home_that_works(tmp_path: Path
     blank = tmp_path / "blank" / "lake" / "catalog.db"
     blank.parent.mkdir(parents=True)
     blank.touch()
-    assert Lake(tmp_path / "blank").pointers() == {}
+    assert Lake(tmp_path / "blank").states() == {}
     with_a_table(tmp_path / "blank")
 
 
@@ -158,7 +158,7 @@ def reader(home: Path, user: int = 65534) -> subprocess.CompletedProcess[str]:
     code = (
         "import os, sys; from pathlib import Path; from meshhouse.lake import Lake\n"
         f"os.setgroups([]); os.setgid({user}); os.setuid({user})\n"
-        f"print(sorted(Lake(Path({str(home)!r})).pointers()))"
+        f"print(sorted(Lake(Path({str(home)!r})).states()))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
@@ -221,4 +221,4 @@ def test_a_writer_killed_in_its_commit_does_not_block_the_owner(tmp_path: Path) 
 
     os.waitpid(killing.forked(killed), 0)
     assert Path(f"{lake.catalog_path}-journal").exists()
-    assert list(lake.pointers()) == ["meshhouse.runs"]
+    assert list(lake.states()) == ["meshhouse.runs"]

@@ -27,11 +27,11 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.changes import requirements, updates
 from meshhouse.lake.pyiceberg_private import remove_snapshots
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.texts import with_docs
+from meshhouse.lake.zero_copy import register_snapshot
 
 RELATION = "shop.orders"
 SCHEMA = Schema(NestedField(1, "id", LongType()))
@@ -150,7 +150,7 @@ def test_a_build_of_another_engine_is_published_although_its_ids_start_at_one(la
         before = stage(lake, number)
     built = Lake(tmp_path / "engine", name="engine")
     stage(built, 7, columns=WIDE)
-    staged = adopt(lake, RELATION, built.load(RELATION))
+    staged = register_snapshot(lake, RELATION, built.load(RELATION))
     new = lake.load(RELATION, staged.state).metadata
     assert essence(applied(before, new)) == essence(new)
 

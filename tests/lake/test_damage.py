@@ -75,10 +75,10 @@ def file_of(mesh: Mesh, relation: str, kind: str) -> Path:
 def test_only_readers_of_a_damaged_product_fail(built: Mesh, kind: str, harm: str) -> None:
     path = file_of(built, "shop.orders", kind)
     with harmed(path, harm):
-        location = Lake(built.home).pointer("shop.orders")
+        location = Lake(built.home).state("shop.orders")
         found = list(damage_of("shop.orders", location, deep=True))
         assert str(path) in {each.file for each in found}, found
-        assert list(damage_of("shop.totals", Lake(built.home).pointer("shop.totals"))) == []
+        assert list(damage_of("shop.totals", Lake(built.home).state("shop.totals"))) == []
         with meshhouse.connect(built.root) as connection:
             for other in PRODUCTS[1:]:
                 assert connection.execute(f"select count(*) from {other}").fetchone() is not None
@@ -159,7 +159,7 @@ class Counting:
 
 
 def test_a_manifest_is_read_once_a_process_and_again_when_it_changed(built: Mesh) -> None:
-    location = Lake(built.home).pointer("shop.totals")
+    location = Lake(built.home).state("shop.totals")
     path = file_of(built, "shop.totals", "manifest")
     with connect_memory() as connection:
         check_readable(connection, "shop.totals", location)

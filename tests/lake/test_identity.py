@@ -46,8 +46,8 @@ def content(home: Path) -> dict[str, list]:
     """The rows of every table, and of each of its snapshots."""
     lake, found = Lake(home), {}
     with connect_memory() as connection:
-        create_views(connection, lake.pointers())
-        for relation, location in lake.pointers().items():
+        create_views(connection, lake.states())
+        for relation, location in lake.states().items():
             path = plain_path(location)
             found[relation] = connection.execute(f"from {relation} order by all").fetchall()
             for snapshot in json.loads(Path(path).read_bytes())["snapshots"]:
@@ -181,7 +181,7 @@ def test_rows_of_a_partitioned_table_and_its_columns_stay_as_they_are(tmp_path):
     )
     assert {str(each) for each in before} == {str(each) for each in after}
     with connect_memory() as connection:
-        create_views(connection, there.pointers())
+        create_views(connection, there.states())
         scanned = connection.execute("select c1 from lab.parts order by c1").fetchall()
     assert scanned == [(rows[0]["c1"],), (None,)]
 
@@ -196,7 +196,7 @@ def test_builds_of_all_environments_move_with_the_lake(home, tmp_path):
         written = Path(plain_path(table.metadata_location))
         written.with_name(f".{written.name}.crc").write_bytes(b"of the old content")
     there = home.rename(tmp_path / "moved")
-    Lake(there).pointers()
+    Lake(there).states()
     for environment in ("", "ana"):
         builds = work_lake(workspace(there, environment), "shop")
         table = builds.load("shop_build.orders")
@@ -230,14 +230,14 @@ def test_a_rewriting_of_paths_that_was_killed_goes_on_at_the_next_start(
     monkeypatch.setattr(Path, "replace", replacing)
     monkeypatch.setattr(catalog_paths, "rewrite", rewriting)
     copy(home, tmp_path / "whole")
-    Lake(tmp_path / "whole").pointers()
+    Lake(tmp_path / "whole").states()
     total = steps["count"]
     assert total > 20
     for kill in (1, 2, total // 3, total // 2, total - 2, total - 1, total):
         there = copy(home, tmp_path / f"kill-{kill}")
         steps.update(count=0, kill=kill)
         with pytest.raises(KeyboardInterrupt):
-            Lake(there).pointers()
+            Lake(there).states()
         steps["kill"] = -1
         assert content(there) == expected
         assert not [*there.rglob("*.adopting")]
@@ -261,7 +261,7 @@ def test_a_lake_that_might_be_mounted_twice_needs_the_users_decision(home, tmp_p
     monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
     before = files(there)
     with pytest.raises(MeshError, match="run `mesh adopt`"):
-        Lake(there).pointers()
+        Lake(there).states()
     after = files(there)
     assert {path: after[path] for path in before} == before
     assert identity.settle(there, confirmed=True)
@@ -270,7 +270,7 @@ def test_a_lake_that_might_be_mounted_twice_needs_the_users_decision(home, tmp_p
     there.rename(home)
     monkeypatch.setattr(identity, "_view", lambda: "mnt:[host]")
     with pytest.raises(MeshError, match="run `mesh adopt`"):
-        Lake(home).pointers()
+        Lake(home).states()
 
 
 def test_one_lake_under_two_paths_is_not_rewritten(home, tmp_path):
@@ -278,7 +278,7 @@ def test_one_lake_under_two_paths_is_not_rewritten(home, tmp_path):
     there.mkdir()
     (there / "lake").symlink_to(home / "lake")
     with pytest.raises(MeshError, match=f"set MESH_HOME={home}"):
-        Lake(there).pointers()
+        Lake(there).states()
     linked = tmp_path / "link"
     linked.symlink_to(home)
     assert Lake(linked).home == home
@@ -311,7 +311,7 @@ def test_a_link_in_another_mount_namespace_does_not_prove_a_move(home, tmp_path,
     home.symlink_to(there)
     monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
     with pytest.raises(MeshError, match="run `mesh adopt`"):
-        Lake(there).pointers()
+        Lake(there).states()
 
 
 @pytest.fixture
@@ -388,7 +388,7 @@ def test_a_lake_whose_folder_alone_is_a_link_goes_on_where_it_was(home, tmp_path
 
 def test_a_relative_home_is_the_same_lake(home, monkeypatch):
     monkeypatch.chdir(home.parent)
-    assert Lake(Path("mesh/../mesh/")).pointers() == Lake(home).pointers()
+    assert Lake(Path("mesh/../mesh/")).states() == Lake(home).states()
 
 
 def test_a_copy_of_hard_links_is_refused(home, tmp_path):
@@ -396,7 +396,7 @@ def test_a_copy_of_hard_links_is_refused(home, tmp_path):
     shutil.copytree(home, there, copy_function=os.link)
     before = files(home)
     with pytest.raises(MeshError, match="hard link"):
-        Lake(there).pointers()
+        Lake(there).states()
     after = files(home)
     assert {path: after[path][1:] for path in before} == {
         path: each[1:] for path, each in before.items()
@@ -413,17 +413,17 @@ def test_a_path_in_neither_place_is_refused_and_nothing_is_changed(home, tmp_pat
         catalog.commit()
     before = files(there)
     with pytest.raises(MeshError, match=r"names file:///elsewhere.* neither in .*mesh"):
-        Lake(there).pointers()
+        Lake(there).states()
     after = files(there)
     assert {path: after[path] for path in before} == before
 
 
 def test_a_copy_that_lacks_metadata_is_refused(home, tmp_path):
     there = copy(home, tmp_path / "copy")
-    shown = Path(plain_path(Lake(home).pointers()[ORDERS]))
+    shown = Path(plain_path(Lake(home).states()[ORDERS]))
     (there / shown.relative_to(home)).unlink()
     with pytest.raises(MeshError, match="has no copy in"):
-        Lake(there).pointers()
+        Lake(there).states()
 
 
 def test_one_damaged_file_does_not_stop_the_rewriting_of_others(home, tmp_path):
@@ -431,8 +431,8 @@ def test_one_damaged_file_does_not_stop_the_rewriting_of_others(home, tmp_path):
     [manifest, *_] = sorted((there / "lake/shop/order_lines/metadata").glob("*-m0.avro"))
     manifest.write_bytes(b"damaged")
     with connect_memory() as connection:
-        pointers = Lake(there).pointers()
-        create_views(connection, {ORDERS: pointers[ORDERS]})
+        states = Lake(there).states()
+        create_views(connection, {ORDERS: states[ORDERS]})
         assert connection.execute(f"select max(round) from {ORDERS}").fetchone() == (2,)
     assert manifest.read_bytes() == b"damaged"
 
@@ -445,7 +445,7 @@ def test_a_user_without_the_right_to_write_gets_the_remedy(home, tmp_path, monke
 
     monkeypatch.setattr(identity, "lock", refused)
     with pytest.raises(MeshError, match="must run `mesh adopt` once"):
-        Lake(there).pointers()
+        Lake(there).states()
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
@@ -468,7 +468,7 @@ def test_any_sequence_of_moves_and_copies_keeps_every_lake_readable(tmp_path_fac
         elif act == "move":
             rounds[at.rename(base / str(step))] = rounds.pop(at)
         elif act == "maintain":
-            lake.pointers()
+            lake.states()
             make_old(at)
             maintain(lake, older_than=NOW, retention=NOW)
         elif len(rounds[at]) > 1:
@@ -480,6 +480,6 @@ def test_any_sequence_of_moves_and_copies_keeps_every_lake_readable(tmp_path_fac
     for each, published in rounds.items():
         assert killing.problems(each) == []
         with connect_memory() as connection:
-            create_views(connection, Lake(each).pointers())
+            create_views(connection, Lake(each).states())
             shown = connection.execute(f"select distinct round from {ORDERS}").fetchall()
         assert shown == [(published[-1],)]

@@ -42,7 +42,7 @@ def test_a_domain_cannot_write_to_other_schemas(tmp_path, relation):
     staged = Staged(relation, None, "file:///nowhere", 1)
     with pytest.raises(UsageError, match=r"was not written"):
         LakeLedger(Lake(tmp_path)).commit([staged], {"runs": [{"domain": "shop"}]})
-    assert Lake(tmp_path).pointers() == {}
+    assert Lake(tmp_path).states() == {}
 
 
 def test_only_the_ledger_writes_to_its_schema(tmp_path):

@@ -32,10 +32,10 @@ from meshhouse.engines.builds import work_lake
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.texts import COMMENT, NOT_NULL, OWNER, Texts, with_docs
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.lake.zero_copy import register_snapshot
 from meshhouse.landing.target import Fenced
 from meshhouse.ledger import Conflict, Staged
 from meshhouse.maintenance import maintain
@@ -75,7 +75,7 @@ def add(lake: Lake, relation: str, *ids: int, columns: Schema = SCHEMA) -> Stage
 def rows(lake: Lake, relation: str, what: str = "id") -> list:
     """Values of one column."""
     with connect_memory() as connection:
-        create_views(connection, {relation: lake.pointer(relation)})
+        create_views(connection, {relation: lake.state(relation)})
         found = connection.execute(f"select {what} from {relation} order by all").fetchall()
     return [value for (value,) in found]
 
@@ -83,7 +83,7 @@ def rows(lake: Lake, relation: str, what: str = "id") -> list:
 def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
     orders, totals = f"{schema}.orders", f"{schema}.totals"
     staged = [add(lake, orders, 1), add(lake, totals, 1)]
-    assert orders not in lake.pointers()
+    assert orders not in lake.states()
     # Iceberg's Java library refuses a metadata file that lists a schema twice.
     candidate = lake.load(orders, staged[0].state).metadata
     parts = (candidate.schemas, candidate.partition_specs, candidate.sort_orders)
@@ -162,7 +162,7 @@ def test_descriptions_are_kept_and_may_change_back(lake, schema, tmp_path):
     built.commit([add(built, "built.orders", 9)])
     texts = Texts("Orders, \x1b[1m ☃", "ann", docs={"id": "Two\nlines"}, promised=frozenset({"id"}))
     for shown in (relation, f"{schema}.others"):
-        lake.commit([adopt(lake, shown, built.load("built.orders"), texts)])
+        lake.commit([register_snapshot(lake, shown, built.load("built.orders"), texts)])
         table = lake.load(shown)
         assert [(each.field_id, each.doc) for each in table.schema().fields] == [(1, "Two\nlines")]
         said = [table.properties[each] for each in (COMMENT, OWNER, NOT_NULL)]
@@ -296,7 +296,7 @@ def test_a_table_may_be_partitioned_in_another_way_each_time(lake, schema, tmp_p
     build(builds, relation, [0], BY_NAME)
     for number, fields in enumerate(ways):
         ids = [10 * number + each for each in range(3)]
-        lake.commit([adopt(lake, relation, build(builds, relation, ids, *fields))])
+        lake.commit([register_snapshot(lake, relation, build(builds, relation, ids, *fields))])
         table = lake.load(relation)
         assert sorted(table.scan().to_arrow()["id"].to_pylist()) == rows(lake, relation) == ids
         assert table.scan(f"id = {ids[1]}").to_arrow()["id"].to_pylist() == [ids[1]]
@@ -310,7 +310,7 @@ def test_a_table_may_be_partitioned_in_another_way_each_time(lake, schema, tmp_p
 
 def failure(tmp_path: Path) -> str:
     with pytest.raises(MeshError) as raised:
-        Lake(tmp_path).pointers()
+        Lake(tmp_path).states()
     assert "\n" not in str(raised.value)
     assert "hidden" not in str(raised.value)
     return str(raised.value)
@@ -327,7 +327,7 @@ def test_a_service_that_is_away_is_named_without_what_else_its_address_holds(mon
 def test_a_value_that_is_not_an_address_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv(URI, "sqlite:////hidden/catalog.db")
     with pytest.raises(UsageError, match="Write `https://host/path`"):
-        Lake(tmp_path).pointers()
+        Lake(tmp_path).states()
 
 
 @pytest.fixture
@@ -382,6 +382,6 @@ def test_a_service_without_transactions_is_named_with_those_that_have_them(
     missing = {"error": {"message": "not found", "type": "NotFound", "code": 404}}
     uri = answering(404, missing, {"defaults": {}, "overrides": {}})
     monkeypatch.setenv(URI, uri)
-    monkeypatch.setattr("meshhouse.lake.rest_catalog.CatalogService.pointer", lambda *_: None)
+    monkeypatch.setattr("meshhouse.lake.rest_catalog.CatalogService.state", lambda *_: None)
     with pytest.raises(MeshError, match="cannot change several tables at once"):
         lake.commit([staged])

@@ -15,9 +15,9 @@ from moto.s3.models import s3_backends
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake, object_store
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.lake.zero_copy import register_snapshot
 from meshhouse.maintenance import maintain
 from tests.support.landing_place import RAW, Place
 from tests.support.object_store import KEY_ID, SECRET, Store
@@ -42,7 +42,7 @@ def place(bucket: str, tmp_path: Path) -> Place:
 
 def ids(lake: Lake) -> list[int]:
     with connect_memory() as connection:
-        create_views(connection, lake.pointers())
+        create_views(connection, lake.states())
         found = connection.execute(f"select sale_id from {RAW.relation} order by all").fetchall()
     return [number for (number,) in found]
 
@@ -103,7 +103,7 @@ def test_a_lake_that_moved_shows_tables_of_both_places(store, bucket, tmp_path, 
     place.sell(1)
     place.land()
     with connect_memory() as connection:
-        create_views(connection, here.pointers())
+        create_views(connection, here.states())
         found = connection.execute(
             f"select sale_id, run_id from {RAW.relation}, meshhouse.runs"
         ).fetchall()
@@ -215,7 +215,7 @@ def test_a_table_may_have_its_rows_in_another_bucket(place, store, bucket, tmp_p
     built = Lake(tmp_path / "engine", name="engine", location=f"s3://{store.bucket()}/builds")
     place.sell(1)
     Place(place.log, built).land()
-    change = adopt(place.lake, RAW.relation, built.load(RAW.relation))
+    change = register_snapshot(place.lake, RAW.relation, built.load(RAW.relation))
     place.lake.commit([change])
-    assert bucket in place.lake.pointers()[RAW.relation]
+    assert bucket in place.lake.states()[RAW.relation]
     assert ids(place.lake) == [1]

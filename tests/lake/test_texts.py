@@ -18,7 +18,7 @@ NOT_NULL = "meshhouse.not-null-columns"
 
 def table(mesh: Mesh, relation: str = "shop.orders") -> Table:
     """The table, opened by its metadata location, as any reader opens it."""
-    return StaticTable.from_metadata(Lake(mesh.home).pointers()[relation])
+    return StaticTable.from_metadata(Lake(mesh.home).states()[relation])
 
 
 def docs(mesh: Mesh, relation: str = "shop.orders") -> dict[str, str | None]:

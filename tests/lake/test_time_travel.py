@@ -10,9 +10,9 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import IcebergType, IntegerType, LongType, NestedField, StringType
 
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, plain_path
+from meshhouse.lake.zero_copy import register_snapshot
 
 SHOWN = "shop.orders"
 
@@ -25,7 +25,7 @@ def publish(lake: Lake, builds: Path, fields: list[tuple[str, IcebergType]], *ro
     )
     columns = {name: [value] for (name, _), value in zip(fields, row, strict=True)}
     built.append(pa.Table.from_pydict(columns, schema=built.schema().as_arrow()))
-    staged = adopt(lake, SHOWN, built)
+    staged = register_snapshot(lake, SHOWN, built)
     lake.commit([staged])
     return staged.snapshot_id
 
@@ -48,7 +48,7 @@ def test_rows_of_an_earlier_snapshot_have_the_right_columns(tmp_path, before, no
     lake = Lake(tmp_path / "mesh")
     then = publish(lake, tmp_path / "first", before, 1, MANY)
     publish(lake, tmp_path / "second", now, *[None] * len(now))
-    past = as_of(lake.pointers()[SHOWN], then, tmp_path / "pins")
+    past = as_of(lake.states()[SHOWN], then, tmp_path / "pins")
     with connect_memory() as connection:
         found = connection.execute(f"select * from iceberg_scan('{plain_path(past)}')")
         names = [column[0] for column in found.description]
@@ -61,7 +61,7 @@ def test_an_existing_file_is_not_overwritten_because_a_run_may_be_reading_it(tmp
     publish(lake, tmp_path / "second", [ID], 2)
 
     def pin() -> Path:
-        return Path(plain_path(as_of(lake.pointers()[SHOWN], then, tmp_path / "pins")))
+        return Path(plain_path(as_of(lake.states()[SHOWN], then, tmp_path / "pins")))
 
     path = pin()
     first, text = path.stat(), path.read_text()

@@ -27,7 +27,7 @@ from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import LakeStore, Landing, Pace, follow_table, group_of
 from meshhouse.landing.follow import follow
 from meshhouse.landing.target import Fenced
-from meshhouse.maintenance import tidy
+from meshhouse.maintenance import maintain_while_landing
 from meshhouse.repository import RawTable
 from tests.conftest import Mesh, sale
 from tests.support.chaos import raw_of, wait_until
@@ -128,11 +128,11 @@ def sold(numbers: range) -> list[bytes]:
 
 
 def ids(lake: Lake, relation: str = "shop_raw.sales", column: str = "id") -> list[int]:
-    pointers = lake.pointers()
-    if relation not in pointers:
+    states = lake.states()
+    if relation not in states:
         return []
     with connect_memory() as connection:
-        create_views(connection, pointers)
+        create_views(connection, states)
         rows = connection.execute(f"select {column} from {relation} order by all").fetchall()
     return [number for (number,) in rows]
 
@@ -230,7 +230,7 @@ def test_so_many_events_are_committed_without_waiting_for_the_time(
 def test_after_its_time_whatever_came_is_one_commit(cluster, lake, source_of):
     topic = cluster.create()
     with following(source_of(cluster), lake, topic, Pace(2.0)) as follower:
-        wait_until(lambda: lake.pointers(), LONG, "making the table")
+        wait_until(lambda: lake.states(), LONG, "making the table")
         for number in range(20):
             cluster.send(topic, sold(range(number, number + 1)))
         wait_for_rows(lake, 20)
@@ -500,7 +500,7 @@ def test_the_embedded_log_is_followed_too(tmp_path, lake):
     log = EventLog(tmp_path / "events")
     log.create_topic("shop.sales", 2)
     with following(log, lake, "shop.sales") as follower:
-        wait_until(lambda: lake.pointers(), LONG, "making the table")
+        wait_until(lambda: lake.states(), LONG, "making the table")
         for numbers in (range(5), range(5, 10)):
             events = [(b"%d" % n, value, 0, []) for n, value in zip(numbers, sold(numbers))]  # noqa: B905
             log.append_events("shop.sales", events, "test")
@@ -524,7 +524,7 @@ def test_a_table_that_is_followed_for_long_stays_small_and_whole(mesh: Mesh, clu
             it.stop,
             Pace(0.05, 1),
             it.landed,
-            maintain=lambda raw: tidy(lake, raw.relation),
+            maintain=lambda raw: maintain_while_landing(lake, raw.relation),
         )
     )
 

@@ -69,7 +69,7 @@ class Place:
 
     def select(self, what: str, table: str = "sales") -> list[tuple]:
         with connect_memory() as connection:
-            create_views(connection, self.lake.pointers())
+            create_views(connection, self.lake.states())
             return connection.execute(
                 f"select {what} from shop_raw.{table} order by all"
             ).fetchall()
@@ -373,10 +373,10 @@ def test_a_contract_that_would_lose_what_landed_is_refused(place, columns, expla
     place.sell(1)
     place.land()
     place.sell(2)
-    before = place.lake.pointers()
+    before = place.lake.states()
     with pytest.raises(UsageError, match=explanation):
         place.land(raw_of(place.topic, *columns))
-    assert place.lake.pointers() == before
+    assert place.lake.states() == before
 
 
 def test_new_fields_are_kept_and_reported_once_a_topic(place):

@@ -48,11 +48,11 @@ def place(tmp_path: Path) -> Place:
 
 def test_landing_twice_adds_nothing(place):
     place.sell(*range(50))
-    first, before = place.land(), place.lake.pointers()
+    first, before = place.land(), place.lake.states()
     second = place.land()
     assert (first.rows, second.rows, second.commits) == (50, 0, 0)
     assert second.total_rows == 50
-    assert place.lake.pointers() == before
+    assert place.lake.states() == before
     assert place.ids() == list(range(50))
 
 
@@ -208,7 +208,7 @@ def test_a_topic_that_lost_events_stops_landing(place, tmp_path):
 def test_a_missing_topic_is_named_beside_those_there_are(place):
     with pytest.raises(UnknownTopic, match=r"no topic `shop\.sale` in .*It holds: shop\.sales"):
         place.land(replace(RAW, topic="shop.sale"))
-    assert place.lake.pointers() == {}
+    assert place.lake.states() == {}
 
 
 def test_a_damaged_segment_stops_landing_and_says_where(place, tmp_path):

@@ -17,7 +17,7 @@ from meshhouse.lake.jdbc_catalog import JdbcCatalog
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.landing import LakeStore, lake_store, service
 from meshhouse.landing.land import land
-from meshhouse.landing.service import land_table, land_table_again
+from meshhouse.landing.service import land_table, reprocess_table
 from meshhouse.landing.unrecorded import UNRECORDED, unrecorded
 from meshhouse.ledger import Conflict
 from meshhouse.repository import RawTable
@@ -153,7 +153,7 @@ def test_two_that_record_at_once_record_once(mesh: Mesh, monkeypatch) -> None:
         return move(catalog, changes)
 
     monkeypatch.setattr(JdbcCatalog, "move", overtaken)
-    monkeypatch.setattr(lake_store, "turn", lambda path: nullcontext())
+    monkeypatch.setattr(lake_store, "advisory_lock", lambda path: nullcontext())
     with suppress(Conflict):
         LakeStore(lake).record(raw)
     assert books(mesh) == agreed(2)
@@ -164,7 +164,7 @@ def test_landing_again_records_what_it_replaced(mesh: Mesh) -> None:
     lake, raw = Lake(mesh.home), raw_of(mesh)
     mesh.sell(1, 2, 3)
     land_table(mesh.repository, LakeStore(lake), raw)
-    land_table_again(mesh.repository, lake, raw, "0")
+    reprocess_table(mesh.repository, lake, raw, "0")
     entry = LakeLedger(lake).entries("landings")[-1]
     assert (entry["rows"], entry["replaced"], entry["replaced_rejected"]) == (3, 3, 0)
     found = books(mesh)

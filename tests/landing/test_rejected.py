@@ -22,7 +22,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import LakeStore, land
-from meshhouse.landing.redrive import discard, replay
+from meshhouse.landing.redrive import discard, redrive
 from meshhouse.landing.rejected import (
     Choice,
     count,
@@ -71,7 +71,7 @@ class Place:
 
     def select(self, what: str, table: str = "sales") -> list[tuple]:
         with connect_memory() as connection:
-            create_views(connection, self.lake.pointers())
+            create_views(connection, self.lake.states())
             rows = connection.execute(f"select {what} from shop_raw.{table} order by all")
             return rows.fetchall()
 
@@ -119,7 +119,7 @@ def test_a_replay_after_the_declaration_was_fixed_lands_each_event_once(place):
     )
     assert len(place.ids()) == 10
 
-    done = replay(place.lake, FIXED)
+    done = redrive(place.lake, FIXED)
     assert (done.moved, done.kept) == (30, 2)
     assert place.ids() == list(range(40))
     assert place.reasons() == {
@@ -131,10 +131,10 @@ def test_a_replay_after_the_declaration_was_fixed_lands_each_event_once(place):
     assert place.problems() == []
     assert place.properties()[OFFSETS] == offsets
 
-    states = place.lake.pointers()
-    again = replay(place.lake, FIXED)
+    states = place.lake.states()
+    again = redrive(place.lake, FIXED)
     assert (again.moved, again.kept) == (0, 2)
-    assert place.lake.pointers() == states
+    assert place.lake.states() == states
     assert place.recorded() == [("replay", "shop_raw.sales", 30, None)]
 
 
@@ -146,11 +146,11 @@ def test_a_replay_after_a_type_was_fixed_lands_each_event_once(place):
     place.land(narrow)
     assert len(place.reasons()) == 2
     wide = replace(FIXED, columns=(SALE_ID, AMOUNT, Column("visits", "bigint")))
-    done = replay(place.lake, wide)
+    done = redrive(place.lake, wide)
     assert (done.moved, done.kept) == (2, 1)
     assert place.select("sale_id, visits") == [(1, 5), (2, 5_000_000_000), (3, 5_000_000_000)]
     assert place.reasons() == {"field `visits`: `many` is not a valid bigint": 1}
-    assert replay(place.lake, wide).moved == 0
+    assert redrive(place.lake, wide).moved == 0
 
 
 def test_what_still_fails_stays_with_todays_reason_and_the_time_it_was_rejected(place):
@@ -158,7 +158,7 @@ def test_what_still_fails_stays_with_todays_reason_and_the_time_it_was_rejected(
     place.land()
     landed = place.select("_landed_at, value", "sales__rejected")
     stricter = replace(FIXED, columns=(*FIXED.columns, Column("shop", "string", required=True)))
-    done = replay(place.lake, stricter)
+    done = redrive(place.lake, stricter)
     assert (done.moved, done.kept) == (0, 2)
     assert place.reasons() == {"misses the required field `shop`": 2}
     assert place.select("_landed_at, value", "sales__rejected") == landed
@@ -176,7 +176,7 @@ def test_replayed_rows_land_after_all_others_whatever_the_clock_says(place):
     with table.transaction() as transaction:
         transaction.set_properties({LANDED_AT: tomorrow.isoformat()})
     place.lake.commit([place.lake.staged(table, base)])
-    replay(place.lake, FIXED)
+    redrive(place.lake, FIXED)
     [(replayed,)] = place.select("_landed_at", "sales where sale_id = 1")
     assert replayed > tomorrow
     assert place.properties()[LANDED_AT] == replayed.isoformat()
@@ -191,9 +191,9 @@ def test_only_the_chosen_events_are_replayed(place):
     place.sell(3, amount="abc", till="a")
     place.send(b"no json")
     place.land()
-    other = replay(place.lake, FIXED, Choice(reason="is not "))
+    other = redrive(place.lake, FIXED, Choice(reason="is not "))
     assert (other.moved, other.kept) == (0, 2)
-    done = replay(place.lake, FIXED, Choice(reason="till"))
+    done = redrive(place.lake, FIXED, Choice(reason="till"))
     assert (done.moved, done.kept) == (2, 0)
     assert place.reasons() == {
         "field `amount`: `abc` is not a valid decimal(12,2)": 1,
@@ -206,7 +206,7 @@ def test_many_files_are_replayed_in_several_transactions_each_with_its_ledger_en
     for number in range(6):
         place.sell(number)
         place.land()
-    replay(place.lake, FIXED, batch_bytes=1)
+    redrive(place.lake, FIXED, batch_bytes=1)
     assert [events for _, _, events, _ in place.recorded()] == [1] * 6
     assert place.ids() == list(range(6))
     assert len({entry["run_id"] for entry in LakeLedger(place.lake).entries("rejections")}) == 1
@@ -232,7 +232,9 @@ def before_commits(monkeypatch):
 
         monkeypatch.setattr(Lake, "commit", wrapped)
         for module in ("redrive", "lake_table"):
-            monkeypatch.setattr(f"meshhouse.landing.{module}.turn", lambda path: nullcontext())
+            monkeypatch.setattr(
+                f"meshhouse.landing.{module}.advisory_lock", lambda path: nullcontext()
+            )
 
     return install
 
@@ -250,7 +252,7 @@ def test_beside_a_lander_nothing_is_lost_and_nothing_twice(place, before_commits
             return
 
     before_commits(land_more)
-    done = replay(place.lake, FIXED)
+    done = redrive(place.lake, FIXED)
     assert done.moved == 40 if not till else 20
     assert place.ids() == list(range(40))
     assert place.problems() == []
@@ -271,7 +273,7 @@ def test_a_lander_that_never_pauses_makes_a_replay_give_up_with_one_line(
 
     before_commits(land_one)
     with pytest.raises(MeshError, match=r"before each of 4 attempts.*changed 0 events") as raised:
-        replay(place.lake, FIXED)
+        redrive(place.lake, FIXED)
     assert not isinstance(raised.value, Conflict)
     assert place.problems() == []
 
@@ -280,8 +282,8 @@ def test_two_replays_at_once_land_each_event_once(place, before_commits):
     place.sell(*range(10))
     place.land()
     others = []
-    before_commits(lambda: others.append(replay(place.lake, FIXED)) if not others else None)
-    done = replay(place.lake, FIXED)
+    before_commits(lambda: others.append(redrive(place.lake, FIXED)) if not others else None)
+    done = redrive(place.lake, FIXED)
     assert (others[0].moved, done.moved) == (10, 0)
     assert place.ids() == list(range(10))
     assert place.problems() == []
@@ -340,7 +342,7 @@ def fill(home: Path) -> None:
 
 
 def replay_in_steps(home: Path) -> None:
-    replay(Lake(home), loose(), batch_bytes=1)
+    redrive(Lake(home), loose(), batch_bytes=1)
 
 
 def looked_at(home: Path) -> tuple:
@@ -394,8 +396,8 @@ def test_a_recreated_topic_has_its_offsets_twice(place):
     place.send(sale(4), b"no json", sale(5))
     land(place.log, LakeStore(place.lake), STRICT, accept=["new-topic"])
     other = replace(FIXED, columns=(*FIXED.columns, Column("shop", "string", required=True)))
-    replay(place.lake, other)  # writes the new reasons into one file
-    done = replay(place.lake, replace(other, columns=(*FIXED.columns, Column("shop", "string"))))
+    redrive(place.lake, other)  # writes the new reasons into one file
+    done = redrive(place.lake, replace(other, columns=(*FIXED.columns, Column("shop", "string"))))
     assert (done.moved, done.kept) == (5, 1)
     assert place.ids() == [1, 2, 3, 4, 5]
     assert place.reasons() == {"is not JSON": 1}
@@ -433,13 +435,13 @@ def test_the_share_counts_what_both_tables_hold_now(place):
     place.sell(3, till="a")
     place.land()
     assert LakeStore(place.lake).rejected_share(FIXED) == (2, 3)
-    replay(place.lake, FIXED)
+    redrive(place.lake, FIXED)
     assert LakeStore(place.lake).rejected_share(FIXED) == (0, 3)
 
 
 def test_a_table_that_was_never_landed_is_said_to_be_so(place):
     assert summaries(place.lake, [FIXED])[0].events is None
-    for ask in (count, read, replay):
+    for ask in (count, read, redrive):
         with pytest.raises(UsageError, match=r"shop_raw\.sales does not exist.*mesh land shop"):
             ask(place.lake, FIXED)
 
@@ -448,5 +450,5 @@ def test_a_declaration_that_no_longer_fits_the_table_moves_nothing(place):
     place.sell(1)
     place.land()
     with pytest.raises(UsageError, match=r"`amount` .* is no longer declared"):
-        replay(place.lake, replace(FIXED, columns=(SALE_ID,)))
+        redrive(place.lake, replace(FIXED, columns=(SALE_ID,)))
     assert place.reasons() == {NO_TILL: 1}

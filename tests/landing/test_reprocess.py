@@ -12,7 +12,7 @@ from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
-from meshhouse.landing.reprocess import land_again, starts_from
+from meshhouse.landing.reprocess import reprocess, starts_from
 from meshhouse.repository import Column
 from tests.support.landing_place import RAW, Place
 
@@ -37,7 +37,7 @@ def test_rows_are_replaced_in_their_place_and_no_other(place):
     grown = offsets(place)
     untouched = place.select("_topic_partition, _offset, _landed_at")
 
-    done = land_again(place.log, place.lake, RAW, {0: 10, 1: 10})
+    done = reprocess(place.log, place.lake, RAW, {0: 10, 1: 10})
 
     assert offsets(place) == grown
     assert place.ids() == list(range(60))
@@ -54,7 +54,7 @@ def test_what_was_rejected_by_an_older_declaration_becomes_rows(place):
     land(place.log, LakeStore(place.lake), strict)
     assert len(offsets(place, "sales__rejected")) == 20
     loose = replace(RAW, columns=(*RAW.columns, Column("store", "bigint")))
-    done = land_again(place.log, place.lake, loose, {0: 0, 1: 0})
+    done = reprocess(place.log, place.lake, loose, {0: 0, 1: 0})
     assert (done.rows, done.rejected, done.replaced) == (20, 0, 20)
     assert place.ids() == list(range(20))
     assert offsets(place, "sales__rejected") == []
@@ -63,7 +63,7 @@ def test_what_was_rejected_by_an_older_declaration_becomes_rows(place):
 def test_landing_goes_on_behind_it(place):
     place.sell(*range(20))
     place.land()
-    land_again(place.log, place.lake, RAW, {0: 0, 1: 0})
+    reprocess(place.log, place.lake, RAW, {0: 0, 1: 0})
     place.sell(*range(20, 30))
     assert place.land().rows == 10
     assert place.ids() == list(range(30))
@@ -81,12 +81,12 @@ def test_a_lander_that_commits_meanwhile_loses_nothing(place, monkeypatch):
             # As if the other lander were on another machine, where it has another lock.
             other = Lake(place.lake.warehouse.parent)
             other.warehouse = place.lake.warehouse
-            monkeypatch.setattr("meshhouse.landing.lake_table.turn", _no_lock)
+            monkeypatch.setattr("meshhouse.landing.lake_table.advisory_lock", _no_lock)
             land(place.log, LakeStore(other), RAW)
         return commit(changes, keep)
 
     monkeypatch.setattr(place.lake, "commit", late)
-    land_again(place.log, place.lake, RAW, {0: 0, 1: 0})
+    reprocess(place.log, place.lake, RAW, {0: 0, 1: 0})
     assert place.ids() == list(range(30))
 
 
@@ -109,7 +109,7 @@ def test_a_start_is_an_offset_or_a_time(place):
 
 def test_a_table_that_was_never_landed_has_nothing_to_land_again(place):
     with pytest.raises(UsageError, match=r"shop_raw\.sales was never landed: run `mesh land"):
-        land_again(place.log, place.lake, RAW, {0: 0})
+        reprocess(place.log, place.lake, RAW, {0: 0})
 
 
 def test_another_topic_of_the_same_name_is_refused(place, tmp_path):
@@ -118,7 +118,7 @@ def test_another_topic_of_the_same_name_is_refused(place, tmp_path):
     other = EventLog(tmp_path / "other")
     other.create_topic(RAW.topic, 2)
     with pytest.raises(MeshError, match="is not the one that"):
-        land_again(other, place.lake, RAW, {0: 0})
+        reprocess(other, place.lake, RAW, {0: 0})
 
 
 class _no_lock:  # noqa: N801

@@ -20,10 +20,10 @@ from meshhouse.engines.duckdb.engine import DuckDBEngine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import event_log
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.identity import identity_of, settle
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.lake.zero_copy import register_snapshot
 from meshhouse.locks import lock
 from meshhouse.maintenance.backup import back_up
 from meshhouse.maintenance.bundle import Bundle
@@ -36,11 +36,11 @@ from tests.support import killing
 def content(home: Path) -> dict[str, list]:
     """The rows of every table, including the ledger's."""
     with connect_memory() as connection:
-        pointers = Lake(home).pointers()
-        create_views(connection, pointers)
+        states = Lake(home).states()
+        create_views(connection, states)
         return {
             relation: connection.execute(f"from {relation} order by all").fetchall()
-            for relation in pointers
+            for relation in states
         }
 
 
@@ -48,7 +48,7 @@ def snapshots(home: Path) -> dict[str, list[int]]:
     lake = Lake(home)
     return {
         relation: [each.snapshot_id for each in lake.load(relation).metadata.snapshots]
-        for relation in lake.pointers()
+        for relation in lake.states()
     }
 
 
@@ -286,7 +286,9 @@ def publish_a_build(home: Path) -> None:
     table = builds.stage("shop_build.built", Schema(NestedField(1, "id", LongType())))
     table.append(pa.table({"id": pa.array([7], pa.int64())}))
     entry = {"domain": "shop", "product": "built", "finished_at": datetime.now(UTC)}
-    LakeLedger(lake).commit([adopt(lake, "shop.built", table)], {"publications": [entry]})
+    LakeLedger(lake).commit(
+        [register_snapshot(lake, "shop.built", table)], {"publications": [entry]}
+    )
 
 
 def test_a_mesh_in_an_object_store_is_restored_to_a_folder_and_to_another_bucket(
@@ -306,7 +308,7 @@ def test_a_mesh_in_an_object_store_is_restored_to_a_folder_and_to_another_bucket
         back_up(Lake(home), folder)
     copy = shutil.copytree(home, tmp_path / "copy")
     with pytest.raises(MeshError, match=r"both name the same files.*mesh restore"):
-        Lake(copy).pointers()
+        Lake(copy).states()
     monkeypatch.delenv("MESH_WAREHOUSE")
     restore(tmp_path / "local", folder)
     assert content(tmp_path / "local") == expected

@@ -18,10 +18,10 @@ from pyiceberg.types import LongType, NestedField
 
 from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.maintenance import Upkept, maintain
+from meshhouse.lake.zero_copy import register_snapshot
+from meshhouse.maintenance import Maintained, maintain
 from meshhouse.repository.environment import workspace
 from tests.support.object_store import Store
 
@@ -50,14 +50,14 @@ def build(builds: Lake, number: int, relation: str = BUILT) -> None:
 def publish(lake: Lake, number: int) -> None:
     builds = work_lake(lake.warehouse.parent, "shop")
     build(builds, number)
-    lake.commit([adopt(lake, SHOWN, builds.load(BUILT))])
+    lake.commit([register_snapshot(lake, SHOWN, builds.load(BUILT))])
 
 
 def data_files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.parquet"))
 
 
-def maintained(lake: Lake, older_than: timedelta = NOW) -> Upkept:
+def maintained(lake: Lake, older_than: timedelta = NOW) -> Maintained:
     time.sleep(0.01)  # the file system's clock may lag behind by some milliseconds
     done = maintain(lake, older_than=older_than, retention=NOW)
     return next(each for each in done if each.relation == "builds of shop")
@@ -65,7 +65,7 @@ def maintained(lake: Lake, older_than: timedelta = NOW) -> Upkept:
 
 def rows(lake: Lake, relation: str = SHOWN) -> list[tuple]:
     with connect_memory() as connection:
-        create_views(connection, lake.pointers())
+        create_views(connection, lake.states())
         return connection.execute(f"select id from {relation}").fetchall()
 
 
@@ -116,7 +116,7 @@ def test_builds_of_plain_dbt_and_what_audits_left_go_too(lake, tmp_path):
     for number in range(3):
         build(plain, number)
     audited = audit_lake(tmp_path, "shop")
-    audited.lend({}, own="")
+    audited.register_external({}, own="")
     with audited.stage("shop_published.orders", SCHEMA).transaction() as transaction:
         transaction.set_properties(left="behind")
     maintained(lake)

@@ -26,7 +26,7 @@ from meshhouse.lake.views import connect_memory, create_views, plain_path
 from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
 from meshhouse.locks import lock
-from meshhouse.maintenance import Upkept, maintain
+from meshhouse.maintenance import Maintained, maintain
 from meshhouse.maintenance.compaction import layout
 from meshhouse.maintenance.expiry import expired_snapshots
 from meshhouse.repository import Column
@@ -75,15 +75,15 @@ class Place:
         self.sell(*range(count))
         land(Drips(self.log), LakeStore(self.lake), RAW, commit_bytes=1)
 
-    def maintain(self, *relations: str, **options) -> dict[str, Upkept]:
+    def maintain(self, *relations: str, **options) -> dict[str, Maintained]:
         return {each.relation: each for each in maintain(self.lake, relations, **options)}
 
-    def tidy_at_once(self) -> Upkept:
+    def tidy_at_once(self) -> Maintained:
         """Maintains the raw table as if all its files were old."""
         return self.maintain(RAW.relation, older_than=NOW, retention=NOW)[RAW.relation]
 
     def rows(self, relation: str = RAW.relation, state: str | None = None) -> list:
-        state = plain_path(state or self.lake.pointers()[relation])
+        state = plain_path(state or self.lake.states()[relation])
         with connect_memory() as connection:
             scan = f"select * from iceberg_scan('{state}') order by all"
             return connection.execute(scan).fetchall()
@@ -181,9 +181,9 @@ def test_a_compaction_says_that_it_changed_no_row_and_whose_rows_they_are(place)
 def test_a_compacted_table_is_left_alone(place):
     place.drip(30)
     place.maintain()
-    pointers = place.lake.pointers()
+    states = place.lake.states()
     place.maintain()
-    assert place.lake.pointers() == pointers
+    assert place.lake.states() == states
 
 
 def test_fewer_than_eight_small_files_are_left_alone(place):
@@ -288,7 +288,7 @@ def test_old_metadata_files_go_but_for_the_newest_twenty(place):
 
 def test_readers_of_a_replaced_snapshot_can_continue(place):
     place.drip(40)
-    pinned, rows = place.lake.pointers()[RAW.relation], place.rows()
+    pinned, rows = place.lake.states()[RAW.relation], place.rows()
     make_older(*place.files("*/*"))
     # The table did not change for a week, but this reader started just now.
     done = place.maintain(RAW.relation, older_than=timedelta(hours=1))[RAW.relation]
@@ -298,7 +298,7 @@ def test_readers_of_a_replaced_snapshot_can_continue(place):
 
 def test_readers_of_an_expired_snapshot_can_continue(place):
     publish(place, 1)
-    pinned, rows = place.lake.pointers()["shop.orders"], place.rows("shop.orders")
+    pinned, rows = place.lake.states()["shop.orders"], place.rows("shop.orders")
     publish(place, 11)
     make_older(*place.files("*/*", "shop.orders"))
     done = place.maintain("shop.orders", older_than=timedelta(hours=1), retention=NOW)
@@ -340,7 +340,7 @@ def publish(place: Place, count: int) -> None:
 
 def shown_rounds(place: Place) -> set:
     with connect_memory() as connection:
-        create_views(connection, place.lake.pointers())
+        create_views(connection, place.lake.states())
         return set(connection.execute("select distinct round from shop.orders").fetchall())
 
 
@@ -382,12 +382,12 @@ def test_what_a_current_publication_was_made_of_is_kept(place):
 def test_what_holds_the_rows_that_a_publication_was_made_of_is_kept(place, tmp_path):
     place.drip(20)
     place.tidy_at_once()  # the current snapshot has the rows of a snapshot that expired
-    made_of = snapshot_id(place.lake.pointers()[RAW.relation])
+    made_of = snapshot_id(place.lake.states()[RAW.relation])
     record_publication_from(place, made_of)
     rows = place.rows()
     place.land(20)
     place.tidy_at_once()
-    past = as_of(place.lake.pointers()[RAW.relation], made_of, tmp_path / "pins")
+    past = as_of(place.lake.states()[RAW.relation], made_of, tmp_path / "pins")
     assert place.rows(state=past) == rows
 
 

@@ -23,9 +23,9 @@ from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.landing import LakeStore
 from meshhouse.landing.land import land
 from meshhouse.ledger import LEDGERS
-from meshhouse.maintenance import maintain, tidy
+from meshhouse.maintenance import maintain, maintain_while_landing
 from meshhouse.maintenance.expiry import expired_snapshots
-from meshhouse.runs.history import standing_publications
+from meshhouse.runs.history import effective_publications
 from meshhouse.runs.publication import product_history, rollback
 from meshhouse.runs.status import age
 from tests.support import killing
@@ -43,7 +43,7 @@ def at(moment: datetime) -> Iterator[None]:
 
 def shown(lake: Lake) -> int:
     with closing(connect_memory()) as connection:
-        create_views(connection, lake.pointers())
+        create_views(connection, lake.states())
         [(number,)] = connection.execute("select distinct round from shop.orders").fetchall()
         return number
 
@@ -72,7 +72,7 @@ def test_rollback_goes_to_what_was_published_before(tmp_path, moments) -> None:
     kinds = ["publish"] * 4 + ["rollback"] * 2 + ["publish", "rollback"]
     assert [entry["kind"] for entry in history] == kinds
     assert [entry["number"] for entry in history] == sorted({each["number"] for each in history})
-    assert len(standing_publications(history)) == 2
+    assert len(effective_publications(history)) == 2
 
 
 def test_maintenance_keeps_what_can_be_rolled_back_and_goes_on_expiring(tmp_path) -> None:
@@ -99,11 +99,11 @@ def test_tidying_while_landing_does_not_wait_for_the_clock(tmp_path) -> None:
             log.append_events(raw.topic, [(b"1", b'{"sale_id": 1, "amount": 1}', 0, [])], "test")
             land(log, LakeStore(lake), raw)
     with at(NOON - timedelta(days=99)):
-        assert tidy(lake, raw.relation)
+        assert maintain_while_landing(lake, raw.relation)
     table = lake.load(raw.relation)
     assert len(table.metadata.snapshots) <= 26
     with closing(connect_memory()) as connection:
-        create_views(connection, {raw.relation: lake.pointer(raw.relation)})
+        create_views(connection, {raw.relation: lake.state(raw.relation)})
         times = connection.execute(f"select _landed_at from {raw.relation} order by _offset")
         landed = [each for (each,) in times.fetchall()]
     assert landed == sorted(set(landed))
@@ -114,7 +114,7 @@ def test_no_table_has_a_history_that_goes_back(tmp_path) -> None:
     for number, moment in enumerate(BACK):
         publish(tmp_path, number, moment)
     lake = Lake(tmp_path)
-    for relation in lake.pointers():
+    for relation in lake.states():
         metadata = lake.load(relation).metadata
         logged = [each.timestamp_ms for each in metadata.snapshot_log]
         assert logged == sorted(logged)

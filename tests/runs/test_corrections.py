@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from meshhouse.engines import engine
-from meshhouse.landing import land_table_again
-from meshhouse.landing.redrive import discard, replay
+from meshhouse.landing import reprocess_table
+from meshhouse.landing.redrive import discard, redrive
 from meshhouse.repository import RawTable
 from tests.conftest import Mesh
 from tests.support.engines_help import land_new, run
@@ -92,9 +92,9 @@ def correct(mesh: Mesh, how: str) -> None:
     repository = mesh.repository
     lake = engine(repository).lake
     if how == "again":
-        land_table_again(repository, lake, raw(mesh), "0")
+        reprocess_table(repository, lake, raw(mesh), "0")
     elif how == "replay":
-        replay(lake, raw(mesh))
+        redrive(lake, raw(mesh))
     else:
         discard(lake, raw(mesh))
 

@@ -97,8 +97,8 @@ def names(entries: list[dict]) -> set[str]:
 
 def snapshots(mesh: Mesh) -> dict[str, int | None]:
     """Product -> the snapshot that consumers see."""
-    pointers = Lake(mesh.home).pointers()
-    return {name: snapshot_id(pointers[name]) for name in EVERYTHING}
+    states = Lake(mesh.home).states()
+    return {name: snapshot_id(states[name]) for name in EVERYTHING}
 
 
 def shown(mesh: Mesh) -> tuple:

@@ -68,7 +68,7 @@ def _landed(home: Path) -> list[int]:
 
     lake = Lake(home)
     with connect_memory() as connection:
-        create_views(connection, lake.pointers())
+        create_views(connection, lake.states())
         (rows,) = connection.execute(
             "select (select count(*) from shop_raw.sales) + "
             "(select count(*) from shop_raw.sales__rejected)"
@@ -81,7 +81,7 @@ def _duplicates(home: Path) -> int:
     from meshhouse.lake.views import connect_memory, create_views
 
     with connect_memory() as connection:
-        create_views(connection, Lake(home).pointers())
+        create_views(connection, Lake(home).states())
         (count,) = connection.execute(
             "select count(*) - count(distinct (_topic_partition, _offset)) from shop_raw.sales"
         ).fetchone()

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from meshhouse.runs.history import standing_publications
+from meshhouse.runs.history import effective_publications
 from meshhouse.runs.plan import TO_COME, Basis, Decision, Facts, companions, plan
 
-BUILD, UNCHANGED, WITHDRAWN = Decision.BUILD, Decision.UNCHANGED, Decision.WITHDRAWN
+BUILD, UNCHANGED, HELD_BACK = Decision.BUILD, Decision.UNCHANGED, Decision.HELD_BACK
 
 
 CODE = "2:code"
@@ -177,17 +177,17 @@ def test_companions_are_found_through_others_and_in_circles():
         pytest.param([published("1", raw=None)], basis(raw=None), UNCHANGED, id="empty input"),
         pytest.param([published("1", raw=None)], basis(raw=1), BUILD, id="input no longer empty"),
         pytest.param([FIRST, SECOND], basis(raw=1), BUILD, id="only the newest counts"),
-        pytest.param([FIRST, SECOND, BACK], basis(raw=2), WITHDRAWN, id="what was rolled back"),
+        pytest.param([FIRST, SECOND, BACK], basis(raw=2), HELD_BACK, id="what was rolled back"),
         pytest.param([FIRST, SECOND, BACK], basis(raw=1), UNCHANGED, id="what is shown again"),
         pytest.param([FIRST, SECOND, BACK], basis(raw=3), BUILD, id="new input after rollback"),
         pytest.param(
             [FIRST, SECOND, BACK], basis("2:mended", raw=2), BUILD, id="mended after rollback"
         ),
         pytest.param(
-            [FIRST, SECOND, THIRD, BACK, BACK], basis(raw=3), WITHDRAWN, id="rolled back twice"
+            [FIRST, SECOND, THIRD, BACK, BACK], basis(raw=3), HELD_BACK, id="rolled back twice"
         ),
         pytest.param(
-            [FIRST, SECOND, THIRD, BACK, BACK], basis(raw=2), WITHDRAWN, id="the second of them"
+            [FIRST, SECOND, THIRD, BACK, BACK], basis(raw=2), HELD_BACK, id="the second of them"
         ),
         pytest.param(
             [FIRST, SECOND, BACK, SECOND], basis(raw=2), UNCHANGED, id="forced after rollback"
@@ -196,7 +196,7 @@ def test_companions_are_found_through_others_and_in_circles():
             [FIRST, SECOND, BACK, THIRD], basis(raw=2), BUILD, id="published since the rollback"
         ),
         pytest.param(
-            [FIRST, SECOND, BACK, THIRD, BACK], basis(raw=3), WITHDRAWN, id="a second rollback"
+            [FIRST, SECOND, BACK, THIRD, BACK], basis(raw=3), HELD_BACK, id="a second rollback"
         ),
     ],
 )
@@ -209,8 +209,8 @@ def test_decision(history, now, decision):
     [
         pytest.param([FIRST], BUILD, id="the same code and inputs prove nothing"),
         pytest.param([FIRST, FIRST], BUILD, id="built again and again"),
-        pytest.param([FIRST, FIRST, BACK], WITHDRAWN, id="rolled back, nothing else changed"),
-        pytest.param([SECOND, FIRST, BACK], WITHDRAWN, id="rolled back to other inputs"),
+        pytest.param([FIRST, FIRST, BACK], HELD_BACK, id="rolled back, nothing else changed"),
+        pytest.param([SECOND, FIRST, BACK], HELD_BACK, id="rolled back to other inputs"),
     ],
 )
 def test_what_cannot_be_proved_is_built_in_every_run_but_after_a_rollback(history, decision):
@@ -224,13 +224,13 @@ OLD_FIRST, OLD_SECOND = published("1", "0f1e2d3c4b5a6978", raw=1), published("2"
     ("history", "now", "decision"),
     [
         pytest.param([OLD_FIRST], basis(raw=1), BUILD, id="published"),
-        pytest.param([OLD_FIRST, OLD_FIRST, BACK], basis(raw=1), WITHDRAWN, id="equal inputs"),
-        pytest.param([OLD_FIRST, OLD_SECOND, BACK], basis(raw=2), WITHDRAWN, id="rolled back"),
+        pytest.param([OLD_FIRST, OLD_FIRST, BACK], basis(raw=1), HELD_BACK, id="equal inputs"),
+        pytest.param([OLD_FIRST, OLD_SECOND, BACK], basis(raw=2), HELD_BACK, id="rolled back"),
         pytest.param([OLD_FIRST, OLD_SECOND, BACK], basis(raw=3), BUILD, id="new input"),
         pytest.param([OLD_FIRST, SECOND, BACK], basis("2:mended", raw=2), BUILD, id="mended"),
         pytest.param([OLD_FIRST, OLD_SECOND, BACK, THIRD], basis(raw=2), BUILD, id="since then"),
         pytest.param(
-            [OLD_FIRST, OLD_SECOND, OLD_SECOND, BACK, BACK], basis(raw=2), WITHDRAWN, id="twice"
+            [OLD_FIRST, OLD_SECOND, OLD_SECOND, BACK, BACK], basis(raw=2), HELD_BACK, id="twice"
         ),
     ],
 )
@@ -257,4 +257,4 @@ def test_force_builds_whatever_the_ledger_says(history):
     ],
 )
 def test_a_rollback_takes_back_the_newest_publication_that_stands(history, standing):
-    assert standing_publications(history) == standing
+    assert effective_publications(history) == standing

@@ -88,7 +88,7 @@ def _look(home: Path, looked: int) -> dict[str, int]:
         for look in range(LOOKS):
             if look % LOOKS_PER_PUBLICATION == 0:
                 os.write(looked, b".")
-            now = {name: place for name, place in lake.pointers().items() if name in wanted}
+            now = {name: place for name, place in lake.states().items() if name in wanted}
             if now != shown:
                 create_views(connection, now)
                 shown = now

@@ -112,7 +112,7 @@ def left_behind(home: Path, produced: int) -> dict[str, int]:
     """Counts the produced events in both tables, by number and by offset."""
     raw = raw_of("")
     with connect_memory() as connection:
-        create_views(connection, Lake(home).pointers())
+        create_views(connection, Lake(home).states())
         found = connection.execute(
             f"""
             with landed as (
@@ -148,7 +148,7 @@ def orphans_removed(home: Path) -> int:
 def rows_and_numbers(home: Path) -> tuple[int, int]:
     """Numbers of rows and of different events in the raw table."""
     with connect_memory() as connection:
-        create_views(connection, Lake(home).pointers())
+        create_views(connection, Lake(home).states())
         return connection.execute(
             "select count(*), count(distinct id) from shop_raw.sales"
         ).fetchone()
@@ -156,7 +156,7 @@ def rows_and_numbers(home: Path) -> tuple[int, int]:
 
 def state_of(home: Path) -> str | None:
     """The raw table's metadata location."""
-    return Lake(home).pointers().get(raw_of("").relation)
+    return Lake(home).states().get(raw_of("").relation)
 
 
 def landed_offsets(home: Path) -> dict[int, int]:

@@ -152,20 +152,20 @@ def offsets(lake: Lake) -> dict[int, int]:
 def problems(home: Path) -> list[str]:
     """Inconsistencies that a killed process left; empty if there are none."""
     lake = Lake(home)
-    pointers = lake.pointers()
+    states = lake.states()
     found: list[str] = []
     raw = raw_table()
-    if raw.relation in pointers:
-        found += _landing_problems(lake, pointers)
-    if PRODUCTS[0].relation in pointers or PRODUCTS[1].relation in pointers:
-        found += _publication_problems(pointers)
+    if raw.relation in states:
+        found += _landing_problems(lake, states)
+    if PRODUCTS[0].relation in states or PRODUCTS[1].relation in states:
+        found += _publication_problems(states)
     return found
 
 
-def _landing_problems(lake: Lake, pointers: Mapping[str, str]) -> list[str]:
+def _landing_problems(lake: Lake, states: Mapping[str, str]) -> list[str]:
     raw = raw_table()
     with connect_memory() as connection:
-        create_views(connection, pointers)
+        create_views(connection, states)
         rows = connection.execute(
             f"""select _topic_partition, count(*), count(distinct _offset), max(_offset) + 1 from (
                 select _topic_partition, _offset from {raw.relation}
@@ -182,9 +182,9 @@ def _landing_problems(lake: Lake, pointers: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _publication_problems(pointers: Mapping[str, str]) -> list[str]:
+def _publication_problems(states: Mapping[str, str]) -> list[str]:
     with connect_memory() as connection:
-        create_views(connection, pointers)
+        create_views(connection, states)
         rounds = connection.execute(
             "select distinct round from shop.orders union all "
             "select distinct round from shop.order_lines"

@@ -48,7 +48,7 @@ class Place:
 
     def select(self, what: str, table: str = "sales") -> list:
         """The current rows of a raw table, sorted."""
-        location = self.lake.pointers()[f"shop_raw.{table}"]
+        location = self.lake.states()[f"shop_raw.{table}"]
         return select_from(plain_path(location), what, "order by all")
 
     def ids(self) -> list[int]:

@@ -85,7 +85,7 @@ class Database:
         """
         self.session = session
         self.environment = current_environment() if environment is None else environment
-        self.states = self.ledger_table("states")
+        self.states_table = self.ledger_table("states")
         """Quoted name of the table of states."""
         self._known: set[str] = set()
         self._is_prepared = False
@@ -119,8 +119,8 @@ class Database:
         # Every move updates this row first, so moves wait for one another. Snowflake does not
         # enforce unique keys: two concurrent inserts of one relation would both succeed.
         self.session.execute(
-            f"insert into {self.states} (relation, state) select '', 0 "
-            f"where not exists (select 1 from {self.states} where relation = '')"
+            f"insert into {self.states_table} (relation, state) select '', 0 "
+            f"where not exists (select 1 from {self.states_table} where relation = '')"
         )
         self._is_prepared = True
 
@@ -176,15 +176,15 @@ class Database:
             self._known.add(states)  # queries of information_schema are slow
         return states in self._known
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> state, of the environment's own tables, read in one statement."""
         return self._states("state")
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, plus production's tables that the environment does not have."""
+        """Like `states`, plus production's tables that the environment does not have."""
         if not self.environment:
-            return self.pointers()
-        return {**self.in_environment("").pointers(), **self.pointers()}
+            return self.states()
+        return {**self.in_environment("").states(), **self.states()}
 
     def shown(self) -> dict[str, str]:
         """Like `visible`, but with an older state where readers do not see the current one yet."""
@@ -195,7 +195,7 @@ class Database:
         if not self.has_states():
             return {}
         rows = self.session.rows(
-            f"select relation, {which} from {self.states} where relation <> ''"
+            f"select relation, {which} from {self.states_table} where relation <> ''"
         )
         return {relation: str(state) for relation, state in rows}
 
@@ -204,7 +204,7 @@ class Database:
         if not self.has_states():
             return None, {}
         rows = self.session.rows(
-            f"select state, properties from {self.states} where relation = ?", relation
+            f"select state, properties from {self.states_table} where relation = ?", relation
         )
         if not rows:
             return None, {}
@@ -234,7 +234,9 @@ class Database:
 
     def _move_once(self, moves: Sequence[Move], also: Callable[[], None]) -> None:
         with self.session.transaction():
-            self.session.execute(f"update {self.states} set state = state + 1 where relation = ''")
+            self.session.execute(
+                f"update {self.states_table} set state = state + 1 where relation = ''"
+            )
             lost = [move.relation for move in moves if not self._move(move)]
             if lost:
                 raise Conflict(lost)
@@ -244,8 +246,8 @@ class Database:
         properties = json.dumps(dict(move.properties))
         if move.base is None:
             cursor = self.session.execute(
-                f"insert into {self.states} (relation, state, properties) select ?, ?, ? "
-                f"where not exists (select 1 from {self.states} where relation = ?)",
+                f"insert into {self.states_table} (relation, state, properties) select ?, ?, ? "
+                f"where not exists (select 1 from {self.states_table} where relation = ?)",
                 move.relation,
                 move.state,
                 properties,
@@ -253,7 +255,7 @@ class Database:
             )
         else:
             cursor = self.session.execute(
-                f"update {self.states} set state = ?, properties = ?, "
+                f"update {self.states_table} set state = ?, properties = ?, "
                 f"shown = iff(shown = ?, {_UNKNOWN}, shown) where relation = ? and state = ?",
                 move.state,
                 properties,

@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from meshhouse.engines.dbt_snapshots import refuse_snapshots
 from meshhouse.engines.iceberg import readable
 from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
-from meshhouse.engines.snapshots import refuse_snapshots
 from meshhouse.engines.snowflake.contracts import declared_words, require_values_within
 from meshhouse.engines.snowflake.database import SCHEMA, Database, next_state
 from meshhouse.engines.snowflake.ledger import SnowflakeLedger
@@ -92,17 +92,17 @@ class SnowflakeEngine:
         """The folder for facts about a domain's builds."""
         return self._repository.workspace / "build" / domain / "snowflake"
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """`schema.table` -> state, of the environment's own tables."""
-        return self.database.pointers()
+        return self.database.states()
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, plus production's tables that the environment does not have."""
+        """Like `states`, plus production's tables that the environment does not have."""
         return self.database.visible()
 
     def schemas_of(self, products: Sequence[Product]) -> list[str]:
         """The schema of each product for the current environment: its own, else production's."""
-        own = self.pointers() if self.database.environment else {}
+        own = self.states() if self.database.environment else {}
         return [
             self.database.stored(each.domain) if each.relation in own else each.domain
             for each in products
@@ -205,7 +205,7 @@ class SnowflakeEngine:
         """Reads generations; checks name products by their public names."""
         raw = {each.relation for each in self._raw_tables()}
         behind = self.database.in_environment("")
-        production = behind.pointers().items() | behind.shown().items()
+        production = behind.states().items() | behind.shown().items()
         shown = {}
         for relation, state in states.items():
             product = relation.replace(f"{PREVIOUS_SUFFIX}.", ".")
@@ -239,9 +239,9 @@ class SnowflakeEngine:
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Drops the candidates' generations, except those that are current."""
-        pointers = self.pointers()
+        states = self.states()
         for candidate in candidates:
-            if pointers.get(candidate.product.relation) != candidate.staged.state:
+            if states.get(candidate.product.relation) != candidate.staged.state:
                 self._drop(candidate.product, int(candidate.staged.state))
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
@@ -313,7 +313,7 @@ class SnowflakeEngine:
             for product in each.products
         }
         waiting = self.database.session.rows(
-            f"select relation, state from {self.database.states} "
+            f"select relation, state from {self.database.states_table} "
             "where relation <> '' and (shown is null or shown <> state)"
         )
         for relation, state in waiting:
@@ -338,7 +338,7 @@ class SnowflakeEngine:
         for statement in show_statements(session, product, state, owner, self.database.environment):
             session.execute(statement)
         marked = session.execute(
-            f"update {self.database.states} set shown = ? where relation = ? and state = ?",
+            f"update {self.database.states_table} set shown = ? where relation = ? and state = ?",
             state,
             product.relation,
             state,

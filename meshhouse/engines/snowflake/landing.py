@@ -214,7 +214,7 @@ class SnowflakeTableWriter:
         done = self._session.execute(
             f"insert into {self._session.relation(loaded.relation)} ({columns}) "
             f"select {columns} from {loaded.waiting} where exists "
-            f"(select 1 from {self._database.states} where relation = ? and state = ?)",
+            f"(select 1 from {self._database.states_table} where relation = ? and state = ?)",
             move.relation,
             move.state,
         )

@@ -82,7 +82,7 @@ class SnowflakeLedger:
         """
         self._database.session.execute(
             f"delete from {self._database.ledger_table(ledger)} where run_id = ? and exists "
-            f"(select 1 from {self._database.states} where relation = ? and state = ?)",
+            f"(select 1 from {self._database.states_table} where relation = ? and state = ?)",
             entry["run_id"],
             move.relation,
             move.state,
@@ -126,7 +126,7 @@ class SnowflakeLedger:
             self._expression(at, name, kind) for at, (name, kind) in enumerate(columns, start=1)
         )
         still = (
-            f" where exists (select 1 from {self._database.states} "
+            f" where exists (select 1 from {self._database.states_table} "
             "where relation = ? and state = ?)"
         )
         done = self._database.session.execute(
@@ -141,7 +141,7 @@ class SnowflakeLedger:
 
     def _expression(self, at: int, name: str, kind: DataType) -> str:
         if name == "number":  # every move updates this row first, so numbers are unique
-            return f"(select state from {self._database.states} where relation = '')"
+            return f"(select state from {self._database.states_table} where relation = '')"
         # Sent as text: Snowflake's driver cannot bind timestamps with a time zone.
         return f"cast(column{at} as timestamp_tz)" if kind.kind == "timestamptz" else f"column{at}"
 

@@ -25,13 +25,13 @@ class SnowflakeStore:
         """See `RawStore`."""
         return SnowflakeStore(self._database.in_environment(environment))
 
-    def pointers(self) -> dict[str, str]:
+    def states(self) -> dict[str, str]:
         """See `RawStore`."""
-        return self._database.pointers()
+        return self._database.states()
 
     def holds(self, raw: RawTable) -> bool:
         """See `RawStore`; landing compares the columns."""
-        return raw.relation in self._database.pointers()
+        return raw.relation in self._database.states()
 
     def rejected_share(self, raw: RawTable) -> tuple[int, int]:
         """See `RawStore`."""

@@ -42,7 +42,7 @@ def prepare(repository: Repository, domain: Domain) -> None:
         check_place(lake)
         pins = readable(repository, domain, lake.visible())
         work = plain_lake(repository.workspace, domain.name)
-    work.lend(pins, own=repository.build_schema(domain.name))
+    work.register_external(pins, own=repository.build_schema(domain.name))
     # dbt passes these to every session that it opens. A profile cannot hold them, because it does
     # not know which project is built.
     credentials = get_adapter_by_type("spark").config.credentials

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines.builds import audit_lake, work_folder, work_lake
+from meshhouse.engines.dbt_snapshots import refuse_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
 from meshhouse.engines.protocol import NOTHING, Candidate, PlainNames, Reader
-from meshhouse.engines.snapshots import refuse_snapshots
 from meshhouse.engines.spark.access import check_place, explained, session_of, session_settings
 from meshhouse.engines.types import iceberg_types, require_contract_types
 from meshhouse.errors import MeshError
@@ -64,8 +64,8 @@ class SparkEngine(IcebergEngine):
         Raises:
             MeshError: dbt has not built the table, or its columns differ from the contract.
         """
-        from meshhouse.lake.adopt import adopt
         from meshhouse.lake.texts import Texts
+        from meshhouse.lake.zero_copy import register_snapshot
 
         built = work_lake(self._repository.workspace, product.domain)
         schema = self._repository.build_schema(product.domain)
@@ -80,7 +80,7 @@ class SparkEngine(IcebergEngine):
         summary = snapshot.summary
         return Candidate(
             product=product,
-            staged=adopt(self.lake, product.relation, table, Texts.of(product)),
+            staged=register_snapshot(self.lake, product.relation, table, Texts.of(product)),
             rows=int(summary["total-records"] or 0) if summary else 0,
             bytes=int(summary["total-files-size"] or 0) if summary else 0,
         )
@@ -91,13 +91,13 @@ class SparkEngine(IcebergEngine):
     ) -> Iterator[Reader]:
         """Opens a Spark session on a catalog that contains exactly these states."""
         audited = audit_lake(self._repository.workspace, domain.name)
-        audited.lend({}, own="")
+        audited.register_external({}, own="")
         shown = dict(states)
         for relation, like in empty.items():
             model = self.lake.load(like, states[like])
             if model is not None:
                 shown[relation] = write_metadata(audited.stage(relation, model.schema()))
-        audited.lend(shown, own="")
+        audited.register_external(shown, own="")
         with explained():
             # A new session: the default catalog is shared by all users of the same session.
             spark = session_of(self._repository.home).newSession()
@@ -117,7 +117,7 @@ class SparkEngine(IcebergEngine):
         """Rows of each table in the domain's build schema."""
         built = work_lake(self._repository.workspace, domain.name)
         counts = {}
-        for relation, location in built.pointers().items():
+        for relation, location in built.states().items():
             schema, _, name = relation.partition(".")
             if schema == self._repository.build_schema(domain.name):
                 metadata = json.loads(read_bytes(location))

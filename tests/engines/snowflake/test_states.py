@@ -109,7 +109,7 @@ def test_what_is_decided_and_cannot_be_shown_is_said_once_all_were_tried(mesh, c
     assert said.count("Insufficient privileges") == 1
     assert said.endswith("Correct this, then run `mesh run shop` to make it visible.")
     assert len(said.splitlines()) == 1
-    assert chosen.pointers() == {"shop.orders": "1002", "shop.totals": "1002"}
+    assert chosen.states() == {"shop.orders": "1002", "shop.totals": "1002"}
     assert (shown("shop.orders"), shown("shop.totals")) == (1001, 1001)
     assert pinned(mesh, chosen) == {"shop.orders": "1002", "shop.totals": "1002"}
     assert (shown("shop.orders"), shown("shop.totals")) == (1002, 1002)
@@ -121,7 +121,7 @@ def test_a_run_whose_products_cannot_be_shown_fails_and_is_recorded_once(mesh, c
     shop = repository.domain("shop")
     with refused("create tag"):
         assert "Insufficient privileges" in run_domain(repository, chosen, shop).message
-    assert chosen.pointers().keys() == {"shop_raw.sales"}  # it failed before the decision
+    assert chosen.states().keys() == {"shop_raw.sales"}  # it failed before the decision
     with refused("comment on table"):
         done = run_domain(repository, chosen, shop)
     assert (done.outcome, done.ok) == ("failed", False)
@@ -213,7 +213,7 @@ def test_a_ledger_holds_nothing_of_a_move_whose_transaction_snowflake_ended(chos
         with pytest.raises(Conflict):
             chosen.ledger.commit([staged], {"runs": [run]})
     assert chosen.ledger.entries("runs") == []
-    assert chosen.pointers() == {"shop.orders": "1001"}
+    assert chosen.states() == {"shop.orders": "1001"}
 
 
 def test_only_what_cannot_be_cloned_is_said_to_be_built_as_no_permanent_table(mesh, chosen):

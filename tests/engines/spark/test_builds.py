@@ -23,19 +23,19 @@ def journal(lake: Lake) -> str:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_new_one_has_no_write_ahead_log(place: Callable[..., Lake], tmp_path: Path):
     builds = place(tmp_path, "shop")
-    builds.lend({}, own="shop_build")
+    builds.register_external({}, own="shop_build")
     assert journal(builds) == "delete"
 
 
 def test_an_old_one_loses_it_as_soon_as_no_process_has_it_open(tmp_path):
     builds = work_lake(tmp_path, "shop")
-    builds.lend({}, own="shop_build")
+    builds.register_external({}, own="shop_build")
     with closing(sqlite3.connect(builds.catalog_path)) as other:
         other.execute("pragma journal_mode = wal")
         other.execute("select * from iceberg_tables").fetchall()
-        builds.lend({}, own="shop_build")
+        builds.register_external({}, own="shop_build")
         assert journal(builds) == "wal"
-    builds.lend({}, own="shop_build")
+    builds.register_external({}, own="shop_build")
     assert journal(builds) == "delete"
 
 

@@ -47,7 +47,7 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
     run(mesh, "crm")
     mesh.sell(4)
     land(mesh)  # later than production's publication, so the environment does not read it
-    before = Lake(mesh.home).pointers()
+    before = Lake(mesh.home).states()
     mesh.edit("domains/shop/models/products/totals.sql", "count(*)", "count(*) + 100")
     changed = run(mesh, "shop", "ana")
     assert [each["product"] for each in changed.published] == ["totals"]
@@ -56,7 +56,7 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
     mesh.edit(path, "count(*)", "count(*) * 10")
     assert run(mesh, "crm", "ana").outcome == "published"
     assert run(mesh, "mesh", "ana").outcome == "published"
-    assert Lake(mesh.home).pointers() == before
+    assert Lake(mesh.home).states() == before
     assert shown(mesh, "select orders from crm.customers", "ana") == [(30,)]
     assert shown(mesh, "select orders from crm.customers", "") == [(3,)]
 
@@ -80,5 +80,5 @@ def test_an_environment_on_spark_reads_production_and_leaves_it_alone(mesh, spar
     drop(mesh.repository, chosen, "ana")
     assert environments(mesh.repository, chosen) == []
     assert not [path for path in mesh.home.rglob("*") if path.name.startswith("ana")]
-    assert Lake(mesh.home).pointers() == before
+    assert Lake(mesh.home).states() == before
     assert shown(mesh, "select orders from crm.customers", "") == [(3,)]

@@ -82,13 +82,13 @@ class Place:
 
     def select(self, what: str, table: str = "sales") -> list[tuple]:
         with connect_memory() as connection:
-            create_views(connection, self.lake.pointers())
+            create_views(connection, self.lake.states())
             return connection.execute(
                 f"select {what} from shop_raw.{table} order by all"
             ).fetchall()
 
     def ids(self) -> list[int]:
-        if self.raw.relation not in self.lake.pointers():
+        if self.raw.relation not in self.lake.states():
             return []
         return [number for (number,) in self.select("sale_id")]
 
@@ -581,7 +581,7 @@ def topic_of(mesh: Mesh) -> str:
 
 def looked_up(mesh: Mesh, what: str) -> list[tuple]:
     with connect_memory() as connection:
-        create_views(connection, Lake(mesh.home).pointers())
+        create_views(connection, Lake(mesh.home).states())
         return connection.execute(f"select {what}").fetchall()
 
 
@@ -589,7 +589,7 @@ def test_the_command_follows_until_sigterm(shop, spark):
     lake = Lake(shop.home)
 
     def landed() -> bool:
-        is_there = "shop_raw.sales" in lake.pointers()
+        is_there = "shop_raw.sales" in lake.states()
         return is_there and looked_up(shop, "count(*) from shop_raw.sales") == [(6,)]
 
     def end() -> None:

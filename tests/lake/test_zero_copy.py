@@ -14,10 +14,10 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.texts import COMMENT, CONTACT, NOT_NULL, OWNER, Texts
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.lake.zero_copy import register_snapshot
 from meshhouse.ledger import Staged
 from meshhouse.maintenance import maintain
 
@@ -50,14 +50,14 @@ def build(engine: Lake, *ids: int, schema: Schema = SCHEMA, **columns: list) -> 
 
 
 def show(lake: Lake, table: Table) -> Staged:
-    staged = adopt(lake, SHOWN, table)
+    staged = register_snapshot(lake, SHOWN, table)
     lake.commit([staged])
     return staged
 
 
 def ids(lake: Lake) -> list[int]:
     with connect_memory() as connection:
-        create_views(connection, lake.pointers())
+        create_views(connection, lake.states())
         return [n for (n,) in connection.execute(f"select id from {SHOWN} order by id").fetchall()]
 
 
@@ -78,7 +78,7 @@ def test_the_published_table_has_the_files_and_snapshot_of_the_build(lake, engin
 
 def test_nothing_is_shown_before_it_is_committed(lake, engine):
     show(lake, build(engine, 1))
-    staged = adopt(lake, SHOWN, build(engine, 1, 2))
+    staged = register_snapshot(lake, SHOWN, build(engine, 1, 2))
     assert ids(lake) == [1]
     lake.discard(staged)
     show(lake, engine.load(BUILT))
@@ -133,7 +133,7 @@ def test_the_published_table_has_the_declared_texts_though_its_build_has_none(la
 
     def shown_as(texts: Texts, *names: str | None) -> Table:
         built = build(engine, *range(len(names)), schema=both, name=[*names])
-        lake.commit([adopt(lake, SHOWN, built, texts)])
+        lake.commit([register_snapshot(lake, SHOWN, built, texts)])
         return shown(lake)
 
     promised = frozenset({"id", "name"})
@@ -183,4 +183,4 @@ def test_maintenance_of_the_published_table_deletes_no_file_of_the_build(lake, e
 def test_a_build_without_rows_is_refused(lake, engine):
     table = engine.stage(BUILT, SCHEMA)
     with pytest.raises(MeshError, match="nothing to publish"):
-        adopt(lake, SHOWN, table)
+        register_snapshot(lake, SHOWN, table)

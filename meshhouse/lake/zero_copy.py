@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 
-def adopt(lake: Lake, relation: str, other: Table, texts: Texts | None = None) -> Staged:
+def register_snapshot(
+    lake: Lake, relation: str, other: Table, texts: Texts | None = None
+) -> Staged:
     """Stages the current snapshot of another table as the newest state of a relation.
 
     The other table's files must exist for as long as the relation keeps the snapshot. Maintenance

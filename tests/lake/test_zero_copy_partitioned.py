@@ -23,9 +23,9 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
 from meshhouse.lake import Lake
-from meshhouse.lake.adopt import adopt
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.lake.zero_copy import register_snapshot
 from meshhouse.maintenance import maintain
 
 SHOWN, BUILT = "shop.orders", "shop_build.orders"
@@ -72,7 +72,7 @@ def build(engine: Lake, rows: dict[int, str], *fields: PartitionField, order: in
 
 
 def show(lake: Lake, table: Table) -> int:
-    staged = adopt(lake, SHOWN, table)
+    staged = register_snapshot(lake, SHOWN, table)
     lake.commit([staged])
     return staged.snapshot_id
 
@@ -80,7 +80,7 @@ def show(lake: Lake, table: Table) -> int:
 def ids(lake: Lake, where: str = "true") -> list[int]:
     """The ids that DuckDB reads."""
     with connect_memory() as connection:
-        create_views(connection, lake.pointers())
+        create_views(connection, lake.states())
         sql = f"select id from {SHOWN} where {where} order by id"
         return [number for (number,) in connection.execute(sql).fetchall()]
 
