@@ -1,7 +1,7 @@
-"""Files that survive a crash.
+"""Durable file operations: after a crash, a file has its old content or its new content.
 
-Belongs here: writes that are on the disk when they return, and replacing a file at once.
-Not here: what is in the files, or who may write them (locks.py).
+Belongs here: writes that are on the disk when they return, and replacing a file atomically.
+Not here: the content of files, or who may write them (locks.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 
 def sync(path: Path) -> None:
-    """Puts a file's content, or a folder's names, on the disk."""
+    """Flushes a file's content, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -24,13 +24,13 @@ def sync(path: Path) -> None:
 
 
 def create(path: Path) -> None:
-    """Makes an empty file whose name is on the disk."""
+    """Creates an empty file and flushes its name to the disk."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
     sync(path.parent)
 
 
 def write_at(descriptor: int, data: bytes, position: int) -> None:
-    """Writes all of `data`, in as many steps as the system needs."""
+    """Writes all of `data`, even if the system takes it in several parts."""
     view = memoryview(data)
     while view:
         count = os.pwrite(descriptor, view, position)
@@ -38,7 +38,7 @@ def write_at(descriptor: int, data: bytes, position: int) -> None:
 
 
 def replace(path: Path, content: str) -> None:
-    """Gives `path` new content: a reader or a crash sees the old content or the new one."""
+    """Replaces the content of `path` atomically, also in a crash."""
     with replacing(path) as file:
         file.write(content.encode())
     sync(path.parent)
@@ -46,15 +46,15 @@ def replace(path: Path, content: str) -> None:
 
 @contextmanager
 def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
-    """Opens a file that takes the place of `path` if the block ends without an exception.
+    """Opens a new file that replaces `path` if the block ends without an exception.
 
     Several writers may replace one file at the same time: the last one wins.
 
     Args:
         path: the file; its folder must exist.
-        mode: of the new file; None for what the umask says.
+        mode: permissions of the new file; None for those of the umask.
     """
-    # `~` in front marks a draft: backups and the event log pass over such files.
+    # A leading `~` marks a draft: backups and the event log skip such files.
     draft = path.with_name(f"~{path.name}.{uuid4().hex[:8]}")
     try:
         with draft.open("xb") as file:
@@ -65,5 +65,5 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[BinaryIO]:
             draft.chmod(mode)
         draft.replace(path)
     finally:
-        with suppress(OSError):  # it took its place, was never made, or the disk is gone
+        with suppress(OSError):  # it was renamed, was never created, or the disk is gone
             draft.unlink()

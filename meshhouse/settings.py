@@ -1,7 +1,7 @@
 """Every environment variable that the platform reads: name, default, meaning.
 
-Belongs here: the declarations, the value of a variable, the page docs/settings.md.
-Not here: what a value does, and whether it is valid (the module that uses it).
+Belongs here: the declarations, the value of a variable, and the page docs/settings.md. Not here:
+the effect of a value, and whether it is valid (the module that uses it).
 
 `python -m meshhouse.settings` writes the page.
 """
@@ -21,9 +21,9 @@ class Setting:
     """One environment variable."""
 
     name: str
-    """In angle brackets: a part that the user fills in, such as a domain."""
+    """A part in angle brackets is for the user to fill in, such as a domain."""
     default: str
-    """Empty where there is none; the meaning then says what happens without the variable."""
+    """Empty if there is none; then the meaning says what happens without the variable."""
     meaning: str
 
 
@@ -101,8 +101,7 @@ _KAFKA = Group(
         Setting(
             "KAFKA_BOOTSTRAP_SERVERS",
             "",
-            "`host:port`, several with commas. Without it, topics are those of the embedded event "
-            "log.",
+            "`host:port`, several with commas. Without it, the mesh uses the embedded event log.",
         ),
         Setting("KAFKA_CLIENT_ID", "meshhouse", "Name of the client in the broker's logs."),
         Setting("KAFKA_CLIENT_RACK", "", "Rack of the client, to read from the nearest replica."),
@@ -235,7 +234,7 @@ _INTERNAL = Group(
     "Set by the platform",
     "For the processes that it starts. Do not set these.",
     (
-        Setting("MESH_RUN_ID", "", "The run that is at work, for query tags."),
+        Setting("MESH_RUN_ID", "", "The current run, for query tags."),
         Setting("MESH_PINS", "", "File with the metadata locations that a run has pinned."),
         Setting("_MESH_COMPLETE", "", "Set by the shell to ask for completions."),
     ),
@@ -272,7 +271,7 @@ def value(name: str) -> str:
 
 
 def page() -> str:
-    """docs/settings.md."""
+    """The text of docs/settings.md."""
     return "\n".join(_lines())
 
 

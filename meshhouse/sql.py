@@ -1,14 +1,14 @@
-"""Names and texts written into SQL, quoted.
+"""Quoting of names and texts in SQL.
 
-Belongs here: quoting as standard SQL has it, which DuckDB reads. Not here: quoting of other
-dialects, which stays with their engines (engines/snowflake/session.py).
+Belongs here: quoting in standard SQL, which DuckDB reads. Not here: quoting in other dialects,
+which is part of their engines (engines/snowflake/session.py).
 """
 
 from __future__ import annotations
 
 
 def quote(identifier: str) -> str:
-    """An SQL identifier, safe whatever it holds."""
+    """A quoted SQL identifier, safe for any text."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
@@ -19,5 +19,5 @@ def quote_relation(relation: str) -> str:
 
 
 def literal(text: str) -> str:
-    """An SQL string literal, safe whatever it holds."""
+    """A quoted SQL string, safe for any text."""
     return "'" + text.replace("'", "''") + "'"

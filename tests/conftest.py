@@ -1,4 +1,4 @@
-"""What tests share: a small mesh of their own, and ways to use it as people do."""
+"""Fixtures for all tests: a small mesh, used through the command line, and shared servers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,13 @@ WARM = Warm()
 
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
-"""Fixtures that start a server or a Java."""
+"""Fixtures that start a server or a Java process."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests that need a server, and puts the files that take longest first.
+    """Marks tests that need a server, and moves the files that take longest to the front.
 
-    Files are handed to two workers in this order: a long one at the end would leave one worker
-    with nothing to do.
+    Two workers get the files in this order. With a long file at the end, one worker would be idle.
     """
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):
@@ -63,7 +62,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @dataclass(frozen=True)
 class Mesh:
-    """A repository in a folder of its own, used through the command line."""
+    """A repository in a separate folder, used through the command line."""
 
     root: Path
 
@@ -73,15 +72,15 @@ class Mesh:
 
     @property
     def repository(self) -> Repository:
-        """Its declarations as they are now."""
+        """The repository with its present declarations."""
         return Repository(self.root)
 
     @property
     def environment(self) -> dict[str, str]:
-        # Without a bytecode cache every process would compile all its imports anew.
+        # Without a bytecode cache, every process would compile all its imports.
         dropped = ("MESH_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-        # Imports come from this repository, whatever folder a command runs in.
+        # Imports come from this repository, in whatever folder a command runs.
         python_path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
         own = {"MESH_ROOT": str(self.root), "COLUMNS": "200", "NO_COLOR": "1"}
         return {**kept, **own, "PYTHONPATH": python_path}
@@ -97,7 +96,7 @@ class Mesh:
         environment: dict[str, str] | None = None,
         seconds: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs `mesh ARGUMENTS` in a process of its own; `code` is the expected exit code."""
+        """Runs `mesh ARGUMENTS`; `code` is the expected exit code."""
         return self._run(arguments, code, folder or self.root, environment or {}, seconds)
 
     def dbt(
@@ -132,7 +131,7 @@ class Mesh:
         return done
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts `mesh ARGUMENTS` from nothing, as a shell does, and does not wait for it."""
+        """Starts `mesh ARGUMENTS` in a new process and does not wait for it."""
         return subprocess.Popen(
             self.command(*arguments),
             cwd=self.root,
@@ -143,11 +142,11 @@ class Mesh:
         )
 
     def query(self, sql: str) -> list[dict]:
-        """Rows as `mesh sql` shows them; numbers with a fraction as their text."""
+        """Rows as `mesh sql` prints them; decimals are texts."""
         return json.loads(self.run("sql", sql, "--format", "json").stdout, parse_float=str)
 
     def rows(self, sql: str) -> list[tuple]:
-        """Rows as consumers in Python see them, which is quicker."""
+        """Rows as Python consumers read them; faster than `query`."""
         with meshhouse.connect(self.root) as connection:
             return connection.execute(sql).fetchall()
 
@@ -157,7 +156,7 @@ class Mesh:
         return only
 
     def history(self, product: str) -> list[dict]:
-        """What the ledger holds of a product, newest first."""
+        """A product's entries in the ledger, newest first."""
         return json.loads(self.run("history", product, "--json").stdout)
 
     def send(self, topic: str, events: list[tuple[bytes | None, bytes | None]]) -> None:
@@ -170,7 +169,7 @@ class Mesh:
         log.append_events(topic, [(key, value, now, []) for key, value in events], "test")
 
     def sell(self, *numbers: int, **fields: Any) -> None:
-        """Sends sales of these numbers; `fields` as `sale` takes them."""
+        """Sends sales with these numbers; `fields` are arguments of `sale`."""
         self.send("shop.sales", [sale(number, **fields) for number in numbers])
 
     def edit(self, path: str, old: str, new: str) -> None:
@@ -181,7 +180,7 @@ class Mesh:
         file.write_text(text.replace(old, new))
 
     def write(self, path: str, text: str) -> None:
-        """Writes a file of the repository, and its folder if need be."""
+        """Writes a file of the repository, and creates its folder if necessary."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -214,7 +213,7 @@ def _only_the_tests_decide_where_the_mesh_is() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _what_tests_make_is_private() -> Iterator[None]:
-    """As a mesh's home is. Else the first command on a home that a test made says it closes it."""
+    """New files are private, as in a mesh's home; else the first command warns about them."""
     before = os.umask(0o077)
     yield
     os.umask(before)
@@ -222,7 +221,7 @@ def _what_tests_make_is_private() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _dbt_parses_each_text_once() -> None:
-    """As in dbt's own tests: 0.6 s of each parse is about the macros that come with dbt."""
+    """Caches parsed macros, as dbt's tests do: dbt's own macros take 0.6 s of each parse."""
     from dbt_common.tests import enable_test_caching
 
     enable_test_caching()
@@ -236,19 +235,19 @@ def _warm_process_ends_with_the_tests() -> Iterator[None]:
 
 @pytest.fixture
 def mesh(tmp_path: Path) -> Mesh:
-    """A small mesh with nothing in it: domains shop -> crm -> mesh."""
+    """A small mesh without data: domains shop -> crm -> mesh."""
     return make_mesh(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="session")
 def new_mesh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Mesh]:
-    """Makes a small mesh for tests that share one, such as the steps of a journey."""
+    """Makes small meshes for tests that share one, such as the steps of a story."""
     return lambda: make_mesh(tmp_path_factory.mktemp("mesh") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real Kafka broker, shared by all tests; each makes topics of its own."""
+    """A real Kafka broker, shared by all tests; each test creates separate topics."""
     from meshhouse.events.kafka.broker import Broker
 
     running = Broker(tmp_path_factory.mktemp("broker"))
@@ -259,7 +258,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[snowflake_here.Snowflake]:
-    """A server that answers as Snowflake does; each test takes a database of its own."""
+    """A server that imitates Snowflake; each test uses a separate database."""
     server, process = snowflake_here.start(tmp_path_factory.mktemp("fakesnow"))
     yield server
     process.kill()
@@ -268,7 +267,7 @@ def fakesnow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[snowflake_her
 
 @pytest.fixture
 def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engine:
-    """The engine of target `snowflake`, with a database of its own."""
+    """The engine of target `snowflake`, with a separate database."""
     from meshhouse.engines.snowflake.session import connect
 
     database = f"MESH_{uuid4().hex[:8].upper()}"
@@ -281,7 +280,7 @@ def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engin
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The Spark session of the tests' process, on two cores."""
+    """The Spark session of this process, on two cores."""
     from meshhouse.engines.spark.session import session
 
     with pytest.MonkeyPatch.context() as patch:
@@ -295,7 +294,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[Any]:
-    """An object store, shared by all tests; each makes buckets of its own."""
+    """An object store, shared by all tests; each test creates separate buckets."""
     from tests.support.object_store import running_store
 
     with running_store() as running:
@@ -304,7 +303,7 @@ def store() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def nessie(store: Any) -> Iterator[Any]:
-    """A catalog service, shared by all tests; each makes schemas of its own."""
+    """A catalog service, shared by all tests; each test creates separate schemas."""
     from tests.support.nessie import running_nessie
 
     with running_nessie(store) as running:

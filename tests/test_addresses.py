@@ -1,4 +1,4 @@
-"""A password that somebody writes into an address shows in no message."""
+"""A password in an address shows in no message."""
 
 from __future__ import annotations
 

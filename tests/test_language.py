@@ -9,53 +9,16 @@ from __future__ import annotations
 import ast
 import io
 import re
+import subprocess
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (
-    "benchmarks",
-    "dbt_meshhouse.py",
-    "domains",
-    "macros",
-    "meshhouse/__init__.py",
-    "meshhouse/addresses.py",
-    "meshhouse/audit",
-    "meshhouse/cli/forecast.py",
-    "meshhouse/cli/run.py",
-    "meshhouse/dagster",
-    "meshhouse/dbt.py",
-    "meshhouse/deadline.py",
-    "meshhouse/demo",
-    "meshhouse/errors.py",
-    "meshhouse/extras.py",
-    "meshhouse/health",
-    "meshhouse/java.py",
-    "meshhouse/lint",
-    "meshhouse/locks.py",
-    "meshhouse/maintenance",
-    "meshhouse/modes.py",
-    "meshhouse/repository",
-    "meshhouse/runs",
-    "meshhouse/serve",
-    "models",
-    "orchestration",
-    "profiles",
-    "tests/dagster",
-    "tests/demo",
-    "tests/health",
-    "tests/lint",
-    "tests/maintenance",
-    "tests/repository",
-    "tests/runs",
-)
-"""Folders and files that the tests read, from the root of the repository."""
-
 SUFFIXES = (".py", ".md", ".yml", ".sql")
-_SKIPPED = {"target", "logs", "dbt_packages", "__pycache__"}
 
 # Pattern, plain alternative, an example that the pattern must find.
 BANNED = (
@@ -100,16 +63,18 @@ _CODE = re.compile(r"`[^`\n]*`|\{[^{}\n]*\}")
 _FILE = re.compile(r"[\w./-]*\w\.py\b")
 
 
+@cache
+def tracked() -> list[Path]:
+    """Every file of the repository in git, except this one, which lists the phrases."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    paths = (ROOT / name for name in names if name)
+    return sorted(path for path in paths if path != Path(__file__) and path.exists())
+
+
 def files(suffixes: tuple[str, ...]) -> list[Path]:
-    """Every file of the rooms with one of these suffixes."""
-    places = [ROOT / room for room in ROOMS]
-    assert [place for place in places if not place.exists()] == [], "ROOMS names what is missing"
-    found = {each for place in places for each in (place, *place.rglob("*"))}
-    return sorted(
-        path
-        for path in found
-        if path.suffix in suffixes and not _SKIPPED & set(path.relative_to(ROOT).parts)
-    )
+    """Every file of the repository with one of these suffixes."""
+    return [path for path in tracked() if path.suffix in suffixes]
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:

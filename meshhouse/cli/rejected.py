@@ -138,7 +138,7 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
         ):
             console().print("Nothing was removed.")
             return
-    # What is rejected while somebody makes up their mind was not asked about.
+    # Events that were rejected while the user decided were not in the question.
     removed = discard_events(lake, raw, Choice(reason, until=newest))
     console().print(f"{removed:,} rejected events of {raw.relation} removed")
 
@@ -168,9 +168,10 @@ def _print(columns: list[str], rows: list[tuple], right: tuple[str, ...] = ()) -
 
 
 def _shown(value: str | bytes | None) -> str | None:
-    """A line for people: what is no text as hexadecimal digits, what is long cut.
+    """A value as a line for people: long texts are cut, other bytes are hexadecimal digits.
 
-    Whatever could move the cursor, change colours or hide is escaped: events come from others.
+    Control characters are escaped, because events come from other systems: they could move the
+    cursor, change colours or hide text.
     """
     if value is None:
         return None

@@ -92,6 +92,9 @@ class IcebergEngine:
     def query(self, sql: str) -> None:
         """Returns None: DuckDB reads the lake."""
 
+    def finish_publications(self, domain: Domain) -> None:
+        """Nothing to do: a publication is one transaction."""
+
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """Pins the tables that the domain may read; production's at the snapshots of `as_read`.
 
@@ -216,13 +219,15 @@ class IcebergEngine:
         return [path for path in self.lake.warehouse.glob("*") if path.is_dir()]
 
 
-def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]) -> dict[str, str]:
+def readable(
+    repository: Repository, domain: Domain, locations: Mapping[str, str]
+) -> dict[str, str]:
     """Selects what a domain's models may read: its raw tables and the products it depends on.
 
     Args:
         repository: all declarations.
         domain: the domain that reads.
-        pointers: relation -> metadata location, of all visible tables.
+        locations: relation -> metadata location, of all visible tables.
 
     Returns:
         Relation -> metadata location.
@@ -231,7 +236,7 @@ def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]
         UsageError: a raw table of the domain has never been landed.
     """
     for raw in domain.raw_tables:
-        if raw.relation not in pointers:
+        if raw.relation not in locations:
             raise UsageError(
                 f"{raw.relation} does not exist yet: topic `{raw.topic}` was never landed. "
                 f"Run `mesh land {domain.name}` first."
@@ -239,4 +244,4 @@ def readable(repository: Repository, domain: Domain, pointers: Mapping[str, str]
     wanted = {raw.relation for raw in domain.raw_tables} | {
         product.relation for product in repository.provided(domain)
     }
-    return {relation: pointers[relation] for relation in sorted(wanted) if relation in pointers}
+    return {relation: locations[relation] for relation in sorted(wanted) if relation in locations}

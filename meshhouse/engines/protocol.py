@@ -155,6 +155,14 @@ class Engine(Protocol):
         """The folder for facts about a domain's builds."""
         ...
 
+    def finish_publications(self, domain: Domain) -> None:
+        """Makes visible what an interrupted run of the domain has decided to publish.
+
+        Raises:
+            MeshError: a product of the domain still cannot be made visible.
+        """
+        ...
+
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
         """Pins each relation that the domain may read at its current state.
 

@@ -1,4 +1,8 @@
-"""Topics and where their events come from."""
+"""Topics: the embedded event log, Kafka, and the shipping of log files.
+
+Belongs here: storing, reading and writing events, and which source a mesh uses. Not here: turning
+events into rows (landing/).
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,10 @@ def event_log(home: Path) -> EventLog:
 
 
 def open_source(root: Path, home: Path) -> Source:
-    """Where the topics of a mesh are: Kafka where settings name it, else the event log.
+    """The source of a mesh's topics: Kafka if settings name a cluster, else the event log.
 
     Raises:
-        UsageError: the settings of Kafka are no such thing.
+        UsageError: the settings of Kafka cannot be used.
     """
     from meshhouse.events.kafka.settings import kafka_settings
 
@@ -42,7 +46,7 @@ def uses_kafka(root: Path) -> bool:
 
 @cache
 def _kafka(properties: tuple[tuple[str, str], ...], process: int) -> KafkaSource:
-    """One for each cluster and process: connecting takes longer than most questions."""
+    """One source per cluster and process, because connecting takes longer than most requests."""
     from meshhouse.events.kafka.settings import KafkaSettings
     from meshhouse.events.kafka.source import KafkaSource
 

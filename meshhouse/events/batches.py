@@ -1,7 +1,7 @@
-"""Events as Arrow batches: one shape, cut and joined by bytes.
+"""Events as Arrow batches of one schema, cut and joined by bytes.
 
-Belongs here: bringing what a producer offers into the stored shape, and cutting batches
-so that memory is bounded by bytes, not by rows. Does not: files (frames.py, segment.py).
+Belongs here: converting a producer's events to the stored schema, and cutting batches so that
+memory is bounded by bytes, not by rows. Not here: files (log/frames.py, log/segment.py).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from meshhouse.errors import UsageError
 from meshhouse.events.source import EVENT_SCHEMA
 
 STORED_SCHEMA = pa.schema([field for field in EVENT_SCHEMA if field.name != "offset"])
-"""`EVENT_SCHEMA` without the offset, which follows from the place in the log."""
+"""`EVENT_SCHEMA` without the offset, which the position in the log gives."""
 
-# A batch of tombstones has no value bytes at all, so rows need a bound too.
+# Rows need a limit, too: a batch of tombstones has no bytes of values.
 MAX_ROWS = 65_536
 
 Headers = Mapping[str, bytes | None] | Sequence[tuple[str, bytes | None]]
@@ -26,7 +26,7 @@ Event = tuple[bytes | None, bytes | None, int, Headers | None]
 
 
 def stored_batches(events: pa.RecordBatch | pa.Table) -> Iterator[pa.RecordBatch]:
-    """`events` in `STORED_SCHEMA`; columns `key` and `headers` may be left out.
+    """`events` in `STORED_SCHEMA`; the columns `key` and `headers` are optional.
 
     Raises:
         UsageError: a column is unknown, missing or of a type that does not convert.
@@ -62,7 +62,7 @@ def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
 
 
 def from_rows(rows: Iterable[Event]) -> pa.RecordBatch:
-    """Plain Python events as one batch; for tests and producers of a few events."""
+    """Python events as one batch, for tests and for producers of few events."""
     keys, values, timestamps, headers = [], [], [], []
     for key, value, timestamp, header in rows:
         keys.append(key)
@@ -78,7 +78,7 @@ def from_rows(rows: Iterable[Event]) -> pa.RecordBatch:
 
 
 def value_bytes(batch: pa.RecordBatch) -> int:
-    """Bytes of all values of `batch`."""
+    """The number of bytes of all values of `batch`."""
     if not batch.num_rows:
         return 0
     ends = _value_offsets(batch)
@@ -102,23 +102,23 @@ def split(batch: pa.RecordBatch, max_bytes: int) -> Iterator[pa.RecordBatch]:
 
 
 def _value_offsets(batch: pa.RecordBatch) -> memoryview:
-    # Arrow's own array of value positions: cutting needs no look at the values.
+    # Arrow stores the position of each value, so cutting does not read the values.
     values = batch.column("value")
     offsets = memoryview(values.buffers()[1]).cast("i")
     return offsets[values.offset : values.offset + batch.num_rows + 1]
 
 
 def with_offsets(batch: pa.RecordBatch, base_offset: int) -> pa.RecordBatch:
-    """`batch` in `EVENT_SCHEMA`, its events numbered from `base_offset`."""
+    """`batch` in `EVENT_SCHEMA`, with offsets from `base_offset` on."""
     offsets = pa.arange(base_offset, base_offset + batch.num_rows)
     return pa.RecordBatch.from_arrays([offsets, *batch.columns], schema=EVENT_SCHEMA)
 
 
 def joined(batches: Iterable[pa.RecordBatch], max_bytes: int) -> Iterator[pa.RecordBatch]:
-    """Batches of at most `max_bytes` of values; small neighbours come together.
+    """Batches of at most `max_bytes` of values; small adjacent batches are joined.
 
-    Only batches under 1 MiB are copied: a log of single-event frames would otherwise
-    cost its reader a batch an event.
+    Only batches under 1 MiB are copied. Without joining, a log with one event per frame would give
+    its reader one batch per event.
     """
     enough = min(max_bytes, 1 << 20)
     waiting: list[pa.RecordBatch] = []

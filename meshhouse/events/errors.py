@@ -1,7 +1,7 @@
-"""What can go wrong with topics, explained.
+"""Errors of topics and of the event log.
 
-Belongs here: the failures of `events/` that others catch by name. Does not: wording of
-failures that nobody tells apart (those are plain `MeshError`s where they happen).
+Belongs here: errors of `events/` that other modules catch by name. Not here: errors that no module
+catches by name; they are plain `MeshError`s where they are raised.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ class UnknownTopic(UsageError):
 
 
 class SourceAway(MeshError):
-    """The source does not answer just now; its clients go on trying by themselves."""
+    """The source does not answer now; its clients retry by themselves."""
 
 
 class CorruptSegment(MeshError):
-    """Stored events cannot be read back as they were written."""
+    """Stored events are damaged."""
 
     def __init__(self, path: Path, position: int, problem: str) -> None:
         super().__init__(
             f"{path} is damaged at byte {position}: {problem}. Restore the file from a copy; or, "
-            f"if it is the newest segment of its folder, cut the damage off with "
+            f"if it is the newest segment of its folder, cut off the damage with "
             f"`truncate -s {position} '{path}'` and write the events after it again "
             "(`mesh replay` does so for the demo's topics)."
         )
@@ -49,21 +49,21 @@ class SequenceGap(MeshError):
     def __init__(self, place: str, producer: str, stored: int, offered: int) -> None:
         super().__init__(
             f"Producer `{producer}` offers its event number {offered} to {place}, which holds "
-            f"only {stored} of its events: those between would be lost. Nothing was written; "
-            f"start again from event number {stored} (`next_sequence`)."
+            f"only {stored} of its events: the events between would be lost. Nothing was written. "
+            f"Start again from event number {stored} (`next_sequence`)."
         )
         self.stored = stored
         self.offered = offered
 
 
 class OffsetOutOfRange(MeshError):
-    """A reader asks for offsets that the partition does not hold."""
+    """A reader requests offsets that the partition does not hold."""
 
     def __init__(self, place: str, asked: tuple[int, int], held: tuple[int, int]) -> None:
         super().__init__(
-            f"Offsets {asked[0]} to {asked[1]} of {place} are asked for, but it holds "
+            f"Offsets {asked[0]} to {asked[1]} of {place} are requested, but it holds "
             f"{held[0]} to {held[1]}. If the topic was cut or restored from an older copy, "
-            "write its missing events again before reading on."
+            "write its missing events again first."
         )
         self.asked = asked
         self.held = held
@@ -75,7 +75,7 @@ class LogUnavailable(MeshError):
 
 @contextmanager
 def explained(action: str, path: Path, remedy: str) -> Iterator[None]:
-    """Turns an `OSError` inside the block into one line: what, where, why, and `remedy`."""
+    """Turns an `OSError` in the block into a message of one line that ends with `remedy`."""
     try:
         yield
     except OSError as error:

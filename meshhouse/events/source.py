@@ -1,7 +1,7 @@
-"""What a topic looks like to landing, whoever serves it.
+"""Topics as landing sees them, in the embedded event log and in Kafka.
 
-Belongs here: the protocol that the embedded event log and the Kafka client both
-implement, and the Arrow shape of events. Does not: how events are stored or fetched.
+Belongs here: the protocols that the event log and Kafka's clients implement, and the Arrow schema
+of events. Not here: how events are stored (log/) or fetched (kafka/).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ EVENT_SCHEMA = pa.schema(
 """One row per event; a null value is a tombstone."""
 
 SKIPPED = b"\xffmesh tail skipped a line: "
-"""Begins the value of an event that stands for a line that `mesh tail` could not ship.
+"""The first bytes of the event that `mesh tail` ships in place of a line that is too long.
 
-The first byte is not valid UTF-8, so that every format rejects the event.
+The first of them is not valid UTF-8, so every format rejects the event.
 """
 
 
@@ -44,7 +44,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as its source sees it at one moment."""
+    """A topic, as its source described it once."""
 
     name: str
     cluster_id: str
@@ -55,20 +55,20 @@ class Topic:
 
 @dataclass(frozen=True)
 class EventBatch:
-    """Consecutive events of one partition, in offset order, in the shape of `EVENT_SCHEMA`.
+    """Consecutive events of one partition, in offset order, in `EVENT_SCHEMA`.
 
-    There may be none of them, where Kafka holds offsets that are no events for consumers:
-    the marks of transactions, or what compaction removed.
+    A batch may be empty: some of Kafka's offsets hold no event for consumers, such as the marks of
+    transactions and events that compaction has removed.
     """
 
     partition: int
     events: pa.RecordBatch
     next_offset: int
-    """Where the partition goes on after these."""
+    """The offset after the last one that this batch covers."""
 
 
 class Source(Protocol):
-    """Where events come from."""
+    """A place that events are read from: the event log, or a Kafka cluster."""
 
     def topics(self) -> list[str]:
         """Names of all topics, sorted."""
@@ -87,60 +87,60 @@ class Source(Protocol):
     ) -> Iterator[EventBatch]:
         """Events of `ranges` (partition -> first offset, one past the last offset).
 
-        Each batch holds at most `max_bytes` of values (at least one event). Batches of
-        one partition come in offset order; partitions may interleave.
+        Each batch holds at most `max_bytes` of values, but at least one event. Batches of one
+        partition come in offset order; partitions may interleave.
 
         Raises:
-            CorruptSegment: stored events cannot be read back as they were written.
+            CorruptSegment: stored events are damaged.
         """
         ...
 
     def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
-        """The first offset of each partition whose event is not older than a moment."""
+        """Per partition, the first offset whose event is not older than a timestamp."""
         ...
 
     def follow(self, topic: str, group: str) -> Client:
-        """A reader that goes on for ever; `subscribe` is the caller's to call."""
+        """A reader of new events without an end; the caller must call `subscribe` on it."""
         ...
 
     def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
-        """Tells those who watch the lag of a group how far it is; never fails."""
+        """Publishes a group's offsets for tools that show its lag; never fails."""
         ...
 
 
 @dataclass(frozen=True)
 class Rebalance:
-    """What a member of a consumer group does when its partitions change."""
+    """Callbacks of a member of a consumer group for changes of its partitions."""
 
     assigned: Callable[[Sequence[int]], Mapping[int, int]]
-    """Called with new partitions; returns the offset at which each of them goes on."""
+    """Called with new partitions; returns the offset from which to read each of them."""
     revoked: Callable[[Sequence[int]], None]
-    """Called before partitions are given to another member: the last moment to commit."""
+    """Called before partitions go to another member: the last chance to commit."""
     lost: Callable[[Sequence[int]], None]
-    """Called when partitions were given to another member already."""
+    """Called after partitions went to another member."""
 
 
 class Client(Protocol):
-    """A reader of one topic that goes on for ever."""
+    """A reader of one topic's new events, without an end."""
 
     def assign(self, offsets: Mapping[int, int]) -> None:
-        """Reads these partitions from these offsets on, outside any group."""
+        """Reads partitions from the given offsets, without a group."""
         ...
 
     def subscribe(self, group: str, rebalance: Rebalance) -> None:
-        """Shares the topic's partitions with the other members of a group, cooperatively."""
+        """Joins a group, whose members share the topic's partitions (cooperative rebalancing)."""
         ...
 
     def seek(self, offsets: Mapping[int, int]) -> None:
-        """Goes on at other offsets in partitions that it has."""
+        """Moves the position in assigned partitions."""
         ...
 
     def poll(self, seconds: float) -> list[EventBatch]:
-        """What came in; waits at most so long for the first event."""
+        """New events; waits at most `seconds` for the first one."""
         ...
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """Tells the group how far it is, for those who watch its lag; failures are ignored."""
+        """Commits offsets to the group for tools that show its lag; failures are ignored."""
         ...
 
     def close(self) -> None:
@@ -153,35 +153,36 @@ Outgoing = tuple[bytes | None, bytes | None, int, Mapping[str, bytes | None]]
 
 
 class Producer(Protocol):
-    """Where a program that makes events puts them, each producer's in order."""
+    """A place that events are written to; the events of one producer keep their order."""
 
     max_event_bytes: int
-    """The longest value that it takes."""
+    """The longest value that it accepts."""
 
     def ensure_topic(self, topic: str, partitions: int | None) -> None:
-        """Makes a topic unless it exists; None takes whatever number of partitions it has.
+        """Creates a topic unless it exists; None accepts any number of partitions.
 
         Raises:
-            UsageError: it exists with another number of partitions.
-            LogUnavailable: not now; the same call may succeed later.
+            UsageError: the topic exists with another number of partitions.
+            LogUnavailable: the topic cannot be created now; the same call may succeed later.
         """
         ...
 
     def next_sequence(self, topic: str, producer: str) -> int | None:
-        """How many events of `producer` a topic holds; None if nobody counts them."""
+        """How many events of `producer` a topic holds; None if they are not counted."""
         ...
 
     def append(self, topic: str, events: list[Outgoing], producer: str, sequence: int) -> None:
-        """Stores events; when this returns they are durable.
+        """Stores events; they are durable when this returns.
 
         Args:
             topic: a topic that exists.
-            events: in order; all of one producer have one key, and so one partition.
-            producer: who writes.
-            sequence: how many events it wrote before these. Where events are counted, those
-                that the topic holds already are passed over.
+            events: events in order. All events of a producer have the same key, and so the same
+                partition.
+            producer: the producer's name.
+            sequence: how many events the producer wrote before these. If the topic counts events,
+                it skips those that it already holds.
 
         Raises:
-            LogUnavailable: not now; repeating the call stores what is missing.
+            LogUnavailable: events cannot be stored now; the same call stores what is missing.
         """
         ...

@@ -1,11 +1,11 @@
-"""Making a table show what another one holds, without copying a row.
+"""Zero-copy publish: a published table shows the snapshot that an engine built.
 
-Belongs here: the metadata that names another table's snapshot. Does not: how that one is
-partitioned and sorted (specs.py), deciding when (engines/), or showing it (catalog.py).
+Belongs here: the metadata that names another table's snapshot. Not here: partition specs and sort
+orders (specs.py), when to publish (engines/), or making the new state visible (catalog.py).
 
-Iceberg data files belong to no table: a snapshot is a list of them. So a published table
-can show the snapshot that an engine built, at a cost that does not grow with its rows,
-and keeps a history of its own, which rollback reads.
+An Iceberg snapshot is a list of data files, and two tables can list the same files. So
+publishing costs the same for any number of rows. The published table keeps a separate history,
+which rollback reads.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ if TYPE_CHECKING:
 def adopt(lake: Lake, relation: str, other: Table, texts: Texts | None = None) -> Staged:
     """Stages the current snapshot of another table as the newest state of a relation.
 
-    The other table's files must outlive the snapshot; upkeep removes only what is in a
-    table's own folder, so nothing that happens to the relation endangers them.
+    The other table's files must exist for as long as the relation keeps the snapshot. Maintenance
+    of the relation never deletes them, because it deletes only files in the relation's folder.
 
     Args:
-        lake: where the relation is shown.
-        relation: `schema.table`; it may not exist yet.
-        other: a table that has a snapshot.
-        texts: what readers of the relation are to know of it; None leaves that as it is.
+        lake: the lake that holds the relation.
+        relation: `schema.table`; it need not exist.
+        other: the table that was built; it must have a snapshot.
+        texts: comment, owner and column descriptions to write; None keeps the present ones.
 
     Raises:
-        MeshError: the other table is of another version of Iceberg's format, or its files
-            cannot be listed beside those that were published before.
+        MeshError: the other table has no snapshot, has another version of Iceberg's format, or
+            holds delete files under a partition spec that the relation numbers differently.
     """
     table = lake.load(relation)
     base = table.metadata_location if table is not None else None
     schema = other.schema() if texts is None else with_docs(other.schema(), texts.docs)
     if table is None:
         table = lake.stage(relation, schema)
-        # So that theirs can have the number that their manifests name.
+        # A new table has spec 0. Without it, the built table's specs keep their ids, which its
+        # manifests name.
         table.metadata = table.metadata.model_copy(update={"partition_specs": []})
     metadata = table.metadata
     snapshot = other.current_snapshot()
     if snapshot is None:
-        raise MeshError(f"{relation} has nothing to show: its build holds no rows yet.")
+        raise MeshError(f"{relation} has nothing to publish: its build holds no rows yet.")
     _check(relation, metadata, other.metadata)
     metadata, schema_id = _with_their_schema(metadata, schema)
     manifests = snapshot.manifests(other.io)
@@ -69,10 +70,10 @@ def adopt(lake: Lake, relation: str, other: Table, texts: Texts | None = None) -
         files = data_files(other.io, manifests) if texts.promised else ()
         without_null = texts.columns_without_null(schema, files)
         update["properties"] = texts.properties(metadata.properties, without_null)
-    # One that was shown before is part of the history already, with its place in it.
+    # After a rollback, the history already has the snapshot.
     if metadata.snapshot_by_id(snapshot.snapshot_id) is None:
-        # Later than all before it, as a catalog service may check. Files have numbers of their
-        # own in the manifests.
+        # Higher than every earlier one, which catalog services may check. The sequence numbers of
+        # files are in the manifests and do not change.
         last = max(metadata.last_sequence_number + 1, snapshot.sequence_number or 0)
         adopted = snapshot.model_copy(
             update={
@@ -90,18 +91,18 @@ def adopt(lake: Lake, relation: str, other: Table, texts: Texts | None = None) -
     return lake.staged(table, base)
 
 
-def _check(relation: str, ours: Any, theirs: Any) -> None:
-    """Refuses what one history could not hold together with what was published before."""
-    if ours.format_version != theirs.format_version:
+def _check(relation: str, published: Any, built: Any) -> None:
+    """Refuses a build in another version of Iceberg's format: one table has one version."""
+    if published.format_version != built.format_version:
         raise MeshError(
-            f"{relation} was built in version {theirs.format_version} of Iceberg's format, and "
-            f"what is published has version {ours.format_version}. Remove `format-version` from "
-            "the model's `tblproperties` and run it with `--force`."
+            f"{relation} was built in version {built.format_version} of Iceberg's format, but the "
+            f"published table has version {published.format_version}. Remove `format-version` "
+            "from the model's `tblproperties` and run it with `--force`."
         )
 
 
 def _with_their_schema(metadata: Any, schema: Schema) -> tuple[Any, int]:
-    """Metadata that knows a schema with its very field ids, and the schema's number there."""
+    """Metadata that has a schema with the same field ids, and the schema's id in it."""
     for known in metadata.schemas:
         if known.fields == schema.fields:
             return metadata, known.schema_id

@@ -1,9 +1,9 @@
-"""The Iceberg catalog of an environment: which metadata file each table shows now.
+"""The Iceberg catalog of an environment: the current metadata location of each table.
 
-Belongs here: reading all metadata locations at one moment, preparing a new state of a table
-without showing it (`stage`), and showing many states at once (`commit`). Not here: how a catalog
-keeps its tables (jdbc_catalog.py, rest_catalog.py), what is in the tables, or when to show it
-(landing/, runs/publication.py).
+Belongs here: reading a consistent set of metadata locations, writing a new state of a table that
+readers do not see yet (`stage`), and making many states visible at once (`commit`). Not here: how
+a catalog stores its rows (jdbc_catalog.py, rest_catalog.py), what is in the tables, or when to
+make a state visible (landing/, runs/publication.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Lake:
-    """Tables under one warehouse folder and the catalog that points to them."""
+    """Tables in one warehouse folder, and the catalog that lists them."""
 
     def __init__(
         self,
@@ -46,14 +46,14 @@ class Lake:
 
         Args:
             home: the folder.
-            name: the catalog's in its file, which Iceberg's own JDBC catalog must use too.
-            location: the folder of new tables; by default MESH_WAREHOUSE, or beside the catalog.
-            environment: whose tables these are, empty for production; by default that of
-                `MESH_ENV`, but catalogs beside the mesh's own know no environments.
+            name: the catalog's name in its file. Iceberg's JDBC catalog in Java uses the same name.
+            location: the folder of new tables; by default MESH_WAREHOUSE, or the catalog's folder.
+            environment: the environment whose tables these are, empty for production; by default
+                `MESH_ENV`. Catalogs other than the mesh's have no environments.
 
         Raises:
-            UsageError: MESH_WAREHOUSE names no object store, or `MESH_ENV` no environment
-                that there can be.
+            UsageError: MESH_WAREHOUSE does not name an object store, or `MESH_ENV` is not a valid
+                name of an environment.
         """
         self._has_environments = name == CATALOG_NAME
         if environment is None:
@@ -67,7 +67,7 @@ class Lake:
 
     @property
     def _service(self) -> CatalogService | None:
-        """The catalog service, if the mesh's catalog is one and not a file."""
+        """The catalog service, if the mesh uses one; None if its catalog is a file."""
         return service() if self.name == CATALOG_NAME else None
 
     @property
@@ -80,13 +80,13 @@ class Lake:
 
     @property
     def is_served(self) -> bool:
-        """Whether a service keeps the catalog, which others may use in ways unknown here."""
+        """Whether a catalog service keeps the catalog, so other programs may change tables too."""
         return self.name == CATALOG_NAME and is_configured()
 
     @property
     def location(self) -> str:
         """The folder of new tables."""
-        # No escapes: readers take what is behind `file://` for the path.
+        # Not percent-encoded: readers take everything after `file://` as the path.
         return self._location or f"file://{self.warehouse}"
 
     def in_environment(self, environment: str) -> Lake:
@@ -95,22 +95,22 @@ class Lake:
 
     @property
     def locks(self) -> Path:
-        """The folder of lock files of those who write to these tables."""
+        """The folder of the advisory locks that writers of these tables hold."""
         return workspace(self.home, self.environment) / "locks"
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file, for every table of this environment alone.
+        """`schema.table` -> metadata location, for the tables of this environment only.
 
-        All are read at one moment, and called as production calls them. A catalog service
-        can read only one table at a time; see there.
+        Names are those of production. A catalog file is read in one transaction. A catalog service
+        reads one table at a time; `CatalogService.pointers` says what that guarantees.
         """
         stored = self.stored()
         return self._of(self.environment, stored) if self._has_environments else stored
 
     def visible(self) -> dict[str, str]:
-        """Like `pointers`, with production's table where the environment has none of its own.
+        """Like `pointers`, and production's table where the environment has no such table.
 
-        Ledgers are no part of that: each environment has its own history.
+        The ledger's tables are never production's: each environment has a separate ledger.
         """
         stored = self.stored()
         own = self._of(self.environment, stored)
@@ -122,7 +122,7 @@ class Lake:
         return {**production, **own}
 
     def stored(self) -> dict[str, str]:
-        """Like `pointers`, of all environments, called as they are stored."""
+        """Like `pointers`, for all environments, with names as the catalog stores them."""
         return self._catalog.pointers()
 
     @staticmethod
@@ -135,22 +135,22 @@ class Lake:
         return found
 
     def everything(self) -> dict[str, str]:
-        """Metadata file -> `TABLE` or `VIEW`, of all that any catalog in this file shows."""
+        """Metadata location -> `TABLE` or `VIEW`, of every catalog in this catalog file."""
         return self._file.everything()
 
     def pointer(self, relation: str) -> str | None:
-        """The metadata file of one table now; None if there is none."""
+        """The current metadata location of a table; None if there is no such table."""
         return self._catalog.pointer(stored_schema(self.environment, relation))
 
     def shows(self, change: Staged) -> bool:
-        """Whether a staged state is what readers see, or may be once a service answers."""
+        """Whether readers see a staged state, or may see it once an unclear request is done."""
         return self._catalog.shows(self._stored(change))
 
     @object_store.explained()
     def load(self, relation: str, metadata_location: str | None = None) -> Table | None:
-        """The pyiceberg table, now or at a given metadata file; None if there is none.
+        """The pyiceberg table, current or at a metadata location; None if there is no such table.
 
-        Its own commits are refused: everything is written through `stage` and `commit`.
+        A commit of the returned table only writes a metadata file. Readers see it after `commit`.
 
         Raises:
             Damaged: its metadata file is missing or unreadable.
@@ -181,18 +181,18 @@ class Lake:
         table: Table | None = None,
         writer: str | None = None,
     ) -> Table:
-        """A table object whose commits write metadata files that nobody sees.
+        """A table object whose commits write metadata files that readers do not see.
 
-        A table that does not exist yet starts empty; one whose columns differ from
-        `schema` gets the new columns (names keep their field ids where the type is the
-        same or widened). Hand the result to `staged` and then to `commit`.
+        A table that does not exist starts empty. A table with other columns than `schema` gets
+        the new columns; a column keeps its field id if its type is the same or widened. Pass the
+        result to `staged`, and that result to `commit`.
 
         Args:
             relation: `schema.table`.
-            schema: the columns it is to have.
-            properties: of a table that does not exist yet.
-            at: the metadata file to go on from, if the caller has looked already.
-            table: what `load` gave for `at`; sparing it is most of a small commit.
+            schema: the columns that the table must have.
+            properties: for a table that does not exist.
+            at: the metadata location to build on, if the caller knows it.
+            table: the result of `load` for `at`. Loading takes most of the time of a small commit.
             writer: the domain that writes, or `ownership.LEDGER`.
 
         Raises:
@@ -205,7 +205,7 @@ class Lake:
         if table is None:
             table = self.load(relation, at)
         else:
-            io = storage.file_io(table.metadata.location)  # its own may have old credentials
+            io = storage.file_io(table.metadata.location)  # credentials in `table.io` may be old
             table = staging_table(relation, table.metadata, str(at), io)
         if table is None:
             metadata = self._new_metadata(relation, schema, properties or {})
@@ -216,7 +216,7 @@ class Lake:
         return table
 
     def owns(self, location: str) -> bool:
-        """Whether a local file is in this lake, wherever links and `..` lead."""
+        """Whether a local file is in this lake, after links and `..` are resolved."""
         return ownership.is_inside(location, self._folders)
 
     @property
@@ -228,15 +228,15 @@ class Lake:
         """Refuses a table that has its files outside this lake.
 
         Raises:
-            MeshError: see above.
+            MeshError: the table's files are outside this lake.
         """
-        # A service decides itself where files are. Builds in a store are found by their prefix.
+        # A catalog service chooses the folders of tables.
         if self._has_environments and not self.is_served:
             name = ".".join(table.name())
             ownership.check_folders(name, table.location(), table.properties, self._folders)
 
     def staged(self, table: Table, base: str | None) -> Staged:
-        """What `commit` needs to know of a staged table."""
+        """The change that `commit` needs, from a staged table and the location it builds on."""
         snapshot = table.current_snapshot()
         return Staged(
             relation=".".join(table.name()),
@@ -246,12 +246,12 @@ class Lake:
         )
 
     def commit(self, changes: Iterable[Staged], keep: Collection[Staged] = ()) -> None:
-        """Shows all staged states at once, or none of them.
+        """Makes all staged states visible at once, or none of them.
 
         Raises:
-            Conflict: a table no longer is what a change builds on. The metadata files of
-                the refused changes are removed, but for those in `keep`, which the
-                caller may try again.
+            Conflict: another writer changed a table first. Nothing became visible. The metadata
+                files of all changes are deleted, except of those in `keep`, which the caller may
+                retry.
         """
         changes = list(changes)
         stored = {self._stored(change): change for change in changes}
@@ -263,10 +263,10 @@ class Lake:
             raise Conflict([change.relation for change in lost])
 
     def recall(self, relation: str, snapshot_id: int) -> Table | None:
-        """A table as it was with a snapshot that its catalog service no longer lists.
+        """A table at a snapshot that its catalog service no longer lists.
 
-        Some list the newest snapshot alone (Nessie). What we staged tells of the others, and
-        with a service nobody but the service removes files.
+        Nessie lists only the newest snapshot. The staged metadata files still name the earlier
+        ones: with a catalog service, only the service deletes files.
         """
         if self._service is None:
             return None
@@ -281,27 +281,27 @@ class Lake:
         return None
 
     def lend(self, relations: Mapping[str, str], own: str) -> None:
-        """Shows tables of another lake as they are at given metadata files, and no others.
+        """Registers external tables at given metadata locations, and removes all other ones.
 
         Args:
-            relations: `schema.table` -> metadata file.
-            own: the schema of this lake's own tables, which stay as they are.
+            relations: `schema.table` -> metadata location in another lake.
+            own: the schema of this lake's tables, which do not change.
         """
         self._file.lend(relations, own)
 
     def forget(self, environment: str) -> None:
-        """Takes every table of an environment out of the catalog, at once; files stay.
+        """Removes every table of an environment from the catalog at once; files stay.
 
-        A catalog service takes one after another.
+        A catalog service removes one table after another.
         """
         self._catalog.forget(
             lambda schema: bool(environment) and split_schema(schema)[0] == environment
         )
 
     def discard(self, change: Staged) -> None:
-        """Removes the metadata file of a state that will not be shown."""
+        """Deletes the metadata file of a state that will not become visible."""
         if change.state == change.base:
-            return  # nothing was staged: this is what is shown
+            return  # nothing was staged: readers see this metadata file
         storage.delete(change.state)
 
     def _new_metadata(self, relation: str, schema: Schema, properties: Mapping[str, str]) -> Any:
@@ -315,18 +315,18 @@ class Lake:
 
     def _folder_of(self, relation: str) -> str:
         folder = f"{self.location}/{relation.replace('.', '/')}"
-        # A bucket may hold tables of other meshes, or of this one before it was made anew:
-        # upkeep removes what nobody refers to from a table's folder, which must be its own.
+        # The folder must be unique: a bucket may hold tables of other meshes, or of this mesh
+        # before it was removed, and maintenance deletes unreferenced files in a table's folder.
         return f"{folder}-{uuid.uuid4().hex}" if object_store.is_remote(folder) else folder
 
     def _stored(self, change: Staged) -> Staged:
-        """The change, of the table as it is stored."""
+        """The change, with the table's name as the catalog stores it."""
         return replace(change, relation=stored_schema(self.environment, change.relation))
 
 
 _TABLE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
-    # Bounds the memory of a streamed write: one file's rows are held at a time.
+    # Bounds the memory of a streamed write, which holds the rows of one file.
     "write.target-file-size-bytes": str(128 * 1024 * 1024),
     # A zombie writer must fail: a retry inside pyiceberg would land its batch twice.
     "commit.retry.num-retries": "0",

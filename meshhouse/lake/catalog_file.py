@@ -1,12 +1,12 @@
-"""The file of the catalog: opening it to read without a write, and to write.
+"""The catalog file, a SQLite database: opening it to read and to write.
 
-Belongs here: SQLite's modes, and refusing a file that is missing, empty or something else
-where a mesh was. Not here: what the tables in it say (catalog.py).
+Belongs here: SQLite's modes, and refusing a file that was lost, emptied or replaced. Not here:
+the rows in it (jdbc_catalog.py).
 
-Readers must not need to write: they may lack the right, or the disk may be full. A
-write-ahead log asks every reader to write files beside it, and a killed reader leaves files
-that the writer may lack the right to open. So the catalog has none, and readers open it read
-only; a commit holds readers up for some milliseconds.
+Readers must not need to write: they may lack the right, or the disk may be full. With a
+write-ahead log, every reader writes files beside the database, and a killed reader leaves files
+that the writer may lack the right to open. So the catalog has no write-ahead log, and readers
+open it read-only. The price: a commit blocks readers for a few milliseconds.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ commit;
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
-    """A connection that writes nothing; None if nobody has made the catalog yet.
+    """A connection that writes nothing; None if the catalog has not been created yet.
 
     Raises:
-        MeshError: it cannot be read, or is not there though tables are.
+        MeshError: the catalog cannot be read, or it is missing although tables exist.
     """
     if _is_blank(path):
         yield None
@@ -64,10 +64,10 @@ def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection in a transaction that may write; ending it is the caller's.
+    """A connection in a transaction that may write; the caller must end the transaction.
 
     Raises:
-        MeshError: it cannot be written, or is not there though tables are.
+        MeshError: the catalog cannot be written, or it is missing although tables exist.
     """
     _is_blank(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +83,9 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def make(path: Path) -> None:
-    """Makes the catalog if there is none.
+    """Creates the catalog if there is none.
 
-    Called before a table's first file is written, so table files without a catalog mean that the
+    Called before the first file of a table is written. So tables without a catalog mean that the
     catalog was lost.
     """
     if _is_blank(path):
@@ -94,10 +94,10 @@ def make(path: Path) -> None:
 
 
 def _is_blank(path: Path) -> bool:
-    """Whether the catalog is still to be made.
+    """Whether the catalog has not been created yet.
 
     Raises:
-        MeshError: it was made before, and is gone.
+        MeshError: it was created before, and is missing or empty.
     """
     try:
         size = path.stat().st_size
@@ -105,8 +105,8 @@ def _is_blank(path: Path) -> bool:
         size = None
     except PermissionError as error:
         raise MeshError(
-            f"The catalog {path} cannot be used: you may not read its folder. Ask its owner for "
-            "the right to read, then run the same command again."
+            f"The catalog {path} cannot be used: you lack the right to read its folder. Ask its "
+            "owner for that right, then run the same command again."
         ) from error
     if size and not _is_lost_header(path):
         return False
@@ -115,7 +115,7 @@ def _is_blank(path: Path) -> bool:
 
 
 def _is_lost_header(path: Path) -> bool:
-    """Whether a first command was killed before SQLite had written anything."""
+    """Whether the first command was killed before SQLite wrote the header."""
     with suppress(OSError), path.open("rb") as file:
         return not file.read(16).strip(b"\0") and not _holds_tables(path)
     return False
@@ -131,24 +131,24 @@ def _refuse_if_made(path: Path, what: str) -> None:
 
 
 def _holds_tables(path: Path) -> bool:
-    # The identity is noted behind the catalog; tables may be in an object store.
+    # The identity file, too: tables may be in an object store, and it is written after the catalog.
     return (path.parent / IDENTITY.name).exists() or any(
         True for _ in path.parent.glob("*/*/metadata/*.metadata.json")
     )
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """A connection with which reading has begun, in the first way that works."""
+    """A connection in the first mode in which a read succeeds."""
     with path.open("rb") as file:
         header = file.read(20)
     if not header.startswith(_HEADER):
         raise sqlite3.DatabaseError("file is not a database")
     writer = Path(f"{path}-wal"), Path(f"{path}-journal")
     is_at_rest = not any(each.exists() for each in writer)
-    # Older versions used a write-ahead log. SQLite creates files beside it even to read.
+    # Older versions used a write-ahead log, and SQLite creates files beside it even to read.
     modes = ["immutable=1"] if header[18] == _LOGS_AHEAD and is_at_rest else ["mode=ro"]
     if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
-        modes.append("mode=rw")  # mends what a killed writer left half done
+        modes.append("mode=rw")  # rolls back what a killed writer left unfinished
     for at, mode in enumerate(modes, start=1):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{mode}", BUSY_SECONDS, isolation_level=None, uri=True
@@ -168,10 +168,10 @@ def _read_only(path: Path) -> sqlite3.Connection:
 
 
 def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the catalog's tables are made.
+    """Whether the database has the catalog's tables.
 
     Raises:
-        MeshError: it is another program's file, or was emptied.
+        MeshError: it is the database of another program, or it was emptied.
     """
     rows = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
     names = {name for (name,) in rows if not name.startswith("sqlite_")}
@@ -188,7 +188,7 @@ def _has_tables(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _leave_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Ends the write-ahead log that older versions used, if nobody else has the file open now."""
+    """Ends the write-ahead log of older versions, if no other process has the file open."""
     if connection.execute("pragma journal_mode").fetchone() == ("wal",):
         connection.execute("pragma busy_timeout = 0")
         with suppress(sqlite3.OperationalError):
@@ -198,13 +198,13 @@ def _leave_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    # SQLite opens its files with the first statement.
+    # SQLite opens the file at the first statement, not when it connects.
     try:
         yield
     except PermissionError as error:
         raise MeshError(
-            f"The catalog {path} cannot be used: you may not read it. Ask its owner for the right "
-            "to read, then run the same command again."
+            f"The catalog {path} cannot be used: you lack the right to read it. Ask its owner for "
+            "that right, then run the same command again."
         ) from error
     except sqlite3.OperationalError as error:
         if "locked" in str(error):

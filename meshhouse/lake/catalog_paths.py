@@ -1,10 +1,10 @@
 """Paths in the rows of catalogs.
 
-Belongs here: finding and rewriting them after a folder has moved or was copied. Not here: paths
-in Iceberg's own files (relocate.py), or showing tables (jdbc_catalog.py).
+Belongs here: finding and rewriting them after a folder was moved or copied. Not here: paths in
+Iceberg's metadata and manifests (relocate.py), or other changes of rows (jdbc_catalog.py).
 
-These are the catalogs of the mesh and of its builds. A build catalog's name holds a digest of the
-folder that it was made in, so that changes with the folder.
+There is one catalog for the mesh and one for each place of builds. A build catalog's name ends in
+a digest of its folder, so the name changes when the folder does.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _BUILD_CATALOG = re.compile(r"(.+)_([0-9a-f]{8})")
 
 
 def catalog_digest(home: Path | str) -> str:
-    """Part of the names of build catalogs: a process may hold those of several meshes."""
+    """The last part of a build catalog's name; one process may use builds of several meshes."""
     return hashlib.sha256(str(home).encode()).hexdigest()[:8]
 
 
 def locations(catalog: Path) -> list[str]:
-    """The metadata files that a catalog shows."""
+    """The metadata locations in a catalog."""
     with _opened(catalog) as connection:
         if not _has_tables(connection):
             return []
@@ -45,7 +45,7 @@ def locations(catalog: Path) -> list[str]:
 
 
 def names_old_place(catalog: Path, home: Path, moves: Sequence[Move]) -> bool:
-    """Whether any row of a catalog would be rewritten."""
+    """Whether `rewrite` would change any row of a catalog."""
     with _opened(catalog) as connection:
         digests = _digests(home, moves, catalog)
         return _has_tables(connection) and any(
@@ -54,7 +54,7 @@ def names_old_place(catalog: Path, home: Path, moves: Sequence[Move]) -> bool:
 
 
 def rewrite(catalog: Path, home: Path, moves: Sequence[Move]) -> None:
-    """Makes all rows of a catalog name the new places, in one transaction."""
+    """Rewrites old paths in all rows of a catalog to the new ones, in one transaction."""
     digests = _digests(home, moves, catalog)
     with _opened(catalog) as connection:
         if not _has_tables(connection):
@@ -68,7 +68,7 @@ def rewrite(catalog: Path, home: Path, moves: Sequence[Move]) -> None:
 
 
 def _digests(home: Path, moves: Sequence[Move], catalog: Path) -> list[str]:
-    """The old and the new part of the name of a build catalog, see `catalog_digest`."""
+    """The old and the new digest in the name of a build catalog, see `catalog_digest`."""
     relative = catalog.relative_to(home).parts
     inner = Path(*relative[:2]) if relative[0] == ENVIRONMENTS else Path()
     return [catalog_digest(Path(place, inner)) for place in (moves[0].old, moves[0].new)]
@@ -77,7 +77,7 @@ def _digests(home: Path, moves: Sequence[Move], catalog: Path) -> list[str]:
 def _changed_rows(
     connection: sqlite3.Connection, table: str, moves: Sequence[Move], digests: Sequence[str]
 ) -> list[tuple[int, list[Any]]]:
-    """Rows of a catalog that name an old place, each with its new name and paths."""
+    """Rows of a catalog with an old path, each with the new catalog name and the new paths."""
     columns = ", ".join(("catalog_name", *_PATH_COLUMNS[table]))
     found = connection.execute(f"select rowid, {columns} from {table}").fetchall()
     changed = []

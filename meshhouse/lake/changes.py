@@ -1,10 +1,10 @@
-"""What changed between two states of a table, as a catalog service wants to hear it.
+"""The difference between two states of a table, as updates of Iceberg's REST protocol.
 
-Belongs here: Iceberg's updates and requirements from two metadata files. Does not: sending
-them (service.py).
+Belongs here: Iceberg's updates and requirements, computed from two metadata files. Not here:
+sending them (rest_catalog.py).
 
-We stage a state as a metadata file, because the audit reads it; a catalog service writes
-metadata files itself, and takes only what is to be changed.
+A state is staged as a metadata file, because the audit reads it. A catalog service accepts only
+updates and writes its metadata files from them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from pyiceberg.table.update import (
 from meshhouse.errors import MeshError
 
 _NEWEST_ADDED = -1
-"""In place of a number: the schema, spec or order that the same commit adds."""
+"""In the REST protocol, the id of the last schema, spec or sort order that this commit adds."""
 
 
 def requirements(base: TableMetadata | None) -> list[dict[str, Any]]:
-    """What must still hold of a table for a change that builds on `base`; None for a new one."""
+    """What a service must check before it applies a change to `base`; None for a new table."""
     if base is None:
         return [_json(AssertCreate())]
     main = base.refs.get(MAIN_BRANCH)
@@ -55,14 +55,14 @@ def requirements(base: TableMetadata | None) -> list[dict[str, Any]]:
 
 
 def updates(base: TableMetadata | None, new: TableMetadata) -> list[dict[str, Any]]:
-    """What makes `new` of `base`; empty if they are the same.
+    """The updates that turn `base` into `new`; empty if they are the same.
 
     Raises:
-        MeshError: `new` numbers its partition specs as no service would.
+        MeshError: a partition spec of `new` has an id that a service would not give it.
     """
     return [
         _with_last_column(_json(update), new)
-        # Columns before what names them, and that before the snapshots that were written so.
+        # Columns first: specs and sort orders refer to them, and snapshots refer to all three.
         for part in (_made(base, new), _columns(base, new), _partitions(base, new),
                      _sorting(base, new), _properties(base, new), _snapshots(base, new))
         for update in part
@@ -79,7 +79,7 @@ def _made(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
 
 def _columns(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
     known = {each.schema_id for each in base.schemas} if base else set()
-    # Of a new table, only the columns that it has in the end.
+    # A new table needs only its current schema.
     added = (
         [each for each in new.schemas if each.schema_id not in known] if base else [new.schema()]
     )
@@ -94,7 +94,7 @@ def _partitions(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]
     known = [each.spec_id for each in base.partition_specs] if base else []
     added = [each for each in new.partition_specs if each.spec_id not in known]
     for following, spec in enumerate(added, max(known, default=-1) + 1):
-        # A service counts, whatever we say; manifests name what they were written with.
+        # A service ignores the id and gives the next one, but manifests already name this id.
         if spec.spec_id != following:
             raise MeshError(
                 f"The table in {new.location} is partitioned by its spec {spec.spec_id}, which a "
@@ -147,8 +147,8 @@ def _snapshots(base: TableMetadata | None, new: TableMetadata) -> Iterator[Any]:
             )
     for name in refs.keys() - new.refs.keys():
         yield RemoveSnapshotRefUpdate(ref_name=name)
-    # The one that this very commit replaces is left to the next: who lists only the newest
-    # snapshot knows no others, and some refuse to remove any (Nessie).
+    # The snapshot that this commit replaces is removed by the next commit. Nessie lists only the
+    # newest snapshot and refuses to remove it.
     replaced = {base.current_snapshot_id} if base else set()
     expired = sorted(before - after - replaced)
     if expired:
@@ -161,6 +161,6 @@ def _json(part: Any) -> dict[str, Any]:
 
 def _with_last_column(update: dict[str, Any], new: TableMetadata) -> dict[str, Any]:
     if update["action"] == "add-schema":
-        # No longer part of the protocol, but Nessie 0.99 wants it.
+        # Deprecated in the protocol, but Nessie 0.99 requires it.
         update["last-column-id"] = new.last_column_id
     return update

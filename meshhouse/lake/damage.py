@@ -1,7 +1,7 @@
-"""Damaged tables: which of their files are missing, cut or unreadable.
+"""Damaged tables: which of their files are missing, truncated or unreadable.
 
-Belongs here: looking at one table's files. Not here: what a command does about it, or the
-rest of a mesh (health/).
+Belongs here: checking the files of one table. Not here: what a command does about damage, or the
+health of the rest of a mesh (health/).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 _REMEDY = (
     "`mesh doctor` names everything that is damaged. Put the file back from a backup (`mesh "
-    "restore`); of a product, `mesh rollback` can show the publication before."
+    "restore`). For a product, `mesh rollback` can show the previous publication."
 )
 
 
 @dataclass(frozen=True)
 class Damage:
-    """One file of a table that is not as it was written."""
+    """A file of a table that is missing or has other content than was written."""
 
     relation: str
     file: str
@@ -40,7 +40,7 @@ class Damage:
     """Such as `is missing`."""
 
     def __str__(self) -> str:
-        """One sentence: which table, which file, and what is wrong."""
+        """One sentence: the table, the file and the problem."""
         return f"{self.relation} is damaged: {self.file} {self.what}."
 
 
@@ -53,25 +53,25 @@ class Damaged(MeshError):
 
 
 def read_metadata(location: str, relation: str = "") -> dict[str, Any]:
-    """What a metadata file says, unchecked: much quicker than pyiceberg's reading.
+    """The content of a metadata file, not validated; much faster than pyiceberg's reader.
 
     Raises:
-        Damaged: it is missing, or holds something else.
+        Damaged: the file is missing, or is not an Iceberg metadata file.
     """
     relation = relation or _relation_of(location)
     file = plain_path(location)
     try:
         content = storage.read_bytes(location)
-        if file.endswith(".gz.metadata.json"):  # of another engine
+        if file.endswith(".gz.metadata.json"):  # written by another engine
             content = gzip.decompress(content)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise Damaged(Damage(relation, file, "is missing")) from error
     except PermissionError as error:
         raise MeshError(
-            f"{relation} cannot be read: you may not read {file}. Ask its owner for the right to."
+            f"{relation} cannot be read: you lack the right to read {file}. Ask its owner for it."
         ) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise Damaged(Damage(relation, file, "is not compressed as its name says")) from error
+        raise Damaged(Damage(relation, file, "is not a gzip file, as its name says")) from error
     try:
         found = json.loads(content)
     except ValueError as error:
@@ -90,15 +90,15 @@ def damage_of(
     data: bool = True,
     named_in: str | None = None,
 ) -> Iterator[Damage]:
-    """What is damaged of a table, file by file.
+    """The damaged files of a table.
 
     Args:
-        relation: what the table is called.
-        location: its metadata file.
-        history: also look at the states before, which rollback and time travel need.
+        relation: the table's name, for messages.
+        location: its metadata location.
+        history: also check earlier snapshots, which rollback and time travel need.
         deep: read all data files and count their rows.
-        data: look at data files at all.
-        named_in: look only at those data files whose name is in this text, such as an error.
+        data: check data files; False checks only metadata and manifests.
+        named_in: check only data files whose name is in this text, such as an error message.
     """
     table = _load(relation, location)
     if isinstance(table, Damage):
@@ -133,13 +133,13 @@ def damage_of(
 
 
 def damaged_in(query: str, error: duckdb.Error, relations: Mapping[str, str]) -> Damaged | None:
-    """What is damaged of the tables that a failed query names, if that explains the failure.
+    """The damaged file that made a query fail; None if no damage explains the failure.
 
     Args:
         query: its SQL.
-        error: its failure. Only the data files that it names are read, as all files of a
-            product may be many gigabytes.
-        relations: `schema.table` -> metadata file, of all tables that it may read.
+        error: its failure. If it names data files, only these are read: all files of a product may
+            be many gigabytes.
+        relations: `schema.table` -> metadata location, of all tables that the query may read.
     """
     kind = _cause(error)
     if kind == "query":
@@ -154,22 +154,22 @@ def damaged_in(query: str, error: duckdb.Error, relations: Mapping[str, str]) ->
 
 
 def _cause(error: duckdb.Error) -> str:
-    """What an error of DuckDB 1.5 can come from: the `query`, a `named file` or a `file`."""
+    """The possible cause of an error of DuckDB 1.5: the `query`, a `named file` or a `file`."""
     import duckdb
 
-    # Of wrong bytes in Parquet, one error in ten does not name the file (TProtocolException,
-    # `Invalid Error: Out of buffer`); no query causes those.
+    # Wrong bytes in Parquet cause these errors, and queries do not. One such error in ten does not
+    # name the file (TProtocolException, `Invalid Error: Out of buffer`).
     unnamed = duckdb.InternalException | duckdb.FatalException | duckdb.SerializationException
     if isinstance(error, unnamed) or type(error) is duckdb.Error or "Invalid Error:" in str(error):
         return "file"
-    # The view of a damaged table fails with `error(...)`, which is invalid input as well.
+    # The view of a damaged table calls `error(...)`, which raises InvalidInputException.
     if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
         return "named file"
     return "query"
 
 
 def _relation_of(location: str) -> str:
-    """The table of a metadata file, by its folder, as stored."""
+    """The table that a metadata file belongs to, from the names of its folders."""
     return ".".join(location.split("/")[-4:-2])
 
 
@@ -192,7 +192,7 @@ def _load(relation: str, location: str) -> Table | Damage:
 def _read(
     relation: str, path: str, read: Any, size: int | None = None, table: Table | None = None
 ) -> Any:
-    """What `read` gives, or the damage that keeps it from doing so."""
+    """The result of `read`, or the damage that makes it fail."""
     file = plain_path(path)
     try:
         if size is not None and table is not None:
@@ -206,7 +206,7 @@ def _read(
     except FileNotFoundError:
         return Damage(relation, file, "is missing")
     except PermissionError:
-        return Damage(relation, file, "cannot be read: you may not")
+        return Damage(relation, file, "cannot be read: you lack the right to")
     except Exception as error:  # noqa: BLE001 - Avro and Parquet fail in many ways over wrong bytes
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         return Damage(relation, file, f"is unreadable: {reason}")
@@ -219,7 +219,7 @@ def _size(table: Table, path: str) -> int:
 
 
 def _count(table: Table, path: str, file: DataFile) -> None:
-    """Reads a data file as a whole."""
+    """Reads a whole data file; fails if its number of rows is wrong."""
     import pyarrow.parquet as parquet
 
     with table.io.new_input(path).open() as opened, parquet.ParquetFile(opened) as content:

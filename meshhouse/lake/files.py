@@ -1,7 +1,7 @@
-"""Writing data files that no snapshot names yet.
+"""Writing data files that no snapshot lists yet.
 
-Belongs here: from Arrow batches to Parquet files of a table, bounded in memory. Does
-not: making a snapshot of them (rewrite.py, or pyiceberg's append).
+Belongs here: Arrow batches to Parquet files of a table, in bounded memory. Not here: adding the
+files to a snapshot (rewrite.py, or pyiceberg's append).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ def write_files(
     """Writes batches into as few Parquet files as the table's target size allows.
 
     Args:
-        io: of the table.
-        metadata: of the table; its current schema is what is written.
-        batches: in the order in which rows are to be kept.
-        write_id: part of the files' names; unique per attempt.
+        io: the table's files.
+        metadata: the table's metadata, with the schema to write.
+        batches: the rows, in the order in which the files will hold them.
+        write_id: part of the files' names; unique for each attempt.
     """
     from pyiceberg.io.pyarrow import bin_pack_record_batches, write_file
     from pyiceberg.table import TableProperties, WriteTask
 
     target = int(metadata.properties[TableProperties.WRITE_TARGET_FILE_SIZE_BYTES])
     files: list[DataFile] = []
-    # One task a call: write_file hands all its tasks to a pool before it writes the
-    # first, which would hold everything in memory.
+    # One task per call: `write_file` collects all its tasks before it writes the first one, which
+    # would hold all rows in memory.
     for number, packed in enumerate(bin_pack_record_batches(iter(batches), target)):
         task = WriteTask(
             write_uuid=write_id, task_id=number, schema=metadata.schema(), record_batches=packed
@@ -46,6 +46,6 @@ def write_files(
 
 
 def remove_files(files: Iterable[DataFile]) -> None:
-    """Removes files that were written for nothing."""
+    """Deletes data files that no snapshot will list."""
     for file in files:
         delete(file.file_path)

@@ -1,11 +1,11 @@
-"""Which lake this is, and in which folder it lives.
+"""Which lake this is, and in which folder it is.
 
-Belongs here: a lake's identity, and finding out whether its folder was moved, copied or is
-seen under two paths. Not here: rewriting the paths in its files (relocate.py).
+Belongs here: a lake's identity, and whether its folder was moved, was copied, or is visible under
+two paths. Not here: rewriting the paths in the lake's files (relocate.py).
 
-Iceberg's metadata holds absolute paths. So a lake notes its id and its folder beside the
-catalog. A lake that is opened elsewhere is adopted first: the paths in its own files are
-rewritten. No file of the folder that it came from is changed.
+Iceberg's metadata holds absolute paths. So a lake stores its id and its folder in a file beside
+the catalog. When a lake is opened in another folder, the paths in its files are rewritten before
+anything else. Files in the former folder do not change.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _TABLE_METADATA = re.compile(r"(?:file:(?://)?)?(/.*)/lake/[^/]+/[^/]+/metadata/
 
 @dataclass(frozen=True)
 class Identity:
-    """What a lake notes about itself."""
+    """What the identity file of a lake says."""
 
     id: str | None
-    """None for a lake that was made before lakes noted an id."""
+    """None for a lake made by a version that stored no id."""
     home: str
     inode: int | None = None
-    """Of the folder `lake`: a moved folder keeps its number, a copy has another one."""
+    """Inode of the folder `lake`: a moved folder keeps its inode, a copy gets another one."""
     view: str = ""
-    """The mount namespace that `home` is a path in, such as that of a container."""
+    """The mount namespace, such as a container's, in which `home` is a path."""
     earlier: dict[str, int | None] = field(default_factory=dict)
-    """Folders where the lake was before, with the inode that it had there."""
+    """Former folders of the lake -> the inode that it had there."""
 
 
 def own_identity(home: Path, lake_id: str | None = None) -> Identity:
@@ -58,7 +58,7 @@ def note_identity(home: Path, identity: Identity) -> None:
 
 
 def identity_of(home: Path) -> Identity | None:
-    """The identity of the lake in a folder; derived from its catalog if none was noted.
+    """The identity of the lake in a folder; derived from its catalog if there is no file.
 
     Returns:
         None if there is no lake, or if all its tables are in an object store.
@@ -75,11 +75,11 @@ def identity_of(home: Path) -> Identity | None:
 
 
 def _derived(catalog: Path) -> Identity | None:
-    """Where a lake lived that has no note: its catalog names metadata files by their paths."""
+    """The identity of a lake without a file: the paths in its catalog name its folder."""
     if not catalog.exists():
         return None
     query = "select metadata_location from iceberg_tables where catalog_name = 'mesh'"
-    # `immutable`: SQLite then writes nothing, not even beside a catalog of somebody else.
+    # `immutable`: SQLite then writes no file beside the catalog, which may have another owner.
     for mode in ("immutable=1", "mode=ro"):
         try:
             with closing(sqlite3.connect(f"{catalog.as_uri()}?{mode}", uri=True)) as connection:
@@ -93,24 +93,24 @@ def _derived(catalog: Path) -> Identity | None:
 
 
 def settle(home: Path, confirmed: bool = False) -> bool:
-    """Makes sure that the lake in a folder names files of this folder only.
+    """Rewrites the paths in a lake's files if they name a former folder.
 
     Args:
         home: the mesh's data folder, as an absolute path without links.
-        confirmed: the lake has moved for good, even if that cannot be seen from here.
+        confirmed: the user says that the lake has moved; this process need not be able to see it.
 
     Returns:
-        Whether it was adopted by this call.
+        Whether this call rewrote the paths.
 
     Raises:
-        MeshError: this lake is also in use under another path, or cannot be adopted.
+        MeshError: this lake is also in use under another path, or its paths cannot be rewritten.
     """
     known = identity_of(home)
     if known is None or known.home == str(home):
         return False
     try:
         with lock(home / "locks" / "adopt"):
-            known = identity_of(home)  # somebody may have been quicker
+            known = identity_of(home)  # another process may have done it meanwhile
             if known is None or known.home == str(home):
                 return False
             _adopt(home, known, confirmed)
@@ -119,7 +119,7 @@ def settle(home: Path, confirmed: bool = False) -> bool:
             raise
         raise MeshError(
             f"The lake in {home} was last used as {known.home}, so its files name files there. "
-            f"Its owner must run `mesh adopt` once; you may not write to {error.filename}."
+            f"Its owner must run `mesh adopt` once; you lack the right to write {error.filename}."
         ) from error
     return True
 
@@ -146,21 +146,21 @@ def _adopt(home: Path, known: Identity, confirmed: bool) -> None:
 
 
 def _is_copy(home: Path, known: Identity, confirmed: bool, is_bound: bool) -> bool:
-    """Whether the lake is a copy of one that is still where this one was; else it has moved.
+    """Whether the lake is a copy: the original is still in the former folder. Else it has moved.
 
     Args:
-        home: where the lake is now.
-        known: what it has noted about itself.
-        confirmed: it has moved for good.
-        is_bound: files of the lake name the folder, so it can be used under one path only.
+        home: the present folder of the lake.
+        known: the lake's identity file, which names the former folder.
+        confirmed: the user says that the lake has moved.
+        is_bound: files of the lake hold its folder's path, so it can be used under one path only.
 
     Raises:
-        MeshError: both paths lead to the same files, or may do so.
+        MeshError: both paths lead to the same files, or might do so.
     """
     there = Path(known.home)
     is_same_folder = known.inode is not None and known.inode == _inode(home)
     try:
-        # A link that was left where the lake was leads here, so it is not a second path.
+        # A link from the former folder to the present one is not a second lake.
         if (there / CATALOG).exists() and there.resolve() != home:
             if (there / "lake").samefile(home / "lake"):
                 if not is_bound:
@@ -175,7 +175,7 @@ def _is_copy(home: Path, known: Identity, confirmed: bool, is_bound: bool) -> bo
         return not is_same_folder
     if confirmed or not is_bound:
         return False
-    # Another container may have this same folder mounted at `there`.
+    # Another container may still use this folder, mounted at `there`.
     is_shared = (
         known.view != _view() if is_same_folder else known.earlier.get(str(home)) == _inode(home)
     )
@@ -189,19 +189,19 @@ def _is_copy(home: Path, known: Identity, confirmed: bool, is_bound: bool) -> bo
 
 
 def _check_links(home: Path) -> None:
-    """Refuses a copy made of hard links: whatever is written to one is written to the other."""
+    """Refuses a copy made of hard links: a write to one lake would change the other one."""
     if (home / CATALOG).exists() and (home / CATALOG).stat().st_nlink > 1:
         raise MeshError(
             f"{home / CATALOG} is a hard link: a lake elsewhere has the same file. Copy the "
-            "folder as `cp -a` does, or make a copy with `mesh backup` and `mesh restore`."
+            "folder with `cp -a`, or make a copy with `mesh backup` and `mesh restore`."
         )
 
 
 def clean(home: Path | str) -> Path:
-    """A folder as an absolute path without links, as identities note it.
+    """A folder as an absolute path without links, as identity files store it.
 
     Raises:
-        UsageError: it holds a character that no path in Iceberg's metadata can hold.
+        UsageError: the path holds a control character, which Iceberg's metadata cannot hold.
     """
     path = Path(home).resolve()
     if any(ord(letter) < 32 for letter in str(path)):
@@ -218,6 +218,6 @@ def _inode(home: Path) -> int | None:
 
 def _view() -> str:
     try:
-        return os.readlink("/proc/self/ns/mnt")  # noqa: PTH115 - the target is no path
+        return os.readlink("/proc/self/ns/mnt")  # noqa: PTH115 - the target is not a path
     except OSError:
         return ""

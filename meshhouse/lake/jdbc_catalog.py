@@ -1,12 +1,12 @@
 """The catalog in a file: the rows of Iceberg's JDBC catalog.
 
-Belongs here: reading all rows at one moment, and changing several in one transaction. Not here:
-opening the file (catalog_file.py), a catalog that is a service (rest_catalog.py), or what a table
-is called in an environment (catalog.py).
+Belongs here: reading all rows in one transaction, and changing several rows in one transaction.
+Not here: opening the file (catalog_file.py), catalog services (rest_catalog.py), or the names of
+tables in an environment (catalog.py).
 
-Iceberg's JDBC catalog and pyiceberg share this layout: one row a table in `iceberg_tables`. A
-staged state becomes visible only by a conditional update of that row, so N such updates in one
-SQLite transaction publish N tables at once.
+Iceberg's JDBC catalog and pyiceberg share this layout: `iceberg_tables` has one row for each
+table. A conditional update of that row makes a staged state visible, so N updates in one SQLite
+transaction publish N tables at once.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
 
 CATALOG_NAME = "mesh"
-"""The mesh's own catalog. Other catalogs hold what an engine builds or reads."""
+"""The mesh's catalog. Other catalogs hold the tables that an engine builds or reads."""
 
 _NAMESPACES = (
     ("iceberg_tables", "table_namespace"),
     ("iceberg_namespace_properties", "namespace"),
 )
-"""Tables of the catalog, and where each says a schema."""
+"""Tables of the database, and the column of each that holds a schema."""
 
 
 class JdbcCatalog:
     """The tables of one catalog in a file."""
 
     def __init__(self, home: Path, path: Path, name: str) -> None:
-        """`path` is the file; `home` is the mesh's data folder, which the file may outlive."""
+        """`path` is the catalog file; `home` is the mesh's data folder."""
         self._home = home
         self._path = path
         self._name = name
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file, all read at one moment."""
+        """`schema.table` -> metadata location, all read in one transaction."""
         with self._reading() as connection:
             if connection is None:
                 return {}
             rows = connection.execute(
                 "select table_namespace || '.' || table_name, metadata_location "
                 "from iceberg_tables where catalog_name = ? "
-                "and coalesce(iceberg_type, 'TABLE') = 'TABLE'",  # other engines keep views
+                "and coalesce(iceberg_type, 'TABLE') = 'TABLE'",  # other engines store views here
                 (self._name,),
             )
             return dict(rows.fetchall())
 
     def pointer(self, relation: str) -> str | None:
-        """The metadata file of one table; None if there is none."""
+        """The metadata location of a table; None if there is no such table."""
         return self.pointers().get(relation)
 
     def everything(self) -> dict[str, str]:
-        """Metadata file -> `TABLE` or `VIEW`, of all that any catalog in this file shows."""
+        """Metadata location -> `TABLE` or `VIEW`, of every catalog in this file."""
         with self._reading() as connection:
             if connection is None:
                 return {}
@@ -72,19 +72,19 @@ class JdbcCatalog:
             return dict(rows.fetchall())
 
     def shows(self, change: Staged) -> bool:
-        """Whether a staged state is what readers see."""
+        """Whether readers see a staged state."""
         return self.pointer(change.relation) == change.state
 
     def new_table(
         self, relation: str, schema: Schema, properties: Mapping[str, str], location: str
     ) -> TableMetadata:
-        """The metadata with which a table is to begin; nobody sees it yet.
+        """The first metadata of a table that is not visible yet.
 
         Args:
             relation: `schema.table`.
-            schema: its columns.
-            properties: of the table.
-            location: its folder.
+            schema: the table's columns.
+            properties: the table's properties.
+            location: the table's folder.
         """
         from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC
         from pyiceberg.table.metadata import new_table_metadata
@@ -101,10 +101,10 @@ class JdbcCatalog:
         )
 
     def move(self, changes: Sequence[Staged]) -> list[Staged]:
-        """Shows all changes in one transaction, or none of them.
+        """Makes all changes visible in one transaction, or none of them.
 
         Returns:
-            those that are outdated; then nothing happened.
+            The changes whose table another writer changed first; if any, nothing became visible.
         """
         with self._writing() as connection:
             lost = [change for change in changes if not _move(connection, self._name, change)]
@@ -112,25 +112,25 @@ class JdbcCatalog:
         return lost
 
     def lend(self, relations: Mapping[str, str], own: str) -> None:
-        """Shows tables of another lake as they are at given metadata files, and no others.
+        """Registers external tables at given metadata locations, and removes all other ones.
 
         Args:
-            relations: `schema.table` -> metadata file.
-            own: the schema of this catalog's own tables, which stay as they are.
+            relations: `schema.table` -> metadata location in another lake.
+            own: the schema of this catalog's tables, which do not change.
         """
         with self._writing() as connection:
             connection.execute(
                 "delete from iceberg_tables where catalog_name = ? and table_namespace <> ?",
                 (self._name, own),
             )
-            _make_namespace(connection, self._name, "default")  # where clients of Hive begin
+            _make_namespace(connection, self._name, "default")  # the schema that Hive clients open
             for relation, location in relations.items():
                 if not _move(connection, self._name, Staged(relation, None, location, None)):
                     raise MeshError(f"{relation} cannot be read beside tables of `{own}`.")
             connection.execute("commit")
 
     def forget(self, is_meant: Callable[[str], bool]) -> None:
-        """Takes every table of the meant schemas out of the catalog, at once; files stay."""
+        """Removes every table of the schemas that `is_meant` accepts, at once; files stay."""
         with self._writing() as connection:
             for table, column in _NAMESPACES:
                 found = connection.execute(
@@ -145,25 +145,25 @@ class JdbcCatalog:
             connection.execute("commit")
 
     def _settle(self) -> None:
-        """Adopts a lake that was moved or copied; see `identity`."""
+        """Rewrites the paths of a lake that was moved or copied; see `identity`."""
         if self._name != CATALOG_NAME:
             return
         try:
             identity.settle(self._home)
         except PermissionError as error:
             raise MeshError(
-                f"The lake in {self._home} cannot be used: you may not read {error.filename}. Ask "
-                "its owner for the right to read, then run the same command again."
+                f"The lake in {self._home} cannot be used: you lack the right to read "
+                f"{error.filename}. Ask its owner for that right, then run the same command again."
             ) from error
 
     def _reading(self) -> AbstractContextManager[sqlite3.Connection | None]:
-        """A connection that only reads; None if nobody has made the catalog yet."""
+        """A connection that only reads; None if the catalog has not been created yet."""
         self._settle()
         return catalog_file.reading(self._path)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction that may write; ending it is the caller's."""
+        """A connection in a transaction that may write; the caller must end the transaction."""
         self._settle()
         with catalog_file.writing(self._path) as connection:
             if self._name == CATALOG_NAME and not (self._home / identity.IDENTITY).exists():
@@ -172,7 +172,7 @@ class JdbcCatalog:
 
 
 def _make_namespace(connection: sqlite3.Connection, catalog: str, namespace: str) -> None:
-    # A namespace exists for other Iceberg clients once it has a property.
+    # Other Iceberg clients see a namespace only if it has a property.
     connection.execute(
         "insert or ignore into iceberg_namespace_properties values (?, ?, 'exists', 'true')",
         (catalog, namespace),

@@ -1,7 +1,7 @@
 """The ledger in the lake: Iceberg tables `meshhouse.*`.
 
-Belongs here: appending entries in the transaction that moves tables, and reading them. Not here:
-what the ledger holds (ledger.py).
+Belongs here: appending entries in the commit that makes tables visible, and reading them. Not
+here: the columns and meaning of the ledger (meshhouse/ledger.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
 NUMBER = "meshhouse.number"
-"""Property of a table of the ledger: the number of its newest entry."""
+"""Property of a ledger table: the number of its newest entry."""
 
 
 class LakeLedger:
@@ -34,7 +34,7 @@ class LakeLedger:
 
     @property
     def production(self) -> LakeLedger | None:
-        """Production's ledgers, where these are an environment's."""
+        """Production's ledger; None if this is production's."""
         return LakeLedger(self._lake.in_environment("")) if self._lake.environment else None
 
     @explained()
@@ -59,11 +59,10 @@ class LakeLedger:
 
     @explained()
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
-        """Rows of a ledger, oldest first, JSON columns decoded; empty if there is none yet.
+        """Rows of a ledger table, oldest first, JSON columns decoded; empty if there is no table.
 
-        The number of the commit decides what is older. Older rows have no number; they are
-        numbered here, in the order of the commits that wrote them, until `mesh maintain` merges
-        the ledger and keeps their numbers.
+        Rows are ordered by the number of their commit. Rows of older versions have none. They are
+        numbered here in the order of their commits, until `mesh maintain` stores the numbers.
         """
         location = self._lake.pointer(f"meshhouse.{ledger}")
         if location is None:
@@ -77,7 +76,7 @@ class LakeLedger:
         return [decoded(row) for row in rows]
 
     def _numbered(self, location: str) -> list[dict[str, Any]]:
-        """All rows of a ledger, those without a number counted from one in their order."""
+        """All rows of a ledger table; rows without a number are counted from one, oldest first."""
         from meshhouse.lake.rewrite import files_by_age
 
         table = self._lake.load("", location)
@@ -92,7 +91,7 @@ class LakeLedger:
         return rows
 
     def _next_number(self) -> int:
-        """A number above that of every entry of any ledger."""
+        """A number above those of all entries in all ledger tables."""
         locations = [self._lake.pointer(f"meshhouse.{ledger}") for ledger in LEDGERS]
         return 1 + max((_last_number(location) for location in locations if location), default=0)
 
@@ -105,7 +104,7 @@ class LakeLedger:
         schema = iceberg_schema(columns)
         table = self._lake.stage(f"{ownership.LEDGER}.{ledger}", schema, writer=ownership.LEDGER)
         base = table.metadata_location or None
-        if base:  # somebody may have appended since the number was chosen
+        if base:  # another run may have appended since `number` was chosen
             number = max(number, 1 + _last_number(base))
         with table.transaction() as transaction:
             transaction.set_properties({NUMBER: str(number)})
@@ -119,7 +118,7 @@ def _is_about_the_ledger(conflict: Conflict) -> bool:
 
 
 def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
-    """Rows of a ledger in a state, each with the data file that holds it and its place there.
+    """Rows of a ledger table at a metadata location, each with its data file and its row number.
 
     Raises:
         Damaged: a file of the ledger is missing or unreadable.
@@ -143,7 +142,7 @@ def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
 
 
 def _last_number(location: str) -> int:
-    """The number of a ledger's newest entry; without numbers, its count of entries."""
+    """The number of a ledger table's newest entry; without numbers, the count of its entries."""
     metadata = read_metadata(location)
     noted = metadata.get("properties", {}).get(NUMBER)
     if noted is not None:
@@ -155,5 +154,5 @@ def _last_number(location: str) -> int:
 
 @cache
 def _reader() -> duckdb.DuckDBPyConnection:
-    """One connection a process: loading the Iceberg extension is most of a small read."""
+    """One connection per process: loading the Iceberg extension takes most of a small read."""
     return connect_memory()

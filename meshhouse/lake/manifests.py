@@ -1,7 +1,7 @@
-"""Manifests, the files in which a snapshot lists its data files.
+"""Manifests: the files in which a snapshot lists its data files.
 
-Belongs here: their size and their entries. Not here: writing a snapshot (rewrite.py), or
-manifests of another table (specs.py).
+Belongs here: the size of manifests, and their entries. Not here: writing a snapshot (rewrite.py),
+or manifests of a table to publish (specs.py).
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from pyiceberg.manifest import ManifestEntry, ManifestEntryStatus, ManifestFile
 
 MANIFEST_BYTES = 8 * 1024 * 1024
-"""Iceberg's own target size of a manifest."""
+"""Iceberg's default target size of a manifest."""
 
 
 def is_small(manifest: ManifestFile) -> bool:
-    """Whether merging a manifest with others spares readers a file."""
+    """Whether a manifest should be merged with others, so that readers open fewer files."""
     return manifest.manifest_length < MANIFEST_BYTES // 2
 
 
 def with_status(
     entry: ManifestEntry, status: ManifestEntryStatus, snapshot_id: int | None = None
 ) -> ManifestEntry:
-    """An entry of a manifest with another status, by default of the same snapshot."""
+    """A copy of a manifest entry with another status and, if given, another snapshot."""
     return ManifestEntry.from_args(
         status=status,
         snapshot_id=snapshot_id or entry.snapshot_id,

@@ -1,7 +1,7 @@
-"""Folders that are named by a new path, and what that makes of a location.
+"""Folders that get a new path, and the locations in them.
 
-Belongs here: locations as they were and as they become. Not here: the files that hold them
-(relocate.py, catalog_paths.py).
+Belongs here: computing new locations from old ones, and old from new. Not here: rewriting the
+files that hold locations (relocate.py, catalog_paths.py).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _SCHEMES = ("file://", "file:", "")
 
 @dataclass(frozen=True)
 class Move:
-    """A folder that is to be named by another path."""
+    """A folder that gets another path."""
 
     old: str
     """An absolute path, or `s3://bucket`."""
     new: str
     physical: Path
-    """Where the files of `new` are while this is done."""
+    """Where the files of `new` are during the rewriting."""
 
 
 def mapped(location: str, moves: Sequence[Move]) -> str | None:
-    """A location by its new path; None if it is in none of the folders."""
-    # Of two folders, one of which may be inside the other, the inner one counts.
+    """The new location of an old one; None if it is in none of the folders."""
+    # If one folder is inside another, the inner one counts.
     found = [
         (len(old), new + location[len(old) :])
         for move in moves
@@ -44,13 +44,13 @@ def mapped(location: str, moves: Sequence[Move]) -> str | None:
 
 
 def _prefixes(move: Move) -> Iterator[tuple[str, str]]:
-    """How old locations may begin, and how the new ones do; new ones stay as they are."""
+    """Pairs of an old prefix and its new one; a new prefix is also paired with itself."""
     if is_remote(move.old):
         for scheme in ("s3", "s3a", "s3n"):
             yield f"{move.old.replace('s3', scheme, 1)}/", f"{move.new}/"
         return
     spellings = [(move.old, move.new)]
-    if quote(move.old) != move.old:  # other engines may escape what a URL cannot hold
+    if quote(move.old) != move.old:  # other engines may percent-encode paths
         spellings.append((quote(move.old), quote(move.new)))
     for scheme in _SCHEMES:
         for spelt in spellings:
@@ -61,7 +61,7 @@ def _prefixes(move: Move) -> Iterator[tuple[str, str]]:
 
 
 def physical(location: str, moves: Sequence[Move]) -> Path | None:
-    """Where a file of a new location is now; None if it is in an object store."""
+    """The present path of a file with a new location; None if it is in an object store."""
     for move in moves:
         for scheme in ("", *_SCHEMES[:2]):
             prefix = f"{scheme}{move.new}/"
@@ -71,7 +71,7 @@ def physical(location: str, moves: Sequence[Move]) -> Path | None:
 
 
 def before(location: str, moves: Sequence[Move]) -> str:
-    """A new location by the path that it had before."""
+    """The old location of a new one."""
     for move in moves:
         if not is_remote(move.old) and f"{move.new}/" in location:
             return location.replace(f"{move.new}/", f"{move.old}/", 1)

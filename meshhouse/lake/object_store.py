@@ -1,7 +1,7 @@
-"""Access to an object store, for pyiceberg, DuckDB, Spark and us alike.
+"""Access to an object store, for pyiceberg, DuckDB, Spark and boto3.
 
-Belongs here: where tables are made in one, its endpoint and region, credentials by AWS's
-usual chain, and what it answers in words. Does not: its files (storage.py).
+Belongs here: the folder of new tables, the store's endpoint and region, credentials from AWS's
+usual chain, and messages for the store's errors. Not here: reading and writing files (storage.py).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.extras import installs
 
 WAREHOUSE = "MESH_WAREHOUSE"
-"""Names the folder of an object store in which new tables are made."""
+"""Names the folder of an object store that holds new tables."""
 
 SECONDS = 10
-"""How long a store may take to connect; then it counts as away."""
+"""How long a connection may take; after that, the store counts as unreachable."""
 
 NOT_INSTALLED = (
     f"A warehouse on `s3://` needs packages that are not installed: run {installs('s3')}."
@@ -32,17 +32,17 @@ _SCHEMES = ("s3", "s3a", "s3n")
 _REFUSALS = {"401", "403", "AccessDenied", "ExpiredToken", "Forbidden", "InvalidAccessKeyId",
              "InvalidToken", "SignatureDoesNotMatch"}  # fmt: skip
 _SIGNS = ("AWS Error", "access denied: s3")
-"""By which an error of pyarrow is known to be about a store."""
+"""Texts in those errors of pyarrow that come from a store."""
 _SIGNS_OF_REFUSAL = ("ACCESS_DENIED", "access denied", "HTTP 401", "HTTP 403")
 
 
 class StoreFailed(MeshError):
-    """The object store is away, refuses, or lacks the bucket."""
+    """The object store is unreachable, refuses access, or lacks the bucket."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """How a store is reached now; credentials may be others in an hour."""
+    """Address and credentials of a store, valid now; credentials may change within an hour."""
 
     endpoint: str
     region: str
@@ -53,10 +53,10 @@ class Access:
 
 
 def warehouse() -> str | None:
-    """Where new tables are made, if it is an object store.
+    """The folder of new tables, if it is in an object store.
 
     Raises:
-        UsageError: MESH_WAREHOUSE names something else.
+        UsageError: MESH_WAREHOUSE does not name a folder of an object store.
     """
     folder = os.environ.get(WAREHOUSE, "").rstrip("/")
     if not folder:
@@ -76,10 +76,10 @@ def is_remote(location: str) -> bool:
 
 
 def reach(location: str) -> None:
-    """Asks the store, once a process, whether it can be used, before work begins.
+    """Checks, once per process and bucket, that the store can be used, before work begins.
 
     Raises:
-        StoreFailed: it is away, refuses, or lacks the bucket.
+        StoreFailed: the store is unreachable, refuses access, or lacks the bucket.
         UsageError: there are no credentials or no region.
     """
     if is_remote(location):
@@ -89,12 +89,12 @@ def reach(location: str) -> None:
 @lru_cache(maxsize=16)
 def _reached(bucket: str, variables: tuple[tuple[str, str], ...]) -> None:
     with asking(f"s3://{bucket}"):
-        # Not `head_bucket`: it says 400 and nothing more of what is wrong.
+        # Not `head_bucket`: its answer is a bare 400, without the reason.
         client().list_objects_v2(Bucket=bucket, MaxKeys=1)
 
 
 def access() -> Access:
-    """How the store is reached now.
+    """Address and credentials of the store, valid now.
 
     Raises:
         UsageError: there are no credentials, no region, or no such profile.
@@ -113,7 +113,7 @@ def access() -> Access:
 
 
 def buckets(locations: Iterable[str]) -> list[str]:
-    """The buckets of those locations that are in a store, each once."""
+    """The buckets of all locations in a store, each once."""
     return sorted({urlsplit(each).netloc for each in locations if is_remote(each)})
 
 
@@ -123,7 +123,7 @@ def client() -> Any:
     Raises:
         UsageError: see `access`.
     """
-    access()  # says what is missing in words
+    access()  # its messages name what is missing
     return _store(_variables())[0]
 
 
@@ -133,7 +133,7 @@ def _variables() -> tuple[tuple[str, str], ...]:
 
 @lru_cache(maxsize=4)
 def _store(variables: tuple[tuple[str, str], ...]) -> tuple[Any, Any, str]:
-    """Client, session and region; kept for as long as AWS's variables stay the same."""
+    """Client, session and region; cached until one of AWS's variables changes."""
     try:
         import boto3
         from botocore.config import Config
@@ -147,7 +147,7 @@ def _store(variables: tuple[tuple[str, str], ...]) -> tuple[Any, Any, str]:
     limits = {"connect_timeout": SECONDS, "retries": {"total_max_attempts": 3}}
     try:
         session = boto3.Session()
-        # Amazon's other tools ask AWS_REGION; boto3 asks AWS_DEFAULT_REGION alone.
+        # Amazon's other tools read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION.
         region = os.environ.get("AWS_REGION") or session.region_name
         found = session.client("s3", region_name=region, config=Config(**limits))
         if not _is_amazon(found.meta.endpoint_url):
@@ -173,9 +173,10 @@ def bucket_and_key(location: str) -> dict[str, str]:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns what pyarrow and DuckDB raise about a store into one line; also a decorator.
+    """Turns errors of pyarrow and DuckDB about a store into a message of one line.
 
-    `reach` has found it well before; this is for a store that goes away in the middle.
+    `reach` has checked the store before the work; this is for a store that fails later. It is
+    also a decorator.
 
     Raises:
         StoreFailed: the store could not be used.
@@ -195,7 +196,7 @@ def explained() -> Iterator[None]:
 
 @contextmanager
 def asking(location: str) -> Iterator[None]:
-    """Turns what a store answers into one line without secrets."""
+    """Turns boto3's errors into a message of one line without secrets."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket = bucket_and_key(location)["Bucket"]
@@ -214,11 +215,11 @@ def _said(bucket: str, code: str) -> str:
     if code in _REFUSALS:
         place = f" to bucket `{bucket}`" if bucket else ""
         return (
-            f"The object store refuses access{place} ({code}). Look at your AWS "
-            "credentials and at what they may do there; then run the same command again."
+            f"The object store refuses access{place} ({code}). Check your AWS "
+            "credentials and their permissions; then run the same command again."
         )
     if code == "NoSuchBucket":
-        return f"The object store has no bucket `{bucket}`. Make it, or correct {WAREHOUSE}."
+        return f"The object store has no bucket `{bucket}`. Create it, or correct {WAREHOUSE}."
     return f"The object store failed at bucket `{bucket}`: {code}. Run the same command again."
 
 
@@ -227,5 +228,5 @@ def _away(what: str) -> str:
     port = f":{address.port}" if address.port else ""
     return (
         f"The object store at {address.scheme}://{address.hostname}{port} does not answer ({what})."
-        " Look at the network and AWS_ENDPOINT_URL; then run the same command again."
+        " Check the network and AWS_ENDPOINT_URL; then run the same command again."
     )

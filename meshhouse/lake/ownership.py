@@ -1,7 +1,7 @@
-"""Who may write where: the last check before a table is changed.
+"""Who may write which table: the last check before a table changes.
 
-Belongs here: which schemas a domain owns, which names a table may have, and which folders
-belong to a lake. Not here: judging declarations (repository/, lint/), which come first.
+Belongs here: which schemas a domain owns, which names a table may have, and which folders belong
+to a lake. Not here: checks of declarations (repository/, lint/), which run earlier.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _OWN_REMOTE_FOLDER = re.compile(r"/[^/]+/[^/]+-[0-9a-f]{32}(/|$)")
 
 
 def check_name(relation: str) -> None:
-    """Refuses a relation that is not `schema.table`, or whose folder could be elsewhere.
+    """Refuses a relation that is not `schema.table`, or whose folder could be outside the lake.
 
     Raises:
-        UsageError: see above.
+        UsageError: the relation cannot name a table.
     """
     parts = relation.split(".")
     if len(parts) != 2 or not all(_NAME.fullmatch(part) for part in parts):
@@ -36,7 +36,7 @@ def check_name(relation: str) -> None:
 
 
 def owns_schema(domain: str, relation: str) -> bool:
-    """Whether a table belongs to a domain; both are named as production names them."""
+    """Whether a table belongs to a domain; `relation` is production's name of the table."""
     return relation.partition(".")[0] in (domain, f"{domain}_raw", f"{domain}_build")
 
 
@@ -48,7 +48,7 @@ def check_writer(writer: str | None, relation: str) -> None:
         relation: the table.
 
     Raises:
-        UsageError: the table belongs to somebody else.
+        UsageError: the table belongs to another domain or to the ledger.
     """
     check_name(relation)
     is_ledger = relation.partition(".")[0] == LEDGER
@@ -65,14 +65,14 @@ def check_writer(writer: str | None, relation: str) -> None:
 
 
 def check_recorded(relations: Iterable[str], domains: Iterable[str | None]) -> None:
-    """Refuses changes that no entry of the ledger stands for.
+    """Refuses changes without an entry of the ledger for their domain.
 
     Args:
-        relations: the tables that are changed.
-        domains: those that the entries name; none means that nothing is recorded.
+        relations: the tables that change.
+        domains: the domains that the entries name; empty if the commit has no entries.
 
     Raises:
-        UsageError: a table belongs to no domain of the entries.
+        UsageError: a table does not belong to any domain of the entries.
     """
     named = sorted({each for each in domains if each})
     for relation in relations:
@@ -81,7 +81,7 @@ def check_recorded(relations: Iterable[str], domains: Iterable[str | None]) -> N
 
 
 def is_inside(location: str, folders: Iterable[Path]) -> bool:
-    """Whether a local location is in one of the folders, wherever links and `..` lead."""
+    """Whether a local location is in one of the folders, after links and `..` are resolved."""
     path = Path(plain_path(location)).resolve()
     return any(path.is_relative_to(folder) for folder in folders)
 
@@ -89,10 +89,10 @@ def is_inside(location: str, folders: Iterable[Path]) -> bool:
 def check_folders(
     relation: str, location: str, properties: Mapping[str, str], folders: Iterable[Path]
 ) -> None:
-    """Refuses a table whose files are, or would be written, outside its lake.
+    """Refuses a table whose present or future files are outside its lake.
 
     Raises:
-        MeshError: see above.
+        MeshError: a folder of the table is outside the lake.
     """
     folders = list(folders)
     places = [location, *(properties[key] for key in PATH_PROPERTIES if key in properties)]

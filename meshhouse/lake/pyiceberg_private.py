@@ -1,10 +1,10 @@
-"""Everything that needs names which pyiceberg keeps private.
+"""All uses of pyiceberg's private names.
 
-Belongs here: each use of a name with a leading underscore. Not here: anything that pyiceberg's
-public names can do.
+Belongs here: code that needs a name with a leading underscore. Not here: anything that
+pyiceberg's public names can do.
 
-Private names may change in any release. `VERSION` is the release that they were compared with;
-a test fails under another one and says what to compare.
+Private names may change in any release. `VERSION` is the release that this code was compared
+with. A test fails with any other release and says what to compare.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ PRIVATE = {
 
 
 class Exchange(_OverwriteFiles):
-    """pyiceberg's overwrite, without manifests that list nothing but deleted files.
+    """pyiceberg's overwrite, without manifests that list only deleted files.
 
-    pyiceberg carries those along for ever, and every reader opens every one of them: the
-    thirtieth publication of a product would be read four times slower than the first.
-    Iceberg's Java library drops them too (`ManifestFilterManager`, `MergingSnapshotProducer`).
+    pyiceberg never drops such manifests, and readers open all of them: reading a product takes
+    four times as long at its thirtieth publication as at its first. Iceberg's Java library drops
+    them too (`ManifestFilterManager`, `MergingSnapshotProducer`).
     """
 
     def _existing_manifests(self) -> list[ManifestFile]:
@@ -56,10 +56,10 @@ class Exchange(_OverwriteFiles):
 
 
 class Relayout(_OverwriteFiles):
-    """The same rows in other files, and all small manifests written as one.
+    """The same rows in other files, and all small manifests merged into one.
 
-    New files take the sequence number of the newest file that they stand for, so that
-    rows which landed meanwhile still count as newer.
+    New files get the sequence number of the newest file that they replace, so rows that landed
+    meanwhile still count as newer.
     """
 
     def _manifests(self) -> list[ManifestFile]:
@@ -92,7 +92,7 @@ class Relayout(_OverwriteFiles):
             for file in self._added_data_files
         ]
         entries.sort(key=lambda entry: entry.sequence_number or 0)
-        # Deleted files have manifests of their own, which the next commit leaves behind.
+        # Deleted files go into separate manifests, which the next commit can drop as a whole.
         taken = [
             with_status(entry, ManifestEntryStatus.DELETED, self._snapshot_id) for entry in gone
         ]
@@ -109,27 +109,27 @@ class Relayout(_OverwriteFiles):
             yield writer.to_manifest_file()
 
     def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
-        # pyiceberg 0.12 counts the totals of every operation but `replace`.
+        # Set afterwards: pyiceberg 0.12 computes no totals for the operation `replace`.
         summary = super()._summary(snapshot_properties)
         return summary.model_copy(update={"operation": Operation.REPLACE})
 
 
 class NoCatalog:
-    """Stands where pyiceberg expects a catalog, and keeps every metadata file."""
+    """In place of a pyiceberg catalog: keeps every metadata file."""
 
     def _delete_old_metadata(self, io: Any, base: Any, metadata: Any) -> None:
-        """Called by pyiceberg after a commit."""
+        """Does nothing; pyiceberg calls it after a commit."""
 
 
 def io_of(transaction: Transaction) -> FileIO:
-    """What the table of a transaction reads and writes files with."""
+    """The FileIO of a transaction's table."""
     return transaction._table.io
 
 
 def metadata_before(transaction: CreateTableTransaction) -> TableMetadata:
-    """The metadata with which a table is created, before the changes of the transaction.
+    """The metadata of a new table, before the changes of the transaction.
 
-    Not `transaction.table_metadata`, which has every schema twice: Spark does not read that.
+    Not `transaction.table_metadata`: that lists every schema twice, which Spark cannot read.
     """
     return transaction._table.metadata
 
@@ -137,13 +137,13 @@ def metadata_before(transaction: CreateTableTransaction) -> TableMetadata:
 def remove_snapshots(transaction: Transaction, snapshot_ids: list[int]) -> None:
     """Removes snapshots from a table.
 
-    pyiceberg's public `ExpireSnapshots.by_ids` copies all metadata once for every snapshot.
+    pyiceberg's public `ExpireSnapshots.by_ids` copies all metadata once for each snapshot.
     """
     transaction._apply((RemoveSnapshotsUpdate(snapshot_ids=snapshot_ids),))
 
 
 def bytes_written(writer: Any) -> int:
-    """How long a Parquet file is that pyiceberg's writer has not finished yet."""
+    """The present length of a Parquet file that pyiceberg's writer has not finished."""
     return writer._fos.tell()
 
 
@@ -151,7 +151,7 @@ def rest_catalog(
     name: str, properties: Mapping[str, Any], prepare: Callable[[Session], None]
 ) -> RestCatalog:
     """A REST catalog whose HTTP session is prepared before its first request."""
-    # Imported here because it takes 0.1 s, and most meshes keep their catalog in a file.
+    # Imported here: it takes 0.1 s, and most meshes have their catalog in a file.
     from pyiceberg.catalog.rest import RestCatalog
 
     class Prepared(RestCatalog):

@@ -1,12 +1,12 @@
-"""Changes the paths in metadata files, manifest lists, manifests and catalogs of one folder.
+"""Rewrites the paths in metadata files, manifest lists, manifests and catalogs of a folder.
 
-Belongs here: finding and rewriting paths after the folder has moved or was copied. Not here:
-deciding that they must be rewritten (identity.py, maintenance/restore.py), what a location becomes
+Belongs here: finding and rewriting paths after the folder was moved or copied. Not here: deciding
+that they must be rewritten (identity.py, maintenance/restore.py), computing new locations
 (moves.py), or the rows of catalogs (catalog_paths.py).
 
-Data files hold no paths and are not touched. Every new file is written beside its old one
-before the first one is renamed, and the catalog comes last. Rewriting a path that is right
-already changes nothing, so after a kill the same call goes on where the first one stopped.
+Data files hold no paths and are not touched. All new files are written as drafts beside the old
+ones. Then the drafts are renamed, and the catalogs change last. A path that is already right stays
+the same, so after a kill the same call can run again and finishes the work.
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass
 class _Work:
-    """What one call has found out so far."""
+    """What one call has found so far."""
 
     home: Path
     moves: Sequence[Move]
     may_be_remote: bool
     drafts: list[Path] = field(default_factory=list)
     strange: dict[Path, str] = field(default_factory=dict)
-    """File -> a path in it that is in none of the folders."""
+    """File -> a path in it that is outside all of the folders."""
     named: dict[Path, list[str]] = field(default_factory=dict)
-    """File -> metadata files that it names, by their new paths."""
+    """File -> new paths of the files that it names."""
     damaged: dict[Path, str] = field(default_factory=dict)
 
 
 def relocate(home: Path, moves: Sequence[Move], may_be_remote: bool = True) -> list[Path]:
-    """Makes all metadata below a folder name the new places.
+    """Rewrites old paths to new ones in all metadata below a folder.
 
     Args:
-        home: the folder whose files are rewritten; nothing outside it is.
+        home: the folder; files outside it do not change.
         moves: the folders that have new paths; the first one is the mesh's home.
-        may_be_remote: tables may stay in an object store, where their files do not move.
+        may_be_remote: tables may be in an object store, where their files do not move.
 
     Returns:
-        Files that cannot be read and were left as they are.
+        Files that cannot be read and did not change.
 
     Raises:
-        MeshError: metadata in use names a place that is not known, or names files that were
-            not copied. Nothing was changed.
+        MeshError: metadata in use names a path outside all known folders, or names files that
+            were not copied. Nothing was changed.
     """
     work = _Work(home, moves, may_be_remote)
     files = list(_metadata_files(home))
@@ -76,20 +76,20 @@ def relocate(home: Path, moves: Sequence[Move], may_be_remote: bool = True) -> l
             draft.unlink(missing_ok=True)
         raise
     _show(work.drafts)
-    # The mesh's own catalog last: what it names is whole by then.
+    # The mesh's catalog changes last, when all files that it names are complete.
     for catalog in sorted(catalogs, key=lambda path: path == home / "lake" / "catalog.db"):
         catalog_paths.rewrite(catalog, home, moves)
     return sorted(work.damaged)
 
 
 def names_home(home: Path, move: Move) -> bool:
-    """Whether anything in a lake names the folder where it was, as local tables do.
+    """Whether a file of a lake names its former folder, as the metadata of local tables does.
 
-    Nothing does if all tables are in an object store. Then any path leads to the same lake.
+    If all tables are in an object store, no file does. Then the lake works under any path.
 
     Args:
         home: the folder of the lake.
-        move: from the path that the lake has noted to the present one.
+        move: from the folder in the lake's identity file to the present one.
     """
     for path in _metadata_files(home):
         if path.name != "catalog.db":
@@ -102,7 +102,7 @@ def names_home(home: Path, move: Move) -> bool:
 def _metadata_files(home: Path) -> Iterator[Path]:
     for top in TOPS:
         for folder, folders, names in os.walk(home / top):
-            # Drafts of a call that was killed are written again.
+            # Drafts remain from a call that was killed. This call writes them again.
             for name in names:
                 path = Path(folder, name)
                 if name.endswith(_DRAFT):
@@ -158,7 +158,7 @@ def _manifest_list(work: _Work, path: Path) -> None:
 
 
 def _length(work: _Work, location: str, known: int) -> int:
-    """How long a manifest is when it is shown: readers ask for just so many bytes."""
+    """The length of a manifest after the rewriting; readers read exactly so many bytes."""
     path = physical(location, work.moves)
     if path is None:
         return known
@@ -191,7 +191,7 @@ def _table_metadata(work: _Work, path: Path) -> None:
 
 
 def _places(metadata: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Where a metadata file holds paths, as (object, key)."""
+    """The places of all paths in a metadata file, as (object, key)."""
     yield metadata, "location"
     for name, key in (("snapshots", "manifest-list"), ("metadata-log", "metadata-file"),
                       ("statistics", "statistics-path"),
@@ -200,14 +200,14 @@ def _places(metadata: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
             if key in each:
                 yield each, key
     for snapshot in metadata.get("snapshots") or ():
-        manifests = snapshot.get("manifests") or ()  # of the first version of the format
+        manifests = snapshot.get("manifests") or ()  # in version 1 of the format
         yield from ((manifests, number) for number in range(len(manifests)))
     properties = metadata.get("properties") or {}
     yield from ((properties, key) for key in PATH_PROPERTIES if key in properties)
 
 
 def _mapped(work: _Work, file: Path, location: str) -> str:
-    """A location by its new path; noted as strange if it is in none of the folders."""
+    """The new location of an old one; noted as strange if it is outside all of the folders."""
     new = mapped(location, work.moves)
     if new is not None:
         return new
@@ -242,7 +242,7 @@ def _draft(work: _Work, path: Path, content: bytes) -> None:
     draft = path.with_name(path.name + _DRAFT)
     work.drafts.append(draft)
     draft.write_bytes(content)
-    # Upkeep judges files by their age, which rewriting does not change.
+    # Maintenance judges files by their age, so a rewritten file keeps its times.
     shutil.copystat(path, draft)
 
 
@@ -253,7 +253,7 @@ def _show(drafts: Iterable[Path]) -> None:
         folders.add(draft.parent)
     for draft in drafts:
         shown = draft.with_name(draft.name.removesuffix(_DRAFT))
-        # Hadoop's checksum of the old content, without which it reads the file all the same.
+        # Hadoop's checksum is that of the old content. Without one, Hadoop does not check.
         shown.with_name(f".{shown.name}.crc").unlink(missing_ok=True)
         draft.replace(shown)
     for folder in folders:
@@ -261,7 +261,7 @@ def _show(drafts: Iterable[Path]) -> None:
 
 
 def _check(work: _Work, catalogs: Iterable[Path]) -> None:
-    """Refuses what would be lost: places that are not known, and files that were not copied."""
+    """Refuses paths outside all known folders, and files in use that were not copied."""
     waiting = []
     for catalog in catalogs:
         found = catalog_paths.locations(catalog)
@@ -278,9 +278,9 @@ def _check(work: _Work, catalogs: Iterable[Path]) -> None:
             continue
         if not path.exists() and earlier != location and exists(earlier):
             raise MeshError(
-                f"{earlier} is in use but has no copy in {work.home}: this lake was written to "
-                "after it was copied, before lakes noticed that, or it was copied in part. Nothing "
-                "was changed. Copy the folder again, or use `mesh backup` and `mesh restore`."
+                f"{earlier} is in use but has no copy in {work.home}: the copy is incomplete, or "
+                "an older version of Meshhouse wrote to this lake after it was copied. Nothing was "
+                "changed. Copy the folder again, or use `mesh backup` and `mesh restore`."
             )
         _refuse_strange(work, path)
         waiting += [(each, before(each, work.moves)) for each in work.named.get(path, ())]
@@ -293,11 +293,11 @@ def _refuse_strange(work: _Work, path: Path) -> None:
     if is_remote(location):
         raise MeshError(
             f"{work.home} is a copy of the lake in {work.moves[0].old}, and both name the same "
-            f"files in an object store ({location}): either one would remove files of the other. "
+            f"files in an object store ({location}): each would delete files of the other. "
             "Make a copy with `mesh backup` and `mesh restore`."
         )
     raise MeshError(
         f"{path} names {location}, which is neither in {work.moves[0].old}, where this lake was, "
-        f"nor in {work.moves[0].new}, where it is now. Nothing was changed. Put the lake back "
-        "to its place, or make a copy with `mesh backup` and `mesh restore`."
+        f"nor in {work.moves[0].new}, where it is now. Nothing was changed. Move the lake back, "
+        "or make a copy with `mesh backup` and `mesh restore`."
     )

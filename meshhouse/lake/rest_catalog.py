@@ -1,10 +1,11 @@
 """A catalog service: Iceberg's REST protocol.
 
-Belongs here: what a service shows, moving many tables by one request, and what it answers
-in words. Does not: preparing states (catalog.py), or what changed in them (changes.py).
+Belongs here: reading metadata locations from a service, changing many tables with one request,
+and messages for the service's errors. Not here: staging states (catalog.py), or the difference
+between two states (changes.py).
 
-Configured as pyiceberg's users expect it, for a catalog called `mesh`: the address in
-`PYICEBERG_CATALOG__MESH__URI`, everything else beside it or in pyiceberg's own file.
+A service is configured as a pyiceberg catalog called `mesh`: its address is in
+`PYICEBERG_CATALOG__MESH__URI`, other properties are in similar variables or in `.pyiceberg.yaml`.
 """
 
 from __future__ import annotations
@@ -34,33 +35,33 @@ _ATTEMPTS = 5
 _LOOKS = 10
 _THREADS = 8
 _SECONDS = (10, 60)
-"""To connect, and to wait for an answer."""
+"""Limits for connecting, and for an answer."""
 
 
 class ServiceFailed(MeshError):
-    """The catalog service is away or refuses."""
+    """The catalog service is unreachable or refuses."""
 
 
 def is_configured() -> bool:
-    """Whether the mesh's catalog is a service, and not its own file.
+    """Whether the mesh's catalog is a service and not a file.
 
     Raises:
-        UsageError: the variable holds no address.
+        UsageError: the variable does not hold an address.
     """
     address = os.environ.get(URI)
     if not address:
         return False
     if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-        raise UsageError(f"{URI} is no address of a REST catalog. Write `https://host/path`.")
+        raise UsageError(f"{URI} is not an address of a REST catalog. Write `https://host/path`.")
     return True
 
 
 def service() -> CatalogService | None:
-    """The configured service; None if the catalog is the mesh's own file.
+    """The configured service; None if the mesh's catalog is a file.
 
     Raises:
-        UsageError: the variable holds no address.
-        ServiceFailed: the service is away or refuses.
+        UsageError: the variable does not hold an address.
+        ServiceFailed: the service is unreachable or refuses.
     """
     if not is_configured():
         return None
@@ -80,24 +81,24 @@ class CatalogService:
     """The tables of one catalog of a service."""
 
     def __init__(self, properties: Mapping[str, Any]) -> None:
-        """Asks the service for its own settings.
+        """Connects, and reads the settings that the service prescribes.
 
         Raises:
-            ServiceFailed: it is away or refuses.
+            ServiceFailed: the service is unreachable or refuses.
         """
         parts = urlsplit(str(properties["uri"]))
         port = f":{parts.port}" if parts.port else ""
         self.address = f"{parts.scheme}://{parts.hostname}{port}"
-        """Without what else may be in it, such as a password."""
+        """For messages: without credentials and path."""
         self._unconfirmed: set[str] = set()
         with self._explained():
             self._catalog = _impatient_catalog(properties)
 
     def pointers(self) -> dict[str, str]:
-        """`schema.table` -> metadata file; the tables of one schema are read at one moment.
+        """`schema.table` -> metadata location, consistent within each schema.
 
-        The protocol reads one table at a time, so a schema is read until two readings are
-        the same: then every one of its tables was so at the moment between them.
+        The protocol reads one table at a time. So a schema is read until two reads in a row agree:
+        then all its tables were in this state at the same time, between the two reads.
         """
         with self._explained(), ThreadPoolExecutor(_THREADS) as pool:
             schemas = [each[0] for each in self._catalog.list_namespaces() if len(each) == 1]
@@ -120,7 +121,7 @@ class CatalogService:
         return before or {}
 
     def pointer(self, relation: str) -> str | None:
-        """The metadata file of one table; None if there is none."""
+        """The metadata location of a table; None if there is no such table."""
         with self._explained():
             table = self._load(relation)
         return table.metadata_location if table is not None else None
@@ -136,13 +137,13 @@ class CatalogService:
     def new_table(
         self, relation: str, schema: Schema, properties: Mapping[str, str], location: str | None
     ) -> TableMetadata:
-        """The metadata with which a table is to begin; nobody sees it yet.
+        """The first metadata of a table that is not visible yet.
 
         Args:
             relation: `schema.table`.
-            schema: its columns.
-            properties: of the table.
-            location: its folder; by default where the service puts tables.
+            schema: the table's columns.
+            properties: the table's properties.
+            location: the table's folder; by default, the service chooses one.
         """
         from meshhouse.lake.pyiceberg_private import metadata_before
 
@@ -162,10 +163,10 @@ class CatalogService:
         try:
             self._catalog.create_namespace((schema,))
         except NamespaceAlreadyExistsError:
-            return  # somebody was quicker
+            return  # another process created it meanwhile
 
     def forget(self, is_meant: Callable[[str], bool]) -> None:
-        """Takes the tables of the meant schemas out of the catalog; files stay.
+        """Removes the tables of the schemas that `is_meant` accepts; files stay.
 
         One table after another: the protocol cannot drop several at once.
         """
@@ -177,13 +178,13 @@ class CatalogService:
                 self._catalog.drop_namespace((schema,))
 
     def move(self, changes: Sequence[Staged]) -> list[Staged]:
-        """Shows all changes by one request, or none of them.
+        """Makes all changes visible with one request, or none of them.
 
         Returns:
-            those that are outdated; then nothing happened.
+            The changes whose table another writer changed first; if any, nothing became visible.
 
         Raises:
-            ServiceFailed: it is away, refuses, or did not say whether it was done.
+            ServiceFailed: the service is unreachable, refuses, or gave no clear answer.
         """
         from meshhouse.lake.changes import requirements, updates
 
@@ -205,12 +206,12 @@ class CatalogService:
         return list(changes)
 
     def _commit(self, request: dict[str, Any], changes: Sequence[Staged]) -> bool:
-        """Whether it was done; False if somebody was quicker, and nothing was."""
+        """Whether the service applied a request; False if another writer changed a table first."""
         import requests
 
         from meshhouse.lake.pyiceberg_private import session_of
 
-        unclear = f"The catalog service at {self.address} did not say whether it has done this"
+        unclear = f"The catalog service at {self.address} gave no clear answer"
         try:
             address = self._catalog.url("transactions/commit")
             answer = session_of(self._catalog).post(address, json=request)
@@ -235,12 +236,12 @@ class CatalogService:
                 "service that can, such as Nessie, Polaris or Lakekeeper."
             )
         raise ServiceFailed(
-            f"The catalog service at {self.address} did not take the change "
+            f"The catalog service at {self.address} refused the change "
             f"({answer.status_code}: {_reason(answer)}). Nothing was changed."
         )
 
     def _done_after_all(self, changes: Sequence[Staged], unclear: str) -> bool:
-        """Looks whether a request was done whose answer is not known."""
+        """Whether a request without a clear answer was applied, by the tables' snapshots."""
         self._unconfirmed.update(each.state for each in changes)
         with self._explained():
             tables = {each.relation: self._load(each.relation) for each in changes}
@@ -250,10 +251,13 @@ class CatalogService:
         }
         if all(now[each.relation] == each.snapshot_id for each in changes):
             return True
-        raise ServiceFailed(f"{unclear}. Look whether it is well, then run the same command again.")
+        raise ServiceFailed(
+            f"{unclear}. The change may be done or not. Check "
+            "the service, then run the same command again."
+        )
 
     def shows(self, change: Staged) -> bool:
-        """Whether a staged state is shown, or may yet be."""
+        """Whether readers see a staged state, or may still see it after an unclear answer."""
         if change.state in self._unconfirmed:
             return True
         with self._explained():
@@ -264,7 +268,7 @@ class CatalogService:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turns what a service answers into one line without secrets."""
+        """Turns a service's errors into a message of one line without secrets."""
         import requests
         from pydantic import ValidationError
         from pyiceberg.exceptions import (
@@ -288,25 +292,25 @@ class CatalogService:
             raise ServiceFailed(self._refuses()) from error
         except (RESTError, ValidationError) as error:
             raise ServiceFailed(
-                f"The catalog service at {self.address} failed ({type(error).__name__}). Look at "
-                f"{URI} and at the service's own log; then run the same command again."
+                f"The catalog service at {self.address} failed ({type(error).__name__}). Check "
+                f"{URI} and the service's log; then run the same command again."
             ) from error
 
     def _away(self) -> str:
         return (
-            f"The catalog service at {self.address} does not answer. Look at the network and "
+            f"The catalog service at {self.address} does not answer. Check the network and "
             f"{URI}; then run the same command again."
         )
 
     def _refuses(self) -> str:
         return (
-            f"The catalog service at {self.address} refuses access. Look at {_CREDENTIALS} and at "
-            "what they may do there; then run the same command again."
+            f"The catalog service at {self.address} refuses access. Check {_CREDENTIALS} and "
+            "the permissions of that user; then run the same command again."
         )
 
 
 def _impatient_catalog(properties: Mapping[str, Any]) -> Any:
-    """A REST catalog of pyiceberg, whose own would wait for ever for an answer."""
+    """A pyiceberg REST catalog with timeouts; pyiceberg sets none."""
     from requests.adapters import HTTPAdapter
 
     from meshhouse.lake.pyiceberg_private import rest_catalog

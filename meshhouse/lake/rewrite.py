@@ -1,6 +1,6 @@
 """Exchanging the data files of a table, in one snapshot.
 
-Belongs here: the one way to write a snapshot that takes files away. Not here: choosing or
+Belongs here: the only code that writes a snapshot which removes data files. Not here: choosing or
 writing the files (engines/, maintenance/).
 """
 
@@ -24,16 +24,16 @@ def exchange_files(
     write_id: uuid.UUID | None = None,
     same_rows: bool = False,
 ) -> None:
-    """Adds a snapshot to a transaction in which `new` files stand for `old` ones.
+    """Adds a snapshot to a transaction in which `new` files replace `old` ones.
 
     Args:
-        transaction: of the table to change.
-        old: files of the current snapshot to take away.
+        transaction: a transaction of the table to change.
+        old: files of the current snapshot to remove.
         new: files, already written, to add.
-        write_id: part of the names of what is written; unique per attempt.
-        same_rows: the files hold the same rows in another layout, so a reader of changes
-            may pass over this snapshot (Iceberg's operation `replace`). Small manifests
-            become one, even if no file is exchanged.
+        write_id: part of the names of new manifests; unique for each attempt.
+        same_rows: the files hold the same rows in another layout, so an incremental reader may
+            skip this snapshot (Iceberg's operation `replace`). Small manifests are merged, even
+            if no data file is exchanged.
     """
     current = transaction.table_metadata.current_snapshot()
     producer = Relayout if same_rows else Exchange
@@ -55,7 +55,7 @@ def exchange_files(
 
 
 def files_by_age(table: Table) -> list[str]:
-    """Data files of the current snapshot, those with the oldest rows first."""
+    """Data files of the current snapshot, oldest rows first."""
     snapshot = table.current_snapshot()
     manifests = snapshot.manifests(table.io) if snapshot else []
     entries = [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io)]

@@ -1,7 +1,7 @@
 """Iceberg schemas from declared columns.
 
-Belongs here: the one mapping from `DataType` to Iceberg. Does not: changing a table
-that exists (catalog.py decides what becomes of field ids).
+Belongs here: the only mapping from `DataType` to Iceberg. Not here: new columns of a table that
+exists, and their field ids (states.py).
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def iceberg_schema(
 ) -> Schema:
     """An Iceberg schema with fresh field ids, every column optional.
 
-    Nullability is promised by contracts and verified by the audit; an optional column
-    can be read by every engine after any later change.
+    The contract promises which columns are never null, and the audit verifies it. Every engine can
+    read an optional column after any later change.
 
     Args:
-        columns: name and type.
-        docs: column in lower case -> description.
+        columns: name and type of each column.
+        docs: name of a column in lower case -> description.
     """
     return Schema(
         *(
@@ -74,7 +74,7 @@ def iceberg_schema(
 
 
 def widens(old: IcebergType, new: IcebergType) -> bool:
-    """Whether every value of `old` is one of `new`, in the same files (Iceberg's promotions)."""
+    """Whether Iceberg can promote type `old` to `new` without rewriting files."""
     if isinstance(old, IntegerType):
         return isinstance(new, LongType)
     if isinstance(old, DecimalType) and isinstance(new, DecimalType):

@@ -1,11 +1,11 @@
-"""How an adopted table is partitioned and sorted, in the numbers of the table that shows it.
+"""Partition specs and sort orders for a zero-copy publish.
 
-Belongs here: partition specs, sort orders, and manifests that name them. Does not: the
-snapshot itself and its columns (adopt.py).
+Belongs here: taking the specs and sort order of the table that was built (the source) into the
+published table, and manifests that name them. Not here: the snapshot and its columns (adopt.py).
 
-Manifests name their spec by number and its fields by ids, which two tables give
-differently. Where theirs are free in ours they are taken as they are. Otherwise the adopted
-snapshot gets manifests of its own: they list files, so the cost never grows with rows.
+A manifest names its partition spec and fields by id. The two tables may use the same id for
+different specs. An id that is free in the published table stays. Otherwise new manifests with
+other ids are written. Manifests list files, so the cost does not grow with rows.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 
 def with_their_specs(
-    metadata: Any, theirs: Any, manifests: list[ManifestFile], in_turn: bool
+    metadata: Any, source: Any, manifests: list[ManifestFile], in_turn: bool
 ) -> tuple[Any, dict[int, PartitionSpec]]:
-    """Metadata that is partitioned as another table is.
+    """Metadata of the published table with the source's partition specs.
 
     Args:
-        metadata: ours.
-        theirs: the other table's.
-        manifests: those that are to be shown; specs of others are left behind.
-        in_turn: each new spec gets the next number, as catalog services give them.
+        metadata: the published table's metadata.
+        source: the source's metadata.
+        manifests: the manifests to publish; only their specs and the default spec are taken.
+        in_turn: give each new spec the next id, as catalog services do.
 
     Returns:
-        The metadata, and the number of each of their specs -> what it is in ours.
+        The metadata, and for each spec's id in the source the spec in the published table.
     """
-    used = {each.partition_spec_id for each in manifests} | {theirs.default_spec_id}
+    used = {each.partition_spec_id for each in manifests} | {source.default_spec_id}
     found: dict[int, PartitionSpec] = {}
-    for spec in theirs.partition_specs:
+    for spec in source.partition_specs:
         if spec.spec_id not in used:
             continue
-        fields = _fields_of_ours(metadata, spec)
+        fields = _published_fields(metadata, spec)
         known = next((each for each in metadata.partition_specs if each.fields == fields), None)
         if known is None:
             numbers = [each.spec_id for each in metadata.partition_specs]
@@ -54,12 +54,12 @@ def with_their_specs(
             }
             metadata = metadata.model_copy(update=update)
         found[spec.spec_id] = known
-    update = {"default_spec_id": found[theirs.default_spec_id].spec_id}
+    update = {"default_spec_id": found[source.default_spec_id].spec_id}
     return metadata.model_copy(update=update), found
 
 
-def _fields_of_ours(metadata: Any, spec: PartitionSpec) -> tuple[PartitionField, ...]:
-    """A spec's fields with ids and names that mean nothing else in our table."""
+def _published_fields(metadata: Any, spec: PartitionSpec) -> tuple[PartitionField, ...]:
+    """A spec's fields with ids and names that no other field of the published table has."""
     known = [field for each in metadata.partition_specs for field in each.fields]
     last = metadata.last_partition_id or 0
     fields: list[PartitionField] = []
@@ -85,9 +85,9 @@ def _means(field: PartitionField) -> tuple[Any, ...]:
     return field.source_id, field.transform
 
 
-def with_their_sort_order(metadata: Any, theirs: Any, in_turn: bool) -> Any:
-    """Metadata that is sorted as another table is; `in_turn` as for specs."""
-    order = theirs.sort_order()
+def with_their_sort_order(metadata: Any, source: Any, in_turn: bool) -> Any:
+    """Metadata of the published table with the source's sort order; `in_turn` as for specs."""
+    order = source.sort_order()
     known = next((each for each in metadata.sort_orders if each.fields == order.fields), None)
     update: dict[str, Any] = {}
     if known is None:
@@ -107,24 +107,27 @@ def manifest_list(
     table: Table,
     snapshot: Any,
     manifests: list[ManifestFile],
-    theirs: Any,
+    source: Any,
     specs: Mapping[int, PartitionSpec],
 ) -> str:
-    """Where the files of an adopted snapshot are listed by the specs of our table.
+    """A manifest list of the source's snapshot that names specs of the published table.
 
     Args:
-        table: ours; new lists are written into its folder.
-        snapshot: the other table's.
-        manifests: the snapshot's.
-        theirs: the other table's metadata.
-        specs: what `with_their_specs` gave.
+        table: the published table; new manifests and lists are written into its folder.
+        snapshot: the source's snapshot.
+        manifests: the snapshot's manifests.
+        source: the source's metadata.
+        specs: the specs from `with_their_specs`.
+
+    Returns:
+        The list's location; the snapshot's own list if all ids are the same.
     """
     from pyiceberg.manifest import write_manifest_list
 
-    if all(spec == theirs.specs()[number] for number, spec in specs.items()):
+    if all(spec == source.specs()[number] for number, spec in specs.items()):
         return snapshot.manifest_list
     moved = [
-        _manifest(table, each, theirs, specs[each.partition_spec_id], snapshot)
+        _manifest(table, each, source, specs[each.partition_spec_id], snapshot)
         for each in manifests
     ]
     location = _new_file(table, f"snap-{snapshot.snapshot_id}")
@@ -141,23 +144,23 @@ def manifest_list(
 
 
 def _manifest(
-    table: Table, manifest: ManifestFile, theirs: Any, spec: PartitionSpec, snapshot: Any
+    table: Table, manifest: ManifestFile, source: Any, spec: PartitionSpec, snapshot: Any
 ) -> ManifestFile:
-    """A manifest of our spec; written anew if theirs differs, for it names its spec itself."""
+    """A manifest that names `spec`: the given one if it does, else a rewritten copy."""
     from pyiceberg.manifest import ManifestContent, write_manifest
 
-    if spec == theirs.specs()[manifest.partition_spec_id]:
+    if spec == source.specs()[manifest.partition_spec_id]:
         return manifest
     if manifest.content != ManifestContent.DATA:
         raise MeshError(
-            f"{'.'.join(table.name())} is partitioned in another way than before, and its build "
-            "holds delete files: it cannot be published so. Remove `write.merge.mode` from the "
-            "model's `tblproperties` and run it with `--force`."
+            f"{'.'.join(table.name())} cannot be published: its partitioning has changed, and its "
+            "build holds delete files. Remove `write.merge.mode` from the model's `tblproperties` "
+            "and run it with `--force`."
         )
     with write_manifest(
         format_version=table.metadata.format_version,
         spec=spec,
-        schema=theirs.schema(),
+        schema=source.schema(),
         output_file=table.io.new_output(_new_file(table, "manifest")),
         snapshot_id=manifest.added_snapshot_id or snapshot.snapshot_id,
         avro_compression="gzip",
@@ -165,7 +168,7 @@ def _manifest(
         for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False):
             writer.add_entry(entry)
     written = writer.to_manifest_file()
-    # What it holds is not newer for being written again.
+    # The copy lists the same files, so they must not count as newer.
     written.sequence_number = manifest.sequence_number
     written.min_sequence_number = manifest.min_sequence_number
     return written

@@ -1,7 +1,7 @@
-"""Tables whose commits write metadata files that nobody sees yet.
+"""Staged tables: their commits write metadata files that readers do not see yet.
 
 Belongs here: what a pyiceberg table does instead of committing to a catalog. Not here: the
-content of a metadata file (states.py), or showing it (catalog.py).
+content of a metadata file (states.py), or making it visible (catalog.py).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from meshhouse.lake.states import write_metadata
 
 
 def staging_table(relation: str, metadata: TableMetadata, location: str, io: FileIO) -> Table:
-    """A table at a metadata file; each commit of it writes the next metadata file, and no more."""
+    """A table at a metadata location; each commit only writes the next metadata file."""
     return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
 
 
 class _Stage(NoCatalog):
-    """Stands where pyiceberg expects a catalog: a commit only writes the metadata file."""
+    """In place of a pyiceberg catalog: a commit only writes the metadata file."""
 
     def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:
-        """Called by pyiceberg at the end of a transaction."""
+        """Writes the metadata file; pyiceberg calls it at the end of a transaction."""
         for requirement in requirements:
             requirement.validate(table.metadata)
         metadata = update_table_metadata(
@@ -37,15 +37,15 @@ class _Stage(NoCatalog):
         return CommitTableResponse(metadata=metadata, metadata_location=location)
 
     def supports_server_side_planning(self) -> bool:
-        """Scans are planned here, from the manifests."""
+        """False: pyiceberg plans scans in this process, from the manifests."""
         return False
 
 
 def _no_earlier(metadata: Any, base: Any) -> Any:
-    """Metadata whose times are not before those of its base, whatever the clock says.
+    """Metadata without a timestamp before its base's, even if the clock has gone back.
 
-    Iceberg's Java library refuses a table whose log of snapshots goes back by more than a
-    minute, and expiry compares these times.
+    Iceberg's Java library refuses a table whose snapshot log goes back by more than a minute, and
+    snapshot expiry compares these timestamps.
     """
     floor = base.last_updated_ms
     known = {each.snapshot_id for each in base.snapshots}

@@ -1,7 +1,7 @@
-"""States of a table: metadata files, written before anybody sees them.
+"""States of a table: metadata files, written before readers see them.
 
-Belongs here: what a metadata file says, and making the next one. Does not: which of them is
-shown (catalog.py).
+Belongs here: reading a metadata file, and making the next one. Not here: which metadata file is
+current (catalog.py).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 SAME_ROWS_AS = "meshhouse.same-rows-as"
-"""In the summary of a snapshot that only has another layout: the snapshot with its rows."""
+"""In the summary of a compaction's snapshot: the id of the snapshot with the same rows."""
 
 REWRITTEN = "meshhouse.rewritten-at"
-"""Property of a raw table: when its rows last changed or went, rather than were added to. What
-was added up from them before must be made from nothing."""
+"""Property of a raw table: when rows were last changed or deleted, not only appended. An
+incremental model that was built before must be rebuilt."""
 
 
 def snapshot_id(metadata_location: str) -> int | None:
-    """Snapshot that stands for the rows of a metadata file; None for a table without any.
+    """The snapshot that identifies the rows of a metadata file; None for a table without one.
 
-    Compaction makes a new snapshot of the same rows; it stands for the one before it, so
-    that nothing downstream takes the rows for new ones.
+    Compaction makes a new snapshot of the same rows. It counts as the snapshot before it, so
+    consumers do not take the rows for new ones.
     """
     metadata = read_metadata(metadata_location)
     current = metadata.get("current-snapshot-id")
@@ -37,12 +37,12 @@ def snapshot_id(metadata_location: str) -> int | None:
 
 
 def table_properties(metadata_location: str) -> dict[str, str]:
-    """Properties of a table as of a metadata file."""
+    """Properties of a table at a metadata location."""
     return dict(read_metadata(metadata_location).get("properties", {}))
 
 
 def write_metadata(table: Table, metadata: Any = None) -> str:
-    """Writes a table's next metadata file, which nobody sees yet; returns where it is."""
+    """Writes a table's next metadata file, which readers do not see yet; returns its location."""
     from pyiceberg.serializers import ToOutputFile
     from pyiceberg.table.locations import load_location_provider
 
@@ -61,7 +61,7 @@ def _version_of(metadata_location: str) -> int:
 
 
 def unpartitioned(metadata: Any) -> Any:
-    """Metadata under which files may hold any rows: another engine may have partitioned it."""
+    """Metadata without partitions, even if another engine has partitioned the table."""
     if not metadata.spec().fields:
         return metadata
     from pyiceberg.partitioning import PartitionSpec
@@ -76,7 +76,7 @@ def unpartitioned(metadata: Any) -> Any:
 
 
 def with_schema(metadata: Any, wanted: Schema) -> Any:
-    """Metadata whose current schema has the wanted columns, ids kept where nothing changed."""
+    """Metadata whose current schema has the wanted columns; unchanged columns keep their ids."""
     from pyiceberg.schema import Schema
     from pyiceberg.table.update import (
         AddSchemaUpdate,
@@ -102,7 +102,8 @@ def with_schema(metadata: Any, wanted: Schema) -> Any:
             field_id = next_id
         fields.append(field.model_copy(update={"field_id": field_id}))
     for known_schema in metadata.schemas:
-        # Two checkouts with other descriptions may land in turn: schemas must not add up.
+        # Two checkouts with different descriptions may land alternately. Reusing an earlier schema
+        # keeps the metadata from growing with each landing.
         if known_schema.fields == tuple(fields):
             back = SetCurrentSchemaUpdate(schema_id=known_schema.schema_id)
             return update_table_metadata(metadata, (back,))

@@ -1,10 +1,10 @@
-"""The lake's files by their locations, in a folder or in an object store.
+"""Reading, listing and deleting files by their locations, on disk or in an object store.
 
-Belongs here: what is done to one file or one folder. Does not: access to a store
-(object_store.py), what is in the files, or which of them there are to be.
+Belongs here: operations on one file or one folder. Not here: access to a store (object_store.py),
+or the content of files.
 
-A location says itself where it is (`file:///...`, `s3://...`), so a lake may have tables
-in both, as it has after it has moved.
+The scheme of a location says where the file is (`file:///...`, `s3://...`). So a lake may have
+tables in both places, for example after MESH_WAREHOUSE was set.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PATH_PROPERTIES = (
 
 @dataclass(frozen=True)
 class Stored:
-    """A file of a folder."""
+    """A file in a listing."""
 
     location: str
     written_at: float
@@ -49,17 +49,17 @@ class Stored:
 
     @property
     def name(self) -> str:
-        """Its last part."""
+        """The last part of the location."""
         return self.location.rpartition("/")[2]
 
 
 def plain_path(location: str) -> str:
-    """A `file:` location as a path; other schemes stay as they are."""
+    """A `file:` location as a path; other locations do not change."""
     return location.removeprefix("file://").removeprefix("file:")
 
 
 def file_io(location: str) -> FileIO:
-    """What pyiceberg reads and writes files with, there and in local folders."""
+    """A pyiceberg FileIO for the location's store; it can also use local folders."""
     if not is_remote(location):
         return _io(())
     found = access()
@@ -78,17 +78,17 @@ def file_io(location: str) -> FileIO:
 
 @lru_cache(maxsize=4)
 def _io(properties: tuple[tuple[str, str], ...]) -> FileIO:
-    # Kept: it holds the connections. Renewed credentials make another one.
+    # Cached, because it holds connections. New credentials lead to a new one.
     from pyiceberg.io.pyarrow import PyArrowFileIO
 
     return PyArrowFileIO(dict(properties))
 
 
 def read_bytes(location: str) -> bytes:
-    """A whole file.
+    """The content of a file.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is no such file.
         StoreFailed: the store cannot be used.
     """
     if not is_remote(location):
@@ -98,7 +98,7 @@ def read_bytes(location: str) -> bytes:
 
 
 def exists(location: str) -> bool:
-    """Whether there is such a file."""
+    """Whether there is a file at a location."""
     if not is_remote(location):
         return Path(plain_path(location)).exists()
     try:
@@ -110,7 +110,7 @@ def exists(location: str) -> bool:
 
 
 def delete(location: str) -> None:
-    """Removes a file, if there is one."""
+    """Deletes a file, if it exists."""
     if not is_remote(location):
         Path(plain_path(location)).unlink(missing_ok=True)
         return
@@ -119,25 +119,25 @@ def delete(location: str) -> None:
 
 
 def make_young(location: str) -> None:
-    """Makes a file as old as if it were written now, if there is one."""
+    """Sets a file's time of writing to now, if the file exists."""
     with suppress(FileNotFoundError):
         if not is_remote(location):
             os.utime(plain_path(location))
             return
-        # A store knows no other way than to write it again, onto itself.
+        # An object store sets the time only when a file is written, so it is copied onto itself.
         place = bucket_and_key(location)
         with asking(location):
             client().copy_object(**place, CopySource=place, MetadataDirective="REPLACE")
 
 
 def listing(location: str) -> Iterator[Stored]:
-    """All files in a folder and the folders inside."""
+    """All files in a folder and its subfolders."""
     if not is_remote(location):
         for path in Path(plain_path(location)).rglob("*"):
             try:
                 status = path.stat()
             except FileNotFoundError:
-                continue  # whoever wrote it has taken it away meanwhile
+                continue  # another process has deleted it meanwhile
             if path.is_file():
                 yield Stored(str(path), status.st_mtime, status.st_size)
         return

@@ -1,12 +1,12 @@
-"""What people say about a table, in the words that every Iceberg reader knows.
+"""Descriptions of a table, stored where every Iceberg reader finds them.
 
-Belongs here: comment, owner and contact as properties, descriptions as docs of columns, and
-which columns hold no null. Not here: reading declarations (repository/), or when a state is
-shown (engines/, landing/).
+Belongs here: comment, owner and contact as table properties, descriptions as column docs, and the
+columns without nulls. Not here: reading declarations (repository/), or when a state becomes
+visible (engines/, landing/).
 
-Columns stay optional. Iceberg forbids to make an optional column required: whoever reads
-changes reads older files, which may hold nulls, with the newest schema. So a property names
-the columns without a null, and is counted for each state that is shown.
+Columns stay optional. Iceberg does not let an optional column become required, because the newest
+schema also reads older files, which may hold nulls. So a table property lists the columns
+without nulls. It is computed for each published state.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 
 COMMENT = "comment"
 OWNER = "owner"
-"""Spark and Trino show properties of these two names as comment and owner of a table."""
+"""Spark and Trino show the properties `comment` and `owner` as comment and owner of a table."""
 CONTACT = "meshhouse.contact"
 NOT_NULL = "meshhouse.not-null-columns"
-"""A list in JSON: columns that must not be null by contract or grain, and hold no null."""
+"""A JSON list: columns that must not be null by contract or grain, and hold no null."""
 LONGEST = 4_000
-"""Characters of a text. Metadata files repeat it in each schema, and every reader reads them."""
+"""Most characters of a text. Metadata files repeat texts in every schema, and readers read all."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What is declared about a product for its readers."""
+    """What a product's declaration tells its readers."""
 
     comment: str = ""
     owner: str = ""
     contact: str = ""
     docs: Mapping[str, str] = field(default_factory=dict)
-    """Column in lower case -> description, of columns that have one."""
+    """Column in lower case -> description; only columns with a description."""
     promised: frozenset[str] = frozenset()
     """Columns in lower case that must hold no null."""
 
     @classmethod
     def of(cls, product: Product) -> Texts:
-        """Of a product as `Manifest.described` gives it."""
+        """The texts of a product from `Manifest.described`."""
         required = {column.name for column in product.columns if column.required}
         return cls(
             comment=bounded(product.description),
@@ -59,7 +59,7 @@ class Texts:
         )
 
     def as_said(self, properties: Mapping[str, str], schema: Schema) -> Texts:
-        """The texts that a table has already; declared is only what must hold no null."""
+        """The texts that a table already has, with the declared `promised` columns."""
         return replace(
             self,
             comment=properties.get(COMMENT, ""),
@@ -72,8 +72,8 @@ class Texts:
         """Properties of a table with these texts in place of earlier ones.
 
         Args:
-            before: the properties as they are.
-            without_null: what `columns_without_null` found in the state that is to be shown.
+            before: the present properties.
+            without_null: the columns that `columns_without_null` found in the state to publish.
         """
         names = list(without_null)
         said = {
@@ -86,11 +86,11 @@ class Texts:
         return {**others, **{name: text for name, text in said.items() if text}}
 
     def columns_without_null(self, schema: Schema, files: Iterable[DataFile]) -> list[str]:
-        """Promised columns of which every file says that it holds no null.
+        """Promised columns that have no null in any file.
 
         Args:
-            schema: what the files hold.
-            files: all of a state; one that says nothing of a column proves nothing.
+            schema: the schema of the files.
+            files: all files of a state. A file without a count of nulls may hold nulls.
         """
         names = {each.field_id: each.name for each in schema.fields
                  if each.name.lower() in self.promised}  # fmt: skip
@@ -101,21 +101,24 @@ class Texts:
 
 
 def docs_of(columns: Iterable[Column]) -> dict[str, str]:
-    """Column in lower case -> description, of columns that have one."""
+    """Column in lower case -> description; only columns with a description."""
     return {each.name.lower(): bounded(each.description) for each in columns if each.description}
 
 
 def bounded(text: str) -> str:
-    """A text that every catalog keeps: PostgreSQL, behind many services, refuses NUL."""
+    """A text that every catalog accepts: at most `LONGEST` characters, and without NUL.
+
+    Many catalog services store texts in PostgreSQL, which refuses NUL.
+    """
     text = text.replace("\0", "")
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def with_docs(schema: Schema, docs: Mapping[str, str]) -> Schema:
-    """The same columns with these docs and no others.
+    """The same columns with exactly these docs.
 
     Args:
-        schema: any.
+        schema: the columns.
         docs: column in lower case -> text.
     """
     fields = [

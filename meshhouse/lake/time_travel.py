@@ -1,7 +1,7 @@
-"""Reading a table as it was, without changing what it shows.
+"""Time travel: reading an earlier state of a table, without changing the table.
 
-Belongs here: a metadata file of an earlier state, beside the lake. Does not: going back
-for everybody, which is a commit (engines/iceberg.py).
+Belongs here: writing a metadata file of an earlier state, outside the lake. Not here: rollback,
+which is a commit (engines/iceberg.py).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from meshhouse.lake.storage import plain_path
 def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     """A metadata file that shows a table with the rows of an earlier snapshot.
 
-    Columns that the table got since are null in it, as in every row of before. If its columns
-    were numbered anew since, it has those of then: files name columns by number.
+    The file has today's columns; columns that are newer than the snapshot are null. If a field id
+    now means another column, it has the columns of the snapshot: data files name columns by id.
 
     Args:
-        metadata_location: of the table as it is.
-        snapshot: the one whose rows are wanted.
-        folder: where the file is written, if one is needed.
+        metadata_location: the table's current metadata location.
+        snapshot: the snapshot to read.
+        folder: the folder for the new file, if one is needed.
 
     Returns:
-        The file; the given one if it shows that snapshot, if the table no longer keeps it, or
-        if it is in an object store.
+        The new file's location. The given location if it shows that snapshot, if the table has
+        expired the snapshot, or if the table is in an object store.
     """
     if is_remote(metadata_location) or snapshot_id(metadata_location) == snapshot:
-        return metadata_location  # of a store, readers are led there by where the file is
+        return metadata_location  # in a store, readers derive the table's folder from the location
     source = Path(plain_path(metadata_location))
     metadata = json.loads(source.read_bytes())
     kept = [each for each in metadata["snapshots"] if snapshot in _stands_for(each)]
@@ -54,7 +54,7 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
 
 
 def _undo_rewriting(metadata: dict[str, Any], timestamp_ms: int) -> None:
-    """Says that rows are those of before a rewriting, if it came after the shown snapshot."""
+    """Marks the rows as older than the last rewriting, if that came after the snapshot."""
     rewritten = metadata.get("properties", {}).get(REWRITTEN)
     if rewritten and datetime.fromisoformat(rewritten).timestamp() * 1000 > timestamp_ms:
         metadata["properties"] = {**metadata["properties"], REWRITTEN: f"before {rewritten}"}
@@ -68,7 +68,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:
-    """The schema under which to read a snapshot: today's, unless its numbers mean others."""
+    """The id of the schema for a snapshot: today's, unless a field id now means another column."""
     from pyiceberg.schema import Schema
 
     from meshhouse.lake.schema import widens

@@ -1,8 +1,7 @@
-"""Reading lake tables with SQL, each pinned at one snapshot.
+"""Reading lake tables with DuckDB, each pinned at one snapshot.
 
-Belongs here: a DuckDB connection that can read Iceberg, and views over the exact
-metadata files that were chosen. Does not: choosing them (catalog.py), writing, or
-DuckDB as a build target (engines/).
+Belongs here: a DuckDB connection that can read Iceberg, and views over given metadata locations.
+Not here: choosing the locations (catalog.py), writing, or DuckDB as a build target (engines/).
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ ColumnsOf = Callable[[str], Iterable[tuple[str, object]]]
 
 
 UNSIGNED = "allow_unsigned_extensions"
-"""The setting with which `enable_iceberg` is quick; no other extension should be loaded with it.
+"""The setting that lets `enable_iceberg` skip signatures; load no other extension with it.
 
-pip has checked the files of the extensions as it has checked DuckDB itself. DuckDB would check
-their signatures as well, which takes 0.2 s of each connection."""
+DuckDB's check of the signatures takes 0.2 s per connection. The extensions come from wheels, whose
+hashes are checked at installation, as DuckDB's are."""
 
 
 @cache
 def _extensions() -> tuple[str, ...]:
-    """Files of the extensions that come as wheels; avro must be loaded before iceberg."""
+    """Files of the extensions, which come as wheels; avro must be loaded before iceberg."""
     import duckdb_extension_avro
     import duckdb_extension_iceberg
 
@@ -58,13 +57,13 @@ def enable_iceberg(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def enable_store(connection: duckdb.DuckDBPyConnection, locations: Iterable[str]) -> None:
-    """Lets a connection read those of the locations that are in an object store.
+    """Lets a connection read locations in an object store; local ones need nothing.
 
-    To be called again for a connection that is kept: credentials expire.
+    Call it again before each use of a long-lived connection, because credentials expire.
 
     Raises:
-        UsageError: what is needed for that is not installed or not set.
-        StoreFailed: the store is away or refuses.
+        UsageError: a package or a setting for object stores is missing.
+        StoreFailed: the store is unreachable or refuses access.
     """
     named = buckets(locations)
     if not named:
@@ -78,8 +77,8 @@ def enable_store(connection: duckdb.DuckDBPyConnection, locations: Iterable[str]
         raise UsageError(NOT_INSTALLED) from error
     connection.execute(f"load {literal(_file('httpfs', duckdb_extension_httpfs))}")
     endpoint = urlsplit(found.endpoint)
-    # Bound, not written into the statement, which errors and logs would show. For any bucket:
-    # a table's metadata and its data may be in two.
+    # Parameters keep credentials out of the statement, which errors and logs show. The secret
+    # counts for every bucket: a table's metadata and data may be in different ones.
     connection.execute(
         "create or replace secret meshhouse_store (type s3, key_id $key_id, secret $secret, "
         "session_token $token, region $region, endpoint $endpoint, url_style $style, "
@@ -97,10 +96,10 @@ def enable_store(connection: duckdb.DuckDBPyConnection, locations: Iterable[str]
 
 
 def connect_memory(memory_limit: str = "1GiB") -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection in memory that reads Iceberg; UTC is its time zone."""
+    """An in-memory DuckDB connection that can read Iceberg; its time zone is UTC."""
     import duckdb
 
-    # A person's own stored secrets must not decide what the mesh reads.
+    # DuckDB would use secrets in the user's home; the mesh must not depend on them.
     config = {"memory_limit": memory_limit, "allow_persistent_secrets": "false", UNSIGNED: "true"}
     connection = duckdb.connect(config=config)
     enable_iceberg(connection)
@@ -114,13 +113,13 @@ def create_views(
     metadata_locations: Mapping[str, str],
     columns_of: ColumnsOf | None = None,
 ) -> None:
-    """Creates or replaces one view a relation, over exactly the given metadata file.
+    """Creates or replaces one view for each relation, over the given metadata location.
 
     Args:
-        connection: where `enable_iceberg` was called.
-        metadata_locations: `schema.table` -> Iceberg metadata file.
-        columns_of: if given, a damaged table is no reason to fail: reading its view fails
-            instead, and says what is damaged. The view has these columns.
+        connection: a connection with `enable_iceberg`.
+        metadata_locations: `schema.table` -> metadata location.
+        columns_of: if given, a damaged table does not fail here. Its view has these columns, and
+            reading it fails and says what is damaged.
     """
     enable_store(connection, metadata_locations.values())
     schemas = {relation.partition(".")[0] for relation in metadata_locations}
@@ -142,9 +141,9 @@ def create_views(
 def check_readable(connection: duckdb.DuckDBPyConnection, relation: str, location: str) -> None:
     """Reads the metadata and manifests of a table, not its data files.
 
-    DuckDB 1.5 ends the whole process over a manifest that it cannot read; its reader of Avro
-    fails as others do, and takes a tenth of the time that pyiceberg takes to be loaded. Each
-    manifest is read once a process: 150 of them take as long as the scan itself, 0.24 s.
+    DuckDB 1.5's Iceberg reader ends the whole process if it cannot read a manifest. Its Avro
+    reader raises an error, and takes a tenth of the time that importing pyiceberg takes. Each
+    manifest is read once per process: 150 of them take 0.24 s, as long as the scan itself.
 
     Raises:
         Damaged: the metadata file or a manifest is missing or unreadable.
@@ -152,7 +151,7 @@ def check_readable(connection: duckdb.DuckDBPyConnection, relation: str, locatio
     import duckdb
 
     if is_remote(location):
-        return  # a store keeps files whole, and each look costs a request
+        return  # an object store does not truncate files, and each check costs a request
     metadata = read_metadata(location, relation)
     shown = metadata.get("current-snapshot-id")
     lists = [each["manifest-list"] for each in metadata.get("snapshots", ())
@@ -170,14 +169,14 @@ def check_readable(connection: duckdb.DuckDBPyConnection, relation: str, locatio
 
 _Mark = tuple[str, int, int, int]
 _READ: dict[_Mark, tuple[str, ...]] = {}
-"""Avro files that this process has read, and what they list."""
+"""Avro files that this process has read -> the first column of each row."""
 _MOST_READ = 50_000
 
 
 def _read_once(
     connection: duckdb.DuckDBPyConnection, select: str, location: str, alias: str = ""
 ) -> tuple[str, ...]:
-    """The first column of a query of a manifest or a list of them, which never change."""
+    """The first column of a query over a manifest or manifest list; both never change."""
     path = plain_path(location)
     mark = _mark(path)
     known = _READ.get(mark) if mark else None
@@ -192,7 +191,7 @@ def _read_once(
 
 
 def _mark(path: str) -> _Mark | None:
-    """What differs as soon as a file is damaged, replaced or put back."""
+    """Values that change when a file is damaged, replaced or restored; None if it is missing."""
     try:
         found = Path(path).stat()
     except OSError:
@@ -201,9 +200,9 @@ def _mark(path: str) -> _Mark | None:
 
 
 def _refusal(damaged: Damaged, columns: Iterable[tuple[str, object]]) -> str:
-    """A query that has the columns of a damaged table and fails for whoever runs it."""
+    """A query with the columns of a damaged table that fails when it is executed."""
     said = f"error({literal(str(damaged))})"
     listing = ", ".join(f"cast({said} as {kind}) as {quote(name)}" for name, kind in columns)
-    # In every column, as a condition on nulls would be answered without reading; and in a
-    # condition, so that a count does not get by.
+    # The error is in every column, because DuckDB answers some conditions on nulls without
+    # reading; and in a condition, because a count reads no column.
     return f"select {listing or f'{said} as damaged'} where cast({said} as boolean)"

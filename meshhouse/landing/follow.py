@@ -27,9 +27,9 @@ from meshhouse.repository import RawTable
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 _LOOK_SECONDS = 5.0
-"""Interval of two tasks. The topic is checked, because deleting and creating it again may not cause
-a rebalance. And offsets are committed to the group again, because a commit during a rebalance may
-be lost. Kafka's consumers commit at the same interval by default."""
+"""Interval of two tasks. The topic is checked, because deleting and creating it again does not
+always cause a rebalance. And offsets are committed to the group again, because a commit during a
+rebalance may be lost. Kafka's consumers commit at the same interval by default."""
 
 
 @dataclass(frozen=True)

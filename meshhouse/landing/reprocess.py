@@ -115,7 +115,7 @@ def land_again(
     if OTHER_TOPICS in table.properties:
         raise MeshError(
             f"{raw.relation} also holds events of an earlier topic of this name with the same "
-            "offsets, so the rows to replace cannot be told apart. Nothing was changed."
+            "offsets, so the rows to replace cannot be identified. Nothing was changed."
         )
     if json.loads(table.properties.get(SOURCE, "{}")).get("topic_id") != topic.topic_id:
         raise MeshError(f"Topic `{raw.topic}` is not the one that {raw.relation} was landed from.")

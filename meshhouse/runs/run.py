@@ -76,6 +76,7 @@ def run_domain(
         unrecorded = run.audited
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
+                engine.finish_publications(domain)
                 plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
                 run.note(plan)
                 run.standing_checks = plan.standing_checks()
@@ -241,6 +242,7 @@ def build_models(
     run = DomainRun(domain.name, str(uuid.uuid4()))
     with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
+            engine.finish_publications(domain)
             resolve(repository, domain, engine.visible())
             manifest = fresh_manifest(repository, domain)
             versions = {each.name: manifest.code_version(each) for each in domain.products}

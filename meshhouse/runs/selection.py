@@ -119,6 +119,7 @@ def unchanged_run(
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
+        engine.finish_publications(domain)
         plan = DomainPlan(repository, engine, domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong

@@ -1,4 +1,4 @@
-"""Dropping an environment whose tables are in a bucket, which others may use as well."""
+"""Dropping an environment whose tables are in a bucket that other meshes may use, too."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = Schema(NestedField(1, "id", LongType()))
 
 @pytest.fixture
 def bucket(store: Store, monkeypatch) -> str:
-    """A new one, in which new tables are made."""
+    """A new bucket, which is the folder of new tables."""
     name = store.bucket()
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{name}/meshes")
     return name
@@ -37,7 +37,7 @@ def make(lake: Lake, relation: str) -> None:
 
 
 def mesh_with(folder: Path, *names: str) -> Mesh:
-    """A mesh that has a product, and what Spark built of it, in environments of these names."""
+    """A mesh with a product and its Spark build in each of the named environments."""
     mesh = make_mesh(folder)
     for name in names:
         home = workspace(mesh.home, name)
@@ -55,9 +55,9 @@ def names(mesh: Mesh) -> list[str]:
     return [each.name for each in environments(mesh.repository, engine(mesh.repository))]
 
 
-def test_what_other_meshes_have_under_that_name_stays(store, bucket, tmp_path):
+def test_files_of_other_meshes_with_that_environment_stay(store, bucket, tmp_path):
     mesh_with(tmp_path / "theirs", "", "ana")
-    store.client.put_object(Bucket=bucket, Key="meshes/ana__notes/of somebody.txt", Body=b"x")
+    store.client.put_object(Bucket=bucket, Key="meshes/ana__notes/by hand.txt", Body=b"x")
     others = store.keys(bucket)
     ours = mesh_with(tmp_path / "ours", "")
     production = store.keys(bucket)
@@ -69,7 +69,7 @@ def test_what_other_meshes_have_under_that_name_stays(store, bucket, tmp_path):
     assert {key.split("__")[0].split("/")[-1] for key in left - production} == {"ana_b"}
 
 
-def test_a_drop_that_was_stopped_is_finished_by_another(store, bucket, tmp_path, monkeypatch):
+def test_a_drop_that_was_stopped_is_finished_by_the_next_one(store, bucket, tmp_path, monkeypatch):
     mesh = mesh_with(tmp_path / "mesh", "ana")
     assert store.keys(bucket)
 

@@ -1,4 +1,4 @@
-"""Environments: what they may be called, what they take from production, how they end."""
+"""Environments: their names, what they read from production, and dropping them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ORDERS = "domains/shop/models/products/orders.sql"
 
 @pytest.fixture
 def ana(monkeypatch) -> str:
-    """From here on, what runs in this process runs in the environment `ana`."""
+    """Sets the environment `ana` for the rest of the test, in this process."""
     monkeypatch.setenv("MESH_ENV", "ana")
     return "ana"
 
@@ -53,7 +53,7 @@ def land(mesh: Mesh, environment: str = "") -> None:
 
 
 def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
-    """What consumers in an environment see."""
+    """The rows that consumers in an environment see."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_ENV", environment)
         return mesh.rows(sql)
@@ -125,7 +125,7 @@ def test_production_is_read_as_its_publications_have_read_it(sold):
     sold.edit(TOTALS, "count(*)", "count(*) + 100")
     assert published(run(sold, environment="ana")) == ["shop.totals"]
     assert shown(sold, "select orders from shop.totals", "ana") == [(103,)]
-    assert published(run(sold)) == list(PRODUCTS)  # production's clone would hold other code
+    assert published(run(sold)) == list(PRODUCTS)  # production's clone would have other code
     assert published(run(sold, environment="ana")) == ["shop.totals"]
     assert shown(sold, "select orders from shop.totals", "ana") == [(104,)]
 
@@ -174,7 +174,7 @@ def test_what_landing_rejected_for_production_is_shown_but_changed_by_production
     assert json.loads(asked("list", "--json")) == listed
 
 
-def test_nothing_changed_is_nothing_to_build_even_where_production_fails(sold, ana):
+def test_without_changes_nothing_is_built_even_if_production_fails(sold, ana):
     sold.sell(4, amount=-1)
     land(sold)
     assert run(sold).outcome == "rejected"
@@ -184,13 +184,13 @@ def test_nothing_changed_is_nothing_to_build_even_where_production_fails(sold, a
     assert done.published == []
 
 
-def test_a_state_that_is_no_longer_kept_gives_the_present_one(sold, tmp_path):
+def test_an_expired_snapshot_is_replaced_by_the_current_one(sold, tmp_path):
     location = Lake(sold.home).pointers()["shop_raw.sales"]
     assert as_of(location, 12345, tmp_path) == location
     assert list(tmp_path.glob("*.json")) == []
 
 
-def test_a_product_that_production_has_not_is_built(sold):
+def test_a_product_that_production_lacks_is_built(sold):
     assert published(run(sold, "crm", environment="ana")) == ["crm.customers"]
     assert "crm.customers" not in Lake(sold.home).pointers()
 
@@ -205,7 +205,7 @@ def test_force_builds_what_did_not_change(sold):
     assert published(run(sold, environment="ana", force=True)) == list(PRODUCTS)
 
 
-def test_a_failure_in_an_environment_is_told_there_alone(sold):
+def test_a_failure_in_an_environment_is_reported_only_there(sold):
     sold.edit(TOTALS, "count(*)", "count(no_column)")
     assert run(sold, environment="ana").outcome == "failed"
     here, there = (
@@ -274,7 +274,7 @@ def test_plain_dbt_reads_and_builds_in_the_environment(sold):
 
 @pytest.fixture
 def tried(sold: Mesh) -> Mesh:
-    """The environments `ana` and `ana_b` have published the same."""
+    """A mesh in which the environments `ana` and `ana_b` have published the same products."""
     for name in ("ana", "ana_b"):
         assert published(run(sold, environment=name, force=True)) == list(PRODUCTS)
     return sold
@@ -284,7 +284,7 @@ def names(mesh: Mesh) -> list[str]:
     return [each.name for each in environments(mesh.repository, engine(mesh.repository))]
 
 
-def test_dropping_one_leaves_those_whose_names_begin_alike(tried):
+def test_dropping_one_keeps_environments_whose_names_begin_the_same(tried):
     before = Lake(tried.home).in_environment("ana_b").pointers()
     drop(tried.repository, engine(tried.repository), "ana")
     assert names(tried) == ["ana_b"]
@@ -292,8 +292,8 @@ def test_dropping_one_leaves_those_whose_names_begin_alike(tried):
     assert (tried.home / "environments/ana_b/build/shop/work.duckdb").exists()
 
 
-def test_a_drop_that_was_stopped_is_finished_by_another(tried):
-    # What a kill leaves behind each of its steps: no table, or no table and no file.
+def test_a_drop_that_was_stopped_is_finished_by_the_next_one(tried):
+    # The states after a kill at each step: no table in the catalog, or no table and no file.
     Lake(tried.home).forget("ana")
     assert "ana" in names(tried)
     for folder in (tried.home / "lake").glob("ana__*"):
@@ -313,7 +313,7 @@ def test_production_and_unknown_environments_cannot_be_dropped(sold):
     assert sold.row("select orders from shop.totals") == (3,)
 
 
-def test_nothing_is_dropped_unasked_or_under_the_hands_of_a_run(tried):
+def test_nothing_is_dropped_without_confirmation_or_during_a_run(tried):
     assert "add --yes" in tried.run("env", "drop", "ana", code=2).stderr
     with lock(tried.home / "environments/ana/locks/shop.run"):
         done = tried.run("env", "drop", "ana", "--yes", code=1)
@@ -323,7 +323,7 @@ def test_nothing_is_dropped_unasked_or_under_the_hands_of_a_run(tried):
 
 
 class During(DuckDBEngine):
-    """Something happens while an environment is being dropped."""
+    """An engine that runs a function while an environment is being dropped."""
 
     def __init__(self, mesh: Mesh, happens: Callable[[Path], None]) -> None:
         super().__init__(mesh.repository)
@@ -347,7 +347,7 @@ def test_a_first_run_of_a_domain_cannot_begin_while_its_environment_is_dropped(m
     assert not (mesh.home / "environments/ana").exists()
 
 
-def test_what_came_while_an_environment_was_dropped_is_named_in_one_line(mesh):
+def test_a_file_that_came_during_a_drop_is_reported_in_one_line(mesh):
     def refuse(own: Path) -> None:
         (own / "build").mkdir()
         own.rmdir()

@@ -1,6 +1,6 @@
-"""A pull request is tried in an environment of its own, made of only what it changes.
+"""A pull request is tested in a separate environment that holds only what the request changes.
 
-One story, act after act: each act is a fixture that builds on the one before.
+The tests are one story in steps: each step is a fixture that builds on the step before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ EVERYTHING = ["crm.customers", "mesh.overview", "shop.orders", "shop.totals"]
 
 @dataclass(frozen=True)
 class Checkout:
-    """A second clone of the repository, at work in an environment of the first one's lake."""
+    """A second clone of the repository, which works in an environment of the same lake."""
 
     mesh: Mesh
     home: Path
@@ -50,7 +50,7 @@ def lake_of(mesh: Mesh) -> Lake:
 
 
 def everything_of_production(mesh: Mesh) -> tuple:
-    """Where production's tables point, and every file of its folders, by its size."""
+    """Production's metadata locations, and every file of its folders with its size."""
     files = {
         str(path.relative_to(mesh.home)): path.stat().st_size
         for path in mesh.home.rglob("*")
@@ -63,7 +63,7 @@ def everything_of_production(mesh: Mesh) -> tuple:
 
 @pytest.fixture(scope="module")
 def production(new_mesh) -> Mesh:
-    """Everything is published once; then production lands one more sale, and runs late."""
+    """Everything is published once. Then production lands one more sale, which no run has read."""
     mesh = new_mesh()
     mesh.sell(1, 2, 3, customer=1)
     mesh.sell(4, customer=2)
@@ -82,11 +82,11 @@ def clone(production: Mesh, tmp_path_factory) -> Checkout:
 
 @pytest.fixture(scope="module")
 def untouched(production: Mesh, clone: Checkout) -> dict:
-    """Nothing is changed yet."""
+    """A run in the environment before any change."""
     return {"run": clone.json("run"), "listed": clone.json("env", "list")}
 
 
-def test_what_equals_production_is_not_built(untouched):
+def test_products_that_equal_production_are_not_built(untouched):
     summary = untouched["run"]
     assert (published(summary), summary["failed"], summary["landed"]) == ([], [], [])
     assert sorted(summary["unchanged"]) == EVERYTHING
@@ -100,7 +100,7 @@ def test_consumers_see_production_where_the_environment_has_nothing(clone, untou
 
 @pytest.fixture(scope="module")
 def changed(production: Mesh, clone: Checkout, untouched) -> dict:
-    """One model of one domain is changed, and everything is run."""
+    """One model of one domain changes, and all domains run."""
     before = everything_of_production(production)
     clone.mesh.edit(CUSTOMERS, "count(*)", "count(*) * 10")
     return {
@@ -110,12 +110,12 @@ def changed(production: Mesh, clone: Checkout, untouched) -> dict:
     }
 
 
-def test_only_what_changed_and_what_follows_is_built(changed):
+def test_only_changed_products_and_their_consumers_are_built(changed):
     assert published(changed["run"]) == ["crm.customers", "mesh.overview"]
     assert sorted(changed["run"]["unchanged"]) == ["shop.orders", "shop.totals"]
 
 
-def test_the_environment_shows_its_own_over_production(clone, changed):
+def test_the_environments_product_hides_productions(clone, changed):
     rows = clone.query("select c.orders, t.orders as sold from crm.customers c, shop.totals t "
                        "order by customer_id")  # fmt: skip
     assert rows == [{"orders": 30, "sold": 4}, {"orders": 10, "sold": 4}]
@@ -153,7 +153,7 @@ def test_every_schema_has_the_prefix_of_the_environment(production, changed):
     assert schemas == [("pr_12__crm_build",)]
 
 
-def test_the_history_of_what_it_has_not_published_is_productions(clone, changed):
+def test_the_history_of_an_unpublished_product_is_productions(clone, changed):
     said = clone.mesh_("history", "shop.orders").stderr
     assert "shop.orders was not published in pr_12: these are production's" in said
 
@@ -184,7 +184,7 @@ def test_an_environments_own_product_can_be_rolled_back_but_not_productions(clon
 
 @pytest.fixture(scope="module")
 def landed(production: Mesh, clone: Checkout, again) -> dict:
-    """The environment lands for itself, from where the topic begins."""
+    """The environment lands events itself, from the start of the topic."""
     before = lake_of(production).pointers()
     clone.mesh_("land")
     assert lake_of(production).pointers() == before
@@ -197,7 +197,7 @@ def test_what_is_landed_in_an_environment_is_built_there(production, clone, land
     assert production.row("select orders from shop.totals") == (4,)
 
 
-def test_runs_of_an_environment_with_raw_tables_of_its_own_land(production, clone, landed):
+def test_runs_of_an_environment_with_separate_raw_tables_land(production, clone, landed):
     production.sell(6, customer=2)
     summary = clone.json("run")
     assert [(each["table"], each["rows"]) for each in summary["landed"]] == [("shop_raw.sales", 1)]
@@ -221,12 +221,12 @@ def test_dropping_removes_all_of_the_environment_and_nothing_of_production(
     assert json.loads(production.run("env", "list", "--json").stdout) == []
 
 
-def test_what_was_dropped_is_unknown(production, dropped):
+def test_a_dropped_environment_is_unknown(production, dropped):
     said = production.run("env", "drop", "pr_12", "--yes", code=2).stderr
     assert said == "mesh: There is no environment `pr_12`. There is none.\n"
 
 
-def test_production_goes_on_as_if_nothing_had_been(production, dropped):
+def test_production_is_unaffected(production, dropped):
     summary = json.loads(production.run("run", "--json").stdout)
     assert published(summary) == EVERYTHING
     assert production.row("select orders from shop.totals") == (6,)

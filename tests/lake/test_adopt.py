@@ -1,4 +1,4 @@
-"""A table shows what another one holds: no row is copied, and each keeps its own history."""
+"""Zero-copy publish: no row is copied, and both tables keep separate histories."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Lake:
-    """Where something else builds tables."""
+    """The lake in which an engine builds tables."""
     return Lake(tmp_path / "engine", name="engine")
 
 
@@ -65,7 +65,7 @@ def shown(lake: Lake) -> Table:
     return lake.load(SHOWN)
 
 
-def test_what_was_built_is_shown_by_the_same_files_and_snapshot(lake, engine):
+def test_the_published_table_has_the_files_and_snapshot_of_the_build(lake, engine):
     built = build(engine, 1, 2)
     staged = show(lake, built)
     assert ids(lake) == [1, 2]
@@ -92,7 +92,7 @@ def test_each_state_has_the_one_before_it_for_a_parent(lake, engine):
     assert [each.snapshot_id for each in line] == numbers[::-1]
 
 
-def test_a_state_that_was_shown_before_is_shown_again_without_going_in_circles(lake, engine):
+def test_an_earlier_state_can_be_published_again_and_is_not_its_own_parent(lake, engine):
     first = build(engine, 1)
     numbers = [show(lake, first).snapshot_id, show(lake, build(engine, 1, 2)).snapshot_id]
     show(lake, first)
@@ -103,7 +103,7 @@ def test_a_state_that_was_shown_before_is_shown_again_without_going_in_circles(l
     assert len(list(ancestors_of(table.current_snapshot(), table.metadata))) == 1
 
 
-def test_a_built_table_that_was_dropped_and_made_anew_goes_on(lake, engine, tmp_path):
+def test_a_build_that_was_dropped_and_created_again_can_be_published(lake, engine, tmp_path):
     first = show(lake, build(engine, 1, 2)).snapshot_id
     anew = Lake(tmp_path / "other", name="engine")
     wider = Schema(NestedField(1, "name", StringType()), NestedField(2, "id", LongType()))
@@ -111,12 +111,12 @@ def test_a_built_table_that_was_dropped_and_made_anew_goes_on(lake, engine, tmp_
     assert ids(lake) == [3]
     table = shown(lake)
     assert [field.name for field in table.schema().fields] == ["name", "id"]
-    # What was shown before can still be read, by its own columns.
+    # The earlier state can still be read, with the columns that it had.
     earlier = table.scan(snapshot_id=first).to_arrow().to_pylist()
     assert earlier == [{"id": 1}, {"id": 2}]
 
 
-def test_our_own_rows_go_behind_what_was_adopted(lake, engine):
+def test_rows_can_be_appended_after_a_zero_copy_publish(lake, engine):
     show(lake, build(engine, 1))
     table = lake.stage(SHOWN, SCHEMA)
     base = table.metadata_location
@@ -128,7 +128,7 @@ def test_our_own_rows_go_behind_what_was_adopted(lake, engine):
     assert ids(lake) == [7]
 
 
-def test_what_is_shown_says_what_is_declared_though_its_build_does_not(lake, engine):
+def test_the_published_table_has_the_declared_texts_though_its_build_has_none(lake, engine):
     both = Schema(*SCHEMA.fields, NestedField(2, "name", StringType(), doc="by the engine"))
 
     def shown_as(texts: Texts, *names: str | None) -> Table:
@@ -145,7 +145,7 @@ def test_what_is_shown_says_what_is_declared_though_its_build_does_not(lake, eng
     assert said == {
         COMMENT: "All orders", OWNER: "ann", CONTACT: "a@b.example", NOT_NULL: '["id", "name"]',
     }  # fmt: skip
-    # A snapshot remembers its schema, so what was shown before keeps its own words.
+    # A snapshot keeps its schema, so earlier states keep their column docs.
     table = shown_as(Texts("Orders", docs={"id": "What."}, promised=promised), "x", None)
     assert [each.doc for each in table.schema().fields] == ["What.", None]
     assert {OWNER, CONTACT}.isdisjoint(table.properties)
@@ -166,7 +166,7 @@ def test_a_file_that_counts_no_nulls_proves_nothing(lake, engine):
     assert texts.columns_without_null(SCHEMA, []) == ["id"]
 
 
-def test_upkeep_of_what_is_shown_takes_nothing_from_what_is_built(lake, engine):
+def test_maintenance_of_the_published_table_deletes_no_file_of_the_build(lake, engine):
     for size in range(1, 4):
         show(lake, build(engine, *range(size)))
     from datetime import timedelta
@@ -182,5 +182,5 @@ def test_upkeep_of_what_is_shown_takes_nothing_from_what_is_built(lake, engine):
 
 def test_a_build_without_rows_is_refused(lake, engine):
     table = engine.stage(BUILT, SCHEMA)
-    with pytest.raises(MeshError, match="nothing to show"):
+    with pytest.raises(MeshError, match="nothing to publish"):
         adopt(lake, SHOWN, table)

@@ -1,4 +1,4 @@
-"""A table that shows a partitioned one names its files by partition specs of its own."""
+"""Zero-copy publish of partitioned tables: the published table has separate partition specs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lake(tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Lake:
-    """Where something else builds tables."""
+    """The lake in which an engine builds tables."""
     return Lake(tmp_path / "engine", name="engine")
 
 
@@ -78,7 +78,7 @@ def show(lake: Lake, table: Table) -> int:
 
 
 def ids(lake: Lake, where: str = "true") -> list[int]:
-    """What DuckDB finds."""
+    """The ids that DuckDB reads."""
     with connect_memory() as connection:
         create_views(connection, lake.pointers())
         sql = f"select id from {SHOWN} where {where} order by id"
@@ -86,7 +86,7 @@ def ids(lake: Lake, where: str = "true") -> list[int]:
 
 
 def planned(lake: Lake, region: str) -> int:
-    """Files that are opened for a region."""
+    """The number of files that a query of one region opens."""
     return len(list(lake.load(SHOWN).scan(EqualTo("region", region)).plan_files()))
 
 
@@ -114,8 +114,8 @@ def test_a_table_may_be_partitioned_in_another_way_each_time(lake, engine):
         assert sorted(table.scan(snapshot_id=snapshot).to_arrow()["id"].to_pylist()) == rows
 
 
-def test_a_built_table_that_was_made_anew_in_other_partitions_goes_on(lake, engine, tmp_path):
-    """Both tables call their partition field 1000; ours must not mean two things by it."""
+def test_a_build_that_was_created_again_with_other_partitions_is_published(lake, engine, tmp_path):
+    """Both builds number their partition field 1000; in the published table, ids must be unique."""
     first = show(lake, build(engine, {1: "east", 2: "west"}, BY_REGION))
     anew = Lake(tmp_path / "other", name="engine")
     show(lake, build(anew, {3: "east", 24: "west"}, BY_ID))
@@ -140,7 +140,7 @@ def test_a_sort_order_is_shown_as_it_was_built(lake, engine):
     assert ids(lake) == [1, 2]
 
 
-def test_our_own_rows_go_behind_what_was_adopted_and_are_in_no_partition(lake, engine):
+def test_rows_appended_after_a_zero_copy_publish_are_in_no_partition(lake, engine):
     show(lake, build(engine, {1: "east", 2: "west"}, BY_REGION, order=1))
     table = lake.stage(SHOWN, SCHEMA)
     base = table.metadata_location
@@ -155,7 +155,7 @@ def test_our_own_rows_go_behind_what_was_adopted_and_are_in_no_partition(lake, e
     assert ids(lake) == [7]
 
 
-def test_upkeep_leaves_partitions_as_they_were_built(lake, engine):
+def test_maintenance_keeps_partitions_as_they_were_built(lake, engine):
     rows = {number: f"region {number}" for number in range(12)}
     show(lake, build(engine, {1: "east"}, BY_REGION))
     show(lake, build(engine, rows, BY_REGION))

@@ -1,4 +1,4 @@
-"""What becomes of a catalog file that cannot be used."""
+"""A catalog file that cannot be used is explained, and is never taken for a new mesh."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_lost_catalog_lands_nothing_again(mesh: Mesh) -> None:
 
 
 def test_a_first_command_killed_anywhere_leaves_a_home_that_works(tmp_path: Path) -> None:
-    """Killed at each step up to the first commit: nothing but the catalog comes before files."""
+    """A kill at each step up to the first commit: the catalog is created before any other file."""
     from meshhouse.lake import catalog_file, jdbc_catalog, staging
 
     def dying_at(place: object, name: str, when: str) -> None:
@@ -154,7 +154,7 @@ def test_a_first_command_killed_anywhere_leaves_a_home_that_works(tmp_path: Path
 
 
 def reader(home: Path, user: int = 65534) -> subprocess.CompletedProcess[str]:
-    """Reads a lake as another user, in a process of its own."""
+    """Reads a lake as another user, in a separate process."""
     code = (
         "import os, sys; from pathlib import Path; from meshhouse.lake import Lake\n"
         f"os.setgroups([]); os.setgid({user}); os.setuid({user})\n"
@@ -168,7 +168,7 @@ def reader(home: Path, user: int = 65534) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder that every user can reach; pytest's own are closed to others."""
+    """A folder that every user can reach; pytest's temporary folders are private."""
     folder = Path(tempfile.mkdtemp(prefix="mesh-shared-"))
     folder.chmod(0o755)
     yield folder
@@ -176,7 +176,9 @@ def shared() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("log", ["delete", "wal"])
-def test_who_may_only_read_needs_no_write_and_leaves_nothing(shared: Path, log: str) -> None:
+def test_a_user_with_the_right_to_read_only_can_read_and_leaves_no_file(
+    shared: Path, log: str
+) -> None:
     lake = with_a_table(shared / "home")
     with closing(sqlite3.connect(lake.catalog_path)) as connection:
         connection.execute(f"pragma journal_mode = {log}")
@@ -185,25 +187,25 @@ def test_who_may_only_read_needs_no_write_and_leaves_nothing(shared: Path, log: 
     before = {path: path.stat().st_mtime_ns for path in lake.warehouse.rglob("*")}
     done = reader(lake.home)
     assert done.stdout == "['meshhouse.runs']\n", done.stderr
-    # Where others may write to the folder, too: a file of theirs would shut the owner out.
+    # Also if the other user may write to the folder: the owner could not open a file made there.
     lake.warehouse.chmod(0o777)
     assert reader(lake.home).stdout == "['meshhouse.runs']\n"
     assert {path: path.stat().st_mtime_ns for path in lake.warehouse.rglob("*")} == before
     with_a_table(lake.home)
 
 
-def test_a_reader_that_is_refused_is_told_so_in_one_line(shared: Path) -> None:
+def test_a_reader_without_the_right_to_read_gets_a_message_of_one_line(shared: Path) -> None:
     lake = with_a_table(shared / "home")
     lake.warehouse.chmod(0o700)
     done = reader(lake.home)
-    assert "you may not read" in done.stderr.splitlines()[-1]
+    assert "you lack the right to read" in done.stderr.splitlines()[-1]
     lake.warehouse.chmod(0o755)
     lake.catalog_path.chmod(0o600)
-    assert "you may not read" in reader(lake.home).stderr.splitlines()[-1]
+    assert "you lack the right to read" in reader(lake.home).stderr.splitlines()[-1]
 
 
-def test_a_writer_killed_in_its_commit_holds_up_no_owner(tmp_path: Path) -> None:
-    """What it left is rolled back by whoever may write."""
+def test_a_writer_killed_in_its_commit_does_not_block_the_owner(tmp_path: Path) -> None:
+    """The next process that may write rolls back the unfinished transaction."""
     lake = with_a_table(tmp_path)
 
     def killed() -> None:
@@ -211,7 +213,7 @@ def test_a_writer_killed_in_its_commit_holds_up_no_owner(tmp_path: Path) -> None
         connection.execute("pragma cache_size = 1")
         connection.execute("begin immediate")
         connection.execute("delete from iceberg_tables")
-        for number in range(3000):  # more than the cache holds: pages go to the file
+        for number in range(3000):  # more than the cache holds, so pages are written to the file
             connection.execute(
                 "insert into iceberg_tables values ('x', 'x', ?, 'x', null, null)", (number,)
             )

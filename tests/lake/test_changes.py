@@ -1,4 +1,4 @@
-"""What a catalog service is told of a staged state makes that state of the one before."""
+"""The updates sent to a catalog service turn the previous state into the staged one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def stage(lake: Lake, *ids: int, columns: Schema = SCHEMA, **properties: str) -> TableMetadata:
-    """Shows one more state; returns its metadata."""
+    """Commits one more state; returns its metadata."""
     table = lake.stage(RELATION, columns)
     base = table.metadata_location or None
     rows = [{"id": number} for number in ids]
@@ -57,7 +57,7 @@ def stage(lake: Lake, *ids: int, columns: Schema = SCHEMA, **properties: str) ->
 
 
 def applied(base: TableMetadata, new: TableMetadata) -> TableMetadata:
-    """What pyiceberg, in a service's place, makes of a state; it checks as strictly."""
+    """The state after the updates; pyiceberg applies and checks them as a service does."""
     for requirement in TypeAdapter(list[TableRequirement]).validate_python(requirements(base)):
         requirement.validate(base)
     told = TypeAdapter(list[TableUpdate]).validate_python(updates(base, new))
@@ -112,7 +112,7 @@ def test_docs_of_columns_and_what_is_said_of_the_table(lake):
     assert [each.schema().fields[0].doc for each in said] == [None, "Which.", "What.", "Which."]
 
 
-def test_nothing_is_told_of_what_is_the_same(lake):
+def test_equal_states_need_no_updates(lake):
     same = stage(lake, 1)
     assert updates(same, same) == []
 
@@ -140,12 +140,12 @@ def test_a_compaction_that_expires_what_is_old(lake):
         exchange_files(transaction, old, old[:1], same_rows=True)
         remove_snapshots(transaction, gone)
     after = applied(before, table.metadata)
-    # The snapshot that it replaces is left to the next time.
+    # The snapshot that this commit replaces is removed by the next one.
     kept = {before.current_snapshot_id, table.metadata.current_snapshot_id}
     assert {each.snapshot_id for each in after.snapshots} == kept
 
 
-def test_what_another_engine_built_is_adopted_although_its_numbers_begin_anew(lake, tmp_path):
+def test_a_build_of_another_engine_is_published_although_its_ids_start_at_one(lake, tmp_path):
     for number in range(3):
         before = stage(lake, number)
     built = Lake(tmp_path / "engine", name="engine")
@@ -156,8 +156,8 @@ def test_what_another_engine_built_is_adopted_although_its_numbers_begin_anew(la
 
 
 def partitioned(metadata: TableMetadata, number: int, order: int) -> TableMetadata:
-    """The same with one more partition spec and sort order, of these numbers, as its own."""
-    told = (
+    """The same metadata with one more partition spec and sort order, with these ids, as current."""
+    added = (
         AddPartitionSpecUpdate(
             spec=PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "id"), spec_id=number)
         ),
@@ -165,7 +165,7 @@ def partitioned(metadata: TableMetadata, number: int, order: int) -> TableMetada
         AddSortOrderUpdate(sort_order=SortOrder(SortField(1, IdentityTransform()), order_id=order)),
         SetDefaultSortOrderUpdate(sort_order_id=order),
     )
-    return update_table_metadata(metadata, told)
+    return update_table_metadata(metadata, added)
 
 
 def test_partitions_and_a_sort_order_there_and_back(lake):
@@ -182,7 +182,7 @@ def test_numbers_that_a_service_would_not_give_are_refused(lake):
         updates(plain, partitioned(plain, 3, 1))
 
 
-def test_another_table_of_that_name_is_no_base(lake, tmp_path):
+def test_updates_for_another_table_of_that_name_are_refused(lake, tmp_path):
     stage(lake, 1)
     base = lake.load(RELATION).metadata
     other = stage(Lake(tmp_path / "other"), 1)

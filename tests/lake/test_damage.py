@@ -1,4 +1,4 @@
-"""One damaged product stops nobody from reading the others, and says what is damaged."""
+"""A damaged product does not stop the reading of others, and errors say what is damaged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HARM = {**COMMON_HARM, "another": lambda path: path.write_text("{}")}
 
 @contextmanager
 def harmed(path: Path, harm: str) -> Iterator[None]:
-    """A file that is damaged for a while."""
+    """Damages a file, and repairs it at the end."""
     kept = path.read_bytes()
     HARM[harm](path)
     try:
@@ -52,7 +52,7 @@ def harmed(path: Path, harm: str) -> Iterator[None]:
 
 
 def file_of(mesh: Mesh, relation: str, kind: str) -> Path:
-    """A file of what consumers see: `metadata`, `list`, `manifest` or `data`."""
+    """A file of the current publication: `metadata`, `list`, `manifest` or `data`."""
     lake = Lake(mesh.home)
     table = lake.load(relation)
     snapshot = table.current_snapshot()
@@ -72,7 +72,7 @@ def file_of(mesh: Mesh, relation: str, kind: str) -> Path:
 
 @pytest.mark.parametrize("harm", ["deleted", "cut", "flipped"])
 @pytest.mark.parametrize("kind", ["metadata", "list", "manifest", "data"])
-def test_only_who_reads_a_damaged_product_is_stopped(built: Mesh, kind: str, harm: str) -> None:
+def test_only_readers_of_a_damaged_product_fail(built: Mesh, kind: str, harm: str) -> None:
     path = file_of(built, "shop.orders", kind)
     with harmed(path, harm):
         location = Lake(built.home).pointer("shop.orders")
@@ -91,7 +91,7 @@ def test_only_who_reads_a_damaged_product_is_stopped(built: Mesh, kind: str, har
                 "select order_id from shop.orders where amount is not null",
                 "select * from shop.totals, shop.orders",
             ]
-            if kind != "data":  # whose rows are counted without reading them
+            if kind != "data":  # a count does not read data files
                 queries += [
                     "select count(*) from shop.orders",
                     "select 1 where exists (from shop.orders)",
@@ -138,7 +138,7 @@ def test_commands_name_what_is_damaged_and_go_on_with_the_rest(built: Mesh, kind
     ],
 )
 def test_only_an_error_of_files_has_files_looked_at(built: Mesh, query: str, said: str) -> None:
-    """A wrong name would else read every data file of a product, however many there are."""
+    """Else a wrong column name would make the mesh read every data file of a product."""
     path = file_of(built, "shop.orders", "data")
     with harmed(path, "flipped"):
         done = CliRunner(env={"MESH_ROOT": str(built.root)}).invoke(cli, ["sql", query])
@@ -147,7 +147,7 @@ def test_only_an_error_of_files_has_files_looked_at(built: Mesh, query: str, sai
 
 
 class Counting:
-    """A connection that keeps what it was asked."""
+    """A connection that records its queries."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
@@ -174,7 +174,7 @@ def test_a_manifest_is_read_once_a_process_and_again_when_it_changed(built: Mesh
 def test_status_reads_one_file_a_product_in_an_object_store(
     built: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file looked at would be a request."""
+    """Each file that is read costs a request."""
     lake = Lake(built.home)
     here = lake.visible()
     there = {relation: f"s3://bucket/{relation}/1.metadata.json" for relation in here}
@@ -225,7 +225,7 @@ def test_readers_write_nothing_as_another_user_on_a_full_disk(
     built: Mesh, command: list[str]
 ) -> None:
     """The user may read every file and write none; no file can grow by a byte."""
-    # The capability is for the interpreter; access(2), which DuckDB asks, knows none.
+    # The capability lets the interpreter read. DuckDB calls access(2), which ignores capabilities.
     for folder in (built.root, *built.root.parents[:-2]):
         folder.chmod(0o755)
     for path in (built.home, *built.home.rglob("*")):

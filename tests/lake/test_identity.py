@@ -1,4 +1,4 @@
-"""A lake that was moved or copied is whole, and never touches the one that it came from."""
+"""A moved or copied lake is complete, and never changes files of the original."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def publish(home: Path, number: int) -> None:
 
 
 def content(home: Path) -> dict[str, list]:
-    """The rows of every table, and of every snapshot that it keeps."""
+    """The rows of every table, and of each of its snapshots."""
     lake, found = Lake(home), {}
     with connect_memory() as connection:
         create_views(connection, lake.pointers())
@@ -59,7 +59,7 @@ def content(home: Path) -> dict[str, list]:
 
 
 def files(home: Path) -> dict[str, tuple[Any, ...]]:
-    """Every file below a folder, with what changes if anybody touches it."""
+    """Every file below a folder, with values that change when the file is touched."""
     return {
         str(path.relative_to(home)): (
             path.stat().st_mtime_ns,
@@ -67,7 +67,7 @@ def files(home: Path) -> dict[str, tuple[Any, ...]]:
             path.read_bytes(),
         )
         for path in sorted(home.rglob("*"))
-        # Readers share those of the catalog; a lake may be inside another one's folder.
+        # Not the catalog's side files, which readers share, and not a lake inside this one.
         if path.is_file() and "catalog.db-" not in path.name and home / "inside" not in path.parents
     }
 
@@ -129,7 +129,7 @@ def test_a_moved_lake_holds_the_same_and_goes_on(home, name, tmp_path, caplog):
     assert not (tmp_path / name).exists()
 
 
-def test_a_lake_may_move_to_the_place_above(home, tmp_path):
+def test_a_lake_may_move_to_its_parent_folder(home, tmp_path):
     expected = content(home)
     home.rename(tmp_path / "lent")
     (tmp_path / "lent").rename(home)
@@ -206,7 +206,9 @@ def test_builds_of_all_environments_move_with_the_lake(home, tmp_path):
         assert table.scan().to_arrow()["id"].to_pylist() == [1]
 
 
-def test_adoption_that_is_killed_anywhere_goes_on_at_the_next_start(home, tmp_path, monkeypatch):
+def test_a_rewriting_of_paths_that_was_killed_goes_on_at_the_next_start(
+    home, tmp_path, monkeypatch
+):
     expected = content(home)
     replaced, rewritten = Path.replace, catalog_paths.rewrite
     steps = {"count": 0, "kill": -1}
@@ -254,7 +256,7 @@ def test_a_copy_of_a_lake_without_an_identity_is_found_out(home, tmp_path):
     assert identity.identity_of(home).id
 
 
-def test_who_seems_to_see_the_same_lake_elsewhere_is_asked(home, tmp_path, monkeypatch):
+def test_a_lake_that_might_be_mounted_twice_needs_the_users_decision(home, tmp_path, monkeypatch):
     there = home.rename(tmp_path / "mounted")
     monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
     before = files(there)
@@ -264,7 +266,7 @@ def test_who_seems_to_see_the_same_lake_elsewhere_is_asked(home, tmp_path, monke
     assert {path: after[path] for path in before} == before
     assert identity.settle(there, confirmed=True)
     assert content(there)[ORDERS][0][0] == 2
-    # The first view opens the lake where it was: nothing is rewritten back and forth.
+    # In the first mount namespace the lake has its former path, and nothing is rewritten.
     there.rename(home)
     monkeypatch.setattr(identity, "_view", lambda: "mnt:[host]")
     with pytest.raises(MeshError, match="run `mesh adopt`"):
@@ -304,7 +306,7 @@ def test_a_link_at_the_old_path_leads_a_moved_lake_on(home, target, is_same_disk
     assert content(there)[ORDERS][0][0] == 3
 
 
-def test_a_link_that_only_another_view_has_proves_no_move(home, tmp_path, monkeypatch):
+def test_a_link_in_another_mount_namespace_does_not_prove_a_move(home, tmp_path, monkeypatch):
     there = home.rename(tmp_path / "mounted")
     home.symlink_to(there)
     monkeypatch.setattr(identity, "_view", lambda: "mnt:[container]")
@@ -354,7 +356,7 @@ def test_a_lake_in_an_object_store_may_be_seen_under_two_paths_at_once(remote, t
 
 
 @pytest.mark.parametrize("what", ["local table", "local file", "build catalog", "earlier state"])
-def test_who_names_the_folder_anywhere_is_asked(remote, what, tmp_path, monkeypatch):
+def test_a_file_that_names_the_folder_needs_the_users_decision(remote, what, tmp_path, monkeypatch):
     name, location = "mesh", f"file://{remote}/lake/shop/lines/metadata/1.metadata.json"
     catalog = remote / identity.CATALOG
     if what == "local file":
@@ -424,7 +426,7 @@ def test_a_copy_that_lacks_metadata_is_refused(home, tmp_path):
         Lake(there).pointers()
 
 
-def test_one_damaged_file_does_not_stop_the_adoption_of_others(home, tmp_path):
+def test_one_damaged_file_does_not_stop_the_rewriting_of_others(home, tmp_path):
     there = copy(home, tmp_path / "copy")
     [manifest, *_] = sorted((there / "lake/shop/order_lines/metadata").glob("*-m0.avro"))
     manifest.write_bytes(b"damaged")
@@ -435,7 +437,7 @@ def test_one_damaged_file_does_not_stop_the_adoption_of_others(home, tmp_path):
     assert manifest.read_bytes() == b"damaged"
 
 
-def test_who_may_not_write_is_given_the_remedy(home, tmp_path, monkeypatch):
+def test_a_user_without_the_right_to_write_gets_the_remedy(home, tmp_path, monkeypatch):
     there = copy(home, tmp_path / "copy")
 
     def refused(*arguments: Any) -> None:

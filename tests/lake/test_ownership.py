@@ -36,7 +36,7 @@ def test_a_domain_writes_to_its_own_schemas(tmp_path, relation):
     ["crm.orders", "shop2.orders", "shop_raw2.x", "crm_raw.sales", "crm_build.x",
      "meshhouse.landings", "ana__shop.orders", "SHOP.orders"],
 )  # fmt: skip
-def test_a_domain_writes_to_nobody_elses(tmp_path, relation):
+def test_a_domain_cannot_write_to_other_schemas(tmp_path, relation):
     with pytest.raises(UsageError, match=r"was not written"):
         Lake(tmp_path).stage(relation, SCHEMA, writer="shop")
     staged = Staged(relation, None, "file:///nowhere", 1)
@@ -74,7 +74,7 @@ def test_no_name_leads_out_of_the_warehouse(schema, table):
 
 
 def place_elsewhere(lake: Lake, **changes) -> str:
-    """Shows a table of the ledger's neighbour whose metadata names other folders."""
+    """Registers a table whose metadata names other folders."""
     table = lake.stage("lab.numbers", SCHEMA)
     table.metadata_location = write_metadata(table)
     path = Path(plain_path(table.metadata_location))
@@ -107,7 +107,7 @@ def test_a_table_with_files_elsewhere_is_neither_written_nor_maintained(tmp_path
     assert kept.exists()
 
 
-def test_publication_and_landing_pass_the_door(tmp_path):
+def test_publication_and_landing_are_checked(tmp_path):
     killing.write_events(tmp_path, 100)
     killing.finish(tmp_path)
     assert killing.problems(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Names that pyiceberg keeps private are used in one module, for one release of pyiceberg."""
+"""Private names of pyiceberg are used in one module, for one release of pyiceberg."""
 
 from __future__ import annotations
 

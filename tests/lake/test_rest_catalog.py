@@ -1,4 +1,4 @@
-"""A catalog service instead of a file: what is shown together, who loses, what it says."""
+"""A catalog service instead of a file: atomic commits, conflicts and error messages."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def lake(nessie: Nessie, monkeypatch, tmp_path: Path) -> Lake:
 
 @pytest.fixture
 def schema() -> str:
-    """A new one: the service is shared."""
+    """A new schema, because tests share the service."""
     return f"shop{next(_NUMBERS)}"
 
 
 def add(lake: Lake, relation: str, *ids: int, columns: Schema = SCHEMA) -> Staged:
-    """Stages a table with more rows; what is not its id is named after it."""
+    """Stages a table with more rows; text columns are made from the id."""
     table = lake.stage(relation, columns)
     base = table.metadata_location or None
     rows = [{"id": number, "name": str(number)} for number in ids]
@@ -84,7 +84,7 @@ def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
     orders, totals = f"{schema}.orders", f"{schema}.totals"
     staged = [add(lake, orders, 1), add(lake, totals, 1)]
     assert orders not in lake.pointers()
-    # Java refuses a file that says a schema twice.
+    # Iceberg's Java library refuses a metadata file that lists a schema twice.
     candidate = lake.load(orders, staged[0].state).metadata
     parts = (candidate.schemas, candidate.partition_specs, candidate.sort_orders)
     assert [len(each) for each in parts] == [1, 1, 1]
@@ -95,7 +95,7 @@ def test_tables_are_made_and_moved_by_one_transaction(lake, schema, nessie):
     assert not lake.catalog_path.exists()
 
 
-def test_of_two_rivals_one_is_refused_with_everything_that_it_wanted(lake, schema):
+def test_of_two_rivals_one_is_refused_with_all_its_changes(lake, schema):
     orders, totals = f"{schema}.orders", f"{schema}.totals"
     lake.commit([add(lake, orders, 1), add(lake, totals, 1)])
     ours = [add(lake, orders, 2), add(lake, totals, 2)]
@@ -106,9 +106,7 @@ def test_of_two_rivals_one_is_refused_with_everything_that_it_wanted(lake, schem
     assert (rows(lake, orders), rows(lake, totals)) == ([1], [1, 3])
 
 
-def test_who_is_overtaken_in_the_very_last_moment_is_refused_by_the_service(
-    lake, schema, monkeypatch
-):
+def test_a_conflict_after_the_last_check_is_refused_by_the_service(lake, schema, monkeypatch):
     orders, totals = f"{schema}.orders", f"{schema}.totals"
     lake.commit([add(lake, orders, 1), add(lake, totals, 1)])
     ours, rival = [add(lake, orders, 2), add(lake, totals, 2)], add(lake, totals, 3)
@@ -191,9 +189,9 @@ def test_an_answer_that_is_lost_is_found_out(lake, schema, monkeypatch):
 
     staged = add(lake, relation, 3)
     monkeypatch.setattr(requests.Session, "post", never)
-    with pytest.raises(MeshError, match="did not say whether it has done this"):
+    with pytest.raises(MeshError, match="gave no clear answer"):
         lake.commit([staged])
-    assert lake.shows(staged), "it may yet be done, so nothing of it may be removed"
+    assert lake.shows(staged), "the request may still be done, so its files must stay"
 
 
 @pytest.fixture
@@ -229,7 +227,7 @@ def test_landing_goes_on_where_it_stood_and_a_rival_is_fenced(place, raw, tmp_pa
     assert rows(place.lake, raw.relation, "sale_id") == [1, 2, 3]
 
 
-def test_upkeep_merges_files_and_removes_none(place, raw, store):
+def test_maintenance_merges_files_and_removes_none(place, raw, store):
     for number in range(9):
         place.sell(number)
         place.land(raw)
@@ -243,10 +241,10 @@ def test_upkeep_merges_files_and_removes_none(place, raw, store):
     assert rows(place.lake, raw.relation, "sale_id") == list(range(10))
 
 
-def test_upkeep_leaves_replaced_builds_as_a_branch_of_the_service_may_show_them(
+def test_maintenance_keeps_replaced_builds_because_a_branch_of_the_service_may_use_them(
     lake, schema, tmp_path, monkeypatch
 ):
-    here = lake.in_environment(schema)  # other tests have tables in production
+    here = lake.in_environment(schema)  # other tests keep tables in production
     builds = work_lake(workspace(tmp_path, schema), "shop")
     for number in range(3):
         builds.commit([add(builds, f"{schema}__shop_build.orders", number)])
@@ -294,7 +292,7 @@ BY_NAME = PartitionField(2, 1001, IdentityTransform(), "name")
 )
 def test_a_table_may_be_partitioned_in_another_way_each_time(lake, schema, tmp_path, ways):
     relation, builds = f"{schema}.orders", Lake(tmp_path / "engine", name="engine")
-    # What was built before anything was published has taken numbers already.
+    # Builds before the first publication have already used ids.
     build(builds, relation, [0], BY_NAME)
     for number, fields in enumerate(ways):
         ids = [10 * number + each for each in range(3)]
@@ -306,7 +304,7 @@ def test_a_table_may_be_partitioned_in_another_way_each_time(lake, schema, tmp_p
         assert [each.source_id for each in table.sort_order().fields] == [
             each.source_id for each in fields
         ]
-    lake.commit([add(lake, relation, 99, columns=WIDE)])  # our own rows are in no partition
+    lake.commit([add(lake, relation, 99, columns=WIDE)])  # rows without a partition
     assert rows(lake, relation) == [*ids, 99]
 
 
@@ -321,12 +319,12 @@ def failure(tmp_path: Path) -> str:
 def test_a_service_that_is_away_is_named_without_what_else_its_address_holds(monkeypatch, tmp_path):
     monkeypatch.setenv(URI, "http://someone:hidden@127.0.0.1:9/iceberg")
     assert failure(tmp_path) == (
-        "The catalog service at http://127.0.0.1:9 does not answer. Look at the network and "
+        "The catalog service at http://127.0.0.1:9 does not answer. Check the network and "
         f"{URI}; then run the same command again."
     )
 
 
-def test_an_address_that_is_none_is_refused(monkeypatch, tmp_path):
+def test_a_value_that_is_not_an_address_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv(URI, "sqlite:////hidden/catalog.db")
     with pytest.raises(UsageError, match="Write `https://host/path`"):
         Lake(tmp_path).pointers()
@@ -334,7 +332,7 @@ def test_an_address_that_is_none_is_refused(monkeypatch, tmp_path):
 
 @pytest.fixture
 def answering() -> Iterator[Callable[..., str]]:
-    """Makes a service that gives one answer to everything but what it is asked for first."""
+    """Starts a server with one answer to all requests; `config` answers the first one."""
     servers = []
 
     def make(code: int, body: dict, config: dict | None = None) -> str:
@@ -369,10 +367,10 @@ def test_a_refusal_names_where_credentials_are_set(answering, monkeypatch, tmp_p
     monkeypatch.setenv("PYICEBERG_CATALOG__MESH__TOKEN", "hidden")
     monkeypatch.setenv(URI, answering(401, refusal))
     said = failure(tmp_path)
-    assert "refuses access. Look at PYICEBERG_CATALOG__MESH__CREDENTIAL or __TOKEN" in said
+    assert "refuses access. Check PYICEBERG_CATALOG__MESH__CREDENTIAL or __TOKEN" in said
 
 
-def test_what_is_no_catalog_is_said_to_fail(answering, monkeypatch, tmp_path):
+def test_a_server_that_is_not_a_catalog_is_reported(answering, monkeypatch, tmp_path):
     monkeypatch.setenv(URI, answering(200, {"hello": "hidden"}))
     assert "The catalog service at http://127.0.0.1" in failure(tmp_path)
 

@@ -1,4 +1,4 @@
-"""Tables in an object store are kept as tables in a folder are; what it refuses is one line."""
+"""Tables in an object store work like local ones, and the store's errors give one line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOW, A_DAY = timedelta(0), timedelta(days=1)
 
 @pytest.fixture
 def bucket(store: Store, monkeypatch) -> str:
-    """A new one, in which new tables are made."""
+    """A new bucket, which is the folder of new tables."""
     name = store.bucket()
     monkeypatch.setenv("MESH_WAREHOUSE", f"s3://{name}/some folder/it's")
     return name
@@ -53,12 +53,12 @@ def data_files(store: Store, bucket: str) -> set[str]:
 
 
 def make_older(bucket: str) -> None:
-    """As if everything in a bucket were written a week ago."""
+    """Makes all files of a bucket a week old."""
     for key in s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets[bucket].keys.values():
         key.last_modified -= timedelta(days=7)
 
 
-def test_small_files_are_merged_and_what_nobody_needs_is_removed(place, store, bucket):
+def test_small_files_are_merged_and_unreferenced_ones_are_removed(place, store, bucket):
     for number in range(9):
         place.sell(number)
         place.land()
@@ -68,7 +68,7 @@ def test_small_files_are_merged_and_what_nobody_needs_is_removed(place, store, b
     [done] = maintain(place.lake, [RAW.relation], older_than=A_DAY, retention=NOW)
     assert (done.files_before, done.files_after, done.snapshots_expired) == (9, 1, 9)
     assert ids(place.lake) == list(range(9))
-    # What was part of the table a moment ago is young, whenever it was written.
+    # Files that just left the table count as young, whenever they were written.
     assert before < data_files(store, bucket)
     make_older(bucket)
     [done] = maintain(place.lake, [RAW.relation], older_than=A_DAY, retention=NOW)
@@ -113,7 +113,7 @@ def test_a_lake_that_moved_shows_tables_of_both_places(store, bucket, tmp_path, 
 @pytest.mark.parametrize(
     "named", ["lake", "/data/lake", "gs://lake", "s3://", "s3:///x", "s3://k:s3cret@lake/x"]
 )
-def test_a_warehouse_that_is_no_store_is_refused_without_repeating_it(named, monkeypatch, tmp_path):
+def test_a_warehouse_outside_a_store_is_refused_and_not_repeated(named, monkeypatch, tmp_path):
     monkeypatch.setenv("MESH_WAREHOUSE", named)
     with pytest.raises(UsageError, match="Write `s3://bucket/folder`") as raised:
         Lake(tmp_path)
@@ -121,7 +121,7 @@ def test_a_warehouse_that_is_no_store_is_refused_without_repeating_it(named, mon
 
 
 def failure(bucket: str = "lake") -> str:
-    """What a user is told who uses a store as AWS's variables say."""
+    """The message of a command that uses the store of AWS's variables."""
     with pytest.raises(MeshError) as raised:
         object_store.reach(f"s3://{bucket}")
     text = str(raised.value)
@@ -131,9 +131,9 @@ def failure(bucket: str = "lake") -> str:
     return text
 
 
-def test_a_bucket_that_there_is_not_is_named(store):
+def test_a_missing_bucket_is_named(store):
     assert failure("nowhere") == (
-        "The object store has no bucket `nowhere`. Make it, or correct MESH_WAREHOUSE."
+        "The object store has no bucket `nowhere`. Create it, or correct MESH_WAREHOUSE."
     )
 
 
@@ -147,7 +147,7 @@ def test_a_store_that_is_away_is_named_without_what_else_its_address_holds(store
 
 @pytest.fixture
 def refusing() -> Iterator[str]:
-    """A store that refuses everything, and repeats what it was sent."""
+    """A store that refuses every request and repeats its content."""
 
     class Refuses(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -165,10 +165,10 @@ def refusing() -> Iterator[str]:
     server.shutdown()
 
 
-def test_a_refusal_says_so_and_not_what_was_refused(store, refusing, monkeypatch):
+def test_a_refusal_is_reported_without_the_credentials(store, refusing, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", refusing)
     assert failure().startswith(
-        "The object store refuses access to bucket `lake` (InvalidAccessKeyId). Look at your AWS"
+        "The object store refuses access to bucket `lake` (InvalidAccessKeyId). Check your AWS"
     )
 
 
@@ -196,7 +196,7 @@ def test_a_profile_of_the_usual_files_is_used(store, bucket, place, monkeypatch,
     assert "another" in failure(bucket)
 
 
-def test_a_store_that_goes_away_in_the_middle_is_one_line_too(place, store, monkeypatch):
+def test_a_store_that_fails_during_the_work_gives_one_line_too(place, store, monkeypatch):
     place.sell(1)
     place.land()
     place.sell(2)

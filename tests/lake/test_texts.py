@@ -1,4 +1,4 @@
-"""What is declared about a table is in its metadata, so every Iceberg reader shows it."""
+"""A table's declared texts are in its metadata, so every Iceberg reader can show them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_NULL = "meshhouse.not-null-columns"
 
 
 def table(mesh: Mesh, relation: str = "shop.orders") -> Table:
-    """As any reader opens it, by its metadata file."""
+    """The table, opened by its metadata location, as any reader opens it."""
     return StaticTable.from_metadata(Lake(mesh.home).pointers()[relation])
 
 
@@ -81,7 +81,7 @@ def test_a_product_says_what_it_is_and_a_change_of_words_alone_reaches_its_table
     assert "2 unchanged" in mesh.run("run", "shop").stderr
 
     mesh.run("rollback", "shop.orders")
-    assert docs(mesh)["amount"] == "What was paid."  # columns as they were then
+    assert docs(mesh)["amount"] == "What was paid."  # the docs of the earlier publication
     assert said(mesh)["comment"] == "All that was bought."
     assert said(mesh)["owner"] == "till team"
     assert ids(mesh) == before

@@ -1,4 +1,4 @@
-"""A table as it was shows the rows of then, under the columns that they were written for."""
+"""Time travel gives the rows of an earlier snapshot, under the right columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = "shop.orders"
 
 
 def publish(lake: Lake, builds: Path, fields: list[tuple[str, IcebergType]], *row: object) -> int:
-    """Shows a table that was built from nothing: its columns are numbered from one on."""
+    """Publishes a table that was built from scratch, so its field ids start at one."""
     built = Lake(builds, name="engine").stage(
         "shop_build.orders",
         Schema(*(NestedField(n, name, kind) for n, (name, kind) in enumerate(fields, start=1))),
@@ -44,7 +44,7 @@ ID, COUNT, NAME = ("id", IntegerType()), ("count", LongType()), ("name", StringT
     ],
     ids=["other names", "other names and types", "a narrower type", "columns that came later"],
 )
-def test_rows_of_then_are_seen_under_their_own_columns(tmp_path, before, now, seen):
+def test_rows_of_an_earlier_snapshot_have_the_right_columns(tmp_path, before, now, seen):
     lake = Lake(tmp_path / "mesh")
     then = publish(lake, tmp_path / "first", before, 1, MANY)
     publish(lake, tmp_path / "second", now, *[None] * len(now))
@@ -55,7 +55,7 @@ def test_rows_of_then_are_seen_under_their_own_columns(tmp_path, before, now, se
         assert dict(zip(names, found.fetchone(), strict=True)) == seen
 
 
-def test_a_file_that_somebody_may_be_reading_is_never_written_over(tmp_path):
+def test_an_existing_file_is_not_overwritten_because_a_run_may_be_reading_it(tmp_path):
     lake = Lake(tmp_path / "mesh")
     then = publish(lake, tmp_path / "first", [ID], 1)
     publish(lake, tmp_path / "second", [ID], 2)

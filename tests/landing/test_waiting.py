@@ -1,4 +1,4 @@
-"""Do events wait? One answer, whoever asks."""
+"""Do events wait? All commands get the same answer."""
 
 from __future__ import annotations
 

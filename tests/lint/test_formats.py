@@ -69,9 +69,9 @@ def test_groups_without_a_column_are_found(mesh):
 @pytest.mark.parametrize(
     ("schema", "line", "problem"),
     [
-        ('{\n"type":\nrecord}', 3, "no JSON, so no Avro schema"),
-        ('{"type": "recrod"}', 1, "no Avro schema that can be used"),
-        ('"string"', 1, "it describes no record"),
+        ('{\n"type":\nrecord}', 3, "this Avro schema is not valid JSON"),
+        ('{"type": "recrod"}', 1, "this Avro schema cannot be used"),
+        ('"string"', 1, "it does not describe a record"),
     ],
 )
 def test_an_invalid_avro_schema_is_found_in_its_file(mesh, schema, line, problem):

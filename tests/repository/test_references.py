@@ -16,7 +16,7 @@ PUBLISHED = {"shop.orders", "shop.totals", "crm.customers", "mesh.overview"}
 
 
 def refusal(mesh: Mesh, domain: str = "crm", published: set[str] | None = PUBLISHED) -> str:
-    """Why the references of a domain do not resolve."""
+    """The error that the references of a domain give."""
     with pytest.raises(UsageError) as raised:
         resolve(mesh.repository, mesh.repository.domain(domain), published)
     return str(raised.value)
@@ -63,7 +63,7 @@ def test_a_reference_to_no_usable_product_is_explained_with_its_place(
     assert refusal(mesh, published=published) == f"{expected}   ({mesh.root / STAGING}:5)"
 
 
-def test_a_product_that_was_never_published_names_the_run_that_is_missing(mesh):
+def test_the_error_for_an_unpublished_product_names_the_missing_run(mesh):
     assert refusal(mesh, published={"shop.totals"}) == (
         "shop.orders was never published, so nothing can be read from it yet. "
         f"Run `mesh run shop` first.   ({mesh.root / STAGING}:5)"
@@ -79,7 +79,7 @@ def test_a_reference_in_a_comment_is_ignored(mesh):
     assert resolve(mesh.repository, mesh.repository.domain("crm"), PUBLISHED)
 
 
-def test_a_domain_that_is_not_named_as_dependency_gives_nothing(mesh):
+def test_a_domain_that_is_not_a_dependency_cannot_be_read(mesh):
     (mesh.root / "domains/crm/dependencies.yml").unlink()
     assert "add `- name: shop` under `projects:`" in refusal(mesh)
 

@@ -1,7 +1,7 @@
 """Work that tests kill at any time, and a check of its results.
 
 Belongs here: landing and publishing in a loop, forked from a warm parent so that a kill costs
-milliseconds, and the checker. Not here: the kills and assertions (test_kill.py).
+milliseconds, and the checker. Not here: the kills and assertions (tests/runs/test_kill.py).
 """
 
 from __future__ import annotations

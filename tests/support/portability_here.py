@@ -118,9 +118,9 @@ def on_spark(
 
     Args:
         spark: a session.
-        expressions: what to evaluate, many in one query.
-        failing: those that probably fail. Each gets a query of its own, since a query with one
-            of them fails whole and is tried again in halves.
+        expressions: the expressions to evaluate, many in one query.
+        failing: expressions that probably fail. Each is evaluated in a separate query: if a query
+            with many expressions fails, it is repeated in halves.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException

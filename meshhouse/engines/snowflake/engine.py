@@ -146,7 +146,7 @@ class SnowflakeEngine:
         return pa.RecordBatchReader.from_batches(first.rename_columns(names).schema, batches())
 
     def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
-        """Completes interrupted publications, then pins what the domain may read.
+        """Pins what the domain may read.
 
         Models read the public tables, so a product is pinned at the state that readers see. A state
         that cannot be made visible yet is read by a later run.
@@ -154,7 +154,6 @@ class SnowflakeEngine:
         Raises:
             UsageError: a raw table of the domain has never been landed.
         """
-        self._show_decided(domain)
         return readable(self._repository, domain, self.database.shown())
 
     def stage(self, product: Product) -> Candidate:
@@ -299,7 +298,7 @@ class SnowflakeEngine:
                 f"{domain}` to make it visible."
             )
 
-    def _show_decided(self, domain: Domain) -> None:
+    def finish_publications(self, domain: Domain) -> None:
         """Completes publications that were interrupted after their decision was recorded.
 
         Raises:

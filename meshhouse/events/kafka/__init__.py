@@ -1,1 +1,1 @@
-"""Kafka: a topic source, and a broker for everyone who has none."""
+"""Kafka: a source and a target of events, and a local broker for development."""

@@ -1,10 +1,10 @@
 """A real single-node Kafka broker without Docker, for development and tests.
 
-Belongs here: fetching Kafka's jars once, starting, stopping and asking after the broker.
-Does not: talking to topics (source.py), or anything that a production cluster needs.
+Belongs here: fetching Kafka's jars once, and starting, stopping and inspecting the broker. Not
+here: reading topics (source.py), or anything that a production cluster needs.
 
-It is Apache Kafka itself in KRaft mode (one process, broker and controller); its files
-are under `<home>/kafka`, its jars in the user's cache.
+It is Apache Kafka in KRaft mode: one process is broker and controller. Its files are in
+`<home>/kafka`, its jars in the user's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STOP_SECONDS = 30
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of the broker of one mesh."""
+    """The state of a mesh's broker."""
 
     running: bool
     bootstrap_servers: str
@@ -42,7 +42,7 @@ class Status:
 
     @property
     def log(self) -> Path:
-        """What the broker wrote."""
+        """The file with the broker's output."""
         return self.home / "server.log"
 
 
@@ -50,7 +50,7 @@ class Broker:
     """The broker of one mesh."""
 
     def __init__(self, home: Path) -> None:
-        """`home` is the mesh's data folder; the broker lives in `home/kafka`."""
+        """`home` is the mesh's data folder; the broker's files are in `home/kafka`."""
         self.home = home / "kafka"
         self._pid_path = self.home / "pid"
         self._port_path = self.home / "port"
@@ -64,15 +64,15 @@ class Broker:
         """Starts the broker and waits until it answers.
 
         Args:
-            port: where clients reach it on this machine; 0 for a free one.
-            progress: is told how many jars were fetched.
-            properties: more of the broker's own settings, or others than usual.
+            port: the port for clients on this machine; 0 chooses a free one.
+            progress: called with the number of jars that were fetched.
+            properties: broker settings that are added to the defaults, or replace them.
 
         Returns:
-            Whether it was started; False if it ran already.
+            Whether it was started; False if it was running.
 
         Raises:
-            UsageError: there is no Java that can run it, or the port is taken.
+            UsageError: no installed Java can run it, or the port is in use.
             MeshError: its jars cannot be fetched, or it stopped while starting.
         """
         self.home.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Broker:
             port = port or _free_port()
             if _answers(port):
                 raise UsageError(
-                    f"Port {port} is taken by another program. Name another one: "
+                    f"Port {port} is in use by another program. Choose another port: "
                     "`mesh kafka start --port 9192`."
                 )
             self._format(java, jars, port, properties or {})
@@ -92,7 +92,7 @@ class Broker:
         return True
 
     def stop(self) -> bool:
-        """Stops the broker, its topics stay; False if it did not run."""
+        """Stops the broker; its topics stay. Returns False if it was not running."""
         status = self.status()
         if status.pid is None:
             return False
@@ -103,14 +103,14 @@ class Broker:
         return True
 
     def kill(self) -> None:
-        """Ends the broker as a power cut does."""
+        """Kills the broker without a clean shutdown, as a power failure does."""
         status = self.status()
         if status.pid is not None:
             os.kill(status.pid, signal.SIGKILL)
             _until(lambda: not _is_ours(status.pid, self.home), _STOP_SECONDS)
 
     def status(self) -> Status:
-        """Whether it runs, and where."""
+        """Whether the broker is running, and its address."""
         try:
             pid: int | None = int(self._pid_path.read_text())
             port = int(self._port_path.read_text())
@@ -155,7 +155,7 @@ class Broker:
         )
         if done.returncode:
             raise MeshError(
-                f"Kafka's storage in {self.home / 'data'} could not be made: "
+                f"Kafka's storage in {self.home / 'data'} could not be created: "
                 f"{last_line(done.stderr or done.stdout)}"
             )
 
@@ -177,7 +177,7 @@ class Broker:
         log = self.home / "server.log"
         raise MeshError(
             f"Kafka did not start: {last_line(log.read_text(errors='replace'))}. "
-            f"The whole story is in {log}."
+            f"All of its output is in {log}."
         )
 
     @property
@@ -196,11 +196,11 @@ def kafkas_java() -> Path:
     """The Java that runs the broker.
 
     Raises:
-        UsageError: there is none, or none is new enough.
+        UsageError: there is no Java, or none is new enough.
     """
     return find_java(
         "Kafka", range(OLDEST_JAVA, 1_000), f"Java {OLDEST_JAVA} or newer",
-        "Install one and set JAVA_HOME, or run `make kafka`, which brings one.",
+        "Install one and set JAVA_HOME, or run `make kafka`, which installs one.",
         bundled=True,
     )  # fmt: skip
 
@@ -212,7 +212,7 @@ def kafkas_jars(progress: Progress = lambda done, all_: None) -> list[Path]:
 
 
 def _cluster_id() -> str:
-    """A random id as Kafka writes them, none of which looks like an option."""
+    """A random id in Kafka's format that does not begin like a command-line option."""
     import base64
     import uuid
 
@@ -237,7 +237,7 @@ def _answers(port: int) -> bool:
 
 
 def _is_ours(pid: int | None, home: Path) -> bool:
-    """Whether the process is this mesh's broker: numbers of processes are used again."""
+    """Whether a process is this mesh's broker; another process may have got the same id."""
     if pid is None:
         return False
     try:
@@ -250,7 +250,7 @@ def _is_ours(pid: int | None, home: Path) -> bool:
 
 @contextmanager
 def _reaped(pid: int) -> Iterator[None]:
-    """A child that ended is gone for us: nobody else waits for it."""
+    """Reaps the process if it is a child that has ended; else it would remain as a zombie."""
     with suppress(ChildProcessError):  # started by another process
         os.waitpid(pid, os.WNOHANG)
     yield
@@ -265,7 +265,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Waits for a condition; False if it did not come true in time."""
+    """Waits for a condition; False if it did not become true in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,9 +1,10 @@
 """Which Kafka client library is used.
 
-Belongs here: the choice among those that are installed. Not here: how a library is used.
+Belongs here: the choice among the installed libraries. Not here: using one (python.py,
+confluent.py).
 
-The libraries are imported inside functions because importing both takes 0.2 s, which only
-commands that speak to Kafka should pay.
+The libraries are imported inside functions: importing both takes 0.2 s, which only commands that
+use Kafka should spend.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from meshhouse.events.kafka.settings import KafkaSettings
 
 
 def fastest() -> MakeClient:
-    """A reader of the fastest library that is installed; all of them read the same."""
+    """The reader of the fastest installed library; all readers return the same events."""
     if _has_confluent():
         from meshhouse.events.kafka.confluent import ConfluentClient
 
@@ -24,7 +25,7 @@ def fastest() -> MakeClient:
 
 
 def sender(settings: KafkaSettings) -> Sender:
-    """A sender of the fastest library that is installed."""
+    """A sender of the fastest installed library."""
     if _has_confluent():
         from meshhouse.events.kafka.confluent import ConfluentSender
 
@@ -37,7 +38,7 @@ def sender(settings: KafkaSettings) -> Sender:
 def admin(settings: KafkaSettings) -> Admin:
     """The administrator of a cluster: kafka-python's, which is always installed.
 
-    Questions to a cluster are few, so speed is no reason for a second one.
+    A second one would not be faster in practice: a command sends few such requests.
     """
     from meshhouse.events.kafka.python import PythonAdmin
 

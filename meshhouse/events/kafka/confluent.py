@@ -1,7 +1,7 @@
 """confluent-kafka, the extra `fast`, as a client library of the mesh.
 
-Belongs here: everything that names confluent-kafka or librdkafka, which it wraps. Not here: what
-the mesh does with it (source.py, writer.py), or what it shares with other libraries (library.py).
+Belongs here: all code that uses confluent-kafka or librdkafka, which it wraps. Not here: topics as
+landing sees them (source.py, writer.py), or code for all libraries (library.py).
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from meshhouse.events.source import EventBatch, Rebalance
 _BUFFER_KIBIBYTES = 16 * 1024
 _CLOSE_SECONDS = 10.0
 _PASSING_ERRORS = frozenset({-195, -187, -185, -193})
-"""Of librdkafka: a broker is away, all are, a request timed out, a name is not resolved.
-It goes on trying by itself."""
+"""Errors after which librdkafka retries by itself: a broker is unreachable, all brokers are
+unreachable, a request timed out, a host name is not resolved."""
 
 
 def configuration(settings: KafkaSettings, consumer: bool = False) -> dict[str, Any]:
-    """Configuration of confluent-kafka's clients, whose names are nearly Kafka's."""
+    """Configuration of confluent-kafka's clients; most names are Kafka's."""
     found: dict[str, Any] = {"client.id": "meshhouse", **settings.of_client(consumer)}
     if "request.timeout.ms" in found:
-        # librdkafka's request.timeout.ms is about acknowledgements of what is produced.
+        # librdkafka's request.timeout.ms limits only the acknowledgement of produced events.
         found["socket.timeout.ms"] = found.pop("request.timeout.ms")
     if "session.timeout.ms" in found:
         found["heartbeat.interval.ms"] = int(found["session.timeout.ms"]) // 3
@@ -49,7 +49,7 @@ def configuration(settings: KafkaSettings, consumer: bool = False) -> dict[str, 
 
 
 class explained(Explained):  # noqa: N801
-    """Turns what confluent-kafka raises inside the block into one line without secrets."""
+    """Turns confluent-kafka's errors in the block into a message of one line without secrets."""
 
     modules = frozenset({"confluent_kafka", "cimpl"})
 
@@ -77,8 +77,8 @@ class ConfluentClient:
                     "enable.partition.eof": True,
                     "partition.assignment.strategy": "cooperative-sticky",
                     "queued.max.messages.kbytes": _BUFFER_KIBIBYTES,
-                    # By default it rests for a second whenever its queue is full: a fifth of
-                    # the events a second.
+                    # By default, the consumer pauses for a second when its queue is full. That
+                    # leaves a fifth of the throughput.
                     "fetch.queue.backoff.ms": 1,
                     "fetch.message.max.bytes": PARTITION_FETCH_BYTES,
                     "fetch.wait.max.ms": 100,
@@ -110,7 +110,7 @@ class ConfluentClient:
 
     def seek(self, offsets: Mapping[int, int]) -> None:
         """See `Client`."""
-        # Its own seek is refused for partitions that came a moment ago.
+        # `Consumer.seek` refuses partitions that were assigned just before.
         places = [self._tp(*each) for each in offsets.items()]
         self._consumer.incremental_unassign(places)
         self._consumer.incremental_assign(places)
@@ -150,11 +150,12 @@ class ConfluentClient:
                 offsets=[self._tp(*each) for each in offsets.items()], asynchronous=True
             )
         except KafkaException:
-            return  # only what others see of the lag; the table knows
+            return  # affects only the lag in Kafka's tools: the raw table holds the offsets
 
     def close(self) -> None:
         """See `Client`."""
-        # It waits for ever for a cluster that is away, which nothing here depends on.
+        # If the cluster is unreachable, `Consumer.close` does not return. The mesh does not need
+        # its result, so it waits only 10 s.
         closing = threading.Thread(target=self._consumer.close, daemon=True)
         closing.start()
         closing.join(_CLOSE_SECONDS)
@@ -165,7 +166,7 @@ class ConfluentClient:
         return TopicPartition(self._topic, partition, offset)
 
     def _guarded(self, callback: Callable[[Sequence[int]], Any], partitions: list[int]) -> Any:
-        """Keeps what a callback raises for `poll` to raise: C code is between them."""
+        """Stores a callback's exception for `poll` to raise; librdkafka's C code would drop it."""
         try:
             return callback(sorted(partitions))
         except BaseException as error:  # noqa: BLE001
@@ -238,7 +239,7 @@ class ConfluentSender:
             raise LogUnavailable(
                 f"Kafka at {self._settings.bootstrap_servers}: "
                 f"{self._settings.without_secrets(refused[0])}. "
-                "What was not stored will be sent again."
+                "Events that were not stored will be sent again."
             )
 
     def _delivered(self, error: Any, message: Any) -> None:
@@ -247,7 +248,7 @@ class ConfluentSender:
 
 
 def _quiet_logger() -> Any:
-    """Librdkafka speaks to standard error otherwise."""
+    """A logger without output; without it, librdkafka writes to standard error."""
     import logging
 
     logger = logging.getLogger("meshhouse.kafka")

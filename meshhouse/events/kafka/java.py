@@ -1,6 +1,6 @@
-"""How Kafka's own clients in Java, which Spark uses, reach a cluster.
+"""Kafka's settings for its Java clients, which Spark uses.
 
-Belongs here: their properties. Not here: a Java to run them (meshhouse/java.py).
+Belongs here: the properties of Java clients. Not here: finding a Java (meshhouse/java.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _THE_SAME_IN_JAVA = {
     "ssl.key.password",
 }  # fmt: skip
 _JAVAS_API_TIMEOUT = 60_000
-"""Milliseconds; a client with a longer request timeout refuses to start."""
+"""Java's default of `default.api.timeout.ms`. A client with a longer request timeout does not
+start."""
 _JAVAS_FILES = (
     ("ssl.ca.location", "ssl.truststore.type", "ssl.truststore.certificates"),
     ("ssl.certificate.location", "ssl.keystore.type", "ssl.keystore.certificate.chain"),
@@ -29,13 +30,12 @@ _OAUTH = f"{_SECURITY}.oauthbearer.OAuthBearerLogin"
 
 
 def java_properties(settings: KafkaSettings) -> dict[str, str]:
-    """Properties of Kafka's own clients in Java, which Spark uses.
+    """Properties of Kafka's Java clients.
 
-    Certificates and keys are in them by value, so that machines that read for us need
-    no files.
+    They hold the content of certificates and keys, so Spark's executors need no files.
 
     Raises:
-        UsageError: such a file cannot be read, or holds a key that Java cannot use.
+        UsageError: a certificate or key cannot be read, or Java cannot use the key.
     """
     properties = {
         name: value for name, value in settings.properties.items() if name in _THE_SAME_IN_JAVA
@@ -53,8 +53,8 @@ def java_properties(settings: KafkaSettings) -> dict[str, str]:
     if key is not None and not re.search("BEGIN (ENCRYPTED )?PRIVATE KEY", key):
         path = settings.properties["ssl.key.location"]
         raise UsageError(
-            f"Kafka's `ssl.key.location` {path} is no key in PKCS#8, and Java reads no other. "
-            f"Convert it: `openssl pkcs8 -topk8 -in {path} -out key.pem`."
+            f"Kafka's `ssl.key.location` {path} is not a PKCS#8 key, the only kind that Java "
+            f"reads. Convert it: `openssl pkcs8 -topk8 -in {path} -out key.pem`."
         )
     if settings.properties.get("sasl.mechanism"):
         properties["sasl.jaas.config"] = _jaas(settings.properties)
@@ -64,7 +64,7 @@ def java_properties(settings: KafkaSettings) -> dict[str, str]:
 
 
 def _jaas(properties: Mapping[str, str]) -> str:
-    """How Java's clients log in."""
+    """The login configuration of Java clients (JAAS)."""
     user = {"username": "sasl.username", "password": "sasl.password"}
     client = {
         "clientId": "sasl.oauthbearer.client.id",
@@ -93,5 +93,5 @@ def _read(name: str, path: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no PEM file"
+        reason = getattr(error, "strerror", None) or "it is not a PEM file"
         raise UsageError(f"Kafka's `{name}` {path} cannot be read: {reason}.") from error

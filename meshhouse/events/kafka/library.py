@@ -1,11 +1,11 @@
-"""What the mesh needs of a Kafka client library, and what all of them share.
+"""The interface of a Kafka client library, and code for all of them.
 
-Belongs here: the interfaces of a reader, a sender and an administrator of a cluster, the
-limits that every reader keeps, and wording of failures. Not here: a library (python.py,
-confluent.py), or which one is used (choice.py).
+Belongs here: the protocols of a reader, a sender and an administrator of a cluster, the limits of
+every reader, and messages for errors. Not here: a library (python.py, confluent.py), or the choice
+of one (choice.py).
 
-Every reader reads only what transactions have committed, checks checksums, and never commits
-an offset by itself.
+Every reader reads only events of committed transactions, checks checksums, and never commits an
+offset by itself.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from meshhouse.events.source import EVENT_SCHEMA, Client, Topic
 POLL_RECORDS = 10_000
 PARTITION_FETCH_BYTES = 4 * 1024 * 1024
 METADATA_MILLIS = 3_000
-"""How old a client's knowledge of partitions may be. Kafka's 300 s would leave an added
-partition unread for as long."""
+"""Most age of a client's list of partitions. With Kafka's default of 300 s, an added partition
+could be unread for so long."""
 SESSION_MILLIS = 10_000
-"""A lander that was killed keeps its partitions for so long. Kafka's default of 45 s spares
-consumers repeated work; a lander repeats none, because the table knows where to go on."""
+"""How long a killed lander keeps its partitions. Kafka's default of 45 s avoids repeated work after
+short failures. A lander repeats no work, because the raw table holds the offsets."""
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
-"""The cluster's own limit is the one that counts."""
+"""Higher than usual limits of a cluster, so the cluster's limit decides."""
 
 _HEADERS = EVENT_SCHEMA.field("headers").type
 NO_EVENTS = pa.RecordBatch.from_pylist([], schema=EVENT_SCHEMA)
 
 MakeClient = Callable[[KafkaSettings, str, str | None], Client]
-"""From settings, a topic and a group (or none) to a reader."""
+"""Makes a reader from settings, a topic, and a group or None."""
 Headers = list[tuple[str, bytes | None]]
 
 
@@ -50,10 +50,10 @@ class Sender(Protocol):
         ...
 
     def flush(self) -> None:
-        """Waits until the cluster holds what was sent.
+        """Waits until the cluster has stored all queued events.
 
         Raises:
-            LogUnavailable: some of it was refused or not acknowledged in time.
+            LogUnavailable: events were refused or not acknowledged in time.
         """
         ...
 
@@ -71,12 +71,12 @@ class Admin(Protocol):
     def describe(self, topic: str) -> Topic | None:
         """Partitions and offsets of a topic now; None if there is no such topic.
 
-        Ends are those of committed transactions.
+        The end of a partition is that of its last committed transaction.
         """
         ...
 
     def offsets_at(self, topic: str, moments: Mapping[int, datetime]) -> dict[int, int]:
-        """Partition -> the first offset whose event is not older than its moment, or -1."""
+        """Partition -> its first offset whose event is not older than the timestamp, or -1."""
         ...
 
     def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
@@ -84,7 +84,7 @@ class Admin(Protocol):
         ...
 
     def create_topic(self, name: str, partitions: int) -> None:
-        """Makes a topic with the cluster's default number of replicas, unless it exists."""
+        """Creates a topic with the cluster's default number of replicas, unless it exists."""
         ...
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ def event_batch(
     values: list[bytes | None],
     headers: list[list[dict[str, Any]]] | None,
 ) -> pa.RecordBatch:
-    """Events in the shape of `EVENT_SCHEMA`; timestamps are milliseconds, UTC."""
+    """Events in `EVENT_SCHEMA`; timestamps are milliseconds, UTC."""
     return pa.RecordBatch.from_arrays(
         [
             pa.array(offsets, pa.int64()),
@@ -113,10 +113,10 @@ def event_batch(
 
 
 class Explained:
-    """Turns what a library raises inside the block into one line without secrets."""
+    """Turns a library's errors in the block into a message of one line without secrets."""
 
     modules: ClassVar[frozenset[str]]
-    """The library's top-level modules, which its exceptions come from."""
+    """The top-level modules that define the library's exceptions."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -134,9 +134,9 @@ class Explained:
 
 
 def failed(settings: KafkaSettings, reason: str, kind: type[MeshError] = MeshError) -> MeshError:
-    """What went wrong with a cluster, in one line without secrets."""
+    """An error of a cluster, with a message of one line without secrets."""
     return kind(
         f"Kafka at {settings.bootstrap_servers}: "
         f"{settings.without_secrets(reason).strip().rstrip('.')}. "
-        "Nothing that was not committed is lost; run the same command again when it answers."
+        "No event is lost; run the same command again when the cluster answers."
     )

@@ -1,7 +1,7 @@
 """OAuth client credentials (RFC 6749, section 4.4) for client libraries that do not fetch tokens.
 
-Belongs here: fetching a token and keeping it while it is valid. Not here: handing it to a
-library (python.py).
+Belongs here: fetching a token, and caching it while it is valid. Not here: giving it to a library
+(python.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from meshhouse.events.kafka.settings import KafkaSettings
 
 
 class ClientCredentials:
-    """A token that is fetched when it is asked for first, and again before it expires."""
+    """A token that is fetched at the first request, and again before it expires."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -26,7 +26,7 @@ class ClientCredentials:
         self._lock = threading.Lock()
 
     def token(self) -> str:
-        """A token that is valid now; any thread may ask.
+        """A token that is valid now; any thread may call this.
 
         Raises:
             MeshError: the token endpoint cannot be reached, or refuses.
@@ -47,7 +47,7 @@ class ClientCredentials:
             form["scope"] = properties["sasl.oauthbearer.scope"]
         address = properties["sasl.oauthbearer.token.endpoint.url"]
         if not address.startswith(("https://", "http://")):
-            raise UsageError("`sasl.oauthbearer.token.endpoint.url` is no web address.")
+            raise UsageError("`sasl.oauthbearer.token.endpoint.url` is not a web address.")
         request = urllib.request.Request(  # noqa: S310
             address, data=urllib.parse.urlencode(form).encode()
         )
@@ -58,7 +58,7 @@ class ClientCredentials:
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise MeshError(
                 f"No token came from {address} (`sasl.oauthbearer.token.endpoint.url`): "
-                f"{self._settings.without_secrets(str(error))}. Check it, and the client's id and "
-                "secret."
+                f"{self._settings.without_secrets(str(error))}. Check the address, and the "
+                "client's id and secret."
             ) from error
         self._renew_at = time.monotonic() + 0.8 * float(granted.get("expires_in", 300))

@@ -1,7 +1,7 @@
 """kafka-python as a client library of the mesh.
 
-Belongs here: everything that names kafka-python. Not here: what the mesh does with it (source.py,
-writer.py), or what it shares with other libraries (library.py).
+Belongs here: all code that uses kafka-python. Not here: topics as landing sees them (source.py,
+writer.py), or code for all libraries (library.py).
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _RENAMED = {
     "ssl.key.location": "ssl_keyfile",
     "ssl.key.password": "ssl_password",
 }
-"""Kafka's property -> kafka-python's argument, where only the name differs."""
+"""Kafka's property -> kafka-python's argument with the same values."""
 _JOIN_SECONDS = 5.0
-"""So long a poll waits for a group that hands out its partitions: somewhat longer than others
-take to hear of it, which is with their next heartbeat (3 s)."""
+"""How long a poll waits while the group assigns partitions. Longer than a heartbeat interval (3 s),
+after which the other members know of the change."""
 _JOIN_POLL_MILLIS = 1_000
 _EARLIEST, _LATEST = -2, -1
-"""Timestamps that Kafka takes for the first offset and for the end."""
+"""Special timestamps of Kafka's protocol: the first offset, and the end."""
 _UNKNOWN_TOPIC = 3
 """Kafka's error code UNKNOWN_TOPIC_OR_PARTITION."""
 _REPLICA_NOT_AVAILABLE = 9
@@ -62,7 +62,7 @@ _SEND_SECONDS = 60
 def arguments(settings: KafkaSettings, consumer: bool = False) -> dict[str, Any]:
     """Arguments of kafka-python's clients."""
     properties = settings.of_client(consumer)
-    # Long enough for an election, short enough for somebody who waits for a typing error.
+    # Long enough for the election of a leader, short enough if the address has a typing error.
     timeout = int(properties.get("request.timeout.ms", 15_000))
     found: dict[str, Any] = {"client_id": "meshhouse", "bootstrap_timeout_ms": timeout}
     servers = properties["bootstrap.servers"].split(",")
@@ -81,12 +81,12 @@ def arguments(settings: KafkaSettings, consumer: bool = False) -> dict[str, Any]
 
 
 class explained(Explained):  # noqa: N801
-    """Turns what kafka-python raises inside the block into one line without secrets."""
+    """Turns kafka-python's errors in the block into a message of one line without secrets."""
 
     modules = frozenset({"kafka"})
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        # kafka-python wraps what `Rebalance` raised.
+        # kafka-python wraps exceptions of the callbacks in `Rebalance`.
         if error is not None and error.__cause__ and "rebalance callback" in str(error):
             raise error.__cause__
         super().__exit__(kind, error, trace)
@@ -138,8 +138,8 @@ class PythonClient:
                 rebalance.lost(client._forget(lost))
 
         with explained(self._settings):
-            # A member that leads the group before it knows the partitions hands out none of
-            # them, and waits for ever (kafka-python 3.0.12; 2 of 60 starts).
+            # Fetches the partitions first. A leader of the group that does not know them assigns
+            # none and does not try again (kafka-python 3.0.12; 2 of 60 starts).
             self._consumer.partitions_for_topic(self._topic)
         self._consumer.subscribe([self._topic], listener=Listener())
 
@@ -153,8 +153,8 @@ class PythonClient:
         """See `Client`."""
         with explained(self._settings):
             polled = self._polled(int(seconds * 1000))
-            # A join that ends between two polls is dropped and begun again (kafka-python 3.0.12):
-            # a member that polls briefly and works in between would never finish joining.
+            # A join that ends between two polls is dropped and starts again (kafka-python 3.0.12).
+            # A member with short polls and work between them would never finish joining.
             deadline = time.monotonic() + _JOIN_SECONDS
             while not polled and self._is_joining() and time.monotonic() < deadline:
                 polled = self._polled(_JOIN_POLL_MILLIS)
@@ -165,7 +165,7 @@ class PythonClient:
             next_offset = records[-1].offset + 1
             self._positions[place.partition] = next_offset
             batches.append(EventBatch(place.partition, events_of(records), next_offset))
-        # The consumer steps over what is no event without a word.
+        # The consumer skips offsets without events silently, so compare positions.
         for partition, known in self._positions.items():
             if _place(self._topic, partition) not in polled:
                 position = self._position(partition)
@@ -186,21 +186,21 @@ class PythonClient:
         try:
             self._consumer.commit_async(wanted)
         except (KafkaError, AssertionError):
-            return  # only what others see of the lag; the table knows
+            return  # affects only the lag in Kafka's tools: the raw table holds the offsets
 
     def close(self) -> None:
         """See `Client`."""
         from kafka.errors import KafkaError
 
-        # The broker may be away; the group takes the partitions back after the session's 10 s.
+        # If the broker is unreachable, the group takes the partitions after the session's 10 s.
         with suppress(KafkaError):
             self._consumer.close(autocommit=False)
 
     def _polled(self, millis: int) -> dict[Any, list[Any]]:
         if self._is_joining():
-            # A join that a change of partitions began, and that ended between two polls, is
-            # never taken up otherwise: the member sends no more heartbeats and is expelled from
-            # the group (kafka-python 3.0.12, 2 of 5 times when a partition was added).
+            # A change of partitions starts a join. If that ends between two polls, the member
+            # sends no more heartbeats and is expelled from the group, unless it rejoins
+            # (kafka-python 3.0.12, 2 of 5 times when a partition was added).
             self._consumer._coordinator.request_rejoin()
         return self._consumer.poll(timeout_ms=millis)
 
@@ -223,7 +223,7 @@ class PythonClient:
 
 
 def events_of(records: Sequence[Any]) -> pa.RecordBatch:
-    """What a consumer of kafka-python polled from one partition."""
+    """Records of one partition from a kafka-python consumer, as Arrow."""
     headers = None
     if any(record.headers for record in records):
         headers = [
@@ -284,7 +284,7 @@ class PythonAdmin:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        # kafka-python's admin client is for one thread at a time.
+        # kafka-python's admin client is not thread-safe.
         self._asking = threading.RLock()
 
     @cached_property
@@ -330,7 +330,7 @@ class PythonAdmin:
 
         wanted = {_place(topic, each): OffsetAndMetadata(end, "", -1)
                   for each, end in offsets.items()}  # fmt: skip
-        # The group may have members, who commit by themselves; or the cluster is away.
+        # Refused if the group has members, which commit by themselves, or fails without a cluster.
         with self._asking, suppress(KafkaError):
             self._admin.alter_group_offsets(group, wanted)
 
@@ -349,25 +349,25 @@ class PythonAdmin:
             self.__dict__.pop("_admin").close()
 
     def _offsets(self, timestamps: Mapping[Any, int]) -> dict[int, int]:
-        """Partition -> offset at a timestamp, as consumers of committed events see it."""
-        # A consumer would ask from memory and not know partitions that were added since.
+        """Partition -> offset at a timestamp, counting only committed transactions."""
+        # A consumer would use its cached list of partitions, which may lack added ones.
         found = self._admin.list_partition_offsets(dict(timestamps), "read_committed")
         return {place.partition: at.offset for place, at in found.items()}
 
     def _refuse(self, topic: str, answers: Sequence[Mapping[str, Any]]) -> None:
-        """Raises what the cluster said about a topic or one of its partitions."""
+        """Raises the cluster's error about a topic or one of its partitions, if any."""
         from kafka.errors import for_code
 
         for answer in answers:
-            # A partition without some of its replicas can be read all the same.
+            # A partition can be read even if some of its replicas are not available.
             if answer["error_code"] not in (0, _REPLICA_NOT_AVAILABLE):
                 reason = for_code(answer["error_code"])
-                # A partition whose leader is being elected, for instance.
+                # Retriable: for example, the partition's leader is being elected.
                 kind = SourceAway if getattr(reason, "retriable", False) else MeshError
                 raise kind(
-                    f"Kafka at {self._settings.bootstrap_servers} does not show topic `{topic}`: "
+                    f"Kafka at {self._settings.bootstrap_servers} refuses topic `{topic}`: "
                     f"{reason.__name__} ({getattr(reason, 'description', '')}). Nothing was "
-                    "landed. Ask who runs the cluster, or run the command again when it is well."
+                    "landed. Ask the cluster's administrator, or run the command again later."
                 )
 
 

@@ -1,12 +1,12 @@
-"""How to reach Kafka: its own property names, from the profile and the environment.
+"""Kafka's settings: Kafka's property names, from the profile and the environment.
 
-Belongs here: reading them and refusing what is not one. Not here: a client library's own
-names for them (python.py, confluent.py, java.py).
+Belongs here: reading properties, and refusing invalid ones. Not here: the names that client
+libraries use (python.py, confluent.py, java.py).
 
-`profiles/kafka.yml` maps property to value; `${NAME}` and `${NAME:-default}` are taken
-from the environment. A variable `KAFKA_` + the property in capitals with underscores
-(`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_SASL_PASSWORD`) wins over the file. Without
-`bootstrap.servers` there is no Kafka, and topics are those of the embedded event log.
+`profiles/kafka.yml` maps properties to values. `${NAME}` and `${NAME:-default}` are replaced from
+the environment. A variable `KAFKA_` + the property in capitals with underscores
+(`KAFKA_BOOTSTRAP_SERVERS`, `KAFKA_SASL_PASSWORD`) overrides the file. Without `bootstrap.servers`,
+the mesh uses the embedded event log.
 """
 
 from __future__ import annotations
@@ -58,40 +58,40 @@ _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """Kafka's properties, as declared; secrets do not show when it is printed."""
+    """Kafka's properties as declared; `repr` does not show them, because some are secrets."""
 
     properties: Mapping[str, str] = field(repr=False)
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where the cluster is."""
+        """The cluster's addresses, `host:port`, separated by commas."""
         return self.properties["bootstrap.servers"]
 
     def without_secrets(self, text: str) -> str:
-        """A client's message with every secret taken out."""
+        """A client's message with `***` in place of each secret."""
         secrets = {self.properties[name] for name in _SECRETS if self.properties.get(name)}
         if not secrets:
             return text
-        secrets |= {quoted(each)[1:-1] for each in secrets}  # as they are in java.py
-        # The longest first: one secret may be part of another.
+        secrets |= {quoted(each)[1:-1] for each in secrets}  # as java.py writes them
+        # Longest first, because one secret may be part of another.
         found = "|".join(re.escape(each) for each in sorted(secrets, key=len, reverse=True))
         return re.sub(found, "***", text)
 
     def of_client(self, consumer: bool) -> dict[str, str]:
-        """The properties that a client takes; some are for consumers only."""
+        """The properties for a client; some are for consumers only."""
         return {name: value for name, value in self.properties.items()
                 if consumer or name not in _CONSUMERS_ONLY}  # fmt: skip
 
 
 def kafka_settings(root: Path, environment: Mapping[str, str] = os.environ) -> KafkaSettings | None:
-    """The settings of a mesh; None where no Kafka is named.
+    """The Kafka settings of a mesh; None if they name no cluster.
 
     Args:
-        root: the repository, whose `profiles/kafka.yml` is read if there is one.
-        environment: where variables come from.
+        root: the repository; its `profiles/kafka.yml` is read if it exists.
+        environment: the environment variables.
 
     Raises:
-        UsageError: a property or value is none that Kafka has, or a variable is not set.
+        UsageError: a property or value is not one of Kafka's, or a variable is not set.
     """
     path = root / "profiles" / "kafka.yml"
     properties = _from_file(path, environment) if path.exists() else {}
@@ -112,7 +112,7 @@ def _from_file(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
         content = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
         problem = str(error).splitlines()[0]
-        raise UsageError(f"{path} is no YAML ({problem}). Correct it.") from error
+        raise UsageError(f"{path} is not valid YAML ({problem}). Correct it.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path} must map Kafka's property names to values.")
     properties = {}
@@ -152,7 +152,7 @@ def _check(properties: Mapping[str, str]) -> None:
             )
     for name in _NUMBERS:
         if not properties.get(name, "1").isdigit():
-            raise UsageError(f"Kafka's `{name}` is `{properties[name]}`; it is a whole number.")
+            raise UsageError(f"Kafka's `{name}` is `{properties[name]}`; use a whole number.")
     if properties.get("security.protocol", "PLAINTEXT").startswith("SASL"):
         mechanism = properties.get("sasl.mechanism")
         needed = ["sasl.mechanism"]
@@ -172,6 +172,6 @@ def _check(properties: Mapping[str, str]) -> None:
 
 
 def quoted(value: str) -> str:
-    """A text as configurations of Java hold it."""
+    """A text in double quotes, escaped for Java's login configuration."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -1,7 +1,7 @@
 """Topics of a Kafka cluster, as landing sees them.
 
-Belongs here: what a topic is and holds, and reading ranges of it. Not here: client libraries
-(python.py, confluent.py), settings (settings.py).
+Belongs here: describing a topic, and reading ranges of it. Not here: client libraries (python.py,
+confluent.py), or settings (settings.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.source import Client, EventBatch, Topic
 
 _SILENCE_SECONDS = 60.0
-"""A broker that sends nothing for so long, although it holds more, is away."""
+"""A broker that sends nothing for so long, although it holds more events, counts as unreachable."""
 _POLL_SECONDS = 0.5
 _GATHERED_BATCHES = 4
 
@@ -29,26 +29,26 @@ class KafkaSource:
     """A Kafka cluster."""
 
     def __init__(self, settings: KafkaSettings, client: MakeClient | None = None) -> None:
-        """`client` reads events; by default the fastest that is installed."""
+        """`client` makes readers; by default, those of the fastest installed library."""
         self._settings = settings
         self._client = client or fastest()
         self.admin = admin(settings)
 
     @property
     def place(self) -> str:
-        """Where it is, for people."""
+        """The cluster's address, for messages."""
         return f"Kafka at {self._settings.bootstrap_servers}"
 
     def topics(self) -> list[str]:
-        """Names of all topics, sorted, without Kafka's own."""
+        """Names of all topics, sorted, without Kafka's internal ones."""
         return sorted(each for each in self.admin.topics() if not each.startswith("__"))
 
     def describe(self, topic: str) -> Topic:
-        """Partitions and offsets of a topic now; ends are those of committed transactions.
+        """Partitions and offsets of a topic now; ends count only committed transactions.
 
         Raises:
             UnknownTopic: the cluster has no such topic.
-            MeshError: it cannot be reached.
+            MeshError: the cluster cannot be reached.
         """
         described = self.admin.describe(topic)
         if described is None:
@@ -56,7 +56,7 @@ class KafkaSource:
         return described
 
     def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
-        """The first offset of each partition whose event is not older than a moment."""
+        """Per partition, the first offset whose event is not older than a timestamp."""
         held = self.describe(topic).partitions
         found = self.admin.offsets_at(topic, dict.fromkeys(held, moment))
         return {each: held[each].end if at < 0 else at for each, at in found.items()}
@@ -67,7 +67,7 @@ class KafkaSource:
         """Events of `ranges`; see `meshhouse.events.source.Source.read`.
 
         Raises:
-            MeshError: the cluster cannot be reached, or has fallen silent.
+            MeshError: the cluster cannot be reached, or stopped sending.
         """
         client = self._client(self._settings, topic, None)
         try:
@@ -77,13 +77,13 @@ class KafkaSource:
             client.close()
 
     def follow(self, topic: str, group: str) -> Client:
-        """A consumer in a group; `subscribe` is the caller's to call."""
+        """A consumer in a group; the caller must call `subscribe` on it."""
         return self._client(self._settings, topic, group)
 
     def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
-        """Tells a group's committed offsets, so that its lag shows in every Kafka tool.
+        """Sets a group's committed offsets, so that Kafka's tools show its lag.
 
-        What fails here is left for the next time: the table knows where landing stands.
+        Failures are ignored, because the raw table holds the offsets. The next landing sets them.
         """
         self.admin.mirror(topic, group, offsets)
 
@@ -116,7 +116,7 @@ class KafkaSource:
                     del open_ends[batch.partition]
                 held[batch.partition] += batch.events["value"].nbytes
                 is_enough = held[batch.partition] >= max_bytes
-                # However many partitions there are, what waits for more of its own is bounded.
+                # Bounds the bytes of all unfinished batches, for any number of partitions.
                 is_much = sum(held.values()) >= _GATHERED_BATCHES * max_bytes
                 if is_last or is_enough or is_much:
                     number = batch.partition if is_last or is_enough else max(held, key=held.get)
@@ -125,13 +125,13 @@ class KafkaSource:
             if time.monotonic() - silent_since > _SILENCE_SECONDS:
                 raise MeshError(
                     f"{self.place} has sent nothing of topic `{topic}` for "
-                    f"{_SILENCE_SECONDS:.0f} seconds, although it holds more. What was committed "
-                    "stays; run the same command again when the cluster answers."
+                    f"{_SILENCE_SECONDS:.0f} seconds, although it holds more events. Landed events "
+                    "stay; run the same command again when the cluster answers."
                 )
 
 
 def joined(batches: Sequence[EventBatch]) -> EventBatch:
-    """Consecutive batches of one partition as one."""
+    """Consecutive batches of one partition as one batch."""
     if len(batches) == 1:
         return batches[0]
     events = pa.concat_batches([each.events for each in batches])
@@ -139,7 +139,7 @@ def joined(batches: Sequence[EventBatch]) -> EventBatch:
 
 
 def _clipped(batch: EventBatch, end: int) -> EventBatch:
-    """The batch without events from `end` on."""
+    """The batch without the events at and after offset `end`."""
     if batch.next_offset <= end:
         return batch
     offsets = batch.events["offset"].to_pylist()

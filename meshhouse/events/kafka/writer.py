@@ -1,12 +1,11 @@
-"""Writing events into Kafka.
+"""Writing events to Kafka, for `mesh replay` and `mesh tail`.
 
-Belongs here: what `mesh replay` and `mesh tail` need of a cluster. Not here: reading
-(source.py), or client libraries (python.py, confluent.py).
+Belongs here: creating topics, and appending events. Not here: reading (source.py), or client
+libraries (python.py, confluent.py).
 
-Every event carries the name of its producer and its number among that producer's events
-in headers, so that a producer that starts again finds out how far it came by reading the
-last event of a partition. The client is idempotent: what the cluster holds of a producer
-is always a first part of what it sent.
+The headers of an event hold the name of its producer and its number among that producer's events.
+A producer that starts again reads the last event of a partition to find its position. That is
+safe because the client is idempotent: the cluster holds a producer's first events, without gaps.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ SEQUENCE_HEADER = "meshhouse.sequence"
 
 
 class KafkaWriter:
-    """Topics of a cluster, to write."""
+    """Writes to the topics of a cluster."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
@@ -47,10 +46,10 @@ class KafkaWriter:
         return self._source.describe(topic)
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Makes a topic, with as many replicas as the cluster makes by default.
+        """Creates a topic with the cluster's default number of replicas, unless it exists.
 
         Raises:
-            UsageError: it exists with another number of partitions.
+            UsageError: the topic exists with another number of partitions.
         """
         self._source.admin.create_topic(name, partitions)
         found = len(self.describe(name).partitions)
@@ -61,16 +60,16 @@ class KafkaWriter:
             )
 
     def producer_position(self, topic: str, partition: int, producer: str) -> Position:
-        """How far a producer came in a partition, with the time of its last event.
+        """A producer's position in a partition, with the timestamp of its last event.
 
         Raises:
-            MeshError: the partition ends with somebody else's events, so it cannot be known.
+            MeshError: the last event of the partition is another producer's.
         """
         held = self.describe(topic).partitions[partition]
         if held.begin == held.end:
             return Position(0, None)
         last: dict[str, Any] | None = None
-        # The last offsets may be marks of transactions, so look a little before them.
+        # The last offsets may be marks of transactions, so read 16 offsets.
         ranges = {partition: (max(held.begin, held.end - 16), held.end)}
         for batch in self._source.read(topic, ranges, 1 << 30):
             for event in batch.events.to_pylist():
@@ -79,7 +78,8 @@ class KafkaWriter:
         if last is None or found.get(PRODUCER_HEADER) != producer.encode():
             raise MeshError(
                 f"Partition {partition} of topic {topic} ends with an event that `{producer}` "
-                "did not write, so nobody knows how far it came. Write to a topic of its own."
+                "did not write, so its position is unknown. Write to a topic without other "
+                "producers."
             )
         millis = int(last["timestamp"].timestamp() * 1000)
         return Position(int(found[SEQUENCE_HEADER]) + 1, millis)
@@ -91,10 +91,10 @@ class KafkaWriter:
 
         Args:
             topic: a topic that exists.
-            partition: of it.
-            events: key, value, timestamp and headers, in the shape of `EVENT_SCHEMA`.
-            producer: who writes.
-            sequence: how many events it wrote into this partition before these.
+            partition: the partition's number.
+            events: key, value, timestamp and headers, as in `EVENT_SCHEMA`.
+            producer: the producer's name.
+            sequence: how many events the producer wrote to this partition before these.
         """
         place = (topic, partition)
         if place not in self._sequences:
@@ -105,7 +105,7 @@ class KafkaWriter:
         for number, event in enumerate(_rows(events.slice(skip)), sequence + skip):
             headers = [(PRODUCER_HEADER, producer.encode()), (SEQUENCE_HEADER, b"%d" % number)]
             self._sender.send(topic, partition, event, headers)
-        del self._sequences[place]  # after a failure only the cluster knows
+        del self._sequences[place]  # after a failure, ask the cluster again
         self._sender.flush()
         self._sequences[place] = max(known, sequence + events.num_rows)
         return events.num_rows - skip
@@ -120,13 +120,13 @@ class KafkaWriter:
 
 
 class KafkaLines:
-    """A cluster as `mesh tail` writes to it: at least once.
+    """A cluster as a `Producer` for `mesh tail`, with delivery at least once.
 
-    Each event says in its headers which line of which file it is, so that one that was
-    sent twice can be recognised.
+    The headers of an event name the file and the position of its line, so repeated events can be
+    recognised.
     """
 
-    # Kafka's usual limit of 1 MiB counts key, headers and frame, too.
+    # Kafka's default limit of 1 MiB includes the key, the headers and the framing.
     max_event_bytes = 1_000_000
 
     def __init__(self, settings: KafkaSettings) -> None:
@@ -140,7 +140,7 @@ class KafkaLines:
                 self._writer.create_topic(topic, partitions or 1)
 
     def next_sequence(self, topic: str, producer: str) -> None:
-        """See `Producer`: nobody counts."""
+        """See `Producer`; returns None, because a cluster does not count events."""
 
     def append(self, topic: str, events: list[Outgoing], producer: str, sequence: int) -> None:
         """See `Producer`."""
@@ -157,7 +157,7 @@ class KafkaLines:
 
 
 class _for_now:  # noqa: N801
-    """What a cluster refuses now it may take later."""
+    """Turns a cluster's errors into `LogUnavailable`, after which `tail` retries."""
 
     def __enter__(self) -> None:
         return None

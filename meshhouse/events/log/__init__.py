@@ -1,1 +1,1 @@
-"""The embedded event log: topics as files in the mesh's own folder."""
+"""The embedded event log: topics as files in the mesh's data folder."""

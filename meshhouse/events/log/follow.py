@@ -1,6 +1,6 @@
-"""Following a source that has no consumer groups.
+"""Reading new events of the embedded event log, which has no consumer groups.
 
-Belongs here: reading the embedded event log without an end. Not here: Kafka's groups (kafka/).
+Belongs here: the `Client` of the event log. Not here: Kafka's clients and groups (kafka/).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BATCH_BYTES = 8 * 1024 * 1024
 
 
 class Readable(Protocol):
-    """What is needed of a log to follow one of its topics; see `EventLog`."""
+    """The methods of `EventLog` that `LogClient` needs."""
 
     def describe(self, topic: str) -> Topic:
         """Partitions and offsets of a topic now."""
@@ -26,12 +26,12 @@ class Readable(Protocol):
     def read(
         self, topic: str, ranges: Mapping[int, tuple[int, int]], max_bytes: int
     ) -> Iterator[EventBatch]:
-        """Events of `ranges`."""
+        """Events of `ranges`; see `Source.read`."""
         ...
 
 
 class LogClient:
-    """Reads all partitions of one topic of the event log; there is no one to share with."""
+    """Reads all partitions of a topic of the event log; there are no other members."""
 
     def __init__(self, log: Readable, topic: str) -> None:
         self._log = log
@@ -61,7 +61,7 @@ class LogClient:
             if self._topic_id not in ("", described.topic_id):
                 raise MeshError(
                     f"Topic `{self._topic}` was deleted and created again while it was landed. "
-                    "Nothing of the new one was landed. Run the same command again."
+                    "No event of the new topic was landed. Run the same command again."
                 )
             self._topic_id = described.topic_id
             new = [each for each in partitions if each not in self._offsets]
@@ -81,7 +81,7 @@ class LogClient:
             time.sleep(_LOOK_SECONDS)
 
     def commit(self, offsets: Mapping[int, int]) -> None:
-        """See `Client`; the table's own offsets are all there is."""
+        """See `Client`; does nothing, because the raw table holds the offsets."""
 
     def close(self) -> None:
         """See `Client`."""

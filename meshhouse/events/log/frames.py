@@ -1,9 +1,9 @@
-"""The frame: how a run of events lies in a segment file.
+"""The frame: consecutive events as they are stored in a segment file.
 
-Belongs here: the bytes of one frame, written and verified. Does not: which file, which
-offset, who may write (segment.py, partition.py).
+Belongs here: writing and verifying the bytes of a frame. Not here: files and offsets (segment.py),
+or who may write (partition.py).
 
-A segment file is frames, one after another, nothing between them:
+A segment file consists of frames, one after another, without gaps:
 
     prefix   28 bytes, little endian
              magic            4  b"MHF1"
@@ -15,19 +15,19 @@ A segment file is frames, one after another, nothing between them:
     header   JSON object, UTF-8
              base_offset      offset of the first event
              count            number of events
-             producer         who wrote them
+             producer         name of the program that wrote them
              sequence         how many events this producer had written to the partition before
              first_timestamp  of the first event, milliseconds since 1970, UTC
              last_timestamp   of the last event
              producers        only in the first frame of a segment: every producer of earlier
-                              segments -> [events written, last timestamp], so that
-                              nobody reads old segments to learn how far a producer came
+                              segments -> [events written, last timestamp], so that the position
+                              of a producer is known without reading old segments
     payload  Arrow IPC stream, zstd unless small: one batch of timestamp, key, value, headers
 
-Three checksums, because they answer different questions. A frame that the file's end
-cuts off was torn by a crash and was never part of the log; with a checked prefix, a
-damaged length cannot pass for that. With a checked header, end offsets and producer
-positions are reliable without reading payloads.
+Three checksums, because they answer different questions. A frame that the end of the file cuts off
+was torn by a crash and was never part of the log; the prefix's checksum tells it from a frame with
+a damaged length. The header's checksum makes end offsets and producer positions reliable without
+reading payloads.
 """
 
 from __future__ import annotations
@@ -50,23 +50,23 @@ _PREFIX = Struct("<4sIQII")
 _CHECK = Struct("<I")
 PREFIX_SIZE = _PREFIX.size + _CHECK.size
 _WINDOW = 4096
-# Setting zstd and threads up costs 0.5 ms a frame, more than a small frame itself.
+# Starting zstd and threads takes 0.5 ms per frame, longer than writing a small frame.
 _WORTH_COMPRESSING = 4096
 _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a producer came in a partition."""
+    """A producer's position in a partition."""
 
     next_sequence: int = 0
     last_timestamp: int | None = None
-    """Of its last event there, milliseconds since 1970, UTC."""
+    """Timestamp of the producer's last event there, milliseconds since 1970, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where a frame lies and what its header says."""
+    """A frame's position in its file, and the fields of its header."""
 
     position: int
     payload_at: int
@@ -113,10 +113,10 @@ def encode(
 
 
 def scan(descriptor: int, path: Path, position: int, size: int) -> Iterator[Frame]:
-    """Complete frames from `position` to the file's `size`; payloads are passed over.
+    """Complete frames from `position` to the file's `size`, without reading payloads.
 
     Raises:
-        CorruptSegment: what is there is neither a frame nor the beginning of one.
+        CorruptSegment: the bytes are neither a frame nor the beginning of a frame.
     """
     at, window = position, b""
     while position + PREFIX_SIZE <= size:
@@ -160,7 +160,7 @@ def load(descriptor: int, path: Path, frame: Frame) -> pa.RecordBatch:
     """The events of a frame.
 
     Raises:
-        CorruptSegment: they are not what was written.
+        CorruptSegment: the events are damaged.
     """
     payload = os.pread(descriptor, frame.end - frame.payload_at, frame.payload_at)
     if crc32(payload) != frame.payload_crc:

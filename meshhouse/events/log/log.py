@@ -1,17 +1,17 @@
-"""The embedded event log: a stand-in for Kafka, in files.
+"""The embedded event log: a replacement for Kafka, in files.
 
-Belongs here: topics, and the log as producers and landing use it. Does not: how one
-partition is kept (partition.py), the bytes on disk (frames.py).
+Belongs here: topics, and the log as producers and landing use it. Not here: one partition
+(partition.py), or the bytes on disk (frames.py).
 
     <root>/cluster.json                              {"cluster_id": ...}
-    <root>/lock                                      held while topics are made or deleted
+    <root>/lock                                      held while topics are created or deleted
     <root>/<topic>/topic.json                        {"topic_id", "partitions", "created"}
     <root>/<topic>/<partition>/lock                  held by the producer that appends
     <root>/<topic>/<partition>/<base offset>.seg     frames, a new file about every 64 MiB
 
-As with Kafka: events with one key keep their order, a producer that repeats itself
-writes nothing twice, and a reader sees whole events only. What an `append` returned from
-is on the disk. Any number of processes may read and write.
+As in Kafka: events with the same key keep their order, a producer that repeats events stores none
+of them twice, and a reader sees only complete events. When `append` returns, its events are on the
+disk. Any number of processes may read and write.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from meshhouse.events.source import Client, EventBatch, Topic
 from meshhouse.files import replace, sync
 from meshhouse.locks import folder_lock
 
-# Kafka's rule, but for a leading dot: hidden folders are no topics.
 _SCAN_BYTES = 8 * 1024 * 1024
+# Kafka's rule, without names that begin with a dot: hidden folders are not topics.
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,248}")
 _RESERVED = {"cluster.json", "lock"}
-_REMEDY = "Make the folder writable and make room, or set another place for the mesh's data."
+_REMEDY = "Make the folder writable and make room, or choose another folder for the mesh's data."
 
 
 class EventLog:
-    """Topics under one folder; see `meshhouse.events.source.Source` for reading them."""
+    """Topics in one folder; see `meshhouse.events.source.Source` for reading them."""
 
     def __init__(self, root: Path) -> None:
-        """`root` need not exist: creating the first topic makes it."""
+        """`root` need not exist: `create_topic` creates it."""
         self._root = root
         self._partitions: dict[tuple[str, int], PartitionLog] = {}
 
@@ -60,15 +60,16 @@ class EventLog:
         return sorted(name for name in names if _LEGAL_NAME.fullmatch(name))
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Makes an empty topic; does nothing if it exists with as many partitions.
+        """Creates an empty topic; does nothing if it exists with as many partitions.
 
         Raises:
-            UsageError: the name is no topic name, or the topic has other partitions.
+            UsageError: the name cannot name a topic, or the topic exists with another number of
+                partitions.
         """
         if not _LEGAL_NAME.fullmatch(name) or name in _RESERVED:
             raise UsageError(
                 f"`{name}` cannot be the name of a topic. Use up to 249 letters, digits, dots, "
-                "underscores and hyphens, with no dot in front."
+                "underscores and hyphens; the first must not be a dot."
             )
         if partitions < 1:
             raise UsageError(f"Topic {name} needs at least one partition, not {partitions}.")
@@ -88,11 +89,11 @@ class EventLog:
         if held != wanted:
             raise UsageError(
                 f"Topic {name} exists with {held} partitions and cannot get {wanted}: keys would "
-                "change their partition. Keep its number, or delete the topic first."
+                "change their partition. Keep the number, or delete the topic first."
             )
 
     def _make(self, name: str, partitions: int) -> None:
-        # Everything is made aside and shown with one rename: half a topic is never seen.
+        # The topic is made in a draft folder and becomes visible by one rename, complete.
         draft = self._root / f"~{uuid4().hex}"
         for partition in range(partitions):
             (draft / str(partition)).mkdir(parents=True)
@@ -106,10 +107,10 @@ class EventLog:
         sync(self._root)
 
     def delete_topic(self, name: str) -> None:
-        """Removes a topic and its events; one made later under this name is another topic.
+        """Deletes a topic and its events; a later topic of this name gets another id.
 
         Raises:
-            UnknownTopic: there is none.
+            UnknownTopic: there is no such topic.
         """
         facts = self._facts(name)
         folder = self._root / name
@@ -125,7 +126,7 @@ class EventLog:
             self._sweep()
 
     def _sweep(self) -> None:
-        # `~` is in no topic's name: drafts and deletions that were stopped half-way.
+        # Drafts and deletions that did not finish; no topic's name holds `~`.
         for leftover in self._root.glob("~*"):
             if leftover.is_dir():
                 shutil.rmtree(leftover)
@@ -155,7 +156,7 @@ class EventLog:
         Raises:
             UnknownTopic: there is no such topic.
             OffsetOutOfRange: a partition does not hold its range.
-            CorruptSegment: stored events cannot be read back as they were written.
+            CorruptSegment: stored events are damaged.
         """
         facts = self._facts(topic)
         for number, (begin, end) in sorted(ranges.items()):
@@ -163,7 +164,7 @@ class EventLog:
                 yield EventBatch(number, events, events["offset"][-1].as_py() + 1)
 
     def offsets_at(self, topic: str, moment: datetime) -> dict[int, int]:
-        """The first offset of each partition whose event is not older than a moment."""
+        """Per partition, the first offset whose event is not older than a timestamp."""
         held = self.describe(topic).partitions
         found = {number: each.end for number, each in held.items()}
         for number, each in held.items():
@@ -178,11 +179,11 @@ class EventLog:
         return found
 
     def follow(self, topic: str, group: str) -> Client:
-        """A reader that goes on for ever; there are no groups to share a topic with."""
+        """A reader of new events without an end; the group has no effect here."""
         return LogClient(self, topic)
 
     def mirror(self, topic: str, group: str, offsets: Mapping[int, int]) -> None:
-        """Does nothing: nobody watches the log but the mesh itself."""
+        """Does nothing: no tool but the mesh shows the lag of the log."""
 
     def append(
         self,
@@ -196,19 +197,19 @@ class EventLog:
 
         Args:
             topic: a topic that exists.
-            partition: its number.
-            events: columns timestamp and value, and if there are any key and headers.
-            producer: who writes; each producer's events are counted apart.
-            sequence: how many events this producer wrote to this partition before these.
-                What the log already holds of them is passed over.
+            partition: the partition's number.
+            events: columns `timestamp` and `value`, optionally `key` and `headers`.
+            producer: the producer's name; the events of each producer are counted separately.
+            sequence: how many events this producer wrote to this partition before these. Events
+                that the log already holds are skipped.
 
         Returns:
             How many of the events were new.
 
         Raises:
             SequenceGap: the log lacks events of this producer before `sequence`.
-            LogUnavailable: the disk is full or read-only. Whole frames that were stored
-                before stay; repeating the call stores the rest.
+            LogUnavailable: the disk is full or read-only. Frames that are complete stay; the same
+                call stores the rest.
         """
         target = self._open(topic, partition, self._facts(topic))
         return target.append(list(stored_batches(events)), producer, sequence)
@@ -216,9 +217,9 @@ class EventLog:
     def append_events(
         self, topic: str, events: Iterable[Event] | pa.RecordBatch | pa.Table, producer: str
     ) -> int:
-        """Stores new events, each in the partition that Kafka would choose by its key.
+        """Stores new events, each in the partition that Kafka would choose for its key.
 
-        For tests and small producers: a call that is repeated writes its events again.
+        For tests and small producers: a repeated call stores the events twice.
         """
         facts = self._facts(topic)
         if not isinstance(events, pa.RecordBatch | pa.Table):
@@ -236,7 +237,7 @@ class EventLog:
         return self.producer_position(topic, partition, producer).next_sequence
 
     def producer_position(self, topic: str, partition: int, producer: str) -> Position:
-        """How far a producer came in a partition, with the time of its last event."""
+        """A producer's position in a partition, with the timestamp of its last event."""
         return self._open(topic, partition, self._facts(topic)).producer(producer)
 
     def _facts(self, topic: str) -> dict:
@@ -252,7 +253,7 @@ class EventLog:
                 f"Topic {topic} has no partition {partition}; it has {facts['partitions']}, "
                 "counted from 0."
             )
-        # By topic id, not by name: a topic made anew must not meet its predecessor's index.
+        # By topic id, not by name: a topic that was created again must not use the old index.
         return self._partitions.setdefault(
             (facts["topic_id"], partition), PartitionLog(self._root / topic / str(partition))
         )

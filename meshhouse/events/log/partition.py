@@ -1,7 +1,7 @@
 """One partition on disk: segments in order, one producer at a time, any number of readers.
 
-Belongs here: appending exactly once and durably, and reading by offset. Does not: the
-bytes of a frame (frames.py), topics (log.py).
+Belongs here: appending exactly once and durably, and reading by offset. Not here: the bytes of a
+frame (frames.py), or topics (log.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from meshhouse.locks import folder_lock
 
 SEGMENT_BYTES = 64 << 20
 FRAME_BYTES = 4 << 20
-"""Of values, before compression: what a reader decodes at once."""
+"""Most bytes of values in a frame, before compression. A reader decodes a frame at once."""
 
 _READ_REMEDY = "Make it readable, or check that its topic still exists."
 _WRITE_REMEDY = (
@@ -46,7 +46,7 @@ class PartitionLog:
         self._guard = RLock()  # one instance may serve a reading and a writing thread
 
     def bounds(self) -> Partition:
-        """The offsets that readers can have now."""
+        """The offsets that can be read now."""
         segments = self._segments()
         if not segments:
             return Partition(0, 0)
@@ -54,15 +54,15 @@ class PartitionLog:
         return Partition(segments[0].base_offset, segments[-1].end_offset)
 
     def producer(self, name: str) -> Position:
-        """How far a producer came."""
+        """A producer's position."""
         return self._producers().get(name, Position())
 
     def read(self, begin: int, end: int, max_bytes: int) -> Iterator[pa.RecordBatch]:
         """Events `begin` to before `end` in `EVENT_SCHEMA`, see `Source.read`.
 
         Raises:
-            OffsetOutOfRange: the partition does not hold them all.
-            CorruptSegment: one of them cannot be read back.
+            OffsetOutOfRange: the partition does not hold all of them.
+            CorruptSegment: one of them is damaged.
         """
         if begin >= end:
             return iter(())
@@ -85,13 +85,13 @@ class PartitionLog:
                     yield with_offsets(events, offset)
 
     def append(self, batches: Iterable[pa.RecordBatch], producer: str, sequence: int | None) -> int:
-        """Stores what of `batches` is not stored yet, durably, and says how many events.
+        """Stores the events of `batches` that are not stored yet; returns how many.
 
-        `sequence` None means: all of it is new.
+        With `sequence` None, all of them are new.
 
         Raises:
             SequenceGap: events before `sequence` are missing.
-            LogUnavailable: the disk refuses; what was stored before stays.
+            LogUnavailable: the disk refuses; complete frames stay.
         """
         with (
             self._guard,
@@ -110,9 +110,9 @@ class PartitionLog:
                 self._writing = False
 
     def _recover(self) -> None:
-        # A producer that was killed may have left a last frame that the disk never got:
-        # building on it would hide the damage, and skipping it as stored would promise
-        # a durability that it has not.
+        # The last frame of a producer that was killed might not be on the disk. Appending after a
+        # damaged frame would hide the damage, and counting an unsynced frame as stored would
+        # promise durability that it does not have.
         segments = self._segments()
         if segments and not self._recovered:
             self._follow(segments[-1])
@@ -136,10 +136,10 @@ class PartitionLog:
         frame = encode(events, segment.end_offset, producer, sequence, earlier)
         descriptor = os.open(segment.path, os.O_WRONLY)
         try:
-            os.ftruncate(descriptor, segment.end_position)  # a torn frame, if there is one
+            os.ftruncate(descriptor, segment.end_position)  # removes a torn frame, if there is one
             write_at(descriptor, frame, segment.end_position)
         except OSError:
-            with suppress(OSError):  # readers pass over a torn frame anyway
+            with suppress(OSError):  # readers skip a torn frame anyway
                 os.ftruncate(descriptor, segment.end_position)
             raise
         finally:
@@ -166,8 +166,8 @@ class PartitionLog:
             return [self._known[base] for base in bases]
 
     def _producers(self) -> dict[str, Position]:
-        # A segment's first frame says what came before it; an empty segment is left by a
-        # producer that was stopped before its first frame.
+        # The first frame of a segment holds the positions before it. A segment is empty if its
+        # producer was killed before it wrote the first frame.
         for segment in reversed(self._segments()):
             self._follow(segment)
             if segment.frames:
@@ -181,8 +181,8 @@ class PartitionLog:
             except CorruptSegment:
                 if self._writing:
                     raise
-                # A look at the very moment a producer replaces a torn frame can see half
-                # of each; only what is still wrong while no producer writes is damage.
+                # While a producer replaces a torn frame, a reader can see a part of each frame. It
+                # is damage only if it is still wrong while no producer writes.
                 with folder_lock(self._lock_path, exclusive=False):
                     segment.refresh()
 

@@ -1,9 +1,10 @@
-"""Which partition an event belongs to, exactly as Kafka's default partitioner decides.
+"""The partition of an event, exactly as Kafka's default partitioner chooses it.
 
-Belongs here: Kafka's murmur2 and its use on a column of keys. Does not: writing.
+Belongs here: Kafka's murmur2, and applying it to a column of keys. Not here: writing events
+(partition.py).
 
-kafka-python has the same function; importing it costs 0.5 s, and `mesh replay` needs
-nothing else of it. The tests hold the two against each other.
+kafka-python has the same function, but importing it takes 0.5 s, and `mesh replay` needs nothing
+else from it. A test compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
 
 
-# 60,000 products recur in each of 53 weeks of promotions.
+# The demo's promotions have 60,000 keys that recur in each of 53 weeks.
 @lru_cache(maxsize=131_072)
 def murmur2(key: bytes) -> int:
     """Kafka's hash of a key (`org.apache.kafka.common.utils.Utils.murmur2`), unsigned."""
@@ -39,17 +40,17 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of one key."""
+    """The partition of a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def by_partition(
     events: pa.RecordBatch, partitions: int, nulls_from: int = 0
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Splits `events` by key, each part in the given order; empty parts are left out.
+    """Splits `events` by partition, in their order; partitions without events are left out.
 
-    Events without a key go round: the first to partition `nulls_from % partitions`, the
-    next to the one after it, ...
+    Events without a key are distributed in rotation: the first goes to partition
+    `nulls_from % partitions`, the second to the next partition, and so on.
     """
     if partitions == 1:
         if events.num_rows:
@@ -69,7 +70,7 @@ def by_partition(
 
 
 def _numbers(values: Iterable[int]) -> pa.Array:
-    # Wherever Arrow takes a Python value it first imports pandas, if that is installed, to
-    # see whether the value is one of its own: 0.5 s or more at the start of a replay.
+    # Arrow imports pandas, if it is installed, at the first conversion of Python values, to check
+    # for pandas' types: 0.5 s or more at the start of a replay.
     numbers = array("i", values)
     return pa.Array.from_buffers(pa.int32(), len(numbers), [None, pa.py_buffer(numbers)])

@@ -1,7 +1,7 @@
-"""One segment file, as a reader knows it: its frames, without their payloads.
+"""The index of one segment file: its frames, without their payloads.
 
-Belongs here: the index of a segment and how it follows a growing file. Does not: the
-order of segments, writing (partition.py).
+Belongs here: building the index, and extending it when the file grows. Not here: the order of
+segments, or writing (partition.py).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SUFFIX = ".seg"
 
 
 def segment_path(folder: Path, base_offset: int) -> Path:
-    """Where the segment that begins at `base_offset` lies."""
+    """The path of the segment that begins at `base_offset`."""
     return folder / f"{base_offset:020d}{SUFFIX}"
 
 
 class Segment:
-    """The complete frames of one file. `refresh` looks for more."""
+    """The complete frames of a file. `refresh` reads those that were added."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,30 +36,30 @@ class Segment:
     def _forget(self) -> None:
         self.frames: list[Frame] = []
         self.producers: dict[str, Position] = {}
-        """How far each producer came, up to and with this segment; empty without frames."""
+        """Position of each producer at the end of this segment; empty without frames."""
         self.end_offset = self.base_offset
         self.end_position = 0
         self.size = 0
 
     @property
     def torn(self) -> bool:
-        """The file ends with a frame that was never completed."""
+        """Whether the file ends with an incomplete frame."""
         return self.size > self.end_position
 
     def refresh(self) -> None:
-        """Learns the frames that were added since the last call.
+        """Reads the frames that were added since the last call.
 
         Raises:
-            CorruptSegment: the file holds something else than frames in their order.
+            CorruptSegment: the file does not consist of frames in their order.
         """
         with self._open() as descriptor:
             size = os.fstat(descriptor).st_size
-            if size < self.end_position:  # put back from an older copy
+            if size < self.end_position:  # restored from an older copy
                 self._forget()
             if size > self.end_position:
                 found = list(scan(descriptor, self.path, self.end_position, size))
-                # A producer may have cut a torn tail off and written anew since the size
-                # was read: what it has not finished yet is not there yet.
+                # Since the size was read, a producer may have cut off a torn frame and begun
+                # another one. Frames beyond the present size are not complete.
                 size = os.fstat(descriptor).st_size
                 for frame in found:
                     if frame.end <= size:
@@ -83,7 +83,7 @@ class Segment:
         self.end_position = frame.end
 
     def events(self, begin: int, end: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Stored batches of the offsets `begin` to before `end`, each with its first offset."""
+        """Batches of the offsets from `begin` to before `end`, each with its first offset."""
         first = bisect_right(self.frames, begin, key=lambda frame: frame.base_offset) - 1
         with self._open() as descriptor:
             for frame in self.frames[max(first, 0) :]:
@@ -96,10 +96,10 @@ class Segment:
                     yield frame.base_offset + start, events.slice(start, stop - start)
 
     def verify_last_frame(self) -> None:
-        """Reads the newest frame in full.
+        """Reads the last frame with its payload.
 
         Raises:
-            CorruptSegment: it is damaged.
+            CorruptSegment: the frame is damaged.
         """
         if self.frames:
             with self._open() as descriptor:

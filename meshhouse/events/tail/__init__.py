@@ -1,1 +1,1 @@
-"""The log shipper: lines of a growing text file become events of a topic."""
+"""The log shipper: sends the lines of a growing text file to a topic."""

@@ -1,14 +1,14 @@
-"""A growing log file, read line by line through rotation and truncation.
+"""Reading a growing log file line by line, through rotation and truncation.
 
-Belongs here: which files hold the lines, in which order, and reading each line once. Not
-here: where lines go and how far they went (tail.py).
+Belongs here: which files hold the lines, in which order, and reading each line once. Not here:
+sending lines, and storing the position (tail.py).
 
-Both modes of logrotate leave lines that nobody read yet beside the file:
+Both modes of logrotate can leave unread lines in another file:
 
     create         app.log becomes app.log.1, a new app.log appears: follow the inode
     copytruncate   app.log.1 is a new copy, app.log shrinks: find the copy by its first bytes
 
-What lies between two such moments is a *generation* of the file.
+The content of the file between two rotations is a *generation*.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from meshhouse.events.source import SKIPPED
 BATCH_BYTES = 1 << 20
 BATCH_LINES = 1_000
 HEAD_BYTES = 1024
-"""The first bytes of a file tell it from another one that was given its inode."""
+"""How many first bytes identify a file; another file may get the same inode later."""
 _QUOTED_BYTES = 500
-"""Of a line that is too long, so that a person finds out what wrote it."""
+"""How much of a line that is too long is quoted, so that its program can be found."""
 SETTLED_SECONDS = 5.0
-"""After so long without a write, the last line of a file that was rotated away is whole."""
-# Names that end in a count or a date, as logrotate and the loggers of most languages give.
+"""After this time without a write, the last line of a rotated file counts as complete."""
+# The ends of rotated names: a count, a date or `old`, as logrotate and most loggers write them.
 _ROTATED = r"[.-](?:(?P<count>\d{1,4})|\d[\d._T:-]*|old)"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place between two lines of one generation of a file."""
+    """A position between two lines of a generation of a file."""
 
     generation: str
     device: int
     inode: int
     head_size: int
     head_sha256: str
-    """Of the first `head_size` bytes."""
+    """SHA-256 of the first `head_size` bytes."""
     modified_ns: int
-    """When the file had last been written: later rotated files are later generations."""
+    """Time of the file's last write: rotated files with a later one are later generations."""
     offset: int
     sequence: int
     """How many lines were shipped before this place, in all generations."""
@@ -59,13 +59,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive lines of one generation, each with its newline if it has one."""
+    """Consecutive lines of one generation, each with its newline, if it has one."""
 
     lines: tuple[bytes, ...]
     begin: Place
     end: Place
     is_notice: bool = False
-    """`lines` is one line that says why the line between `begin` and `end` was skipped."""
+    """Whether `lines` is a notice that the line between `begin` and `end` was skipped."""
 
 
 _Age = tuple[bool, int, int, str]
@@ -78,16 +78,16 @@ class _Found:
     is_live: bool
     is_rotated: bool
     count: int
-    """7 of app.log.7: the higher, the older."""
+    """7 for app.log.7: a higher count means an older file."""
 
     @property
     def age(self) -> _Age:
-        """Sorts generations, the oldest first; times may be equal, their ticks are coarse."""
+        """Key that sorts generations by age, oldest first; file times alone may be equal."""
         return self.is_live, self.info.st_mtime_ns, -self.count, self.path.name
 
 
 class _Moved(Exception):
-    """A file was renamed between being found and being opened: one has to look again."""
+    """A file was renamed after it was found and before it was opened; list the files again."""
 
 
 class LineReader:
@@ -103,7 +103,7 @@ class LineReader:
         sequence: int = 0,
         from_end: bool = False,
     ) -> None:
-        """`place` is where to go on; None for the first time, with `sequence` and `from_end`."""
+        """Reads from `place`; if it is None, from the start or, with `from_end`, from the end."""
         self.place = place
         self._path = path
         self._longest = longest
@@ -115,31 +115,31 @@ class LineReader:
         self._head = b""
         self._modified_ns = 0
         self._searched = ("", 0, 0)
-        """Generation, where a line begins, and up to where it has no newline."""
+        """Generation, start of a line, and the position up to which it has no newline."""
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def next(self) -> Batch | None:
-        """The next lines, at most 1,000 and 1 MiB of them; None if there is none now.
+        """The next lines, at most 1,000 lines and 1 MiB; None if there is no line now.
 
-        A line that is longer than an event may be is skipped: in its place comes a notice
-        that no format accepts, so that landing keeps it among the rejected events.
+        A line that is longer than an event may be is skipped. In its place comes a notice that no
+        format accepts, so landing stores it as a rejected event.
 
         Raises:
-            LogUnavailable: the file may not be read.
+            LogUnavailable: the file cannot be read.
         """
         with explained("read", self._path, "Make it readable, then start again: no line is lost."):
             while self._is_open():
-                # First who comes next, then the lines: once its successor is written to,
-                # nothing is added to this one.
+                # Look for the successor before reading: after the successor has bytes, nothing is
+                # added to this file.
                 successor, is_whole = self._outlook()
                 data = self._read()
                 too_long = self._too_long(data, is_whole)
-                # Checked after reading: what was read before a truncation is still right.
+                # Check after reading: data that was read before a truncation is right.
                 if not self._is_same():
                     self.close()
                 elif too_long:
@@ -165,7 +165,7 @@ class LineReader:
         return True
 
     def _open(self) -> bool:
-        """Opens the file that holds the place, or the generation after it."""
+        """Opens the file that holds the place, or the next generation; False if there is none."""
         if self.place is None:
             found = _generations(self._path)
             if not found or not found[-1].is_live:
@@ -178,9 +178,10 @@ class LineReader:
         if self._gone != self.place:
             self._gone = self.place
             self._say(
-                f"{self._path} was truncated or replaced, and what it held is not beside it: lines "
-                f"after byte {self.place.offset} that were not shipped, if any, are gone. Going on "
-                "with what comes next; keep rotated files uncompressed until they are shipped."
+                f"{self._path} was truncated or replaced, and no copy of its old content is beside "
+                f"it: lines after byte {self.place.offset} that were not shipped, if any, are "
+                "gone. Going on with the next lines. Keep rotated files uncompressed until they "
+                "are shipped."
             )
         since = (False, self.place.modified_ns, 1, "")
         later = _first_after(since, _generations(self._path))
@@ -209,12 +210,12 @@ class LineReader:
         self._descriptor = descriptor
 
     def _enter(self, found: _Found, since: _Age | None = None) -> None:
-        """Begins with a generation: the first after `since`, or the first of all."""
+        """Opens a generation at its start: the first after `since`, or the first of all."""
         self._take(found)
         info = os.fstat(self._descriptor)
         head = os.pread(self._descriptor, HEAD_BYTES, 0)
         if since is not None:
-            # It may have been copied and truncated a moment ago: then the copy comes first.
+            # The file may just have been copied and truncated; then the copy comes first.
             first = _first_after(since, _generations(self._path))
             if first is None or not os.path.samestat(first.info, info):
                 self.close()
@@ -232,7 +233,7 @@ class LineReader:
         )
 
     def _end_of_lines(self, size: int) -> int:
-        """One past the last newline: a line that has begun is still to come."""
+        """The position after the last newline: a line without one is not complete."""
         while size:
             begin = max(size - BATCH_BYTES, 0)
             newline = os.pread(self._descriptor, size - begin, begin).rfind(b"\n")
@@ -242,7 +243,7 @@ class LineReader:
         return 0
 
     def _outlook(self) -> tuple[tuple[_Found, _Age] | None, bool]:
-        """What to `_enter` after this generation, if it is there, and whether this one is whole."""
+        """Arguments of `_enter` for the next generation, and whether this one is complete."""
         mine = os.fstat(self._descriptor)
         with suppress(FileNotFoundError):
             if os.path.samestat(self._path.stat(), mine):
@@ -255,7 +256,7 @@ class LineReader:
         return ((later, age) if later and _is_known_again(later) else None), is_whole
 
     def _read(self) -> bytes:
-        # Before reading: asked later, it might already be that of the next content.
+        # Before reading: afterwards, the time might be that of newer content.
         self._modified_ns = os.fstat(self._descriptor).st_mtime_ns
         data = os.pread(self._descriptor, BATCH_BYTES, self.place.offset)
         if len(data) == BATCH_BYTES and b"\n" not in data:
@@ -263,18 +264,18 @@ class LineReader:
         return data
 
     def _is_same(self) -> bool:
-        """Whether the open file still holds what was read of it."""
+        """Whether the open file still holds the content that was read from it."""
         self._head = os.pread(self._descriptor, HEAD_BYTES, 0)
         known = fingerprint(self._head[: self.place.head_size])
         mine = os.fstat(self._descriptor)
         if not self.place.head_size and self._head:
-            # Known by nothing yet: what it held first may have been copied away.
+            # The file was empty, so no bytes identify it. Its first content may have been copied.
             likeliest = _candidates(self.place, _generations(self._path))
             return bool(likeliest) and os.path.samestat(likeliest[0].info, mine)
         return mine.st_size >= self.place.offset and known == self.place.head_sha256
 
     def _lines(self, data: bytes, is_whole: bool) -> tuple[bytes, ...]:
-        """Lines with their newlines; `is_whole` says that the last one may lack it."""
+        """Lines with their newlines; if the file `is_whole`, the last line may lack one."""
         *lines, rest = data.split(b"\n", BATCH_LINES)
         lines = [line + b"\n" for line in lines]
         if not lines and rest and is_whole:
@@ -285,7 +286,7 @@ class LineReader:
         return len(line.removesuffix(b"\n")) <= self._longest
 
     def _too_long(self, data: bytes, is_whole: bool) -> int:
-        """Bytes of the next line if it is longer than an event may be and has ended, else 0."""
+        """Bytes of the next line if it is complete and too long for an event, else 0."""
         newline = data.find(b"\n")
         if newline > self._longest:
             return newline + 1
@@ -294,7 +295,7 @@ class LineReader:
         return self._size_of_line(len(data), is_whole)
 
     def _size_of_line(self, size: int, is_whole: bool) -> int:
-        """Bytes of the line at the place, of which `size` hold no newline; 0 until it ends."""
+        """Bytes of the line at the place, 0 if it is incomplete; `size` bytes were searched."""
         begin = self.place.offset
         generation, line, searched = self._searched
         if (generation, line) == (self.place.generation, begin):
@@ -328,17 +329,17 @@ class LineReader:
 
 
 def fingerprint(data: bytes) -> str:
-    """Text that stands for bytes."""
+    """The SHA-256 of bytes, as text."""
     return hashlib.sha256(data).hexdigest()
 
 
 def _generations(path: Path) -> list[_Found]:
-    """The files of a folder, the oldest first, the one at `path` last."""
+    """The files of a folder, oldest first; the file at `path` is the last one."""
     stem, suffix = re.escape(path.stem), re.escape(path.suffix)
     inside = _ROTATED.replace("?P<count>", "")
     rotated = re.compile(f"{stem}{suffix}{_ROTATED}|{stem}{inside}{suffix}")
     listed = None
-    # A listing during renames can miss a file: only two that agree are believed.
+    # A listing during renames can miss a file, so two in a row must agree.
     while True:
         found = list(_listed(path, rotated))
         names = {(each.path, each.info.st_dev, each.info.st_ino) for each in found}
@@ -360,10 +361,10 @@ def _listed(path: Path, rotated: re.Pattern[str]) -> Iterator[_Found]:
 
 
 def _candidates(place: Place, found: Sequence[_Found]) -> list[_Found]:
-    """Files that may hold a place, the likeliest first."""
+    """Files that may hold a place, the most likely first."""
     identity = place.device, place.inode
     same = [each for each in found if (each.info.st_dev, each.info.st_ino) == identity]
-    # A copy is younger than what was read, which an older file that begins alike is not.
+    # A copy is newer than the last read. An older file with the same first bytes is not.
     copies = [
         each
         for each in found
@@ -371,21 +372,21 @@ def _candidates(place: Place, found: Sequence[_Found]) -> list[_Found]:
     ]
     if place.head_size:
         return [*same, *reversed(copies)]
-    # It was empty: what was copied away since then comes before what it holds now.
+    # The file was empty. Content that was copied since then comes before its present content.
     copied = [each for each in copies if each.info.st_mtime_ns > place.modified_ns]
     return sorted([*copied, *same], key=lambda each: each.age)
 
 
 def _first_after(age: _Age, found: Sequence[_Found]) -> _Found | None:
-    """The oldest generation with bytes in it that is younger than `age`."""
+    """The oldest generation that is newer than `age` and not empty."""
     known = (each for each in found if each.is_live or each.is_rotated)
     return next((each for each in known if each.age > age and each.info.st_size), None)
 
 
 def _is_known_again(found: _Found) -> bool:
-    """Whether a generation holds enough to be told from the next one, should it be copied away.
+    """Whether the first bytes of a generation identify it, in case it is copied and truncated.
 
-    The first line does; fewer bytes may be the same in both.
+    A complete first line does. Fewer bytes may be the same in the next generation.
     """
     if not found.is_live:
         return True

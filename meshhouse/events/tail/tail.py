@@ -1,7 +1,7 @@
-"""A growing log file, shipped to a topic.
+"""Shipping a growing log file to a topic.
 
-Belongs here: sending lines in order, remembering how far, waiting for a topic that is away.
-Not here: finding the lines (lines.py), how events are stored (log.py, kafka/), signals and
+Belongs here: sending lines in order, storing the position, and retrying while the topic is
+unreachable. Not here: finding lines (lines.py), storing events (log/, kafka/), or signals and
 printing (cli/).
 """
 
@@ -35,21 +35,21 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Tailed:
-    """What one run shipped."""
+    """The result of one run."""
 
     file: Path
     topic: str
     lines: int
     bytes: int
     skipped: int = 0
-    """Lines that are longer than an event may be; a notice was shipped for each."""
+    """Lines that are too long for an event; a notice was shipped for each."""
 
 
 class PositionFile:
-    """How far the lines of one file were shipped to one topic, on disk.
+    """The position of one file and one topic, on disk.
 
-    Saved before a batch is sent, with where the batch begins and where it ends: after a
-    kill, a topic that counts a producer's events says which of the two it is.
+    It is saved before a batch is sent, with the start and the end of the batch. After a kill, a
+    topic that counts a producer's events tells which of the two is right.
     """
 
     def __init__(self, folder: Path, file: Path, topic: str) -> None:
@@ -58,7 +58,7 @@ class PositionFile:
         self._facts = {"file": str(file), "topic": topic}
 
     def save(self, done: Place, sending: Place | None) -> None:
-        """Puts a position on the disk.
+        """Writes a position to the disk.
 
         Raises:
             LogUnavailable: the disk refuses.
@@ -68,7 +68,7 @@ class PositionFile:
             files.replace(self.path, json.dumps(facts, indent=2) + "\n")
 
     def load(self) -> tuple[Place, Place | None] | None:
-        """What was saved last: where everything before is shipped, and what was being sent.
+        """The last saved places: where all before is shipped, and the end of a batch in flight.
 
         Raises:
             MeshError: the file is damaged.
@@ -82,16 +82,16 @@ class PositionFile:
             return _place(facts["done"]), facts["sending"] and _place(facts["sending"])
         except (ValueError, KeyError, TypeError) as error:
             raise MeshError(
-                f"{self.path} is damaged, so it is not known which lines were shipped. "
-                f"{self.start_anew}"
+                f"{self.path} is damaged, so the position of the shipped lines is unknown. "
+                f"{self.remedy}"
             ) from error
 
     @property
-    def start_anew(self) -> str:
-        """What to do when a position is of no use."""
+    def remedy(self) -> str:
+        """The remedy when a position cannot be used."""
         return (
             "Delete it, then start with --from-start (lines shipped before come twice) or "
-            "--from-end (lines since then are passed over)."
+            "--from-end (lines since then are skipped)."
         )
 
 
@@ -139,25 +139,26 @@ def tail(
     stopped: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Tailed:
-    """Ships a file's lines until `stopped`, or `once` what it holds now.
+    """Ships a file's lines until `stopped`; with `once`, only the present lines.
 
     Args:
-        file: it may be missing until it is first written, unless `once`.
-        topic: made if it is missing.
-        sink: where the topic is.
-        home: the mesh's data; positions are under `home/tail`.
-        partitions: how many the topic has; by default 1 if it must be made.
-        once: stop when no line waits; a sink that is away is then an error.
-        from_end: pass over what the file holds when it is shipped for the first time.
-        stopped: asked before each batch and each wait.
-        say: told in one line what a person should know.
+        file: the log file; unless `once`, it need not exist yet.
+        topic: the topic, which is created if it is missing.
+        sink: the log or cluster of the topic.
+        home: the mesh's data folder; positions are in `home/tail`.
+        partitions: the number of the topic's partitions; by default 1 for a new topic.
+        once: stop when no line waits; an unreachable sink is then an error.
+        from_end: at the first run, skip the lines that the file already holds.
+        stopped: called before each batch and in each wait; True stops.
+        say: called with messages of one line for the user.
 
     Raises:
-        UsageError: `file` is no file, or the topic has other partitions.
-        MeshError: another process ships the file to this topic, or the position is of no
-            use. Nothing is lost: what was not shipped is shipped when the cause is mended.
+        UsageError: `file` is not a file, or the topic has another number of partitions.
+        MeshError: another process ships the file to this topic, or the position cannot be used.
+            Nothing is lost: the next run ships the remaining lines.
     """
-    # The folder's one name, but the file's own: a link is how some programs rotate.
+    # Links in the folder's path are resolved, but not a link at the file: some programs rotate by
+    # changing that link.
     file = file.absolute().parent.resolve() / file.name
     if file.exists() and not file.is_file():
         raise UsageError(f"{file} is not a regular file. Name the log file itself.")
@@ -166,7 +167,7 @@ def tail(
     def refuse(holder: str) -> None:
         raise MeshError(
             f"{file} is being shipped to topic {topic} by another `mesh tail` (process {holder}). "
-            "Stop that one first, or leave it at work."
+            "Stop it first, or let it go on."
         )
 
     with lock(position.path.with_suffix(".lock"), refuse):
@@ -177,7 +178,7 @@ def tail(
 
 
 class _Stopped(Exception):
-    """Somebody asked to stop while the sink was away."""
+    """`stopped` returned True while the sink was unreachable."""
 
 
 class _Shipper:
@@ -231,8 +232,8 @@ class _Shipper:
             return sending
         raise MeshError(
             f"Topic {self._topic} holds {stored} lines of {self._file}, but {self._position.path} "
-            f"says {done.sequence}: the topic was made anew, or one of the two was restored from "
-            f"a copy. {self._position.start_anew}"
+            f"says {done.sequence}: the topic was created again, or one of the two was restored "
+            f"from a copy. {self._position.remedy}"
         )
 
     def _follow(self, reader: LineReader) -> None:
@@ -240,7 +241,7 @@ class _Shipper:
         while not self._stopped():
             try:
                 batch = reader.next()
-            except MeshError:  # the file may not be read any more
+            except MeshError:  # the file can no longer be read
                 self._save(reader.place)
                 raise
             if batch:
@@ -250,8 +251,8 @@ class _Shipper:
             if not self._file.exists() and reader.place is None:
                 if self._once:
                     raise UsageError(
-                        f"There is no file {self._file}. Correct its name, or leave --once out to "
-                        "wait for it."
+                        f"There is no file {self._file}. Correct its name, or omit --once to wait "
+                        "for it."
                     )
                 if not waits:
                     self._say(f"waiting for {self._file}, which does not exist yet")
@@ -274,7 +275,7 @@ class _Shipper:
         self.bytes += batch.end.offset - batch.begin.offset
 
     def _save(self, place: Place | None) -> None:
-        """Everything before `place` is shipped."""
+        """Saves that everything before `place` is shipped."""
         if place is not None and place != self._saved:
             self._patiently(lambda: self._position.save(place, None))
             self._saved = place
@@ -287,12 +288,12 @@ class _Shipper:
                 "tail.generation": batch.begin.generation.encode(),
                 "tail.offset": str(offset).encode(),
             }
-            # One key a file: its lines stay in one partition and in order.
+            # One key per file: its lines stay in one partition and in order.
             yield self._key, line.removesuffix(b"\n"), now, headers
             offset += len(line)
 
     def _patiently(self, act: Callable[[], Result]) -> Result:
-        """Repeats what the sink or the disk refuses, until it does it or somebody stops."""
+        """Retries while the sink or the disk refuses, until it succeeds or `stopped` is True."""
         wait, said = POLL_SECONDS, False
         while True:
             try:

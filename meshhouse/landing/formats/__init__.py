@@ -1,7 +1,7 @@
-"""Formats of events besides JSON: each turns its events into JSON texts.
+"""Formats of events other than JSON: each converts its events to JSON texts.
 
-Belongs here: which format a declaration asks for. Does not: what makes a JSON text a row
-(decode.py), so that types, required fields and `_rescued` are the same for every format.
+Belongs here: choosing the format that a topic declares. Not here: making rows from JSON texts
+(decode.py); so types, required fields and `_rescued` work the same for every format.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from meshhouse.repository import FORMATS, RawTable
 
 
 class Format(Protocol):
-    """One way to write events. Not thread-safe."""
+    """Reads events of one format. Not thread-safe."""
 
     def as_json(self, events: pa.Table) -> pa.Table:
-        """Events in the shape of `EVENT_SCHEMA`, with JSON as their `value`.
+        """Events in `EVENT_SCHEMA`, with JSON in place of their `value`.
 
-        A column `reason` is added: why an event has no JSON, null where it has. Such an
-        event and a tombstone have a null value.
+        The added column `reason` says why an event could not be converted; it is null for all
+        others. The value is null for these events and for tombstones.
 
         Raises:
-            MeshError: a schema cannot be fetched, which is no fault of the events.
+            MeshError: a schema cannot be fetched. No event is rejected for that.
         """
         ...
 
 
 def format_of(raw: RawTable) -> Format | None:
-    """What reads the events of a topic; none for JSON, which landing reads as it is.
+    """The format of a topic's events; None for JSON, which needs no conversion.
 
     Raises:
-        BadDeclaration: the declaration does not say how to read them.
+        BadDeclaration: the topic's declaration is incomplete or invalid.
     """
     if raw.format not in FORMATS:
         known = ", ".join(FORMATS)
@@ -43,7 +43,7 @@ def format_of(raw: RawTable) -> Format | None:
         raise _meaningless(raw, "pattern", "text")
     if raw.schema_path is not None and raw.format != "avro":
         raise _meaningless(raw, "schema", "avro")
-    # Imported on demand: most topics are JSON, and these take a tenth of a second.
+    # Imported on demand: most topics are JSON, and these imports take 0.1 s.
     if raw.format == "avro":
         from meshhouse.landing.formats.avro import avro
 

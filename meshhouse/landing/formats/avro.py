@@ -1,9 +1,9 @@
-"""Avro: events as JSON, by the schema that their writer had.
+"""Avro: events as JSON, read with their writer's schema.
 
-Belongs here: what Avro's types become in JSON, and schemas that are not safe to read by.
-Does not: where an event says which schema is its own (wire.py).
+Belongs here: Avro's types in JSON, and refusing schemas that are unsafe. Not here: the schema id in
+an event (wire.py).
 
-Enums become their symbol, unions the value alone, bytes base64, records and maps objects.
+An enum becomes its symbol, a union its value, bytes become base64, records and maps objects.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _OBJECTS = ("record", "error", "map")
 
 
 def avro(raw: RawTable) -> Framed | Datums:
-    """What reads the events of a topic: by its schema file, or by schemas of a registry."""
+    """The reader of a topic's events, with its schema file or with a schema registry."""
     if raw.schema_path is not None:
         return Datums(raw, raw.schema_path)
     return Framed("AVRO", f"{display_path(raw.path)}:{raw.line}", _reader)
 
 
 class Datums:
-    """Reads events that are bare Avro, all by the schema of one file."""
+    """Reads Avro events without a schema id, all with the schema of one file."""
 
     def __init__(self, raw: RawTable, path: Path) -> None:
         """Reads the schema.
 
         Raises:
-            BadDeclaration: the file is missing or holds no schema of a record.
+            BadDeclaration: the file is missing, or does not hold the schema of a record.
         """
         remedy = f"Write the Avro schema of the events of {raw.topic} there."
         try:
@@ -59,10 +59,10 @@ class Datums:
             problem = f"the schema {display_path(path)} of {raw.relation} cannot be read: {reason}."
             raise BadDeclaration(raw.path, raw.line, problem, remedy) from error
         except json.JSONDecodeError as error:
-            problem = f"this is no JSON, so no Avro schema: {error.msg}."
+            problem = f"this Avro schema is not valid JSON: {error.msg}."
             raise BadDeclaration(path, error.lineno, problem, remedy) from error
         except ValueError as error:
-            problem = f"this is no Avro schema that can be used: {error}."
+            problem = f"this Avro schema cannot be used: {error}."
             raise BadDeclaration(path, 1, problem, remedy) from error
 
     def as_json(self, events: pa.Table) -> pa.Table:
@@ -71,7 +71,7 @@ class Datums:
 
 
 def _reader(schema: Schema) -> Reader:
-    """Reads events by their writer's schema; a reader's own would drop new fields.
+    """Reads events with their writer's schema; a separate reader's schema would drop new fields.
 
     Raises:
         ValueError: the schema cannot be used; the message says why.
@@ -81,8 +81,8 @@ def _reader(schema: Schema) -> Reader:
     problem = _problem(written, named)
     if problem:
         raise ValueError(problem)
-    # The compiled reader does not count its depth: an event that nests deep enough in a
-    # schema that holds itself ends the process (fastavro 1.13.1). The plain one raises.
+    # With a recursive schema, a deeply nested event crashes fastavro's compiled reader and the
+    # whole process (fastavro 1.13.1). Its Python reader raises an error.
     recursive = _holds_itself(written, named, (), set())
     decode = read_in_python if recursive else fastavro.schemaless_reader
 
@@ -119,10 +119,10 @@ def _parsed(schema: Schema, named: dict[str, Any], done: set[str]) -> Any:
 
 
 def _ours(schema: Any) -> Any:
-    """A schema whose logical types are read by this module, and without defaults.
+    """A copy of a schema without defaults, whose logical types are read by this module.
 
-    fastavro's own readers round decimals to their declared precision and fail on moments
-    that Python has no value for. Defaults are for readers with a schema of their own.
+    fastavro rounds decimals to their declared precision, and fails for timestamps outside Python's
+    range. Defaults are not needed: they matter only to readers with a separate schema.
     """
     if isinstance(schema, list):
         return [_ours(each) for each in schema]
@@ -167,12 +167,12 @@ def _holds_itself(
 
 
 def _problem(written: Any, named: dict[str, Any]) -> str | None:
-    """Why events must not be read by a schema that Avro allows."""
+    """Why a valid Avro schema is refused; None if it can be used."""
     tops = written if isinstance(written, list) else [written]
     tops = [_named(top, named) for top in tops]
     if not any(isinstance(top, dict) and top["type"] in _OBJECTS for top in tops):
-        return "it describes no record"
-    # Ten bytes could announce 2^60 items that take no bytes, and fill all memory.
+        return "it does not describe a record"
+    # If items take no bytes, an event of ten bytes can claim 2^60 of them and fill the memory.
     if any(_takes_no_bytes(items, named) for items in _all_items([written, *named.values()])):
         return "it has an array of items that take no bytes"
     return None
@@ -230,5 +230,5 @@ _LOGICAL: dict[tuple[str, str], Callable[..., Any]] = {
     ("long", "local-timestamp-micros"): _moments(1_000_000, ""),
     ("long", "local-timestamp-nanos"): _moments(1_000_000_000, ""),
 }
-# fastavro's own way to read other logical types; the prefix keeps them from other users.
+# fastavro's registry of logical types is global; the prefix protects other users of fastavro.
 LOGICAL_READERS.update({f"{kind}-{_OURS}{name}": read for (kind, name), read in _LOGICAL.items()})

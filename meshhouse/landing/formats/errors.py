@@ -1,7 +1,7 @@
-"""What formats cannot read: a declaration, or an event.
+"""Errors of formats: a bad declaration, or an event that cannot be read.
 
-Belongs here: the two failures that callers tell apart. Does not: a registry that is
-away, which is a plain `MeshError` (registry.py).
+Belongs here: the two errors that callers catch by name. Not here: an unreachable schema registry,
+which is a plain `MeshError` (schema_registry.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from meshhouse.repository import DeclarationError
 
 
 class BadDeclaration(DeclarationError):
-    """A topic's declaration does not say how to read its events."""
+    """A topic's declaration is not enough to read its events."""
 
     def __init__(self, path: Path, line: int, problem: str, remedy: str) -> None:
         super().__init__(path, line, f"{problem} {remedy}")
@@ -21,4 +21,4 @@ class BadDeclaration(DeclarationError):
 
 
 class Unreadable(Exception):
-    """An event has no JSON; the message is the reason of its rejection."""
+    """An event cannot be converted to JSON; the message is the reason of its rejection."""

@@ -1,11 +1,11 @@
-"""Protobuf: events as JSON, by the descriptor that their writer registered.
+"""Protobuf: events as JSON, read with the descriptor that their writer registered.
 
-Belongs here: which message of a schema an event holds, and what protobuf's types become
-in JSON. Does not: where an event says which schema is its own (wire.py).
+Belongs here: which message of a schema an event holds, and protobuf's types in JSON. Not here: the
+schema id in an event (wire.py).
 
-Close to protobuf's own JSON, with the fields' original names, but integers are numbers, a
-`float` keeps its exact value, a field of implicit presence is there with its default, and
-what the schema does not know stands under its field number, so that it is rescued.
+The JSON is protobuf's, with the original names of fields and these differences: integers are
+numbers, a `float` keeps its exact value, a field without presence is written with its default,
+and a field that the schema does not know is written under its number, so that it is rescued.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _Convert = Callable[[Any], Any]
 
 
 def protobuf(raw: RawTable) -> Framed:
-    """What reads the events of a topic: by schemas of a registry."""
+    """The reader of a topic's events, with schemas of a schema registry."""
     return Framed("PROTOBUF", f"{display_path(raw.path)}:{raw.line}", _reader)
 
 
 def _reader(schema: Schema) -> Reader:
-    """Reads events by the schema that they name.
+    """Reads events with the schema that they name.
 
     Raises:
         ValueError: the schema cannot be used; the message says why.
@@ -46,7 +46,7 @@ def _reader(schema: Schema) -> Reader:
     file = _file(schema, "default")
     try:
         _add(pool, file, schema)
-    except TypeError as error:  # so the pool says that a file does not fit with the others
+    except TypeError as error:  # raised by the pool if a file does not fit the others
         raise ValueError(str(error)) from error
     converters: dict[tuple[int, ...], tuple[type[Message], _Convert]] = {}
 
@@ -80,18 +80,18 @@ def _message(
 
 
 def _message_path(value: bytes) -> tuple[tuple[int, ...], int]:
-    """Places of the event's message and of those around it, and where the message starts."""
+    """Index of the event's message and of each message around it, and the message's start."""
     count, at = _varint(value, 0)
     path = []
     for _ in range(count):
         index, at = _varint(value, at)
         path.append(index)
-    # The first message of a file, by far the most common one, is written as no path.
+    # An empty path means the first message of the file, by far the most common one.
     return tuple(path) or (0,), at
 
 
 def _varint(value: bytes, at: int) -> tuple[int, int]:
-    """A zigzag varint, and where it ends."""
+    """The value of a zigzag varint, and the position after it."""
     number = shift = 0
     while at < len(value) and shift < 35:
         byte = value[at]
@@ -109,10 +109,10 @@ def _file(schema: Schema, name: str) -> descriptor_pb2.FileDescriptorProto:
         file = descriptor_pb2.FileDescriptorProto.FromString(data)
     except (binascii.Error, ValueError, DecodeError) as error:
         raise MeshError(
-            "The schema registry does not hand out protobuf schemas in serialized form "
+            "The schema registry does not return protobuf schemas in serialized form "
             "(`?format=serialized`). Use a version that does."
         ) from error
-    file.name = name  # files find each other by the names that their references give them
+    file.name = name  # files import each other by the names in their references
     return file
 
 
@@ -121,7 +121,7 @@ def _add(
     file: descriptor_pb2.FileDescriptorProto,
     schema: Schema,
 ) -> None:
-    """Adds a file to a pool, after the files that it refers to."""
+    """Adds a file to a pool, after the files that it imports."""
     referred = {reference.name: reference.schema for reference in schema.references}
     for name in file.dependency:
         if _holds(pool, name):
@@ -142,8 +142,8 @@ def _holds(pool: descriptor_pool.DescriptorPool, name: str) -> bool:
 
 
 def _built_in(name: str) -> descriptor_pb2.FileDescriptorProto:
-    """A file that every registry knows without a reference."""
-    if name == "confluent/meta.proto":  # options only, which conversion does not look at
+    """A file that schemas may import without a reference."""
+    if name == "confluent/meta.proto":  # options only, which the conversion does not use
         return descriptor_pb2.FileDescriptorProto(name=name, package="confluent")
     if name == "confluent/type/decimal.proto":
         return _CONFLUENT_DECIMAL
@@ -153,7 +153,7 @@ def _built_in(name: str) -> descriptor_pb2.FileDescriptorProto:
     try:
         module = import_module(name.removesuffix(".proto").replace("/", ".") + "_pb2")
     except ImportError as error:
-        raise ValueError(f"it imports {name}, which is not known here") from error
+        raise ValueError(f"it imports {name}, which the mesh does not have") from error
     module.DESCRIPTOR.CopyToProto(file)
     return file
 
@@ -174,7 +174,7 @@ _CONFLUENT_DECIMAL = _confluent_decimal()
 
 
 class _Converters:
-    """From messages to what JSON says of them; one converter a message type."""
+    """Converters from messages to JSON values, one per message type."""
 
     def __init__(self) -> None:
         self._known: dict[str, _Convert] = {}
@@ -186,7 +186,7 @@ class _Converters:
             return _WELL_KNOWN[name]
         if name not in self._known:
             fields: list[Callable[[Message, dict], None]] = []
-            # Known before it is complete: a type may hold itself.
+            # Stored before its fields are complete, because a type may contain itself.
             self._known[name] = _converter(descriptor, fields, self)
             fields += [self._field(field) for field in descriptor.fields]
         return self._known[name]
@@ -219,7 +219,7 @@ class _Converters:
         if field.enum_type is not None:
             names = {number: each.name for number, each in field.enum_type.values_by_number.items()}
             return lambda number: names.get(number, number)
-        return lambda value: value  # bytes, NaN and infinities are seen to when JSON is written
+        return lambda value: value  # `json_text` handles bytes, NaN and infinities
 
 
 def _converter(
@@ -242,7 +242,7 @@ def _converter(
 
 
 def _unknown(fields: UnknownFieldSet) -> dict[str, list[Any]]:
-    """Fields by their number, each with every value that it has."""
+    """Unknown fields: number -> all of the field's values."""
     by_number: dict[str, list[Any]] = {}
     for field in fields:
         data = field.data

@@ -1,7 +1,8 @@
-"""A client of Confluent's Schema Registry, and of others with the same API.
+"""A client of Confluent's Schema Registry, and of others with the same API, such as Apicurio's.
 
-Belongs here: fetching schemas with what they refer to, each once; trying again; telling
-"there is no such schema" from "the registry is away". Does not: what a schema means.
+Belongs here: fetching each schema and its references once, retrying, and the difference between
+"there is no such schema" and "the registry is unreachable". Not here: the content of schemas
+(avro.py, protobuf.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _TOO_MANY_REQUESTS = 429
 
 @dataclass(frozen=True)
 class Schema:
-    """A schema, and those that it refers to."""
+    """A schema, and the schemas that it refers to."""
 
     kind: str
     """`AVRO`, `PROTOBUF` or `JSON`."""
@@ -38,7 +39,7 @@ class Schema:
 
 @dataclass(frozen=True)
 class Reference:
-    """A schema under the name by which another one refers to it."""
+    """A schema, with the name by which another schema refers to it."""
 
     name: str
     schema: Schema
@@ -54,12 +55,12 @@ class SchemaRegistry:
         serialized: bool = False,
         pauses: Sequence[float] | None = None,
     ) -> None:
-        """Needs no network.
+        """Sends no request.
 
         Args:
-            url: where it answers; several, separated by commas, are tried in turn.
-            user_info: `<user>:<password>`, or none.
-            serialized: asks for descriptors instead of the sources of protobuf schemas.
+            url: the registry's address; several addresses, separated by commas, are tried in order.
+            user_info: `<user>:<password>`, or None.
+            serialized: request protobuf schemas as descriptors instead of source text.
             pauses: seconds before each further attempt; by default `PAUSES`.
         """
         import requests
@@ -71,7 +72,7 @@ class SchemaRegistry:
         try:
             self._urls = [self._without_user(each.strip()) for each in url.split(",")]
         except ValueError:
-            raise UsageError(f"{URL} is no URL. Correct it.") from None
+            raise UsageError(f"{URL} is not a URL. Correct it.") from None
         self._query = {"format": "serialized"} if serialized else {}
         self._pauses = PAUSES if pauses is None else pauses
         self._session = requests.Session()
@@ -83,18 +84,18 @@ class SchemaRegistry:
         """The registry that the environment names.
 
         Raises:
-            UsageError: it names none; `place` says which declaration needs one.
+            UsageError: the environment names none; `place` is the declaration that needs one.
         """
         url = os.environ.get(URL, "").strip(" ,")
         if not url:
-            raise UsageError(f"{place}: its events name schemas of a registry. Set {URL}.")
+            raise UsageError(f"{place}: its events name schemas of a schema registry. Set {URL}.")
         return cls(url, os.environ.get(USER_INFO), serialized)
 
     def schema(self, schema_id: int) -> Schema | None:
-        """The schema of an id, none where the registry does not know the id.
+        """The schema of an id; None if the registry does not know the id.
 
         Raises:
-            MeshError: the registry is away or refuses to answer.
+            MeshError: the registry is unreachable or refuses.
         """
         if schema_id not in self._by_id:
             answer = self._get(f"/schemas/ids/{schema_id}")
@@ -108,7 +109,7 @@ class SchemaRegistry:
             Reference(each["name"], self._version(each["subject"], each["version"]))
             for each in answer.get("references") or ()
         )
-        # The registry leaves the kind out where it is Avro.
+        # The registry omits `schemaType` for Avro.
         return Schema(answer.get("schemaType") or "AVRO", answer["schema"], references)
 
     def _version(self, subject: str, version: int) -> Schema:
@@ -119,7 +120,7 @@ class SchemaRegistry:
             if answer is None:
                 raise MeshError(
                     f"The schema registry refers to version {version} of `{subject}` but does not "
-                    "have it. Restore it there, then land again."
+                    "have it. Restore it there, then run the same command again."
                 )
             self._by_version[key] = self._complete(answer)
         return self._by_version[key]
@@ -135,26 +136,26 @@ class SchemaRegistry:
                 return _answer(url, response)
         raise MeshError(
             f"The schema registry at {', '.join(self._urls)} {problem}, "
-            f"{len(self._pauses) + 1} times. No event was judged. Land again when it is back."
+            f"{len(self._pauses) + 1} times. Nothing was landed. Run the same command again later."
         )
 
     def _ask(self, url: str, query: dict[str, str]) -> tuple[requests.Response | None, str]:
-        """An answer, or why it is worth asking again."""
+        """An answer, or the reason for another attempt."""
         import requests
 
         try:
             response = self._session.get(url, params=query, auth=self._auth, timeout=_TIMEOUT)
         except requests.RequestException as error:
             name = type(error).__name__
-            if isinstance(error, ValueError):  # so requests marks what no second try mends
-                raise MeshError(f"{url} cannot be asked ({name}). Correct {URL}.") from error
+            if isinstance(error, ValueError):  # requests' errors about the address itself
+                raise MeshError(f"{url} cannot be used ({name}). Correct {URL}.") from error
             return None, f"cannot be reached ({name})"
         if response.status_code == _TOO_MANY_REQUESTS or response.status_code >= 500:
             return None, f"answers {response.status_code}"
         return response, ""
 
     def _without_user(self, url: str) -> str:
-        # Confluent's clients take the user from the URL too; it must not show in an error.
+        # As in Confluent's clients, the URL may hold the user. Errors must not show it.
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f"{URL} must begin with http:// or https:// and name a host.")
@@ -171,7 +172,7 @@ def _answer(url: str, response: requests.Response) -> dict[str, Any] | None:
     if isinstance(answer, dict):
         if response.ok and isinstance(answer.get("schema"), str):
             return answer
-        # 40401 to 40403: no such subject, version, schema. A 404 without is another server's.
+        # 40401 to 40403: no such subject, version, schema. Other servers send a 404 without these.
         if response.status_code == 404 and answer.get("error_code") in (40401, 40402, 40403):
             return None
     if response.status_code in (401, 403):

@@ -1,10 +1,10 @@
 """Lines of text: the named groups of a pattern are the fields of an event.
 
-Belongs here: patterns, and matching them with RE2 as DuckDB has it, thousands of lines at
-once. Does not: what the fields' types are (decode.py).
+Belongs here: patterns, and matching thousands of lines at once with DuckDB's RE2. Not here: the
+types of fields (decode.py).
 
-The pattern has to match the whole line, so that nothing of it is lost. A group that
-matches nothing is null: text cannot tell the two apart.
+The pattern must match the whole line, so that no text is lost. A group with an empty match is
+null: text has no other way to write null.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WELL_KNOWN = {
 }
 """The access logs of Apache and nginx; `-` is null."""
 
-# What may stand in a pattern and hold a parenthesis that opens no group, and groups.
+# Quoted texts, escapes and character classes, whose parentheses open no group; and groups.
 _TOKEN = re.compile(
     r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"
     r"|(?P<named>\(\?P<(?P<name>\w+)>)|\(\?|(?P<plain>\()",
@@ -40,7 +40,7 @@ _TOKEN = re.compile(
 
 
 def group_names(pattern: str) -> list[str | None]:
-    """Names of the groups of a pattern that compiles, in order; none of those without."""
+    """Names of a valid pattern's groups, in order; None for a group without a name."""
     return [match["name"] for match in _TOKEN.finditer(pattern) if match["named"] or match["plain"]]
 
 
@@ -48,7 +48,7 @@ def pattern_of(raw: RawTable) -> str:
     """The pattern of a topic's lines.
 
     Raises:
-        BadDeclaration: there is none, or one that names no fields or does not compile.
+        BadDeclaration: there is no pattern, or it has no named group or does not compile.
     """
 
     def bad(problem: str, remedy: str) -> BadDeclaration:
@@ -74,7 +74,7 @@ def pattern_of(raw: RawTable) -> str:
         raise bad("has a pattern without a named group", remedy)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        remedy = "Give each group a name of its own."
+        remedy = "Give each group a different name."
         raise bad(f"has a pattern that names `{twice[0]}` twice", remedy)
     return pattern
 
@@ -90,7 +90,7 @@ class Lines:
         """
         pattern = pattern_of(raw)
         groups = group_names(pattern)
-        # By place, for DuckDB takes names to differ by more than case, and a name for each.
+        # By position: DuckDB needs a name for each group and ignores case in names.
         places = ", ".join(f"'g{place}'" for place in range(len(groups)))
         fields = ", ".join(
             f"{literal(name)}, nullif(found.g{place}, '')"

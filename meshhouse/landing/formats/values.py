@@ -1,7 +1,7 @@
-"""Values that JSON has no type for, as JSON text from which nothing is lost.
+"""Values that JSON has no type for, written as JSON text without loss.
 
-Belongs here: moments, decimals, bytes and numbers that are none; the same for every
-binary format. Does not: which field holds which of them (avro.py, protobuf.py).
+Belongs here: timestamps, decimals, bytes, NaN and infinities, the same for every binary format.
+Not here: which field has which type (avro.py, protobuf.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the zone is written by hand
-# Python writes no integers with more digits; a scale beyond is garbage that would fill memory.
+# Python's limit for the digits of an integer. A larger scale is garbage that would fill the memory.
 _MOST_DIGITS = 4300
 
 
 def moment(count: int, per_second: int, zone: str = "Z") -> str | int:
-    """A time since 1970 in ISO 8601; the count itself where that is outside years 1 to 9999."""
+    """A timestamp, counted from 1970, in ISO 8601; the count itself outside years 1 to 9999."""
     seconds, rest = divmod(count, per_second)
     try:
         text = (_EPOCH + timedelta(seconds=seconds)).isoformat()
@@ -28,7 +28,7 @@ def moment(count: int, per_second: int, zone: str = "Z") -> str | int:
 
 
 def day(count: int) -> str | int:
-    """A date since 1970 in ISO 8601; the count itself where that is outside years 1 to 9999."""
+    """A date, counted from 1970, in ISO 8601; the count itself outside years 1 to 9999."""
     try:
         return (_EPOCH + timedelta(days=count)).date().isoformat()
     except OverflowError:
@@ -36,7 +36,7 @@ def day(count: int) -> str | int:
 
 
 def time_of_day(count: int, per_second: int) -> str | int:
-    """A time since midnight in ISO 8601; the count itself where a day does not have it."""
+    """A time, counted from midnight, in ISO 8601; the count itself outside 24 hours."""
     seconds, rest = divmod(count, per_second)
     if not 0 <= seconds < 86_400:
         return count
@@ -50,10 +50,10 @@ def _fraction(rest: int, per_second: int) -> str:
 
 
 def decimal(unscaled: int, scale: int) -> str:
-    """A decimal, every digit of it, without exponent.
+    """A decimal with all its digits, without an exponent.
 
     Raises:
-        ValueError: it has more digits than a number has.
+        ValueError: it has more digits than Python writes.
     """
     if abs(scale) > _MOST_DIGITS:
         raise ValueError(f"a decimal has a scale of {scale}")
@@ -64,15 +64,15 @@ def decimal(unscaled: int, scale: int) -> str:
 
 
 def base64_text(value: bytes) -> str:
-    """Bytes in base64, as protobuf's JSON has them."""
+    """Bytes in base64, as in protobuf's JSON."""
     return base64.b64encode(value).decode("ascii")
 
 
 def json_text(document: Any) -> str:
-    """A document as JSON; bytes become base64, and NaN and infinities words."""
+    """A document as JSON text; bytes become base64, NaN and infinities become strings."""
     try:
         return _encode(document)
-    except ValueError:  # a NaN or an infinity is so rare that looking for it costs too much
+    except ValueError:  # NaN and infinities are rare, so only look for them after a failure
         return _encode(_spelled(document))
 
 
@@ -87,7 +87,7 @@ _encode = json.JSONEncoder(
 
 def _spelled(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        # The words that protobuf's JSON has for them.
+        # The same strings as in protobuf's JSON.
         return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
     if isinstance(value, dict):
         return {key: _spelled(each) for key, each in value.items()}

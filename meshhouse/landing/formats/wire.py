@@ -1,8 +1,8 @@
-"""Events that carry the id of their schema, and the loop over events.
+"""Events that begin with the id of their schema, and the loop over events.
 
-Belongs here: Confluent's wire format (a zero byte, four bytes of schema id, the rest) and
-what becomes of events that lack it. Does not: fetching schemas (registry.py), or what the
-rest means (avro.py, protobuf.py).
+Belongs here: Confluent's wire format (a zero byte, four bytes of schema id, then the value), and
+rejecting events without it. Not here: fetching schemas (schema_registry.py), or reading values
+(avro.py, protobuf.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from meshhouse.landing.formats.errors import Unreadable
 from meshhouse.landing.formats.schema_registry import Schema, SchemaRegistry
 
 Reader = Callable[[bytes], str]
-"""From the bytes of one event to its JSON; raises `Unreadable`."""
+"""Converts the bytes of an event to JSON; raises `Unreadable`."""
 
 _HEADER = 5
 _MAX_ID = 2**31 - 1
@@ -24,14 +24,14 @@ _MAX_ID = 2**31 - 1
 def with_json(
     events: pa.Table, values: pa.ChunkedArray | pa.Array, reasons: pa.ChunkedArray | pa.Array
 ) -> pa.Table:
-    """`events` with other values, and why some have none."""
+    """`events` with other values, and with reasons for the missing ones."""
     place = events.schema.get_field_index("value")
     replaced = events.set_column(place, pa.field("value", pa.binary()), values.cast(pa.binary()))
     return replaced.append_column(pa.field("reason", pa.string()), reasons)
 
 
 def each_as_json(events: pa.Table, read: Reader) -> pa.Table:
-    """`events` with the JSON that `read` makes of each value."""
+    """`events` with each value converted to JSON by `read`."""
     texts: list[str | None] = []
     reasons: list[str | None] = []
     for value in events["value"].to_pylist():
@@ -47,10 +47,10 @@ def each_as_json(events: pa.Table, read: Reader) -> pa.Table:
 
 
 class Framed:
-    """Reads events with the schema that each names, fetched once from a registry."""
+    """Reads events with the schema that each names; schemas are fetched once."""
 
     def __init__(self, kind: str, place: str, compile_schema: Callable[[Schema], Reader]) -> None:
-        """`kind` is the registry's word for the format, `place` where the topic is declared."""
+        """`kind` is the registry's name of the format, `place` the topic's declaration."""
         self._kind = kind
         self._place = place
         self._compile = compile_schema
@@ -59,7 +59,7 @@ class Framed:
 
     def as_json(self, events: pa.Table) -> pa.Table:
         """See `meshhouse.landing.formats.Format`."""
-        # Remembered for one batch only: the registry may learn of an id later.
+        # Cached for one batch only, because the registry may know the id later.
         refused: dict[int, str] = {}
 
         def read(value: bytes) -> str:
@@ -76,8 +76,7 @@ class Framed:
         return each_as_json(events, read)
 
     def _reader(self, schema_id: int) -> Reader:
-        # The settings are read when the first event needs them: looking at a topic's
-        # columns needs no registry.
+        # Connect when the first event needs a schema: reading a topic's columns needs no registry.
         if self._registry is None:
             self._registry = SchemaRegistry.from_environment(
                 self._place, serialized=self._kind == "PROTOBUF"

@@ -1,4 +1,4 @@
-"""The development broker: one a mesh, found again, and what it needs is said."""
+"""The development broker: one per mesh, found again, and clear about what it needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.kafka_topics import Cluster
 
 
 def java(folder: Path, version: str) -> Path:
-    """A Java that can only say its version."""
+    """A Java that can only print its version."""
     made = folder / "bin" / "java"
     made.parent.mkdir(parents=True)
     made.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
@@ -41,7 +41,7 @@ def test_topics_outlive_a_power_cut(tmp_path):
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(starts) == [False, True]  # two at once start one
+        assert sorted(starts) == [False, True]  # two starts at the same time start one broker
         assert mine.status().bootstrap_servers == first.bootstrap_servers
         admin = Cluster(mine).admin()
         assert len(admin.describe_topics([topic])[0]["partitions"]) == 3
@@ -52,17 +52,17 @@ def test_topics_outlive_a_power_cut(tmp_path):
     assert not mine.status().running
 
 
-def test_a_process_that_got_the_number_of_a_dead_broker_is_left_alone(tmp_path):
+def test_a_process_with_the_id_of_a_dead_broker_is_not_ended(tmp_path):
     mine = Broker(tmp_path)
     mine.home.mkdir()
     (mine.home / "pid").write_text(str(os.getpid()))
     (mine.home / "port").write_text("9092")
     assert mine.status().pid is None
-    assert not mine.stop()  # or the tests would end here
+    assert not mine.stop()  # else this would end the tests
 
 
 @pytest.mark.parametrize("text", ["", "no number"])
-def test_a_damaged_note_of_its_number_means_that_none_runs(tmp_path, text):
+def test_a_damaged_file_of_the_process_id_means_that_no_broker_runs(tmp_path, text):
     mine = Broker(tmp_path)
     mine.home.mkdir()
     (mine.home / "pid").write_text(text)
@@ -84,7 +84,7 @@ def test_a_java_that_is_too_old_is_passed_over_for_a_newer_one(tmp_path, monkeyp
     assert kafkas_java() == newer
 
 
-def test_every_java_that_will_not_do_is_named(tmp_path, monkeypatch):
+def test_every_unsuitable_java_is_named(tmp_path, monkeypatch):
     old, other = java(tmp_path / "old", "1.8.0_292"), java(tmp_path / "other", "11.0.2")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "old"))
     monkeypatch.setenv("PATH", str(other.parent))
@@ -104,7 +104,7 @@ def test_every_jar_is_pinned_by_its_hash_and_kafka_is_among_them():
     assert len(jars) == len(lines)
 
 
-def test_jars_that_are_there_are_not_fetched_again(broker, tmp_path, monkeypatch):
+def test_jars_in_the_cache_are_not_fetched_again(broker, tmp_path, monkeypatch):
     monkeypatch.setenv("MESH_MAVEN_REPOSITORY", "http://localhost:1/")  # nobody answers
     seen: list[tuple[int, int]] = []
     jars = kafkas_jars(lambda done, total: seen.append((done, total)))
@@ -126,5 +126,5 @@ def test_a_broker_that_ends_while_starting_says_why(tmp_path):
 
 
 def test_a_cluster_id_never_looks_like_an_option():
-    # One in 64 would, and storage could not be made.
+    # One in 64 would, and then creating the storage would fail.
     assert not any(module._cluster_id().startswith("-") for _ in range(2_000))

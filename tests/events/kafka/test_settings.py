@@ -1,4 +1,4 @@
-"""Settings are Kafka's own, wrong ones are explained, and secrets never show."""
+"""Settings have Kafka's names, invalid ones are explained, and secrets never show."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read(
 
 
 def of(environment: Mapping[str, str]) -> KafkaSettings:
-    """Settings that come from the environment alone."""
+    """Settings from environment variables only."""
     variables = {"KAFKA_" + name.upper().replace(".", "_"): environment[name]
                  for name in environment}  # fmt: skip
     found = kafka_settings(Path("/nowhere"), variables)
@@ -81,7 +81,7 @@ def test_variables_in_the_file_are_taken_from_the_environment(tmp_path):
         ("zzz: x", r"no setting `zzz`. Known: bootstrap\.servers, "),
         ("bootstrap.servers: ${NOBODY}", r"`bootstrap\.servers` needs .*variable NOBODY, which is"),
         ("- a\n- b", r"must map Kafka's property names to values"),
-        ("a: [", r"kafka\.yml is no YAML"),
+        ("a: [", r"kafka\.yml is not valid YAML"),
         (SERVERS + "security.protocol: TLS", r"`security\.protocol` is `TLS`; .*SASL_SSL"),
         (SERVERS + "sasl.mechanism: SCRAM", r"`sasl\.mechanism` is `SCRAM`; .*SCRAM-SHA-256"),
         (SERVERS + "request.timeout.ms: soon", r"`request\.timeout\.ms` is `soon`; .*whole number"),
@@ -96,13 +96,13 @@ def test_variables_in_the_file_are_taken_from_the_environment(tmp_path):
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_what_would_be_right(tmp_path, profile, explanation):
+def test_an_invalid_setting_is_explained_with_the_valid_ones(tmp_path, profile, explanation):
     with pytest.raises(UsageError, match=explanation) as caught:
         read(tmp_path, profile)
     assert "\n" not in str(caught.value)
 
 
-def test_scram_over_tls_in_the_words_of_both_clients():
+def test_scram_over_tls_as_both_python_clients_name_it():
     settings = of(SCRAM)
     python = arguments(settings)
     assert python["bootstrap_servers"] == ["one:9092", "two:9092"]
@@ -115,7 +115,7 @@ def test_scram_over_tls_in_the_words_of_both_clients():
     assert configuration(settings) == {"client.id": "meshhouse", **SCRAM}
 
 
-def test_tls_files_in_the_words_of_both_clients():
+def test_tls_files_as_both_python_clients_name_them():
     files = {
         "ssl.ca.location": "/tls/ca.pem",
         "ssl.certificate.location": "/tls/me.pem",
@@ -135,7 +135,7 @@ def test_tls_files_in_the_words_of_both_clients():
     assert files.items() <= configuration(settings).items()
 
 
-def test_scram_over_tls_in_the_words_of_java(tmp_path):
+def test_scram_over_tls_as_java_names_it(tmp_path):
     ca = tmp_path / "ca.pem"
     ca.write_text("-----BEGIN CERTIFICATE-----")
     said = java_properties(KafkaSettings({
@@ -157,7 +157,7 @@ def test_scram_over_tls_in_the_words_of_java(tmp_path):
     }
 
 
-def test_client_certificates_and_tokens_in_the_words_of_java(tmp_path):
+def test_client_certificates_and_tokens_as_java_names_them(tmp_path):
     certificate, key = tmp_path / "client.pem", tmp_path / "key.pem"
     certificate.write_text("-----BEGIN CERTIFICATE-----")
     key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----")
@@ -170,7 +170,7 @@ def test_client_certificates_and_tokens_in_the_words_of_java(tmp_path):
     assert said["ssl.keystore.certificate.chain"] == certificate.read_text()
     assert (said["ssl.keystore.key"], said["ssl.key.password"]) == (key.read_text(), "hunter2")
     key.write_text("-----BEGIN RSA PRIVATE KEY-----")
-    with pytest.raises(UsageError, match=r"no key in PKCS#8.*openssl pkcs8 -topk8"):
+    with pytest.raises(UsageError, match=r"is not a PKCS#8 key.*openssl pkcs8 -topk8"):
         java_properties(KafkaSettings(properties))
     with pytest.raises(UsageError, match=r"`ssl.ca.location` .* cannot be read: No such file"):
         java_properties(KafkaSettings({**properties, "ssl.ca.location": str(tmp_path / "no.pem")}))
@@ -186,7 +186,7 @@ def test_client_certificates_and_tokens_in_the_words_of_java(tmp_path):
     assert said["sasl.login.callback.handler.class"].endswith("OAuthBearerLoginCallbackHandler")
 
 
-def test_a_secret_as_java_has_it_shows_in_no_message():
+def test_a_secret_as_java_writes_it_shows_in_no_message():
     settings = KafkaSettings({**SCRAM, "sasl.password": 'a"b'})
     assert "a" not in settings.without_secrets(
         java_properties(settings)["sasl.jaas.config"]
@@ -205,7 +205,7 @@ def test_timeouts_are_numbers_and_only_consumers_have_sessions():
     assert configuration(settings, consumer=True)["session.timeout.ms"] == "6000"
 
 
-def test_both_clients_take_what_they_are_given():
+def test_both_clients_accept_the_settings():
     from confluent_kafka import Consumer, Producer
     from kafka import KafkaConsumer, KafkaProducer
 
@@ -221,11 +221,11 @@ def test_both_clients_take_what_they_are_given():
 
 class _Silent:
     def log(self, *arguments: object) -> None:
-        """Nobody is there to connect to."""
+        """There is no server to connect to."""
 
 
 class Tokens(BaseHTTPRequestHandler):
-    """Hands out numbered tokens."""
+    """A token endpoint that returns numbered tokens."""
 
     asked: list[dict[str, list[str]]]
 
@@ -239,7 +239,7 @@ class Tokens(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
-        """Not into the tests' output."""
+        """Keeps requests out of the tests' output."""
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_a_token_is_fetched_once_and_used_again(tokens):
 
 
 @pytest.mark.parametrize("address", ["http://localhost:1/token", "file:///etc/passwd"])
-def test_a_token_that_cannot_be_had_is_one_line_without_the_secret(address):
+def test_a_token_that_cannot_be_fetched_gives_one_line_without_the_secret(address):
     provider = arguments(oauth(address))["sasl_oauth_token_provider"]
     with pytest.raises(MeshError) as caught:
         provider.token()
@@ -297,13 +297,13 @@ def test_secrets_show_nowhere(password, key_password):
 
 
 @given(st.text("ab*", min_size=1, max_size=4), st.text("ab*", min_size=1, max_size=4))
-def test_of_a_secret_that_is_part_of_another_nothing_is_left(one, other):
+def test_a_secret_that_is_part_of_another_is_hidden_too(one, other):
     settings = of({**SCRAM, "sasl.password": one, "ssl.key.password": other})
     assert settings.without_secrets(f"«{one}» «{other}»") == "«***» «***»"
 
 
 @given(SECRETS)
-def test_a_secret_is_in_no_complaint_about_other_settings(secret):
+def test_a_secret_is_in_no_error_about_other_settings(secret):
     for wrong in ({"security.protocol": "TLS"}, {"sasl.mechanism": "no"}, {"sasl.username": ""}):
         with pytest.raises(UsageError) as caught:
             of({**SCRAM, "sasl.password": secret, **wrong})

@@ -1,4 +1,4 @@
-"""Both Kafka clients read the same of a topic, whatever is in it."""
+"""Both Kafka clients read the same events from every topic."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_only_what_transactions_committed_is_read_and_reading_ends_behind_their_
         (producer.commit_transaction if keep else producer.abort_transaction)()
     held = source.describe(topic).partitions[0]
     assert values(source, topic) == [b"0", b"2"]
-    assert held.end == 8  # four events and four marks
+    assert held.end == 8  # four events and four marks of transactions
 
 
 def test_an_open_transaction_holds_the_end_back(cluster, source) -> None:
@@ -129,7 +129,7 @@ def test_an_unknown_topic_is_named_with_those_that_exist(cluster, source) -> Non
         source.describe("nowhere")
 
 
-def test_a_cluster_that_is_away_is_one_line_without_the_password(source) -> None:
+def test_an_unreachable_cluster_gives_one_line_without_the_password(source) -> None:
     away = KafkaSource(
         KafkaSettings(
             {
@@ -150,7 +150,7 @@ def test_a_cluster_that_is_away_is_one_line_without_the_password(source) -> None
     assert "hunter2" not in str(caught.value) + repr(away._settings)
 
 
-def test_offsets_of_a_moment_are_those_of_the_first_event_behind_it(cluster, source) -> None:
+def test_offsets_at_a_timestamp_are_those_of_the_first_event_after_it(cluster, source) -> None:
     topic = cluster.create()
     producer = cluster.producer()
     for number in range(10):

@@ -1,4 +1,4 @@
-"""The embedded event log keeps each event once, in order, whatever happens to its producers."""
+"""The embedded event log stores each event once and in order, even if producers are killed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SOME = settings(
 
 @pytest.fixture
 def fresh(tmp_path_factory):
-    """Makes an empty log of one topic `t`; hypothesis needs one an example."""
+    """Makes an empty log with the topic `t`; hypothesis needs one for each example."""
 
     def make(partitions: int = 1) -> EventLog:
         log = EventLog(tmp_path_factory.mktemp("log"))
@@ -56,7 +56,7 @@ def log(fresh) -> EventLog:
 
 
 def numbered(begin: int, end: int, size: int = 4) -> pa.RecordBatch:
-    """Events whose value is their number."""
+    """Events with their number as value."""
     numbers = range(begin, end)
     return pa.RecordBatch.from_pydict(
         {
@@ -140,7 +140,7 @@ def test_what_a_producer_repeats_is_stored_once(fresh, offers):
 
 def test_a_gap_in_a_producers_events_is_refused(log):
     log.append("t", 0, numbered(0, 3), "p", 0)
-    with pytest.raises(SequenceGap, match=r"number 5 .* only 3 .* start again from event number 3"):
+    with pytest.raises(SequenceGap, match=r"number 5 .* only 3 .* Start again from event number 3"):
         log.append("t", 0, numbered(5, 6), "p", 5)
     assert values(log) == [0, 1, 2]
 
@@ -166,12 +166,12 @@ def test_a_frame_torn_at_any_byte_is_not_part_of_the_log(log):
         assert values(torn) == [0, 1]
         assert torn.next_sequence("t", 0, "p") == 2
         if size > kept + 40 and size % 5:
-            continue  # appending is slow, and a prefix is where it could go wrong
+            continue  # appending is slow, and only prefixes are critical
         assert torn.append("t", 0, numbered(2, 4), "p", 2) == 2
         assert values(reopened(torn)) == [0, 1, 2, 3]
 
 
-def test_nothing_of_a_long_torn_frame_stays_behind_a_short_one(log):
+def test_no_byte_of_a_long_torn_frame_remains_after_a_short_one(log):
     log.append("t", 0, numbered(0, 5_000), "p", 0)
     path = segments(log)[0]
     path.write_bytes(path.read_bytes()[:-1])
@@ -210,10 +210,10 @@ def test_a_flipped_byte_anywhere_is_reported_with_file_and_position(log):
         if place >= second and place % 9 == 0:
             with pytest.raises(CorruptSegment):
                 reopened(log).append("t", 0, numbered(5, 6), "p", 5)
-            assert path.read_bytes() == damaged, "an append must not cut damage off"
+            assert path.read_bytes() == damaged, "an append must not cut off damage"
 
 
-def test_the_remedy_in_the_message_mends_the_log(log):
+def test_the_remedy_in_the_message_repairs_the_log(log):
     log.append("t", 0, numbered(0, 2), "p", 0)
     log.append("t", 0, numbered(2, 5), "p", 2)
     path = segments(log)[0]
@@ -262,7 +262,7 @@ def test_a_segment_that_lost_its_end_is_reported(log, monkeypatch):
 
 
 def test_an_empty_newest_segment_is_written_on(log, monkeypatch):
-    """A producer may be killed between making a segment and its first frame."""
+    """A producer may be killed after it created a segment and before the first frame."""
     log.append("t", 0, numbered(0, 3), "p", 0)
     monkeypatch.setattr(partition_module, "SEGMENT_BYTES", 1)
     (root_of(log) / "t" / "0" / f"{3:020d}.seg").touch()
@@ -354,7 +354,7 @@ except MeshError as error:
 
 
 def start(log: EventLog, producer: str, dies_at: int = 0, **options) -> subprocess.Popen:
-    """A process that writes the events 0 to 179, three at once."""
+    """A process that writes the events 0 to 179, three at a time."""
     repository = Path(__file__).parents[3]
     return subprocess.Popen(
         [sys.executable, "-c", PRODUCER, str(root_of(log)), producer, str(dies_at)],
@@ -363,8 +363,8 @@ def start(log: EventLog, producer: str, dies_at: int = 0, **options) -> subproce
     )
 
 
-def test_producers_in_several_processes_lose_and_double_nothing(log):
-    """Two of them are the same producer twice: a rerun beside one that still lives."""
+def test_producers_in_several_processes_lose_and_repeat_no_event(log):
+    """Two processes are the same producer: one was started again while the first still runs."""
     names = ("p", "p", "q")
     running = [start(log, name) for name in names]
     reader, seen = reopened(log), 0
@@ -384,7 +384,7 @@ def test_producers_in_several_processes_lose_and_double_nothing(log):
 
 
 def test_a_producer_killed_while_it_writes_continues_without_loss_or_repetition(log):
-    """Killed at its 1st, 10th, 34th frame, with a sixth, half, all of it written."""
+    """It is killed at its 1st, 10th and 34th frame, with parts of the frame written."""
     for dies_at in (1, 10, 34):
         assert start(log, "p", dies_at).wait() == -signal.SIGKILL
         held = values(reopened(log))
@@ -408,7 +408,7 @@ def test_threads_share_one_instance(fresh):
 
 
 def test_a_full_disk_is_one_line_and_what_was_stored_stays(log):
-    """A limit on the size of files stands in for the disk's end: a frame is half-written."""
+    """A limit on the size of files simulates a full disk, so a frame is half-written."""
     process = start(
         log,
         "p",
@@ -445,7 +445,7 @@ def test_a_failed_write_leaves_no_half_frame_behind(log, monkeypatch):
     assert values(log) == list(range(5))
 
 
-def test_a_place_that_cannot_be_written_is_explained(tmp_path):
+def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
         LogUnavailable, match=r"Cannot create a topic in .*Make the folder writable"
@@ -478,7 +478,7 @@ def test_a_bad_topic_name_is_refused(log, name):
         log.create_topic(name)
 
 
-def test_a_topic_made_anew_is_another_topic_also_for_who_knew_the_old_one(log):
+def test_a_topic_created_again_is_another_topic_also_for_an_open_log(log):
     log.append("t", 0, numbered(0, 5), "p", 0)
     old = log.describe("t")
     other = reopened(log)

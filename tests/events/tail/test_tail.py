@@ -1,4 +1,4 @@
-"""`mesh tail` ships each line of a growing file once, whatever happens to file, process or sink."""
+"""`mesh tail` ships each line of a growing file once, through rotations, kills and failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LINES = 20_000
 
 
 class Logs:
-    """A log file as programs and logrotate treat it, and what was shipped of it."""
+    """A log file that programs and logrotate change, and its shipped lines."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "logs"
@@ -64,7 +64,7 @@ class Logs:
         os.truncate(self.path, 0)
 
     def ship(self, sink: object = None, **options) -> Tailed:
-        """Ships what is there now, as a process of its own would."""
+        """Ships the present lines, as a separate process would."""
         options = {"once": True, "say": self.said.append, **options}
         sink = sink or LogProducer(EventLog(self.home / "events"))
         return tail(self.path, TOPIC, sink, self.home, **options)
@@ -119,12 +119,12 @@ class Running:
 
 
 def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Looks every few milliseconds; a condition that never comes is a failure."""
+    """Waits until a condition is true; fails after `seconds`."""
     for _ in range(int(seconds / 0.005)):
         if condition():
             return
         select.select([], [], [], 0.005)
-    raise AssertionError("what was waited for did not happen")
+    raise AssertionError("the condition did not become true")
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_lines_of_one_file_keep_their_order_in_a_topic_of_many_partitions(logs):
 
 
 @pytest.mark.parametrize("rotate", [Logs.rotate, Logs.copytruncate])
-def test_several_rotations_while_nobody_looked_are_read_oldest_first(logs, rotate):
+def test_several_rotations_between_two_runs_are_read_oldest_first(logs, rotate):
     logs.write(numbered(0, 10))
     logs.ship()
     for begin in range(10, 50, 10):
@@ -198,7 +198,7 @@ def test_several_rotations_while_nobody_looked_are_read_oldest_first(logs, rotat
 
 
 @pytest.mark.parametrize("kinds", product([Logs.rotate, Logs.copytruncate], repeat=2))
-def test_a_file_that_was_empty_when_last_seen_is_found_whatever_became_of_it(logs, kinds):
+def test_a_file_that_was_empty_at_the_last_run_is_found_after_any_rotation(logs, kinds):
     logs.path.touch()
     logs.ship()
     _a_tick_passes(logs.path)
@@ -212,7 +212,7 @@ def test_a_file_that_was_empty_when_last_seen_is_found_whatever_became_of_it(log
 
 
 def _a_tick_passes(path: Path) -> None:
-    """The file system's clock is coarser than these tests."""
+    """Waits for the next tick of the file system's clock, which is coarser than these tests."""
     before, probe = path.stat().st_mtime_ns, path.parent.parent / "probe"
 
     def passed() -> bool:
@@ -229,7 +229,7 @@ def test_a_line_without_newline_waits_until_its_file_is_rotated_away_and_left(lo
     assert logs.shipped == [b"whole"]
     logs.rotate()
     logs.ship()
-    assert logs.shipped == [b"whole"], "its program may still hold the old file"
+    assert logs.shipped == [b"whole"], "its program may still write to the old file"
     with (logs.folder / "app.log.1").open("ab") as file:
         file.write(b" and half")
     logs.write(b"new\n")
@@ -237,7 +237,7 @@ def test_a_line_without_newline_waits_until_its_file_is_rotated_away_and_left(lo
     assert logs.shipped == [b"whole", b"half and half", b"new"]
 
 
-def test_a_rotated_file_that_nobody_wrote_for_a_while_is_whole(logs):
+def test_a_rotated_file_without_recent_writes_is_complete(logs):
     logs.write(b"half")
     logs.ship()
     logs.rotate()
@@ -258,7 +258,7 @@ def test_a_file_that_is_renamed_to_any_name_is_read_to_its_end(logs):
     assert logs.shipped == expected(9)
 
 
-def test_a_truncated_file_is_read_from_its_start_and_said_once(logs):
+def test_a_truncated_file_is_read_from_its_start_and_reported_once(logs):
     logs.write(numbered(0, 4))
     with Running(logs):
         until(lambda: TOPIC in logs.log.topics() and len(logs.shipped) == 4)
@@ -276,14 +276,14 @@ def test_another_file_that_got_the_same_inode_is_another_file(logs):
     logs.write(numbered(0, 2))
     logs.ship()
     inode = logs.path.stat().st_ino
-    # Written over in place: same inode, longer than what was shipped, other first bytes.
+    # Overwritten in place: the same inode, longer than the shipped part, other first bytes.
     logs.path.write_bytes(numbered(2, 9))
     assert logs.path.stat().st_ino == inode
     logs.ship()
     assert logs.shipped == expected(9)
 
 
-def test_from_end_passes_over_what_is_there_but_not_a_line_that_has_begun(logs):
+def test_from_end_skips_present_lines_but_not_an_incomplete_one(logs):
     logs.write(b"old\nbeg")
     logs.ship(from_end=True)
     logs.write(b"un\nnew\n")
@@ -365,11 +365,11 @@ def test_a_damaged_position_says_what_to_do(logs, damage):
     assert logs.shipped == expected(2) * 2
 
 
-def test_a_topic_made_anew_is_not_taken_for_the_one_that_holds_the_lines(logs):
+def test_a_topic_created_again_is_not_taken_for_the_one_that_holds_the_lines(logs):
     logs.write(numbered(0, 2))
     logs.ship()
     logs.log.delete_topic(TOPIC)
-    with pytest.raises(MeshError, match=r"holds 0 lines of .* says 2: the topic was made anew"):
+    with pytest.raises(MeshError, match=r"holds 0 lines of .* says 2: the topic was created"):
         logs.ship()
 
 
@@ -384,7 +384,7 @@ def test_a_second_tail_of_the_same_file_and_topic_stops(logs):
 
 
 class Away:
-    """A sink that is away now and then, and counts nothing, as Kafka does not."""
+    """A sink that is sometimes unreachable and, like Kafka, does not count events."""
 
     max_event_bytes = 1 << 20
 
@@ -412,7 +412,7 @@ class Away:
         return [value for _, value, _, _ in self.events]
 
 
-def test_a_sink_that_is_away_is_said_once_and_nothing_is_lost(logs):
+def test_an_unreachable_sink_is_reported_once_and_nothing_is_lost(logs):
     sink = Away(2)
     logs.write(numbered(0, 1_500))
     with Running(logs, sink):
@@ -425,7 +425,7 @@ def test_a_sink_that_is_away_is_said_once_and_nothing_is_lost(logs):
     assert logs.said == [away, "it works again; going on"] * 2
 
 
-def test_stopped_while_the_sink_is_away_it_goes_on_where_it_was(logs):
+def test_after_a_stop_while_the_sink_was_unreachable_no_line_is_lost(logs):
     logs.write(numbered(0, 3))
     sink = Away(0)
     logs.ship(sink)
@@ -441,7 +441,7 @@ def test_stopped_while_the_sink_is_away_it_goes_on_where_it_was(logs):
 
 
 def test_a_sink_that_does_not_count_gets_no_more_than_a_batch_twice(logs):
-    """Killed after the sink took a batch and before that was written down."""
+    """Killed after the sink stored a batch and before the position was saved."""
 
     class Dies(Away):
         def append(self, *arguments) -> None:
@@ -456,20 +456,20 @@ def test_a_sink_that_does_not_count_gets_no_more_than_a_batch_twice(logs):
     logs.ship(sink)
     assert sink.values == expected(2_000) + expected(2_500)[1_000:]
     where = [(each[3]["tail.generation"], each[3]["tail.offset"]) for each in sink.events]
-    assert len(set(where)) == 2_500, "a repetition can be recognised"
+    assert len(set(where)) == 2_500, "repeated events can be recognised"
 
 
 class Race:
-    """What a writer and its killer know of each other, in two processes."""
+    """Counters that a writing process and the process that kills it share."""
 
     def __init__(self) -> None:
         self.written, self.kills = multiprocessing.Value("q"), multiprocessing.Value("q")
 
 
 def write_and_rotate(logs: Logs, seed: int, race: Race) -> None:
-    """Appends lines, torn anywhere, never far ahead of what was shipped; rotates in all ways.
+    """Appends lines in arbitrary pieces, never far ahead of the shipped ones, and rotates the file.
 
-    The last lines wait for the last kill, so that a slow machine sees as many kills.
+    The last lines wait for the last kill, so that slow machines have as many kills.
     """
     chance, data, done = random.Random(seed), numbered(0, LINES), 0
     size_of_all = len(data)
@@ -480,7 +480,7 @@ def write_and_rotate(logs: Logs, seed: int, race: Race) -> None:
         size = chance.randrange(1, 100 * WIDTH)
         logs.write(data[done : done + size])
         done = min(done + size, len(data))
-        # A line that is torn by a rotation is two lines, by the nature of files.
+        # Rotation must not split a line: the halves would be two lines.
         if done % WIDTH == 0 or chance.random() > 0.2:
             continue
         logs.write(data[done : done + WIDTH - done % WIDTH])
@@ -497,7 +497,7 @@ def test_killed_in_a_loop_it_ships_every_line_once_and_in_order(logs, seed):
     writer = killing.forked(lambda: write_and_rotate(logs, seed, race))
     while not _ended_within(writer, 0):
         worker = killing.forked(lambda: logs.ship(once=False, say=_fail))
-        if race.kills.value % 4 == 3:  # however slow the machine is, it gets on
+        if race.kills.value % 4 == 3:  # progress even on a slow machine
             until(
                 lambda shipped=logs.end: (
                     logs.end > shipped
@@ -513,7 +513,7 @@ def test_killed_in_a_loop_it_ships_every_line_once_and_in_order(logs, seed):
     logs.ship(say=_fail)
     assert race.kills.value >= KILLS
     assert logs.shipped == expected(LINES)
-    assert len(list(logs.folder.iterdir())) > 5, "it was rotated more than a few times"
+    assert len(list(logs.folder.iterdir())) > 5, "the file was rotated more than a few times"
 
 
 def _fail(line: str) -> None:
@@ -529,7 +529,7 @@ def _ended_within(worker: int, seconds: float) -> bool:
 
 
 def test_killed_between_the_append_and_the_position_it_repeats_nothing(logs):
-    """Even if the file is copied away and truncated before it comes back."""
+    """Also if the file is copied and truncated before the next start."""
 
     class Dies(LogProducer):
         def append(self, *arguments) -> None:
@@ -564,7 +564,7 @@ STEPS = st.lists(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=STEPS)
-def test_whatever_is_written_rotated_and_restarted_the_lines_are_the_lines(tmp_path_factory, steps):
+def test_any_sequence_of_writes_rotations_and_restarts_ships_all_lines(tmp_path_factory, steps):
     logs, files = Logs(tmp_path_factory.mktemp("any")), [b""]
     sink = Small(logs.log)
     logs.path.touch()
@@ -573,7 +573,7 @@ def test_whatever_is_written_rotated_and_restarted_the_lines_are_the_lines(tmp_p
         if step == "ship":
             logs.ship(sink)
         elif isinstance(step, bytes):
-            # Each file begins with a line of its own: what a file is known by.
+            # Each file begins with a different line, because the first bytes identify a file.
             data = step if files[-1] else b"file %d %d\n" % (number, len(files)) + step
             logs.write(data)
             files[-1] += data
@@ -600,7 +600,7 @@ def _lines(data: bytes) -> list[bytes]:
     return [*lines, rest] if rest else lines
 
 
-def test_the_command_ships_once_tells_json_and_stops_well_when_told(mesh, tmp_path):
+def test_the_command_ships_once_prints_json_and_stops_cleanly(mesh, tmp_path):
     file = tmp_path / "chat.log"
     done = mesh.run("tail", str(file), "--topic", TOPIC, "--once", code=2)
     assert done.stderr.startswith(f"mesh: There is no file {file}.")

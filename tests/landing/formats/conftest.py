@@ -1,4 +1,4 @@
-"""A schema registry, named by the environment as deployments name theirs."""
+"""A schema registry, named by environment variables as in a deployment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Avro becomes rows that hold exactly what was written, or rejections that say why not."""
+"""Avro events become rows with exact values, or rejected events with a reason."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def decimals(precision: int, scale: int) -> st.SearchStrategy[Decimal]:
 MOMENTS = st.datetimes(
     datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)  # noqa: DTZ001
 )  # fmt: skip
-# Avro's type, the declared one, values, and what a value becomes where it is another.
+# Avro's type, the declared type, values, and the value in the row if it differs.
 TYPES: dict[str, tuple[Any, str, st.SearchStrategy, Any]] = {
     "long": ("long", "bigint", st.integers(-(2**63), 2**63 - 1), None),
     "int": ("int", "integer", st.integers(-(2**31), 2**31 - 1), None),
@@ -138,7 +138,7 @@ def test_a_union_gives_the_value_of_whichever_branch(tmp_path):
              "string", record({"x": "int"}, "Point")]  # fmt: skip
     schema = record({"a": kinds})
     by = from_file(tmp_path, schema, {"a": "string"})
-    # A branch by its place, which the writer's choice by value would not tell apart.
+    # The branch is chosen by its position, because a writer could not choose by the value.
     events = [b"\x02\x04", b"\x04\x00", b"\x06\x02\xff", b"\x08\x00\x7b", b"\x0a\x02x", b"\x0c\x0e"]
     done = decoded(by, b"\x00", *events)
     assert done.rows["a"].to_pylist() == [
@@ -178,7 +178,7 @@ def test_logical_types_are_what_the_specification_says(tmp_path):
     assert row(one(tmp_path, uuid, "string"), bytes(range(16))) == {
         "a": str(UUID(bytes=bytes(range(16))))
     }
-    assert row(one(tmp_path, logical("long", "of our own"), "bigint"), b"\x02") == {"a": 1}
+    assert row(one(tmp_path, logical("long", "something-else"), "bigint"), b"\x02") == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_logical_types_are_what_the_specification_says(tmp_path):
         ("long", "bigint", None, "has no value (a tombstone), which only a changelog accepts"),
     ],
 )  # fmt: skip
-def test_an_event_that_is_no_row_is_rejected_with_its_bytes_and_a_reason(
+def test_an_event_that_cannot_be_a_row_is_rejected_with_its_bytes_and_a_reason(
     tmp_path, kind, declared, value, why
 ):
     assert reason(one(tmp_path, kind, declared), value).startswith(why)
@@ -253,7 +253,7 @@ def test_a_schema_by_which_a_few_bytes_would_fill_memory_is_refused(tmp_path, it
 @pytest.mark.parametrize("schema", [record({name: kind for name, (kind, *_) in TYPES.items()
                                             if " " not in name and "-" not in name}),
                                     NODE], ids=["all types", "recursive"])  # fmt: skip
-def test_whatever_bytes_come_each_event_becomes_one_row_or_one_rejection(tmp_path, schema):
+def test_for_any_bytes_each_event_becomes_one_row_or_one_rejected_event(tmp_path, schema):
     columns = {field["name"]: "string" for field in schema["fields"]}
     by = from_file(tmp_path, schema, columns)
 
@@ -336,7 +336,7 @@ def test_an_unknown_id_rejects_its_events_is_asked_for_once_a_batch_and_may_be_k
     ("schema", "kind", "why"),
     [
         ("{}", "JSON", "which is JSON, not AVRO"),
-        ('"string"', "AVRO", "which cannot be used: it describes no record"),
+        ('"string"', "AVRO", "which cannot be used: it does not describe a record"),
         ('{"type": "recrod"}', "AVRO", "which cannot be used: "),
         ("{", "AVRO", "which cannot be used: "),
         ("5", "AVRO", "which cannot be used: "),
@@ -354,11 +354,11 @@ def test_a_schema_that_cannot_be_used_rejects_the_events_that_name_it(registry, 
     ("text", "problem"),
     [
         (None, "cannot be read: No such file"),
-        ('{\n"type": record}', "no JSON"),
-        ('"string"', "describes no record"),
+        ('{\n"type": record}', "not valid JSON"),
+        ('"string"', "does not describe a record"),
         ('{"type": "record", "name": "x", "fields": [{"name": "a", "type": "b"}]}', "`?b`?"),
-        ("[]", "describes no record"),
-        ("5", "no Avro schema"),
+        ("[]", "does not describe a record"),
+        ("5", "this Avro schema cannot be used"),
     ],
 )
 def test_a_schema_file_that_cannot_be_used_stops_the_landing_before_it_begins(

@@ -1,4 +1,4 @@
-"""Protobuf becomes rows that hold what was written, or rejections that say why not."""
+"""Protobuf events become rows with exact values, or rejected events with a reason."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def file(
 ) -> descriptor_pb2.FileDescriptorProto:
     """A proto3 file of the package `shop`.
 
-    A field's type is one of protobuf's, in lower case, or the name of a message or `enum X`;
-    `repeated` and `optional` stand before it. A dictionary is a nested message.
+    A field's type is a type of protobuf in lower case, the name of a message, or `enum X`, with
+    `repeated` or `optional` before it if needed. A dictionary is a nested message.
     """
     made = descriptor_pb2.FileDescriptorProto(
         name=name, package="shop", syntax="proto3", dependency=imports or []
@@ -72,7 +72,7 @@ def _fill(message: descriptor_pb2.DescriptorProto, fields: dict[str, Any]) -> No
 
 
 def message(made: descriptor_pb2.FileDescriptorProto, name: str, *others: Any) -> Any:
-    """The class of a message, made apart from the code under test."""
+    """The class of a message, made without the code under test."""
     pool = descriptor_pool.DescriptorPool()
     for each in (*WELL_KNOWN.values(), *others, made):
         pool.AddSerializedFile(
@@ -85,7 +85,7 @@ def registered(registry: Any, made: Any, **settings: Any) -> int:
     schema_id = next(IDS)
     bare = descriptor_pb2.FileDescriptorProto()
     bare.CopyFrom(made)
-    bare.name = ""  # registries know no file name
+    bare.name = ""  # registries store no file names
     text = base64.b64encode(bare.SerializeToString()).decode()
     registry.add(schema_id, text, "PROTOBUF", **settings)
     return schema_id
@@ -287,7 +287,7 @@ def test_a_message_may_hold_itself_but_not_without_end(registry):
         ("int64", b"\x08\x80\x80\x80\x80\x20", "field `a`: `8589934592` is not a valid integer"),
     ],
 )
-def test_an_event_that_is_no_row_is_rejected_with_its_bytes_and_a_reason(
+def test_an_event_that_cannot_be_a_row_is_rejected_with_its_bytes_and_a_reason(
     registry, kind, payload, why
 ):
     schema_id = registered(registry, file({"Sale": {"a": kind}}))
@@ -309,11 +309,11 @@ def test_a_schema_that_cannot_be_used_rejects_the_events_that_name_it(registry):
 def test_a_registry_without_serialized_schemas_stops_the_landing(registry):
     schema_id = next(IDS)
     registry.add(schema_id, 'syntax = "proto3"; message Sale {}', "PROTOBUF")
-    with pytest.raises(MeshError, match="does not hand out protobuf schemas in serialized form"):
+    with pytest.raises(MeshError, match="does not return protobuf schemas in serialized form"):
         decoded(decoder(a="bigint"), framed(schema_id, b"\0"))
 
 
-def test_whatever_bytes_come_each_event_becomes_one_row_or_one_rejection(registry):
+def test_for_any_bytes_each_event_becomes_one_row_or_one_rejected_event(registry):
     fields = {kind: kind for kind in TYPES} | {
         "node": ".shop.Sale", "at": ".google.protobuf.Timestamp", "more": "repeated int64",
         "any": ".google.protobuf.Struct",

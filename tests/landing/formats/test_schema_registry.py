@@ -1,4 +1,4 @@
-"""A registry that is away stops the landing; only what it does not know rejects events."""
+"""An unreachable schema registry stops the landing; only unknown schemas reject events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def served():
 
 @pytest.fixture
 def waited(monkeypatch):
-    """The pauses between attempts, which nobody waits for."""
+    """The pauses between attempts; the tests do not wait."""
     pauses: list[float] = []
     monkeypatch.setattr(client.time, "sleep", pauses.append)
     return pauses
@@ -51,13 +51,13 @@ def test_a_registry_that_stays_away_stops_the_landing_and_judges_no_event(
 ):
     monkeypatch.setenv(client.URL, served.url)
     served.failures = [AWAY] * 6
-    with pytest.raises(MeshError, match=r"answers 503, 6 times\. No event was judged"):
+    with pytest.raises(MeshError, match=r"answers 503, 6 times\. Nothing was landed"):
         decoded(decoder(), EVENT)
     assert len(served.asked) == 6
     assert waited == list(client.PAUSES)
 
 
-def test_a_registry_that_nobody_serves_stops_the_landing(waited, monkeypatch):
+def test_an_address_without_a_server_stops_the_landing(waited, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         monkeypatch.setenv(client.URL, f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -95,7 +95,7 @@ def test_references_are_resolved_to_any_depth_and_each_is_fetched_once(served):
     [middle, shared] = top.references
     assert (middle.name, middle.schema.text) == ("Middle", "middle")
     assert middle.schema.references[0].schema is shared.schema
-    # A slash in a subject is part of its name, and a deleted schema still explains events.
+    # A slash in a subject is part of its name, and a deleted schema is still needed for old events.
     assert sorted(served.asked)[1:] == [
         "/subjects/subject%2F2/versions/1?deleted=true",
         "/subjects/subject%2F3/versions/1?deleted=true",
@@ -117,7 +117,7 @@ def test_a_404_of_another_server_stops_the_landing_instead_of_rejecting_every_ev
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"schema": 5}'])
-def test_an_answer_that_is_no_schema_stops_the_landing(served, body):
+def test_an_answer_without_a_schema_stops_the_landing(served, body):
     served.failures = [(200, body)]
     with pytest.raises(MeshError, match="answers 200, not as a schema registry does"):
         SchemaRegistry(served.url).schema(1)

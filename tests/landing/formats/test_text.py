@@ -1,4 +1,4 @@
-"""Lines become rows by the named groups of a pattern, or rejections that quote them."""
+"""Lines become rows by the named groups of a pattern, or rejected events that quote them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_group_that_matches_nothing_is_null():
     assert row(lines("(?P<a>x)?y"), b"y") == {"a": None}
 
 
-def test_groups_without_name_and_parentheses_that_are_none_do_not_move_the_others():
+def test_unnamed_groups_and_literal_parentheses_do_not_shift_the_others():
     pattern = r"\((x)[(\]](?:y)[^]()[:alpha:]]\Q((\E(?P<a>.)(?i)(z)(?P<A>(?P<b>b)c)\\(?P<c>d)"
     assert group_names(pattern) == [None, "a", None, "A", "b", "c"]
     by = lines(pattern, {"a": "string", "c": "string"})
@@ -95,13 +95,13 @@ def test_groups_without_name_and_parentheses_that_are_none_do_not_move_the_other
     assert found == {"a": "1", "c": "d", "_rescued": '{"A":"BC","b":"B"}'}
 
 
-def test_a_field_may_be_called_as_landing_calls_its_own():
+def test_a_field_may_have_the_name_of_one_of_landings_columns():
     names = ["text", "value", "reason", "doc", "line"]
     by = lines(" ".join(rf"(?P<{name}>\w)" for name in names), dict.fromkeys(names, "string"))
     assert row(by, b"a b c d e") == dict(zip(names, "abcde", strict=True))
 
 
-def test_what_is_no_utf_8_and_a_tombstone_are_rejected():
+def test_invalid_utf_8_and_a_tombstone_are_rejected():
     assert reason(lines("(?P<a>.*)"), b"\xff") == "is not valid UTF-8"
     assert reason(lines("(?P<a>.*)"), None).startswith("has no value")
     done = decoded(lines("(?P<a>.*)", changelog=True), None, b"\xff", b"x")
@@ -111,7 +111,7 @@ def test_what_is_no_utf_8_and_a_tombstone_are_rejected():
 
 @SOME
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"))))
-def test_whatever_a_line_holds_arrives_as_it_is(texts):
+def test_any_line_arrives_unchanged(texts):
     done = decoded(WHOLE, *(text.encode() for text in texts))
     assert done.rows["a"].to_pylist() == [text or None for text in texts]
 
@@ -121,7 +121,7 @@ WHOLE = lines("(?P<a>.*)")
 
 @SOME
 @given(st.lists(st.none() | st.binary() | st.from_regex(r"\A\w+ \w+\Z").map(str.encode)))
-def test_whatever_bytes_come_each_event_becomes_one_row_or_one_rejection(events):
+def test_for_any_bytes_each_event_becomes_one_row_or_one_rejected_event(events):
     done = decoded(TWO_WORDS, *events)
     offsets = done.rows["_offset"].to_pylist() + done.rejected["_offset"].to_pylist()
     assert sorted(offsets) == list(range(100, 100 + len(events)))
