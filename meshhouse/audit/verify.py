@@ -133,7 +133,7 @@ def _verify(contract: Mapping[str, Any], reader: Reader) -> tuple[list[Any], lis
 
     text = yaml.safe_dump(json.loads(json.dumps(contract, default=str)), sort_keys=False)
     source = reader.data_source(DATA_SOURCE)
-    with _only_warnings_on_the_terminal():
+    with _soda_off_the_terminal():
         try:
             session = ContractVerificationSession.execute(
                 contract_yaml_sources=[ContractYamlSource.from_str(text)],
@@ -149,7 +149,7 @@ def _verify(contract: Mapping[str, Any], reader: Reader) -> tuple[list[Any], lis
     return results, errors
 
 
-class _only_warnings_on_the_terminal:  # noqa: N801 - reads as a phrase where it is used
+class _soda_off_the_terminal:  # noqa: N801 - reads as a phrase where it is used
     """Keeps Soda's report off the terminal.
 
     Only the handlers get a filter. Soda collects its own errors from records that reach the

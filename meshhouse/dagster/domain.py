@@ -185,7 +185,7 @@ def _materializations(
     models: dict[str, dg.AssetSpec],
     products: dict[dg.AssetKey, Product],
 ) -> Iterator[dg.MaterializeResult]:
-    """One for every selected asset: Dagster would skip what follows one that is missing.
+    """One for every selected asset; without a result, Dagster skips downstream assets.
 
     What a run found unchanged keeps its data version, so nothing downstream is stale.
     """

@@ -168,8 +168,9 @@ class Engine(Protocol):
 
         Args:
             domain: the domain that will read.
-            as_read: relation -> the snapshot at which an environment reads it, if the table is
-                production's and the snapshot is still kept. An engine without snapshots ignores it.
+            as_read: relation -> the snapshot to pin, not the current one, where an environment
+                reads production's table. Ignored for snapshots that are no longer kept, in an
+                object store and in Snowflake.
         """
         ...
 
@@ -185,7 +186,7 @@ class Engine(Protocol):
         Args:
             domain: the audited domain.
             states: relation -> the state that the reader sees.
-            empty: relation that the reader sees without rows -> the relation whose columns it has.
+            empty: empty tables to show -> table to copy columns from.
         """
         ...
 

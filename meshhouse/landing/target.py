@@ -73,7 +73,7 @@ class RawTarget:
         self._state: RawState = writer.read()
         writer.check_columns()
         self._passed_over: dict[tuple[int, int], int] = {}
-        """Partition and its landed offset -> next offset, if the events between are gone."""
+        """(partition, landed offset) -> first offset that still exists."""
         self._floor: dict[int, int] = {}
         """First offset of each partition that the table does not have yet."""
         self._forsaken: Mapping[str, str] | None = None
@@ -159,7 +159,7 @@ class RawTarget:
 
         Raises:
             Fenced: another lander landed these partitions.
-            Overtaken: the plan of the written files no longer fits the table.
+            Overtaken: the write plan (`pending.Plan`) of the data files no longer fits the table.
         """
         import pyarrow as pa
 

@@ -60,7 +60,7 @@ def refused(repository: Repository, domain: Domain) -> list[Finding]:
 
     These are mistakes that would affect consumers. Not among them:
 
-    - style, and checks files without a product (which may just not be public any more);
+    - style, and checks files without a product (the model may simply no longer be public);
     - the columns that a product selects. Without dbt they are a guess, and dbt itself compares
       the built columns with the contract that every product must have.
     """

@@ -37,7 +37,7 @@ class Why(Enum):
     INPUTS = "inputs moved"
     UNPROVABLE = "cannot be proved unchanged"
     TOGETHER = "built together with"
-    """Another product that is built or was asked for reads it, or is checked against it."""
+    """It is read by, or compared with, a product that is built or was asked for."""
     SAME = "code and inputs are those of the publication"
     PRODUCTION = "production keeps it up to date"
     ROLLED_BACK = "rolled back, and no change since is known"
@@ -85,8 +85,8 @@ class Basis:
     def may_be_of(self, entry: Mapping[str, Any]) -> bool:
         """Whether nothing proves that this differs from what a publication was made from.
 
-        An upgrade may compute code versions in another way. Then only inputs can be compared,
-        or the next run after it would publish again whatever a person has rolled back.
+        An upgrade may compute code versions in another way. Then only inputs are compared;
+        otherwise every upgrade would undo rollbacks.
         """
         if scheme(entry["code_version"]) != scheme(self.code_version):
             return not self.moved_since(entry)
@@ -178,8 +178,8 @@ def companions(reads: Mapping[str, Collection[str]], names: Iterable[str]) -> se
 def _own_reasons(facts: Facts, own_inputs: Collection[str]) -> list[Reason]:
     """Why a product must be built for its own sake; empty if it need not.
 
-    What an environment has not published is production's to keep up to date: there only its code
-    counts, and inputs that are the environment's own.
+    For a product not yet published in this environment, only a code change or a change of the
+    environment's own inputs causes a build. Production keeps such a product up to date.
     """
     basis, standing = facts.basis, facts.standing
     if standing is not None and facts.is_inherited:

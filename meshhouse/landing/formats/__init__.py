@@ -2,6 +2,8 @@
 
 Belongs here: choosing the format that a topic declares. Not here: making rows from JSON texts
 (decode.py); so types, required fields and `_rescued` work the same for every format.
+
+A new format also needs its name in `FORMATS` (repository/model.py).
 """
 
 from __future__ import annotations
