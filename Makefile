@@ -65,7 +65,9 @@ $(VENV)/dbt-1.11/.installed: $(BIN)/.installed-dev
 
 test-dbt-1.11: $(VENV)/dbt-1.11/.installed ## tests of dbt with the older dbt-core that pyproject.toml allows
 	$(VENV)/dbt-1.11/bin/python $(PYTEST) \
-		tests/lint/test_check.py tests/runs/test_journey.py tests/runs/test_parts.py tests/repository
+		tests/repository tests/lint/test_check.py tests/runs/test_code.py \
+		tests/runs/test_dbt_features.py tests/runs/test_dbt_tests.py tests/runs/test_journey.py \
+		tests/runs/test_parts.py
 
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and all checks that need no data
 	$(BIN)/ruff check .

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -42,6 +44,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if pace.is_slow(item.path):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: -pace.seconds(item.path))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Lists the files that took longest, where `--durations` asks for the slowest tests."""
+    if not terminalreporter.config.option.durations:
+        return
+    seconds: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.write_sep("=", "files of over 10 s")
+    for file, spent in seconds.most_common():
+        if spent >= 10:
+            terminalreporter.write_line(f"{spent:6.0f} s {file}")
 
 
 @dataclass(frozen=True)
