@@ -6,6 +6,8 @@ import-linter checks the order of rooms; these are the rules that it cannot expr
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +76,16 @@ def test_engines_are_named_only_where_they_live():
 def test_modules_are_short():
     long = {path: text.count("\n") for path in FILES if (text := path.read_text())}
     assert not [f"{path}: {count} lines" for path, count in long.items() if count > MOST_LINES]
+
+
+def test_an_engine_is_chosen_without_loading_what_landing_needs():
+    """`mesh status` and dbt's plugin start with it; landing's libraries take 0.5 s to import."""
+    code = (
+        "import sys, meshhouse.engines.iceberg; "
+        "print([each for each in ('pyiceberg', 'duckdb', 'pyarrow', 'meshhouse.landing') "
+        "if each in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "[]\n"

@@ -44,6 +44,7 @@ class TerminalReporter:
 
     def landing(self, raw: RawTable) -> Any:
         """Opens a progress bar over the events that wait in the topic."""
+        self._begin(raw.domain)
         interrupts.stop_if_arrived()
         source = open_source(self._repository.root, self._repository.home)
         topic = source.describe(raw.topic)
@@ -84,6 +85,7 @@ class TerminalReporter:
 
     def finished(self, run: DomainRun) -> None:
         """What came of a domain's run."""
+        self._begin(run.domain)
         self.runs.append(run)
         for entry in run.published:
             self._console.print(
@@ -106,6 +108,11 @@ class TerminalReporter:
         if not run.ok:
             self.failed(run.domain, run.message)
             self._show_samples(run)
+
+    def _begin(self, domain: str) -> None:
+        """Forgets an earlier attempt at a domain: Dagster may retry a step."""
+        self.failures = [each for each in self.failures if each[0] != domain]
+        self.runs = [each for each in self.runs if each.domain != domain]
 
     def failed(self, domain: str, message: str) -> None:
         """A domain that consumers see unchanged because something went wrong."""

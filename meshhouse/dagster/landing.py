@@ -16,7 +16,7 @@ from meshhouse.dagster.tags import environment_tag
 from meshhouse.dagster.translator import column_schema, owners_of
 from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.landing import Landing, RawStore, land_table, lands_itself, reprocess_table
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
@@ -104,7 +104,9 @@ def _land(
         done = land_table(repository, engine.store, raw, reporter.landing(raw))
     except MeshError as error:
         reporter.failed(raw.domain, str(error))
-        raise dg.Failure(str(error)) from error
+        # What a person has to correct fails again.
+        retries = not isinstance(error, UsageError)
+        raise dg.Failure(str(error), allow_retries=retries) from error
     reporter.landed(done)
     context.log.info(f"{raw.relation}: {done.rows} rows, {done.rejected} rejected")
     if done.new_fields:

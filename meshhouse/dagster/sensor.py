@@ -55,10 +55,11 @@ def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
             if not domain.raw_tables or _is_landing(context, domain):
                 continue
             try:
-                waiting = _waiting(repository, engine, domain, states)
+                waiting, lost = _waiting(repository, engine, domain, states)
             except MeshError as error:
                 skipped.append(str(error))
                 continue
+            skipped += lost
             if waiting:
                 requests.append(_request(context, domain, waiting))
         moved = dict(_landed_by_others(context, engine, raws, states, seen))
@@ -74,14 +75,27 @@ def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
 
 def _waiting(
     repository: Repository, engine: Engine, domain: Domain, states: Mapping[str, str]
-) -> dict[str, dict[int, tuple[int, int]]]:
-    """Raw table -> where landing has something to do, of the tables that a run lands."""
+) -> tuple[dict[str, dict[int, tuple[int, int]]], list[str]]:
+    """Raw table -> waiting events, of the tables that a run lands; and topics that lost events.
+
+    A run cannot land a topic that only lost events, so the sensor would ask for it at each look.
+    """
     found = {
         raw.relation: events_waiting(repository, engine, raw, states)
         for raw in domain.raw_tables
         if lands_itself(engine.store, raw)
     }
-    return {relation: ranges for relation, ranges in found.items() if ranges}
+    waiting = {
+        relation: ranges
+        for relation, ranges in found.items()
+        if count(ranges) or (ranges and relation not in states)
+    }
+    lost = [
+        f"The topic of {relation} ends before the landed offsets; see `mesh land {relation}`."
+        for relation, ranges in found.items()
+        if ranges and relation not in waiting
+    ]
+    return waiting, lost
 
 
 def _request(
@@ -118,15 +132,15 @@ def _landed_by_others(
     states: Mapping[str, str],
     seen: Mapping[str, str],
 ) -> Iterator[tuple[str, tuple[dg.AssetMaterialization, str]]]:
-    """What `mesh land --follow` landed since the last look, told once a look."""
+    """What `mesh land --follow` landed since the last look, reported once."""
     for raw in raws:
-        location = states.get(raw.relation)
-        if location is None:
+        state = states.get(raw.relation)
+        if state is None:
             continue
-        landed = offsets_of(engine.properties(raw.relation, location))
+        landed = offsets_of(engine.properties(raw.relation, state))
         offsets = {str(key): end for key, end in landed.items()}
-        state = json.dumps(offsets, sort_keys=True)
-        if seen.get(raw.relation) == state:
+        reported = json.dumps(offsets, sort_keys=True)
+        if seen.get(raw.relation) == reported:
             continue
         known = context.instance.get_latest_materialization_event(raw_key(raw))
         told = known.asset_materialization.metadata.get("next_offsets") if known else None
@@ -135,4 +149,4 @@ def _landed_by_others(
         event = dg.AssetMaterialization(
             raw_key(raw), metadata={"next_offsets": offsets, "landed_by": "mesh land"}
         )
-        yield raw.relation, (event, state)
+        yield raw.relation, (event, reported)

@@ -23,13 +23,14 @@ from meshhouse.lake.damage import Damaged
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.time_travel import as_of
-from meshhouse.landing import LakeStore
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
+
+    from meshhouse.landing import LakeStore
 
 PINS_VARIABLE = "MESH_PINS"
 """Names a JSON file {relation: metadata file} if the run has already pinned its inputs."""
@@ -55,6 +56,8 @@ class IcebergEngine:
     @property
     def store(self) -> LakeStore:
         """Where raw tables are landed: the lake."""
+        from meshhouse.landing import LakeStore  # 0.5 s, which `mesh status` does without
+
         return LakeStore(self.lake)
 
     @property
@@ -95,7 +98,12 @@ class IcebergEngine:
     def finish_publications(self, domain: Domain) -> None:
         """Nothing to do: a publication is one transaction."""
 
-    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+    def pin(
+        self,
+        domain: Domain,
+        as_read: Mapping[str, int | None] = NOTHING,
+        files: Path | None = None,
+    ) -> dict[str, str]:
         """Pins the tables that the domain may read; production's at the snapshots of `as_read`.
 
         Raises:
@@ -105,7 +113,7 @@ class IcebergEngine:
         own = self.lake.states()
         for relation, snapshot in as_read.items():
             if relation in pins and relation not in own and snapshot is not None:
-                folder = self.build_folder(domain.name) / "pins"
+                folder = files or self.build_folder(domain.name) / "pins"
                 pins[relation] = as_of(pins[relation], snapshot, folder)
         return pins
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from meshhouse.landing.store import RawStore
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from meshhouse.lake import Lake
+    from meshhouse.landing.store import RawStore
 
 PREVIOUS_SUFFIX = "_published"
 """Checks read the current publication in the schema `<domain>_published`."""
@@ -156,14 +156,19 @@ class Engine(Protocol):
         ...
 
     def finish_publications(self, domain: Domain) -> None:
-        """Makes visible what an interrupted run of the domain has decided to publish.
+        """Makes visible what interrupted runs of any domain have decided to publish.
 
         Raises:
             MeshError: a product of the domain still cannot be made visible.
         """
         ...
 
-    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+    def pin(
+        self,
+        domain: Domain,
+        as_read: Mapping[str, int | None] = NOTHING,
+        files: Path | None = None,
+    ) -> dict[str, str]:
         """Pins each relation that the domain may read at its current state.
 
         Args:
@@ -171,6 +176,8 @@ class Engine(Protocol):
             as_read: relation -> the snapshot to pin, not the current one, where an environment
                 reads production's table. Ignored for snapshots that are no longer kept, in an
                 object store and in Snowflake.
+            files: the folder for metadata files that pins need; by default among the domain's
+                builds.
         """
         ...
 

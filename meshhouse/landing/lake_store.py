@@ -31,11 +31,6 @@ class LakeStore:
         """See `RawStore`."""
         return LakeStore(self.lake.in_environment(environment))
 
-    @property
-    def ledger(self) -> LakeLedger:
-        """See `RawStore`."""
-        return LakeLedger(self.lake)
-
     def states(self) -> dict[str, str]:
         """See `RawStore`."""
         return self.lake.states()
@@ -82,4 +77,4 @@ class LakeStore:
             base = table.metadata_location
             with table.transaction() as transaction:
                 transaction.remove_properties(UNRECORDED)
-            self.ledger.commit([self.lake.staged(table, base)], {"landings": entries})
+            LakeLedger(self.lake).commit([self.lake.staged(table, base)], {"landings": entries})

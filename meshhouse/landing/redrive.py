@@ -46,7 +46,7 @@ _ROWS_READ = 8_192
 
 @dataclass(frozen=True)
 class Redriven:
-    """The result of a replay."""
+    """The result of a redrive."""
 
     moved: int
     """Number of events that became rows of the raw table."""
@@ -66,6 +66,7 @@ def redrive(
         MeshError: other processes changed the tables before every attempt.
     """
     check_columns(raw, own_table(lake, raw))
+    # Ledgers of earlier versions have this word for the kind, too.
     change = _Change(lake, raw, "replay", choice, batch_bytes, Decoder(raw))
     change.run()
     return Redriven(change.removed, change.kept)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from meshhouse.landing.pending import Pending
-from meshhouse.ledger import Ledger
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from meshhouse.landing.pending import Pending
 
 OFFSETS = "meshhouse.offsets"
 SOURCE = "meshhouse.source"
@@ -113,11 +113,6 @@ class RawStore(Protocol):
 
     def in_environment(self, environment: str) -> RawStore:
         """The same store as another environment sees it; empty for production."""
-        ...
-
-    @property
-    def ledger(self) -> Ledger:
-        """The ledger of the environment."""
         ...
 
     def states(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from meshhouse.engines import Engine
@@ -37,11 +38,13 @@ def with_companions(
     return [product for product in domain.products if product.name in found]
 
 
-def pins_of(engine: Engine, domain: Domain, history: History) -> dict[str, str]:
+def pins_of(
+    engine: Engine, domain: Domain, history: History, files: Path | None = None
+) -> dict[str, str]:
     """What a build of the domain reads: in an environment, what production has read."""
     # A fix is tried on the very data that it is for.
     late = production_fails(engine.ledger, domain.name)
-    return engine.pin(domain, {} if late else history.read_by_production())
+    return engine.pin(domain, {} if late else history.read_by_production(), files)
 
 
 class DomainPlan:
@@ -55,6 +58,7 @@ class DomainPlan:
         names: Collection[str] | None,
         force: bool,
         to_come: Collection[str] = (),
+        files: Path | None = None,
     ) -> None:
         """Decides for the products called `names`, and for those that come with them.
 
@@ -66,6 +70,7 @@ class DomainPlan:
             force: build these, whatever the ledger says.
             to_come: relations that will have got another snapshot before the domain is built.
                 A plan with any serves as a forecast only.
+            files: the folder for metadata files that pins need; see `Engine.pin`.
 
         Raises:
             MeshError: the domain does not parse, or an input is missing.
@@ -76,6 +81,7 @@ class DomainPlan:
         self._engine = engine
         self._domain = domain
         self._to_come = frozenset(to_come)
+        self._files = files
         self._history = past_publications(engine.ledger, domain.name)
         self._notes = CodeNotes(repository, domain.name)
         self.pins = self._pins(visible)
@@ -153,8 +159,8 @@ class DomainPlan:
             # An engine pins nothing for a domain with a raw table that was never landed.
             return self._engine.pin(replace(self._domain, raw_tables=tuple(
                 raw for raw in self._domain.raw_tables if raw.relation not in missing
-            )))  # fmt: skip
-        return pins_of(self._engine, self._domain, self._history)
+            )), files=self._files)  # fmt: skip
+        return pins_of(self._engine, self._domain, self._history, self._files)
 
     def _facts(self, product: Product, is_asked_for: bool, force: bool) -> Facts:
         basis = Basis(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
@@ -18,7 +20,7 @@ from meshhouse.landing.target import open_target
 from meshhouse.landing.waiting import count, waiting
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs.domain_plan import DomainPlan, with_companions
-from meshhouse.runs.parse import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest, refuse_findings
 from meshhouse.runs.selection import Selection
 
 
@@ -40,7 +42,8 @@ def forecasts(
     """What a run would do in each domain; dbt may parse projects, and nothing else is written.
 
     An input that the run would land or publish counts as moved: nobody knows before whether its
-    rows will differ, or whether the run will reject it.
+    rows will differ, or whether the run will reject it. In Snowflake a run first finishes
+    publications that were interrupted; a forecast changes nothing and reads what readers see.
 
     Args:
         repository: the mesh.
@@ -49,22 +52,45 @@ def forecasts(
         force: build what the run is asked for, whatever the ledger says.
     """
     to_come: set[str] = set()
+    stopped: set[str] = set()
     found = []
-    for domain in selection.domains:
-        forecast = Forecast(domain.name)
-        names = selection.names(domain)
-        try:
-            for raw in _raw_tables(repository, domain, names):
-                if lands_itself(engine.store, raw):
-                    forecast.waiting.update(_events(repository, engine, raw))
+    with TemporaryDirectory(prefix="mesh-forecast-") as files:
+        for domain in selection.domains:
+            forecast = Forecast(domain.name)
+            found.append(forecast)
+            if uses := [each for each in domain.upstream if each in stopped]:
+                forecast.problem = f"would not run: it uses {uses[0]}"
+                stopped.add(domain.name)
+                continue
+            names = selection.names(domain)
+            try:
+                for raw in _raw_tables(repository, domain, names):
+                    if lands_itself(engine.store, raw):
+                        forecast.waiting.update(_events(repository, engine, raw))
+            except MeshError as error:
+                forecast.problem = _reason(domain, error)
+                stopped.add(domain.name)
+                continue
             to_come |= {raw.relation for raw in forecast.waiting}
-            forecast.plan = DomainPlan(repository, engine, domain, names, force, to_come)
-        except MeshError as error:
-            forecast.problem = str(error).removeprefix(f"{domain.name}: ")
-        else:
-            to_come |= {product.relation for product in forecast.plan.to_build}
-        found.append(forecast)
+            try:
+                plan = DomainPlan(repository, engine, domain, names, force, to_come, Path(files))
+            except MeshError as error:
+                forecast.problem = _reason(domain, error)
+                continue
+            try:
+                if plan.to_build:
+                    refuse_findings(repository, domain, plan.manifest)
+            except MeshError as error:
+                forecast.problem = _reason(domain, error)
+                stopped.add(domain.name)
+                continue
+            forecast.plan = plan
+            to_come |= {product.relation for product in plan.to_build}
     return found
+
+
+def _reason(domain: Domain, error: MeshError) -> str:
+    return str(error).removeprefix(f"{domain.name}: ")
 
 
 def _raw_tables(

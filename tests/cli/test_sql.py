@@ -51,7 +51,10 @@ def test_values_are_shown_as_they_are_whatever_the_time_zone_of_the_reader(mesh)
         "chr(27) || '[31m' || chr(8238) as hidden"
     )
     for zone in ("America/New_York", "Asia/Tokyo"):
-        shown = mesh.run("sql", query, environment={"TZ": zone}).stdout
+        # A cold process: a fork of the warm one has the time zone that its libraries found first.
+        environment = {**os.environ, **mesh.environment, "TZ": zone}
+        command = mesh.command("sql", query)
+        shown = subprocess.check_output(command, text=True, cwd=mesh.root, env=environment)
         assert cells(shown)[2] == [
             "2020-01-01 00:00:00.000001",
             ":x: [bold]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -60,6 +61,20 @@ def test_a_topic_that_cannot_be_asked_stops_no_other(mesh):
     topics = mesh.root / "domains" / "shop" / "models" / "topics.yml"
     topics.write_text(topics.read_text().replace("topic: shop.sales", "topic: shop.gone"))
     assert look(mesh)["lands"] == []
+
+
+def test_a_topic_that_lost_landed_events_is_reported_and_not_asked_for_again_and_again(monkeypatch):
+    from meshhouse.dagster import sensor
+
+    ranges = {"shop_raw.lost": {0: (9, 5)}, "shop_raw.new": {0: (0, 0)}, "shop_raw.ok": {0: (1, 3)}}
+    monkeypatch.setattr(sensor, "lands_itself", lambda store, raw: True)
+    monkeypatch.setattr(sensor, "events_waiting", lambda _, __, raw, ___: ranges[raw.relation])
+    domain = SimpleNamespace(raw_tables=[SimpleNamespace(relation=name) for name in ranges])
+    known = {"shop_raw.lost": "1", "shop_raw.ok": "1"}
+    waiting, lost = sensor._waiting(None, SimpleNamespace(store=None), domain, known)
+    assert waiting.keys() == {"shop_raw.new", "shop_raw.ok"}
+    [said] = lost
+    assert "`mesh land shop_raw.lost`" in said
 
 
 def test_maintenance_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):

@@ -175,3 +175,29 @@ def test_a_domain_that_cannot_run_is_named_and_the_others_are_planned(published)
     assert "no_such_model" in text
     assert "unchanged   crm.customers\n" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_domain_that_a_run_refuses_is_named_and_so_are_those_that_use_it(published):
+    """dbt parses it; `mesh check` finds a mistake, so a run publishes nothing of it."""
+    declared = "domains/shop/models/products/totals.yml"
+    text = (published.root / declared).read_text()
+    published.edit(TOTALS, "count(*)", "3 + count(*)")
+    published.edit(declared, "grain:", "not_grain:")
+    try:
+        shown = dry(published, code=1)
+        failed = published.run("run", code=1)
+    finally:
+        published.write(declared, text)
+        published.edit(TOTALS, "3 + count(*)", "count(*)")
+    assert "cannot run  shop: " in shown
+    assert "would not run: it uses shop" in shown
+    assert "Nothing of shop is published" in " ".join(failed.stderr.split() + failed.stdout.split())
+
+
+def test_an_environment_plans_with_what_production_read_and_writes_nothing(published):
+    published.sell(90, 91)
+    published.run("land")  # production has landed since it last published
+    assert dry(published, "shop", MESH_ENV="ben").splitlines()[:2] == [
+        "unchanged   shop.orders",
+        "unchanged   shop.totals",
+    ]

@@ -9,6 +9,9 @@ it loads or opens ends with it.
 The server imports the platform and runs the tiny mesh once. The first run of a process takes 3 to
 5 s, of which dbt, Dagster and Soda spend 2 to 4 s on imports and on generated code that they cache;
 in a fork a run takes 1.6 s. Tests of the start itself use `Mesh.start`.
+
+Libraries keep in a fork what they found out in the server, such as the time zone of `TZ`: a test
+of such a variable starts a cold process.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class SnowflakeEngine:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         self._database: Database | None = None
+        self._store: SnowflakeStore | None = None
         self._has_made_tags = False
 
     lake: ClassVar[None] = None
@@ -74,7 +75,9 @@ class SnowflakeEngine:
     @property
     def store(self) -> SnowflakeStore:
         """Where raw tables are landed."""
-        return SnowflakeStore(self.database)
+        if self._store is None:  # it keeps what it knows of each domain's tables
+            self._store = SnowflakeStore(self.database)
+        return self._store
 
     @property
     def ledger(self) -> SnowflakeLedger:
@@ -145,7 +148,12 @@ class SnowflakeEngine:
 
         return pa.RecordBatchReader.from_batches(first.rename_columns(names).schema, batches())
 
-    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+    def pin(
+        self,
+        domain: Domain,
+        as_read: Mapping[str, int | None] = NOTHING,
+        files: Path | None = None,
+    ) -> dict[str, str]:
         """Pins what the domain may read.
 
         Models read the public tables, so a product is pinned at the state that readers see. A state

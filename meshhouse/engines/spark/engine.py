@@ -49,14 +49,19 @@ class SparkEngine(IcebergEngine):
         """The folder of the domain's catalog and tables."""
         return work_folder(self._repository.workspace, domain)
 
-    def pin(self, domain: Domain, as_read: Mapping[str, int | None] = NOTHING) -> dict[str, str]:
+    def pin(
+        self,
+        domain: Domain,
+        as_read: Mapping[str, int | None] = NOTHING,
+        files: Path | None = None,
+    ) -> dict[str, str]:
         """See `IcebergEngine.pin`.
 
         Raises:
             UsageError: also if other machines could not read the builds.
         """
         check_place(self.lake)
-        return super().pin(domain, as_read)
+        return super().pin(domain, as_read, files)
 
     def stage(self, product: Product) -> Candidate:
         """Stages the built table's newest snapshot; no row is copied.

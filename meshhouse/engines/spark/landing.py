@@ -70,15 +70,25 @@ class SparkLander:
     """Lands from Kafka into the lake with Spark; see `meshhouse.landing.service.Lander`."""
 
     def __init__(self, repository: Repository, lake: Lake) -> None:
-        self._root = repository.root
+        """Connects to nothing.
+
+        Raises:
+            UsageError: topics are in the embedded event log.
+        """
+        settings = kafka_settings(repository.root)
+        if settings is None:
+            raise UsageError(
+                "Spark reads topics from Kafka, and the topics of this mesh are in the embedded "
+                "event log. Leave out `--engine spark`, or set KAFKA_BOOTSTRAP_SERVERS."
+            )
+        self._settings = settings
         self._lake = lake
 
     def land(
         self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
     ) -> Landing:
         """See `land_with_spark`."""
-        settings = self._kafka(raw)
-        return land_with_spark(source, settings, self._lake, raw, progress, accept, mirror)
+        return land_with_spark(source, self._settings, self._lake, raw, progress, accept, mirror)
 
     def follow(
         self,
@@ -91,19 +101,9 @@ class SparkLander:
         mirror: Mirror,
     ) -> Landing:
         """See `follow_with_spark`; one process commits the whole topic, Spark divides the work."""
-        settings = self._kafka(raw)
         return follow_with_spark(
-            source, settings, self._lake, raw, stop, pace, on_landed, accept, mirror
+            source, self._settings, self._lake, raw, stop, pace, on_landed, accept, mirror
         )
-
-    def _kafka(self, raw: RawTable) -> KafkaSettings:
-        settings = kafka_settings(self._root)
-        if settings is None:
-            raise UsageError(
-                f"Spark reads topics from Kafka, but topic `{raw.topic}` is in the embedded event "
-                "log. Leave out `--engine spark`, or set KAFKA_BOOTSTRAP_SERVERS."
-            )
-        return settings
 
 
 def land_with_spark(
