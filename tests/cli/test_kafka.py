@@ -99,7 +99,7 @@ def test_a_taken_port_is_named_with_a_way_out(bare):
     with socket.create_server(("localhost", 0)) as other:
         port = other.getsockname()[1]
         line = said(bare.run("kafka", "start", "--port", str(port), code=None), 2)
-    assert f"Port {port} is taken" in line
+    assert f"Port {port} is in use by another program" in line
     assert "--port" in line
 
 

@@ -225,13 +225,15 @@ def test_readers_write_nothing_as_another_user_on_a_full_disk(
     built: Mesh, command: list[str]
 ) -> None:
     """The user may read every file and write none; no file can grow by a byte."""
-    # The capability lets the interpreter read. DuckDB calls access(2), which ignores capabilities.
+    # The capability lets the interpreter read. DuckDB calls access(2), which drops capabilities
+    # without the securebit.
     for folder in (built.root, *built.root.parents[:-2]):
         folder.chmod(0o755)
     for path in (built.home, *built.home.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
     before = {path: path.stat().st_mtime_ns for path in built.home.rglob("*")}
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            "--securebits=+no_setuid_fixup",
             "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # fmt: skip
     done = subprocess.run(
         [*user, *built.command(*command)],
