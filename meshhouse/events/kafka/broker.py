@@ -142,6 +142,8 @@ class Broker:
             "transaction.state.log.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
             "auto.create.topics.enable": "false",
+            # Retention counts from the events' own timestamps, which may be years old.
+            "log.retention.ms": "-1",
             **more,
         }
         self._properties.write_text("".join(f"{key}={each}\n" for key, each in properties.items()))

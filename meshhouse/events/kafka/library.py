@@ -84,7 +84,10 @@ class Admin(Protocol):
         ...
 
     def create_topic(self, name: str, partitions: int) -> None:
-        """Creates a topic with the cluster's default number of replicas, unless it exists."""
+        """Creates a topic that keeps its events without a limit of time, unless it exists.
+
+        It has the cluster's default number of replicas.
+        """
         ...
 
     def close(self) -> None:

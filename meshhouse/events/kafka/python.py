@@ -340,7 +340,10 @@ class PythonAdmin:
         from kafka.errors import TopicAlreadyExistsError
 
         with self._asking, explained(self._settings), suppress(TopicAlreadyExistsError):
-            self._admin.create_topics([NewTopic(name, partitions, -1)])
+            # Kafka removes events by their own timestamps: the demo's, of 2017, would go within
+            # minutes under the default retention of seven days.
+            kept = {"retention.ms": "-1"}
+            self._admin.create_topics([NewTopic(name, partitions, -1, topic_configs=kept)])
             self._admin.wait_for_topics([name])
 
     def close(self) -> None:

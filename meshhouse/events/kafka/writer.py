@@ -46,7 +46,9 @@ class KafkaWriter:
         return self._source.describe(topic)
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Creates a topic with the cluster's default number of replicas, unless it exists.
+        """Creates a topic that keeps its events without a limit of time, unless it exists.
+
+        It has the cluster's default number of replicas.
 
         Raises:
             UsageError: the topic exists with another number of partitions.

@@ -13,7 +13,12 @@ import pytest
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.kafka import broker as module
 from meshhouse.events.kafka.broker import KAFKA_VERSION, Broker, kafkas_jars, kafkas_java
+from meshhouse.events.kafka.writer import KafkaWriter
+from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
+
+OF_2017 = 1_483_272_000_000
+"""2017-01-01 12:00 UTC, in milliseconds."""
 
 
 def java(folder: Path, version: str) -> Path:
@@ -50,6 +55,29 @@ def test_topics_outlive_a_power_cut(tmp_path):
         assert mine.stop()
     assert not mine.stop()
     assert not mine.status().running
+
+
+@pytest.mark.server
+def test_events_of_years_ago_stay_in_topics_that_the_mesh_creates(tmp_path):
+    mine = Broker(tmp_path)
+    looks_often = {"log.initial.task.delay.ms": "100", "log.retention.check.interval.ms": "100"}
+    assert mine.start(0, properties=looks_often)
+    try:
+        cluster = Cluster(mine)
+        writer = KafkaWriter(cluster.settings)
+        writer.create_topic("made.by_mesh", 1)
+        cluster.create(1, "expires", **{"retention.ms": str(7 * 24 * 3600 * 1000)})
+        cluster.create(1, "made.by_hand")
+        producer = cluster.producer()
+        for topic in ("made.by_mesh", "made.by_hand", "expires"):
+            producer.produce(topic, b"{}", partition=0, timestamp=OF_2017)
+        assert producer.flush(60) == 0
+        wait_until(lambda: writer.describe("expires").partitions[0].begin == 1, 60, "retention")
+        for topic in ("made.by_mesh", "made.by_hand"):
+            held = writer.describe(topic).partitions[0]
+            assert (held.begin, held.end) == (0, 1)
+    finally:
+        mine.stop()
 
 
 def test_a_process_with_the_id_of_a_dead_broker_is_not_ended(tmp_path):
