@@ -37,6 +37,8 @@ _TRIES = 64, 32
 """Limit of refused pieces in a batch: the first number, plus one per so many events."""
 _ROW = re.compile(r"in row (\d+)$")
 _VALID = "json_valid(text)"
+_HUGE_NUMBER = r"""[0-9]{39}|[0-9.]{30}[eE]|[eE]\+?[0-9]{2,}[\s"'\],}]"""
+"""Numbers that could overflow 256 bits as well, from 1e39. The exact path reads these events."""
 _READ_OPTIONS = pj.ReadOptions(use_threads=False, block_size=2**31 - 1)
 
 Ask = Callable[[str, pa.Table], pa.Table]
@@ -61,6 +63,8 @@ class PlainReader:
         self._columns = tuple(columns)
         self._ask = ask
         self.schema = pa.schema([(column.name, arrow_type(kind)) for column, kind in columns])
+        self._wide = pa.schema([(column.name, _wide_type(kind)) for column, kind in columns])
+        self._has_scale = any(kind.kind == "decimal" and kind.scale for _, kind in columns)
         self._options = pj.ParseOptions(
             explicit_schema=pa.schema([(column.name, _read_as(kind)) for column, kind in columns]),
             unexpected_field_behavior="error",
@@ -68,7 +72,12 @@ class PlainReader:
 
     def read(self, values: pa.Array) -> Plain:
         """Types the plain events among some JSON texts; no text is null."""
-        places = pc.indices_nonzero(pc.starts_with(values, b"{"))
+        plausible = pc.starts_with(values, b"{")
+        if self._has_scale:
+            plausible = pc.and_(
+                plausible, pc.invert(pc.match_substring_regex(values, _HUGE_NUMBER))
+            )
+        places = pc.indices_nonzero(plausible)
         if not self._columns or not len(places):
             return self._plain([], [])
         if len(places) < len(values):
@@ -145,8 +154,8 @@ class PlainReader:
         table, where = pa.concat_tables(rows), pa.concat_arrays(places)
         sure = self._sure(table)
         if sure is None:
-            return Plain(table, where)
-        return Plain(table.filter(sure), where.filter(sure))
+            return Plain(table.cast(self.schema), where)
+        return Plain(table.filter(sure).cast(self.schema), where.filter(sure))
 
     def _typed(self, texts: _Joined) -> tuple[pa.Table | None, int | None]:
         """Returns one row per text; or None, and the first refused text if it is known."""
@@ -160,7 +169,7 @@ class PlainReader:
             # least one object, and as many rows as texts mean that each has exactly one.
             if table.num_rows != texts.count:
                 return None, None
-            return table.cast(self.schema), None
+            return table.cast(self._wide), None
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             known = _ROW.search(str(error))
             return None, int(known[1]) if known and int(known[1]) < texts.count else None
@@ -249,7 +258,18 @@ def _fits(text: str, kind: DataType) -> str:
 
 def _read_as(kind: DataType) -> pa.DataType:
     # The reader accepts numbers as dates and drops the zone of a `timestamp`; casts do not.
-    return pa.string() if kind.kind in ("date", "timestamp") else arrow_type(kind)
+    return pa.string() if kind.kind in ("date", "timestamp") else _wide_type(kind)
+
+
+def _wide_type(kind: DataType) -> pa.DataType:
+    """Arrow's type for a declared one, but for a decimal with room for its scale.
+
+    The reader multiplies by the scale without a check of overflow: in 128 bits 4e20 for a
+    decimal(38,18) became 5.97e19.
+    """
+    if kind.kind == "decimal":
+        return pa.decimal256(76, kind.scale)
+    return arrow_type(kind)
 
 
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001

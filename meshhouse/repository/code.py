@@ -138,20 +138,20 @@ class Code:
         """Everything except data that decides what these nodes hold or promise."""
         nodes = [(each, self.node(each)) for each in sorted(identifiers)]
         parts = [self._part(each, node) for each, node in nodes if node and self.is_own(node)]
-        text = json.dumps([parts, self._operations], default=str)
+        # Names are searched in the texts themselves: as JSON, a line break before `var` is `\nvar`.
+        text = "\n".join(_strings([parts, self._operations]))
         macros = self._macros_behind(text, identifiers)
         everything = [text, *macros.values()]
         words = set(re.findall(r"\w+", " ".join(everything)))
         profile = self._profile
-        everything.append(json.dumps(profile.get("settings")))
+        everything += _strings(profile.get("settings"))
         return {
             "nodes": parts,
             "operations": self._operations,
             "macros": sorted(macros.items()),
             "settings": self._project,
             "variables": self._variables if "var" in words else None,
-            # JSON escapes quotation marks with a backslash.
-            "environment": environment_named(each.replace('\\"', '"') for each in everything),
+            "environment": environment_named(everything),
             "adapter": self.adapter,
             "profile": profile,
             "tools": dict(tool_versions(self.adapter)),
@@ -328,10 +328,10 @@ def _digest(content: bytes) -> str:
 
 
 def _strings(value: Any) -> list[str]:
-    """Every string in a JSON value."""
+    """Every string in a JSON value, names of members included."""
     if isinstance(value, str):
         return [value]
-    inner = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    )
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for each in pair for text in _strings(each)]
+    inner = value if isinstance(value, list | tuple) else ()
     return [text for each in inner for text in _strings(each)]

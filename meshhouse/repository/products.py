@@ -155,12 +155,14 @@ class ProductsReader:
 
     def _promises(self, path: Path, meta: Located) -> Mapping[str, Any]:
         promises = mapping(keys.PROMISES.of(meta))
+        usable = {key: value for key, value in promises.items() if is_number(value)}
         for key, most in ((keys.REFRESHED_WITHIN_HOURS, 1_000_000), (keys.KEEPS_ROWS_PERCENT, 100)):
-            value = key.of(promises)
-            if is_number(value) and not 0 <= value <= most:
+            value = usable.get(key.name)
+            if value is not None and not 0 <= value <= most:
                 problem = f"`{key.name}` is `{value}`; give a number from 0 to {most:,}."
                 self._problems.add(path, promises.line_of(key.name), problem)
-        return {key: value for key, value in promises.items() if is_number(value)}
+                del usable[key.name]  # `mesh status` reads promises of a broken domain as well
+        return usable
 
     def _deprecated(self, path: Path, model: Located, version: Located) -> str | None:
         declared = version.get("deprecation_date", model.get("deprecation_date"))

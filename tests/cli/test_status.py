@@ -138,3 +138,16 @@ def test_a_narrow_terminal_shows_whole_names_and_says_what_it_leaves_out():
     assert (kept, left_out) == (["product", "rows", "promise"], ["version"])
     assert shown == [["merchandising.weekly_category_sales", 1_234_567, "no promise"]]
     assert fitting(columns, rows, ["version"], None) == (columns, rows, [])
+
+
+@pytest.mark.parametrize("hours", [".inf", "-1", "1.0e+30"])
+def test_an_impossible_promise_of_one_domain_leaves_the_status_of_others(new_mesh, hours):
+    mesh = new_mesh()
+    declared = "domains/crm/models/products/customers.yml"
+    text = (mesh.root / declared).read_text()
+    assert "grain:" in text
+    promise = f"promises: {{refreshed_within_hours: {hours}}}\n        grain:"
+    mesh.write(declared, text.replace("grain:", promise, 1))
+    done = mesh.run("status", "--json")
+    assert "`refreshed_within_hours` is" in done.stderr
+    assert "shop.orders" in done.stdout

@@ -24,6 +24,7 @@ from .test_decode import LANDED_AT, raw_table
 SOME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KINDS = {
     "b": "bigint", "i": "integer", "d": "decimal(18,2)", "w": "decimal(38,10)", "z": "decimal(5,5)",
+    "h": "decimal(38,18)", "e": "decimal(38,38)",
     "f": "double", "o": "boolean", "s": "string", "day": "date", "at": "timestamptz",
     "local": "timestamp",
 }  # fmt: skip
@@ -179,7 +180,8 @@ def string(value: Any) -> Any:
 
 VALUES: dict[str, Callable[[Any], Any]] = {
     "b": integer(64), "i": integer(32), "d": decimal(18, 2), "w": decimal(38, 10),
-    "z": decimal(5, 5), "f": double, "o": boolean, "s": string, "day": day,
+    "z": decimal(5, 5), "h": decimal(38, 18), "e": decimal(38, 38), "f": double,
+    "o": boolean, "s": string, "day": day,
     "at": moment(zoned=True), "local": moment(zoned=False),
 }  # fmt: skip
 
@@ -267,6 +269,8 @@ FITTING = {
         lambda n: f'"{n // 10**10}.{abs(n) % 10**10:010}"' if n > 0 else str(n // 10**10)
     ),
     "z": st.sampled_from(["0.12345", '"-0.00001"', "0"]),
+    "h": st.sampled_from(["1.5", '"99999999999999999999.000000000000000001"', "4e19"]),
+    "e": st.sampled_from(["0.5", '"-0.00000000000000000000000000000000000001"', "0"]),
     "f": st.floats(allow_nan=False, allow_infinity=False).map(repr),
     "o": st.sampled_from(["true", "false"]),
     "s": WORDS.map(json.dumps),
@@ -345,6 +349,9 @@ UNQUOTED = rf"""
     9223372036854775808 -9223372036854775808 -9223372036854775809 2147483647 2147483648
     -2147483648 -2147483649 1234567890123456.78 9999999999999999.99 10000000000000000 1e16
     99999999999999999e-1 {"9" * 28}.{"9" * 10} {"9" * 28} 1{"0" * 28} {"9" * 38} {"9" * 39}
+    400000000000000000000 4e20 -4E20 1e30 1e38 1e39 1e70 99999 1700000000
+    {2**110} {2**120} -{2**128}
+    {2**218} {2**256} {10**75} {"9" * 38}e9 {"9" * 29}.5e9 0.{"0" * 30}1e40 {"0" * 40}1
     NaN Infinity -Infinity true false null [] {{}} [1.10] {{"x":1.10}} 01 +1 1. 20170101
     "\ud800" "\ud83d\ude00" "\u0000" "\n" "\x41"
 """.split()

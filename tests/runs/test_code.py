@@ -17,8 +17,12 @@ TOTALS = """\
 select
     cast(count(*) as bigint) as orders,
     cast(
-        sum(o.amount * r.rate * {{ var('factor') }} * {{ env_var('SHOP_FACTOR', '1') }})
-        * {{ helpers.from_package() }} * {{ own_factor() }} as decimal(18, 2)
+        sum(o.amount * r.rate * {{
+            var('factor')
+        }} * {{\tenv_var('SHOP_FACTOR', '1') }})
+        * {{ helpers.from_package() }} * {{
+own_factor()
+}} as decimal(18, 2)
     ) as amount
 from {{ ref('orders') }} as o
 inner join {{ ref('rates') }} as r on o.customer_id = r.customer_id
