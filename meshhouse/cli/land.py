@@ -80,6 +80,8 @@ def land(
     if accept and not targets:
         raise UsageError("--accept is about one topic: name the raw table, too.")
     target = engine_of(repository)
+    if again_from is not None and engine != "python":
+        raise UsageError("--again-from lands in this process: leave out --engine.")
     lands = lander(engine, repository, target)
     if follow:
         work = partial(
@@ -94,8 +96,6 @@ def land(
         _follow(tables, work, quiet, as_json)
         return code
     if again_from is not None:
-        if engine != "python":
-            raise UsageError("--again-from lands in this process: leave out --engine.")
         if not targets:
             raise UsageError("--again-from is about one topic: name the raw table, too.")
         _again(repository, tables, again_from, quiet or as_json)
