@@ -262,7 +262,7 @@ def _read_as(kind: DataType) -> pa.DataType:
 
 
 def _wide_type(kind: DataType) -> pa.DataType:
-    """Arrow's type for a declared one, but for a decimal with room for its scale.
+    """Arrow's type for a declared one; that of a decimal has room for its scale.
 
     The reader multiplies by the scale without a check of overflow: in 128 bits 4e20 for a
     decimal(38,18) became 5.97e19.
