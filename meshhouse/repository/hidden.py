@@ -35,7 +35,7 @@ _CALLS = {
         now today getdate sysdate systimestamp systime sysdatetime curdate curtime
         get_current_timestamp get_current_time transaction_timestamp statement_timestamp
         clock_timestamp timeofday current_localtimestamp current_localtime utc_timestamp
-        utc_date utc_time""",
+        utc_date utc_time ago pg_conf_load_time pg_postmaster_start_time""",
     CHANCE: """
         random rand randn randstr uniform normal zipf uuid uuidv4 uuidv7 uuid_string
         gen_random_uuid newid newsequentialid generate_uuid seq1 seq2 seq4 seq8 nextval currval
@@ -45,13 +45,16 @@ _CALLS = {
         current_transaction_id current_query_id txid_current user getenv getvariable version
         last_query_id last_transaction invoker_role invoker_share is_role_in_session
         current_timezone connection_id session_context in_search_path duckdb_settings
-        duckdb_databases duckdb_tables duckdb_columns duckdb_views""",
+        duckdb_databases duckdb_tables duckdb_columns duckdb_views duckdb_memory duckdb_logs
+        duckdb_extensions duckdb_variables pg_timezone_names""",
     FILE: """
         read_csv read_csv_auto sniff_csv read_parquet parquet_scan parquet_metadata read_json
         read_json_auto read_json_objects read_json_objects_auto read_ndjson read_ndjson_auto
         read_ndjson_objects read_text read_blob read_xlsx read_files glob st_read arrow_scan
         iceberg_scan delta_scan sqlite_scan postgres_scan postgres_query mysql_scan mysql_query
-        input_file_name http_get http_post""",
+        input_file_name http_get http_post read_duckdb read_avro parquet_schema
+        parquet_file_metadata parquet_kv_metadata parquet_full_metadata iceberg_metadata
+        iceberg_snapshots""",
     NAME: "query query_table identifier",
 }
 # SQL functions that work with or without parentheses.
@@ -67,7 +70,7 @@ _WORDS = {
 # Names in Jinja. `_JINJA_CALLS` also finds `modules.datetime.datetime.now()`.
 _JINJA_WORDS = {
     CLOCK: "run_started_at snapshot_get_time",
-    SESSION: "invocation_id thread_id",
+    SESSION: "invocation_id thread_id selected_resources invocation_args_dict",
     CHANCE: "",
     GRAPH: "graph",
 }
