@@ -21,7 +21,7 @@ import pytest
 import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
-from tests.support import pace, snowflake_here
+from tests.support import killing, pace, snowflake_here
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
 
@@ -231,6 +231,13 @@ def _dbt_parses_each_text_once() -> None:
 def _warm_process_ends_with_the_tests() -> Iterator[None]:
     yield
     WARM.close()
+
+
+@pytest.fixture(autouse=True)
+def _forked_processes_end_with_their_test() -> Iterator[None]:
+    """A forked process holds pipes of servers, which would wait for it at the end of all tests."""
+    yield
+    killing.end_forked()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from meshhouse.landing.land import land
 from meshhouse.landing.store import OFFSETS
 from meshhouse.repository import Column, Product, RawTable, Repository
 
+_forked: list[int] = []
 TOPIC = "shop.sales"
 A_FEW = 400
 """Events of each partition that one round lands."""
@@ -228,9 +229,13 @@ def land_naively(home: Path, die_between: bool) -> None:
 
 
 def forked(task: Callable[[], Any]) -> int:
-    """Runs a task in a forked process; returns its process id."""
+    """Runs a task in a forked process; returns its process id.
+
+    A process that its test leaves running is killed after the test.
+    """
     child = os.fork()
     if child:
+        _forked.append(child)
         return child
     code = 1
     try:
@@ -240,6 +245,16 @@ def forked(task: Callable[[], Any]) -> int:
         traceback.print_exc(file=sys.__stderr__)
     finally:
         os._exit(code)
+
+
+def end_forked() -> None:
+    """Kills the forked processes that a failed test left, with the pipes that they inherited."""
+    while _forked:
+        process = _forked.pop()
+        with suppress(ChildProcessError):  # the test waited for its end
+            if os.waitpid(process, os.WNOHANG) == (0, 0):
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
 
 
 def result_of(task: Callable[[], Any], folder: Path) -> Any:

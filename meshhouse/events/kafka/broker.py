@@ -10,6 +10,8 @@ It is Apache Kafka in KRaft mode: one process is broker and controller. Its file
 from __future__ import annotations
 
 import os
+import random
+import select
 import signal
 import socket
 import subprocess
@@ -27,6 +29,8 @@ from meshhouse.locks import lock
 KAFKA_VERSION = "4.1.1"
 OLDEST_JAVA = 17
 DEFAULT_PORT = 9092
+_CHOSEN_PORTS = range(20_000, 32_768)
+"""Linux takes the ports of outgoing connections from 32768 on, macOS and Windows from 49152 on."""
 _START_SECONDS = 90
 _STOP_SECONDS = 30
 
@@ -97,8 +101,8 @@ class Broker:
         if status.pid is None:
             return False
         os.kill(status.pid, signal.SIGTERM)
-        if not _until(lambda: not _is_ours(status.pid, self.home), _STOP_SECONDS):
-            os.kill(status.pid, signal.SIGKILL)
+        if not _ends_within(status.pid, _STOP_SECONDS):
+            self.kill()
         self._pid_path.unlink(missing_ok=True)
         return True
 
@@ -107,7 +111,7 @@ class Broker:
         status = self.status()
         if status.pid is not None:
             os.kill(status.pid, signal.SIGKILL)
-            _until(lambda: not _is_ours(status.pid, self.home), _STOP_SECONDS)
+            _ends_within(status.pid, _STOP_SECONDS)
 
     def status(self) -> Status:
         """Whether the broker is running, and its address."""
@@ -225,9 +229,16 @@ def _cluster_id() -> str:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+    """A free port below those of outgoing connections.
+
+    From that range, the system could give the port of a stopped broker to a client that tries to
+    reach the broker; Linux then connects such a client to itself, and the broker cannot start.
+    """
+    for port in random.sample(_CHOSEN_PORTS, len(_CHOSEN_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("localhost", port))
+            return port
+    raise MeshError("There is no free port from 20000 to 32767.")
 
 
 def _answers(port: int) -> bool:
@@ -256,6 +267,26 @@ def _reaped(pid: int) -> Iterator[None]:
     with suppress(ChildProcessError):  # started by another process
         os.waitpid(pid, os.WNOHANG)
     yield
+
+
+def _ends_within(pid: int, seconds: float) -> bool:
+    """Waits until a process and all of its threads have ended, so that its port is free.
+
+    The command line of a killed process is empty before its last thread has closed the port: a
+    broker that starts at once would find the port in use.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    except (AttributeError, OSError):  # only Linux since 5.3 has it
+        return _until(lambda: not _is_alive(pid), seconds)
+    try:
+        ended = bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+    with _reaped(pid):
+        return ended
 
 
 def _is_alive(pid: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import threading
 from importlib.resources import files
 from pathlib import Path
@@ -38,8 +39,10 @@ def test_topics_outlive_a_power_cut(tmp_path):
         first = mine.status()
         topic = Cluster(mine).create(3)
         mine.kill()
-        assert (mine.status().running, mine.status().pid) == (False, None)
         port = int(first.bootstrap_servers.rpartition(":")[2])
+        with socket.socket() as probe:
+            assert probe.connect_ex(("localhost", port))  # nothing answers, not even a last thread
+        assert (mine.status().running, mine.status().pid) == (False, None)
         starts: list[bool] = []
         threads = [threading.Thread(target=lambda: starts.append(mine.start(port))) for _ in "ab"]
         for thread in threads:
