@@ -1,7 +1,7 @@
 """One judged change of a product, with the readers that it would hit.
 
-Belongs here: verdicts, and the smallest version step that each allows. Not here: the rules that find
-changes (rules/), or the list of all kinds of change (docs/explanation/changes.md).
+Belongs here: verdicts, and the smallest version step that each allows. Not here: the rules that
+find changes (rules/), or the list of all kinds of change (docs/explanation/changes.md).
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Change:
     verdict: Verdict
     hits: tuple[Hit, ...] = ()
     is_silent: bool = False
-    """The schema stays equal and only the meaning of values changes, so that a recorded confirmation
-    is enough and a new version is not asked for."""
+    """Only the meaning of values changes, not the schema: a recorded confirmation is enough, and no
+    new version is needed."""
 
     @property
     def key(self) -> str:

@@ -1,4 +1,4 @@
-"""What a rule may look at: two contracts, statistics of both, readers, and what is known of the past.
+"""What a rule may look at: two contracts, statistics of both, readers, and the product's past.
 
 Belongs here: the one argument of every rule, and what rules share. Not here: the rules (rules/).
 """
@@ -44,11 +44,11 @@ class Comparison:
     before: Contract
     after: Contract | None
     """None if the product is no longer declared."""
-    readers: Readers = Readers()
+    readers: Readers = field(default_factory=Readers)
     before_statistics: Mapping[str, Any] | None = None
     """See statistics.py; None if nothing was measured."""
     after_statistics: Mapping[str, Any] | None = None
-    past: Past = Past()
+    past: Past = field(default_factory=Past)
     today: date = field(default_factory=date.today)
     notice_days: int = NOTICE_DAYS
 

@@ -26,8 +26,8 @@ class Read:
     relation: str
     """The product as the reader calls it: `sales.orders`, or `sales.orders_v1` if pinned."""
     column: str
-    """In lower case; a path such as `address.city` inside a struct; `EVERY` for a star; empty if only
-    the number of rows matters."""
+    """In lower case; a path such as `address.city` inside a struct; `EVERY` for a star; empty if
+    only the number of rows matters."""
     into: tuple[str, ...] = ()
     """The reader's columns that its values reach; empty if it only filters, joins or orders."""
     how: frozenset[str] = frozenset({"select"})

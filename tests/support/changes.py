@@ -37,12 +37,12 @@ from typing import Any
 
 import duckdb
 import yaml
+from meshhouse.governance.lineage import reads_of
+from meshhouse.governance.statistics import statistics_of
 
 from meshhouse.governance.comparison import Comparison, Past
 from meshhouse.governance.contract import Contract
-from meshhouse.governance.lineage import reads_of
 from meshhouse.governance.readers import Readers
-from meshhouse.governance.statistics import statistics_of
 
 CHANGES = Path(__file__).parents[1] / "governance" / "changes"
 _KEYS = {"columns": "name", "checks": "id", "agreements": "consumer"}
@@ -57,7 +57,8 @@ select
     sum(transactions.amount) as amount
 from sales_raw.transactions as transactions
 where transactions.quantity > 0
-group by transactions.basket_id, transactions.household_id, transactions.sold_at, transactions.status
+group by
+    transactions.basket_id, transactions.household_id, transactions.sold_at, transactions.status
 """
 
 BASE: Mapping[str, Any] = {
