@@ -61,7 +61,7 @@ class Value:
 
     @cached_property
     def defaults(self) -> tuple[str, ...]:
-        """What stands in for a missing value: the literals in `coalesce`, sorted."""
+        """The replacements of missing values: the literals in `coalesce`, sorted."""
         found = [
             text_of(each)
             for call in self.tree.find_all(exp.Coalesce)
