@@ -1,0 +1,70 @@
+"""What a rule may look at: two contracts, statistics of both, readers, and the product's past.
+
+Belongs here: the one argument of every rule, and what rules share. Not here: the rules (rules/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from meshhouse.governance.change import Change, Hit, Verdict
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.readers import Readers
+
+NOTICE_DAYS = 30
+"""The notice that consumers get before a version is retired, unless a policy says otherwise."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the ledger knows of a product's past."""
+
+    names: frozenset[str] = frozenset()
+    """Every column name that was ever published, in lower case."""
+    hashes: Mapping[int, str] = field(default_factory=dict)
+    """Version -> hash of the contract that it was published with last, of retired versions too."""
+    null_shares: Mapping[str, float] = field(default_factory=dict)
+    """Column -> the largest share of nulls in the last 30 publications, from 0 to 1."""
+    broken_promises: Mapping[str, int] = field(default_factory=dict)
+    """Promise -> how often the last 30 days broke it; missing if it was never measured."""
+    reads_in_30_days: int = 0
+    landing: Mapping[str, Any] = field(default_factory=dict)
+    """Per topic: `worst_lag_hours`, `rejected_percent`, `partitions`, `delay_seconds`."""
+    drift: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Column -> its mean in each of the last publications, oldest first."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published product beside its candidate."""
+
+    before: Contract
+    after: Contract | None
+    """None if the product is no longer declared."""
+    readers: Readers = field(default_factory=Readers)
+    before_statistics: Mapping[str, Any] | None = None
+    """See statistics.py; None if nothing was measured."""
+    after_statistics: Mapping[str, Any] | None = None
+    past: Past = field(default_factory=Past)
+    today: date = field(default_factory=date.today)
+    notice_days: int = NOTICE_DAYS
+
+    def if_read(self, hits: Sequence[Hit], otherwise: Verdict = Verdict.MINOR) -> Verdict:
+        """Breaking if the change hits a reader; a lower verdict if it hits none."""
+        return Verdict.BREAKING if hits else otherwise
+
+
+def change(
+    row: str,
+    subject: str,
+    what: str,
+    effect: str,
+    verdict: Verdict,
+    hits: Sequence[Hit] = (),
+    is_silent: bool = False,
+) -> Change:
+    """A change; see `Change` for the arguments."""
+    return Change(row, subject, what, effect, verdict, tuple(hits), is_silent)

@@ -1,0 +1,97 @@
+"""A contract: everything that one version of a product promises, as a JSON document.
+
+Belongs here: reading a contract's document, its canonical text and its hash. Not here: making the
+document from declarations (describe.py), or comparing two (rules/).
+
+The keys of the document are listed in docs/reference.md. A key that is missing has no promise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+FORMAT = 1
+"""Raise it when the meaning of a key changes, so that contracts of before are read as they were."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One contract."""
+
+    document: Mapping[str, Any]
+
+    @classmethod
+    def from_text(cls, text: str) -> Contract:
+        """Reads a contract as the ledger stores it."""
+        return cls(json.loads(text))
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical text: keys sorted, no spaces, so that equal contracts have equal texts."""
+        return json.dumps(
+            self.document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str
+        )
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the canonical text, in hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The value at a dotted path, such as `promises.latency_minutes`."""
+        value: Any = self.document
+        for key in path.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                return default
+            value = value[key]
+        return default if value is None else value
+
+    @property
+    def product(self) -> str:
+        """`domain.model`, without a version."""
+        return str(self.document["product"])
+
+    @property
+    def relation(self) -> str:
+        """The published `schema.table`."""
+        return str(self.document["relation"])
+
+    @property
+    def version(self) -> int:
+        """The version of the model; 1 for a model without versions."""
+        return int(self.get("version", 1))
+
+    @property
+    def owner(self) -> str:
+        """Name and e-mail address of the owner, for people."""
+        owner = self.get("owner", {})
+        return " ".join(
+            part for part in (owner.get("name"), owner.get("email") and f"<{owner['email']}>")
+            if part
+        )  # fmt: skip
+
+    @cached_property
+    def columns(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name -> column, in their order. Names differ by letter case as they are declared."""
+        return {str(each["name"]): each for each in self.get("columns", ())}
+
+    @cached_property
+    def checks(self) -> Mapping[str, Mapping[str, Any]]:
+        """Id -> check."""
+        return {str(each["id"]): each for each in self.get("checks", ())}
+
+    @property
+    def grain(self) -> Sequence[str]:
+        """The columns that identify one row."""
+        return tuple(self.get("grain.columns", ()))
+
+    @property
+    def sql(self) -> str:
+        """The compiled SQL of the product's model, with the models that only it is made of."""
+        model = str(self.document.get("model", ""))
+        return str((self.get("models", {}).get(model) or {}).get("sql", ""))

@@ -1,0 +1,124 @@
+"""Who reads which column of a product, and how.
+
+Belongs here: looking up readers. Not here: finding reads in SQL (lineage/), or what a change means
+for them (rules/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshhouse.governance.change import Hit
+from meshhouse.governance.contract import Contract
+
+EVERY = "*"
+"""Stands for every column of a relation, as in `select *`."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One model's use of one column of another domain's product."""
+
+    reader: str
+    """`domain.model` of the reading model."""
+    relation: str
+    """The product as the reader calls it: `sales.orders`, or `sales.orders_v1` if pinned."""
+    column: str
+    """In lower case; a path such as `address.city` inside a struct; `EVERY` for a star; empty if
+    only the number of rows matters."""
+    into: tuple[str, ...] = ()
+    """The reader's columns that its values reach; empty if it only filters, joins or orders."""
+    how: frozenset[str] = frozenset({"select"})
+    """Of: select, filter, join, group, order, window, star, position (by place, as in `union`)."""
+    literals: tuple[str, ...] = ()
+    """Values that the reader compares it with."""
+    is_known: bool = True
+    """False if lineage could not be found: then the reader counts as reading every column."""
+    owner: str = ""
+    agreement: str = ""
+    """Name of the agreement that grants it; empty if there is none."""
+
+    @property
+    def hits(self) -> tuple[Hit, ...]:
+        """The hits if the column changes."""
+        if not self.is_known:
+            return (Hit(self.reader, "?", self.owner),)
+        return tuple(Hit(self.reader, each, self.owner) for each in self.into or (EVERY,))
+
+    def as_json(self) -> dict[str, Any]:
+        """The read as a contract stores it."""
+        return {
+            "reader": self.reader,
+            "relation": self.relation,
+            "column": self.column,
+            "into": list(self.into),
+            "how": sorted(self.how),
+            "literals": list(self.literals),
+            "is_known": self.is_known,
+        }
+
+
+@dataclass(frozen=True)
+class Readers:
+    """The reads of one product by models of other domains."""
+
+    reads: tuple[Read, ...] = ()
+
+    @classmethod
+    def of(cls, relations: Sequence[str], contracts: Iterable[Contract]) -> Readers:
+        """The reads that published contracts of other domains record.
+
+        Args:
+            relations: every name of the product that readers may use.
+            contracts: the current contracts of the mesh.
+        """
+        wanted = {each.lower() for each in relations}
+        domains = {each.partition(".")[0] for each in wanted}
+        found = []
+        for contract in contracts:
+            for read in contract.get("reads", ()):
+                reader, relation = str(read["reader"]), str(read["relation"])
+                if relation.lower() in wanted and reader.partition(".")[0] not in domains:
+                    found.append(_read(read, contract.owner))
+        return cls(tuple(found))
+
+    def of_column(self, column: str) -> tuple[Read, ...]:
+        """Reads of a column, of a field inside it, of every column, or with unknown lineage."""
+        name = column.lower()
+        return tuple(
+            each
+            for each in self.reads
+            if not each.is_known
+            or each.column == EVERY
+            or each.column == name
+            or each.column.startswith(f"{name}.")
+            or name.startswith(f"{each.column}.")
+        )
+
+    def hits(
+        self, column: str | None = None, among: Callable[[Read], bool] = lambda read: True
+    ) -> tuple[Hit, ...]:
+        """The hits if a column changes, or the whole product; sorted, each once.
+
+        Args:
+            column: a column or a path inside one; None for every read.
+            among: which of the reads count; those with unknown lineage always do.
+        """
+        reads = self.reads if column is None else self.of_column(column)
+        counted = [each for each in reads if not each.is_known or among(each)]
+        return tuple(sorted({hit for each in counted for hit in each.hits}))
+
+
+def _read(stored: dict[str, Any], owner: str) -> Read:
+    return Read(
+        reader=stored["reader"],
+        relation=stored["relation"],
+        column=stored["column"],
+        into=tuple(stored["into"]),
+        how=frozenset(stored["how"]),
+        literals=tuple(stored["literals"]),
+        is_known=stored["is_known"],
+        owner=owner,
+    )
