@@ -31,6 +31,9 @@ class Uses:
     """Base relations that the query names."""
     problems: list[str] = field(default_factory=list)
     """What cannot be resolved, in sentences."""
+    bare: set[Origin] = field(default_factory=set)
+    """Names that are used without a table and found elsewhere: if the relation gets such a column,
+    the name becomes ambiguous."""
     _captures: list[list[Flow]] = field(default_factory=list)
 
     def add(self, flow: Flow, *ways: str) -> None:

@@ -10,8 +10,24 @@ from collections.abc import Callable, Iterable
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
-from meshhouse.governance.rules import columns
+from meshhouse.governance.rules import (
+    columns,
+    filling,
+    key_values,
+    keys,
+    nullability,
+    spelling,
+    types,
+)
 
 Rule = Callable[[Comparison], Iterable[Change]]
 
-RULES: tuple[Rule, ...] = (*columns.RULES,)
+RULES: tuple[Rule, ...] = (
+    *columns.RULES,
+    *filling.RULES,
+    *types.RULES,
+    *spelling.RULES,
+    *nullability.RULES,
+    *keys.RULES,
+    *key_values.RULES,
+)
