@@ -10,8 +10,26 @@ from collections.abc import Callable, Iterable
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
-from meshhouse.governance.rules import columns
+from meshhouse.governance.rules import (
+    access,
+    checks,
+    columns,
+    ownership,
+    privacy,
+    promises,
+    values,
+    versions,
+)
 
 Rule = Callable[[Comparison], Iterable[Change]]
 
-RULES: tuple[Rule, ...] = (*columns.RULES,)
+RULES: tuple[Rule, ...] = (
+    *columns.RULES,
+    *values.RULES,
+    *checks.RULES,
+    *promises.RULES,
+    *privacy.RULES,
+    *access.RULES,
+    *versions.RULES,
+    *ownership.RULES,
+)
