@@ -7,6 +7,7 @@ from typing import Any
 
 from meshhouse.governance.aggregates import is_aggregate
 from meshhouse.governance.agreements import reads_clear
+from meshhouse.governance.alignment import Pair
 from meshhouse.governance.change import Change, Hit, Verdict
 from meshhouse.governance.classes import (
     classes_of,
@@ -23,17 +24,12 @@ _Column = Mapping[str, Any]
 
 def protection(comparison: Comparison) -> Iterator[Change]:
     """C1, C2, C3, C5, C6: the class or the mask of a column is another."""
-    after = comparison.after
-    if after is None:
-        return
-    columns = {name.lower(): column for name, column in after.columns.items()}
-    for name, old in comparison.before.columns.items():
-        new = columns.get(name.lower())
-        if new is not None:
-            yield from _protection(comparison, name, old, new)
+    for pair in comparison.columns.pairs:
+        yield from _protection(comparison, pair)
 
 
-def _protection(comparison: Comparison, name: str, old: _Column, new: _Column) -> Iterator[Change]:
+def _protection(comparison: Comparison, pair: Pair) -> Iterator[Change]:
+    name, old, new = pair.old, pair.before, pair.after
     before, after = rank(old), rank(new)
     if classes_of(old) and not classes_of(new):
         yield change(
@@ -50,12 +46,13 @@ def _protection(comparison: Comparison, name: str, old: _Column, new: _Column) -
             "Data is protected less, or in a way that the mesh does not know.", Verdict.FORBIDDEN,
         )  # fmt: skip
         return
-    yield from _mask(comparison, name, old, new)
+    yield from _mask(comparison, pair)
 
 
-def _mask(comparison: Comparison, name: str, old: _Column, new: _Column) -> Iterator[Change]:
+def _mask(comparison: Comparison, pair: Pair) -> Iterator[Change]:
+    name, old, new = pair.old, pair.before, pair.after
     before, after = _method(old), _method(new)
-    hits = _who_reads_masked(comparison, name)
+    hits = _who_reads_masked(comparison, pair)
     if before and not after:
         yield change(
             "C6", name, f"Column `{name}` is published in clear instead of masked by `{before}`.",
@@ -84,9 +81,9 @@ def _mask(comparison: Comparison, name: str, old: _Column, new: _Column) -> Iter
         )  # fmt: skip
 
 
-def _who_reads_masked(comparison: Comparison, column: str) -> tuple[Hit, ...]:
-    has_clear = reads_clear(comparison.after or comparison.before, column)
-    kept = [each for each in comparison.readers.of_column(column) if not has_clear(each)]
+def _who_reads_masked(comparison: Comparison, pair: Pair) -> tuple[Hit, ...]:
+    has_clear = reads_clear(comparison.after or comparison.before, pair.new)
+    kept = [each for each in comparison.readers.of_column(pair.old) if not has_clear(each)]
     return tuple(sorted({hit for each in kept for hit in each.hits}))
 
 
@@ -105,13 +102,11 @@ def _keys(contract: Contract) -> set[str]:
 
 def new_columns(comparison: Comparison) -> Iterator[Change]:
     """C4: a new column looks personal and is not classified."""
-    if comparison.after is None:
-        return
-    known = {each.lower() for each in comparison.before.columns}
     measured = (comparison.after_statistics or {}).get("columns") or {}
-    for name, column in comparison.after.columns.items():
-        if name.lower() in known or classes_of(column):
+    for column in comparison.columns.added:
+        if classes_of(column):
             continue
+        name = str(column["name"])
         found = measured.get(name) or {}
         values = [value for value, _ in found.get("top") or ()]
         values += [found.get("min") or "", found.get("max") or ""]
@@ -134,8 +129,9 @@ def derived(comparison: Comparison) -> Iterator[Change]:
         if is_personal(column)
         for root in column.get("roots") or ()
     }
+    olds = {pair.new: pair.before for pair in comparison.columns.pairs}
     for name, column in after.columns.items():
-        old = comparison.before.columns.get(name)
+        old = olds.get(name)
         # A column that was personal is C1 or C2.
         if any(is_personal(each or {}) for each in (old, column)) or column.get("declassified"):
             continue

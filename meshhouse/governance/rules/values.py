@@ -15,13 +15,11 @@ def accepted_values(comparison: Comparison) -> Iterator[Change]:
     after = comparison.after
     if after is None:
         return
-    kept = {name.lower(): name for name in after.columns}
-    for column in comparison.before.columns:
-        if column.lower() not in kept:
-            continue
+    for pair in comparison.columns.pairs:
+        column = pair.old
         old, was_checked = _accepted(comparison.before, column, only_enabled=True)
         # A check that is switched off is V13, not V3.
-        new, is_checked = _accepted(after, kept[column.lower()], only_enabled=False)
+        new, is_checked = _accepted(after, pair.new, only_enabled=False)
         if old and (not new or (was_checked and not is_checked)):
             yield _unchecked(comparison, column, old)
         elif old:
