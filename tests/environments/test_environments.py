@@ -23,6 +23,7 @@ from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import select, settled
 from tests.conftest import Mesh
+from tests.support.kept import kept
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
@@ -64,12 +65,24 @@ def published(done: DomainRun) -> list[str]:
     return sorted(f"{each['domain']}.{each['product']}" for each in done.published)
 
 
-@pytest.fixture
-def sold(mesh: Mesh) -> Mesh:
-    """A mesh whose production has published three sales of shop."""
+Kept = tuple[Mesh, Callable[[], None]]
+"""A mesh, and what restores its state."""
+
+
+@pytest.fixture(scope="module")
+def sold_once(new_mesh) -> Kept:
+    mesh = new_mesh()
     mesh.sell(1, 2, 3)
     land(mesh)
     assert published(run(mesh)) == list(PRODUCTS)
+    return mesh, kept(mesh.root)
+
+
+@pytest.fixture
+def sold(sold_once: Kept) -> Mesh:
+    """A mesh whose production has published three sales of shop."""
+    mesh, restore = sold_once
+    restore()
     return mesh
 
 
@@ -272,12 +285,22 @@ def test_plain_dbt_reads_and_builds_in_the_environment(sold):
             ]
 
 
+@pytest.fixture(scope="module")
+def tried_once(new_mesh) -> Kept:
+    mesh = new_mesh()
+    mesh.sell(1, 2, 3)
+    land(mesh)
+    for name in ("", "ana", "ana_b"):
+        assert published(run(mesh, environment=name, force=True)) == list(PRODUCTS)
+    return mesh, kept(mesh.root)
+
+
 @pytest.fixture
-def tried(sold: Mesh) -> Mesh:
+def tried(tried_once: Kept) -> Mesh:
     """A mesh in which the environments `ana` and `ana_b` have published the same products."""
-    for name in ("ana", "ana_b"):
-        assert published(run(sold, environment=name, force=True)) == list(PRODUCTS)
-    return sold
+    mesh, restore = tried_once
+    restore()
+    return mesh
 
 
 def names(mesh: Mesh) -> list[str]:
