@@ -26,9 +26,8 @@ from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
 
 WARM = Warm()
-
-
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Java of tests does not live long enough to earn what a full compiler costs."""
 SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
@@ -292,7 +291,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_SPARK_MASTER", "local[2]")
-        # Its Java does not live long enough to earn what a full compiler costs.
         patch.setenv("MESH_SPARK_CONF", f"spark.driver.extraJavaOptions={QUICK_JAVA}")
         started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
     yield started
