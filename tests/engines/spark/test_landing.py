@@ -519,7 +519,8 @@ def test_a_killed_lander_leaves_whole_commits_and_the_next_one_goes_on(place):
         [sys.executable, "-c", KILLED, place.cluster.settings.bootstrap_servers, place.topic, home],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
              "MESH_SPARK_MASTER": "local[2]",
-             "MESH_SPARK_CONF": f"spark.driver.extraJavaOptions={QUICK_JAVA}", "TMPDIR": str(home.parent)},
+             "MESH_SPARK_CONF": f"spark.driver.extraJavaOptions={QUICK_JAVA}",
+             "TMPDIR": str(home.parent)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
