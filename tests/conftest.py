@@ -22,6 +22,7 @@ import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
 from tests.support import killing, pace, snowflake_here
+from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
 
@@ -249,6 +250,30 @@ def mesh(tmp_path: Path) -> Mesh:
 def new_mesh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Mesh]:
     """Makes small meshes for tests that share one, such as the steps of a story."""
     return lambda: make_mesh(tmp_path_factory.mktemp("mesh") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def sold_once(new_mesh: Callable[[], Mesh]) -> Kept:
+    """See `sold`."""
+    # Here, because dbt takes a second to import and most tests do without it.
+    from meshhouse.landing import land_table
+    from meshhouse.runs.run import run_domain
+
+    mesh = new_mesh()
+    mesh.sell(1, 2, 3)
+    repository = mesh.repository
+    chosen, shop = engine(repository), repository.domain("shop")
+    for raw in shop.raw_tables:
+        land_table(repository, chosen.store, raw)
+    done = run_domain(repository, chosen, shop)
+    assert done.outcome == "published", done.message
+    return Kept(mesh.root)
+
+
+@pytest.fixture
+def sold(sold_once: Kept) -> Mesh:
+    """A small mesh that has published three sales of shop; tests may change it."""
+    return Mesh(sold_once.restored())
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import select, settled
 from tests.conftest import Mesh
-from tests.support.kept import kept
+from tests.support.kept import Kept
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
@@ -63,27 +63,6 @@ def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
 def published(done: DomainRun) -> list[str]:
     assert done.ok, done.message
     return sorted(f"{each['domain']}.{each['product']}" for each in done.published)
-
-
-Kept = tuple[Mesh, Callable[[], None]]
-"""A mesh, and what restores its state."""
-
-
-@pytest.fixture(scope="module")
-def sold_once(new_mesh) -> Kept:
-    mesh = new_mesh()
-    mesh.sell(1, 2, 3)
-    land(mesh)
-    assert published(run(mesh)) == list(PRODUCTS)
-    return mesh, kept(mesh.root)
-
-
-@pytest.fixture
-def sold(sold_once: Kept) -> Mesh:
-    """A mesh whose production has published three sales of shop."""
-    mesh, restore = sold_once
-    restore()
-    return mesh
 
 
 @pytest.mark.parametrize("name", ["ana", "pr_12", "a", "Feature_7", " ana "])
@@ -292,15 +271,13 @@ def tried_once(new_mesh) -> Kept:
     land(mesh)
     for name in ("", "ana", "ana_b"):
         assert published(run(mesh, environment=name, force=True)) == list(PRODUCTS)
-    return mesh, kept(mesh.root)
+    return Kept(mesh.root)
 
 
 @pytest.fixture
 def tried(tried_once: Kept) -> Mesh:
     """A mesh in which the environments `ana` and `ana_b` have published the same products."""
-    mesh, restore = tried_once
-    restore()
-    return mesh
+    return Mesh(tried_once.restored())
 
 
 def names(mesh: Mesh) -> list[str]:
