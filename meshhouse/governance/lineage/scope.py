@@ -14,6 +14,16 @@ from meshhouse.governance.lineage.flow import NOTHING, Flow, Origin, Table, merg
 from meshhouse.governance.lineage.uses import Uses
 
 
+def name_of(identifier: exp.Expression | str) -> str:
+    """The name as lineage compares it: in lower case, quoted or not."""
+    return (identifier if isinstance(identifier, str) else identifier.name).lower()
+
+
+def parts_of(column: exp.Column) -> list[str]:
+    """The parts of a name, outermost first, in lower case."""
+    return [name_of(part) for part in column.parts]
+
+
 @dataclass
 class Source:
     """One item of `from`."""
