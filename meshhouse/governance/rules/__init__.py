@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
-from meshhouse.governance.rules import columns
+from meshhouse.governance.rules import agreements, columns, meaning, rows, storage, topics
 
 Rule = Callable[[Comparison], Iterable[Change]]
 
-RULES: tuple[Rule, ...] = (*columns.RULES,)
+RULES: tuple[Rule, ...] = (
+    *columns.RULES, *meaning.RULES, *storage.RULES, *rows.RULES, *topics.RULES, *agreements.RULES,
+)  # fmt: skip
