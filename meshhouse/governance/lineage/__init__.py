@@ -9,6 +9,6 @@ one column at a time, stops at ambiguous names, and does not say how a column is
 """
 
 from meshhouse.governance.lineage.reads import reads_of
-from meshhouse.governance.lineage.requalify import requalify
+from meshhouse.governance.lineage.requalify import bare_names_of, requalify
 
-__all__ = ["reads_of", "requalify"]
+__all__ = ["bare_names_of", "reads_of", "requalify"]

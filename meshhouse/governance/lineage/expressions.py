@@ -12,7 +12,8 @@ from dataclasses import replace
 from sqlglot import exp
 
 from meshhouse.governance.lineage.flow import NOTHING, ROWS, SELECT, Flow, Origin, Table, merged
-from meshhouse.governance.lineage.scope import Scope
+from meshhouse.governance.lineage.scope import Scope, name_of, parts_of
+from meshhouse.governance.lineage.stars import expanded
 from meshhouse.governance.lineage.uses import all_of
 
 _COMPARISONS = (
@@ -20,13 +21,11 @@ _COMPARISONS = (
     exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.RegexpILike, exp.Glob,
     exp.StartsWith, exp.EndsWith, exp.Contains,
 )  # fmt: skip
-_SAME_VALUE = (exp.Cast, exp.TryCast, exp.Paren)
-_ELEMENTS = (exp.Explode, exp.ExplodeOuter, exp.Posexplode, exp.Unnest, exp.Inline)
-
-
-def name_of(identifier: exp.Expression | str) -> str:
-    """The name as lineage compares it: in lower case, quoted or not."""
-    return (identifier if isinstance(identifier, str) else identifier.name).lower()
+_SAME_VALUE = (exp.Cast, exp.TryCast, exp.Paren, exp.Any, exp.All)
+ELEMENTS = (exp.Explode, exp.ExplodeOuter, exp.Posexplode, exp.Unnest, exp.Inline)
+"""Functions whose value is an element of their argument."""
+EACH = "columns()"
+"""Among the local names: the column that `columns(...)` stands for at this place."""
 
 
 def flow_of(expression: exp.Expression | None, scope: Scope, alias_first: bool = False) -> Flow:
@@ -44,11 +43,6 @@ def flow_of(expression: exp.Expression | None, scope: Scope, alias_first: bool =
     if isinstance(expression, exp.Query):
         return _subquery(expression, scope)
     return _computed(expression, scope, alias_first)
-
-
-def parts_of(column: exp.Column) -> list[str]:
-    """The parts of a name, outermost first, in lower case."""
-    return [name_of(part) for part in column.parts]
 
 
 def _column(column: exp.Column, scope: Scope, alias_first: bool) -> Flow:
@@ -103,15 +97,37 @@ def _same_value(expression: exp.Expression, scope: Scope) -> Flow:
     return flow_of(expression.this, scope)
 
 
+def _element(expression: exp.Expression, scope: Scope) -> Flow:
+    return merged([flow_of(each, scope) for each in children(expression)])
+
+
 def _alias(expression: exp.Expression, scope: Scope) -> Flow:
     return flow_of(expression.this, scope)
 
 
 def _comparison(expression: exp.Expression, scope: Scope) -> Flow:
-    left = flow_of(expression.this, scope)
-    right = flow_of(expression.args.get("expression"), scope)
-    scope.uses.compare(left, right)
-    return merged([left.as_condition(), right.as_condition()])
+    left = _values(expression.this, scope)
+    right = _values(expression.args.get("expression"), scope)
+    _compare(left, right, scope)
+    return merged([each.as_condition() for each in (*left, *right)])
+
+
+def _values(expression: exp.Expression | None, scope: Scope) -> list[Flow]:
+    """The flow of a value, or those of the values of `(a, b)` or `(select a, b from t)`."""
+    if isinstance(expression, exp.Tuple):
+        return [flow_of(each, scope) for each in expression.expressions]
+    if isinstance(expression, exp.Query):
+        table, deciding = _result(expression, scope)
+        flows = [Flow({**deciding.origins, **each.flow.origins}, each.flow.constants)
+                 for each in table.columns]  # fmt: skip
+        return flows if table.rest is None else [merged([*flows, table.rest, deciding])]
+    return [flow_of(expression, scope)]
+
+
+def _compare(left: list[Flow], right: list[Flow], scope: Scope) -> None:
+    if len(left) == len(right):
+        for one, other in zip(left, right, strict=True):
+            scope.uses.compare(one, other)
 
 
 def _between(expression: exp.Expression, scope: Scope) -> Flow:
@@ -123,15 +139,17 @@ def _between(expression: exp.Expression, scope: Scope) -> Flow:
 
 
 def _in(expression: exp.Expression, scope: Scope) -> Flow:
-    value = flow_of(expression.this, scope)
-    query = expression.args.get("query")
-    others = [flow_of(each, scope) for each in expression.expressions]
-    if query is not None:
-        others.append(flow_of(query, scope))
-    others += [flow_of(expression.args.get(key), scope) for key in ("unnest", "field")]
+    value = _values(expression.this, scope)
+    others = [*expression.expressions]
+    others += [expression.args.get(key) for key in ("query", "unnest", "field")]
+    flows = [*value]
     for other in others:
-        scope.uses.compare(value, other)
-    return merged([each.as_condition() for each in (value, *others)])
+        if other is not None:
+            inner = other.this if type(other) is exp.Subquery and other.this else other
+            found = _values(inner, scope)
+            _compare(value, found, scope)
+            flows += found
+    return merged([each.as_condition() for each in flows])
 
 
 def _case(expression: exp.Expression, scope: Scope) -> Flow:
@@ -203,10 +221,25 @@ def _exists(expression: exp.Expression, scope: Scope) -> Flow:
 
 
 def _subquery(expression: exp.Expression, scope: Scope) -> Flow:
-    with scope.uses.captured() as captured:
-        table = scope.query(expression, scope.inner())
+    table, deciding = _result(expression, scope)
     value = value_of(table)
-    return Flow(merged([value, all_of(captured)]).origins, value.constants)
+    return Flow(merged([value, deciding]).origins, value.constants)
+
+
+def _result(query: exp.Expression, scope: Scope) -> tuple[Table, Flow]:
+    """What a subquery offers, and what decides its rows."""
+    with scope.uses.captured() as captured:
+        table = scope.query(query, scope.inner())
+    return table, all_of(captured)
+
+
+def _columns(expression: exp.Expression, scope: Scope) -> Flow:
+    """`columns(...)`: one of the columns at a time in a select list, all together elsewhere."""
+    if EACH in scope.locals and not expression.args.get("unpack"):
+        return scope.locals[EACH]
+    found = expanded(expression, scope)
+    flows = [each.flow for each in found.columns] + ([found.rest] if found.rest else [])
+    return Flow(merged(flows).origins)
 
 
 def value_of(table: Table) -> Flow:
@@ -239,7 +272,7 @@ def _struct(expression: exp.Expression, scope: Scope) -> Flow:
     fields: dict[str, Flow] = {}
     flows = []
     for each in expression.expressions:
-        if isinstance(each, exp.PropertyEQ | exp.KwArg | exp.Alias):
+        if isinstance(each, exp.PropertyEQ | exp.Kwarg | exp.Alias):
             value = each.this if isinstance(each, exp.Alias) else each.expression
             key = each.alias if isinstance(each, exp.Alias) else each.this
             flow = flow_of(value, scope)
@@ -301,9 +334,9 @@ _HANDLERS: dict[type, Callable[[exp.Expression, Scope], Flow]] = {
     exp.Struct: _struct,
     exp.Lambda: _lambda,
     exp.Comprehension: _comprehension,
+    exp.Columns: _columns,
     exp.Transform: _with_lambda,
     **dict.fromkeys(_SAME_VALUE, _same_value),
-    **dict.fromkeys(
-        _ELEMENTS, lambda each, scope: merged([flow_of(x, scope) for x in children(each)])
-    ),
+    exp.Kwarg: lambda each, scope: flow_of(each.expression, scope),
+    **dict.fromkeys(ELEMENTS, _element),
 }

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from meshhouse.governance.lineage.expressions import flow_of, name_of, window_frame
+from meshhouse.governance.lineage.expressions import flow_of, window_frame
 from meshhouse.governance.lineage.flow import NOTHING, Column, Flow, Table, merged, unknown
+from meshhouse.governance.lineage.pivots import pivoted
 from meshhouse.governance.lineage.projections import Output, outputs_of
-from meshhouse.governance.lineage.scope import Scope, Source
+from meshhouse.governance.lineage.scope import Scope, Source, name_of
 from meshhouse.governance.lineage.sources import add_from
 from meshhouse.governance.lineage.uses import Uses
 
@@ -57,6 +58,14 @@ def _query(query: exp.Expression, scope: Scope) -> Table:
     if isinstance(query, exp.Table):
         add_from(exp.Select(from_=exp.From(this=query.copy())), scope)
         return _everything(scope)
+    if isinstance(query, exp.Pivot):
+        add_from(exp.Select(from_=exp.From(this=query.this)), scope)
+        return pivoted(query, _everything(scope), scope)
+    if isinstance(query, exp.Create | exp.Insert) and query.expression:
+        table = scope.query(query.expression, scope.inner(is_from=True))
+        if isinstance(query, exp.Insert) and not query.args.get("by_name"):
+            _by_place(table, scope)
+        return table
     raise CannotRead(f"lineage of `{query.key}` is not known")
 
 
@@ -115,7 +124,7 @@ def _group(select: exp.Select, outputs: list[Output], scope: Scope) -> None:
     if group.args.get("all"):
         for each in outputs:
             if not each.is_aggregate:
-                scope.uses.whole(each.column.flow, "group")
+                scope.uses.add(each.column.flow, "group")
     for key in ("expressions", "rollup", "cube", "grouping_sets"):
         for each in group.args.get(key) or []:
             if isinstance(each, exp.Expression):
@@ -152,9 +161,9 @@ def _distinct(select: exp.Select, outputs: list[Output], rest: Flow | None, scop
             _group_by(each, outputs, scope)
         return
     for each in outputs:
-        scope.uses.whole(each.column.flow, "group")
+        scope.uses.add(each.column.flow, "group")
     if rest is not None:
-        scope.uses.whole(rest, "group")
+        scope.uses.add(rest, "group")
 
 
 def _ordered(query: exp.Expression, table: Table, scope: Scope) -> Table:
@@ -170,7 +179,7 @@ def _ordered(query: exp.Expression, table: Table, scope: Scope) -> Table:
         key = each.this if isinstance(each, exp.Ordered) else each
         if isinstance(key, exp.Var) and key.name.upper() == "ALL":
             for column in table.columns:
-                scope.uses.whole(column.flow, "order")
+                scope.uses.add(column.flow, "order")
             continue
         flow = _ordinal(key, list(table.columns))
         scope.uses.add(flow if flow is not None else flow_of(key, inner, alias_first=True), "order")
@@ -189,7 +198,7 @@ def _set_operation(query: exp.SetOperation, scope: Scope) -> Table:
     if isinstance(query, exp.Union):
         return made
     for column in (*left.columns, *right.columns):
-        scope.uses.whole(column.flow, "filter")
+        scope.uses.add(column.flow, "filter")
     return replace(left, relations=made.relations)
 
 

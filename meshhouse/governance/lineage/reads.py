@@ -133,6 +133,6 @@ def _lost(relation: str) -> _Found:
 
 
 def _is_named(relation: str, sql: str) -> bool:
-    """Whether the text may name a relation: a query that does not may not read it."""
+    """Whether the text may name a relation: a query that does not cannot read it."""
     name = relation.rpartition(".")[2]
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE) is not None

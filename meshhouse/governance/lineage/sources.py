@@ -6,14 +6,12 @@ of a query (queries.py).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sqlglot import exp
 
-from meshhouse.governance.lineage.expressions import children, flow_of, name_of
+from meshhouse.governance.lineage.expressions import ELEMENTS, children, flow_of
 from meshhouse.governance.lineage.flow import Column, Flow, Table, beyond, merged
 from meshhouse.governance.lineage.pivots import pivoted
-from meshhouse.governance.lineage.scope import Scope, Source
+from meshhouse.governance.lineage.scope import Scope, Source, name_of
 
 
 def add_from(select: exp.Expression, scope: Scope) -> None:
@@ -85,8 +83,8 @@ def _is_table(item: exp.Expression) -> bool:
 def _function(function: exp.Expression, scope: Scope, names: list[str] | None = None) -> Table:
     """A table function: each of its columns may come from each argument."""
     arguments = merged([flow_of(each, scope) for each in children(function)])
-    flow = replace(arguments, constants=frozenset())
-    return Table(tuple(Column(name.lower(), flow) for name in names or ()), rest=flow)
+    flow = arguments if isinstance(function, ELEMENTS) else Flow(arguments.origins)
+    return Table(tuple(Column(name.lower(), flow) for name in names or ()), rest=Flow(flow.origins))
 
 
 def _unnest(item: exp.Unnest, scope: Scope) -> Table:
@@ -139,7 +137,7 @@ def _share(
 ) -> None:
     left = scope.shared.get(name) or _one(name, before, scope)
     right = _one(name, added, scope)
-    scope.uses.add(merged([left, right]), "join")
+    scope.uses.add(merged([left, right]).without("star"), "join")
     scope.uses.compare(left, right)
     side = join.side
     if join.is_semi_or_anti_join:

@@ -31,23 +31,21 @@ class Uses:
     """Base relations that the query names."""
     problems: list[str] = field(default_factory=list)
     """What cannot be resolved, in sentences."""
+    bare: set[Origin] = field(default_factory=set)
+    """Names that are used without a table and found elsewhere: if the relation gets such a column,
+    the name becomes ambiguous."""
     _captures: list[list[Flow]] = field(default_factory=list)
 
     def add(self, flow: Flow, *ways: str) -> None:
         """Notes that a value decides rows, their order or their groups.
 
-        Its origins may have reached it in ways of their own, such as by a window.
+        Its origins may have reached it in other ways before, such as by a window.
         """
         for origin, how in flow.origins.items():
             use = self.found.setdefault(origin, Use())
-            use.how.update(ways, how - {"select", "star", "condition"})
+            use.how.update(ways, how - {"select", "condition"})
         for capture in self._captures:
             capture.append(flow.as_(*ways))
-
-    def whole(self, flow: Flow, *ways: str) -> None:
-        """As `add`, where a new column of a relation that is read by a star takes part too."""
-        self.add(flow, *ways)
-        self.add(flow.having("star"), *ways, "star")
 
     def select(self, flow: Flow) -> None:
         """Notes that a select list names a value, whether or not it reaches the result."""

@@ -10,10 +10,34 @@ from collections.abc import Callable, Iterable
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
-from meshhouse.governance.rules import agreements, columns, meaning, rows, storage, topics
+from meshhouse.governance.rules import (
+    agreements,
+    columns,
+    filling,
+    key_values,
+    keys,
+    meaning,
+    nullability,
+    rows,
+    spelling,
+    storage,
+    topics,
+    types,
+)
 
 Rule = Callable[[Comparison], Iterable[Change]]
 
 RULES: tuple[Rule, ...] = (
-    *columns.RULES, *meaning.RULES, *storage.RULES, *rows.RULES, *topics.RULES, *agreements.RULES,
-)  # fmt: skip
+    *columns.RULES,
+    *filling.RULES,
+    *types.RULES,
+    *spelling.RULES,
+    *nullability.RULES,
+    *keys.RULES,
+    *key_values.RULES,
+    *meaning.RULES,
+    *storage.RULES,
+    *rows.RULES,
+    *topics.RULES,
+    *agreements.RULES,
+)
