@@ -55,8 +55,9 @@ def units(comparison: Comparison) -> Iterator[Change]:
             Verdict.FORBIDDEN if new else Verdict.MINOR,
         )  # fmt: skip
     factors = {name: f"is multiplied by {by}" for name, by in _multiplied(comparison).items()}
+    keys = {name.lower() for name in comparison.before.grain}
     for name in growth.columns(comparison):
-        by = _scaled(comparison, name)
+        by = _scaled(comparison, name) if name.lower() not in keys else None
         if by is not None:
             factors[name.lower()] = f"is about {by:.4g} times as large as before in all rows"
     for name in sorted(factors.keys() - declared):
@@ -296,17 +297,19 @@ def _scaled(comparison: Comparison, name: str) -> float | None:
     is_round = any(abs(by / each - 1) <= _NEAR or abs(by * each - 1) <= _NEAR for each in _FACTORS)
     bounds = [growth.ratio(pair, figure) for figure in ("min", "max")]
     known = [each for each in bounds if each is not None]
-    even = [each for each in known if each > 0 and abs(each / by - 1) <= _EVEN]
-    old = growth.settled(comparison)
-    if old is not None:
+    old, counts = growth.settled(comparison), growth.rows(comparison)
+    if old is not None and counts is not None:
+        # Averages of numbers that count up, such as a line number, grow as the rows do.
+        grown = counts[1] / counts[0]
+        is_even = bool(known) and all(abs(each / by - 1) <= _EVEN for each in known)
+        is_swing = is_even and abs(by - 1) > _SWING and abs(by / grown - 1) > _EVEN
         # Without bounds, as of personal columns, only a round factor is beyond doubt.
-        is_even = bool(even) and abs(by - 1) > _SWING
-        return by if old.is_rewritten and (is_even or is_round) else None
+        return by if old.is_rewritten and (is_swing or is_round) else None
     # New rows never raise the smallest value, so both bounds must have the factor.
     near = [each for each in known if each > 0 and abs(each / by - 1) <= _NEAR]
     is_all = bool(known) and len(near) == len(known)
-    counts = [int(each.get("distinct") or 0) for each in pair]
-    is_alike = abs(counts[1] - counts[0]) <= 0.1 * max(counts)
+    values = [int(each.get("distinct") or 0) for each in pair]
+    is_alike = abs(values[1] - values[0]) <= 0.1 * max(values)
     return by if is_round and is_all and is_alike else None
 
 
