@@ -124,6 +124,15 @@ class Readers:
         counted = [each for each in reads if not each.is_known or among(each)]
         return tuple(sorted({hit for each in counted for hit in each.hits}))
 
+    def whole(self, among: Callable[[Read], bool] = lambda read: True) -> tuple[Hit, ...]:
+        """One hit for each reader, if a change concerns the product and not a column.
+
+        Args:
+            among: which of the reads count.
+        """
+        found = {(each.reader, each.owner) for each in self.reads if among(each)}
+        return tuple(Hit(reader, EVERY, owner) for reader, owner in sorted(found))
+
 
 def _read(stored: dict[str, Any], owner: str) -> Read:
     return Read(

@@ -10,5 +10,6 @@ one column at a time, stops at ambiguous names, and does not say how a column is
 
 from meshhouse.governance.lineage.reads import reads_of
 from meshhouse.governance.lineage.requalify import bare_names_of, requalify
+from meshhouse.governance.lineage.roots import roots_of
 
-__all__ = ["bare_names_of", "reads_of", "requalify"]
+__all__ = ["bare_names_of", "reads_of", "requalify", "roots_of"]

@@ -190,7 +190,7 @@ def _set_operation(query: exp.SetOperation, scope: Scope) -> Table:
     left = scope.query(query.this, scope.inner(is_from=True))
     right = scope.query(query.expression, scope.inner(is_from=True))
     if query.args.get("by_name"):
-        made = _by_name(left, right)
+        made = by_name(left, right)
     else:
         _by_place(left, scope)
         _by_place(right, scope)
@@ -209,7 +209,8 @@ def _by_place(table: Table, scope: Scope) -> None:
         scope.uses.add(flow.having("star"), "star", "position")
 
 
-def _by_name(left: Table, right: Table) -> Table:
+def by_name(left: Table, right: Table) -> Table:
+    """What two queries offer together, columns of the same name put together."""
     names = dict.fromkeys(each.name for each in (*left.columns, *right.columns))
     columns = []
     for name in names:

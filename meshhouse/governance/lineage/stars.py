@@ -58,6 +58,9 @@ def expanded(columns: exp.Columns, scope: Scope) -> Expanded:
     if star is not None:
         inner = star.this if isinstance(star, exp.Column) else star
         left_out = {name_of(each) for each in inner.args.get("except_") or []}
+        for each in every.columns:
+            if each.name in left_out:
+                scope.uses.add(each.flow, "star")
         kept = tuple(each for each in every.columns if each.name not in left_out)
         return Expanded(kept, every.rest)
     is_meant = _choice(chosen)

@@ -11,24 +11,38 @@ from collections.abc import Callable, Iterable
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.rules import (
+    access,
     agreements,
+    checks,
     columns,
     filling,
     key_values,
     keys,
     meaning,
     nullability,
+    ownership,
+    privacy,
+    promises,
     rows,
     spelling,
     storage,
     topics,
     types,
+    values,
+    versions,
 )
 
 Rule = Callable[[Comparison], Iterable[Change]]
 
 RULES: tuple[Rule, ...] = (
     *columns.RULES,
+    *values.RULES,
+    *checks.RULES,
+    *promises.RULES,
+    *privacy.RULES,
+    *access.RULES,
+    *versions.RULES,
+    *ownership.RULES,
     *filling.RULES,
     *types.RULES,
     *spelling.RULES,

@@ -17,8 +17,8 @@ _VALIDITY = re.compile(
     r"(?:dbt_)?(?:valid|effective|active|validity)_(?:from|to|until|since|start|end|date)"
     r"|(?:dbt_)?is_current|current_flag|row_(?:start|end)|version_(?:start|end)"
 )
-_UNIQUE = frozenset({"unique", "duplicate"})
-_FOREIGN = frozenset({"relationships", "foreign_key"})
+UNIQUE = frozenset({"unique", "duplicate"})
+FOREIGN = frozenset({"relationships", "foreign_key"})
 
 
 def grain(comparison: Comparison) -> Iterator[Change]:
@@ -135,7 +135,7 @@ def unique_columns(contract: Contract) -> set[frozenset[str]]:
         if column.get("unique")
     }
     for check in contract.checks.values():
-        if check.get("kind") in _UNIQUE:
+        if check.get("kind") in UNIQUE:
             names = check.get("columns") or [check.get("column")]
             found.add(frozenset(str(each).lower() for each in names if each))
     return found - {frozenset()}
@@ -172,7 +172,7 @@ def foreign_targets(contract: Contract) -> dict[str, str]:
     """Column -> the product and column that its values are in."""
     found = {}
     for check in contract.checks.values():
-        if check.get("kind") in _FOREIGN and check.get("column"):
+        if check.get("kind") in FOREIGN and check.get("column"):
             found[str(check["column"]).lower()] = _target(check)
     for name, column in contract.columns.items():
         if column.get("references"):

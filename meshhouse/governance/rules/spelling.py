@@ -96,6 +96,9 @@ def shifted_days(comparison: Comparison) -> str:
     before, after = ({day: rows for day, (rows, *_) in each["counts"].items()} for each in periods)
     last = max(before, default="")
     days = sorted(day for day in {*before, *after} if day < last)
+    touched = [day for day in days if old["counts"].get(day) != new["counts"].get(day)]
+    if len(touched) < 0.8 * len(days):  # a late row in one old day moves all sums after it
+        return ""
     moved = [*accumulate(after.get(day, 0) - before.get(day, 0) for day in days)]
     return str(old["column"]) if _is_shift(days, moved, before) else ""
 
