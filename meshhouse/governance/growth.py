@@ -52,8 +52,8 @@ def settled(comparison: Comparison) -> Settled | None:
     names = {each[:length] for each in before["periods"]["counts"] if each != "null"}
     if not names:
         return None
-    first = _first_unsettled(max(names), comparison)[:length]
-    old = {each for each in names if each < first}
+    first, last = _settled_days(max(names), comparison)
+    old = {each for each in names if first[:length] <= each < last[:length]}
     if not old:
         return None
     return Settled(len(old), {each: rows for each, rows in changed.items() if each in old})
@@ -142,9 +142,12 @@ def _mean(total: float | None, count: int) -> float | None:
     return None if total is None or not count else total / count
 
 
-def _first_unsettled(newest: str, comparison: Comparison) -> str:
-    days = LATE_DAYS
+def _settled_days(newest: str, comparison: Comparison) -> tuple[str, str]:
+    """The first day that must be kept, and the first one in which rows may still change."""
+    late, kept = LATE_DAYS, None
     if comparison.after is not None:
-        days = int(comparison.after.get("promises.restated_within_days", LATE_DAYS))
-    first = date.fromisoformat(f"{newest}-01-01"[:10])
-    return (first - timedelta(days=days)).isoformat()
+        late = int(comparison.after.get("promises.restated_within_days", LATE_DAYS))
+        kept = comparison.after.get("promises.retention_days")
+    first = comparison.today - timedelta(days=int(kept)) if kept else date.min
+    last = date.fromisoformat(f"{newest}-01-01"[:10]) - timedelta(days=late)
+    return first.isoformat(), last.isoformat()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from meshhouse.governance.agreements import Agreement, agreements_of, is_active, of_consumer
 from meshhouse.governance.change import Change, Hit, Verdict
 from meshhouse.governance.comparison import Comparison, change
-from meshhouse.governance.contract import Contract
 
-_SIGNED = "renewed"
-"""Status of an agreement that both sides signed again since the last publication."""
 _REVOKED = "revoked"
 _PERSONAL = "personal"
 
@@ -32,9 +30,11 @@ def ends(comparison: Comparison) -> Iterator[Change]:
 
 def revoked(comparison: Comparison) -> Iterator[Change]:
     """G2: an agreement is revoked."""
-    for consumer, old in _agreements(comparison.before).items():
-        new = _agreements(comparison.after).get(consumer)
-        if comparison.after is not None and not _is_revoked(old) and _is_revoked(new):
+    for consumer, old in agreements_of(comparison.before).items():
+        new = _current(comparison).get(consumer)
+        if comparison.after is None or not is_active(old, comparison.today):
+            continue
+        if _is_revoked(new):
             yield change(
                 "G2", consumer, f"The agreement with {consumer} is revoked.",
                 "Its next read is denied.", Verdict.MINOR, _of(comparison, consumer),
@@ -58,7 +58,7 @@ def purposes(comparison: Comparison) -> Iterator[Change]:
     for consumer, old, new in _kept(comparison):
         before, after = (" ".join(str(each.get("purpose") or "").split()) for each in (old, new))
         if before.casefold() != after.casefold():
-            is_signed = new.get("status") == _SIGNED
+            is_signed = _is_signed(old, new)
             yield change(
                 "G4", consumer,
                 f"The purpose of {consumer} is `{after}` instead of `{before}`.",
@@ -74,7 +74,7 @@ def denied(comparison: Comparison) -> Iterator[Change]:
         return
     known = {name.lower() for name in comparison.before.columns}
     added = [name for name in comparison.after.columns if name.lower() not in known]
-    for consumer, agreement in _agreements(comparison.after).items():
+    for consumer, agreement in _current(comparison).items():
         for name in added:
             if agreement.get("columns") and name.lower() not in _names(agreement, "columns"):
                 yield change(
@@ -100,7 +100,7 @@ def widened(comparison: Comparison) -> Iterator[Change]:
         if new.get("columns") is None and old.get("columns") is not None:
             added |= personal - _names(old, "columns")
         is_marked = bool(new.get(_PERSONAL)) and not old.get(_PERSONAL)
-        if (added or is_marked) and new.get("status") != _SIGNED:
+        if (added or is_marked) and not _is_signed(old, new):
             texts = ", ".join(f"`{each}`" for each in sorted(added)) or "personal columns"
             yield change(
                 "G6", consumer, f"The agreement with {consumer} reaches {texts}.",
@@ -126,8 +126,8 @@ def outside(comparison: Comparison) -> Iterator[Change]:
 
 def self_approved(comparison: Comparison) -> Iterator[Change]:
     """G8: one person asked for an agreement and approved it."""
-    before = _agreements(comparison.before)
-    for consumer, new in _agreements(comparison.after).items():
+    before = agreements_of(comparison.before)
+    for consumer, new in _current(comparison).items():
         people = [str(new.get(each) or "").strip().lower() for each in ("requester", "approver")]
         if people[0] and people[0] == people[1] and new != before.get(consumer):
             yield change(
@@ -141,7 +141,7 @@ def pinned(comparison: Comparison) -> Iterator[Change]:
     """G9: an agreement is about a version that is retired."""
     before, after = comparison.before, comparison.after
     live = {int(each) for each in after.get("versions", (after.version,))} if after else set()
-    agreements = _agreements(after if after is not None else before)
+    agreements = agreements_of(after if after is not None else before)
     for consumer, agreement in agreements.items():
         version = agreement.get("version")
         if version is not None and int(version) not in live and not _is_revoked(agreement):
@@ -174,38 +174,44 @@ def republished(comparison: Comparison) -> Iterator[Change]:
 def dangling(comparison: Comparison) -> Iterator[Change]:
     """G11: the consumer's domain is gone or renamed."""
     domains = comparison.past.domains
-    for consumer, agreement in _agreements(comparison.after).items():
-        if domains and consumer.partition(".")[0] not in domains and not _is_revoked(agreement):
+    for consumer, agreement in _current(comparison).items():
+        if domains and _domain(consumer) not in domains and not _is_revoked(agreement):
             yield change(
-                "G11", consumer, f"The mesh has no domain `{consumer.partition('.')[0]}` any more.",
+                "G11", consumer, f"The mesh has no domain `{_domain(consumer)}` any more.",
                 "Its rights remain without an owner: move or revoke the agreement.",
                 Verdict.FORBIDDEN,
             )  # fmt: skip
 
 
-def _agreements(contract: Contract | None) -> dict[str, Mapping[str, Any]]:
-    """Consumer -> agreement."""
-    if contract is None:
-        return {}
-    return {str(each["consumer"]): each for each in contract.get("agreements", ())}
+def _current(comparison: Comparison) -> dict[str, Agreement]:
+    return agreements_of(comparison.after) if comparison.after is not None else {}
 
 
 def _kept(
     comparison: Comparison,
-) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    after = _agreements(comparison.after)
-    for consumer, old in _agreements(comparison.before).items():
+) -> Iterator[tuple[str, Agreement, Agreement]]:
+    after = _current(comparison)
+    for consumer, old in agreements_of(comparison.before).items():
         if consumer in after:
             yield consumer, old, after[consumer]
 
 
-def _names(agreement: Mapping[str, Any], key: str) -> set[str]:
+def _names(agreement: Agreement, key: str) -> set[str]:
     value = agreement.get(key)
     return {str(each).lower() for each in value} if isinstance(value, list | tuple) else set()
 
 
-def _is_revoked(agreement: Mapping[str, Any] | None) -> bool:
+def _is_revoked(agreement: Agreement | None) -> bool:
     return agreement is None or agreement.get("status") == _REVOKED
+
+
+def _domain(consumer: str) -> str:
+    return consumer.partition(" (")[0].partition(".")[0]
+
+
+def _is_signed(old: Agreement, new: Agreement) -> bool:
+    """Whether both sides signed the new text: on a later day than the old one."""
+    return str(new.get("signed_on") or "") > str(old.get("signed_on") or "")
 
 
 def _is_personal(column: Mapping[str, Any]) -> bool:
@@ -215,16 +221,22 @@ def _is_personal(column: Mapping[str, Any]) -> bool:
 
 def _of(comparison: Comparison, consumer: str, column: str | None = None) -> Sequence[Hit]:
     """Hits of one consumer's models; the consumer itself if none of its models is known."""
-    hits = comparison.readers.hits(column)
-    found = [each for each in hits if each.reader.partition(".")[0] == consumer.partition(".")[0]]
-    return found or ([Hit(consumer, "*")] if column is None else [])
+    name = consumer.partition(" (")[0]
+    hits = comparison.readers.hits(column, of_consumer(name))
+    found = [each for each in hits if _is_of(each, name)]
+    return found or ([Hit(name, "*")] if column is None else [])
+
+
+def _is_of(hit: Hit, consumer: str) -> bool:
+    """Whether a hit is the consumer's; reads with unknown lineage are those of any reader."""
+    return hit.reader == consumer or hit.reader.partition(".")[0] == consumer
 
 
 def _reads(comparison: Comparison) -> Sequence[Mapping[str, Any]]:
     return comparison.after.get("reads", ()) if comparison.after is not None else ()
 
 
-def _is_granted(read: Mapping[str, Any], grant: Mapping[str, Any]) -> bool:
+def _is_granted(read: Mapping[str, Any], grant: Agreement) -> bool:
     granted = _names(grant, "columns")
     # Unknown lineage is the provider's risk, so that it does not count as granted.
     return not grant.get("columns") or str(read["column"]).partition(".")[0] in {*granted, ""}
