@@ -49,11 +49,16 @@ def settled(comparison: Comparison) -> Settled | None:
         return None
     unit = max((each["periods"]["unit"] for each in (before, after)), key=_LENGTHS.__getitem__)
     length = -_LENGTHS[unit]
-    names = {each[:length] for each in before["periods"]["counts"] if each != "null"}
-    if not names:
+    names, others = (
+        {name[:length] for name in each["periods"]["counts"] if name != "null"}
+        for each in (before, after)
+    )
+    if not names or not others:
         return None
     first, last = _settled_days(max(names), comparison)
-    old = {each for each in names if first[:length] <= each < last[:length]}
+    # A first day that moves is another kind of change, P12.
+    first = max(first[:length], min(others))
+    old = {each for each in names if first <= each < last[:length]}
     if not old:
         return None
     return Settled(len(old), {each: rows for each, rows in changed.items() if each in old})

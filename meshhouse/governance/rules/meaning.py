@@ -69,9 +69,11 @@ def units(comparison: Comparison) -> Iterator[Change]:
 
 def definitions(comparison: Comparison) -> Iterator[Change]:
     """M2, M4, M6: a column is computed otherwise from the same columns."""
-    scaled = {*_multiplied(comparison), *_turned(comparison)}
+    # Keys have rows for themselves, K8 and K13.
+    apart = {*_multiplied(comparison), *_turned(comparison)}
+    apart |= {name.lower() for name in comparison.before.grain}
     for name, before, after in changed_values(comparison):
-        if before.columns != after.columns or name in scaled or before.defaults != after.defaults:
+        if before.columns != after.columns or name in apart or before.defaults != after.defaults:
             continue
         row, what, effect = _kind(name, before, after)
         verdict = _rounded(comparison, name) if row == "M4" else Verdict.BREAKING
