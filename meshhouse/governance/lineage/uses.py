@@ -84,7 +84,7 @@ class Uses:
         try:
             yield capture
         finally:
-            self._captures.remove(capture)
+            self._captures.pop()
 
 
 def all_of(capture: list[Flow]) -> Flow:
