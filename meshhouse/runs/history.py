@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshhouse.heads import effective_publications
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product
 
@@ -38,17 +39,6 @@ class History:
         for entry in sorted(shown, key=lambda each: each["number"]):
             found.update(entry["input_snapshots"])
         return found
-
-
-def effective_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Publications that were not rolled back, oldest first; consumers see the last one."""
-    standing: list[Mapping[str, Any]] = []
-    for entry in history:
-        if entry["kind"] == "rollback":
-            standing.pop()
-        else:
-            standing.append(entry)
-    return standing
 
 
 def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
