@@ -104,14 +104,7 @@ def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
             problem = f"{shape.what} has no `{key}`."
             yield Misfit(value.line, problem, f"Add `{key}:`.", False)
     for key, each in value.items():
-        if shape.keys.get(key) == NUMBER and key in value.odd_numbers:
-            problem = (
-                f"`{key}` of {shape.what} is written as `{printable(value.odd_numbers[key])}`, "
-                f"which YAML reads as {each}."
-            )
-            remedy = "Write a plain number, such as 90 or 1.5."
-            yield Misfit(value.line_of(key), problem, remedy, False)
-        elif key in shape.keys:
+        if key in shape.keys:
             yield from _walk(each, shape.keys[key], value.line_of(key), f"`{key}` of {shape.what}")
         elif not key.startswith("+") and (not shape.is_open or _finds_misspelt(key, shape)):
             yield _unknown(value, key, shape)

@@ -104,8 +104,6 @@ def _setting(name: str, value: Any, line: int) -> RuleSetting | str:
     """The setting of a rule, or why it cannot be used."""
     entry = mapping(value)
     parameters = {key: each for key, each in entry.items() if key != "severity"}
-    for key, text in entry.odd_numbers.items():
-        return f"`{key}` is written `{text}`, which YAML reads as {entry[key]}. Write a plain number."
     severity = _severity(entry, None) if isinstance(value, Located) else _level(value)
     if severity is None:
         return _bad_severity(f"rule `{name}`")

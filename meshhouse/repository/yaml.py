@@ -6,7 +6,6 @@ one error for a file that cannot be used. Not here: the meaning of the keys (sha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,6 @@ DEEPEST = 60
 ENDLESS = "this is a pipe, a socket or a device, and reading it might never end. Remove it."
 LARGEST = 1_000_000
 """Most values in a file, with every alias expanded."""
-
-
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
-_PLAIN_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?")
 
 
 class DeclarationError(UsageError):
@@ -42,14 +37,10 @@ class Located(dict[str, Any]):
 
     line: int = 1
     lines: dict[str, int]
-    odd_numbers: dict[str, str]
-    """Key -> its text, for values that YAML 1.1 reads as another number than people do: `1:30` is
-    90, `010` is 8, `1_000` is 1000."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.lines = {}
-        self.odd_numbers = {}
 
     def line_of(self, key: str) -> int:
         """Line of `key`, or of the mapping where the key is absent."""
@@ -91,11 +82,6 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Located:
     )
     mapping.line = node.start_mark.line + 1
     mapping.lines = {key.value: key.start_mark.line + 1 for key, _ in node.value}
-    mapping.odd_numbers = {
-        key.value: value.value
-        for key, value in node.value
-        if value.tag in _NUMBERS and not _PLAIN_NUMBER.fullmatch(value.value)
-    }
     return mapping
 
 

@@ -78,7 +78,7 @@ def test_severities_and_parameters_come_from_the_file(tmp_path):
         ("rules:\n  column_types: fatal\n", 2, "Write error, warn or off."),
         ("rules:\n  column_types: {types: [date]}\n", 2, "Write error, warn or off."),
         ("rules:\n  column_types: {severity: error, typs: [x]}\n", 2, "has no parameter `typs`"),
-        ("rules:\n  live_versions: {severity: error, most: 1:30}\n", 2, "plain number"),
+        ("rules:\n  live_versions: {severity: error, most: 1:30}\n", 2, "reads `1:30` as 90"),
         ("rules:\n  live_versions: {severity: error, most: many}\n", 2, "a whole number from 0"),
         ("rules:\n  live_versions: {severity: error, most: yes}\n", 2, "a whole number from 0"),
         ("rules:\n  column_types: {severity: error, types: date}\n", 2, "a list of texts"),
