@@ -69,7 +69,7 @@ def by_place(expression: exp.Expression, scope: Scope) -> Flow:
     found = listed(scope.visible, scope)
     text = expression.this.name if isinstance(expression.this, exp.Literal) else ""
     if found.rest is None and text.isdigit() and 0 < int(text) <= len(found.columns):
-        return found.columns[int(text) - 1].flow.plus("position")
+        return found.columns[int(text) - 1].flow.without("star").plus("position")
     problem = f"`{expression.sql(scope.dialect)}` names a column by an unknown place"
     return scope.uses.unresolved(problem, scope.relations)
 
