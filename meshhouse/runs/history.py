@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshhouse.heads import effective_publications
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product
 
@@ -40,17 +41,6 @@ class History:
         return found
 
 
-def effective_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Publications that were not rolled back, oldest first; consumers see the last one."""
-    standing: list[Mapping[str, Any]] = []
-    for entry in history:
-        if entry["kind"] == "rollback":
-            standing.pop()
-        else:
-            standing.append(entry)
-    return standing
-
-
 def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The publications that rollbacks since the newest publication took back."""
     newest = max(
@@ -71,8 +61,8 @@ def past_publications(ledger: Ledger, domain: str | None = None) -> History:
 
 def production_fails(ledger: Ledger, domain: str) -> bool:
     """Whether the newest run of a domain in production, behind an environment, went wrong."""
-    runs = ledger.production.entries("runs", domain) if ledger.production else []
-    return bool(runs) and runs[-1]["outcome"] not in ("published", "unchanged")
+    newest = ledger.production.last_runs(domain).get(domain) if ledger.production else None
+    return newest is not None and newest.last_run not in ("published", "unchanged")
 
 
 def past_checks(ledger: Ledger, domain: str) -> dict[str, list[dict[str, Any]]]:
