@@ -18,9 +18,9 @@ from uuid import uuid4
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meshhouse.heads import after_commit, domains_of, effective_publications, from_history
 from meshhouse.health import Finding, Level
 from meshhouse.health import ledger as health
-from meshhouse.heads import after_commit, domains_of, effective_publications, from_history
 from meshhouse.lake import Lake
 from meshhouse.lake.heads import KEPT_SNAPSHOTS, stage_heads
 from meshhouse.lake.ledger import LakeLedger
