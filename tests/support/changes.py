@@ -191,7 +191,7 @@ class Case:
 @cache
 def _connection() -> duckdb.DuckDBPyConnection:
     """One for all cases: opening one takes 30 ms. It has the table function `orders`."""
-    connection = duckdb.connect()
+    connection = duckdb.connect(config={"threads": 1})
     connection.execute(f"create macro orders(n) as table {ORDERS}")
     return connection
 
