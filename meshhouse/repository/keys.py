@@ -69,6 +69,21 @@ CODE_LIST = Key(
 ZONE = Key("zone", (COLUMN,), TEXT, "the time zone of a business day, such as `America/New_York`")
 MEANINGS = (UNIT, CODE_LIST, ZONE)
 """Keys that decide what a column's values mean: a change of them changes every figure."""
+RENAMED_FROM = Key(
+    "renamed_from",
+    (COLUMN,),
+    TEXT,
+    "the column's former name, so that a change of the name is not taken for another column",
+)
+IMMUTABLE = Key(
+    "immutable",
+    (COLUMN,),
+    FLAG,
+    "`true`: its value never changes for a key. A key with another value stands for another entity",
+)
+DEPRECATED = Key("deprecated", (COLUMN,), TEXT, "what readers should use instead of the column")
+DESCRIBED = (*MEANINGS, RENAMED_FROM, IMMUTABLE, DEPRECATED)
+"""Keys of a column that its contract has."""
 GRAIN = Key("grain", (PRODUCT,), Many(TEXT), "the columns that identify one row")
 REFRESHED_WITHIN_HOURS = Key(
     "refreshed_within_hours", (PROMISES_OF_PRODUCT,), NUMBER,
@@ -97,7 +112,7 @@ DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mes
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *MEANINGS, GRAIN, PROMISES, REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, EVERY_RUN, SHARED,
+    *DESCRIBED, GRAIN, PROMISES, REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, EVERY_RUN, SHARED,
     DAGSTER,
 )  # fmt: skip
 

@@ -127,6 +127,16 @@ class Table:
         """The flow of a listed column."""
         return next((each.flow for each in self.columns if each.name == name), None)
 
+    def with_own_names(self) -> Table:
+        """The same columns, the second of a name with a number, as DuckDB makes them."""
+        seen: dict[str, int] = {}
+        columns = []
+        for each in self.columns:
+            times = seen.get(each.name, 0)
+            seen[each.name] = times + 1
+            columns.append(replace(each, name=f"{each.name}_{times}") if times else each)
+        return replace(self, columns=tuple(columns)) if len(seen) < len(columns) else self
+
     def renamed(self, names: Iterable[str]) -> Table:
         """The same columns under other names, as in `as t (a, b)`."""
         given = list(names)

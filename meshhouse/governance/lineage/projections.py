@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from meshhouse.governance.lineage.expressions import EACH, flow_of
-from meshhouse.governance.lineage.flow import Column, Flow, merged
+from meshhouse.governance.lineage.flow import Column, Flow, Origin, merged
 from meshhouse.governance.lineage.scope import Scope, name_of, parts_of
 from meshhouse.governance.lineage.stars import Expanded, expanded, like, listed, sources_of
 
@@ -35,7 +35,21 @@ def outputs_of(select: exp.Select, scope: Scope) -> tuple[list[Output], Flow | N
             outputs.append(output)
             if isinstance(item, exp.Alias):
                 scope.aliases[output.column.name] = output.column.flow
+    _note_names(outputs, scope)
     return outputs, merged(rests) if rests else None
+
+
+def _note_names(outputs: list[Output], scope: Scope) -> None:
+    """Beside a star, the name of another column: a new column of the star could take it."""
+    by_star = {
+        (origin.relation, each.column.name)
+        for each in outputs
+        for origin in each.column.flow.having("star").origins
+    }
+    for relation in {relation for relation, _ in by_star}:
+        for each in outputs:
+            if (relation, each.column.name) not in by_star:
+                scope.uses.bare.add(Origin(relation, each.column.name))
 
 
 def _outputs(item: exp.Expression, scope: Scope, rests: list[Flow]) -> Iterator[Output]:

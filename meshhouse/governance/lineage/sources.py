@@ -62,7 +62,7 @@ def _table_of(item: exp.Expression, scope: Scope) -> tuple[Table, str]:
             return _function(item.this, scope), ""
         parts = [name_of(part) for part in item.parts]
         if len(parts) == 1 and parts[0] in scope.ctes:
-            return scope.ctes[parts[0]], parts[0]
+            return scope.ctes[parts[0]].with_own_names(), parts[0]
         relation = ".".join(parts[-2:])
         return scope.catalog(relation), ".".join(parts[-2:])
     if isinstance(item, exp.Lateral):
@@ -72,7 +72,7 @@ def _table_of(item: exp.Expression, scope: Scope) -> tuple[Table, str]:
         return _unnest(item, scope), ""
     if isinstance(item, exp.Query | exp.Pivot | exp.Values):
         inner = item.this if isinstance(item, exp.Subquery) else item
-        return scope.query(inner, scope.inner(is_from=True)), ""
+        return scope.query(inner, scope.inner(is_from=True)).with_own_names(), ""
     return _function(item, scope), ""
 
 
@@ -129,6 +129,10 @@ def _natural(before: list[Source], added: list[Source], scope: Scope) -> list[st
             relations = frozenset().union(*(each.table.relations for each in (*before, *added)))
             scope.uses.unresolved("`natural join` of a relation of unknown columns", relations)
             break
+    for name in right - set(names):
+        scope.uses.note_bare(name, [each.table for each in before])
+    for name in set(names) - right:
+        scope.uses.note_bare(name, [each.table for each in added])
     return [name for name in dict.fromkeys(names) if name in right]
 
 
@@ -136,6 +140,7 @@ def _share(
     name: str, join: exp.Join, before: list[Source], added: list[Source], scope: Scope
 ) -> None:
     left = scope.shared.get(name) or _one(name, before, scope)
+    scope.uses.note_bare(name, [each.table for each in before])
     right = _one(name, added, scope)
     scope.uses.add(merged([left, right]).without("star"), "join")
     scope.uses.compare(left, right)

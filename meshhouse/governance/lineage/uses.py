@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, merged, unknown
+from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, Table, merged, unknown
 
 
 @dataclass
@@ -68,6 +68,17 @@ class Uses:
                     if "select" in how and origin.column != ROWS:
                         use = self.found.setdefault(origin, Use())
                         use.literals.update(other.constants)
+
+    def note_bare(self, name: str, tables: Iterable[Table]) -> None:
+        """Notes a name that means something else if one of these gets a column of that name.
+
+        Only a relation that passes all its columns can get one: by a star.
+        """
+        for table in tables:
+            if table.rest is None and table.find(name) is None:
+                flows = [each.flow.having("star") for each in table.columns]
+                relations = {origin.relation for flow in flows for origin in flow.origins}
+                self.bare |= {Origin(each, name) for each in relations}
 
     def unresolved(self, problem: str, relations: Iterable[str]) -> Flow:
         """Notes that a name cannot be resolved; its flow is unknown."""

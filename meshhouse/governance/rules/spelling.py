@@ -62,10 +62,10 @@ def _declared_zones(comparison: Comparison) -> dict[str, tuple[str, str]]:
     if comparison.after is None:
         return {}
     places: list[tuple[str, Any, Any]] = [
-        ("", comparison.before.get("time_zone"), comparison.after.get("time_zone"))
+        ("", comparison.before.get("zone"), comparison.after.get("zone"))
     ]
     places += [
-        (pair.old, pair.before.get("time_zone"), pair.after.get("time_zone"))
+        (pair.old, pair.before.get("zone"), pair.after.get("zone"))
         for pair in comparison.columns.pairs
     ]
     return {name: (str(old), str(new)) for name, old, new in places if old and old != new}
