@@ -13,6 +13,7 @@ from meshhouse.governance import growth
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, silent
 from meshhouse.governance.expressions import Value, text_of
+from meshhouse.governance.rules import spelling
 from meshhouse.governance.shape import both_shapes, changed_values
 
 _FACTORS = (10, 12, 24, 60, 100, 1000, 3600, 86_400, 1_000_000, 1_000_000_000)
@@ -66,6 +67,8 @@ def definitions(comparison: Comparison) -> Iterator[Change]:
     for name, before, after in changed_values(comparison):
         if before.columns != after.columns or name in apart or before.defaults != after.defaults:
             continue
+        if spelling.zones(before) != spelling.zones(after):
+            continue  # T14
         row, what, effect = _kind(name, before, after)
         verdict = _rounded(comparison, name) if row == "M4" else Verdict.BREAKING
         if growth.is_same(comparison, name):

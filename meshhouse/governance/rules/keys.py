@@ -79,6 +79,15 @@ def _words(contract: Contract) -> list[str]:
     return [each for each in words if each not in {"a", "an", "the"}]
 
 
+def new_periods(comparison: Comparison) -> list[str]:
+    """Columns that come with the history of rows, in lower case; they are part of K12."""
+    if comparison.after is None:
+        return []
+    old = [comparison.columns.new_name(name) for name in comparison.before.grain]
+    new = [name.lower() for name in comparison.after.grain]
+    return _validity(comparison.after) if _history(comparison, old, new) else []
+
+
 def _history(comparison: Comparison, old: list[str], new: list[str]) -> str:
     """What happened to the history of rows; empty if nothing."""
     assert comparison.after is not None

@@ -11,6 +11,7 @@ from meshhouse.governance import growth
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change, silent
 from meshhouse.governance.queries import Join
+from meshhouse.governance.rules.spelling import shifted_days
 from meshhouse.governance.shape import both_shapes, is_unknown
 
 _WEEKS = 4
@@ -99,7 +100,7 @@ def history(comparison: Comparison) -> Iterator[Change]:
     """D5: rows of old periods change."""
     old = growth.settled(comparison)
     after = comparison.after
-    if old is None or not old.changed or after is None:
+    if old is None or not old.changed or after is None or shifted_days(comparison):
         return
     changes = str(after.get("promises.changes", "")).lower()
     if changes == "upsert":
