@@ -140,8 +140,9 @@ def derived(comparison: Comparison) -> Iterator[Change]:
         if made_of - was and not is_aggregate(after, name):
             yield change(
                 "C9", name,
-                f"Column `{name}` is made of the personal {_listed(made_of - was)} and classified "
-                f"as {_classes(column)}.",
+                f"Column `{name}` is made of the personal {_listed(made_of - was)} and "
+                + (f"classified as {_classes(column)}." if classes_of(column)
+                   else "not classified."),
                 "Data of people is published unprotected under another name.", Verdict.FORBIDDEN,
             )  # fmt: skip
 
