@@ -5,13 +5,13 @@ Belongs here: resolving a name. Not here: adding sources (sources.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from meshhouse.governance.lineage.flow import NOTHING, Flow, Table, merged
-from meshhouse.governance.lineage.uses import Uses
+from meshhouse.governance.lineage.uses import Uses, all_of
 
 
 def name_of(identifier: exp.Expression | str) -> str:
@@ -22,6 +22,13 @@ def name_of(identifier: exp.Expression | str) -> str:
 def parts_of(column: exp.Column) -> list[str]:
     """The parts of a name, outermost first, in lower case."""
     return [name_of(part) for part in column.parts]
+
+
+def children(expression: exp.Expression) -> Iterator[exp.Expression]:
+    """The expressions inside, without types and names."""
+    for child in expression.iter_expressions():
+        if not isinstance(child, exp.DataType | exp.Identifier | exp.Var | exp.TableAlias):
+            yield child
 
 
 @dataclass
@@ -44,6 +51,8 @@ class Scope:
     catalog: Callable[[str], Table]
     query: Callable[[exp.Expression, Scope], Table]
     """Evaluates a query inside this one."""
+    flow: Callable[[exp.Expression | None, Scope], Flow]
+    """Evaluates an expression of this query."""
     dialect: str
     parent: Scope | None = None
     is_from: bool = False
@@ -60,7 +69,14 @@ class Scope:
     def inner(self, is_from: bool = False) -> Scope:
         """The scope of a query inside this one."""
         return Scope(
-            self.uses, self.catalog, self.query, self.dialect, self, is_from, dict(self.ctes)
+            self.uses,
+            self.catalog,
+            self.query,
+            self.flow,
+            self.dialect,
+            self,
+            is_from,
+            dict(self.ctes),
         )
 
     @property
@@ -180,3 +196,10 @@ def _inside(flow: Flow, path: Sequence[str]) -> Flow:
     for name in path:
         flow = flow.get(name)
     return flow
+
+
+def answer(query: exp.Expression, scope: Scope) -> tuple[Table, Flow]:
+    """What a subquery offers, and what decides its rows."""
+    with scope.uses.captured() as captured:
+        table = scope.query(query, scope.inner())
+    return table, all_of(captured)

@@ -155,7 +155,7 @@ def masked(comparison: Comparison) -> Iterator[Change]:
     rotated = []
     for pair in comparison.columns.pairs:
         old, new = pair.before.get("mask"), pair.after.get("mask")
-        if new and not old and _is_key(comparison, pair):
+        if new and not old and is_key(comparison, pair):
             hits = comparison.readers.hits(pair.old)
             yield change(
                 "K10", pair.old,
@@ -176,7 +176,7 @@ def masked(comparison: Comparison) -> Iterator[Change]:
         )  # fmt: skip
 
 
-def _is_key(comparison: Comparison, pair: Pair) -> bool:
+def is_key(comparison: Comparison, pair: Pair) -> bool:
     """Whether readers join by the column, or the contract invites them to."""
     name = pair.old.lower()
     return (
