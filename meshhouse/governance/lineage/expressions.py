@@ -86,7 +86,7 @@ def _computed(expression: exp.Expression, scope: Scope, alias_first: bool = Fals
 
 
 def _operands(expression: exp.Expression) -> Iterator[exp.Expression]:
-    """The expressions inside; of `a or b or c`, all three: 1,000 of them are no recursion."""
+    """The expressions inside; of `a or b or c`, all three, so that 1,000 need no recursion."""
     kind = type(expression)
     if not isinstance(expression, exp.Binary):
         yield from children(expression)
