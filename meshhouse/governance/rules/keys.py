@@ -169,9 +169,9 @@ def foreign_keys(comparison: Comparison) -> Iterator[Change]:
     """K6: a foreign key is dropped; K7: it leads to another product, version or column."""
     if comparison.after is None:
         return
-    after = foreign_targets(comparison.after)
+    before, after = foreign_targets(comparison.before), foreign_targets(comparison.after)
     for pair in comparison.columns.pairs:
-        old = foreign_targets(comparison.before).get(pair.old.lower())
+        old = before.get(pair.old.lower())
         new = after.get(pair.new.lower())
         if old is None or old == new:
             continue

@@ -61,11 +61,12 @@ def _required(path: str, what: str) -> Change:
 
 def appeared(comparison: Comparison) -> Iterator[Change]:
     """N4: an optional column that never had nulls has some."""
+    defaulted = _defaulted(comparison)
     for pair, before, after in _optional(comparison):
         known = comparison.past.null_shares.get(pair.old, before.null_share)
         if known or before.nulls or not after.nulls or is_emptied(comparison, pair):
             continue
-        if pair.old.lower() in _defaulted(comparison):
+        if pair.old.lower() in defaulted:
             continue
         if _sentinel(before, after) is not None or _stand_in(before, after, _is_zero) is not None:
             continue
@@ -81,9 +82,10 @@ def appeared(comparison: Comparison) -> Iterator[Change]:
 
 def sentinel(comparison: Comparison) -> Iterator[Change]:
     """N5: nulls become a value that means `missing`, or such a value becomes null."""
+    defaulted = _defaulted(comparison)
     for pair, before, after in _measured_pairs(comparison):
         value = _sentinel(before, after)
-        if value is not None and pair.old.lower() not in _defaulted(comparison):
+        if value is not None and pair.old.lower() not in defaulted:
             yield change(
                 "N5", pair.old,
                 f"In column `{pair.old}`, {_moved(value, before, after)}.",
