@@ -77,7 +77,7 @@ def _settings(check: Check) -> list[Any]:
     if check.get("kind") in FOREIGN:
         has_row += ["to", "field"]  # rules/keys.py
     arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
-    return [other, arguments, check.get("columns")]
+    return [other, arguments]
 
 
 def _filter(check: Check) -> str:
