@@ -11,7 +11,7 @@ from meshhouse.governance.check_pairs import Check
 from meshhouse.governance.check_queries import Covers, compare_conditions, compare_queries
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.predicates import is_implied
-from meshhouse.governance.rules.keys import FOREIGN
+from meshhouse.governance.rules.keys import FOREIGN, UNIQUE
 
 _COUNTS = frozenset({"row_count", "missing", "not_null", "invalid", "duplicate", "failed_rows"})
 """Kinds of checks that count rows: their thresholds are whole numbers."""
@@ -76,6 +76,8 @@ def _settings(check: Check) -> list[Any]:
     has_row = ["expression", "min_value", "max_value"]
     if check.get("kind") in FOREIGN:
         has_row += ["to", "field"]  # rules/keys.py
+    if check.get("kind") in UNIQUE:
+        has_row += ["combination_of_columns"]  # rules/keys.py
     arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
     return [other, arguments]
 
