@@ -91,7 +91,7 @@ def run_domain(
             run.fail(error)
         except Exception as error:  # a mistake of the mesh or of a library
             if run.outcome != "published":
-                record_failure(engine, domain, f"{type(error).__name__}: {error}", run)
+                record_failure(engine, domain, f"{type(error).__name__}: {error}", run=run)
             raise
         run.finished_at = run.finished_at or datetime.now(UTC)
         if run.outcome != "published":  # a publication is recorded with what it shows
@@ -101,7 +101,11 @@ def run_domain(
 
 
 def record_failure(
-    engine: Engine, domain: Domain, message: str, run: DomainRun | None = None
+    engine: Engine,
+    domain: Domain,
+    message: str,
+    products: Collection[str] | None = None,
+    run: DomainRun | None = None,
 ) -> None:
     """Records that a run of a domain failed, so that its status does not stay `published`.
 
@@ -109,11 +113,13 @@ def record_failure(
         engine: the target in use.
         domain: which one.
         message: what went wrong.
+        products: names of the products that the run was about; None for all.
         run: what the run did so far; None if it ended before its first step.
     """
     if run is None:
         run = DomainRun(domain.name, str(uuid.uuid4()))
-        run.covered = [each.name for each in domain.products]
+        every = [each.name for each in domain.products]
+        run.covered = every if products is None else sorted(products)
     run.outcome, run.message, run.finished_at = "failed", message, datetime.now(UTC)
     engine.ledger.commit([], {"runs": [run.entry()]})
 
