@@ -61,10 +61,13 @@ class Flow:
 
     def as_condition(self) -> Flow:
         """The same origins, reaching a value by a comparison: it is not their value."""
-        origins = {
-            origin: (how - {"select"}) | {"condition"} for origin, how in self.origins.items()
-        }
-        return Flow(origins)
+        by_value = frozenset({"select"})
+        return Flow(
+            {
+                origin: how - by_value | {"condition"} if by_value <= how else how
+                for origin, how in self.origins.items()
+            }
+        )
 
     def plus(self, *ways: str) -> Flow:
         """The same flow with more ways."""

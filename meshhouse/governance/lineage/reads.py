@@ -13,6 +13,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from meshhouse.governance.lineage.expressions import WATCHED
 from meshhouse.governance.lineage.flow import (
     ANY,
     NOTHING,
@@ -24,8 +25,10 @@ from meshhouse.governance.lineage.flow import (
     Flow,
     Origin,
     Table,
+    merged,
 )
 from meshhouse.governance.lineage.queries import CannotRead, table_of
+from meshhouse.governance.lineage.sources import relation_of
 from meshhouse.governance.lineage.uses import Use, Uses
 from meshhouse.governance.readers import EVERY, Read
 
@@ -80,10 +83,33 @@ def offered(sql: str, uses: Uses, catalog: Callable[[str], Table], dialect: str)
         CannotRead: it does not parse, or is not a query.
     """
     try:
-        return table_of(_parsed(sql, dialect), uses, catalog, dialect)
+        tree = _parsed(sql, dialect)
+        table = table_of(tree, uses, catalog, dialect)
+        return _without_gaps(tree, table, uses, catalog)
     except _FAILURES as error:
         reason = str(error).partition("\n")[0]
         raise CannotRead(f"the query cannot be read: {reason}") from error
+
+
+def _without_gaps(
+    tree: exp.Expression, table: Table, uses: Uses, catalog: Callable[[str], Table]
+) -> Table:
+    """The table; with unknown lineage if a part of the query was overlooked.
+
+    A clause that lineage does not know, such as `match_recognize`, must not go unnoticed.
+    """
+    query = tree.expression if isinstance(tree, exp.Create | exp.Insert) else tree
+    missed = [each for each in query.find_all(exp.Table, *WATCHED) if id(each) not in uses.visited]
+    missed = [each for each in missed if not isinstance(each.parent, exp.Column)]
+    if not missed:
+        return table
+    relations = set(table.relations)
+    for each in missed:
+        if isinstance(each, exp.Table):
+            relations |= catalog(relation_of(each)).relations
+    lost = uses.unresolved(f"`{missed[0].sql()}` is in a clause that is not known", relations)
+    columns = tuple(Column(each.name, merged([each.flow, lost])) for each in table.columns)
+    return Table(columns, table.rest and merged([table.rest, lost]), table.relations)
 
 
 def base(relation: str, columns: Sequence[str]) -> Table:

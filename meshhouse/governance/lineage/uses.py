@@ -34,6 +34,8 @@ class Uses:
     bare: set[Origin] = field(default_factory=set)
     """Names that are used without a table and found elsewhere: if the relation gets such a column,
     the name becomes ambiguous."""
+    visited: set[int] = field(default_factory=set)
+    """Identities of the nodes of the tree that were looked at."""
     _captures: list[list[Flow]] = field(default_factory=list)
 
     def add(self, flow: Flow, *ways: str) -> None:

@@ -47,8 +47,20 @@ _CANNOT_BIND = {
     "names in any letter case, quoted and with a catalog",
     "insert by place",
     "pivot with values that only the rows tell",
+    "star by pattern of Snowflake",
+    "decode of Snowflake",
+    "a path of JSON in Snowflake",
+    "how rows are distributed and sorted in Spark",
+    "a clause that is not known",
+    "a union of different numbers of columns",
 }
-_BINDS_OTHERWISE = {"a column wins over an alias of its name", "columns as arguments"}
+_BINDS_OTHERWISE = {
+    "a column wins over an alias of its name",
+    "columns as arguments",
+    "all columns as one value",
+    "a row as one value",
+    "a column by its place",
+}
 """Without the column, the name means something else, or fewer columns are computed with."""
 _DUCKDBS = [
     each for each in _CORPUS["queries"] if each["name"] not in _CANNOT_BIND | _BINDS_OTHERWISE
