@@ -114,26 +114,27 @@ def uniqueness(comparison: Comparison) -> Iterator[Change]:
         return
     old = [comparison.columns.new_name(name) for name in comparison.before.grain]
     new = [name.lower() for name in comparison.after.grain]
-    for name in _lost_uniqueness(comparison):
+    for names in _lost_uniqueness(comparison):
         # The key that changes is the cause.
-        if [comparison.columns.new_name(name)] == old and old != new:
+        if {comparison.columns.new_name(name) for name in names} == {*old} != {*new}:
             continue
+        hits = sorted({hit for name in names for hit in comparison.readers.hits(name)})
         yield change(
-            "K2", name,
-            f"Values of `{name}` need not be unique any more.",
-            "Joins by it multiply rows.",
-            Verdict.BREAKING, comparison.readers.hits(name),
+            "K2", ", ".join(names),
+            f"Values of {_names(names)} need not be unique any more.",
+            "Joins by them multiply rows.",
+            Verdict.BREAKING, hits,
         )  # fmt: skip
 
 
-def _lost_uniqueness(comparison: Comparison) -> Iterator[str]:
+def _lost_uniqueness(comparison: Comparison) -> Iterator[list[str]]:
     assert comparison.after is not None
     before, after = unique_columns(comparison.before), unique_columns(comparison.after)
     kept = {pair.old.lower() for pair in comparison.columns.pairs}
-    for names in sorted(before):
+    for names in sorted(before, key=sorted):
         new = frozenset(comparison.columns.new_name(each) for each in names)
         if names <= kept and new not in after:
-            yield ", ".join(sorted(names))
+            yield sorted(names)
 
 
 def unique_columns(contract: Contract) -> set[frozenset[str]]:

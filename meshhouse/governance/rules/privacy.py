@@ -118,13 +118,7 @@ def derived(comparison: Comparison) -> Iterator[Change]:
     after = comparison.after
     if after is None:
         return
-    personal = {
-        str(root).lower()
-        for contract in (comparison.before, after)
-        for column in contract.columns.values()
-        if is_personal(column)
-        for root in column.get("roots") or ()
-    }
+    personal = _personal_roots(comparison.before) | _personal_roots(after)
     olds = {pair.new: pair.before for pair in comparison.columns.pairs}
     for name, column in after.columns.items():
         old = olds.get(name)
@@ -136,10 +130,26 @@ def derived(comparison: Comparison) -> Iterator[Change]:
         if made_of - was and not is_aggregate(after, name):
             yield change(
                 "C9", name,
-                f"Column `{name}` is made of the personal {_listed(made_of - was)} and classified "
-                f"as {_classes(column)}.",
+                f"Column `{name}` is made of the personal {_listed(made_of - was)} and "
+                + (f"classified as {_classes(column)}." if classes_of(column)
+                   else "not classified."),
                 "Data of people is published unprotected under another name.", Verdict.FORBIDDEN,
             )  # fmt: skip
+
+
+def _personal_roots(contract: Contract) -> set[str]:
+    """The fields of raw tables that are personal, or that personal columns are made of."""
+    found = {
+        str(root).lower()
+        for column in contract.columns.values()
+        if is_personal(column)
+        for root in column.get("roots") or ()
+    }
+    for topic in contract.get("topics", {}).values():
+        fields = topic.get("fields") or {}
+        personal = [name for name, column in fields.items() if is_personal(column)]
+        found |= {f"{topic.get('raw_table')}.{name}".lower() for name in personal}
+    return found
 
 
 def _listed(names: set[str]) -> str:

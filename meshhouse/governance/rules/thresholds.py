@@ -160,14 +160,13 @@ def ranges(check: Check) -> tuple[Bounds, Bounds]:
 
 def _must(check: Check) -> str:
     must = check.get("must") or {}
-    parts = [
-        f"{key.removeprefix('must_').replace('_', ' ')} {value}" for key, value in must.items()
-    ]
+    parts = [f"{k.removeprefix('must_be').replace('_', ' ')} {v}".strip() for k, v in must.items()]
     return f"`{', '.join(parts)}`" if parts else "the default"
 
 
 def written(check: Check) -> str:
     """The range of a check for people."""
     ends = {**(check.get("bounds") or {}), **(check.get("arguments") or {})}
-    parts = [f"{key.removesuffix('_value')} {value}" for key, value in sorted(ends.items())]
+    ordered = sorted(ends, key=lambda key: (not key.startswith("min"), key))
+    parts = [f"{key.removesuffix('_value')} {ends[key]}" for key in ordered]
     return f"`{', '.join(parts)}`" if parts else "none"
