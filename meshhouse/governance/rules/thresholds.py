@@ -11,7 +11,7 @@ from meshhouse.governance.check_pairs import Check
 from meshhouse.governance.check_queries import Covers, compare_conditions, compare_queries
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.predicates import is_implied
-from meshhouse.governance.rules.keys import FOREIGN
+from meshhouse.governance.rules.keys import FOREIGN, UNIQUE
 
 _COUNTS = frozenset({"row_count", "missing", "not_null", "invalid", "duplicate", "failed_rows"})
 """Kinds of checks that count rows: their thresholds are whole numbers."""
@@ -77,6 +77,8 @@ def _settings(check: Check) -> list[Any]:
     if check.get("kind") in FOREIGN:
         has_row += ["to", "field"]  # rules/keys.py
     arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
+    if check.get("kind") in UNIQUE:
+        return [other, {**arguments, "combination_of_columns": None}]  # rules/keys.py
     return [other, arguments, check.get("columns")]
 
 
