@@ -107,6 +107,7 @@ class Gate:
             past=past,
             today=self._today,
             notice_days=notice_days(self._repository),
+            is_same_code=all(before.get(key) == after.get(key) for key in ("models", "seeds")),
         )
         changes = judge(comparison)
         step = Step.of(before, after, number)
