@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import Any
 
+from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison, Past
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.judgement import judge
 from meshhouse.governance.policies import notice_days
 from meshhouse.governance.readers import Readers
 from meshhouse.governance.report import Judged
-from meshhouse.governance.waivers import Step, verdict_after
-from meshhouse.ledger import Head, Ledger
+from meshhouse.governance.waivers import Step, fingerprint, verdict_after
+from meshhouse.ledger import Head, Ledger, user
 from meshhouse.repository import Domain, Product, Repository, display_path
-from meshhouse.repository.waivers import Waivers, read_waivers
+from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
 from meshhouse.runs.history import effective_publications
 
 _REMEMBERED = 30
@@ -33,11 +35,21 @@ Statistics = Mapping[str, Any]
 class Gate:
     """Judges candidates of one domain against what production's consumers see."""
 
-    def __init__(self, repository: Repository, ledger: Ledger, domain: Domain) -> None:
-        """Takes the ledger of the environment in use; an environment compares with production."""
+    def __init__(
+        self, repository: Repository, ledger: Ledger, domain: Domain, confirmed: str = ""
+    ) -> None:
+        """Judges what a domain is about to publish, or declares.
+
+        Args:
+            repository: where the domain is declared.
+            ledger: of the environment in use; an environment compares with production.
+            domain: which one.
+            confirmed: why every silent change of this run is meant; empty if nobody said so.
+        """
         self._repository = repository
         self._ledger = ledger.production or ledger
         self._domain = domain
+        self._confirmed = confirmed
 
     def judge(
         self,
@@ -117,7 +129,7 @@ class Gate:
             after=after,
             step=step,
             changes=changes,
-            outcome=verdict_after(changes, self._waivers, self._today, step),
+            outcome=verdict_after(changes, self._entries(changes, step), self._today, step),
             file=display_path(product.path),
             line=product.line,
         )
@@ -138,6 +150,25 @@ class Gate:
     @cached_property
     def _waivers(self) -> Waivers:
         return read_waivers(self._domain.path)
+
+    def _entries(self, changes: Iterable[Change], step: Step) -> Waivers:
+        """The domain's waivers and confirmations, with those of this run."""
+        if not self._confirmed:
+            return self._waivers
+        confirmed = tuple(
+            Confirmation(
+                product=min(step.names, key=len),
+                change=each.key,
+                why=self._confirmed,
+                owner=user(),
+                fingerprint=fingerprint(each, step),
+                path=self._waivers.path,
+                line=0,
+            )
+            for each in changes
+            if each.is_silent and each.is_refused
+        )
+        return replace(self._waivers, confirmations=(*self._waivers.confirmations, *confirmed))
 
     def _past(
         self, product: str, history: Sequence[Mapping[str, Any]], candidate: Statistics | None

@@ -38,6 +38,7 @@ def run_domain(
     on_line: dbt.OnLine | None = None,
     full_refresh: bool = False,
     on_plan: OnPlan = lambda plan: None,
+    confirmed: str = "",
 ) -> DomainRun:
     """Builds, audits and publishes a domain; waits while another run of it is at work.
 
@@ -55,6 +56,7 @@ def run_domain(
         on_line: receives what dbt logs.
         full_refresh: as `force`, and build incremental models from nothing.
         on_plan: receives the plan.
+        confirmed: why every silent change of this run is meant; see `Gate`.
 
     Returns:
         What happened; a failure of the domain is an outcome, not an exception.
@@ -80,7 +82,7 @@ def run_domain(
                     # Loads a parser of SQL, which takes 0.3 s: only for runs that build.
                     from meshhouse.runs.steps import Steps
 
-                    steps = Steps(repository, engine, domain, plan, run, say, on_line)
+                    steps = Steps(repository, engine, domain, plan, run, say, on_line, confirmed)
                     steps.take(force or full_refresh, full_refresh)
         except NotShown as error:  # recorded as published, which the next run makes true
             run.fail(error)

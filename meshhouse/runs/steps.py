@@ -49,6 +49,7 @@ class Steps:
         run: DomainRun,
         say: Say,
         on_line: dbt.OnLine | None,
+        confirmed: str,
     ) -> None:
         self._repository = repository
         self._engine = engine
@@ -57,6 +58,7 @@ class Steps:
         self._run = run
         self._say = say
         self._on_line = on_line
+        self._confirmed = confirmed
 
     def take(self, force: bool, full_refresh: bool) -> None:
         """Builds, audits and publishes.
@@ -159,13 +161,16 @@ class Steps:
         self, contracts: Mapping[str, Contract], statistics: Mapping[str, dict[str, Any]]
     ) -> list[Judged]:
         """Judges every candidate; returns the judgements that stop the publication."""
-        gate = Gate(self._repository, self._engine.ledger, self._domain)
+        gate = Gate(self._repository, self._engine.ledger, self._domain, self._confirmed)
         for product in self._plan.to_build:
             relation = product.relation
             history = self._plan.history_of(product)
             judged = gate.judge(product, contracts[relation], statistics[relation], history)
             if judged is not None:
                 self._run.judged.append(judged)
+        # An environment has no consumers: there a change can be tried before it is confirmed.
+        if self._repository.environment:
+            return []
         return [each for each in self._run.judged if each.outcome.refused]
 
     def _reject(self, message: str, candidates: Sequence[Candidate]) -> None:
@@ -184,7 +189,7 @@ class Steps:
         run.outcome, run.finished_at = "published", datetime.now(UTC)
         run.published = publish(
             self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories,
-            contracts, statistics,
+            contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
         )  # fmt: skip
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
