@@ -54,6 +54,8 @@ class Judged:
         waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})
         waive += "".join(f" --consent {each}" for each in domains)
+        if self.after is None:
+            return (f"mesh retire {self.relation}", waive)
         if change.is_silent:
             mark = fingerprint(change, self.step)
             return (f'mesh confirm {product} {change.key} --fingerprint {mark} --because "..."',)
