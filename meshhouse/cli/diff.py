@@ -26,11 +26,23 @@ _FORMS = ("--json", "--sarif", "--markdown")
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN.PRODUCT]...")
-@click.option("--from", "earlier", type=int, metavar="PUBLICATION",
-              help="Compare from this publication of one product; `mesh history` has the numbers.")
-@click.option("--to", "later", type=int, metavar="PUBLICATION",
-              help="Compare up to this publication; by default the current one.")
-@click.option("--data", is_flag=True, help="Also compare rows: with the newest build, or with --to.")
+@click.option(
+    "--from",
+    "earlier",
+    type=int,
+    metavar="PUBLICATION",
+    help="Compare from this publication of one product; `mesh history` has the numbers.",
+)
+@click.option(
+    "--to",
+    "later",
+    type=int,
+    metavar="PUBLICATION",
+    help="Compare up to this publication; by default the current one.",
+)
+@click.option(
+    "--data", is_flag=True, help="Also compare rows: with the newest build, or with --to."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--sarif", is_flag=True, help="Print as SARIF 2.1.0, for code hosts.")
 @click.option("--markdown", is_flag=True, help="Print as a comment for a pull request.")
@@ -65,7 +77,7 @@ def diff(
         found, rows = _publications(repository, chosen, targets[0], earlier, later, data)
     else:
         found = declared_difference(repository, chosen.ledger, targets)
-        rows = _builds(repository, chosen, found, targets) if data else []
+        rows = _builds(repository, chosen, found) if data else []
     if as_json:
         print_json(_as_json(found, rows))
     elif sarif:
@@ -97,26 +109,14 @@ def _publications(
     return found, [rows_of_publications(repository, chosen, product, before, after)]
 
 
-def _builds(
-    repository: Repository, chosen: Engine, found: Difference, targets: Sequence[str]
-) -> list[RowsOfTwo | str]:
+def _builds(repository: Repository, chosen: Engine, found: Difference) -> list[RowsOfTwo | str]:
     """The rows of each product that is published and declared, beside its newest build."""
     heads = (chosen.ledger.production or chosen.ledger).heads()
-    removed = {*found.removed, *found.withheld, *found.new}
-    rows: list[RowsOfTwo | str] = []
-    for domain in repository.domains if not targets else map(repository.reading, {
-        each.partition(".")[0]: None for each in targets if _is_domain(repository, each)
-    }):  # fmt: skip
-        for product in domain.products if domain.name not in found.broken else ():
-            relation = product.relation
-            asked = not targets or {domain.name, relation} & set(targets)
-            if asked and relation in heads and relation not in removed:
-                rows.append(rows_of_build(repository, chosen, product, heads[relation]))
-    return list(dict.fromkeys(rows)) if all(isinstance(each, str) for each in rows) else rows
-
-
-def _is_domain(repository: Repository, target: str) -> bool:
-    return target.partition(".")[0] in repository.domain_names
+    rows = [
+        rows_of_build(repository, chosen, product, heads[product.relation])
+        for product in found.compared
+    ]
+    return list({str(each): each for each in rows}.values())  # one reason for all of them is enough
 
 
 def _as_json(found: Difference, rows: Sequence[RowsOfTwo | str]) -> dict[str, object]:

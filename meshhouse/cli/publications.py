@@ -34,7 +34,18 @@ def history(product: str, as_json: bool) -> None:
         return
     results().print(
         table(
-            ["", "number", "published", "kind", "version", "rows", "size", "score", "snapshot", "by"],
+            [
+                "",
+                "number",
+                "published",
+                "kind",
+                "version",
+                "rows",
+                "size",
+                "score",
+                "snapshot",
+                "by",
+            ],
             [
                 (
                     "*" if remaining and entry is remaining[-1] else "",

@@ -17,9 +17,7 @@ from meshhouse.lake.states import REWRITTEN, SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.storage import plain_path
 
 
-def as_of(
-    metadata_location: str, snapshot: int, folder: Path, own_columns: bool = False
-) -> str:
+def as_of(metadata_location: str, snapshot: int, folder: Path, own_columns: bool = False) -> str:
     """A metadata file that shows a table with the rows of an earlier snapshot.
 
     The file has today's columns; columns that are newer than the snapshot are null. If a field id

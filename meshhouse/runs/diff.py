@@ -16,6 +16,7 @@ from meshhouse.governance.contract import Contract
 from meshhouse.governance.report import Judged
 from meshhouse.ledger import Head, Ledger
 from meshhouse.repository import BrokenDomain, Domain, Product, Repository, printable
+from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.gate import Gate
 from meshhouse.runs.history import past_publications
@@ -38,6 +39,8 @@ class Difference:
     """Products that an older version published without a contract: nothing to compare with."""
     withheld: dict[str, str] = field(default_factory=dict)
     """Declared product that dbt does not build as one -> `disabled` or `not public`."""
+    compared: list[Product] = field(default_factory=list)
+    """Products that are declared, built and published."""
     broken: dict[str, str] = field(default_factory=dict)
     """Domain that cannot be compared -> why."""
 
@@ -109,17 +112,7 @@ def _compare(
         manifest = fresh_manifest(repository, domain)
         contracts = DeclaredContracts(repository, domain, manifest)
         for product in products:
-            relation, head = product.relation, heads.get(product.relation)
-            if reason := manifest.withheld(product):
-                own.withheld[relation] = reason
-            elif head is None or not head.is_published:
-                own.new.append(relation)
-            elif head.contract is None:
-                own.without_contract.append(relation)
-            elif head.code_version == manifest.code_version(product):
-                own.unchanged.append(relation)  # a contract is rendered, which takes a second
-            elif judged := gate.judge(product, contracts.of(product)):
-                own.add(relation, judged)
+            _compare_product(product, manifest, contracts, gate, own)
     for relation in gate.published_without(each.relation for each in domain.products):
         if names is None or relation.partition(".")[2] in names:
             own.removed.append(relation)
@@ -130,6 +123,24 @@ def _compare(
     for name, value in vars(own).items():
         collected = getattr(found, name)
         collected.update(value) if isinstance(value, dict) else collected.extend(value)
+
+
+def _compare_product(
+    product: Product, manifest: Manifest, contracts: DeclaredContracts, gate: Gate, own: Difference
+) -> None:
+    relation, head = product.relation, gate.heads.get(product.relation)
+    if reason := manifest.withheld(product):
+        own.withheld[relation] = reason
+    elif head is None or not head.is_published:
+        own.new.append(relation)
+    else:
+        own.compared.append(product)
+        if head.contract is None:
+            own.without_contract.append(relation)
+        elif head.code_version == manifest.code_version(product):
+            own.unchanged.append(relation)  # rendering takes a second or more
+        elif judged := gate.judge(product, contracts.of(product)):
+            own.add(relation, judged)
 
 
 def _chosen(

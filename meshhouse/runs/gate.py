@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from meshhouse.governance.change import Change
@@ -22,7 +23,7 @@ from meshhouse.governance.readers import Readers
 from meshhouse.governance.report import Judged
 from meshhouse.governance.waivers import Step, fingerprint, verdict_after
 from meshhouse.ledger import Head, Ledger, user
-from meshhouse.repository import Domain, Product, Repository, display_path
+from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
 from meshhouse.runs.history import effective_publications
 
@@ -36,12 +37,8 @@ class _Place(NamedTuple):
     """Which product is judged, and where it is declared."""
 
     relation: str
-    file: str
+    file: Path
     line: int
-
-    @classmethod
-    def of(cls, product: Product) -> _Place:
-        return cls(product.relation, display_path(product.path), product.line)
 
 
 class Gate:
@@ -99,7 +96,7 @@ class Gate:
             (measured, statistics),
             past,
             head.number,
-            _Place.of(product),
+            _Place(product.relation, product.path, product.line),
         )
 
     def judge_between(
@@ -119,7 +116,12 @@ class Gate:
         """
         statistics = earlier[1], later[1]
         return self._judged(
-            earlier[0], later[0], statistics, Past(), number, _Place.of(product)
+            earlier[0],
+            later[0],
+            statistics,
+            Past(),
+            number,
+            _Place(product.relation, product.path, product.line),
         )
 
     def judge_removed(self, relation: str) -> Judged | None:
@@ -134,7 +136,7 @@ class Gate:
         before = Contract.from_text(head.contract)
         measured = json.loads(head.statistics) if head.statistics else None
         past = self._past(before.product, (), None)
-        place = _Place(relation, display_path(self._domain.path / "dbt_project.yml"), 1)
+        place = _Place(relation, self._domain.path / "dbt_project.yml", 1)
         return self._judged(before, None, (measured, None), past, head.number, place)
 
     def published_without(self, declared: Iterable[str]) -> list[str]:
@@ -176,7 +178,7 @@ class Gate:
             step=step,
             changes=changes,
             outcome=verdict_after(changes, self._entries(changes, step), self._today, step),
-            file=place.file,
+            file=place.file.relative_to(self._repository.root).as_posix(),
             line=place.line,
         )
 

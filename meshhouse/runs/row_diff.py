@@ -291,8 +291,7 @@ def _examples(
 
 
 def _as_a_whole(tables: _Tables, because: str) -> RowDifference:
-    """Compares rows with all columns that both tables have; equal rows count as often as they are
-    there."""
+    """Compares rows by all columns that both tables have; repeated rows count each time."""
     pairs = tables.pairs
     was, now = (
         f"select {', '.join(f'{getattr(each, state)} as v{each.number}' for each in pairs)} "

@@ -49,7 +49,11 @@ class RowsOfTwo:
 
 
 def rows_of_publications(
-    repository: Repository, engine: Engine, product: Product, before: Publication, after: Publication
+    repository: Repository,
+    engine: Engine,
+    product: Product,
+    before: Publication,
+    after: Publication,
 ) -> RowsOfTwo:
     """Compares the rows of two publications.
 
