@@ -69,6 +69,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("bytes", _BIGINT),
         ("audit_id", _STRING),
         ("score", DataType("decimal", 5, 2)),
+        # Of the kind `rename`: the relation whose table and history the product goes on with.
+        ("renamed_from", _STRING),
     ),
     "runs": (
         *_COMMON,
@@ -109,6 +111,8 @@ class Staged:
     """The new state: a metadata location in the lake, the number of a generation in Snowflake."""
     snapshot_id: int | None
     """The number that identifies the state's rows in ledger entries."""
+    alias_of: str | None = None
+    """The product's relation, if this is another name for it; its owner owns the name too."""
 
 
 class Ledger(Protocol):

@@ -7,9 +7,10 @@ here: what is merged, expired or removed (compaction.py, expiry.py, orphans.py, 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -86,21 +87,38 @@ def maintain(
     """
     chosen = _chosen(lake.states(), relations)
     locks = lake.locks
-    done = []
+    done, maintained = [], set()
     with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
         needed = needed_of(lake)
         for relation in chosen:
-            # The lock of `mesh run` for the domain of a product or of a dbt snapshot's history.
-            # No run takes this lock for other tables.
-            owner = relation.partition(".")[0].removesuffix("_build")
-            waiting = f"{relation}: waiting for a run of {owner}"
-            with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
-                kept = needed.get(relation, set())
-                done.append(_maintain(lake, relation, kept, older_than, retention))
+            if relation in maintained:
+                continue
+            names = _names(lake, relation)
+            maintained.update(names)
+            with ExitStack() as held:
+                # The lock of `mesh run` for the domain of a product or of a dbt snapshot's
+                # history. No run takes this lock for other tables. A table that moved to another
+                # domain has a name in both.
+                for owner in sorted({_owner(each) for each in names}):
+                    waiting = f"{relation}: waiting for a run of {owner}"
+                    path = locks / f"{owner}.run"
+                    held.enter_context(lock(path, lambda holder, text=waiting: say(text)))
+                kept = set().union(*(needed.get(each, set()) for each in names))
+                done.append(_maintain(lake, names[0], kept, older_than, retention))
         # With a catalog service, publications on one of its branches may refer to these files.
         if not relations and not lake.is_served:
             done += _maintain_builds(lake, older_than, say)
     return done
+
+
+def _names(lake: Lake, relation: str) -> list[str]:
+    """All names of a table; one with the number of a version is first, as others are aliases."""
+    names = lake.names_at(lake.state(relation) or "") or [relation]
+    return sorted(names, key=lambda each: re.search(r"_v\d+$", each) is None)
+
+
+def _owner(relation: str) -> str:
+    return relation.partition(".")[0].removesuffix("_build").removesuffix("_retired")
 
 
 def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Maintained]:
@@ -200,8 +218,11 @@ def _tidy(
             # Leave files outside this lake alone, even if the metadata refers to them.
             if is_remote(location) or lake.owns(location):
                 make_young(location)
+        change = lake.staged(table, base)
+        # All names of a table move together. `base` may be outdated: then `change` conflicts.
+        aliases = [replace(change, relation=name) for name in lake.names_at(base)]
         try:
-            lake.commit([lake.staged(table, base)])
+            lake.commit({each.relation: each for each in (*aliases, change)}.values())
         except Conflict:
             if table.metadata.current_snapshot_id != shown:
                 _forget_snapshot(table)

@@ -32,5 +32,6 @@ __all__ = [
     "display_path",
     "has_packages",
     "printable",
+    "undeclared",
     "unknown_product",
 ]

@@ -313,21 +313,31 @@ def _assumed(consumer: Domain, provider: Domain) -> Iterator[Product]:
         if product.checks_path.is_file():
             named.update(mention.findall(product.checks_path.read_text(errors="replace")))
     for name in sorted(named - known - {product.name for product in provider.products}):
-        yield Product(
-            domain=provider.name,
-            model=name,
-            version=1,
-            is_latest=True,
-            columns=(),
-            description="",
-            group=None,
-            contract=False,
-            grain=(),
-            promises={},
-            path=provider.path / "dbt_project.yml",
-            line=1,
-            sql_path=provider.path / "models" / f"{name}.sql",
+        product = undeclared(f"{provider.name}.{name}")
+        folder = provider.path / "models"
+        yield replace(
+            product, path=provider.path / "dbt_project.yml", sql_path=folder / f"{name}.sql"
         )
+
+
+def undeclared(relation: str) -> Product:
+    """What is known of a product from its relation alone."""
+    domain, _, name = relation.partition(".")
+    return Product(
+        domain=domain,
+        model=name,
+        version=1,
+        is_latest=True,
+        columns=(),
+        description="",
+        group=None,
+        contract=False,
+        grain=(),
+        promises={},
+        path=Path(),
+        line=1,
+        sql_path=Path(),
+    )
 
 
 def unknown_product(domain: Domain, name: str) -> str:

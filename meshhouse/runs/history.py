@@ -33,28 +33,44 @@ class History:
 
     def read_by_production(self) -> dict[str, int | None]:
         """Relation -> the snapshot that production's newest publications were made from."""
-        shown = [effective_publications(each)[-1] for each in self.production.values()]
+        standing = map(effective_publications, self.production.values())
+        shown = [each[-1] for each in standing if each]
         found: dict[str, int | None] = {}
         for entry in sorted(shown, key=lambda each: each["number"]):
             found.update(entry["input_snapshots"])
         return found
 
 
+_OTHER_KINDS = ("rollback", "rename", "retire", "unretire")
+"""Kinds of entries that do not publish new rows."""
+
+
 def effective_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Publications that were not rolled back, oldest first; consumers see the last one."""
+    """Publications that were not rolled back, oldest first; consumers see the last one.
+
+    Of a product that is retired, consumers see none.
+    """
     standing: list[Mapping[str, Any]] = []
+    before: list[Mapping[str, Any]] = []
     for entry in history:
-        if entry["kind"] == "rollback":
-            standing.pop()
-        else:
-            standing.append(entry)
+        match entry["kind"]:
+            case "rollback":
+                standing.pop()
+            case "rename":
+                pass  # the same rows under another name
+            case "retire":
+                standing, before = [], standing
+            case "unretire":
+                standing, before = before, []
+            case _:
+                standing.append(entry)
     return standing
 
 
 def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The publications that rollbacks since the newest publication took back."""
     newest = max(
-        (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
+        (at for at, entry in enumerate(history) if entry["kind"] not in _OTHER_KINDS), default=-1
     )
     before = effective_publications(history[: newest + 1])
     return before[len(effective_publications(history)) :]
@@ -64,9 +80,40 @@ def past_publications(ledger: Ledger, domain: str | None = None) -> History:
     """What was published of one domain, or of all, here and in production behind it."""
     behind = ledger.production
     return History(
-        own=_by_product(ledger.entries("publications", domain)),
-        production=_by_product(behind.entries("publications", domain)) if behind else {},
+        own=publications_of(ledger, domain),
+        production=publications_of(behind, domain) if behind else {},
     )
+
+
+def publications_of(ledger: Ledger, domain: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """`domain.product` -> its entries, oldest first, of one domain or of all.
+
+    What moved from another domain brings its entries along.
+    """
+    entries = ledger.entries("publications", domain)
+    if domain is not None:
+        olds = {str(each.get("renamed_from") or domain).partition(".")[0] for each in entries}
+        for other in sorted(olds - {domain}):
+            entries = [*ledger.entries("publications", other), *entries]
+        entries.sort(key=lambda each: each["number"])
+    found = by_product(entries)
+    return {name: each for name, each in found.items() if domain in (None, name.partition(".")[0])}
+
+
+def by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """`domain.product` -> its entries; those before a renaming belong to the present name.
+
+    Args:
+        entries: of the ledger's publications, oldest first.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        relation = f"{entry['domain']}.{entry['product']}"
+        if before := entry.get("renamed_from"):
+            both = [*found.get(relation, ()), *found.pop(before, ())]
+            found[relation] = sorted(both, key=lambda each: each["number"])
+        found.setdefault(relation, []).append(entry)
+    return found
 
 
 def production_fails(ledger: Ledger, domain: str) -> bool:
@@ -81,10 +128,3 @@ def past_checks(ledger: Ledger, domain: str) -> dict[str, list[dict[str, Any]]]:
     entries = [*(behind.entries("audits", domain) if behind else ()),
                *ledger.entries("audits", domain)]  # fmt: skip
     return {entry["audit_id"]: entry["checks"] for entry in entries}
-
-
-def _by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        found.setdefault(f"{entry['domain']}.{entry['product']}", []).append(entry)
-    return found

@@ -23,6 +23,7 @@ from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
+from meshhouse.runs.names import followers, settle
 from meshhouse.runs.outcome import DomainRun, dbt_failures, rejection, require_data_tests
 from meshhouse.runs.parse import fresh_manifest, refuse_findings
 from meshhouse.runs.publication import audit_entry, publish
@@ -77,6 +78,8 @@ def run_domain(
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 engine.finish_publications(domain)
+                for line in settle(repository, engine, domain):
+                    say(f"{domain.name}: {line}")
                 plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
                 run.note(plan)
                 run.standing_checks = plan.standing_checks()
@@ -184,16 +187,17 @@ class _Steps:
         """Audits every candidate beside all the others, as consumers would see them."""
         self._tell("auditing")
         visible = self._engine.visible()
-        own = {each.relation: visible[each.relation] for each in self._domain.products
-               if each.relation in visible}  # fmt: skip
-        staged = {each.product.relation: each.staged.state for each in candidates}
-        before = {_before(each.product): each.product.relation for each in candidates}
-        previous = {_before(each): own[each.relation] for each in self._domain.products
-                    if each.relation in own}  # fmt: skip
+        names = [name for each in self._domain.products for name in each.relations]
+        own = {name: visible[name] for name in names if name in visible}
+        staged = {name: each.staged.state for each in candidates
+                  for name in each.product.relations}  # fmt: skip
+        before = {_before(name): name for name in staged}
+        previous = {_before(name): state for name, state in own.items()}
         empty = {name: each for name, each in before.items() if each not in own}
         pins = self._plan.pins
         products = [product for each in self._repository.domains for product in each.products]
-        readable = Readable(products, pins.keys() - {each.relation for each in products})
+        known = {name for each in products for name in each.relations}
+        readable = Readable(products, pins.keys() - known)
         states = {**pins, **own, **previous, **staged}
         with self._engine.reader(self._domain, states, empty) as reader:
             for candidate in candidates:
@@ -202,11 +206,15 @@ class _Steps:
 
     def _publish(self, snapshots: Sequence[str]) -> None:
         self._tell("publishing")
-        histories = self._engine.stage_snapshots(self._domain, snapshots)
         run = self._run
+        staged = [(candidate.product, candidate.staged) for candidate, _ in run.audited]
+        others = [
+            *self._engine.stage_snapshots(self._domain, snapshots),
+            *followers(self._engine, staged),
+        ]
         run.outcome, run.finished_at = "published", datetime.now(UTC)
         run.published = publish(
-            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories
+            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), others
         )
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
@@ -243,6 +251,7 @@ def build_models(
     with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
             engine.finish_publications(domain)
+            settle(repository, engine, domain)
             resolve(repository, domain, engine.visible())
             manifest = fresh_manifest(repository, domain)
             versions = {each.name: manifest.code_version(each) for each in domain.products}
@@ -263,9 +272,9 @@ def build_models(
     return run
 
 
-def _before(product: Product) -> str:
+def _before(relation: str) -> str:
     """How checks call what is published of a product now."""
-    return f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
+    return relation.replace(".", f"{PREVIOUS_SUFFIX}.")
 
 
 def _listing(products: Sequence[Product]) -> str:

@@ -20,6 +20,7 @@ from meshhouse.landing.store import offsets_of
 from meshhouse.landing.waiting import waiting
 from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
 from meshhouse.runs.domain_plan import DomainPlan
+from meshhouse.runs.names import pending
 from meshhouse.runs.outcome import DomainRun
 
 
@@ -72,9 +73,10 @@ def select(repository: Repository, targets: Sequence[str], downstream: bool) -> 
         raise BrokenDomain(broken[0])
     parts: dict[str, tuple[str, ...]] = {}
     for target in dict.fromkeys(targets):
-        domain, dot, name = target.partition(".")
+        domain, dot, _ = target.partition(".")
         if dot and domain not in targets and not downstream:
-            parts[domain] = (*parts.get(domain, ()), name)
+            product = repository.product(target)  # the name may be an alias
+            parts[domain] = (*parts.get(domain, ()), product.name)
     return Selection(domains, broken, parts)
 
 
@@ -120,6 +122,8 @@ def unchanged_run(
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
         engine.finish_publications(domain)
+        if pending(repository, engine, domain):
+            return None
         plan = DomainPlan(repository, engine, domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong

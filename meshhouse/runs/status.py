@@ -122,7 +122,8 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
     """Products that were published and can be read, and that no domain declares, by name."""
     history, visible = past_publications(engine.ledger), engine.visible()
-    declared = {each.relation for domain in repository.readings for each in domain.products}
+    products = (each for domain in repository.readings for each in domain.products)
+    declared = {name for each in products for name in each.relations}
     # Nobody knows what a broken domain declares; status says that it is broken.
     unknown = {domain.name for domain in repository.broken}
     found = []
