@@ -25,6 +25,7 @@ _COMMANDS = {
     "backup": ("backup", "Copy the mesh to a folder or an object store."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Turn real retail events into audited products."),
+    "confirm": ("waive", "Confirm that a silent change of a product is meant."),
     "dev": ("dev", "Open the mesh in Dagster."),
     "doctor": ("doctor", "Find damage, and say how to repair it."),
     "env": ("env", "List or drop environments."),
@@ -41,6 +42,7 @@ _COMMANDS = {
     "sql": ("sql", "Run a query over published products."),
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
+    "waive": ("waive", "Allow one refused change of a product until a date."),
 }
 """Command -> the module of this package that defines it, and its line in `mesh --help`."""
 

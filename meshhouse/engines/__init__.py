@@ -95,7 +95,7 @@ def lander(name: str, repository: Repository, engine: Engine) -> Lander | None:
         raise UsageError(
             "Spark lands into the lake, and this target has no lake. Leave out `--engine spark`."
         )
-    return SparkLander(repository, engine.lake)
+    return SparkLander.of(repository, engine.lake)
 
 
 __all__ = [

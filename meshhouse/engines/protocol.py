@@ -61,6 +61,9 @@ class Names(Protocol):
 class Reader(Names, Protocol):
     """Reads the tables that the audit checks."""
 
+    engine: str
+    """Names the engine in statistics: those of different engines differ in details."""
+
     def data_source(self, name: str) -> Any:
         """A Soda data source of that name, which runs its SQL on this reader's connection."""
         ...
@@ -71,6 +74,18 @@ class Reader(Names, Protocol):
 
     def quote(self, identifier: str) -> str:
         """An identifier quoted for this engine's SQL, whatever characters it holds."""
+        ...
+
+    def checksum(self, columns: Sequence[str]) -> tuple[str, str]:
+        """How the engine makes one whole number from a row's values.
+
+        Args:
+            columns: their quoted names; may be empty.
+
+        Returns:
+            A name, which changes when equal rows get another number; and the SQL of a number whose
+            sum over any table does not overflow.
+        """
         ...
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any
 
+from meshhouse.governance.alignment import Alignment, align
 from meshhouse.governance.change import Change, Hit, Verdict
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Readers
@@ -51,6 +53,11 @@ class Comparison:
     past: Past = field(default_factory=Past)
     today: date = field(default_factory=date.today)
     notice_days: int = NOTICE_DAYS
+
+    @cached_property
+    def columns(self) -> Alignment:
+        """The columns of both contracts beside each other; empty if the product is removed."""
+        return align(self.before, self.after, self.before_statistics, self.after_statistics)
 
     def if_read(self, hits: Sequence[Hit], otherwise: Verdict = Verdict.MINOR) -> Verdict:
         """Breaking if the change hits a reader; a lower verdict if it hits none."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.rules import RULES
+from meshhouse.governance.rules.versions import as_agreed
 
 
 def judge(comparison: Comparison) -> tuple[Change, ...]:
@@ -16,6 +17,6 @@ def judge(comparison: Comparison) -> tuple[Change, ...]:
 
     Pure: needs neither warehouse nor ledger.
     """
-    found = [change for rule in RULES for change in rule(comparison)]
+    found = [as_agreed(comparison, change) for rule in RULES for change in rule(comparison)]
     unique = {(each.key, each.what): each for each in found}
     return tuple(sorted(unique.values(), key=lambda each: (-each.verdict, each.row, each.subject)))

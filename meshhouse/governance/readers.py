@@ -15,6 +15,9 @@ from meshhouse.governance.contract import Contract
 
 EVERY = "*"
 """Stands for every column of a relation, as in `select *`."""
+BARE = "bare"
+"""How of a name that the product does not have: the reader uses it without a table, and finds it in
+another relation that it joins with the product."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Read:
     into: tuple[str, ...] = ()
     """The reader's columns that its values reach; empty if it only filters, joins or orders."""
     how: frozenset[str] = frozenset({"select"})
-    """Of: select, filter, join, group, order, window, star, position (by place, as in `union`)."""
+    """Of: select, filter, join, group, order, window, star, position (by place, as in `union`);
+    or only `BARE`."""
     literals: tuple[str, ...] = ()
     """Values that the reader compares it with."""
     is_known: bool = True
@@ -89,13 +93,23 @@ class Readers:
         name = column.lower()
         return tuple(
             each
-            for each in self.reads
+            for each in self._used()
             if not each.is_known
             or each.column == EVERY
             or each.column == name
             or each.column.startswith(f"{name}.")
             or name.startswith(f"{each.column}.")
         )
+
+    def of_bare_name(self, name: str) -> tuple[Read, ...]:
+        """Queries in which a new column of this name makes a name ambiguous."""
+        return tuple(
+            each for each in self.reads if BARE in each.how and each.column == name.lower()
+        )
+
+    def _used(self) -> tuple[Read, ...]:
+        """Reads of what the product has."""
+        return tuple(each for each in self.reads if BARE not in each.how)
 
     def hits(
         self, column: str | None = None, among: Callable[[Read], bool] = lambda read: True
@@ -106,9 +120,18 @@ class Readers:
             column: a column or a path inside one; None for every read.
             among: which of the reads count; those with unknown lineage always do.
         """
-        reads = self.reads if column is None else self.of_column(column)
+        reads = self._used() if column is None else self.of_column(column)
         counted = [each for each in reads if not each.is_known or among(each)]
         return tuple(sorted({hit for each in counted for hit in each.hits}))
+
+    def whole(self, among: Callable[[Read], bool] = lambda read: True) -> tuple[Hit, ...]:
+        """One hit for each reader, if a change concerns the product and not a column.
+
+        Args:
+            among: which of the reads count.
+        """
+        found = {(each.reader, each.owner) for each in self.reads if among(each)}
+        return tuple(Hit(reader, EVERY, owner) for reader, owner in sorted(found))
 
 
 def _read(stored: dict[str, Any], owner: str) -> Read:

@@ -12,17 +12,8 @@ from pathlib import Path
 
 from meshhouse.lint.finding import Finding
 from meshhouse.repository import DeclarationError, Domain
-from meshhouse.repository.hidden import (
-    CHANCE,
-    CLOCK,
-    FILE,
-    GRAPH,
-    NAME,
-    SESSION,
-    HiddenInput,
-    hidden_inputs,
-    jinja_names,
-)
+from meshhouse.repository.hidden import HiddenInput, hidden_inputs, jinja_names
+from meshhouse.repository.hidden_words import CHANCE, CLOCK, FILE, GRAPH, NAME, SESSION, UNSEEN
 from meshhouse.repository.keys import EVERY_RUN
 from meshhouse.repository.project import files_below, folders, packages
 from meshhouse.repository.yaml import Located, read_yaml
@@ -35,6 +26,7 @@ _REMEDIES = {
     FILE: "Load it as a seed, or land it from a topic",
     NAME: "Read it with ref() or source()",
     GRAPH: "Name the models with ref()",
+    UNSEEN: "Name what is read itself, or use ref(), source() or a function without side inputs",
 }
 
 

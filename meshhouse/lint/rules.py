@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from meshhouse.lint.collisions import colliding_checks
@@ -17,6 +18,7 @@ from meshhouse.lint.finding import Finding
 from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.sql.dialects import dialect_in_use
+from meshhouse.lint.waivers import unusable_waivers, waiver_findings
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
 from meshhouse.repository.keys import GRAIN
 from meshhouse.repository.references import unresolved
@@ -47,6 +49,7 @@ def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
     )
     findings.update(_outside_staging(repository, domain))
+    findings.update(waiver_findings(repository, domain, datetime.now(UTC).date()))
     findings.update(_orphans(domain))
     unusable = {each.path for each in domain.problems}
     for product in domain.products:
@@ -70,6 +73,7 @@ def refused(repository: Repository, domain: Domain) -> list[Finding]:
         for each in domain.unknown_keys
         if not each.is_style
     )
+    findings.update(unusable_waivers(domain))
     unusable = {each.path for each in domain.problems}
     for rule in (_dbtignore, _references, _increments, _formats):
         findings.update(rule(repository, domain))

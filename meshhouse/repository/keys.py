@@ -62,6 +62,13 @@ CLASSIFICATION = Key(
     "what kind of data it holds. `personal` hides its values in sample rows. Snowflake sets the "
     "classification as a tag",
 )  # fmt: skip
+UNIT = Key("unit", (COLUMN,), TEXT, "the unit or currency of its numbers, such as `USD` or `kg`")
+CODE_LIST = Key(
+    "code_list", (COLUMN,), TEXT, "the code list that its values come from, with its release"
+)
+ZONE = Key("zone", (COLUMN,), TEXT, "the time zone of a business day, such as `America/New_York`")
+MEANINGS = (UNIT, CODE_LIST, ZONE)
+"""Keys that decide what a column's values mean: a change of them changes every figure."""
 GRAIN = Key("grain", (PRODUCT,), Many(TEXT), "the columns that identify one row")
 REFRESHED_WITHIN_HOURS = Key(
     "refreshed_within_hours", (PROMISES_OF_PRODUCT,), NUMBER,
@@ -90,7 +97,8 @@ DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mes
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    GRAIN, PROMISES, REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, EVERY_RUN, SHARED, DAGSTER,
+    *MEANINGS, GRAIN, PROMISES, REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, EVERY_RUN, SHARED,
+    DAGSTER,
 )  # fmt: skip
 
 

@@ -88,7 +88,11 @@ def read_yaml(path: Path) -> Located:
     Raises:
         DeclarationError: the file cannot be read, is not valid YAML, or is not a mapping.
     """
-    text = read_text(path)
+    return parse_yaml(path, read_text(path))
+
+
+def parse_yaml(path: Path, text: str) -> Located:
+    """As `read_yaml`, for a text that is or will be the content of a file."""
     try:
         _measure(text)
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - built on CSafeLoader

@@ -19,6 +19,7 @@ from meshhouse.landing import lands_itself
 from meshhouse.landing.target import open_target
 from meshhouse.landing.waiting import count, waiting
 from meshhouse.repository import Domain, RawTable, Repository
+from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.domain_plan import DomainPlan, with_companions
 from meshhouse.runs.parse import fresh_manifest, refuse_findings
 from meshhouse.runs.selection import Selection
@@ -34,6 +35,8 @@ class Forecast:
     plan: DomainPlan | None = None
     problem: str = ""
     """Why the run would fail before it builds anything."""
+    stops_users: bool = False
+    """Whether the domains that use this one would not run either."""
 
 
 def forecasts(
@@ -56,50 +59,59 @@ def forecasts(
     found = []
     with TemporaryDirectory(prefix="mesh-forecast-") as files:
         for domain in selection.domains:
-            forecast = Forecast(domain.name)
-            found.append(forecast)
             if uses := [each for each in domain.upstream if each in stopped]:
-                forecast.problem = f"would not run: it uses {uses[0]}"
+                forecast = Forecast(domain.name, problem=f"would not run: it uses {uses[0]}")
+                forecast.stops_users = True
+            else:
+                names = selection.names(domain)
+                forecast = _of_domain(
+                    repository, engine, domain, names, force, to_come, Path(files)
+                )
+            found.append(forecast)
+            if forecast.stops_users:
                 stopped.add(domain.name)
-                continue
-            names = selection.names(domain)
-            try:
-                for raw in _raw_tables(repository, domain, names):
-                    if lands_itself(engine.store, raw):
-                        forecast.waiting.update(_events(repository, engine, raw))
-            except MeshError as error:
-                forecast.problem = _reason(domain, error)
-                stopped.add(domain.name)
-                continue
-            to_come |= {raw.relation for raw in forecast.waiting}
-            try:
-                plan = DomainPlan(repository, engine, domain, names, force, to_come, Path(files))
-            except MeshError as error:
-                forecast.problem = _reason(domain, error)
-                continue
-            try:
-                if plan.to_build:
-                    refuse_findings(repository, domain, plan.manifest)
-            except MeshError as error:
-                forecast.problem = _reason(domain, error)
-                stopped.add(domain.name)
-                continue
-            forecast.plan = plan
-            to_come |= {product.relation for product in plan.to_build}
+            if forecast.plan is not None:
+                to_come |= {product.relation for product in forecast.plan.to_build}
     return found
 
 
-def _reason(domain: Domain, error: MeshError) -> str:
-    return str(error).removeprefix(f"{domain.name}: ")
+def _of_domain(
+    repository: Repository,
+    engine: Engine,
+    domain: Domain,
+    names: Collection[str] | None,
+    force: bool,
+    to_come: set[str],
+    files: Path,
+) -> Forecast:
+    """What a run of one domain would do; adds the raw tables that it would land to `to_come`."""
+    forecast = Forecast(domain.name)
+    is_left_out = True
+    try:
+        # A run leaves out a domain that does not parse; its users read what it has published.
+        manifest = fresh_manifest(repository, domain)
+        is_left_out = False
+        for raw in _raw_tables(repository, domain, manifest, names):
+            if lands_itself(engine.store, raw):
+                forecast.waiting.update(_events(repository, engine, raw))
+        to_come |= {raw.relation for raw in forecast.waiting}
+        plan = DomainPlan(repository, engine, domain, names, force, to_come, files)
+        if plan.to_build:
+            refuse_findings(repository, domain, plan.manifest)
+    except MeshError as error:
+        forecast.problem = str(error).removeprefix(f"{domain.name}: ")
+        forecast.stops_users = not is_left_out
+    else:
+        forecast.plan = plan
+    return forecast
 
 
 def _raw_tables(
-    repository: Repository, domain: Domain, names: Collection[str] | None
+    repository: Repository, domain: Domain, manifest: Manifest, names: Collection[str] | None
 ) -> list[RawTable]:
     """The raw tables of a domain that a run lands: with single products, those that they read."""
     if names is None:
         return list(domain.raw_tables)
-    manifest = fresh_manifest(repository, domain)
     products = with_companions(repository, manifest, domain, names)
     read = {relation for each in products for relation in manifest.relations_read(each)}
     return [raw for raw in domain.raw_tables if raw.relation in read]

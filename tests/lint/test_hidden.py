@@ -42,6 +42,12 @@ def found(mesh: Mesh) -> list[tuple[str, int, str]]:
         ("random()", "`random()` reads a random number", "a hash of a key"),
         ("current_user", "`current_user` reads the session", "a variable of dbt_project.yml"),
         ("(select 1 from 'x.csv')", "`from 'x.csv'` reads a file", "Load it as a seed"),
+        ('(select 1 from "/x.csv")', '`from "/x.csv"` reads a file', "Load it as a seed"),
+        (
+            "(select 1 from other_function(2))",
+            "`other_function()` reads what the mesh cannot see",
+            "a function without side inputs",
+        ),
         (
             "(select 1 from crm.customers)",
             "`crm.customers` reads a table by its name",

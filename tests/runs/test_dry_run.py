@@ -166,6 +166,7 @@ def test_what_was_rolled_back_is_held_back(published):
 
 
 def test_a_domain_that_cannot_run_is_named_and_the_others_are_planned(published):
+    published.sell(70)
     published.edit(TOTALS, "ref('orders')", "ref('no_such_model')")
     try:
         text = dry(published, code=1)
@@ -174,6 +175,7 @@ def test_a_domain_that_cannot_run_is_named_and_the_others_are_planned(published)
     assert "cannot run  shop: " in text
     assert "no_such_model" in text
     assert "unchanged   crm.customers\n" in text
+    assert "waiting" not in text  # a run leaves the whole domain out, its topic included
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import string
+
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from meshhouse.repository.hidden import CHANCE, CLOCK, FILE, NAME, SESSION, hidden_inputs
+from meshhouse.repository.hidden import hidden_inputs
+from meshhouse.repository.hidden_words import CHANCE, CLOCK, FILE, NAME, SESSION, UNSEEN
 
 NOT_INPUTS = {"error", "sleep_ms", "stats", "write_log"}
 """Functions that DuckDB never folds, though they read nothing."""
@@ -102,11 +107,106 @@ def test_every_function_of_duckdb_that_it_calls_volatile_is_known():
         ),
         ("select * from {{ load_relation(t) }}", NAME),
         ("select * from {{ this.incorporate(path={'identifier': 'x'}) }}", NAME),
+        ('select * from "/data/rates.csv"', FILE),
+        ('select * from "rates.csv" as r', FILE),
+        ('select * from {{ ref("a") }} as a, "rates"."x.csv"', FILE),
+        ("select * from `data/rates`", FILE),
+        ('select * from "{{ target.schema }}"', NAME),
+        ("select * from E'rates.csv'", FILE),
+        ("select * from $$rates.csv$$", FILE),
+        ("select * from $a$rates.csv$a$", FILE),
+        ("select * from a join u&'rates.csv' on true", FILE),
+        ('select "now"()', CLOCK),
+        ('select "NOW" ()', CLOCK),
+        ("select `current_timestamp`()", CLOCK),
+        ('select "random"()', CHANCE),
+        ("with x as (table other.tbl) select * from x", NAME),
+        ("table other.tbl", NAME),
+        ("select 1 union all table 'rates.csv'", FILE),
+        ("from (summarize 'rates.csv')", FILE),
+        ("select * from (describe other.tbl)", NAME),
+        ("select * from (pivot 'rates.csv' on x using sum(y))", FILE),
+        ("select * from (show tables)", SESSION),
+        ("select * from no_such_function('x')", UNSEEN),
+        ("select * from {{ ref('a') }} as a, other.no_such_function(a.b)", UNSEEN),
+        ('select * from "no_such_function"(1)', UNSEEN),
+        ("select * from table(no_such_function(1))", UNSEEN),
+        ("{% set n = modules.datetime.datetime.now %}select '{{ n() }}'", CLOCK),
+        ("{% set d = modules.datetime %}select '{{ d.datetime.min }}'", UNSEEN),
+        ("{% set d = modules['datetime'] %}select 1", UNSEEN),
+        ("select '{{ moment | attr('now') }}'", CLOCK),
+        ("select '{{ value | attr(name) }}'", UNSEEN),
+        ("select '{{ datetime['now']() }}'", CLOCK),
+        ("select '{{ dbt[\"current_timestamp\"]() }}'", CLOCK),
+        ("select '{{ context['run_started_at'] }}'", UNSEEN),
+        ("select '{{ context.get(\"invocation_id\") }}'", UNSEEN),
+        ("select '{{ flags.WHICH }}'", SESSION),
+        ("select '{{ builtins['run_started_at'] }}'", UNSEEN),
+        ("{% if run_started_at == x %}select 1{% endif %}", CLOCK),
         ("select * from {{ ref('a').replace_path(schema='x') }}", NAME),
     ],
 )
 def test_a_hidden_input_is_found(text, kind):
     assert kinds(text) == {kind}
+
+
+NAMES = st.text(string.ascii_lowercase + "_", min_size=1, max_size=8)
+FOLDERS, STARS = st.sampled_from(["", "/", "./", "s3://b/"]), st.sampled_from(["", "/x", "*"])
+PATHS = st.builds("{}{}{}.csv".format, FOLDERS, NAMES, STARS)
+QUOTES = st.sampled_from(
+    ["'{}'", '"{}"', "`{}`", "E'{}'", "e'{}'", "$${}$$", "$q${}$q$", "r'{}'", "U&'{}'"]
+)
+GAPS = st.sampled_from([" ", "\n", " /* from */ ", "\t", " -- from\n", " {# from #} "])
+PLACES = st.sampled_from([
+    "select *{0}from{0}{1}", "{{{{ ref('a') }}}}select * from a{0}join{0}{1} on true",
+    "select * from a,{0}{1}", "from{0}{1}", "select (select max(x){0}from{0}{1})",
+    "with x as ({0}table{0}{1}) select * from x", "select * from ({0}summarize{0}{1})",
+    "{{% if x %}}select * from{0}{1}{{% endif %}}", "delete from a using{0}{1}",
+    "select * from (pivot{0}{1} on x)", "from only{0}{1}", "select * from a, lateral{0}{1}",
+    "{{{{ config(post_hook=[\"insert into t select * from{0}a,{0}b join{0}c on true, {2}\"]) }}}}",
+])  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(PLACES, GAPS, QUOTES, PATHS)
+def test_a_file_is_found_however_its_name_is_quoted(place, gap, quotes, path):
+    text = place.format(gap if "post_hook" not in place else " ", quotes.format(path), f"'{path}'")
+    assert kinds(text) == {FILE}
+
+
+HIDING = st.sampled_from([
+    "modules.datetime.datetime.now", "modules.datetime.date.today", "modules.datetime", "modules",
+    "modules.datetime.datetime", "modules['datetime'].datetime", "context", "context.x",
+    "context['x']", "builtins", "builtins['ref']", "flags", "flags.WHICH", "flags['WHICH']",
+    "flags.INVOCATION_COMMAND", "run_started_at", "invocation_id", "x | attr('y')", "x|attr(y)",
+    "x['now']()", 'x["uuid4"]()',
+])  # fmt: skip
+BLOCKS = st.sampled_from([
+    "select {{{{{0}}}}}", "select '{{{{ {0} }}}}'", "{{% set x = {0} %}}select 1",
+    "{{% if {0} == 1 %}}select 1{{% endif %}}", "select {{{{ my_macro(a={0}) }}}}",
+    "select {{{{ [1, {0}] }}}}", "select {{{{- {0} -}}}}", "{{%- do f({0}) -%}}select 1",
+    "select {{{{ {{'a': {0}}} }}}}", 'select "{{{{ {0} }}}}" from t',
+])  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(BLOCKS, HIDING)
+def test_jinja_that_may_read_anything_is_found_wherever_it_is(block, hiding):
+    assert kinds(block.format(hiding))
+
+
+HARMLESS = {"range", "generate_series", "repeat", "repeat_row", "unnest", "json_each", "json_tree",
+            "histogram", "histogram_values", "summary"}  # fmt: skip
+"""DuckDB's functions in `from` whose rows follow from their arguments."""
+
+
+def test_every_table_function_of_duckdb_that_is_not_known_to_be_harmless_is_found():
+    found = duckdb.execute(
+        "select distinct function_name from duckdb_functions() "
+        "where function_type in ('table', 'table_macro')"
+    ).fetchall()
+    passed = {name for (name,) in found if not kinds(f"select * from {name}()")}
+    assert passed <= HARMLESS
 
 
 @pytest.mark.parametrize(
@@ -137,6 +237,25 @@ def test_a_hidden_input_is_found(text, kind):
         "{% set t = adapter.get_relation(database=this.database, schema=this.schema, "
         "identifier=this.identifier) %}select max(x) from {{ t }}",
         "update t set a = s.b, c = s.d",
+        'select "x.csv", "now" from {{ ref("t") }} as "a/b"',
+        "select * from t, unnest(t.items) as i, range(3), generate_series(1, 4) as s(n)",
+        "select * from t lateral view explode(split(t.x, ',')) as word, rank",
+        "select * from table(flatten(input => t.x)) as f, table(generator(rowcount => 3))",
+        "select * from t group by f(a), g(b) order by f(a), g(b)",
+        "select * from t sort by f(a), g(b)",
+        "select * from (values (1), (2)) as t(x), (values (3)) as u(y)",
+        "merge into a using b on f(a.x) = b.x when matched then update set y = f(b.y), z = g(b.z)",
+        "select * from (pivot t on x using sum(y), max(z))",
+        "select extract(year from date_trunc('year', at)), trim(both ' ' from lower(name)) from t",
+        "select a is distinct from coalesce(b, c), table from t",
+        "create table if not exists shop.log (a int); drop table shop.log",
+        "select summarize, describe(x), max(pivot) from t",
+        "{% set re = modules.re %}select {{ modules.datetime.timedelta(days=1).days }}",
+        "select '{{ modules.datetime.datetime.strptime(x, y) }}'",
+        "select '{{ modules.datetime.date(2017, 1, 1) }}', '{{ modules.pytz.utc }}'",
+        "{% if flags.FULL_REFRESH %}select 1{% endif %}",
+        "{% macro ref(model) %}{% do return(builtins.ref(model)) %}{% endmacro %}",
+        "select {{ labels['now'] }}, {{ f(flags=1, context='x') }}, {{ node.context }}",
         "select * from t join u using (a, b), v",
         "select 'today' as day, $$now()$$ as text",
         "{{ config(materialized='incremental', tags=['today']) }} select 1",

@@ -196,6 +196,7 @@ class DuckDBEngine(IcebergEngine):
 class DuckDBReader(PlainNames):
     """Reads through a DuckDB connection, for the audit."""
 
+    engine = "duckdb"
     type_names: ClassVar[Mapping[str, str]] = {
         "string": "varchar",
         "timestamptz": "timestamp with time zone",
@@ -219,6 +220,15 @@ class DuckDBReader(PlainNames):
     def quote(self, identifier: str) -> str:
         """See `Reader`."""
         return quote(identifier)
+
+    def checksum(self, columns: Sequence[str]) -> tuple[str, str]:
+        """See `Reader`; DuckDB does not promise that `hash` stays the same in later versions.
+
+        An MD5 of the row's text would, and took seven times as long over 1.5 million rows.
+        """
+        import duckdb
+
+        return f"hash of {duckdb.__version__}", f"hash({', '.join(columns) or '0'})"
 
 
 def _read_only(path: Path) -> duckdb.DuckDBPyConnection:

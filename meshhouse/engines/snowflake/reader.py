@@ -6,7 +6,7 @@ generations. Not here: the checks themselves (audit/).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from meshhouse.engines.snowflake.session import Session, explained, quote
@@ -15,6 +15,7 @@ from meshhouse.engines.snowflake.session import Session, explained, quote
 class SnowflakeReader:
     """Reads relations at given generations."""
 
+    engine = "snowflake"
     type_names: ClassVar[Mapping[str, str]] = {
         "string": "text",
         "timestamptz": "timestamp_tz",
@@ -101,3 +102,7 @@ class SnowflakeReader:
     def quote(self, identifier: str) -> str:
         """See `Reader`."""
         return quote(identifier)
+
+    def checksum(self, columns: Sequence[str]) -> tuple[str, str]:
+        """See `Reader`."""
+        return "hash", f"hash({', '.join(columns) or '0'})"

@@ -141,6 +141,7 @@ class SparkEngine(IcebergEngine):
 class SparkReader(PlainNames):
     """Reads through Spark, for the audit."""
 
+    engine = "spark"
     type_names: ClassVar[Mapping[str, str]] = {
         "timestamptz": "timestamp",
         "timestamp": "timestamp_ntz",
@@ -165,3 +166,7 @@ class SparkReader(PlainNames):
     def quote(self, identifier: str) -> str:
         """See `Reader`."""
         return "`" + identifier.replace("`", "``") + "`"
+
+    def checksum(self, columns: Sequence[str]) -> tuple[str, str]:
+        """See `Reader`."""
+        return "xxhash64", f"cast(xxhash64({', '.join(columns) or '0'}) as decimal(20, 0))"

@@ -66,11 +66,20 @@ class QueryFailed(MeshError):
     """Spark stopped reading a topic, and neither the cluster nor the table explains why."""
 
 
+@dataclass(frozen=True)
 class SparkLander:
     """Lands from Kafka into the lake with Spark; see `meshhouse.landing.service.Lander`."""
 
-    def __init__(self, repository: Repository, lake: Lake) -> None:
-        """Connects to nothing.
+    settings: KafkaSettings
+    """Spark's settings for the cluster that the source asks."""
+    lake: Lake
+    """Holds the raw table; executors must have its folder at the same path."""
+    commit_events: int = COMMIT_EVENTS
+    """Events per commit of a bounded landing."""
+
+    @classmethod
+    def of(cls, repository: Repository, lake: Lake) -> SparkLander:
+        """The lander of a mesh; connects to nothing.
 
         Raises:
             UsageError: topics are in the embedded event log.
@@ -81,118 +90,90 @@ class SparkLander:
                 "Spark reads topics from Kafka, and the topics of this mesh are in the embedded "
                 "event log. Leave out `--engine spark`, or set KAFKA_BOOTSTRAP_SERVERS."
             )
-        self._settings = settings
-        self._lake = lake
+        return cls(settings, lake)
 
     def land(
-        self, source: Source, raw: RawTable, progress: Progress, accept: Accept, mirror: Mirror
+        self,
+        source: Source,
+        raw: RawTable,
+        progress: Progress = lambda events: None,
+        accept: Accept = (),
+        mirror: Mirror = lambda offsets: None,
     ) -> Landing:
-        """See `land_with_spark`."""
-        return land_with_spark(source, self._settings, self._lake, raw, progress, accept, mirror)
+        """Lands the events that a topic holds now, as `meshhouse.landing.land.land` does.
+
+        Args:
+            source: the Kafka cluster, for questions about the topic.
+            raw: the raw table to land.
+            progress: is called with the number of events after each commit.
+            accept: see `meshhouse.landing.target.Accept`.
+            mirror: is called with the offsets after each commit.
+
+        Raises:
+            UsageError: Spark cannot be used here; or see `land`.
+            QueryFailed: Spark could not read the topic.
+            MeshError: see `land`.
+        """
+        lander = _Lander(source, self.settings, self.lake, raw, accept, mirror)
+        landing = lander.landing
+        topic = lander.prepare()
+        landing.ends = {number: each.end for number, each in topic.partitions.items()}
+
+        def committed(pending: Pending, done: Committed) -> None:
+            progress(pending.events)
+
+        if any(lander.positions[number] < end for number, end in landing.ends.items()):
+            bounds = {"maxOffsetsPerTrigger": str(self.commit_events)}
+            lander.run(bounds, {"availableNow": True}, committed)
+        landing.total_rows = lander.target.total_rows
+        landing.finished_at = datetime.now(UTC)
+        return landing
 
     def follow(
         self,
         source: Source,
         raw: RawTable,
         stop: threading.Event,
-        pace: Pace,
-        on_landed: OnLanded,
-        accept: Accept,
-        mirror: Mirror,
+        pace: Pace = _PACE,
+        on_landed: OnLanded = lambda landing: None,
+        accept: Accept = (),
+        mirror: Mirror = lambda offsets: None,
     ) -> Landing:
-        """See `follow_with_spark`; one process commits the whole topic, Spark divides the work."""
-        return follow_with_spark(
-            source, self._settings, self._lake, raw, stop, pace, on_landed, accept, mirror
-        )
+        """Lands new events of a topic until `stop` is set; the current batch is finished first.
 
+        It lands all partitions: one process commits the whole topic, and Spark divides the work. A
+        second lander of the same topic is fenced by this one, or fences it. While the cluster is
+        unavailable it waits, as `meshhouse.landing.follow.follow` does.
 
-def land_with_spark(
-    source: Source,
-    settings: KafkaSettings,
-    lake: Lake,
-    raw: RawTable,
-    progress: Progress = lambda events: None,
-    accept: Accept = (),
-    mirror: Mirror = lambda offsets: None,
-    commit_events: int = COMMIT_EVENTS,
-) -> Landing:
-    """Lands the events that a topic holds now, as `meshhouse.landing.land.land` does.
+        Raises:
+            QueryFailed: Spark failed several times in a row.
+            MeshError: see `meshhouse.landing.follow.follow`.
+        """
+        lander = _Lander(source, self.settings, self.lake, raw, accept, mirror)
+        landing = lander.landing
+        # Together: a commit at so many events, or after this delay if there are fewer.
+        bounds = {
+            "minOffsetsPerTrigger": str(pace.events),
+            "maxOffsetsPerTrigger": str(pace.events),
+            "maxTriggerDelay": f"{max(1, round(pace.seconds * 1000))}ms",
+        }
+        trigger = {"processingTime": f"{max(1, round(min(pace.seconds, 1.0) * 1000))} milliseconds"}
 
-    Args:
-        source: the Kafka cluster, for questions about the topic.
-        settings: Spark's settings for the same cluster.
-        lake: holds the raw table; executors must have its folder at the same path.
-        raw: the raw table to land.
-        progress: is called with the number of events after each commit.
-        accept: see `meshhouse.landing.target.Accept`.
-        mirror: is called with the offsets after each commit.
-        commit_events: events per commit.
+        def committed(pending: Pending, done: Committed) -> None:
+            on_landed(landing)
 
-    Raises:
-        UsageError: Spark cannot be used here; or see `land`.
-        QueryFailed: Spark could not read the topic.
-        MeshError: see `land`.
-    """
-    lander = _Lander(source, settings, lake, raw, accept, mirror)
-    landing = lander.landing
-    topic = lander.prepare()
-    landing.ends = {number: each.end for number, each in topic.partitions.items()}
-
-    def committed(pending: Pending, done: Committed) -> None:
-        progress(pending.events)
-
-    if any(lander.positions[number] < end for number, end in landing.ends.items()):
-        lander.run({"maxOffsetsPerTrigger": str(commit_events)}, {"availableNow": True}, committed)
-    landing.total_rows = lander.target.total_rows
-    landing.finished_at = datetime.now(UTC)
-    return landing
-
-
-def follow_with_spark(
-    source: Source,
-    settings: KafkaSettings,
-    lake: Lake,
-    raw: RawTable,
-    stop: threading.Event,
-    pace: Pace = _PACE,
-    on_landed: OnLanded = lambda landing: None,
-    accept: Accept = (),
-    mirror: Mirror = lambda offsets: None,
-) -> Landing:
-    """Lands new events of a topic until `stop` is set; the current batch is finished first.
-
-    It lands all partitions. A second lander of the same topic is fenced by this one, or fences it.
-    While the cluster is unavailable it waits, as `meshhouse.landing.follow.follow` does.
-
-    Raises:
-        QueryFailed: Spark failed several times in a row.
-        MeshError: see `meshhouse.landing.follow.follow`.
-    """
-    lander = _Lander(source, settings, lake, raw, accept, mirror)
-    landing = lander.landing
-    # Together: a commit at so many events, or after this delay if there are fewer.
-    bounds = {
-        "minOffsetsPerTrigger": str(pace.events),
-        "maxOffsetsPerTrigger": str(pace.events),
-        "maxTriggerDelay": f"{max(1, round(pace.seconds * 1000))}ms",
-    }
-    trigger = {"processingTime": f"{max(1, round(min(pace.seconds, 1.0) * 1000))} milliseconds"}
-
-    def committed(pending: Pending, done: Committed) -> None:
-        on_landed(landing)
-
-    failures = 0
-    while not stop.is_set():
-        commits = landing.commits
-        try:
-            lander.prepare()
-            lander.run(bounds, trigger, committed, stop)
-        except (QueryFailed, SourceAway) as error:
-            failures = failures + 1 if landing.commits == commits else 1
-            if failures >= _FAILURES and isinstance(error, QueryFailed):
-                raise
-            stop.wait(_AWAY_SECONDS)
-    return landing
+        failures = 0
+        while not stop.is_set():
+            commits = landing.commits
+            try:
+                lander.prepare()
+                lander.run(bounds, trigger, committed, stop)
+            except (QueryFailed, SourceAway) as error:
+                failures = failures + 1 if landing.commits == commits else 1
+                if failures >= _FAILURES and isinstance(error, QueryFailed):
+                    raise
+                stop.wait(_AWAY_SECONDS)
+        return landing
 
 
 @dataclass

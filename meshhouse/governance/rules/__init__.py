@@ -10,8 +10,38 @@ from collections.abc import Callable, Iterable
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison
-from meshhouse.governance.rules import columns
+from meshhouse.governance.rules import (
+    access,
+    checks,
+    columns,
+    filling,
+    key_values,
+    keys,
+    nullability,
+    ownership,
+    privacy,
+    promises,
+    spelling,
+    types,
+    values,
+    versions,
+)
 
 Rule = Callable[[Comparison], Iterable[Change]]
 
-RULES: tuple[Rule, ...] = (*columns.RULES,)
+RULES: tuple[Rule, ...] = (
+    *columns.RULES,
+    *values.RULES,
+    *checks.RULES,
+    *promises.RULES,
+    *privacy.RULES,
+    *access.RULES,
+    *versions.RULES,
+    *ownership.RULES,
+    *filling.RULES,
+    *types.RULES,
+    *spelling.RULES,
+    *nullability.RULES,
+    *keys.RULES,
+    *key_values.RULES,
+)

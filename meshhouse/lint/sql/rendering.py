@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ _IS_INCREMENTAL = (
     "{% macro is_incremental() %}"
     "{{ return(model.config.materialized == 'incremental') }}{% endmacro %}"
 )
+_OFFLINE = ("--no-introspect", "--no-populate-cache")
 _IS_NEVER_INCREMENTAL = "{% macro is_incremental() %}{{ return(false) }}{% endmacro %}"
 
 
@@ -60,14 +61,7 @@ def render(
         DbtFailed: a file does not render.
     """
     rendered: dict[tuple[str, str], Rendered] = {}
-    with _options(repository, domain, dialect) as options:
-
-        def dbt(command: str, *arguments: str, manifest: Any = None) -> Any:
-            # Macros may read the target from this variable.
-            target = {"MESH_TARGET": dialect.target}
-            arguments = (command, *arguments, "--no-write-json", *options)
-            return invoke(repository, domain, arguments, target, manifest=manifest)
-
+    with _dbt(repository, domain, dialect) as dbt:
         manifest = dbt("parse")
         macros = {
             macro.name: macro.macro_sql
@@ -77,11 +71,10 @@ def render(
         ways = [(_IS_INCREMENTAL, ["resource_type:model", "test_type:singular"])]
         if any(node.config.materialized == "incremental" for node in manifest.nodes.values()):
             ways.append((_IS_NEVER_INCREMENTAL, ["config.materialized:incremental"]))
-        offline = ["--no-introspect", "--no-populate-cache"]
         for is_incremental, select in ways:
             # dbt's own macro would ask the target whether the table exists.
             manifest.macros[_INCREMENTAL].macro_sql = is_incremental
-            arguments = [*offline, "--select", *select]
+            arguments = [*_OFFLINE, "--select", *select]
             if left_out:
                 arguments += ["--exclude", *(f"path:{path}" for path in left_out)]
             result = dbt("compile", *arguments, manifest=manifest)
@@ -94,6 +87,60 @@ def render(
                 relation = _relation(each.node)
                 rendered[each.node.unique_id, sql] = Rendered(path, sql, macros, relation)
     return list(rendered.values())
+
+
+@dataclass(frozen=True)
+class FirstBuild:
+    """SQL of a model as its first build would run it, whatever is built already."""
+
+    unique_id: str
+    name: str
+    version: int | None
+    relation: str
+    """`schema.table` that the SQL builds, in lower case."""
+    sql: str
+    materialized: str
+
+
+def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[FirstBuild]:
+    """The SQL of a domain's models, without the branches of `is_incremental()`.
+
+    Contracts store this SQL, because it is the same before and after a table is built.
+
+    Raises:
+        DbtFailed: a model does not render.
+    """
+    with _dbt(repository, domain, dialect) as dbt:
+        manifest = dbt("parse")
+        manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
+        select = ["--select", "resource_type:model"]
+        result = dbt("compile", *_OFFLINE, *select, manifest=manifest)
+    return [
+        FirstBuild(
+            unique_id=each.node.unique_id,
+            name=each.node.name,
+            version=each.node.version,
+            relation=_relation(each.node),
+            sql=each.node._pre_injected_sql or each.node.compiled_code or "",
+            materialized=each.node.config.materialized,
+        )
+        for each in getattr(result, "results", ())
+        if each.node.language == "sql"
+    ]
+
+
+@contextmanager
+def _dbt(repository: Repository, domain: str, dialect: Dialect) -> Iterator[Callable[..., Any]]:
+    """A function that calls dbt for a domain and a target, offline."""
+    with _options(repository, domain, dialect) as options:
+
+        def dbt(command: str, *arguments: str, manifest: Any = None) -> Any:
+            # Macros may read the target from this variable.
+            target = {"MESH_TARGET": dialect.target}
+            arguments = (command, *arguments, "--no-write-json", *options)
+            return invoke(repository, domain, arguments, target, manifest=manifest)
+
+        yield dbt
 
 
 def _relation(node: Any) -> str:

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from meshhouse.cli.land import land as command
+from meshhouse.engines.spark.landing import COMMIT_EVENTS, SparkLander
 from meshhouse.errors import MeshError
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
@@ -75,10 +76,9 @@ class Place:
     def with_python(self, **options: Any) -> Landing:
         return land(self.source, LakeStore(self.lake), self.raw, **options)
 
-    def with_spark(self, **options: Any) -> Landing:
-        from meshhouse.engines.spark.landing import land_with_spark
-
-        return land_with_spark(self.source, self.cluster.settings, self.lake, self.raw, **options)
+    def with_spark(self, commit_events: int = COMMIT_EVENTS, **options: Any) -> Landing:
+        lander = SparkLander(self.cluster.settings, self.lake, commit_events)
+        return lander.land(self.source, self.raw, **options)
 
     def select(self, what: str, table: str = "sales") -> list[tuple]:
         with connect_memory() as connection:
@@ -352,16 +352,11 @@ class Follower:
 
 @contextmanager
 def following(place: Place, pace: Pace = SOON, source: Any = None) -> Iterator[Follower]:
-    from meshhouse.engines.spark.landing import follow_with_spark
-
     def work() -> None:
         try:
-            follower.done.append(
-                follow_with_spark(
-                    source or place.source, place.cluster.settings, place.lake, place.raw,
-                    follower.stop, pace,
-                )
-            )  # fmt: skip
+            lander = SparkLander(place.cluster.settings, place.lake)
+            done = lander.follow(source or place.source, place.raw, follower.stop, pace)
+            follower.done.append(done)
         except MeshError as error:
             follower.errors.append(error)
 
@@ -511,9 +506,8 @@ def and_wait(lander, events, task):
 
 spark._Lander._written = and_wait
 settings = KafkaSettings({"bootstrap.servers": servers})
-spark.land_with_spark(
-    KafkaSource(settings), settings, Lake(Path(home)), raw_of(topic), commit_events=10
-)
+lander = spark.SparkLander(settings, Lake(Path(home)), commit_events=10)
+lander.land(KafkaSource(settings), raw_of(topic))
 """
 
 

@@ -1,0 +1,96 @@
+"""Notes of which columns a query uses, and how.
+
+Belongs here: collecting uses while a query is read. Not here: finding them (queries.py,
+expressions.py), or making reads of them (reads.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, merged, unknown
+
+
+@dataclass
+class Use:
+    """How one column is used."""
+
+    how: set[str] = field(default_factory=set)
+    into: list[str] = field(default_factory=list)
+    literals: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Uses:
+    """All uses that were found in one query."""
+
+    found: dict[Origin, Use] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
+    """Base relations that the query names."""
+    problems: list[str] = field(default_factory=list)
+    """What cannot be resolved, in sentences."""
+    bare: set[Origin] = field(default_factory=set)
+    """Names that are used without a table and found elsewhere: if the relation gets such a column,
+    the name becomes ambiguous."""
+    _captures: list[list[Flow]] = field(default_factory=list)
+
+    def add(self, flow: Flow, *ways: str) -> None:
+        """Notes that a value decides rows, their order or their groups.
+
+        Its origins may have reached it in other ways before, such as by a window.
+        """
+        for origin, how in flow.origins.items():
+            use = self.found.setdefault(origin, Use())
+            use.how.update(ways, how - {"select", "condition"})
+        for capture in self._captures:
+            capture.append(flow.as_(*ways))
+
+    def select(self, flow: Flow) -> None:
+        """Notes that a select list names a value, whether or not it reaches the result."""
+        for origin, how in flow.origins.items():
+            self.found.setdefault(origin, Use()).how.update(_reported(how) - {"star"})
+
+    def reach(self, name: str, flow: Flow) -> None:
+        """Notes that a value reaches a column of the result."""
+        for origin, how in flow.origins.items():
+            use = self.found.setdefault(origin, Use())
+            use.how.update(_reported(how))
+            if name not in use.into:
+                use.into.append(name)
+
+    def compare(self, left: Flow, right: Flow) -> None:
+        """Notes that two values are compared."""
+        for one, other in ((left, right), (right, left)):
+            if other.constants:
+                for origin, how in one.origins.items():
+                    if "select" in how and origin.column != ROWS:
+                        use = self.found.setdefault(origin, Use())
+                        use.literals.update(other.constants)
+
+    def unresolved(self, problem: str, relations: Iterable[str]) -> Flow:
+        """Notes that a name cannot be resolved; its flow is unknown."""
+        self.problems.append(problem)
+        flow = unknown(relations)
+        self.select(flow)
+        return flow
+
+    @contextmanager
+    def captured(self) -> Iterator[list[Flow]]:
+        """What is noted inside, in addition to noting it."""
+        capture: list[Flow] = []
+        self._captures.append(capture)
+        try:
+            yield capture
+        finally:
+            self._captures.remove(capture)
+
+
+def all_of(capture: list[Flow]) -> Flow:
+    """Everything captured, as what decides a value."""
+    return merged(capture)
+
+
+def _reported(how: frozenset[str]) -> frozenset[str]:
+    return how - {"condition"} | SELECT if "condition" in how else how

@@ -1,0 +1,193 @@
+"""Chapter 4: keys and grain as the contract declares them.
+
+Not here: values of keys that change (key_values.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from meshhouse.governance.change import Change, Verdict
+from meshhouse.governance.comparison import Comparison, change
+from meshhouse.governance.contract import Contract
+
+_VALIDITY = re.compile(
+    r"(?:dbt_)?(?:valid|effective|active|validity)_(?:from|to|until|since|start|end|date)"
+    r"|(?:dbt_)?is_current|current_flag|row_(?:start|end)|version_(?:start|end)"
+)
+UNIQUE = frozenset({"unique", "duplicate"})
+FOREIGN = frozenset({"relationships", "foreign_key"})
+
+
+def grain(comparison: Comparison) -> Iterator[Change]:
+    """K1, K3, K4, K5, K12: what one row is; one change for the worst of them."""
+    if comparison.after is None:
+        return
+    old = [comparison.columns.new_name(name) for name in comparison.before.grain]
+    new = [name.lower() for name in comparison.after.grain]
+    history = _history(comparison, old, new)
+    if history:
+        yield _grain(
+            comparison, "K12", f"{history} (key: {_names(old)}; now: {_names(new)}).",
+            "Joins by the old key multiply rows, or find only the current one.",
+        )  # fmt: skip
+    elif old and not new:
+        yield _grain(
+            comparison, "K1", f"The key ({_names(old)}) is dropped.",
+            "Joins by the old key multiply rows.",
+        )  # fmt: skip
+    elif {*old} < {*new}:
+        yield _grain(
+            comparison, "K3",
+            f"The key gains {_names(sorted({*new} - {*old}))}: it was {_names(old)}, "
+            f"and is {_names(new)}{_rows(comparison)}.",
+            "Joins by the old key multiply rows, and counts rise.",
+        )  # fmt: skip
+    elif {*old} - {*new}:
+        yield _grain(
+            comparison, "K4",
+            f"The key loses {_names(sorted({*old} - {*new}))}: it was {_names(old)}, "
+            f"and is {_names(new)}{_rows(comparison)}.",
+            "Readers lose detail, and joins by the old key find other rows.",
+        )  # fmt: skip
+    elif _words(comparison.before) != _words(comparison.after) and _words(comparison.before):
+        yield change(
+            "K5", "",
+            f"The grain reads `{comparison.after.get('grain.text', '')}`; "
+            f"it was `{comparison.before.get('grain.text')}`.",
+            "Counts may mean something else: confirm that a row is what it was.",
+            Verdict.BREAKING, comparison.readers.hits(), is_silent=True,
+        )  # fmt: skip
+
+
+def _grain(comparison: Comparison, row: str, what: str, effect: str) -> Change:
+    return change(row, "", what, effect, Verdict.BREAKING, comparison.readers.hits())
+
+
+def _rows(comparison: Comparison) -> str:
+    before, after = comparison.before_statistics, comparison.after_statistics
+    if not before or not after or not before["rows"]:
+        return ""
+    return f" ({after['rows'] / before['rows']:.2f} rows for each row of before)"
+
+
+def _words(contract: Contract) -> list[str]:
+    """The words of the grain's text; case, punctuation and articles mean nothing."""
+    words = re.findall(r"[\w.%-]*\w|[%€$]", str(contract.get("grain.text", "")).lower())
+    return [each for each in words if each not in {"a", "an", "the"}]
+
+
+def _history(comparison: Comparison, old: list[str], new: list[str]) -> str:
+    """What happened to the history of rows; empty if nothing."""
+    assert comparison.after is not None
+    had, has = (_validity(each) for each in (comparison.before, comparison.after))
+    is_other_row = (
+        {*old} != {*new}
+        or _words(comparison.before) != _words(comparison.after)
+        or any(_lost_uniqueness(comparison))
+    )
+    if bool(had) == bool(has) or not is_other_row:
+        return ""
+    if has:
+        return f"Each entity has a row for each period, by {_names(has)}, instead of its state"
+    return f"Each entity has its current state only; {_names(had)} named the period of each row"
+
+
+def _validity(contract: Contract) -> list[str]:
+    return [name for name in map(str.lower, contract.columns) if _VALIDITY.fullmatch(name)]
+
+
+def uniqueness(comparison: Comparison) -> Iterator[Change]:
+    """K2: values of a column, or of columns together, need not be unique any more."""
+    if comparison.after is None:
+        return
+    old = [comparison.columns.new_name(name) for name in comparison.before.grain]
+    new = [name.lower() for name in comparison.after.grain]
+    for name in _lost_uniqueness(comparison):
+        # The key that changes is the cause.
+        if [comparison.columns.new_name(name)] == old and old != new:
+            continue
+        yield change(
+            "K2", name,
+            f"Values of `{name}` need not be unique any more.",
+            "Joins by it multiply rows.",
+            Verdict.BREAKING, comparison.readers.hits(name),
+        )  # fmt: skip
+
+
+def _lost_uniqueness(comparison: Comparison) -> Iterator[str]:
+    assert comparison.after is not None
+    before, after = unique_columns(comparison.before), unique_columns(comparison.after)
+    kept = {pair.old.lower() for pair in comparison.columns.pairs}
+    for names in sorted(before):
+        new = frozenset(comparison.columns.new_name(each) for each in names)
+        if names <= kept and new not in after:
+            yield ", ".join(sorted(names))
+
+
+def unique_columns(contract: Contract) -> set[frozenset[str]]:
+    """Sets of columns whose values are declared or checked to be unique."""
+    found = {
+        frozenset([name.lower()])
+        for name, column in contract.columns.items()
+        if column.get("unique")
+    }
+    for check in contract.checks.values():
+        if check.get("kind") in UNIQUE:
+            names = check.get("columns") or [check.get("column")]
+            found.add(frozenset(str(each).lower() for each in names if each))
+    return found - {frozenset()}
+
+
+def foreign_keys(comparison: Comparison) -> Iterator[Change]:
+    """K6: a foreign key is dropped; K7: it leads to another product, version or column."""
+    if comparison.after is None:
+        return
+    after = foreign_targets(comparison.after)
+    for pair in comparison.columns.pairs:
+        old = foreign_targets(comparison.before).get(pair.old.lower())
+        new = after.get(pair.new.lower())
+        if old is None or old == new:
+            continue
+        hits = comparison.readers.hits(pair.old)
+        if new is None:
+            yield change(
+                "K6", pair.old,
+                f"Values of `{pair.old}` need not be in `{old}` any more.",
+                "Joins lose rows, or find nothing for some.",
+                comparison.if_read(hits), hits,
+            )  # fmt: skip
+        else:
+            yield change(
+                "K7", pair.old,
+                f"Values of `{pair.old}` lead to `{new}`; they led to `{old}`.",
+                "Readers join a table to which the values do not belong.",
+                Verdict.BREAKING, hits,
+            )  # fmt: skip
+
+
+def foreign_targets(contract: Contract) -> dict[str, str]:
+    """Column -> the product and column that its values are in."""
+    found = {}
+    for check in contract.checks.values():
+        if check.get("kind") in FOREIGN and check.get("column"):
+            found[str(check["column"]).lower()] = _target(check)
+    for name, column in contract.columns.items():
+        if column.get("references"):
+            found.setdefault(name.lower(), _target(column["references"]))
+    return found
+
+
+def _target(declared: Mapping[str, Any] | str) -> str:
+    if isinstance(declared, str):
+        return declared.lower()
+    return f"{declared.get('to')}.{declared.get('field')}".lower()
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(f"`{each}`" for each in names) or "none"
+
+
+RULES = (grain, uniqueness, foreign_keys)

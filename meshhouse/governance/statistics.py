@@ -1,0 +1,353 @@
+"""Statistics of a table: one small row per column, its keys, and its rows per day.
+
+Belongs here: the queries that measure a table on any engine, and how two measurements compare. Not
+here: what a difference means (rules/), or where statistics are stored (ledger.py).
+
+Statistics are a JSON document; decimals, dates and timestamps are text:
+
+    rows      number of rows
+    engine    which engine measured; only equal engines are comparable, see `are_comparable`
+    columns   name -> {nulls, distinct, min, max, sum, negative, top}
+    keys      {columns, sketch, exact}, or null without a grain
+    periods   {column, unit, of, method, counts}, or null without a date
+
+`distinct` is approximate above 50 values. `sum` and `negative` are null for columns that are not
+numbers, `top` (all values with their counts) for columns with more than 50 values or with texts
+over 200 characters, of which `min` and `max` keep the first 200. A personal column has no `min`,
+`max` and `top`, and its days are not counted: its values must not leave the product.
+
+`sketch` holds the smallest 512 hashes of the grain's values, so that the share of keys in common
+can be estimated; `exact` if these are all keys. `counts` holds the rows and a checksum of each day,
+of each month if there are over 400 days, of each year if there are over 400 months. The checksum
+is about the columns `of`, in any order of rows; it is comparable only if `method` is equal too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from meshhouse.engines.protocol import Reader
+from meshhouse.governance.contract import Contract
+from meshhouse.repository.types import parse_type
+from meshhouse.sql import literal
+
+if TYPE_CHECKING:
+    import duckdb
+
+FEW = 50
+"""Distinct values up to which all values of a column are counted."""
+LONGEST = 200
+"""Characters of a text that statistics keep."""
+KEYS = 512
+"""Hashes in a sketch: the share of common keys is then right within 5 percentage points."""
+PERIODS = 400
+"""Periods up to which a unit is used: a year of days."""
+_UNITS = (("day", 10), ("month", 7), ("year", 4))
+"""Unit -> characters of a date's text that name it."""
+_TIMES = frozenset({"date", "timestamp", "timestamptz"})
+_NUMBERS = frozenset({"bigint", "integer", "decimal", "double"})
+_PERSONAL = "personal"
+_MODULUS = 2**64
+_SEPARATOR, _NULL = literal("\x1f"), literal("\x1e")
+_SPARE = 60
+"""Approximate count above which a column has certainly more than `FEW` values."""
+
+Statistics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column to measure."""
+
+    name: str
+    kind: str
+    """The kind of its declared type, or the engine's name for a type that cannot be declared."""
+    digits: int
+    """Precision of a decimal."""
+    sql: str
+    """Its quoted name."""
+    is_personal: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the type can be declared; others, such as lists, have neither order nor sum."""
+        return self.kind in _NUMBERS | _TIMES | {"string", "boolean"}
+
+    @property
+    def text(self) -> str:
+        return f"cast({self.sql} as string)"
+
+    @property
+    def number(self) -> str:
+        """A number whose sum does not overflow: exact for decimals of at most 28 digits."""
+        is_exact = self.kind == "decimal" and self.digits <= 28
+        return self.sql if is_exact else f"cast({self.sql} as double)"
+
+
+def statistics_of(
+    connection: duckdb.DuckDBPyConnection, relation: str, contract: Contract
+) -> Statistics:
+    """Measures a relation of a DuckDB connection.
+
+    Args:
+        connection: any connection.
+        relation: SQL of a table, a view or a table function.
+        contract: names the grain, personal columns, and the time column (`promises.measured_on`).
+            Columns of the relation that it lacks are measured by their types.
+    """
+    from meshhouse.engines.duckdb.engine import DuckDBReader
+
+    found = connection.execute(f"describe select * from {relation}").fetchall()
+    types = {name: data_type for name, data_type, *_ in found}
+    return _measure(DuckDBReader(connection), relation, contract, types)
+
+
+def measure(reader: Reader, relation: str, contract: Contract) -> Statistics:
+    """Measures a relation that a reader of the audit sees, with the columns of its contract."""
+    types = {name: str(column["type"]) for name, column in contract.columns.items()}
+    return _measure(reader, relation, contract, types)
+
+
+def are_comparable(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
+    """Whether differences of two statistics are differences of the data."""
+    return bool(before and after) and before["engine"] == after["engine"]  # type: ignore[index]
+
+
+def found_again(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> float | None:
+    """The share of keys of before that are among those of after, from 0 to 1.
+
+    Args:
+        before: `keys` of the earlier statistics.
+        after: `keys` of the later ones.
+
+    Returns:
+        The share, exact if both sketches are; None if it cannot be known.
+    """
+    if not before or not after or before["columns"] != after["columns"]:
+        return None
+    known = before["sketch"]
+    if not after["exact"]:  # larger hashes may be among the keys that the sketch leaves out
+        known = [each for each in known if each <= after["sketch"][-1]]
+    if not known:
+        return None
+    return len({*known} & {*after["sketch"]}) / len(known)
+
+
+def rewritten_periods(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> dict[str, tuple[int, int]] | None:
+    """Periods of before whose rows or values differ after.
+
+    Args:
+        before: `periods` of the earlier statistics.
+        after: `periods` of the later ones.
+
+    Returns:
+        Period -> its rows before and after; None if the two cannot be compared, for example
+        because the table has other columns or DuckDB another version.
+    """
+    if not before or not after:
+        return None
+    if any(before[key] != after[key] for key in ("column", "of", "method")):
+        return None
+    units = [unit for unit, _ in _UNITS]
+    unit = max(before["unit"], after["unit"], key=units.index)
+    old, new = (_folded(each["counts"], unit) for each in (before, after))
+    return {
+        period: (counts[0], new.get(period, [0, ""])[0])
+        for period, counts in old.items()
+        if counts != new.get(period)
+    }
+
+
+def _measure(
+    reader: Reader, relation: str, contract: Contract, types: Mapping[str, str]
+) -> Statistics:
+    columns = [_column(name, kind, contract, reader) for name, kind in types.items()]
+    rows, measured = _columns(reader, relation, columns)
+    for column in columns:
+        few = column.is_plain and measured[column.name]["distinct"] <= _SPARE
+        if few and not column.is_personal:
+            _count_values(reader, relation, column, measured[column.name])
+    return {
+        "rows": rows,
+        "engine": reader.engine,
+        "columns": measured,
+        "keys": _keys(reader, relation, columns, contract.grain, rows),
+        "periods": _periods(reader, relation, columns, contract, measured),
+    }
+
+
+def _column(name: str, data_type: str, contract: Contract, reader: Reader) -> _Column:
+    declared = {each.lower(): column for each, column in contract.columns.items()}
+    try:
+        parsed = parse_type(data_type)
+        kind, digits = parsed.kind, parsed.precision
+    except ValueError:
+        kind, digits = data_type.lower(), 0
+    classification = declared.get(name.lower(), {}).get("classification")
+    classes = [classification] if isinstance(classification, str) else classification or ()
+    return _Column(
+        name=name,
+        kind=_ALSO_DECLARED.get(kind, kind),
+        digits=digits,
+        sql=reader.quote(reader.column(name)),
+        is_personal=_PERSONAL in classes,
+    )
+
+
+_ALSO_DECLARED = {
+    **dict.fromkeys(("tinyint", "smallint", "utinyint", "usmallint", "uinteger"), "integer"),
+    **dict.fromkeys(("ubigint", "hugeint", "uhugeint"), "bigint"),
+    "float": "double",
+}
+"""Types that DuckDB gives to expressions and that no contract declares."""
+
+
+def _columns(
+    reader: Reader, relation: str, columns: Sequence[_Column]
+) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Rows, and everything about columns that one scan finds."""
+    parts = ["count(*) as n"]
+    for at, column in enumerate(columns):
+        compared = column.sql if column.is_plain else column.text
+        found = {
+            "filled": f"count({column.sql})",
+            "distinct": f"approx_count_distinct({compared})",
+        }
+        if column.is_plain and not column.is_personal:
+            for name in ("min", "max"):
+                value = f"{name}({column.text if column.kind == 'boolean' else column.sql})"
+                text = f"substr(cast({value} as string), 1, {LONGEST})"
+                found[name] = value if column.kind in _NUMBERS else text
+        if column.kind in _NUMBERS:
+            found["sum"] = f"sum({column.number})"
+            found["negative"] = f"count(case when {column.sql} < 0 then 1 end)"
+        parts += [f"{sql} as {name}_{at}" for name, sql in found.items()]
+    (row,) = reader.rows(f"select {', '.join(parts)} from {relation}")
+    rows = int(row["n"])
+    measured = {}
+    for at, column in enumerate(columns):
+        filled = int(row[f"filled_{at}"])
+        negative, total = row.get(f"negative_{at}"), row.get(f"sum_{at}")
+        measured[column.name] = {
+            "nulls": rows - filled,
+            "distinct": min(int(row[f"distinct_{at}"]), filled),
+            "min": _value(row.get(f"min_{at}"), column.kind),
+            "max": _value(row.get(f"max_{at}"), column.kind),
+            # Digits beyond 12 depend on the order in which threads add doubles.
+            "sum": _rounded(total) if isinstance(total, float) else _value(total, column.kind),
+            "negative": None if negative is None else int(negative),
+            "top": None,
+        }
+    return rows, measured
+
+
+def _count_values(reader: Reader, relation: str, column: _Column, measured: dict[str, Any]) -> None:
+    """Fills in the exact number of a column's values and how often each occurs, if they are few."""
+    value = column.text if column.kind == "boolean" or column.kind in _TIMES else column.sql
+    rows = reader.rows(
+        f"select {value} as v, count(*) as n from {relation} where {column.sql} is not null "
+        f"group by {value} limit {FEW + 1}"
+    )
+    if len(rows) > FEW:
+        return
+    measured["distinct"] = len(rows)
+    top = [[_value(row["v"], column.kind), int(row["n"])] for row in rows]
+    if all(len(str(each)) <= LONGEST for each, _ in top):
+        measured["top"] = sorted(top, key=lambda each: (-each[1], str(each[0])))
+
+
+def _keys(
+    reader: Reader, relation: str, columns: Sequence[_Column], grain: Sequence[str], rows: int
+) -> dict[str, Any] | None:
+    known = {each.name.lower(): each for each in columns}
+    if not grain or any(name.lower() not in known for name in grain):
+        return None
+    parts = [f"coalesce({known[name.lower()].text}, {_NULL})" for name in grain]
+    key = f"md5(concat({f', {_SEPARATOR}, '.join(parts)}))"
+    most = 2 * KEYS
+    smallest = _hashes(reader, f"select {key} as h from {relation} order by h limit {most}")
+    if len(smallest) <= KEYS and rows > most:  # keys occur more than once
+        distinct = f"select distinct {key} as h from {relation}"
+        smallest = _hashes(reader, f"{distinct} order by h limit {KEYS + 1}")
+    return {
+        "columns": list(grain),
+        "sketch": smallest[:KEYS],
+        "exact": len(smallest) <= KEYS,
+    }
+
+
+def _hashes(reader: Reader, sql: str) -> list[str]:
+    return sorted({str(row["h"]) for row in reader.rows(sql)})
+
+
+def _periods(
+    reader: Reader,
+    relation: str,
+    columns: Sequence[_Column],
+    contract: Contract,
+    measured: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any] | None:
+    wanted = str(contract.get("promises.measured_on", "")).lower()
+    times = [each for each in columns if each.kind in _TIMES and not each.is_personal]
+    named = [each for each in times if each.name.lower() == wanted]
+    filled = [each for each in times if not measured[each.name]["nulls"]]
+    column = next(iter([*named, *filled]), None)
+    if column is None:
+        return None
+    # Sorted, because the order of columns means nothing.
+    others = sorted((each for each in columns if each is not column), key=lambda each: each.name)
+    method, checksum = reader.checksum([each.sql for each in others])
+    day = f"cast({column.sql} as date)"
+    found = reader.rows(
+        f"select cast(d as string) as d, n, s from (select {day} as d, count(*) as n, "
+        f"sum({checksum}) as s from {relation} group by {day}) as days"
+    )
+    days = {
+        str(row["d"]) if row["d"] is not None else "null": [
+            int(row["n"]),
+            f"{int(row['s'] or 0) % _MODULUS:x}",
+        ]
+        for row in found
+    }
+    unit = next(
+        (unit for unit, length in _UNITS if len({each[:length] for each in days}) <= PERIODS),
+        _UNITS[-1][0],
+    )
+    return {
+        "column": column.name,
+        "unit": unit,
+        "of": [each.name for each in others],
+        "method": method,
+        "counts": _folded(days, unit),
+    }
+
+
+def _folded(counts: Mapping[str, Sequence[Any]], unit: str) -> dict[str, list[Any]]:
+    """Counts of days or months as those of a longer unit."""
+    length = dict(_UNITS)[unit]
+    folded: dict[str, list[int]] = {}
+    for period, (rows, checksum) in sorted(counts.items()):
+        total = folded.setdefault(period[:length], [0, 0])
+        total[0] += rows
+        total[1] = (total[1] + int(checksum, 16)) % _MODULUS
+    return {period: [rows, f"{checksum:x}"] for period, (rows, checksum) in folded.items()}
+
+
+def _value(value: Any, kind: str) -> Any:
+    """A value as JSON has it."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if kind in ("bigint", "integer"):
+        return int(value)
+    if kind == "double":
+        return float(value) if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def _rounded(total: float) -> float | str:
+    return float(f"{total:.12g}") if math.isfinite(total) else str(total)
