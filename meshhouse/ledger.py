@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from meshhouse.errors import MeshError
@@ -71,6 +73,22 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("score", DataType("decimal", 5, 2)),
         # Of the kind `rename`: the relation whose table and history the product goes on with.
         ("renamed_from", _STRING),
+        ("contract_hash", _STRING),
+    ),
+    # What was promised: a contract is stored when a product is first published with it.
+    "contracts": (
+        *_COMMON,
+        ("product", _STRING),
+        ("version", _BIGINT),
+        ("hash", _STRING),
+        ("contract", _STRING),
+    ),
+    # What was in the tables; see governance/statistics.py.
+    "statistics": (
+        *_COMMON,
+        ("product", _STRING),
+        ("publication_id", _STRING),
+        ("statistics", _STRING),
     ),
     "runs": (
         *_COMMON,
@@ -80,7 +98,33 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("products", _STRING),
     ),
 }
-"""Ledger -> its columns; `input_snapshots`, `offsets` and `checks` hold JSON."""
+"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract` and `statistics` hold
+JSON."""
+
+HEADS: tuple[tuple[str, DataType], ...] = (
+    ("domain", _STRING),
+    ("product", _STRING),
+    ("number", _BIGINT),
+    ("publication_id", _STRING),
+    ("kind", _STRING),
+    ("version", _BIGINT),
+    ("snapshot_id", _BIGINT),
+    ("rows", _BIGINT),
+    ("bytes", _BIGINT),
+    ("score", DataType("decimal", 5, 2)),
+    ("published_at", _TIME),
+    ("code_version", _STRING),
+    ("contract_hash", _STRING),
+    ("previous", _BIGINT),
+    ("refreshed_at", _TIME),
+    ("last_run", _STRING),
+    ("last_run_at", _TIME),
+    ("contract", _STRING),
+    ("statistics", _STRING),
+)
+"""Columns of the table `meshhouse.heads`, in which each commit replaces the rows of its domains."""
+DOCUMENTS = ("contract", "statistics")
+"""Columns of `HEADS` that hold most of its bytes."""
 
 
 ATTEMPTS = 20
@@ -115,6 +159,58 @@ class Staged:
     """The product's relation, if this is another name for it; its owner owns the name too."""
 
 
+@dataclass(frozen=True)
+class Head:
+    """What is current of one product, so that nobody has to read its history.
+
+    The fields from `number` to `previous`, and the documents, are those of the publication that
+    consumers see; they are None if there is none.
+    """
+
+    domain: str
+    product: str
+    """Its name; empty for the head of a domain, which only has the fields of runs."""
+    number: int | None = None
+    publication_id: str | None = None
+    kind: str | None = None
+    """`publish` or `rollback`: what made this publication the current one."""
+    version: int | None = None
+    snapshot_id: int | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    score: Decimal | None = None
+    published_at: datetime | None = None
+    code_version: str | None = None
+    contract_hash: str | None = None
+    previous: int | None = None
+    """The number of the publication to which a rollback would go back."""
+    refreshed_at: datetime | None = None
+    """When a run last published it or found it unchanged; after a rollback, when what consumers
+    see was published."""
+    last_run: str | None = None
+    """What became of it in the last run that was about it."""
+    last_run_at: datetime | None = None
+    contract: str | None = None
+    """The contract as canonical JSON; None if none was stored, or if it was not asked for."""
+    statistics: str | None = None
+    """The statistics as JSON; None if none were stored, or if they were not asked for."""
+
+    @property
+    def relation(self) -> str:
+        """Schema and table of the product; the domain's name for the head of a domain."""
+        return f"{self.domain}.{self.product}" if self.product else self.domain
+
+    @property
+    def is_published(self) -> bool:
+        """Whether consumers see a publication."""
+        return self.number is not None
+
+    @property
+    def rolled_back(self) -> bool:
+        """Whether a rollback is the newest that happened to it."""
+        return self.kind == "rollback"
+
+
 class Ledger(Protocol):
     """Appends to and reads the ledger of one environment."""
 
@@ -127,6 +223,9 @@ class Ledger(Protocol):
         self, changes: Sequence[Staged], entries: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> None:
         """Makes staged tables visible and records why, in one transaction.
+
+        Heads of the domains in `publications` and `runs` change in the same transaction. Of
+        `contracts`, those are left out that the product was published with before.
 
         Args:
             changes: tables to publish; they succeed or fail with their ledger entries.
@@ -142,8 +241,42 @@ class Ledger(Protocol):
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         """Rows of one table of the ledger, oldest first; empty if the table does not exist yet.
 
-        The number of the commit gives the order. JSON columns are decoded.
+        The number of the commit gives the order. JSON columns are decoded, but not contracts.
         """
+        ...
+
+    def heads(self, domain: str | None = None, documents: bool = True) -> dict[str, Head]:
+        """What is current of each product, here and not in production behind it.
+
+        A ledger of an older version, without heads, is read once as a whole.
+
+        Args:
+            domain: whose products; None for all.
+            documents: with contracts and statistics, which are most of what is read.
+
+        Returns:
+            Relation -> its head, of everything that a publication or a run was ever about.
+        """
+        ...
+
+    def last_runs(self, domain: str | None = None) -> dict[str, Head]:
+        """Domain -> its head, which says when and how the newest run of the domain ended."""
+        ...
+
+    def contract(self, contract_hash: str) -> str | None:
+        """The contract with this hash, as canonical JSON; None if none was stored."""
+        ...
+
+    def statistics(self, publication_ids: Collection[str]) -> dict[str, str]:
+        """Publication -> its statistics as JSON, of those that have any."""
+        ...
+
+    def stale_heads(self) -> list[str]:
+        """Relations and domains whose heads differ from what the history says."""
+        ...
+
+    def rebuild_heads(self) -> None:
+        """Makes all heads from the history."""
         ...
 
 
@@ -178,7 +311,7 @@ def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
     """Returns a stored entry with its JSON columns decoded."""
-    for name in ("input_snapshots", "offsets", "checks"):
+    for name in ("input_snapshots", "offsets", "checks", "statistics"):
         if row.get(name):
             row[name] = json.loads(row[name])
     return row

@@ -21,6 +21,10 @@ from meshhouse.errors import UsageError
 from meshhouse.sql import literal, quote
 
 _BATCH = 10_000
+_EMPTY = '""'
+_TIMESTAMPS = frozenset(
+    ["timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"]
+)
 _NUMBERS = frozenset(
     [
         "tinyint",
@@ -60,40 +64,60 @@ _AS_OTHER_IN_PARQUET = {
 }
 
 
-def write(relation: Any, form: str, target: BinaryIO) -> list[tuple[str, str]]:
+def write(relation: Any, form: str, target: BinaryIO) -> list[str]:
     """Writes a relation as `csv`, `json` or `parquet`, batch by batch.
 
     Returns:
-        Old and new name of each column that was renamed because another column has its name.
+        What a reader of the file cannot see: renamed columns, and nulls that look like text.
     """
     # In a subquery DuckDB adds suffixes to columns of equal name (`a`, `a_1`).
     named = relation.project("*")
-    _WRITERS[form](named, target)
+    notes = _WRITERS[form](named, target)
     pairs = zip(relation.columns, named.columns, strict=True)
-    return [(old, new) for old, new in pairs if old != new]
+    renamed = [(old, new) for old, new in pairs if old != new]
+    said = [f"Two columns are called {old}: one is written as {new}." for old, new in renamed]
+    return [*said, *notes]
 
 
-def _write_csv(relation: Any, target: BinaryIO) -> None:
+def _write_csv(relation: Any, target: BinaryIO) -> list[str]:
     header = io.StringIO()
     csv.writer(header, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(relation.columns)
     target.write(header.getvalue().encode())
     cells = [_csv_cell(column, kind) for column, kind in _columns(relation)]
-    # Readers skip empty lines, so a null in a file with a single column must not be empty.
-    null = "'\"\"'" if len(cells) == 1 else "''"
-    line = " || ',' || ".join(f"coalesce({cell}, {null})" for cell in cells)
+    if len(cells) == 1:
+        return _write_only_column(relation, cells[0], target)
+    line = " || ',' || ".join(f"coalesce({cell}, '')" for cell in cells)
     for each in _lines(relation, line):
         target.write(each.encode() + b"\n")
+    return []
 
 
-def _write_json(relation: Any, target: BinaryIO) -> None:
+def _write_only_column(relation: Any, cell: str, target: BinaryIO) -> list[str]:
+    """Writes a null as `""`, like an empty text: pandas and Arrow skip empty lines."""
+    kinds = set()
+    for each in _lines(relation, cell):
+        text = _EMPTY if each is None else each
+        if text == _EMPTY:
+            kinds.add(each)
+        target.write(text.encode() + b"\n")
+    if len(kinds) < 2:
+        return []
+    return [
+        f"Nulls and empty texts of {relation.columns[0]} look alike in a CSV of one column. "
+        "Select another column as well, or use --format json."
+    ]
+
+
+def _write_json(relation: Any, target: BinaryIO) -> list[str]:
     separator = b"["
     for line in _lines(relation, _json_members(relation.columns, _columns(relation))):
         target.write(separator + line.encode())
         separator = b",\n "
     target.write(b"]\n" if separator != b"[" else b"[]\n")
+    return []
 
 
-def _write_parquet(relation: Any, target: BinaryIO) -> None:
+def _write_parquet(relation: Any, target: BinaryIO) -> list[str]:
     import pyarrow.parquet
 
     casts = ", ".join(
@@ -104,6 +128,7 @@ def _write_parquet(relation: Any, target: BinaryIO) -> None:
     with pyarrow.parquet.ParquetWriter(target, reader.schema) as writer:
         for batch in batches(reader):
             writer.write_batch(batch)
+    return []
 
 
 def batches(reader: Any) -> Iterator[Any]:
@@ -122,7 +147,7 @@ def batches(reader: Any) -> Iterator[Any]:
         yield batch
 
 
-_WRITERS: dict[str, Callable[[Any, BinaryIO], None]] = {
+_WRITERS: dict[str, Callable[[Any, BinaryIO], list[str]]] = {
     "csv": _write_csv,
     "json": _write_json,
     "parquet": _write_parquet,
@@ -135,7 +160,7 @@ def _columns(relation: Any) -> list[tuple[str, Any]]:
     ]
 
 
-def _lines(relation: Any, expression: str) -> Iterator[str]:
+def _lines(relation: Any, expression: str) -> Iterator[Any]:
     for batch in batches(relation.project(f"{expression} as line").to_arrow_reader(_BATCH)):
         yield from batch.column(0).to_pylist()
 
@@ -176,7 +201,7 @@ def _json(value: str, kind: Any, depth: int = 0) -> str:
         )
     if kind.id == "blob":
         return f"'\"' || to_base64({value}) || '\"'"
-    if kind.id in ("timestamp", "timestamp with time zone"):
+    if kind.id in _TIMESTAMPS:
         return _json_time(value, kind.id)
     if kind.id in _NESTED:
         return _NESTED[kind.id](value, kind, depth + 1)
@@ -186,10 +211,12 @@ def _json(value: str, kind: Any, depth: int = 0) -> str:
 def _json_time(value: str, kind: str) -> str:
     """SQL for ISO 8601, or DuckDB's notation for infinity and years that ISO 8601 lacks."""
     text = f"cast({value} as varchar)"
-    begin, end = (f"cast('{each}' as {kind})" for each in ("0001-01-01", "10000-01-01"))
-    offset = "" if kind == "timestamp" else ":00"  # DuckDB has written `+00`
+    is_iso = f"{value} >= cast('0001-01-01' as {kind}) and {value} < cast('10000-01-01' as {kind})"
+    if kind == "timestamp_ns":  # reaches from 1677 to 2262, so it cannot hold these bounds
+        is_iso = f"isfinite({value})"
+    offset = ":00" if kind == "timestamp with time zone" else ""  # DuckDB has written `+00`
     return (
-        f"'\"' || case when {value} >= {begin} and {value} < {end} "
+        f"'\"' || case when {is_iso} "
         f"then replace({text}, ' ', 'T') || '{offset}' else {text} end || '\"'"
     )
 

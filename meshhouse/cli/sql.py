@@ -201,11 +201,11 @@ def _write(relation: Any, wanted: Output) -> None:
         raise UsageError("This statement has no rows to write.")
     if wanted.file is not None:
         with replacing(wanted.file) as file:
-            renamed = write(relation, wanted.form, file)
+            notes = write(relation, wanted.form, file)
     else:
-        renamed = write(relation, wanted.form, sys.stdout.buffer)
-    for old, new in renamed:
-        console().print(f"Two columns are called {old}: one is written as {new}.", markup=False)
+        notes = write(relation, wanted.form, sys.stdout.buffer)
+    for note in notes:
+        console().print(note, markup=False)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Read
 
 Agreement = Mapping[str, Any]
+_ENDED = ("revoked", "rejected", "ended", "expired")
+_ASKED = ("requested", "pending", "draft")
 
 
 def agreements_of(contract: Contract) -> dict[str, Agreement]:
@@ -29,18 +31,27 @@ def agreements_of(contract: Contract) -> dict[str, Agreement]:
     }
 
 
+def has_ended(agreement: Agreement, today: date) -> bool:
+    """Whether the last day of an agreement is over, or whether it was revoked."""
+    until = agreement.get("until")
+    is_over = until is not None and str(until)[:10] < today.isoformat()
+    return is_over or _status(agreement) in _ENDED
+
+
 def is_active(agreement: Agreement, today: date) -> bool:
     """Whether an agreement grants anything today."""
-    until = agreement.get("until")
-    has_ended = until is not None and str(until)[:10] < today.isoformat()
-    return not has_ended and str(agreement.get("status", "approved")) in ("approved", "active")
+    return not has_ended(agreement, today) and _status(agreement) not in _ASKED
 
 
 def is_approved(agreement: Agreement) -> bool:
     """Whether an approver signed it who did not request it."""
     approver = agreement.get("approver")
-    is_signed = str(agreement.get("status", "approved")) in ("approved", "active")
+    is_signed = _status(agreement) not in (*_ENDED, *_ASKED)
     return is_signed and bool(approver) and approver != agreement.get("requester")
+
+
+def _status(agreement: Agreement) -> str:
+    return str(agreement.get("status") or "approved").lower()
 
 
 def of_consumer(consumer: str) -> Callable[[Read], bool]:

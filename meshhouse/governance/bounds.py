@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -49,6 +49,16 @@ class Bounds:
             or any(self.accepts(each) for each in other.excluded)
         )
 
+    def within(self, other: Bounds) -> Bounds:
+        """The values that both accept."""
+        ends: dict[str, Any] = {}
+        if _is_wider(self.low, self.low_is_in, other.low, other.low_is_in, -1):
+            ends |= {"low": other.low, "low_is_in": other.low_is_in}
+        if _is_wider(self.high, self.high_is_in, other.high, other.high_is_in, 1):
+            ends |= {"high": other.high, "high_is_in": other.high_is_in}
+        excluded, parts = self.excluded | other.excluded, self.other | other.other
+        return replace(self, **ends, excluded=excluded, other=parts)
+
     def accepts(self, value: object) -> bool:
         """Whether it accepts a value. Only for ranges without parts that cannot be compared."""
         found = _value(value)
@@ -69,27 +79,52 @@ def threshold(must: Mapping[str, Any] | None, is_count: bool, default: Mapping[s
         is_count: whether only whole numbers occur, so that `> 0` is `>= 1`.
         default: the threshold if none is declared.
     """
-    parts: dict[str, Any] = {}
-    excluded, other = set(), set()
     written = dict(must or {})
     if not any(key.startswith(("must_be", "error_if")) for key in written):
         written = {**written, **default}
+    found = Bounds()
     for key, value in written.items():
-        name = key.removeprefix(_PREFIX)
-        if key == "must_be":
-            parts |= {"low": _value(value), "high": _value(value)}
-        elif key == "must_be_not":
-            excluded.add(str(_value(value)))
-        elif key == "must_be_between" and isinstance(value, Mapping):
-            for inner, end in value.items():
-                parts |= _end(str(inner), end, is_count) or {}
-        elif key == "error_if" and (match := _ERROR_IF.match(str(value))):
-            parts |= _of_failures(match[1], int(match[2]))
-        elif found := _end(name, value, is_count):
-            parts |= found
-        elif key != "warn_if" and (key, value) != ("metric", "count"):
-            other.add(f"{key}: {value}")
-    return Bounds(**parts, excluded=frozenset(excluded), other=frozenset(other))
+        if key == "must_be_between" and isinstance(value, Mapping):
+            for end, limit in value.items():
+                found = found.within(_part(f"{_PREFIX}{end}", limit))
+        else:
+            found = found.within(_part(key, value))
+    return _closed(found, is_count)
+
+
+def _closed(found: Bounds, is_count: bool) -> Bounds:
+    """The same values with as few excluded ones and open ends as possible."""
+    low, low_is_in, high, high_is_in = found.low, found.low_is_in, found.high, found.high_is_in
+    # Each pass takes an excluded value away, or is the last.
+    for _ in range(len(found.excluded) + 1):
+        low_is_in = low_is_in and str(low) not in found.excluded
+        high_is_in = high_is_in and str(high) not in found.excluded
+        if is_count and not low_is_in and isinstance(low, Decimal) and _is_whole(low):
+            low, low_is_in = low + 1, True
+        if is_count and not high_is_in and isinstance(high, Decimal) and _is_whole(high):
+            high, high_is_in = high - 1, True
+    inside = Bounds(low=low, low_is_in=low_is_in, high=high, high_is_in=high_is_in)
+    excluded = frozenset(each for each in found.excluded if inside.accepts(each))
+    return replace(inside, excluded=excluded, other=found.other)
+
+
+def _part(key: str, value: Any) -> Bounds:
+    """What one key of a threshold accepts."""
+    name = key.removeprefix(_PREFIX)
+    if key == "must_be":
+        return Bounds(low=_value(value), high=_value(value))
+    if key == "must_be_not":
+        return Bounds(excluded=frozenset([str(_value(value))]))
+    if key == "error_if" and (match := _ERROR_IF.match(str(value))):
+        return _of_failures(match[1], int(match[2]))
+    if name in _LOW:
+        return Bounds(low=_value(value), low_is_in=_LOW[name])
+    if name in _HIGH:
+        return Bounds(high=_value(value), high_is_in=_HIGH[name])
+    # dbt reports a warning, and Soda counts rows unless the metric is another.
+    if key == "warn_if" or (key, value) == ("metric", "count"):
+        return Bounds()
+    return Bounds(other=frozenset([f"{key}: {value}"]))
 
 
 def valid_range(check: Mapping[str, Any], of_lengths: bool = False) -> Bounds:
@@ -110,28 +145,15 @@ def valid_range(check: Mapping[str, Any], of_lengths: bool = False) -> Bounds:
     )
 
 
-def _end(name: str, value: Any, is_count: bool) -> dict[str, Any]:
-    found = _value(value)
-    if name in _LOW:
-        if is_count and not _LOW[name] and _is_whole(found):
-            return {"low": found + 1, "low_is_in": True}
-        return {"low": found, "low_is_in": _LOW[name]}
-    if name in _HIGH:
-        if is_count and not _HIGH[name] and _is_whole(found):
-            return {"high": found - 1, "high_is_in": True}
-        return {"high": found, "high_is_in": _HIGH[name]}
-    return {}
-
-
-def _of_failures(sign: str, number: int) -> dict[str, Any]:
+def _of_failures(sign: str, number: int) -> Bounds:
     """The number of failing rows with which dbt does not report an error."""
-    most = {">": number, ">=": number - 1}.get(sign, number)
-    found: dict[str, Any] = {"high": Decimal(most), "high_is_in": True}
-    return found | ({"low": Decimal(number)} if sign in ("!=", "<>") else {"low": Decimal(0)})
+    most = Decimal({">": number, ">=": number - 1}.get(sign, number))
+    least = Decimal(number if sign in ("!=", "<>") else 0)
+    return Bounds(low=least, high=most)
 
 
-def _is_whole(value: _Value) -> bool:
-    return isinstance(value, Decimal) and value == value.to_integral_value()
+def _is_whole(value: Decimal) -> bool:
+    return value == value.to_integral_value()
 
 
 def _value(value: object) -> _Value:

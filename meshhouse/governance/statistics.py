@@ -8,7 +8,7 @@ Statistics are a JSON document; decimals, dates and timestamps are text:
     rows      number of rows
     engine    which engine measured; only equal engines are comparable, see `are_comparable`
     columns   name -> {nulls, distinct, min, max, sum, negative, top}
-    keys      {columns, sketch, exact}, or null without a grain
+    keys      {columns, sketch, exact}, with immutable if there is any, or null without a grain
     periods   {column, unit, of, method, counts}, or null without a date
 
 `distinct` is approximate above 50 values. `sum` and `negative` are null for columns that are not
@@ -17,8 +17,10 @@ over 200 characters, of which `min` and `max` keep the first 200. A personal col
 `max` and `top`, and its days are not counted: its values must not leave the product.
 
 `sketch` holds the smallest 512 hashes of the grain's values, so that the share of keys in common
-can be estimated; `exact` if these are all keys. `counts` holds the rows and a checksum of each day,
-of each month if there are over 400 days, of each year if there are over 400 months. The checksum
+can be estimated; `exact` if these are all keys. `immutable` has the columns that must not change
+for a key (`immutable: true` in the contract) and a hash of their values for each key of the sketch;
+it is missing without such columns. `counts` holds the rows and a checksum of each day, of each
+month if there are over 400 days, of each year if there are over 400 months. The checksum
 is about the columns `of`, in any order of rows; it is comparable only if `method` is equal too.
 """
 
@@ -70,6 +72,8 @@ class _Column:
     sql: str
     """Its quoted name."""
     is_personal: bool
+    is_immutable: bool = False
+    """Must not change for a key."""
 
     @property
     def is_plain(self) -> bool:
@@ -196,6 +200,7 @@ def _column(name: str, data_type: str, contract: Contract, reader: Reader) -> _C
         digits=digits,
         sql=reader.quote(reader.column(name)),
         is_personal=_PERSONAL in classes,
+        is_immutable=bool(declared.get(name.lower(), {}).get("immutable")),
     )
 
 
@@ -274,11 +279,38 @@ def _keys(
     if len(smallest) <= KEYS and rows > most:  # keys occur more than once
         distinct = f"select distinct {key} as h from {relation}"
         smallest = _hashes(reader, f"{distinct} order by h limit {KEYS + 1}")
-    return {
+    found = {
         "columns": list(grain),
         "sketch": smallest[:KEYS],
         "exact": len(smallest) <= KEYS,
     }
+    fixed = _immutable(reader, relation, key, smallest[:KEYS], columns)
+    return {**found, "immutable": fixed} if fixed else found
+
+
+def _immutable(
+    reader: Reader, relation: str, key: str, sketch: Sequence[str], columns: Sequence[_Column]
+) -> dict[str, Any] | None:
+    """For each key of the sketch, a hash of the columns that must not change for it."""
+    fixed = sorted((each for each in columns if each.is_immutable), key=lambda each: each.name)
+    if not fixed or not sketch:
+        return None
+    values = _hash([each.text for each in fixed])
+    found = reader.rows(
+        f"select {key} as h, max({values}) as v from {relation} "
+        f"where {key} <= {literal(sketch[-1])} group by {key}"
+    )
+    hashes = {str(row["h"]): str(row["v"]) for row in found}
+    return {
+        "columns": [each.name for each in fixed],
+        "hashes": [hashes[each] for each in sketch],
+    }
+
+
+def _hash(values: Sequence[str]) -> str:
+    """SQL of a hash of texts, of which each may be null."""
+    parts = [f"coalesce({each}, {_NULL})" for each in values]
+    return f"md5(concat({f', {_SEPARATOR}, '.join([*parts, literal('')])}))"
 
 
 def _hashes(reader: Reader, sql: str) -> list[str]:

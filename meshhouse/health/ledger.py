@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from meshhouse.heads import by_product, effective_publications
 from meshhouse.health.finding import Finding, Level
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.runs.history import by_product, effective_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:

@@ -6,18 +6,31 @@ here: the columns and meaning of the ledger (meshhouse/ledger.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.heads import CHANGE_HEADS, Key, after_commit, differing, domains_of, from_history
 from meshhouse.lake import ownership
 from meshhouse.lake.catalog import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
+from meshhouse.lake.heads import RELATION, head_of, stage_heads
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import plain_path
 from meshhouse.lake.views import check_readable, connect_memory, enable_store
-from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded, retry_conflicts
-from meshhouse.sql import literal
+from meshhouse.ledger import (
+    DOCUMENTS,
+    HEADS,
+    LEDGERS,
+    Conflict,
+    Head,
+    Staged,
+    decoded,
+    encoded,
+    retry_conflicts,
+)
+from meshhouse.sql import literal, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,8 +59,13 @@ class LakeLedger:
         ownership.check_recorded([each.alias_of or each.relation for each in changes], domains)
 
         def change() -> None:
+            # Read first: if another process commits meanwhile, the state of heads is outdated.
+            heads = self._heads_for(entries)
             number = self._next_number()
-            appended = [self._append(name, rows, number) for name, rows in entries.items() if rows]
+            new = {**entries, "contracts": self._new_contracts(entries, heads)}
+            appended = [self._append(name, rows, number) for name, rows in new.items() if rows]
+            if heads is not None:
+                appended.append(self._stage_heads(heads, entries, number))
             self._lake.commit([*changes, *appended], keep=changes)
 
         try:
@@ -74,6 +92,98 @@ class LakeLedger:
         for row in rows:
             del row["filename"], row["file_row_number"]
         return [decoded(row) for row in rows]
+
+    @explained()
+    def heads(self, domain: str | None = None, documents: bool = True) -> dict[str, Head]:
+        """See `Ledger.heads`."""
+        found = self._heads(domain, documents)
+        return {head.relation: head for head in found.values() if head.product}
+
+    @explained()
+    def last_runs(self, domain: str | None = None) -> dict[str, Head]:
+        """See `Ledger.last_runs`."""
+        found = self._heads(domain, documents=False)
+        return {head.domain: head for head in found.values() if not head.product}
+
+    @explained()
+    def contract(self, contract_hash: str) -> str | None:
+        """See `Ledger.contract`."""
+        rows = self._select("contracts", f"where hash = {literal(contract_hash)} limit 1")
+        return rows[0]["contract"] if rows else None
+
+    @explained()
+    def statistics(self, publication_ids: Collection[str]) -> dict[str, str]:
+        """See `Ledger.statistics`."""
+        if not publication_ids:
+            return {}
+        listing = ", ".join(map(literal, publication_ids))
+        rows = self._select("statistics", f"where publication_id in ({listing})")
+        return {row["publication_id"]: row["statistics"] for row in rows}
+
+    @explained()
+    def stale_heads(self) -> list[str]:
+        """See `Ledger.stale_heads`."""
+        return differing(self._heads(), from_history(self))
+
+    @explained()
+    def rebuild_heads(self) -> None:
+        """See `Ledger.rebuild_heads`."""
+
+        def change() -> None:
+            base = self._lake.state(RELATION)
+            number = self._next_number() - 1
+            right = from_history(self)
+            if right or base:
+                staged = stage_heads(self._lake, base, right, None, {NUMBER: str(number)})
+                self._lake.commit([staged])
+
+        retry_conflicts(change)
+
+    def _heads(self, domain: str | None = None, documents: bool = True) -> dict[Key, Head]:
+        """All stored heads of a domain, or of all domains; from history if they are outdated."""
+        states = self._lake.states()
+        location = states.get(RELATION)
+        if location is None or _is_outdated(location, states):
+            return from_history(self, domain)
+        return _stored_heads(location, None if domain is None else [domain], documents)
+
+    def _heads_for(self, entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> _Heads | None:
+        """The heads that a commit changes; None if it changes none."""
+        domains = domains_of(entries)
+        if not domains:
+            return None
+        states = self._lake.states()
+        base = states.get(RELATION)
+        if base is None or _is_outdated(base, states):
+            return _Heads(base, None, from_history(self))
+        return _Heads(base, domains, _stored_heads(base, domains))
+
+    def _stage_heads(
+        self, heads: _Heads, entries: Mapping[str, Sequence[Mapping[str, Any]]], number: int
+    ) -> Staged:
+        after = after_commit(heads.known, entries, number, self)
+        return stage_heads(self._lake, heads.base, after, heads.domains, {NUMBER: str(number)})
+
+    def _new_contracts(
+        self, entries: Mapping[str, Sequence[Mapping[str, Any]]], heads: _Heads | None
+    ) -> list[Mapping[str, Any]]:
+        """The contracts of a commit that their products were never published with."""
+        known = {(key, head.contract_hash) for key, head in (heads.known if heads else {}).items()}
+        new = []
+        for row in entries.get("contracts", ()):
+            if ((row["domain"], row["product"]), row["hash"]) in known:
+                continue
+            same = " and ".join(
+                f"{name} = {literal(row[name])}" for name in ("hash", "domain", "product")
+            )
+            if not self._select("contracts", f"where {same} limit 1"):
+                new.append(row)
+        return new
+
+    def _select(self, ledger: str, where: str) -> list[dict[str, Any]]:
+        """Rows of a ledger table as they are stored; empty if there is no table."""
+        location = self._lake.state(f"{ownership.LEDGER}.{ledger}")
+        return _rows(location, where) if location else []
 
     def _numbered(self, location: str) -> list[dict[str, Any]]:
         """All rows of a ledger table; rows without a number are counted from one, oldest first."""
@@ -113,12 +223,49 @@ class LakeLedger:
         return self._lake.staged(table, base)
 
 
+@dataclass(frozen=True)
+class _Heads:
+    """Heads before a commit."""
+
+    base: str | None
+    """Metadata location of their table."""
+    domains: Collection[str] | None
+    """Whose heads are known; None for all, because the table must be made from history."""
+    known: Mapping[Key, Head]
+
+
+def _is_outdated(location: str, states: Mapping[str, str]) -> bool:
+    """Whether a version without heads has published or run since the heads were stored."""
+    others = [states.get(f"{ownership.LEDGER}.{ledger}") for ledger in CHANGE_HEADS]
+    newest = max((_last_number(each) for each in others if each), default=0)
+    return _last_number(location) < newest
+
+
+def _stored_heads(
+    location: str, domains: Collection[str] | None, documents: bool = True
+) -> dict[Key, Head]:
+    """The heads in a state of their table, of some domains or of all."""
+    names = [name for name, _ in HEADS if documents or name not in DOCUMENTS]
+    listing = ", ".join(map(literal, domains or ()))
+    where = "" if domains is None else f"where domain in ({listing})"
+    rows = _rows(location, where, ", ".join(map(quote, names)))
+    heads = [head_of(row) for row in rows]
+    return {(head.domain, head.product): head for head in heads}
+
+
 def _is_about_the_ledger(conflict: Conflict) -> bool:
     return all(name.startswith(f"{ownership.LEDGER}.") for name in conflict.relations)
 
 
-def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
-    """Rows of a ledger table at a metadata location, each with its data file and its row number.
+def _rows(
+    location: str, where: str = "", columns: str = "*, filename, file_row_number"
+) -> list[dict[str, Any]]:
+    """Rows of a table of the ledger at a metadata location.
+
+    Args:
+        location: the metadata location.
+        where: SQL of a condition.
+        columns: SQL of the columns; by default all, with the data file and the row's number in it.
 
     Raises:
         Damaged: a file of the ledger is missing or unreadable.
@@ -130,8 +277,7 @@ def _rows(location: str, where: str = "") -> list[dict[str, Any]]:
     check_readable(cursor, "the ledger", location)
     try:
         cursor.execute(
-            "select *, filename, file_row_number "
-            f"from iceberg_scan({literal(plain_path(location))}) {where}"
+            f"select {columns} from iceberg_scan({literal(plain_path(location))}) {where}"
         )
     except duckdb.Error as error:
         for damage in damage_of("the ledger", location, deep=True):

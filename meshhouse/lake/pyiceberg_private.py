@@ -114,6 +114,16 @@ class Relayout(_OverwriteFiles):
         return summary.model_copy(update={"operation": Operation.REPLACE})
 
 
+class MergingExchange(Relayout):
+    """Other rows, and all small manifests merged into one.
+
+    For a table of many small files, of which each commit replaces one: readers open one manifest.
+    """
+
+    def _summary(self, snapshot_properties: dict[str, str] = EMPTY_DICT) -> Summary:
+        return _OverwriteFiles._summary(self, snapshot_properties)
+
+
 class NoCatalog:
     """In place of a pyiceberg catalog: keeps every metadata file."""
 

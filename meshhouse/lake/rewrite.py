@@ -13,7 +13,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.snapshots import Operation
 
-from meshhouse.lake.pyiceberg_private import Exchange, Relayout, io_of
+from meshhouse.lake.pyiceberg_private import Exchange, MergingExchange, Relayout, io_of
 from meshhouse.lake.states import SAME_ROWS_AS
 
 
@@ -23,6 +23,7 @@ def exchange_files(
     new: Iterable[DataFile],
     write_id: uuid.UUID | None = None,
     same_rows: bool = False,
+    merges: bool = False,
 ) -> None:
     """Adds a snapshot to a transaction in which `new` files replace `old` ones.
 
@@ -34,9 +35,10 @@ def exchange_files(
         same_rows: the files hold the same rows in another layout, so an incremental reader may
             skip this snapshot (Iceberg's operation `replace`). Small manifests are merged, even
             if no data file is exchanged.
+        merges: small manifests are merged although rows change.
     """
     current = transaction.table_metadata.current_snapshot()
-    producer = Relayout if same_rows else Exchange
+    producer = Relayout if same_rows else MergingExchange if merges else Exchange
     properties = {}
     if same_rows and current is not None:
         known = current.summary[SAME_ROWS_AS] if current.summary else None

@@ -16,8 +16,8 @@ from typing import Any
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from meshhouse.heads import by_product, effective_publications
 from meshhouse.lake.states import SAME_ROWS_AS
-from meshhouse.runs.history import by_product, effective_publications
 
 KEPT_PUBLICATIONS = 10
 """The number of publications that each product keeps, so that it can be rolled back to them."""

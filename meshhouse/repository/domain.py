@@ -23,7 +23,13 @@ from meshhouse.repository.products import ProductsReader
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import SqlFile, read_sql
 from meshhouse.repository.topics import TopicsReader
-from meshhouse.repository.yaml import DeclarationError, Located, read_yaml
+from meshhouse.repository.yaml import (
+    ENDLESS,
+    DeclarationError,
+    Located,
+    is_endless,
+    read_yaml,
+)
 
 CHECKS_SUFFIX = ".checks.yml"
 _FOLDERS = ("models", "macros", "tests", "seeds", "snapshots", "analyses")
@@ -125,7 +131,11 @@ class _Reader:
                 elif path.suffix in (".yml", ".yaml", ".sql"):
                     self._problems.add(path, 1, "this is a folder, not a file; rename it.")
             below.sort()
-            found += [Path(place, name) for name in sorted(files)]
+            for path in (Path(place, name) for name in sorted(files)):
+                if is_endless(path):  # dbt reads other files too, such as seeds and descriptions
+                    self._problems.add(path, 1, ENDLESS)
+                else:
+                    found.append(path)
         return found
 
     # dbt_project.yml and dependencies.yml

@@ -123,7 +123,7 @@ def folders(folder: Path, *keys: str) -> list[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Files in a folder, following links: `dbt deps` installs local packages as links."""
+    """Regular files in a folder; follows links, as which `dbt deps` installs local packages."""
     seen: set[str] = set()
     for place, inner, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -132,7 +132,7 @@ def files_below(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         inner[:] = [name for name in inner if name not in _NOT_READ]
-        yield from (Path(place, name) for name in names)
+        yield from filter(Path.is_file, (Path(place, name) for name in names))
 
 
 def project_files(repository: Repository, domain: Domain) -> list[Path]:

@@ -16,6 +16,7 @@ from meshhouse.errors import UsageError
 
 DEEPEST = 60
 """Most levels of nesting in a file. PyYAML's composer crashes the process at about 100,000."""
+ENDLESS = "this is a pipe, a socket or a device, and reading it might never end. Remove it."
 LARGEST = 1_000_000
 """Most values in a file, with every alias expanded."""
 
@@ -52,9 +53,14 @@ class _Loader(yaml.CSafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """A value; one that cannot be converted is an error with its line."""
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except ValueError as error:  # such as the date 2024-99-01
             raise _error(node, f"`{printable(str(node.value))[:40]}` cannot be read") from error
+        if isinstance(value, int | float) and ":" in node.value:
+            # YAML 1.1, which dbt reads as well, has numbers of base 60.
+            problem = f"YAML reads `{node.value}` as {value}. Write the number, or quotes around it"
+            raise _error(node, problem)
+        return value
 
 
 def _error(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
@@ -121,6 +127,8 @@ def read_text(path: Path) -> str:
     Raises:
         DeclarationError: the file cannot be read.
     """
+    if is_endless(path):
+        raise DeclarationError(path, 1, ENDLESS)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -134,6 +142,11 @@ def read_text(path: Path) -> str:
             f"this is not UTF-8 text (byte 0x{byte:02x}); save the file with the encoding UTF-8."
         )
         raise DeclarationError(path, line, problem) from error
+
+
+def is_endless(path: Path) -> bool:
+    """Whether reading a file might never end: it is a pipe, a socket or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _measure(text: str) -> None:

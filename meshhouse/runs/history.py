@@ -6,10 +6,11 @@ and whose history of a product counts. Not here: what a run does because of them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meshhouse.heads import REPEATS, effective_publications, publications_of
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product
 
@@ -41,36 +42,10 @@ class History:
         return found
 
 
-_OTHER_KINDS = ("rollback", "rename", "retire", "unretire")
-"""Kinds of entries that do not publish new rows."""
-
-
-def effective_publications(history: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Publications that were not rolled back, oldest first; consumers see the last one.
-
-    Of a product that is retired, consumers see none.
-    """
-    standing: list[Mapping[str, Any]] = []
-    before: list[Mapping[str, Any]] = []
-    for entry in history:
-        match entry["kind"]:
-            case "rollback":
-                standing.pop()
-            case "rename":
-                pass  # the same rows under another name
-            case "retire":
-                standing, before = [], standing
-            case "unretire":
-                standing, before = before, []
-            case _:
-                standing.append(entry)
-    return standing
-
-
 def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The publications that rollbacks since the newest publication took back."""
     newest = max(
-        (at for at, entry in enumerate(history) if entry["kind"] not in _OTHER_KINDS), default=-1
+        (at for at, entry in enumerate(history) if entry["kind"] not in REPEATS), default=-1
     )
     before = effective_publications(history[: newest + 1])
     return before[len(effective_publications(history)) :]
@@ -83,37 +58,6 @@ def past_publications(ledger: Ledger, domain: str | None = None) -> History:
         own=publications_of(ledger, domain),
         production=publications_of(behind, domain) if behind else {},
     )
-
-
-def publications_of(ledger: Ledger, domain: str | None = None) -> dict[str, list[dict[str, Any]]]:
-    """`domain.product` -> its entries, oldest first, of one domain or of all.
-
-    What moved from another domain brings its entries along.
-    """
-    entries = ledger.entries("publications", domain)
-    if domain is not None:
-        olds = {str(each.get("renamed_from") or domain).partition(".")[0] for each in entries}
-        for other in sorted(olds - {domain}):
-            entries = [*ledger.entries("publications", other), *entries]
-        entries.sort(key=lambda each: each["number"])
-    found = by_product(entries)
-    return {name: each for name, each in found.items() if domain in (None, name.partition(".")[0])}
-
-
-def by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """`domain.product` -> its entries; those before a renaming belong to the present name.
-
-    Args:
-        entries: of the ledger's publications, oldest first.
-    """
-    found: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        relation = f"{entry['domain']}.{entry['product']}"
-        if before := entry.get("renamed_from"):
-            both = [*found.get(relation, ()), *found.pop(before, ())]
-            found[relation] = sorted(both, key=lambda each: each["number"])
-        found.setdefault(relation, []).append(entry)
-    return found
 
 
 def production_fails(ledger: Ledger, domain: str) -> bool:

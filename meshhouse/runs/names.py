@@ -19,9 +19,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshhouse.engines import Engine
+from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
-from meshhouse.runs.history import effective_publications, publications_of
 
 KEPT = (
     "version",
@@ -32,6 +32,7 @@ KEPT = (
     "bytes",
     "audit_id",
     "score",
+    "contract_hash",
 )
 """Columns that an entry has in common with the publication that it shows again."""
 
@@ -188,7 +189,7 @@ def _apply(engine: Engine, rename: Rename) -> None:
     domain, _, product = rename.after.partition(".")
     now = datetime.now(UTC)
     entry = {
-        **{key: rename.shown[key] for key in KEPT},
+        **{key: rename.shown.get(key) for key in KEPT},
         "run_id": str(uuid.uuid4()),
         "publication_id": str(uuid.uuid4()),
         "domain": domain,

@@ -11,16 +11,33 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from meshhouse.audit import AuditResult
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
+from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Product
-from meshhouse.runs.history import effective_publications, publications_of
 from meshhouse.runs.names import KEPT, followers
 from meshhouse.runs.plan import Basis
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Promised(Protocol):
+    """A contract as the ledger stores it, such as `governance.contract.Contract`."""
+
+    @property
+    def text(self) -> str:
+        """Its canonical text."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """The hash of its text."""
+        ...
 
 
 def publish(
@@ -30,6 +47,8 @@ def publish(
     bases: Mapping[str, Basis],
     run_entry: Mapping[str, Any],
     others: Sequence[Staged] = (),
+    contracts: Mapping[str, Promised] = NOTHING,
+    statistics: Mapping[str, Mapping[str, Any]] = NOTHING,
 ) -> list[dict[str, Any]]:
     """Shows all candidates at once and records why, in one catalog transaction.
 
@@ -41,6 +60,8 @@ def publish(
         run_entry: how the run ended, recorded in the same transaction.
         others: what changes with the products: their aliases, and private tables such as the
             history of dbt snapshots.
+        contracts: product relation -> the contract that it is published with.
+        statistics: product relation -> what was measured of the candidate.
 
     Returns:
         The new publications.
@@ -48,17 +69,26 @@ def publish(
     Raises:
         Conflict: another process published one of the products meanwhile.
     """
-    entries: dict[str, list[dict[str, Any]]] = {"audits": [], "publications": []}
+    entries: dict[str, list[dict[str, Any]]] = {
+        "audits": [], "publications": [], "contracts": [], "statistics": []
+    }  # fmt: skip
     for candidate, result in audited:
         entry = audit_entry(run_id, candidate, result)
-        basis = bases[candidate.product.relation]
+        relation = candidate.product.relation
+        basis, promised = bases[relation], contracts.get(relation)
+        common = {
+            "run_id": run_id,
+            "domain": candidate.product.domain,
+            "product": candidate.product.name,
+            "started_at": run_entry["started_at"],
+            "finished_at": datetime.now(UTC),
+        }
+        publication_id = str(uuid.uuid4())
         entries["audits"].append(entry)
         entries["publications"].append(
             {
-                "run_id": run_id,
-                "publication_id": str(uuid.uuid4()),
-                "domain": candidate.product.domain,
-                "product": candidate.product.name,
+                **common,
+                "publication_id": publication_id,
                 "version": candidate.product.version,
                 "kind": "publish",
                 "snapshot_id": candidate.staged.snapshot_id,
@@ -68,10 +98,16 @@ def publish(
                 "bytes": candidate.bytes,
                 "audit_id": entry["audit_id"],
                 "score": entry["score"],
-                "started_at": run_entry["started_at"],
-                "finished_at": datetime.now(UTC),
+                "contract_hash": promised.hash if promised else None,
             }
         )
+        if promised:
+            version = candidate.product.version
+            stored = {"version": version, "hash": promised.hash, "contract": promised.text}
+            entries["contracts"].append({**common, **stored})
+        if relation in statistics:
+            measured = {"publication_id": publication_id, "statistics": dict(statistics[relation])}
+            entries["statistics"].append({**common, **measured})
     staged = [candidate.staged for candidate, _ in audited]
     ledger.commit([*staged, *others], {**entries, "runs": [run_entry]})
     return entries["publications"]
@@ -120,7 +156,7 @@ def rollback(engine: Engine, ledger: Ledger, product: Product) -> Mapping[str, A
     started_at = datetime.now(UTC)
     staged = engine.restore(product, previous["snapshot_id"])
     entry = {
-        **{key: previous[key] for key in KEPT},
+        **{key: previous.get(key) for key in KEPT},
         "domain": product.domain,
         "product": product.name,
         "run_id": str(uuid.uuid4()),

@@ -34,17 +34,21 @@ _TABLE_FUNCTIONS = frozenset(
         "pg_timezone_names",
         "duckdb_columns",
         "duckdb_tables",
-        "duckdb_views",
         "duckdb_schemas",
         "duckdb_functions",
         "duckdb_types",
         "duckdb_keywords",
     ]
 )
-"""Functions in FROM that read no files and no settings, and run no SQL given as text."""
+"""Functions in FROM that read no files and no settings, and run no SQL given as text.
+
+`duckdb_views` is not one of them: it shows where the files of the published tables are.
+"""
 _REFUSED_FUNCTIONS = frozenset(["getenv", "current_setting", "write_log", "nextval", "currval"])
 """Scalar functions that read the process's environment or change state."""
 _CATALOG_SCHEMAS = frozenset(("information_schema", "pg_catalog"))
+_SHOW_PATHS = frozenset(("views", "pg_views", "pg_settings"))
+"""Listings in these schemas that show folders of this machine."""
 _IN_MEMORY = frozenset(("", "memory"))
 _LISTINGS = frozenset(('"tables"', "__show_tables_expanded"))
 _WORD = re.compile(r"'\w+'|\w+|[(),]")
@@ -191,6 +195,11 @@ def _check_table(node: dict[str, Any], relations: Collection[str], local: frozen
     if not schema and table in local:
         return
     if catalog in {*_IN_MEMORY, "system"} and schema in _CATALOG_SCHEMAS:
+        if table in _SHOW_PATHS:
+            raise UsageError(
+                f"`{schema}.{table}` is refused, because it shows folders of this machine. "
+                "`show tables` lists the tables, `information_schema.columns` their columns."
+            )
         return
     if catalog not in _IN_MEMORY or f"{schema}.{table}" not in relations:
         raise _missing(".".join(filter(None, (catalog, schema, table))), relations)

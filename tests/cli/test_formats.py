@@ -175,13 +175,52 @@ def test_a_table_shows_the_value(connection, kind, data):
 def test_columns_of_equal_name_are_all_kept_and_the_new_name_is_returned(connection):
     relation = connection.sql("select 1 as a, 2 as a, 3 as b")
     target = io.BytesIO()
-    assert write(relation, "json", target) == [("a", "a_1")]
+    assert write(relation, "json", target) == ["Two columns are called a: one is written as a_1."]
     assert json.loads(target.getvalue()) == [{"a": 1, "a_1": 2, "b": 3}]
 
 
-def test_a_null_alone_in_a_line_of_csv_is_not_an_empty_line(connection):
+def test_no_reader_skips_a_null_that_is_alone_in_its_line_of_csv(connection, tmp_path):
     relation = connection.sql("from (values ('x'), (null), ('y')) t(a)")
-    assert written(relation, "csv") == b'"a"\n"x"\n""\n"y"\n'
+    lines = written(relation, "csv")
+    assert lines == b'"a"\n"x"\n""\n"y"\n'
+    file = tmp_path / "nulls.csv"
+    file.write_bytes(lines)
+    assert duckdb.sql(f"from '{file}'").fetchall() == [("x",), (None,), ("y",)]
+    pandas = pytest.importorskip("pandas")
+    assert pandas.read_csv(file)["a"].isna().tolist() == [False, True, False]
+    assert list(csv.reader(io.StringIO(lines.decode()))) == [["a"], ["x"], [""], ["y"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_said"),
+    [
+        ("('x'), (null), ('')", True),
+        ("('x'), (null)", False),
+        ("('x'), ('')", False),
+        ("('a', null), ('', '')", False),
+        ("(1), (null)", False),
+    ],
+)
+def test_nulls_that_csv_does_not_distinguish_from_empty_texts_are_said(connection, values, is_said):
+    notes = write(connection.sql(f"from (values {values}) t"), "csv", io.BytesIO())
+    assert bool(notes) == is_said
+    assert all("alike" in each and "--format json" in each for each in notes)
+
+
+def test_a_csv_of_several_columns_keeps_nulls_and_empty_texts_apart(connection, tmp_path):
+    rows = [("a", None), ("", ""), (None, "b")]
+    file = tmp_path / "rows.csv"
+    values = "from (values ('a', null), ('', ''), (null, 'b')) t(x, y)"
+    file.write_bytes(written(connection.sql(values), "csv"))
+    found = duckdb.sql(f"from read_csv('{file}', header = true, allow_quoted_nulls = false)")
+    assert found.fetchall() == rows
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"])
+def test_every_timestamp_in_json_is_iso_8601(connection, kind):
+    values = f"cast('2017-01-02 03:04:05' as {kind}) as x, cast('infinity' as {kind}) as far"
+    [row] = json.loads(written(connection.sql(f"select {values}, [x] as l"), "json"))
+    assert row == {"x": "2017-01-02T03:04:05", "far": "infinity", "l": ["2017-01-02T03:04:05"]}
 
 
 def test_names_and_text_are_quoted_and_numbers_and_times_are_not():

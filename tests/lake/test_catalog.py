@@ -186,10 +186,10 @@ def test_a_user_with_the_right_to_read_only_can_read_and_leaves_no_file(
         path.chmod(0o755 if path.is_dir() else 0o644)
     before = {path: path.stat().st_mtime_ns for path in lake.warehouse.rglob("*")}
     done = reader(lake.home)
-    assert done.stdout == "['meshhouse.runs']\n", done.stderr
+    assert done.stdout == "['meshhouse.heads', 'meshhouse.runs']\n", done.stderr
     # Also if the other user may write to the folder: the owner could not open a file made there.
     lake.warehouse.chmod(0o777)
-    assert reader(lake.home).stdout == "['meshhouse.runs']\n"
+    assert reader(lake.home).stdout == "['meshhouse.heads', 'meshhouse.runs']\n"
     assert {path: path.stat().st_mtime_ns for path in lake.warehouse.rglob("*")} == before
     with_a_table(lake.home)
 
@@ -221,4 +221,4 @@ def test_a_writer_killed_in_its_commit_does_not_block_the_owner(tmp_path: Path) 
 
     os.waitpid(killing.forked(killed), 0)
     assert Path(f"{lake.catalog_path}-journal").exists()
-    assert list(lake.states()) == ["meshhouse.runs"]
+    assert list(lake.states()) == ["meshhouse.heads", "meshhouse.runs"]

@@ -8,6 +8,7 @@ The table holds edits to the tiny mesh, each with the line that `mesh check` mus
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,6 +120,16 @@ def folder(place: str, words: str) -> Broken:
     return Broken(lambda root: (root / place).mkdir(), f"{place}:1", words)
 
 
+def pipe(place: str) -> Broken:
+    def edit(root: Path) -> None:
+        (root / place).parent.mkdir(exist_ok=True)
+        (root / place).unlink(missing_ok=True)
+        os.mkfifo(root / place)
+
+    words = "this is a pipe, a socket or a device, and reading it might never end. Remove it."
+    return Broken(edit, f"{place}:1", words)
+
+
 def gone(place: str, found_at: str, words: str) -> Broken:
     return Broken(lambda root: (root / place).unlink(), found_at, words)
 
@@ -168,10 +179,22 @@ BROKEN = {
     "list for a file": put(ORDERS, "- a\n", 1, "the file must hold a mapping"),
     "text for a file": put(ORDERS, "hello\n", 1, "the file must hold a mapping"),
     "empty project": put(PROJECT, "", 1, "dbt_project.yml has no `name`"),
+    "sixties": swap(ORDERS, "hours: 24", "hours: 1:30", 11, "YAML reads `1:30` as 90. Write the number, or quotes around it."),
+    "sixties below zero": swap(ORDERS, "hours: 24", "hours: -1:30:00", 11, "YAML reads `-1:30:00` as -5400."),
+    "sixties with a point": swap(ORDERS, "hours: 24", "hours: 1:30.5", 11, "YAML reads `1:30.5` as 90.5."),
+    "sixties in a flow": swap(ORDERS, "customer_id: 2", "customer_id: 10:30", 23, "YAML reads `10:30` as 630."),
+    "sixties in seeds": put(f"{SHOP}/seeds/a.yml", "a:\n- b: [1:30]", 2, "YAML reads `1:30` as 90."),
     "YAML in seeds": put(f"{SHOP}/seeds/a.yml", "a: [", 1, "this is not valid YAML"),
     # Files
     "folder called like YAML": folder(f"{SHOP}/models/x.yml", "this is a folder, not a file"),
     "folder called like SQL": folder(f"{SHOP}/models/x.sql", "this is a folder, not a file"),
+    "pipe called like YAML": pipe(f"{SHOP}/models/x.yml"),
+    "pipe called like SQL": pipe(f"{SHOP}/models/x.sql"),
+    "pipe of any name": pipe(f"{SHOP}/models/x.md"),
+    "pipe in seeds": pipe(f"{SHOP}/seeds/x.csv"),
+    "pipe for checks": pipe(CHECKS),
+    "pipe for dependencies": pipe(DEPENDENCIES),
+    "pipe for dbt_project.yml": pipe(PROJECT),
     "link to itself": link(f"{SHOP}/models/x.yml", "x.yml", "cannot be read: Too many levels"),
     "link to nothing": link(f"{SHOP}/models/x.yml", "y.yml", "cannot be read: No such file"),
     "link to a parent": link(f"{SHOP}/models/x", "..", "points to a folder that contains it"),

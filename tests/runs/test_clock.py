@@ -237,7 +237,9 @@ def test_numbers_rise_through_all_ledgers_and_with_rivals(tmp_path, monkeypatch)
     lake = Lake(tmp_path)
     ledger, rivals = LakeLedger(lake), [None, None]
     ledger.commit([], {"runs": [{"domain": "shop"}]})
-    ledger.commit([], {"publications": [{"domain": "shop"}]})
+    ledger.commit(
+        [], {"publications": [{"domain": "shop", "product": "orders", "kind": "publish"}]}
+    )
     move = JdbcCatalog.move
 
     def overtaken(catalog: JdbcCatalog, changes: list) -> list:

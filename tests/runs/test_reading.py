@@ -274,6 +274,29 @@ def test_no_attempt_has_left_or_changed_anything(reading, places, mesh):
     assert reading.execute("select count(*) from shop.orders").fetchone() == (10,)
 
 
+LISTINGS = duckdb.execute(
+    "select distinct schema_name || '.' || view_name from duckdb_views() "
+    "where schema_name in ('information_schema', 'pg_catalog') union all "
+    "select distinct function_name || '()' from duckdb_functions() where function_type = 'table' "
+    "and function_name similar to '(duckdb|pg)_.*' and len(parameters) = 0"
+).fetchall()
+
+
+@pytest.mark.parametrize("listing", [name for (name,) in LISTINGS])
+def test_no_listing_of_duckdb_shows_where_files_are(reading, mesh, listing):
+    try:
+        rows = str(reading.execute(f"from {listing}").fetchall())
+    except UsageError as refused:
+        rows = str(refused)
+    assert str(mesh.home.parent) not in rows
+    assert str(Path.home()) not in rows
+
+
+@pytest.mark.parametrize("name", ["columns", "tables", "schemata"])
+def test_tools_can_list_what_there_is(reading, name):
+    assert reading.execute(f"from information_schema.{name}").fetchall()
+
+
 @pytest.mark.parametrize(
     "attempt",
     [
@@ -322,7 +345,7 @@ def test_what_a_statement_could_smuggle_in_finds_a_second_wall(mesh, places, att
         "values (1)",
         "select * from generate_series(1, 3), shop.totals positional join shop.orders",
         "select column_name from information_schema.columns",
-        "from duckdb_views()",
+        "from duckdb_columns()",
         "select * exclude (amount) from shop.orders",
         "select product from meshhouse.publications",
     ],

@@ -6,14 +6,15 @@ columns of ledgers (meshhouse/ledger.py), or how products become visible (engine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from meshhouse.engines.snowflake.database import SCHEMA, Database, Move
+from meshhouse.engines.snowflake.heads import SnowflakeHeads
 from meshhouse.engines.snowflake.session import quote
-from meshhouse.ledger import LEDGERS, Conflict, Staged, decoded, encoded
+from meshhouse.engines.snowflake.statements import expression, plain, still
+from meshhouse.heads import Key, after_commit, differing, domains_of, from_history
+from meshhouse.ledger import LEDGERS, Conflict, Head, Staged, decoded, encoded
 from meshhouse.repository.types import DataType
 
 Show = Callable[[Sequence[str]], None]
@@ -34,6 +35,7 @@ class SnowflakeLedger:
         """
         self._database = database
         self._show = show
+        self._heads = SnowflakeHeads(database)
 
     @property
     def production(self) -> SnowflakeLedger | None:
@@ -59,9 +61,22 @@ class SnowflakeLedger:
             for change in changes
         ]
 
+        domains = domains_of(entries)
+        if domains:
+            self._heads.prepare()
+
         def append() -> None:
+            # Heads are read in the transaction and before it changes the history that they need.
+            known = self._heads.read(domains) if domains else {}
+            first = known is None  # of an older version: made from history, of all domains
+            known = from_history(self) if known is None else known
+            after = after_commit(known, entries, self._number(), self) if domains else {}
             for ledger, rows in filled.items():
-                self._append_rows(ledger, rows, moves)
+                new = self._new_contracts(rows, known) if ledger == "contracts" else rows
+                if new:
+                    self._append_rows(ledger, new, moves)
+            if domains:
+                self._heads.replace(None if first else domains, after, moves)
 
         self._database.move(moves, also=append)
         if moves:
@@ -111,30 +126,94 @@ class SnowflakeLedger:
             each["number"] = at
         return found
 
+    def heads(self, domain: str | None = None, documents: bool = True) -> dict[str, Head]:
+        """See `Ledger.heads`."""
+        found = self._all_heads(domain, documents)
+        return {head.relation: head for head in found.values() if head.product}
+
+    def last_runs(self, domain: str | None = None) -> dict[str, Head]:
+        """See `Ledger.last_runs`."""
+        found = self._all_heads(domain, documents=False)
+        return {head.domain: head for head in found.values() if not head.product}
+
+    def contract(self, contract_hash: str) -> str | None:
+        """See `Ledger.contract`."""
+        rows = self._select("contracts", ["contract"], "hash = ? limit 1", contract_hash)
+        return rows[0][0] if rows else None
+
+    def statistics(self, publication_ids: Collection[str]) -> dict[str, str]:
+        """See `Ledger.statistics`."""
+        if not publication_ids:
+            return {}
+        where = f"publication_id in ({', '.join('?' for _ in publication_ids)})"
+        columns = ["publication_id", "statistics"]
+        return dict(self._select("statistics", columns, where, *publication_ids))
+
+    def stale_heads(self) -> list[str]:
+        """See `Ledger.stale_heads`."""
+        return differing(self._heads.read() or {}, from_history(self))
+
+    def rebuild_heads(self) -> None:
+        """See `Ledger.rebuild_heads`."""
+        self._heads.prepare()
+        replace = self._heads.replace
+        self._database.move([], also=lambda: replace(None, from_history(self), []))
+
+    def _all_heads(self, domain: str | None, documents: bool = True) -> dict[Key, Head]:
+        found = self._heads.read(None if domain is None else [domain], documents)
+        return from_history(self, domain) if found is None else found
+
+    def _new_contracts(
+        self, rows: Sequence[Mapping[str, Any]], known: Mapping[Key, Head]
+    ) -> list[Mapping[str, Any]]:
+        """The contracts that their products were never published with."""
+        found = []
+        for row in rows:
+            product, where = (row["domain"], row["product"]), "domain = ? and product = ?"
+            head = known.get(product)
+            if head is not None and head.contract_hash == row["hash"]:
+                continue
+            where = f"{where} and hash = ? limit 1"
+            if not self._select("contracts", ["hash"], where, *product, row["hash"]):
+                found.append(row)
+        return found
+
+    def _select(
+        self, ledger: str, columns: Sequence[str], where: str, *values: object
+    ) -> list[tuple[Any, ...]]:
+        """Rows of a table of the ledger; none if it does not exist."""
+        if not self._database.columns(self._database.stored(f"{SCHEMA}.{ledger}")):
+            return []
+        return self._database.session.rows(
+            f"select {', '.join(map(quote, columns))} "
+            f"from {self._database.ledger_table(ledger)} where {where}",
+            *values,
+        )
+
+    def _number(self) -> int:
+        """The number of the commit whose transaction is open."""
+        [(number,)] = self._database.session.rows(
+            f"select state from {self._database.states_table} where relation = ''"
+        )
+        return int(number)
+
     def _append_rows(
         self, ledger: str, rows: Sequence[Mapping[str, Any]], moves: Sequence[Move]
     ) -> None:
-        """Appends entries, if the transaction that made `moves` is still open.
-
-        Snowflake rolls back the transaction of a session that was silent for long. A later
-        statement would then be committed on its own.
-        """
+        """Appends entries, if the transaction that made `moves` is still open."""
         columns = LEDGERS[ledger]
         kept = [encoded(row) for row in rows]
         clause = ", ".join("(" + ", ".join("?" for _ in columns) + ")" for _ in kept)
         expressions = ", ".join(
             self._expression(at, name, kind) for at, (name, kind) in enumerate(columns, start=1)
         )
-        still = (
-            f" where exists (select 1 from {self._database.states_table} "
-            "where relation = ? and state = ?)"
-        )
+        alive, values = still(self._database, moves)
         done = self._database.session.execute(
             f"insert into {self._database.ledger_table(ledger)} "
             f"({', '.join(quote(name) for name, _ in columns)}) "
-            f"select {expressions} from values {clause}{still if moves else ''}",
-            *(_plain(row.get(name)) for row in kept for name, _ in columns),
-            *((moves[0].relation, moves[0].state) if moves else ()),
+            f"select {expressions} from values {clause}{f' where {alive}' if alive else ''}",
+            *(plain(row.get(name)) for row in kept for name, _ in columns),
+            *values,
         )
         if done.rowcount != len(kept):
             raise Conflict([move.relation for move in moves])
@@ -142,11 +221,4 @@ class SnowflakeLedger:
     def _expression(self, at: int, name: str, kind: DataType) -> str:
         if name == "number":  # every move updates this row first, so numbers are unique
             return f"(select state from {self._database.states_table} where relation = '')"
-        # Sent as text: Snowflake's driver cannot bind timestamps with a time zone.
-        return f"cast(column{at} as timestamp_tz)" if kind.kind == "timestamptz" else f"column{at}"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return str(value) if isinstance(value, Decimal) else value
+        return expression(at, kind)

@@ -8,6 +8,7 @@ from typing import Any
 from meshhouse.governance.agreements import (
     Agreement,
     agreements_of,
+    has_ended,
     is_active,
     is_approved,
     of_consumer,
@@ -130,7 +131,7 @@ def rows_and_values(comparison: Comparison) -> Iterator[Change]:
         return
     olds = agreements_of(before)
     for name, new in agreements_of(after).items():
-        if not is_active(new, comparison.today) and is_approved(new):
+        if has_ended(new, comparison.today):
             continue
         old = olds.get(name)
         if old is not None:

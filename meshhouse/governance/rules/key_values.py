@@ -60,7 +60,17 @@ def _is_other_recipe(comparison: Comparison, share: float | None, is_edited: boo
         return is_edited
     if share >= _ENOUGH:
         return False
-    return is_edited or (share < _TURNOVER and not _is_of_time(comparison))
+    return is_edited or (share < _TURNOVER and _are_replaced(comparison, share))
+
+
+def _are_replaced(comparison: Comparison, share: float) -> bool:
+    """Whether new keys took the place of those that vanished, and time does not explain it."""
+    before, after = comparison.before_statistics, comparison.after_statistics
+    assert before is not None
+    assert after is not None
+    found = share * before["rows"]
+    are_new = after["rows"] - found >= (before["rows"] - found) / 2
+    return are_new and not _is_of_time(comparison)
 
 
 def _is_of_time(comparison: Comparison) -> bool:

@@ -6,7 +6,7 @@ Not here: a declared type that changes (types.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -17,12 +17,17 @@ from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.expressions import Value
 from meshhouse.governance.likeness import Measured, measured
 from meshhouse.governance.shape import changed_values
+from meshhouse.governance.statistics import rewritten_periods
 
 _ZONE = re.compile(
     r"(?:[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_]+)?"
     r"|UTC|GMT|Z|CET|EET|MET|WET|[ECMP]ST|[ECMP][SD]T[0-9A-Z]*|[+-]\d\d:?\d\d)"
 )
 _FEWEST_DAYS = 7
+_ALMOST_ALL = 0.8
+"""The share of days that a shift changes."""
+_LEAST_SHIFT = 0.02
+"""The share of a day's rows that a shift moves: half an hour of 24."""
 _CODE = re.compile(r"[A-Z0-9_-]{1,4}|\d+")
 _IDENTIFIER = re.compile(r"[0-9A-Fa-f]+(?:-[0-9A-Fa-f]+)*")
 _SHORTEST = 8
@@ -81,35 +86,33 @@ def _zones(value: Value) -> list[str]:
 
 def shifted_days(comparison: Comparison) -> str:
     """The time column whose rows moved by less than a day; empty if they did not."""
-    periods = [
+    old, new = (
         (each or {}).get("periods")
         for each in (comparison.before_statistics, comparison.after_statistics)
-    ]
-    old, new = periods
-    if (
-        not old
-        or not new
-        or old["column"] != new["column"]
-        or {old["unit"], new["unit"]} != {"day"}
-    ):
+    )
+    changed = rewritten_periods(old, new)
+    if not changed or {old["unit"], new["unit"]} != {"day"}:
         return ""
-    before, after = ({day: rows for day, (rows, *_) in each["counts"].items()} for each in periods)
-    last = max(before, default="")
-    days = sorted(day for day in {*before, *after} if day < last)
+    before, after = (
+        {day: rows for day, (rows, *_) in each["counts"].items()} for each in (old, new)
+    )
+    # The last published day gets late rows.
+    days = sorted(day for day in {*before, *after} if day < max(before))
     moved = [*accumulate(after.get(day, 0) - before.get(day, 0) for day in days)]
-    return str(old["column"]) if _is_shift(days, moved, before) else ""
+    is_rewritten = len(changed) >= _ALMOST_ALL * len(before)
+    return str(old["column"]) if is_rewritten and _is_shift(moved, before) else ""
 
 
-def _is_shift(days: Sequence[str], moved: Sequence[int], before: dict[str, int]) -> bool:
+def _is_shift(moved: Sequence[int], before: Mapping[str, int]) -> bool:
     """Whether rows moved over the end of each day, all in one direction, and none vanished.
 
     Args:
-        days: all but the last, in order.
-        moved: for each, the rows until its end after, less those before.
+        moved: for each day but the last, the rows until its end after, less those before.
         before: day -> rows.
     """
-    changed = [each for each in moved if each]
-    if len(days) < _FEWEST_DAYS or len(changed) < 0.8 * len(days):
+    daily = sum(before.values()) / len(before)
+    changed = [each for each in moved if abs(each) > _LEAST_SHIFT * daily]
+    if len(moved) < _FEWEST_DAYS or len(changed) < _ALMOST_ALL * len(moved):
         return False
     is_one_way = all(each > 0 for each in changed) or all(each < 0 for each in changed)
     # Rows that vanish every day add up: their sum at the end is twice the mean sum.

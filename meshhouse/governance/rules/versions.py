@@ -98,6 +98,10 @@ def numbers(comparison: Comparison) -> Iterator[Change]:
             "Y11", "version", f"The released version {before.version} becomes a pre-release.",
             "All that it promised may change.", Verdict.FORBIDDEN, comparison.readers.whole(),
         )  # fmt: skip
+    known_versions = {before.version, after.version, *before.get("versions", ())}
+    for number in after.get("versions", ()) if before.get("versions") else ():
+        if number not in known_versions:
+            yield _beside(number, before.version)
     if after.version == before.version:
         return
     known = comparison.past.hashes.get(after.version)
@@ -113,10 +117,12 @@ def numbers(comparison: Comparison) -> Iterator[Change]:
             "Readers and caches take the new contract for the old one.", Verdict.FORBIDDEN,
         )  # fmt: skip
     else:
-        yield change(
-            "Y5", "version", f"Version {after.version} is added beside version {before.version}.",
-            "Readers can move when they like.", Verdict.MINOR,
-        )  # fmt: skip
+        yield _beside(after.version, before.version)
+
+
+def _beside(new: int, old: int) -> Change:
+    what = f"Version {new} is added beside version {old}."
+    return change("Y5", "version", what, "Readers can move when they like.", Verdict.MINOR)
 
 
 def latest(comparison: Comparison) -> Iterator[Change]:

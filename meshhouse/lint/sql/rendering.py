@@ -113,7 +113,7 @@ def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[
     with _dbt(repository, domain, dialect) as dbt:
         manifest = dbt("parse")
         manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
-        select = ["--select", "resource_type:model"]
+        select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
         result = dbt("compile", *_OFFLINE, *select, manifest=manifest)
     return [
         FirstBuild(

@@ -1,0 +1,113 @@
+"""The table of heads in Snowflake: `meshhouse.heads`.
+
+Belongs here: reading rows of domains and replacing them in an open transaction. Not here: what a
+head is (meshhouse/ledger.py), or how it follows from entries (meshhouse/heads.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from meshhouse.engines.snowflake.database import SCHEMA, Database, Move
+from meshhouse.engines.snowflake.session import quote
+from meshhouse.engines.snowflake.statements import expression, plain, still
+from meshhouse.heads import Key
+from meshhouse.ledger import DOCUMENTS, HEADS, Conflict, Head
+from meshhouse.repository.types import DataType
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROWS_AT_ONCE = 50
+"""Rows of one statement: each binds 19 values, and contracts are long."""
+
+
+class SnowflakeHeads:
+    """The heads of one environment."""
+
+    def __init__(self, database: Database) -> None:
+        """Opens nothing; `database` holds the ledger."""
+        self._database = database
+        self._table = database.ledger_table("heads")
+
+    def prepare(self) -> None:
+        """Creates the table if it does not exist; Snowflake commits DDL by itself."""
+        self._database.prepare()
+        self._database.ensure_table(self._database.stored(f"{SCHEMA}.heads"), HEADS)
+
+    def read(
+        self, domains: Collection[str] | None = None, documents: bool = True
+    ) -> dict[Key, Head] | None:
+        """The heads of some domains, or of all; None if no heads were ever stored."""
+        if not self._database.columns(self._database.stored(f"{SCHEMA}.heads")):
+            return None
+        columns = [each for each in HEADS if documents or each[0] not in DOCUMENTS]
+        where = ""
+        if domains is not None:
+            where = f" where domain in ({', '.join('?' for _ in domains)})"
+        session = self._database.session
+        rows = session.rows(
+            f"select {', '.join(_read(*each) for each in columns)} from {self._table}{where}",
+            *(domains or ()),
+        )
+        if not rows and not session.rows(f"select 1 from {self._table} limit 1"):
+            return None
+        heads = [
+            Head(
+                **{
+                    name: _value(value, kind)
+                    for (name, kind), value in zip(columns, row, strict=True)
+                }
+            )
+            for row in rows
+        ]
+        return {(head.domain, head.product): head for head in heads}
+
+    def replace(
+        self,
+        domains: Collection[str] | None,
+        heads: Mapping[Key, Head],
+        moves: Sequence[Move],
+    ) -> None:
+        """Replaces the rows of some domains, or all, in the transaction that made `moves`.
+
+        Raises:
+            Conflict: Snowflake has ended the transaction.
+        """
+        alive, values = still(self._database, moves)
+        conditions = [alive] if alive else []
+        if domains is not None:
+            conditions.append(f"domain in ({', '.join('?' for _ in domains)})")
+        where = f" where {' and '.join(conditions)}" if conditions else ""
+        session = self._database.session
+        session.execute(f"delete from {self._table}{where}", *values, *(domains or ()))
+        rows = [dataclasses.asdict(head) for head in heads.values()]
+        names = ", ".join(quote(name) for name, _ in HEADS)
+        expressions = ", ".join(expression(at, kind) for at, (_, kind) in enumerate(HEADS, start=1))
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            some = rows[start : start + _ROWS_AT_ONCE]
+            clause = ", ".join("(" + ", ".join("?" for _ in HEADS) + ")" for _ in some)
+            done = session.execute(
+                f"insert into {self._table} ({names}) select {expressions} from values {clause}"
+                f"{f' where {alive}' if alive else ''}",
+                *(plain(row[name]) for row in some for name, _ in HEADS),
+                *values,
+            )
+            if done.rowcount != len(some):
+                raise Conflict([move.relation for move in moves])
+
+
+def _read(name: str, kind: DataType) -> str:
+    # Times as numbers: fakesnow, which tests use, returns a missing time as 1970.
+    return f"date_part(epoch_microsecond, {quote(name)})" if _is_time(kind) else quote(name)
+
+
+def _value(value: Any, kind: DataType) -> Any:
+    if value is None or not _is_time(kind):
+        return value
+    return _EPOCH + timedelta(microseconds=int(value))
+
+
+def _is_time(kind: DataType) -> bool:
+    return kind.kind == "timestamptz"

@@ -1,0 +1,250 @@
+"""Makes the contract of a product: what its declarations, code and tables promise.
+
+Belongs here: the keys of the document, and their canonical values. Not here: reading declarations
+(repository/), rendering SQL (lint/sql/rendering.py), or comparing contracts (rules/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from meshhouse.governance.contract import FORMAT, Contract
+from meshhouse.governance.lineage import reads_of, roots_of
+from meshhouse.governance.sql_text import canonical
+from meshhouse.repository import Column, Domain, Product
+from meshhouse.repository.types import parse_type
+
+_LEVEL, _CHECK_TEXTS = "level", ("name", "qualifier")
+_BOUNDS = {
+    "valid_min": "min",
+    "valid_max": "max",
+    "valid_min_length": "min_length",
+    "valid_max_length": "max_length",
+    "valid_length": "length",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """One private or public model that a product is made of."""
+
+    name: str
+    relation: str
+    """`schema.table` as its readers name it, in lower case."""
+    sql: str
+    """Rendered for the target in use."""
+    materialized: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a contract is made from, beside the product's declaration."""
+
+    domain: Domain
+    target: str
+    dialect: str
+    """sqlglot's name of the SQL in which the models are rendered."""
+    models: Sequence[Model]
+    """The product's model and what it is made of in its domain."""
+    upstream: Sequence[Product] = ()
+    """Products of other domains that the domain may read."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Relation as rendered -> its name in production; for schemas of environments."""
+    soda: Mapping[str, Any] = field(default_factory=dict)
+    """The product's Soda contract; see audit/contract.py."""
+    implied: frozenset[str] = frozenset()
+    """Qualifiers of checks that a promise implies: a changed promise is one change, not two."""
+    tests: Iterable[Mapping[str, Any]] = ()
+    unit_tests: Sequence[str] = ()
+    column_meta: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Column -> its `config.meta`."""
+    unique: frozenset[str] = frozenset()
+    """Columns with a constraint `unique` or `primary_key`."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """dbt's configuration of the model."""
+    storage: Mapping[str, Any] = field(default_factory=dict)
+
+
+def describe(product: Product, sources: Sources) -> Contract:
+    """The contract of a product.
+
+    Args:
+        product: as `Manifest.described` returns it, with owner and rendered descriptions.
+        sources: everything else that a contract is made from.
+    """
+    models = {
+        each.name: {
+            "sql": canonical(each.sql, sources.dialect, sources.names),
+            "materialized": each.materialized,
+        }
+        for each in sources.models
+    }
+    checks = [*_soda_checks(sources), *sources.tests, *_units(sources.unit_tests)]
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "product": f"{product.domain}.{product.model}",
+        "domain": product.domain,
+        "model": product.model,
+        "version": product.version,
+        "versioned": product.versioned,
+        "latest_version": product.latest_version,
+        "relation": product.relation,
+        "target": sources.target,
+        "access": "public",
+        "enforced": product.contract,
+        "kind": "table",
+        "description": product.description,
+        "owner": {"group": product.group, **product.owner},
+        "grain": {"columns": list(product.grain), "text": _grain_text(product.description)},
+        "columns": _columns(product, sources, models, checks),
+        "checks": sorted(checks, key=lambda each: str(each["id"])),
+        "promises": dict(product.promises),
+        "models": models,
+        "reads": _reads(sources, models),
+        "topics": _topics(sources),
+        "shared": product.shared,
+        "tags": sorted(map(str, sources.config.get("tags") or ())),
+        "grants": dict(sources.config.get("grants") or {}),
+        "deprecation_date": product.deprecation_date,
+        "storage": dict(sources.storage),
+    }
+    return Contract({key: each for key, each in document.items() if each not in (None, {}, [])})
+
+
+def _columns(
+    product: Product,
+    sources: Sources,
+    models: Mapping[str, Mapping[str, str]],
+    checks: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    own = {each.relation: models[each.name]["sql"] for each in sources.models}
+    built = next((each.relation for each in sources.models if each.name == product.model), "")
+    roots = roots_of(own, built, _schemas(sources)) if built else {}
+    found = []
+    for column in product.columns:
+        name = column.name.lower()
+        values = next(
+            (each["values"] for each in checks
+             if "values" in each and str(each.get("column")).lower() == name), None
+        )  # fmt: skip
+        traced = roots.get(name)
+        entry = {
+            "name": column.name,
+            "type": _type(column),
+            "required": column.required,
+            "unique": name in sources.unique or tuple(map(str.lower, product.grain)) == (name,),
+            "description": column.description,
+            "classification": column.classification,
+            **sources.column_meta.get(name, {}),
+            "accepted_values": values,
+            "roots": sorted(traced) if traced is not None else None,
+            "lineage": "known" if traced is not None else "unknown",
+        }
+        found.append({key: each for key, each in entry.items() if each not in (None, "", False)})
+    return found
+
+
+def _type(column: Column) -> str:
+    try:
+        return str(parse_type(column.data_type))
+    except ValueError:
+        return column.data_type
+
+
+def _grain_text(description: str) -> str:
+    """The sentence of a description that says what a row is: `One row per order`."""
+    sentences = (each.strip() for each in description.replace("\n", " ").split(". "))
+    return next((each for each in sentences if each.lower().startswith("one row")), "")
+
+
+def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+    """What the models read of other domains' products."""
+    schemas = {
+        each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
+    }
+    found = []
+    for name, model in sorted(models.items()):
+        reader = f"{sources.domain.name}.{name}"
+        found += [each.as_json() for each in reads_of(reader, model["sql"], schemas)]
+    return sorted(found, key=lambda each: (each["reader"], each["relation"], each["column"]))
+
+
+def _schemas(sources: Sources) -> dict[str, list[str]]:
+    """Relation -> columns of everything at which the lineage of a domain ends."""
+    from meshhouse.repository.columns import LANDING_COLUMNS
+
+    raw = {
+        each.relation.lower(): [*(column.name for column in each.columns), *sorted(LANDING_COLUMNS)]
+        for each in sources.domain.raw_tables
+    }
+    products = {
+        each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
+    }
+    return {**raw, **products}
+
+
+def _topics(sources: Sources) -> dict[str, Any]:
+    """The topics whose raw tables the models read."""
+    text = " ".join(each.sql for each in sources.models).lower().replace('"', "").replace("`", "")
+    return {
+        raw.topic: {
+            "raw_table": raw.relation,
+            "format": raw.format,
+            "changelog": raw.changelog,
+            "max_rejected_percent": raw.max_rejected_percent,
+            "fields": {
+                column.name: {"type": _type(column), "required": column.required}
+                for column in raw.columns
+            },
+        }
+        for raw in sources.domain.raw_tables
+        if raw.relation.lower() in text
+    }
+
+
+def _soda_checks(sources: Sources) -> Iterable[dict[str, Any]]:
+    contract = sources.soda
+    for column, checks in [
+        (None, contract.get("checks", ())),
+        *((each["name"], each.get("checks") or []) for each in contract.get("columns", ())),
+    ]:
+        for check in checks:
+            for kind, body in check.items():
+                if (body or {}).get("qualifier") not in sources.implied:
+                    yield _soda_check(kind, column, body or {}, sources)
+
+
+def _soda_check(
+    kind: str, column: str | None, body: Mapping[str, Any], sources: Sources
+) -> dict[str, Any]:
+    threshold = dict(body.get("threshold") or {})
+    severity = str(threshold.pop(_LEVEL, "fail"))
+    identity = [column, kind, body.get("qualifier")]
+    entry: dict[str, Any] = {
+        "id": "__".join(str(each) for each in identity if each),
+        "kind": kind,
+        "column": column,
+        "name": body.get("name"),
+        "must": threshold,
+        "severity": "warn" if severity == "warn" else "error",
+        "stage": "gate",
+        "enabled": body.get("enabled", True),
+        "source": "soda",
+        "values": body.get("valid_values"),
+        "bounds": {new: body[old] for old, new in _BOUNDS.items() if old in body},
+        "columns": body.get("columns"),
+    }
+    for key in ("filter", "query", "expression"):
+        if body.get(key):
+            entry[key] = canonical(str(body[key]), sources.dialect, {}, is_query=key == "query")
+    known = {*entry, *_CHECK_TEXTS, *_BOUNDS, "threshold", "valid_values"}
+    entry["other"] = {key: each for key, each in body.items() if key not in known}
+    return {key: each for key, each in entry.items() if each not in (None, {}, [])}
+
+
+def _units(names: Iterable[str]) -> Iterable[dict[str, Any]]:
+    for name in names:
+        yield {"id": f"unit__{name}", "kind": "unit_test", "name": name, "severity": "error",
+               "stage": "gate", "enabled": True, "source": "unit"}  # fmt: skip

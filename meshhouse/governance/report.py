@@ -1,0 +1,254 @@
+"""A judged product as text, JSON, Markdown and SARIF.
+
+Belongs here: how a judgement reads, and the ways out of a refusal. Not here: judging
+(judgement.py), or printing (cli/diff.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from meshhouse.governance.change import Bump, Change, Verdict, smallest_bump
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.waivers import AfterWaivers, Allowed, Step, fingerprint
+
+_MOST_HITS = 5
+PAGE = "docs/explanation/changes.md"
+"""The page that explains each kind of change."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One product's step from what is published to a candidate, with its judgement."""
+
+    relation: str
+    before: Contract
+    after: Contract | None
+    step: Step
+    changes: tuple[Change, ...]
+    outcome: AfterWaivers
+    file: str = ""
+    """Where the product is declared, relative to the repository."""
+    line: int = 1
+
+    @property
+    def refused(self) -> tuple[Change, ...]:
+        """Changes that a run must not publish."""
+        return tuple(each.change for each in self.outcome.refused)
+
+    @property
+    def bump(self) -> Bump:
+        """The smallest version step that all changes allow; waivers do not lower it."""
+        return smallest_bump(self.changes)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict."""
+        return max((each.verdict for each in self.changes), default=Verdict.HARMLESS)
+
+    def ways_out(self, change: Change) -> tuple[str, ...]:
+        """Commands that make a refused change legal, best first."""
+        product = self.before.product
+        waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
+        domains = sorted({each.reader.partition(".")[0] for each in change.hits})
+        waive += "".join(f" --consent {each}" for each in domains)
+        if change.is_silent:
+            mark = fingerprint(change, self.step)
+            return (f'mesh confirm {product} {change.key} --fingerprint {mark} --because "..."',)
+        if change.verdict is Verdict.BREAKING:
+            return (f"mesh new version {product}", waive)
+        return (waive,)
+
+    def as_json(self) -> dict[str, Any]:
+        """The judgement as JSON."""
+        because = {each.change.key: each.because for each in self.outcome.refused}
+        allowed = {each.change.key: each for each in self.outcome.waived}
+        return {
+            "product": self.relation,
+            "version": self.before.version,
+            "contract": {
+                "published": self.before.hash,
+                "candidate": self.after.hash if self.after else None,
+            },
+            "verdict": str(self.verdict),
+            "bump": str(self.bump),
+            "refused": bool(self.outcome.refused),
+            "changes": [
+                {
+                    "change": each.key,
+                    "kind": each.row,
+                    "subject": each.subject,
+                    "what": each.what,
+                    "effect": each.effect,
+                    "verdict": str(each.verdict),
+                    "silent": each.is_silent,
+                    "bump": str(each.bump),
+                    "hits": [{"column": str(hit), "owner": hit.owner} for hit in each.hits],
+                    "refused": each.key in because,
+                    "because": because.get(each.key, ""),
+                    "allowed_by": _allowed_by(allowed.get(each.key)),
+                    "ways_out": list(self.ways_out(each)) if each.key in because else [],
+                }
+                for each in self.changes
+            ],
+        }
+
+
+def _allowed_by(allowed: Allowed | None) -> dict[str, Any] | None:
+    if allowed is None:
+        return None
+    by = allowed.by
+    return {"file": by.path.name, "line": by.line, "why": by.why, "owner": by.owner}
+
+
+def refusal(judged: Iterable[Judged]) -> str:
+    """One sentence for each refused change, with the readers and the ways out; one paragraph."""
+    sentences = []
+    for each in judged:
+        for refused in each.outcome.refused:
+            change = refused.change
+            ways = " or ".join(f"`{way}`" for way in each.ways_out(change))
+            parts = [
+                f"{each.relation}: {change.what}",
+                f"{change.effect}",
+                f"It is {change.verdict} ({change.row}); {_readers(change)}.",
+                refused.because,
+                f"Undo it, or use {ways}.",
+            ]
+            sentences.append(" ".join(part for part in parts if part))
+    return " ".join(sentences)
+
+
+def _readers(change: Change) -> str:
+    if not change.hits:
+        return "no known model reads it"
+    shown = [_reader(hit.reader, hit.column, hit.owner) for hit in change.hits[:_MOST_HITS]]
+    more = len(change.hits) - len(shown)
+    return f"it hits {', '.join(shown)}" + (f" and {more} more" if more else "")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _reader(reader: str, column: str, owner: str) -> str:
+    name = f"{reader} (lineage unknown)" if column == "?" else f"{reader}.{column}"
+    return f"{name} of {owner}" if owner else name
+
+
+def as_lines(judged: Judged) -> Iterator[str]:
+    """The judgement for people: one line a product, and up to four for each change."""
+    after = "removed" if judged.after is None else f"bump {judged.bump}"
+    yield f"{judged.relation} (version {judged.before.version}): {judged.verdict}, {after}"
+    because = {each.change.key: each.because for each in judged.outcome.refused}
+    allowed = {each.change.key: each.by for each in judged.outcome.waived}
+    for change in judged.changes:
+        silent = ", silent" if change.is_silent else ""
+        yield f"  {change.verdict!s:<9} {change.key}{silent}: {change.what}"
+        if change.verdict >= Verdict.BREAKING or change.hits:
+            yield f"            {change.effect} {_sentence(_readers(change))}"
+        if change.key in allowed:
+            by = allowed[change.key]
+            yield f"            Allowed by {by.path.name}:{by.line}: {by.why}"
+        if change.key in because:
+            if because[change.key]:
+                yield f"            {because[change.key]}"
+            for way in judged.ways_out(change):
+                yield f"            -> {way}"
+
+
+def as_markdown(judged: Sequence[Judged]) -> str:
+    """The judgements as a comment for a pull request."""
+    shown = [each for each in judged if each.changes]
+    if not shown:
+        return "**No product changes for its consumers.**\n"
+    refused = sum(len(each.outcome.refused) for each in shown)
+    head = (
+        f"**{refused} {'change' if refused == 1 else 'changes'} would be refused.**"
+        if refused
+        else "**Nothing here would be refused.**"
+    )
+    lines = [head, ""]
+    for each in shown:
+        lines += [
+            f"### {_md(each.relation)}: {each.verdict}, version step {each.bump}",
+            "",
+            "| verdict | change | readers | way out |",
+            "|---|---|---|---|",
+        ]
+        because = {refused.change.key for refused in each.outcome.refused}
+        for change in each.changes:
+            readers = ", ".join(f"`{_md(str(hit))}`" for hit in change.hits) or "-"
+            ways = "<br>".join(f"`{_md(way)}`" for way in each.ways_out(change))
+            lines.append(
+                f"| {change.verdict}{' (silent)' if change.is_silent else ''} "
+                f"| [{change.row}]({PAGE}) {_md(change.what)} | {readers} "
+                f"| {ways if change.key in because else '-'} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _md(text: str) -> str:
+    """Text of unknown origin in a table cell of Markdown: no markup, no line breaks."""
+    text = " ".join(text.split())
+    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"),
+                       ("[", "&#91;"), ("@", "&#64;"), ("!", "&#33;")):  # fmt: skip
+        text = text.replace(sign, safe)
+    return text
+
+
+_LEVELS: Mapping[Verdict, str] = {
+    Verdict.HARMLESS: "none",
+    Verdict.MINOR: "note",
+    Verdict.BREAKING: "error",
+    Verdict.FORBIDDEN: "error",
+}
+
+
+def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
+    """The judgements in SARIF 2.1.0, which code hosts show beside the changed lines."""
+    rows = sorted({change.row for each in judged for change in each.changes})
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "mesh diff",
+                        "rules": [{"id": row, "helpUri": f"{PAGE}#{row.lower()}"} for row in rows],
+                    }
+                },
+                "results": [
+                    {
+                        "ruleId": change.row,
+                        "level": _LEVELS[change.verdict],
+                        "message": {"text": f"{each.relation}: {change.what} {change.effect}"},
+                        "locations": [
+                            {
+                                "physicalLocation": {
+                                    "artifactLocation": {"uri": each.file},
+                                    "region": {"startLine": each.line},
+                                }
+                            }
+                        ],
+                        "partialFingerprints": {"change": f"{each.relation}/{change.key}"},
+                        **_suppressed(each, change),
+                    }
+                    for each in judged
+                    for change in each.changes
+                ],
+            }
+        ],
+    }
+
+
+def _suppressed(judged: Judged, change: Change) -> dict[str, Any]:
+    """SARIF's mark of a finding that a waiver or a confirmation allows."""
+    for each in judged.outcome.waived:
+        if each.change == change:
+            return {"suppressions": [{"kind": "external", "justification": each.by.why}]}
+    return {}

@@ -1,0 +1,92 @@
+"""The contracts of a domain's products as they are declared now, and the published ones.
+
+Belongs here: collecting what a contract is made from: declarations, rendered SQL, checks. Not here:
+the document itself (governance/describe.py), or judging a change of it (gate.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from meshhouse.audit import ROWS_AGAINST_PREVIOUS, soda_contract
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.describe import Model, Sources, describe
+from meshhouse.lint.sql.dialects import dialect_in_use
+from meshhouse.lint.sql.rendering import FirstBuild, first_builds
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.declared_tests import column_facts, data_tests, unit_tests
+from meshhouse.repository.manifest import Manifest
+
+
+class DeclaredContracts:
+    """The contracts of one domain, for the target in use; needs no warehouse."""
+
+    def __init__(self, repository: Repository, domain: Domain, manifest: Manifest) -> None:
+        """Takes a domain and its fresh manifest."""
+        self._repository = repository
+        self._domain = domain
+        self._manifest = manifest
+
+    def of(self, product: Product, storage: Mapping[str, Any] | None = None) -> Contract:
+        """The contract of one product.
+
+        Args:
+            product: one of the domain's products.
+            storage: facts about the table that holds the candidate.
+
+        Raises:
+            DbtFailed: a model of the domain does not render.
+        """
+        facts = column_facts(self._manifest, product)
+        sources = Sources(
+            domain=self._domain,
+            target=self._dialect.target,
+            dialect=self._dialect.sqlglot,
+            models=self._models(product),
+            upstream=self._repository.provided(self._domain),
+            names=self._names,
+            soda=soda_contract(product),
+            implied=frozenset({ROWS_AGAINST_PREVIOUS}),
+            tests=list(data_tests(self._manifest, product)),
+            unit_tests=unit_tests(self._manifest, product),
+            column_meta=facts.meta,
+            unique=facts.unique,
+            config=self._manifest.nodes[self._manifest.model_id(product)]["config"],
+            storage=storage or {},
+        )
+        return describe(self._manifest.described(product), sources)
+
+    @cached_property
+    def _dialect(self) -> Any:
+        return dialect_in_use()
+
+    @cached_property
+    def _rendered(self) -> dict[str, FirstBuild]:
+        """Unique id -> SQL of each model of the domain."""
+        found = first_builds(self._repository, self._domain.name, self._dialect)
+        return {each.unique_id: each for each in found}
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Relation as rendered -> its name in production: environments build into own schemas."""
+        return {
+            each.relation: f"{self._domain.build_schema}.{each.relation.partition('.')[2]}"
+            for each in self._rendered.values()
+            if "." in each.relation
+        }
+
+    def _models(self, product: Product) -> list[Model]:
+        own = self._manifest.model_id(product)
+        found = []
+        for identifier in self._manifest.ancestors(product):
+            rendered = self._rendered.get(identifier)
+            if rendered is None:
+                continue
+            name = rendered.name if rendered.version is None else (
+                product.model if identifier == own else f"{rendered.name}_v{rendered.version}"
+            )  # fmt: skip
+            relation = self._names.get(rendered.relation, rendered.relation)
+            found.append(Model(name, relation, rendered.sql, rendered.materialized))
+        return found
