@@ -34,6 +34,7 @@ from meshhouse.engines.snowflake.session import Session, connect
 from meshhouse.engines.snowflake.store import SnowflakeStore
 from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
+from meshhouse.heads import publications_of
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository, undeclared
 from meshhouse.repository.environment import split_schema, stored_schema
@@ -387,11 +388,8 @@ class SnowflakeEngine:
             if newer is not None:
                 self._show_one(product, newer)
             return
-        published = [
-            entry["snapshot_id"]
-            for entry in self.ledger.entries("publications", product.domain)
-            if entry["product"] == product.name
-        ]
+        history = publications_of(self.ledger, product.domain).get(product.relation, ())
+        published = [entry["snapshot_id"] for entry in history]
         kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}
         for old in self._generations(product.relation) - kept:
             if old < state:
