@@ -20,7 +20,7 @@ from meshhouse.repository import Repository, display_path
 @click.option("--quiet", is_flag=True, help="Print findings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
 def check(target: str | None, quiet: bool, as_json: bool) -> int:
-    """Check every declaration: owners, contracts, grains, references, columns, checks.
+    """Check every declaration: owners, contracts, grains, references, columns, checks, policies.
 
     With --target, also check the SQL of every model as it would be sent to that target: its
     syntax, and that the target has each function and type. Needs no database.
@@ -38,6 +38,8 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
                     "line": each.line,
                     "problem": each.problem,
                     "remedy": each.remedy,
+                    "rule": each.rule or None,
+                    "severity": "warn" if each.is_warning else "error",
                 }
                 for each in findings
             ]
@@ -46,9 +48,12 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
         for each in findings:
             click.echo(str(each))
         count = len(repository.domain_names)
-        found = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
+        errors = sum(not each.is_warning for each in findings)
+        found = f"{errors} finding{'' if errors == 1 else 's'}"
+        if warnings := len(findings) - errors:
+            found += f" and {warnings} warning{'' if warnings == 1 else 's'}"
         console(quiet).print(f"{found} in {count} domains in {time.monotonic() - started:.1f} s")
-    return 1 if findings else 0
+    return 1 if any(not each.is_warning for each in findings) else 0
 
 
 def _on_targets(repository: Repository, target: str) -> list[Finding]:

@@ -30,6 +30,7 @@ from meshhouse.repository.manifest import Manifest
 from meshhouse.repository.references import waits
 from meshhouse.runs.domain_plan import with_companions
 from meshhouse.runs.parse import fresh_manifest
+from meshhouse.runs.run import record_failure
 
 MakeDefinitions = Callable[[Repository, list[str], Reporter], dg.Definitions]
 """The definitions of the domains of these names, whose steps tell the reporter what they do."""
@@ -177,6 +178,7 @@ def _usable(repository: Repository, names: Collection[str], reporter: Reporter) 
             fresh_manifest(repository, domain)
         except MeshError as error:
             left_out.add(domain.name)
+            record_failure(engine_of(repository), domain, str(error))
             reporter.failed(domain.name, str(error))
         else:
             usable.append(domain.name)

@@ -39,11 +39,11 @@ def compare_queries(before: str, after: str) -> Covers:
     (old_rest, old_where), (new_rest, new_where) = _split(old), _split(new)
     if text_of(old_rest) != text_of(new_rest):
         return Covers.OTHER
-    if _is_sampled(new) and not _is_sampled(old):
-        return Covers.FEWER
-    if new_where is not None and (old_where is None or implies(new_where, old_where)):
-        return Covers.FEWER
-    return Covers.OTHER
+    if _samples(new) != _samples(old):
+        return Covers.OTHER if _samples(old) else Covers.FEWER
+    if old_where is None or new_where is None:
+        return Covers.FEWER if old_where is None else Covers.OTHER
+    return _narrower(old_where, new_where)
 
 
 def compare_conditions(before: str, after: str) -> Covers:
@@ -53,9 +53,14 @@ def compare_conditions(before: str, after: str) -> Covers:
     old, new = _parsed(before), _parsed(after)
     if not before or not after or old is None or new is None:
         return Covers.OTHER
-    if text_of(old) == text_of(new):
-        return Covers.SAME
-    return Covers.FEWER if implies(new, old) else Covers.OTHER
+    return _narrower(old, new)
+
+
+def _narrower(old: exp.Expression, new: exp.Expression) -> Covers:
+    """Compares two conditions: fewer rows meet the new one if it implies the old one."""
+    if not implies(new, old):
+        return Covers.OTHER
+    return Covers.SAME if implies(old, new) else Covers.FEWER
 
 
 def _parsed(sql: str) -> exp.Expression | None:
@@ -76,5 +81,5 @@ def _split(query: exp.Expression) -> tuple[exp.Expression, exp.Expression | None
     return rest, where.this if where is not None else None
 
 
-def _is_sampled(query: exp.Expression) -> bool:
-    return query.find(exp.TableSample, exp.Limit) is not None
+def _samples(query: exp.Expression) -> list[str]:
+    return sorted(text_of(each) for each in query.find_all(exp.TableSample, exp.Limit))

@@ -34,9 +34,16 @@ class Past:
     """Promise -> how often the last 30 days broke it; missing if it was never measured."""
     reads_in_30_days: int = 0
     landing: Mapping[str, Any] = field(default_factory=dict)
-    """Per topic: `worst_lag_hours`, `rejected_percent`, `partitions`, `delay_seconds`."""
+    """Per topic: `worst_lag_hours`, `rejected_percent`, `partitions`, `delay_seconds` (the median
+    landing delay of each of the last publications, oldest first), and `offsets` and `rows` (events
+    since the last publication, and the rows that landed from them, rejected ones included)."""
     drift: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Column -> its mean in each of the last publications, oldest first."""
+    """Column -> its mean in each of the last publications, the candidate's last, oldest first."""
+    grants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Relation that the product reads -> what its provider granted: `columns` (none: all of them)
+    and `personal`, the personal ones among the provider's columns."""
+    domains: frozenset[str] = frozenset()
+    """The domains of the mesh; empty if they are not known."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from meshhouse.governance.contract import FORMAT, Contract
-from meshhouse.governance.lineage import reads_of, roots_of
+from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
 from meshhouse.repository.types import parse_type
@@ -167,7 +167,8 @@ def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[di
     found = []
     for name, model in sorted(models.items()):
         reader = f"{sources.domain.name}.{name}"
-        found += [each.as_json() for each in reads_of(reader, model["sql"], schemas)]
+        for find in (reads_of, bare_names_of):
+            found += [each.as_json() for each in find(reader, model["sql"], schemas)]
     return sorted(found, key=lambda each: (each["reader"], each["relation"], each["column"]))
 
 

@@ -172,6 +172,9 @@ def _if(node: exp.Expression) -> exp.Expression:
 
 
 def _cast(node: exp.Expression) -> exp.Expression:
+    # sqlglot reads the `cast` of some dialects as `try_cast`.
+    if isinstance(node, exp.TryCast):
+        node = exp.Cast(this=node.this, to=node.args["to"])
     is_twice = isinstance(node.this, exp.Cast) and node.args["to"] == node.this.args["to"]
     return node.this if is_twice else node
 

@@ -16,7 +16,14 @@ class Finding:
     line: int
     problem: str
     remedy: str
+    rule: str = ""
+    """The policy that it breaks; empty if it breaks none."""
+    is_warning: bool = False
+    """Printed, without an effect on the exit code or on runs."""
 
     def __str__(self) -> str:
+        warning = "warning: " if self.is_warning else ""
         remedy = f" {self.remedy}" if self.remedy else ""
-        return f"{display_path(self.path)}:{self.line}: {printable(self.problem + remedy)}"
+        rule = f" [{self.rule}]" if self.rule else ""
+        text = printable(warning + self.problem + remedy + rule)
+        return f"{display_path(self.path)}:{self.line}: {text}"

@@ -17,10 +17,10 @@ from meshhouse.lint.features import feature_findings
 from meshhouse.lint.finding import Finding
 from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
+from meshhouse.lint.policies import DomainPolicies
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.lint.waivers import unusable_waivers, waiver_findings
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
-from meshhouse.repository.keys import GRAIN
 from meshhouse.repository.references import unresolved
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import without_comments
@@ -34,21 +34,26 @@ def check(repository: Repository) -> list[Finding]:
     """Every finding in a repository, sorted by file and line. Needs neither data nor dbt."""
     fresh = Repository(repository.root)
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
+    policies = DomainPolicies(fresh)
+    findings.update(policies.in_file())
     for domain in fresh.readings:
-        findings.update(check_domain(fresh, domain))
+        findings.update(check_domain(fresh, domain, policies))
         if not domain.problems:
             # Not among `refused`: a run can build such a model, it just builds it every time.
             findings.update(hidden_findings(domain))
     return sorted(findings)
 
 
-def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
+def check_domain(
+    repository: Repository, domain: Domain, policies: DomainPolicies | None = None
+) -> list[Finding]:
     """Every finding in one domain, broken or not, sorted by file and line."""
-    findings = set(refused(repository, domain))
+    policies = policies or DomainPolicies(repository)
+    findings = set(refused(repository, domain, policies))
+    findings.update(policies.others(domain))
     findings.update(
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
     )
-    findings.update(_outside_staging(repository, domain))
     findings.update(waiver_findings(repository, domain, datetime.now(UTC).date()))
     findings.update(_orphans(domain))
     unusable = {each.path for each in domain.problems}
@@ -58,7 +63,9 @@ def check_domain(repository: Repository, domain: Domain) -> list[Finding]:
     return sorted(findings)
 
 
-def refused(repository: Repository, domain: Domain) -> list[Finding]:
+def refused(
+    repository: Repository, domain: Domain, policies: DomainPolicies | None = None
+) -> list[Finding]:
     """The findings in one domain that stop a run from publishing it, sorted by file and line.
 
     These are mistakes that would affect consumers. Not among them:
@@ -83,6 +90,7 @@ def refused(repository: Repository, domain: Domain) -> list[Finding]:
             findings.update(_product(domain, product, unusable))
     if not domain.problems:
         findings.update(feature_findings(repository, domain))
+    findings.update((policies or DomainPolicies(repository)).errors(domain))
     return sorted(findings)
 
 
@@ -105,22 +113,6 @@ def _references(repository: Repository, domain: Domain) -> Iterator[Finding]:
         problem = unresolved(repository, domain, reference)
         if problem:
             yield Finding(reference.path, reference.line, problem, "")
-
-
-def _outside_staging(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    staging = domain.path / "models" / "staging"
-    others = {*repository.domain_names} - {domain.name}
-    for reference in domain.references:
-        if unresolved(repository, domain, reference):
-            continue
-        if reference.domain in others and staging not in reference.path.parents:
-            name = f"stg_{reference.domain}__{reference.product}"
-            yield Finding(
-                reference.path,
-                reference.line,
-                f"{reference.domain}.{reference.product} is read outside models/staging/.",
-                f"Read it in models/staging/{name}.sql and use ref('{name}') here.",
-            )
 
 
 _INCREMENT = re.compile(r"landed_since_last_build\s*\(")
@@ -182,41 +174,14 @@ def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> It
         written = read_yaml(product.checks_path)
         yield from _checks(product, written)
         yield from colliding_checks(product, written)
-    else:
-        yield Finding(
-            product.path,
-            product.line,
-            f"product {product.relation} has no checks.",
-            f"Write {product.checks_path.name} beside its SQL; verify its grain there.",
-        )
 
 
 _Requirement = tuple[Callable[[Domain, Product], bool], str, str]
 _REQUIREMENTS: tuple[_Requirement, ...] = (
     (
-        lambda domain, product: bool(domain.owners.get(product.group or "", {}).get("email")),
-        "has no owner",
-        "Set config.group to a group of this domain whose owner has a name and an e-mail address.",
-    ),
-    (
-        lambda domain, product: product.contract,
-        "has no contract",
-        "Set config.contract.enforced to true.",
-    ),
-    (
         lambda domain, product: bool(product.columns),
         "has no columns",
         "List its columns with their types: they are its contract.",
-    ),
-    (
-        lambda domain, product: bool(product.grain),
-        "states no grain",
-        f"Set config.meta.{GRAIN.name} to the columns that identify a row.",
-    ),
-    (
-        lambda domain, product: bool(product.description),
-        "has no description",
-        'Say what it holds and end with the grain: "One row per ...".',
     ),
     (
         lambda domain, product: product.sql_path.exists(),
@@ -284,7 +249,6 @@ def _first(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _checks(product: Product, written: Located) -> Iterator[Finding]:
     names = {column.name for column in product.columns}
     path = product.checks_path
-    unique: list[tuple[str, ...]] = []
     for column in mappings(written.get("columns")):
         name = str(column.get("name"))
         if name not in names:
@@ -294,12 +258,10 @@ def _checks(product: Product, written: Located) -> Iterator[Finding]:
                 f"checks `{name}`, which is not a column of {product.relation}.",
                 "Name a column of the contract.",
             )
-        unique += [(name,) for each in mappings(column.get("checks")) if "duplicate" in each]
     for each in mappings(written.get("checks")):
         if "duplicate" not in each:
             continue
         columns = tuple(str(name) for name in mapping(each["duplicate"]).get("columns") or ())
-        unique.append(columns)
         for name in _missing(columns, names):
             yield Finding(
                 path,
@@ -307,13 +269,6 @@ def _checks(product: Product, written: Located) -> Iterator[Finding]:
                 f"checks `{name}`, which is not a column of {product.relation}.",
                 "Name a column of the contract.",
             )
-    if product.grain and set(product.grain) not in [set(columns) for columns in unique]:
-        yield Finding(
-            path,
-            1,
-            f"nothing verifies the grain of {product.relation} ({', '.join(product.grain)}).",
-            "Add a `duplicate` check of exactly these columns.",
-        )
 
 
 def _missing(columns: Iterable[str], names: set[str]) -> list[str]:

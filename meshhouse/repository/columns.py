@@ -88,6 +88,7 @@ def _column(column: Located) -> Column:
         or any(each.get("type") == "not_null" for each in constraints),
         line=column.line,
         classification=text(keys.CLASSIFICATION.of(meta)),
+        unit=text(keys.UNIT.of(meta)),
     )
 
 

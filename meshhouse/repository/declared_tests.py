@@ -61,7 +61,7 @@ def column_facts(manifest: Manifest, product: Product) -> ColumnFacts:
     for name, column in columns.items():
         written = {**column.get("meta", {}), **(column.get("config") or {}).get("meta", {})}
         meta[name.lower()] = {
-            key.name: key.of(written) for key in keys.MEANINGS if key.of(written) is not None
+            key.name: key.of(written) for key in keys.DESCRIBED if key.of(written) is not None
         }
         if any(each["type"] in ("unique", "primary_key") for each in column["constraints"]):
             unique.add(name.lower())

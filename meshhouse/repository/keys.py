@@ -69,6 +69,21 @@ CODE_LIST = Key(
 ZONE = Key("zone", (COLUMN,), TEXT, "the time zone of a business day, such as `America/New_York`")
 MEANINGS = (UNIT, CODE_LIST, ZONE)
 """Keys that decide what a column's values mean: a change of them changes every figure."""
+RENAMED_FROM = Key(
+    "renamed_from",
+    (COLUMN,),
+    TEXT,
+    "the column's former name, so that a change of the name is not taken for another column",
+)
+IMMUTABLE = Key(
+    "immutable",
+    (COLUMN,),
+    FLAG,
+    "`true`: its value never changes for a key. A key with another value stands for another entity",
+)
+DEPRECATED = Key("deprecated", (COLUMN,), TEXT, "what readers should use instead of the column")
+DESCRIBED = (*MEANINGS, RENAMED_FROM, IMMUTABLE, DEPRECATED)
+"""Keys of a column that its contract has."""
 GRAIN = Key("grain", (PRODUCT,), Many(TEXT), "the columns that identify one row")
 REFRESHED_WITHIN_HOURS = Key(
     "refreshed_within_hours", (PROMISES_OF_PRODUCT,), NUMBER,
@@ -78,10 +93,42 @@ KEEPS_ROWS_PERCENT = Key(
     "keeps_rows_percent", (PROMISES_OF_PRODUCT,), NUMBER,
     "smallest share of the published rows that a new publication may have; default 90",
 )  # fmt: skip
-_IN_PROMISES = (REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT)
+COMPLETENESS_PERCENT = Key(
+    "completeness_percent", (PROMISES_OF_PRODUCT,), NUMBER,
+    "smallest share of values that are not null, over all columns outside the grain",
+)  # fmt: skip
+LATENCY_MINUTES = Key(
+    "latency_minutes", (PROMISES_OF_PRODUCT,), NUMBER,
+    "the time from the newest event to its publication, at most",
+)  # fmt: skip
+MEASURED_ON = Key(
+    "measured_on", (PROMISES_OF_PRODUCT,), TEXT,
+    "the column with the time of the event, for `latency_minutes`; without it, the time at which "
+    "the newest event landed counts",
+)  # fmt: skip
+RETENTION_DAYS = Key(
+    "retention_days", (PROMISES_OF_PRODUCT,), NUMBER,
+    "the days after which rows are removed; measured on the column `retained_on`, if it is given",
+)  # fmt: skip
+RETAINED_ON = Key(
+    "retained_on", (PROMISES_OF_PRODUCT,), TEXT,
+    "the column with the day or time from which `retention_days` count",
+)  # fmt: skip
+AVAILABILITY_PERCENT = Key(
+    "availability_percent", (PROMISES_OF_PRODUCT,), NUMBER,
+    "the share of the last 30 days in which the product is published and fresh",
+)  # fmt: skip
+IN_PROMISES = (
+    REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, COMPLETENESS_PERCENT, LATENCY_MINUTES, MEASURED_ON,
+    RETENTION_DAYS, RETAINED_ON, AVAILABILITY_PERCENT,
+)  # fmt: skip
+LARGEST_PROMISE = {
+    each.name: 100 for each in (KEEPS_ROWS_PERCENT, COMPLETENESS_PERCENT, AVAILABILITY_PERCENT)
+}
+"""Promise -> its largest value, where it is less than a million."""
 PROMISES = Key(
     "promises", (PRODUCT,),
-    Map("promises", {each.name: each.shape for each in _IN_PROMISES}, is_of_the_mesh=True),
+    Map("promises", {each.name: each.shape for each in IN_PROMISES}, is_of_the_mesh=True),
     "the service-level objectives of the product",
 )  # fmt: skip
 EVERY_RUN = Key(
@@ -97,7 +144,7 @@ DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mes
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *MEANINGS, GRAIN, PROMISES, REFRESHED_WITHIN_HOURS, KEEPS_ROWS_PERCENT, EVERY_RUN, SHARED,
+    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, EVERY_RUN, SHARED,
     DAGSTER,
 )  # fmt: skip
 
@@ -112,7 +159,7 @@ def elsewhere(place: str) -> dict[str, str]:
     return {
         key.name: " or ".join(key.places)
         for key in KEYS
-        if place not in key.places and key not in _IN_PROMISES
+        if place not in key.places and key not in IN_PROMISES
     }
 
 

@@ -30,6 +30,8 @@ class Column:
     line: int = 1
     classification: str | None = None
     """The kind of data in the column, such as `personal`."""
+    unit: str | None = None
+    """The unit or currency of its numbers."""
 
 
 @dataclass(frozen=True)

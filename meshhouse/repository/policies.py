@@ -102,8 +102,9 @@ def read_policies(root: Path) -> Policies:
 
 def _setting(name: str, value: Any, line: int) -> RuleSetting | str:
     """The setting of a rule, or why it cannot be used."""
-    parameters = {key: each for key, each in mapping(value).items() if key != "severity"}
-    severity = _severity(mapping(value), None) if isinstance(value, Located) else _level(value)
+    entry = mapping(value)
+    parameters = {key: each for key, each in entry.items() if key != "severity"}
+    severity = _severity(entry, None) if isinstance(value, Located) else _level(value)
     if severity is None:
         return _bad_severity(f"rule `{name}`")
     return RuleSetting(name, severity, parameters, line)

@@ -14,7 +14,8 @@ from typing import Any
 from meshhouse.repository import keys, names
 from meshhouse.repository import versions as versioned
 from meshhouse.repository.columns import is_number, prose, read_columns, text
-from meshhouse.repository.model import Product
+from meshhouse.repository.misfits import NUMBER
+from meshhouse.repository.model import Column, Product
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.yaml import Located
@@ -64,7 +65,9 @@ class ProductsReader:
             if access != "public":
                 continue
             meta = mapping(settings.get("meta", model.get("meta")))
-            columns = versioned.columns_of(model, version)
+            columns = read_columns(
+                self._problems, path, versioned.columns_of(model, version), f"{self._name}.{name}"
+            )
             products.append(
                 Product(
                     domain=self._name,
@@ -73,12 +76,12 @@ class ProductsReader:
                     is_latest=number == latest,
                     versioned=is_versioned,
                     latest_version=latest,
-                    columns=read_columns(self._problems, path, columns, f"{self._name}.{name}"),
+                    columns=columns,
                     description=prose(version) or prose(model),
                     group=text(settings.get("group", model.get("group"))),
                     contract=mapping(settings.get("contract")).get("enforced") is True,
                     grain=self._grain(meta),
-                    promises=self._promises(path, meta),
+                    promises=self._promises(path, meta, columns),
                     shared=keys.SHARED.of(meta) is True,
                     path=path,
                     line=version.line if version else model.line,
@@ -153,15 +156,26 @@ class ProductsReader:
         declared = keys.GRAIN.of(meta)
         return tuple(map(str, declared)) if isinstance(declared, list) else ()
 
-    def _promises(self, path: Path, meta: Located) -> Mapping[str, Any]:
-        promises = mapping(keys.PROMISES.of(meta))
-        usable = {key: value for key, value in promises.items() if is_number(value)}
-        for key, most in ((keys.REFRESHED_WITHIN_HOURS, 1_000_000), (keys.KEEPS_ROWS_PERCENT, 100)):
-            value = usable.get(key.name)
-            if value is not None and not 0 <= value <= most:
-                problem = f"`{key.name}` is `{value}`; give a number from 0 to {most:,}."
+    def _promises(self, path: Path, meta: Located, columns: Sequence[Column]) -> Mapping[str, Any]:
+        """The promises that can be used; `mesh status` reads those of a broken domain as well."""
+        promises, usable = mapping(keys.PROMISES.of(meta)), {}
+        names = {each.name for each in columns}
+        for key in keys.IN_PROMISES:
+            value = key.of(promises)
+            if value is None:
+                continue
+            if key.shape == NUMBER:
+                most = keys.LARGEST_PROMISE.get(key.name, 1_000_000)
+                if is_number(value) and 0 <= value <= most:
+                    usable[key.name] = value
+                elif is_number(value):
+                    problem = f"`{key.name}` is `{value}`; give a number from 0 to {most:,}."
+                    self._problems.add(path, promises.line_of(key.name), problem)
+            elif str(value) in names:
+                usable[key.name] = str(value)
+            else:
+                problem = f"`{key.name}` is `{value}`, which is not a column. Name a column."
                 self._problems.add(path, promises.line_of(key.name), problem)
-                del usable[key.name]  # `mesh status` reads promises of a broken domain as well
         return usable
 
     def _deprecated(self, path: Path, model: Located, version: Located) -> str | None:

@@ -62,8 +62,8 @@ def past_publications(ledger: Ledger, domain: str | None = None) -> History:
 
 def production_fails(ledger: Ledger, domain: str) -> bool:
     """Whether the newest run of a domain in production, behind an environment, went wrong."""
-    runs = ledger.production.entries("runs", domain) if ledger.production else []
-    return bool(runs) and runs[-1]["outcome"] not in ("published", "unchanged")
+    newest = ledger.production.last_runs(domain).get(domain) if ledger.production else None
+    return newest is not None and newest.last_run not in ("published", "unchanged")
 
 
 def past_checks(ledger: Ledger, domain: str) -> dict[str, list[dict[str, Any]]]:

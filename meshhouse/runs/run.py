@@ -92,11 +92,33 @@ def run_domain(
             unrecorded = []
         except MeshError as error:
             run.fail(error)
+        except Exception as error:  # a mistake of the mesh or of a library
+            if run.outcome != "published":
+                record_failure(engine, domain, f"{type(error).__name__}: {error}", run)
+            raise
         run.finished_at = run.finished_at or datetime.now(UTC)
         if run.outcome != "published":  # a publication is recorded with what it shows
             entries = [audit_entry(run.run_id, *audited) for audited in unrecorded]
             engine.ledger.commit([], {"runs": [run.entry()], "audits": entries})
     return run
+
+
+def record_failure(
+    engine: Engine, domain: Domain, message: str, run: DomainRun | None = None
+) -> None:
+    """Records that a run of a domain failed, so that its status does not stay `published`.
+
+    Args:
+        engine: the target in use.
+        domain: which one.
+        message: what went wrong.
+        run: what the run did so far; None if it ended before its first step.
+    """
+    if run is None:
+        run = DomainRun(domain.name, str(uuid.uuid4()))
+        run.covered = [each.name for each in domain.products]
+    run.outcome, run.message, run.finished_at = "failed", message, datetime.now(UTC)
+    engine.ledger.commit([], {"runs": [run.entry()]})
 
 
 class _Steps:

@@ -6,21 +6,18 @@ published without a declaration. Not here: printing them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
 
 from meshhouse.engines import Engine
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import is_remote
-from meshhouse.ledger import Ledger
+from meshhouse.ledger import Head, Ledger
 from meshhouse.repository import Product, Repository, broken_because
 from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
-from meshhouse.runs.history import effective_publications, past_publications
 
 WITHHELD = ("disabled", "not public")
 """What a run says of a declared product that dbt does not build as one."""
@@ -85,20 +82,30 @@ def product_statuses(
         lake: where their files are, if they are files.
     """
     shown = lake.visible() if lake is not None else {}
-    history = past_publications(ledger)
-    runs = ledger.entries("runs")
-    behind = ledger.production.entries("runs") if ledger.production else []
+    own, behind = _heads(ledger)
     statuses = []
     for product in (each for domain in repository.readings for each in domain.products):
-        own, publications = history.is_own(product), history.of(product)
-        inherited = bool(publications) and not own
-        found = _status(product, publications, _outcomes(product, behind if inherited else runs))
-        here = _outcomes(product, runs)
-        if inherited and here:  # runs here tried it and published nothing
-            found = replace(found, last_run=here[-1].outcome)
+        here, there = (heads.get(product.relation) for heads in (own, behind))
+        inherited = not _was_published(here) and _was_published(there)
+        found = _status(product, there if inherited else here)
+        if inherited and here is not None:  # runs here tried it and published nothing
+            found = replace(found, last_run=here.last_run)
         found = replace(found, environment="" if inherited else repository.environment)
         statuses.append(replace(found, damage=_damage(product.relation, shown)))
     return statuses
+
+
+def _heads(ledger: Ledger) -> tuple[dict[str, Head], dict[str, Head]]:
+    """Heads of the environment in use, and of production behind it."""
+    behind = ledger.production
+    return (
+        ledger.heads(documents=False),
+        behind.heads(documents=False) if behind is not None else {},
+    )
+
+
+def _was_published(head: Head | None) -> bool:
+    return head is not None and head.kind is not None
 
 
 def _damage(relation: str, shown: Mapping[str, str]) -> str:
@@ -121,82 +128,45 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
 
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
     """Products that were published and can be read, and that no domain declares, by name."""
-    history, visible = past_publications(engine.ledger), engine.visible()
+    (own, behind), visible = _heads(engine.ledger), engine.visible()
     products = (each for domain in repository.readings for each in domain.products)
     declared = {name for each in products for name in each.relations}
     # Nobody knows what a broken domain declares; status says that it is broken.
     unknown = {domain.name for domain in repository.broken}
     found = []
-    for relation in sorted({*history.own, *history.production} - declared):
-        entries = history.own.get(relation)
-        standing = effective_publications(entries or history.production.get(relation, ()))
-        if relation.partition(".")[0] in unknown:
+    for relation in sorted({*own, *behind} - declared):
+        here = own.get(relation)
+        is_own = _was_published(here)
+        head = here if is_own else behind.get(relation)
+        if head is None or head.domain in unknown:
             continue
-        if standing and relation in visible:
-            shown = standing[-1]
+        if head.is_published and relation in visible:
             found.append(
                 Leftover(
                     relation=relation,
-                    version=shown["version"],
-                    published_at=shown["finished_at"],
-                    rows=shown["rows"],
-                    score=float(shown["score"]),
-                    environment=repository.environment if entries else "",
+                    version=head.version,
+                    published_at=head.published_at,
+                    rows=head.rows,
+                    score=float(head.score),
+                    environment=repository.environment if is_own else "",
                 )
             )
     return found
 
 
-def _status(
-    product: Product,
-    history: Sequence[Mapping[str, Any]],
-    outcomes: Sequence[_Outcome],
-) -> ProductStatus:
-    standing = effective_publications(history)
-    shown = standing[-1] if standing else None
-    rolled_back = bool(history) and history[-1]["kind"] == "rollback"
-    confirming = [each for each in outcomes if each.outcome in ("published", "unchanged")]
-    if shown is not None and rolled_back:
-        # What runs said before the rollback, they said of the publication that was taken back.
-        since = history[-1]["number"]
-        confirming = [
-            _Outcome(0, shown["finished_at"], "published"),
-            *(each for each in confirming if each.number > since),
-        ]
+def _status(product: Product, head: Head | None) -> ProductStatus:
+    head = head or Head(product.domain, product.name)
     hours = REFRESHED_WITHIN_HOURS.of(product.promises)
     return ProductStatus(
         product=product,
-        published_at=shown["finished_at"] if shown else None,
-        rows=shown["rows"] if shown else None,
-        score=float(shown["score"]) if shown else None,
-        refreshed_at=confirming[-1].at if shown and confirming else None,
+        published_at=head.published_at,
+        rows=head.rows,
+        score=float(head.score) if head.score is not None else None,
+        refreshed_at=head.refreshed_at if head.is_published else None,
         promise=timedelta(hours=float(hours)) if hours is not None else None,
-        last_run=outcomes[-1].outcome if outcomes else None,
-        rolled_back=rolled_back,
+        last_run=head.last_run,
+        rolled_back=head.rolled_back,
     )
-
-
-class _Outcome(NamedTuple):
-    """A run that was about a product."""
-
-    number: int
-    at: datetime
-    outcome: str
-    """What became of the product."""
-
-
-def _outcomes(product: Product, runs: Sequence[Mapping[str, Any]]) -> list[_Outcome]:
-    """Runs that were about a product, oldest first."""
-    found = []
-    for run in runs:
-        if run["domain"] != product.domain:
-            continue
-        # Without a list of products, a run is one of before they were recorded: of all.
-        became = json.loads(run["products"]) if run.get("products") else None
-        outcome = run["outcome"] if became is None else became.get(product.name)
-        if outcome is not None:
-            found.append(_Outcome(run["number"], run["finished_at"], outcome))
-    return found
 
 
 def broken_domains(repository: Repository) -> dict[str, str]:

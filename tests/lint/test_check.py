@@ -382,6 +382,8 @@ def test_findings_as_json(mesh):
         "line": 3,
         "problem": "product shop.orders states no grain.",
         "remedy": "Set config.meta.grain to the columns that identify a row.",
+        "rule": None,
+        "severity": "error",
     }
 
 

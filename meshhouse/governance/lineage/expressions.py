@@ -13,17 +13,19 @@ from sqlglot import exp
 
 from meshhouse.governance.lineage.flow import NOTHING, ROWS, SELECT, Flow, Origin, Table, merged
 from meshhouse.governance.lineage.scope import Scope, name_of, parts_of
-from meshhouse.governance.lineage.stars import expanded
+from meshhouse.governance.lineage.stars import expanded, listed, sources_of
 from meshhouse.governance.lineage.uses import all_of
 
 _COMPARISONS = (
     exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ,
     exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.RegexpILike, exp.Glob,
-    exp.StartsWith, exp.EndsWith, exp.Contains,
+    exp.StartsWith, exp.EndsWith, exp.Contains, exp.ArrayContains,
 )  # fmt: skip
 _SAME_VALUE = (exp.Cast, exp.TryCast, exp.Paren, exp.Any, exp.All)
 ELEMENTS = (exp.Explode, exp.ExplodeOuter, exp.Posexplode, exp.Unnest, exp.Inline)
 """Functions whose value is an element of their argument."""
+WATCHED = (exp.Column, exp.PositionalColumn, exp.Star, exp.Parameter)
+"""What must be looked at in a tree, besides relations: what is overlooked has unknown lineage."""
 EACH = "columns()"
 """Among the local names: the column that `columns(...)` stands for at this place."""
 
@@ -33,6 +35,8 @@ def flow_of(expression: exp.Expression | None, scope: Scope, alias_first: bool =
     if expression is None:
         return NOTHING
     kind = type(expression)
+    if isinstance(expression, WATCHED):
+        scope.uses.visited.add(id(expression))
     handler = _HANDLERS.get(kind)
     if handler is not None:
         return handler(expression, scope)
@@ -47,8 +51,27 @@ def flow_of(expression: exp.Expression | None, scope: Scope, alias_first: bool =
 
 def _column(column: exp.Column, scope: Scope, alias_first: bool) -> Flow:
     if isinstance(column.this, exp.Star):
-        return rows_of(scope)
+        found = listed(sources_of(column, scope), scope)
+        return merged([*(each.flow for each in found.columns), found.rest or NOTHING])
+    if isinstance(column.this, exp.Parameter):
+        return by_place(column.this, scope)
     return scope.column(parts_of(column), alias_first)
+
+
+def _star(expression: exp.Expression, scope: Scope) -> Flow:
+    """All columns as one value, such as in `hash(*)`."""
+    found = listed(scope.visible, scope)
+    return Flow(merged([*(each.flow for each in found.columns), found.rest or NOTHING]).origins)
+
+
+def by_place(expression: exp.Expression, scope: Scope) -> Flow:
+    """`#2` of DuckDB and `$2` of Snowflake."""
+    found = listed(scope.visible, scope)
+    text = expression.this.name if isinstance(expression.this, exp.Literal) else ""
+    if found.rest is None and text.isdigit() and 0 < int(text) <= len(found.columns):
+        return found.columns[int(text) - 1].flow.without("star").plus("position")
+    problem = f"`{expression.sql(scope.dialect)}` names a column by an unknown place"
+    return scope.uses.unresolved(problem, scope.relations)
 
 
 def rows_of(scope: Scope) -> Flow:
@@ -57,8 +80,10 @@ def rows_of(scope: Scope) -> Flow:
 
 
 def _computed(expression: exp.Expression, scope: Scope, alias_first: bool = False) -> Flow:
-    flows = [flow_of(each, scope, alias_first) for each in children(expression)]
-    flow = merged(flows)
+    inside = list(children(expression))
+    if any(isinstance(each, exp.Lambda) for each in inside):
+        return _with_lambda(expression, scope)
+    flow = merged([flow_of(each, scope, alias_first) for each in inside])
     if flow.origins:
         # The constants of `coalesce(a, 'x')` or `a || 'x'` are not values of `a`.
         return Flow(flow.origins)
@@ -210,6 +235,9 @@ def _within_group(expression: exp.Expression, scope: Scope) -> Flow:
 
 
 def _count(expression: exp.Expression, scope: Scope) -> Flow:
+    if isinstance(expression.this, exp.Star):
+        scope.uses.visited.add(id(expression.this))
+        return rows_of(scope)
     flow = _computed(expression, scope)
     return flow if flow.origins else rows_of(scope)
 
@@ -262,9 +290,43 @@ def _path(expression: exp.Expression, scope: Scope) -> Flow:
     return merged([flow, *(Flow(flow_of(each, scope).origins) for each in keys)])
 
 
+def _json(expression: exp.Expression, scope: Scope) -> Flow:
+    """A path of JSON, such as `payload:address.city` of Snowflake."""
+    path = expression.expression
+    if not isinstance(path, exp.JSONPath):
+        return _computed(expression, scope)
+    flow = flow_of(expression.this, scope)
+    for part in path.expressions:
+        if isinstance(part, exp.JSONPathKey) and isinstance(part.this, str):
+            flow = flow.get(part.this.lower())
+        elif not isinstance(part, exp.JSONPathRoot | exp.JSONPathSubscript):
+            break
+    return flow
+
+
+def _identifier(expression: exp.Expression, scope: Scope) -> Flow:
+    """A parameter of a lambda."""
+    return scope.locals.get(name_of(expression), NOTHING)
+
+
+def _decode(expression: exp.Expression, scope: Scope) -> Flow:
+    """`decode(status, 'a', 1, 'b', 2, 3)`: a case with comparisons."""
+    value, *rest = [flow_of(each, scope) for each in expression.expressions]
+    pairs = len(rest) // 2
+    for wanted in rest[: 2 * pairs : 2]:
+        scope.uses.compare(value, wanted)
+    return merged([value.as_condition(), *rest[1 : 2 * pairs : 2], *rest[2 * pairs :]])
+
+
+def _nullif(expression: exp.Expression, scope: Scope) -> Flow:
+    value, other = flow_of(expression.this, scope), flow_of(expression.expression, scope)
+    scope.uses.compare(value, other)
+    return merged([value, other.as_condition()])
+
+
 def _local(expression: exp.Expression, scope: Scope) -> Flow:
     if isinstance(expression, exp.Identifier):
-        return scope.column([name_of(expression)])
+        return _identifier(expression, scope)
     return flow_of(expression, scope)
 
 
@@ -285,10 +347,9 @@ def _struct(expression: exp.Expression, scope: Scope) -> Flow:
 
 
 def _lambda(expression: exp.Expression, scope: Scope) -> Flow:
-    # The parameters stand for elements of the list, which is an argument beside the lambda.
     parameters = {name_of(each): NOTHING for each in expression.expressions}
     inner = replace(scope, locals={**scope.locals, **parameters})
-    return merged([Flow(_local(expression.this, inner).origins)])
+    return Flow(flow_of(expression.this, inner).origins)
 
 
 def _with_lambda(expression: exp.Expression, scope: Scope) -> Flow:
@@ -300,7 +361,7 @@ def _with_lambda(expression: exp.Expression, scope: Scope) -> Flow:
         if isinstance(each, exp.Lambda):
             bound = {name_of(parameter): elements for parameter in each.expressions}
             inner = replace(scope, locals={**scope.locals, **bound})
-            found.append(_local(each.this, inner))
+            found.append(flow_of(each.this, inner))
     return Flow(merged([elements, *found]).origins)
 
 
@@ -335,7 +396,14 @@ _HANDLERS: dict[type, Callable[[exp.Expression, Scope], Flow]] = {
     exp.Lambda: _lambda,
     exp.Comprehension: _comprehension,
     exp.Columns: _columns,
-    exp.Transform: _with_lambda,
+    exp.Star: _star,
+    exp.PositionalColumn: by_place,
+    exp.Parameter: by_place,
+    exp.JSONExtract: _json,
+    exp.JSONExtractScalar: _json,
+    exp.Identifier: _identifier,
+    exp.DecodeCase: _decode,
+    exp.Nullif: _nullif,
     **dict.fromkeys(_SAME_VALUE, _same_value),
     exp.Kwarg: lambda each, scope: flow_of(each.expression, scope),
     **dict.fromkeys(ELEMENTS, _element),

@@ -61,10 +61,13 @@ class Flow:
 
     def as_condition(self) -> Flow:
         """The same origins, reaching a value by a comparison: it is not their value."""
-        origins = {
-            origin: (how - {"select"}) | {"condition"} for origin, how in self.origins.items()
-        }
-        return Flow(origins)
+        by_value = frozenset({"select"})
+        return Flow(
+            {
+                origin: how - by_value | {"condition"} if by_value <= how else how
+                for origin, how in self.origins.items()
+            }
+        )
 
     def plus(self, *ways: str) -> Flow:
         """The same flow with more ways."""
@@ -126,6 +129,16 @@ class Table:
     def find(self, name: str) -> Flow | None:
         """The flow of a listed column."""
         return next((each.flow for each in self.columns if each.name == name), None)
+
+    def with_own_names(self) -> Table:
+        """The same columns, the second of a name with a number, as DuckDB makes them."""
+        seen: dict[str, int] = {}
+        columns = []
+        for each in self.columns:
+            times = seen.get(each.name, 0)
+            seen[each.name] = times + 1
+            columns.append(replace(each, name=f"{each.name}_{times}") if times else each)
+        return replace(self, columns=tuple(columns)) if len(seen) < len(columns) else self
 
     def renamed(self, names: Iterable[str]) -> Table:
         """The same columns under other names, as in `as t (a, b)`."""

@@ -108,6 +108,8 @@ def _names(
 
 def _unpivot(pivot: exp.Expression, table: Table, scope: Scope) -> Table:
     into = pivot.args.get("into")
+    if into is not None:
+        scope.uses.visited.update(id(each) for each in into.walk())
     fields = pivot.args.get("fields") or []
     if fields:
         key_names = [name_of(each.this) for each in fields]

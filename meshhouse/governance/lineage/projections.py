@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from meshhouse.governance.lineage.expressions import EACH, flow_of
-from meshhouse.governance.lineage.flow import Column, Flow, merged
+from meshhouse.governance.lineage.flow import Column, Flow, Origin, merged
 from meshhouse.governance.lineage.scope import Scope, name_of, parts_of
-from meshhouse.governance.lineage.stars import Expanded, expanded, like, listed, sources_of
+from meshhouse.governance.lineage.stars import Expanded, expanded, is_like, like, listed, sources_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,21 @@ def outputs_of(select: exp.Select, scope: Scope) -> tuple[list[Output], Flow | N
             outputs.append(output)
             if isinstance(item, exp.Alias):
                 scope.aliases[output.column.name] = output.column.flow
+    _note_names(outputs, scope)
     return outputs, merged(rests) if rests else None
+
+
+def _note_names(outputs: list[Output], scope: Scope) -> None:
+    """Beside a star, the name of another column: a new column of the star could take it."""
+    by_star = {
+        (origin.relation, each.column.name)
+        for each in outputs
+        for origin in each.column.flow.having("star").origins
+    }
+    for relation in {relation for relation, _ in by_star}:
+        for each in outputs:
+            if (relation, each.column.name) not in by_star:
+                scope.uses.bare.add(Origin(relation, each.column.name))
 
 
 def _outputs(item: exp.Expression, scope: Scope, rests: list[Flow]) -> Iterator[Output]:
@@ -84,6 +98,7 @@ def is_aggregate(item: exp.Expression) -> bool:
 
 def _star_of(item: exp.Column, scope: Scope, rests: list[Flow]) -> Iterator[Output]:
     """`o.*`, or `address.*` of a struct."""
+    scope.uses.visited.update((id(item), id(item.this)))
     sources = sources_of(item, scope)
     if sources:
         yield from _star(item.this, listed(sources, scope), scope, rests)
@@ -100,10 +115,14 @@ def _star_of(item: exp.Column, scope: Scope, rests: list[Flow]) -> Iterator[Outp
 def _star(
     star: exp.Expression, every: Expanded, scope: Scope, rests: list[Flow]
 ) -> Iterator[Output]:
+    scope.uses.visited.update(id(each) for each in (star, *_modified(star)))
+    is_meant = is_like(star.args["ilike"].name) if star.args.get("ilike") else None
     left_out = {name_of(each) for each in star.args.get("except_") or []}
     replaced = {name_of(each.alias): each.this for each in star.args.get("replace") or []}
     renames = {name_of(each.this): name_of(each.alias) for each in star.args.get("rename") or []}
     for column in every.columns:
+        if is_meant is not None and not is_meant(column.name):
+            continue
         if column.name in left_out:
             # DuckDB refuses to leave out a column that does not exist.
             scope.uses.add(column.flow, "star")
@@ -119,10 +138,17 @@ def _star(
         rests.append(every.rest)
 
 
+def _modified(star: exp.Expression) -> Iterator[exp.Expression]:
+    """The columns that modifiers of a star name."""
+    yield from star.args.get("except_") or []
+    for each in star.args.get("rename") or []:
+        yield each.this
+
+
 def _is_many(item: exp.Expression) -> bool:
     if item.find(exp.Columns):
         return True
-    return isinstance(item, exp.Like | exp.ILike | exp.Glob) and isinstance(item.this, exp.Star)
+    return isinstance(item, exp.Like | exp.ILike | exp.Glob) and item.this.is_star
 
 
 def _each(

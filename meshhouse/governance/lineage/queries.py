@@ -16,7 +16,7 @@ from meshhouse.governance.lineage.flow import NOTHING, Column, Flow, Table, merg
 from meshhouse.governance.lineage.pivots import pivoted
 from meshhouse.governance.lineage.projections import Output, outputs_of
 from meshhouse.governance.lineage.scope import Scope, Source, name_of
-from meshhouse.governance.lineage.sources import add_from
+from meshhouse.governance.lineage.sources import add_from, add_item
 from meshhouse.governance.lineage.uses import Uses
 
 _MOST_ROUNDS = 10
@@ -51,15 +51,15 @@ def _query(query: exp.Expression, scope: Scope) -> Table:
     if isinstance(query, exp.SetOperation):
         return _ordered(query, _set_operation(query, scope), scope)
     if isinstance(query, exp.Subquery):
-        add_from(exp.Select().from_(query, copy=False), scope)
+        add_item(query, scope)
         return _ordered(query, _everything(scope), scope)
     if isinstance(query, exp.Values):
         return _values(query, scope)
     if isinstance(query, exp.Table):
-        add_from(exp.Select(from_=exp.From(this=query.copy())), scope)
+        add_item(query, scope)
         return _everything(scope)
     if isinstance(query, exp.Pivot):
-        add_from(exp.Select(from_=exp.From(this=query.this)), scope)
+        add_item(query.this, scope)
         return pivoted(query, _everything(scope), scope)
     if isinstance(query, exp.Create | exp.Insert) and query.expression:
         table = scope.query(query.expression, scope.inner(is_from=True))
@@ -167,15 +167,21 @@ def _distinct(select: exp.Select, outputs: list[Output], rest: Flow | None, scop
 
 
 def _ordered(query: exp.Expression, table: Table, scope: Scope) -> Table:
-    """Notes what orders the result; the result itself stays as it is."""
-    order = query.args.get("order")
-    if order is None:
-        return table
+    """Notes what orders and limits the result; its columns stay as they are."""
+    for key in ("limit", "offset"):
+        if query.args.get(key) is not None:
+            scope.uses.add(flow_of(query.args[key].args.get("expression"), scope), "filter")
+    keys = [
+        each
+        for clause in ("order", "sort", "distribute", "cluster")
+        if query.args.get(clause) is not None
+        for each in query.args[clause].expressions
+    ]
     aliases = {each.name: each.flow for each in table.columns if each.name}
     inner = replace(scope, aliases={**scope.aliases, **aliases})
     if not isinstance(query, exp.Select):
         inner = replace(inner, sources=[Source("", table)], shared={})
-    for each in order.expressions:
+    for each in keys:
         key = each.this if isinstance(each, exp.Ordered) else each
         if isinstance(key, exp.Var) and key.name.upper() == "ALL":
             for column in table.columns:
@@ -194,7 +200,7 @@ def _set_operation(query: exp.SetOperation, scope: Scope) -> Table:
     else:
         _by_place(left, scope)
         _by_place(right, scope)
-        made = _side_by_side(left, right)
+        made = _side_by_side(left, right, scope.uses)
     if isinstance(query, exp.Union):
         return made
     for column in (*left.columns, *right.columns):
@@ -226,7 +232,7 @@ def by_name(left: Table, right: Table) -> Table:
     return Table(tuple(columns), merged(rests) if rests else None, left.relations | right.relations)
 
 
-def _side_by_side(left: Table, right: Table) -> Table:
+def _side_by_side(left: Table, right: Table, uses: Uses) -> Table:
     relations = left.relations | right.relations
     if left.rest is not None:
         rest = merged([left.rest, unknown(right.relations)])
@@ -235,6 +241,9 @@ def _side_by_side(left: Table, right: Table) -> Table:
         lost = unknown(right.relations)
         columns = [Column(each.name, merged([each.flow, lost])) for each in left.columns]
         return Table(tuple(columns), None, relations)
+    if len(left.columns) != len(right.columns):
+        counts = f"{len(left.columns)} and {len(right.columns)}"
+        uses.unresolved(f"queries of {counts} columns are put together by place", relations)
     columns = [
         Column(one.name, merged([one.flow, other.flow]))
         for one, other in zip(left.columns, right.columns, strict=False)

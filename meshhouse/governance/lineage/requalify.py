@@ -6,8 +6,6 @@ ambiguous. Not here: reads (reads.py).
 
 from __future__ import annotations
 
-from sqlglot.errors import SqlglotError
-
 from meshhouse.governance.lineage.queries import CannotRead
 from meshhouse.governance.lineage.reads import Schemas, frozen, used_by
 from meshhouse.governance.readers import BARE, Read
@@ -27,8 +25,8 @@ def requalify(sql: str, schemas: Schemas, dialect: str = "duckdb") -> str | None
     """
     try:
         problems = used_by(sql, frozen(schemas), dialect).problems
-    except (SqlglotError, CannotRead, RecursionError) as error:
-        return f"the query cannot be read: {str(error).splitlines()[0]}"
+    except CannotRead as error:
+        return str(error)
     return "; ".join(dict.fromkeys(problems)) or None
 
 
@@ -50,7 +48,7 @@ def bare_names_of(
     """
     try:
         found = used_by(sql, frozen(schemas), dialect).bare
-    except (SqlglotError, CannotRead, RecursionError):
+    except CannotRead:
         return ()  # `reads_of` says that its lineage is unknown
     return tuple(
         Read(reader, each.relation, each.column, how=frozenset({BARE}), owner=owner)

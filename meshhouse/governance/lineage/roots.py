@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sqlglot.errors import SqlglotError
-
 from meshhouse.governance.lineage.flow import (
     ANY,
     NOTHING,
@@ -22,8 +20,8 @@ from meshhouse.governance.lineage.flow import (
     Origin,
     Table,
 )
-from meshhouse.governance.lineage.queries import CannotRead, by_name, table_of
-from meshhouse.governance.lineage.reads import Frozen, Schemas, base, frozen, parsed
+from meshhouse.governance.lineage.queries import CannotRead, by_name
+from meshhouse.governance.lineage.reads import Frozen, Schemas, base, frozen, offered
 from meshhouse.governance.lineage.uses import Uses
 
 _EPHEMERAL = "__dbt__cte__"
@@ -134,8 +132,8 @@ class _Domain:
 
     def _query(self, sql: str) -> Table:
         try:
-            return table_of(parsed(sql, self.dialect), Uses(), self._relation, self.dialect)
-        except (SqlglotError, CannotRead, RecursionError):
+            return offered(sql, Uses(), self._relation, self.dialect)
+        except CannotRead:
             return Table(rest=_LOST)
 
     def _relation(self, relation: str) -> Table:

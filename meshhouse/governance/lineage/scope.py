@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from meshhouse.governance.lineage.flow import NOTHING, Flow, Origin, Table, merged
+from meshhouse.governance.lineage.flow import NOTHING, Flow, Table, merged
 from meshhouse.governance.lineage.uses import Uses
 
 
@@ -121,6 +121,7 @@ class Scope:
 
     def _in_columns(self, parts: Sequence[str]) -> Flow | None:
         name, path = parts[0], parts[1:]
+        self.uses.note_bare(name, [each.table for each in self.visible])
         if name in self.shared:
             return _inside(self.shared[name], path)
         having = [each for each in self.visible if each.table.find(name) is not None]
@@ -128,19 +129,10 @@ class Scope:
             places = ", ".join(f"`{each.name}`" for each in having)
             relations = frozenset().union(*(each.table.relations for each in having))
             return self.uses.unresolved(f"column `{name}` is ambiguous: in {places}", relations)
-        self._note_bare(name)
         if having:
             return _inside(having[0].table.find(name) or NOTHING, path)
         open_ = [each for each in self.visible if each.table.rest is not None]
         return self._in_open(open_, name, path)
-
-    def _note_bare(self, name: str) -> None:
-        """Notes relations beside others that pass all their columns and do not have this one."""
-        for source in self.visible if len(self.visible) > 1 else ():
-            if source.table.rest is None and source.table.find(name) is None:
-                flows = [each.flow.having("star") for each in source.table.columns]
-                relations = {origin.relation for flow in flows for origin in flow.origins}
-                self.uses.bare |= {Origin(each, name) for each in relations}
 
     def _in_open(self, sources: list[Source], name: str, path: Sequence[str]) -> Flow | None:
         """A name that may be in a source whose columns are not known."""

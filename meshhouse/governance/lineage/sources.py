@@ -18,14 +18,15 @@ def add_from(select: exp.Expression, scope: Scope) -> None:
     """Adds everything that `from`, its joins and its laterals offer."""
     from_ = select.args.get("from_")
     if from_ is not None:
-        _add_item(from_.this, scope)
+        add_item(from_.this, scope)
     for join in select.args.get("joins") or []:
         _add_join(join, scope)
     for lateral in select.args.get("laterals") or []:
-        _add_item(lateral, scope)
+        add_item(lateral, scope)
 
 
-def _add_item(item: exp.Expression, scope: Scope, is_hidden: bool = False) -> None:
+def add_item(item: exp.Expression, scope: Scope, is_hidden: bool = False) -> None:
+    """Adds what one item offers, with what is joined to it in parentheses."""
     item = item.this if isinstance(item, exp.Final) else item
     if isinstance(item, exp.Subquery | exp.Paren) and isinstance(
         item.this, exp.Table | exp.Subquery
@@ -33,7 +34,7 @@ def _add_item(item: exp.Expression, scope: Scope, is_hidden: bool = False) -> No
         nested = not item.alias and not item.args.get("pivots")
         if nested or isinstance(item.this, exp.Table):
             # Parentheses around joins.
-            _add_item(item.this, scope, is_hidden)
+            add_item(item.this, scope, is_hidden)
             for join in item.args.get("joins") or []:
                 _add_join(join, scope)
             return
@@ -58,13 +59,14 @@ def _add_item(item: exp.Expression, scope: Scope, is_hidden: bool = False) -> No
 def _table_of(item: exp.Expression, scope: Scope) -> tuple[Table, str]:
     """What one item offers, and the name of its relation if it is one."""
     if isinstance(item, exp.Table):
+        scope.uses.visited.add(id(item))
         if not isinstance(item.this, exp.Identifier):
             return _function(item.this, scope), ""
         parts = [name_of(part) for part in item.parts]
         if len(parts) == 1 and parts[0] in scope.ctes:
-            return scope.ctes[parts[0]], parts[0]
-        relation = ".".join(parts[-2:])
-        return scope.catalog(relation), ".".join(parts[-2:])
+            return scope.ctes[parts[0]].with_own_names(), parts[0]
+        relation = relation_of(item)
+        return scope.catalog(relation), relation
     if isinstance(item, exp.Lateral):
         return _table_of(item.this, scope) if _is_table(item.this) else (
             _function(item.this, scope, item.alias_column_names), "")  # fmt: skip
@@ -72,8 +74,13 @@ def _table_of(item: exp.Expression, scope: Scope) -> tuple[Table, str]:
         return _unnest(item, scope), ""
     if isinstance(item, exp.Query | exp.Pivot | exp.Values):
         inner = item.this if isinstance(item, exp.Subquery) else item
-        return scope.query(inner, scope.inner(is_from=True)), ""
+        return scope.query(inner, scope.inner(is_from=True)).with_own_names(), ""
     return _function(item, scope), ""
+
+
+def relation_of(table: exp.Table) -> str:
+    """`schema.table`, without a catalog, in lower case."""
+    return ".".join(name_of(part) for part in table.parts[-2:])
 
 
 def _is_table(item: exp.Expression) -> bool:
@@ -106,7 +113,7 @@ def _add_join(join: exp.Join, scope: Scope) -> None:
     before = scope.visible
     is_hidden = join.is_semi_or_anti_join
     start = len(scope.sources)
-    _add_item(join.this, scope)
+    add_item(join.this, scope)
     added = scope.sources[start:]
     on = join.args.get("on")
     if on is not None:
@@ -129,6 +136,10 @@ def _natural(before: list[Source], added: list[Source], scope: Scope) -> list[st
             relations = frozenset().union(*(each.table.relations for each in (*before, *added)))
             scope.uses.unresolved("`natural join` of a relation of unknown columns", relations)
             break
+    for name in right - set(names):
+        scope.uses.note_bare(name, [each.table for each in before])
+    for name in set(names) - right:
+        scope.uses.note_bare(name, [each.table for each in added])
     return [name for name in dict.fromkeys(names) if name in right]
 
 
@@ -136,6 +147,7 @@ def _share(
     name: str, join: exp.Join, before: list[Source], added: list[Source], scope: Scope
 ) -> None:
     left = scope.shared.get(name) or _one(name, before, scope)
+    scope.uses.note_bare(name, [each.table for each in before])
     right = _one(name, added, scope)
     scope.uses.add(merged([left, right]).without("star"), "join")
     scope.uses.compare(left, right)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from sqlglot import exp
 
@@ -53,6 +54,7 @@ def listed(sources: list[Source], scope: Scope) -> Expanded:
 def expanded(columns: exp.Columns, scope: Scope) -> Expanded:
     """What DuckDB's `columns(...)` stands for."""
     chosen = columns.this
+    scope.uses.visited.update(id(each) for each in chosen.walk())
     star = chosen if isinstance(chosen, exp.Star | exp.Column) else None
     every = listed(sources_of(star, scope) if star is not None else scope.visible, scope)
     if star is not None:
@@ -72,11 +74,12 @@ def expanded(columns: exp.Columns, scope: Scope) -> Expanded:
 
 
 def like(item: exp.Expression, scope: Scope) -> Expanded | None:
-    """What `* like '%_id'` stands for; None if it is something else."""
-    is_meant = _pattern(item, exp.Star)
+    """What `* like '%_id'` or `o.* like '%_id'` stands for; None if it is something else."""
+    is_meant = _pattern(item, exp.Star | exp.Column)
     if is_meant is None:
         return None
-    every = listed(scope.visible, scope)
+    scope.uses.visited.update(id(each) for each in item.walk())
+    every = listed(sources_of(item.this, scope), scope)
     return Expanded(tuple(each for each in every.columns if is_meant(each.name)), every.rest)
 
 
@@ -92,7 +95,7 @@ def _choice(chosen: exp.Expression) -> Callable[[str], bool] | None:
     return None
 
 
-def _pattern(test: exp.Expression, subject: type) -> Callable[[str], bool] | None:
+def _pattern(test: exp.Expression, subject: Any) -> Callable[[str], bool] | None:
     """A test of a name with a literal."""
     if not isinstance(test.this, subject) or not isinstance(
         test.args.get("expression"), exp.Literal
@@ -100,8 +103,7 @@ def _pattern(test: exp.Expression, subject: type) -> Callable[[str], bool] | Non
         return None
     text = test.expression.name
     if isinstance(test, exp.Like | exp.ILike):
-        glob = _glob(text.lower())
-        return lambda name: fnmatchcase(name, glob)
+        return is_like(text)
     if isinstance(test, exp.Glob):
         return lambda name: fnmatchcase(name, text.lower())
     if isinstance(test, exp.EQ):
@@ -109,6 +111,12 @@ def _pattern(test: exp.Expression, subject: type) -> Callable[[str], bool] | Non
     if isinstance(test, exp.StartsWith):
         return lambda name: name.startswith(text.lower())
     return None
+
+
+def is_like(pattern: str) -> Callable[[str], bool]:
+    """A test of a name with a pattern of `like`, without regard to letter case."""
+    glob = _glob(pattern.lower())
+    return lambda name: fnmatchcase(name, glob)
 
 
 def _glob(pattern: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, merged, unknown
+from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, Table, merged, unknown
 
 
 @dataclass
@@ -34,6 +34,8 @@ class Uses:
     bare: set[Origin] = field(default_factory=set)
     """Names that are used without a table and found elsewhere: if the relation gets such a column,
     the name becomes ambiguous."""
+    visited: set[int] = field(default_factory=set)
+    """Identities of the nodes of the tree that were looked at."""
     _captures: list[list[Flow]] = field(default_factory=list)
 
     def add(self, flow: Flow, *ways: str) -> None:
@@ -69,6 +71,17 @@ class Uses:
                         use = self.found.setdefault(origin, Use())
                         use.literals.update(other.constants)
 
+    def note_bare(self, name: str, tables: Iterable[Table]) -> None:
+        """Notes a name that means something else if one of these gets a column of that name.
+
+        Only a relation that passes all its columns can get one: by a star.
+        """
+        for table in tables:
+            if table.rest is None and table.find(name) is None:
+                flows = [each.flow.having("star") for each in table.columns]
+                relations = {origin.relation for flow in flows for origin in flow.origins}
+                self.bare |= {Origin(each, name) for each in relations}
+
     def unresolved(self, problem: str, relations: Iterable[str]) -> Flow:
         """Notes that a name cannot be resolved; its flow is unknown."""
         self.problems.append(problem)
@@ -84,7 +97,7 @@ class Uses:
         try:
             yield capture
         finally:
-            self._captures.remove(capture)
+            self._captures.pop()
 
 
 def all_of(capture: list[Flow]) -> Flow:

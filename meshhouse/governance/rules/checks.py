@@ -12,8 +12,6 @@ from meshhouse.governance.rules.thresholds import called, limit, ranges, regex, 
 
 NULLS = frozenset({"missing", "not_null"})
 COMPLETENESS = NULLS | {"row_count", "completeness"}
-PREVIOUS_ROWS = "rows_against_previous"
-"""The mesh makes this check of `promises.keeps_rows_percent`, whose change is P9."""
 _WARNED = " Consumers were not protected by it, because it only warned."
 
 
@@ -22,7 +20,7 @@ def checks(comparison: Comparison) -> Iterator[Change]:
     if comparison.after is None:
         return
     for old, new in paired(comparison):
-        if not old.get("enabled", True) or str(old["id"]).endswith(PREVIOUS_ROWS):
+        if not old.get("enabled", True):
             continue
         changes = _removed(comparison, old) if new is None else _changed(comparison, old, new)
         for each in changes:

@@ -12,6 +12,7 @@ from typing import Any
 from meshhouse.governance.change import Change, Hit, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.readers import Read
+from meshhouse.governance.rules.keys import new_periods
 
 _TECHNICAL = re.compile(
     r"_.*|.*__.*|(?:kafka|topic|event|source)_(?:offset|partition)|(?:offset|partition)_id"
@@ -60,8 +61,10 @@ def recased(comparison: Comparison) -> Iterator[Change]:
 
 def added(comparison: Comparison) -> Iterator[Change]:
     """S5, S6, S11, S12: a column is added; S7: its name makes a reader's query ambiguous."""
+    periods = new_periods(comparison)
     for column in comparison.columns.added:
-        yield _added(comparison, column)
+        if str(column["name"]).lower() not in periods:
+            yield _added(comparison, column)
     for pair in comparison.columns.renamed:
         ambiguous = _ambiguous(comparison, pair.new)
         if ambiguous is not None:

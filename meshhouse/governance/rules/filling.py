@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from meshhouse.governance.alignment import Pair
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
-from meshhouse.governance.expressions import Value
 from meshhouse.governance.likeness import Measured, are_alike, measured
-from meshhouse.governance.shape import changed_values
+from meshhouse.governance.shape import both_shapes, changed_values
 
 _CHANCE = 0.001
 """The likelihood below which equal values in all rows are not chance."""
@@ -35,8 +34,8 @@ def other_source(comparison: Comparison) -> Iterator[Change]:
 
     Equal statistics make it minor. Without them, or with others, it must be confirmed.
     """
-    for name, before, after in changed_values(comparison):
-        if before.columns == after.columns or name in _explained(comparison):
+    for name, before, after in other_roots(comparison):
+        if name in _explained(comparison):
             continue
         is_alike = _is_alike(comparison, name)
         hits = comparison.readers.hits(name)
@@ -47,6 +46,24 @@ def other_source(comparison: Comparison) -> Iterator[Change]:
             else "Its values may mean something else: confirm that they mean the same.",
             Verdict.MINOR if is_alike else Verdict.BREAKING, hits, is_silent=True,
         )  # fmt: skip
+
+
+def other_roots(
+    comparison: Comparison,
+) -> Iterator[tuple[str, frozenset[str], frozenset[str]]]:
+    """Columns that come from other base columns: name, base columns before and after.
+
+    The SQL decides; where it cannot be followed, the roots that the contracts hold.
+    """
+    if both_shapes(comparison) is not None:
+        for name, before, after in changed_values(comparison):
+            if before.columns != after.columns:
+                yield name, before.columns, after.columns
+        return
+    for pair in comparison.columns.kept:
+        old, new = pair.before.get("roots"), pair.after.get("roots")
+        if old is not None and new is not None and {*old} != {*new}:
+            yield pair.old.lower(), frozenset(old), frozenset(new)
 
 
 def emptied(comparison: Comparison) -> Iterator[Change]:
@@ -105,8 +122,8 @@ def _explained(comparison: Comparison) -> set[str]:
     return found
 
 
-def _sources(value: Value) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(value.columns)) or "a constant"
+def _sources(columns: frozenset[str]) -> str:
+    return ", ".join(f"`{each}`" for each in sorted(columns)) or "a constant"
 
 
 RULES = (swapped, other_source, emptied)

@@ -13,6 +13,7 @@ from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.likeness import measured
 from meshhouse.governance.readers import Hit
+from meshhouse.governance.rules.filling import other_roots
 from meshhouse.governance.rules.keys import foreign_targets, unique_columns
 from meshhouse.governance.rules.spelling import is_respelled
 from meshhouse.governance.shape import changed_values
@@ -31,21 +32,20 @@ def recipe(comparison: Comparison) -> Iterator[Change]:
         return
     key = [name.lower() for name in comparison.before.grain]
     share = _share(comparison)
-    changed = {name: (old, new) for name, old, new in changed_values(comparison) if name in key}
-    moved = {name for name, (old, new) in changed.items() if old.columns != new.columns}
-    for name in sorted(moved):
-        old, new = changed[name]
+    moved = {name: (old, new) for name, old, new in other_roots(comparison) if name in key}
+    for name, (old, new) in sorted(moved.items()):
         hits = comparison.readers.hits(name)
         is_same = share is not None and share >= _ENOUGH
         yield change(
             "K13", name,
-            f"The key `{name}` comes from {_listed(new.columns)} instead of "
-            f"{_listed(old.columns)}{_found(share)}.",
+            f"The key `{name}` comes from {_listed(new)} instead of "
+            f"{_listed(old)}{_found(share)}.",
             "Keys that readers stored are found again." if is_same
             else "Keys that readers stored stop joining.",
             Verdict.MINOR if is_same else comparison.if_read(hits), hits,
         )  # fmt: skip
-    if moved or not _is_other_recipe(comparison, share, bool(changed)):
+    is_edited = any(name in key for name, *_ in changed_values(comparison))
+    if moved or not _is_other_recipe(comparison, share, is_edited):
         return
     yield change(
         "K8", ", ".join(key),
@@ -155,7 +155,7 @@ def masked(comparison: Comparison) -> Iterator[Change]:
     rotated = []
     for pair in comparison.columns.pairs:
         old, new = pair.before.get("mask"), pair.after.get("mask")
-        if new and not old and _is_key(comparison, pair):
+        if new and not old and is_key(comparison, pair):
             hits = comparison.readers.hits(pair.old)
             yield change(
                 "K10", pair.old,
@@ -176,7 +176,7 @@ def masked(comparison: Comparison) -> Iterator[Change]:
         )  # fmt: skip
 
 
-def _is_key(comparison: Comparison, pair: Pair) -> bool:
+def is_key(comparison: Comparison, pair: Pair) -> bool:
     """Whether readers join by the column, or the contract invites them to."""
     name = pair.old.lower()
     return (

@@ -17,7 +17,7 @@ _VALIDITY = re.compile(
     r"(?:dbt_)?(?:valid|effective|active|validity)_(?:from|to|until|since|start|end|date)"
     r"|(?:dbt_)?is_current|current_flag|row_(?:start|end)|version_(?:start|end)"
 )
-UNIQUE = frozenset({"unique", "duplicate"})
+UNIQUE = frozenset({"unique", "duplicate", "dbt_utils.unique_combination_of_columns"})
 FOREIGN = frozenset({"relationships", "foreign_key"})
 
 
@@ -79,6 +79,15 @@ def _words(contract: Contract) -> list[str]:
     return [each for each in words if each not in {"a", "an", "the"}]
 
 
+def new_periods(comparison: Comparison) -> list[str]:
+    """Columns that come with the history of rows, in lower case; they are part of K12."""
+    if comparison.after is None:
+        return []
+    old = [comparison.columns.new_name(name) for name in comparison.before.grain]
+    new = [name.lower() for name in comparison.after.grain]
+    return _validity(comparison.after) if _history(comparison, old, new) else []
+
+
 def _history(comparison: Comparison, old: list[str], new: list[str]) -> str:
     """What happened to the history of rows; empty if nothing."""
     assert comparison.after is not None
@@ -136,7 +145,8 @@ def unique_columns(contract: Contract) -> set[frozenset[str]]:
     }
     for check in contract.checks.values():
         if check.get("kind") in UNIQUE:
-            names = check.get("columns") or [check.get("column")]
+            together = (check.get("arguments") or {}).get("combination_of_columns")
+            names = check.get("columns") or together or [check.get("column")]
             found.add(frozenset(str(each).lower() for each in names if each))
     return found - {frozenset()}
 
@@ -180,10 +190,15 @@ def foreign_targets(contract: Contract) -> dict[str, str]:
     return found
 
 
-def _target(declared: Mapping[str, Any] | str) -> str:
-    if isinstance(declared, str):
-        return declared.lower()
-    return f"{declared.get('to')}.{declared.get('field')}".lower()
+def _target(declared: Mapping[str, Any]) -> str:
+    """Product and column, such as `crm.customers.id`; dbt's tests have them as arguments."""
+    found = {**declared, **(declared.get("arguments") or {})}
+    relation = str(found.get("to"))
+    if "ref(" in relation:
+        name, _, version = relation.partition("v=")
+        parts = [*re.findall(r"['\"]([^'\"]+)['\"]", name), *re.findall(r"\w+", version)[:1]]
+        relation = ".".join(parts)
+    return f"{relation}.{found.get('field')}".lower()
 
 
 def _names(names: list[str]) -> str:

@@ -65,7 +65,9 @@ def appeared(comparison: Comparison) -> Iterator[Change]:
         known = comparison.past.null_shares.get(pair.old, before.null_share)
         if known or before.nulls or not after.nulls or is_emptied(comparison, pair):
             continue
-        if pair.old.lower() in _defaulted(comparison) or _sentinel(before, after):
+        if pair.old.lower() in _defaulted(comparison):
+            continue
+        if _sentinel(before, after) is not None or _stand_in(before, after, _is_zero) is not None:
             continue
         share = after.null_share
         yield change(

@@ -18,6 +18,7 @@ from meshhouse.governance.classes import (
 )
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
+from meshhouse.governance.rules.key_values import is_key
 
 _Column = Mapping[str, Any]
 
@@ -65,7 +66,7 @@ def _mask(comparison: Comparison, pair: Pair) -> Iterator[Change]:
             comparison.if_read(hits), hits,
         )  # fmt: skip
     elif not before and (after or is_personal(new) > is_personal(old)):
-        if after and name.lower() in _keys(comparison.before):
+        if after and is_key(comparison, pair):
             return  # rules/keys.py: a clear key is masked
         how = f"masked by `{after}`" if after else f"classified as {_classes(new)}"
         yield change(
@@ -93,11 +94,6 @@ def _classes(column: _Column) -> str:
 
 def _method(column: _Column) -> str:
     return str((column.get("mask") or {}).get("method") or "")
-
-
-def _keys(contract: Contract) -> set[str]:
-    unique = {name for name, column in contract.columns.items() if column.get("unique")}
-    return {each.lower() for each in (*contract.grain, *unique)}
 
 
 def new_columns(comparison: Comparison) -> Iterator[Change]:

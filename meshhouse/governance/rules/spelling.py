@@ -62,10 +62,10 @@ def _declared_zones(comparison: Comparison) -> dict[str, tuple[str, str]]:
     if comparison.after is None:
         return {}
     places: list[tuple[str, Any, Any]] = [
-        ("", comparison.before.get("time_zone"), comparison.after.get("time_zone"))
+        ("", comparison.before.get("zone"), comparison.after.get("zone"))
     ]
     places += [
-        (pair.old, pair.before.get("time_zone"), pair.after.get("time_zone"))
+        (pair.old, pair.before.get("zone"), pair.after.get("zone"))
         for pair in comparison.columns.pairs
     ]
     return {name: (str(old), str(new)) for name, old, new in places if old and old != new}
@@ -74,13 +74,14 @@ def _declared_zones(comparison: Comparison) -> dict[str, tuple[str, str]]:
 def _zones_in_sql(comparison: Comparison) -> dict[str, tuple[str, str]]:
     found = {}
     for name, before, after in changed_values(comparison):
-        old, new = _zones(before), _zones(after)
+        old, new = zones(before), zones(after)
         if old != new:
             found[name] = (", ".join(old) or "not set", ", ".join(new) or "not set")
     return found
 
 
-def _zones(value: Value) -> list[str]:
+def zones(value: Value) -> list[str]:
+    """The time zones that an expression names."""
     return [each for each in value.literals if _ZONE.fullmatch(each)]
 
 

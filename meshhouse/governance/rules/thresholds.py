@@ -11,6 +11,7 @@ from meshhouse.governance.check_pairs import Check
 from meshhouse.governance.check_queries import Covers, compare_conditions, compare_queries
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.predicates import is_implied
+from meshhouse.governance.rules.keys import FOREIGN
 
 _COUNTS = frozenset({"row_count", "missing", "not_null", "invalid", "duplicate", "failed_rows"})
 """Kinds of checks that count rows: their thresholds are whole numbers."""
@@ -72,7 +73,9 @@ def _expression(check: Check) -> str:
 def _settings(check: Check) -> list[Any]:
     """What else decides which rows a check finds, except what has a row in the table."""
     other = {k: v for k, v in (check.get("other") or {}).items() if k != "valid_format"}
-    has_row = ("expression", "min_value", "max_value")
+    has_row = ["expression", "min_value", "max_value"]
+    if check.get("kind") in FOREIGN:
+        has_row += ["to", "field"]  # rules/keys.py
     arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
     return [other, arguments, check.get("columns")]
 
