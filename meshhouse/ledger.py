@@ -157,6 +157,8 @@ class Staged:
     """The number that identifies the state's rows in ledger entries."""
     alias_of: str | None = None
     """The product's relation, if this is another name for it; its owner owns the name too."""
+    renamed_to: str | None = None
+    """The table's next name, `schema.table`, if the change gives it one; `state` equals `base`."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ _COMMANDS = {
     "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
     "replay": ("replay", "Write the demo's retail data into topics."),
     "restore": ("backup", "Restore a mesh from a backup."),
+    "retire": ("retire", "Hide a product from consumers, or bring it back."),
     "rollback": ("publications", "Publish a product's previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "show": ("show", "Show what a product is, and how to read it."),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
 from meshhouse.locks import lock
-from meshhouse.repository import Repository
-from meshhouse.runs.history import effective_publications, past_checks, past_publications
+from meshhouse.repository import Product, Repository, undeclared
+from meshhouse.runs.history import History, effective_publications, past_checks, past_publications
 from meshhouse.runs.publication import rollback as roll_back
 
 
@@ -18,9 +20,9 @@ from meshhouse.runs.publication import rollback as roll_back
 def history(product: str, as_json: bool) -> None:
     """List the publications of a product, newest first."""
     repository = Repository.find()
-    found = repository.product(product)
     ledger = engine(repository).ledger
-    publications = past_publications(ledger, found.domain)
+    publications = past_publications(ledger, product.partition(".")[0])
+    found = _known(repository, product, publications)
     entries = publications.of(found)
     remaining = effective_publications(entries)
     checks = past_checks(ledger, found.domain)
@@ -57,6 +59,17 @@ def history(product: str, as_json: bool) -> None:
         console().print(
             f"{product} was not published in {repository.environment}: these are production's"
         )
+
+
+def _known(repository: Repository, name: str, publications: History) -> Product:
+    """A declared product, or one that only the ledger knows: it is retired, or was removed."""
+    relation = re.sub(r"\.v(\d+)$", r"_v\1", name)
+    if relation in {**publications.own, **publications.production}:
+        domain, _, called = relation.partition(".")
+        is_known = domain in repository.domain_names
+        declared = repository.reading(domain).product(called) if is_known else None
+        return declared if declared is not None else undeclared(relation)
+    return repository.product(relation)
 
 
 @click.command()

@@ -298,6 +298,12 @@ class Lake:
             lambda schema: bool(environment) and split_schema(schema)[0] == environment
         )
 
+    def forget_tables(self, relations: Collection[str]) -> None:
+        """Removes some tables of this environment from the catalog; files stay."""
+        if relations:
+            names = {stored_schema(self.environment, each) for each in relations}
+            self._catalog.forget_tables(names)
+
     def discard(self, change: Staged) -> None:
         """Deletes the metadata file of a state that will not become visible."""
         if change.state == change.base or change.state in self.stored().values():
@@ -328,7 +334,9 @@ class Lake:
 
     def _stored(self, change: Staged) -> Staged:
         """The change, with the table's name as the catalog stores it."""
-        return replace(change, relation=stored_schema(self.environment, change.relation))
+        named = change.renamed_to and stored_schema(self.environment, change.renamed_to)
+        relation = stored_schema(self.environment, change.relation)
+        return replace(change, relation=relation, renamed_to=named)
 
 
 _TABLE_PROPERTIES = {

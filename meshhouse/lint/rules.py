@@ -13,6 +13,7 @@ from pathlib import Path
 
 from meshhouse.lint.collisions import colliding_checks
 from meshhouse.lint.columns import selected_columns
+from meshhouse.lint.deprecation import deprecation_findings
 from meshhouse.lint.features import feature_findings
 from meshhouse.lint.finding import Finding
 from meshhouse.lint.formats import format_findings
@@ -54,7 +55,9 @@ def check_domain(
     findings.update(
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
     )
-    findings.update(waiver_findings(repository, domain, datetime.now(UTC).date()))
+    today = datetime.now(UTC).date()
+    findings.update(waiver_findings(repository, domain, today))
+    findings.update(deprecation_findings(repository, domain, today))
     findings.update(_orphans(domain))
     unusable = {each.path for each in domain.problems}
     for product in domain.products:

@@ -21,7 +21,9 @@ from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
 from meshhouse.ledger import Conflict
 from meshhouse.locks import lock
+from meshhouse.maintenance.retired import remove_retired
 from meshhouse.repository.environment import workspace
+from meshhouse.runs.retirement import SUFFIX as RETIRED
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestFile
@@ -65,6 +67,7 @@ def maintain(
     older_than: timedelta = A_DAY,
     retention: timedelta = A_DAY,
     say: Say = lambda line: None,
+    retired_before: datetime | None = None,
 ) -> list[Maintained]:
     """Merges small files, expires snapshots and removes orphans.
 
@@ -81,14 +84,22 @@ def maintain(
         older_than: unreferenced files of at least this age are removed.
         retention: how long a replaced snapshot stays readable.
         say: is called with a message before a wait.
+        retired_before: products that were retired before are removed; None keeps them all.
 
     Raises:
         UsageError: there is no such table.
     """
+
+    def wait(holder: str) -> None:
+        say(f"waiting for `mesh maintain` ({holder})")
+
+    if retired_before is not None and not relations:
+        with lock(lake.locks / "maintain", wait):
+            remove_retired(lake, retired_before)
     chosen = _chosen(lake.states(), relations)
     locks = lake.locks
     done, maintained = [], set()
-    with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
+    with lock(locks / "maintain", wait):
         needed = needed_of(lake)
         for relation in chosen:
             if relation in maintained:
@@ -103,7 +114,7 @@ def maintain(
                     waiting = f"{relation}: waiting for a run of {owner}"
                     path = locks / f"{owner}.run"
                     held.enter_context(lock(path, lambda holder, text=waiting: say(text)))
-                kept = set().union(*(needed.get(each, set()) for each in names))
+                kept = set().union(*(needed.get(_published(each), set()) for each in names))
                 done.append(_maintain(lake, names[0], kept, older_than, retention))
         # With a catalog service, publications on one of its branches may refer to these files.
         if not relations and not lake.is_served:
@@ -117,8 +128,16 @@ def _names(lake: Lake, relation: str) -> list[str]:
     return sorted(names, key=lambda each: re.search(r"_v\d+$", each) is None)
 
 
+def _published(relation: str) -> str:
+    """The name under which the ledger has a table, which may be retired."""
+    schema, _, table = relation.partition(".")
+    if not schema.endswith(RETIRED):
+        return relation
+    return f"{schema.removesuffix(RETIRED)}.{table.rpartition('__')[0]}"
+
+
 def _owner(relation: str) -> str:
-    return relation.partition(".")[0].removesuffix("_build").removesuffix("_retired")
+    return relation.partition(".")[0].removesuffix("_build").removesuffix(RETIRED)
 
 
 def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Maintained]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +133,13 @@ class Product:
     def relations(self) -> tuple[str, ...]:
         """Every relation under which consumers find it, its own first."""
         return (self.relation, *self.aliases)
+
+    @property
+    def deprecated_on(self) -> date | None:
+        """The last day on which the product is promised; None if it is not deprecated."""
+        if self.deprecation_date is None:
+            return None
+        return datetime.fromisoformat(self.deprecation_date).date()
 
     def called(self, relation: str) -> Product:
         """The product under one of its names, for what must be written under that name."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -73,6 +73,28 @@ def followers(engine: Engine, shown: Sequence[tuple[Product, Staged]]) -> list[S
         for name, of in sorted(found.items())
         if name not in moved
     ]
+
+
+def names_of(engine: Engine, relation: str, others: Collection[str]) -> dict[str, str]:
+    """Every name that shows the table of a relation -> its state; empty if there is no such table.
+
+    Args:
+        engine: the target in use.
+        relation: any of the names.
+        others: names that belong to other products.
+    """
+    states = engine.states()
+    if relation not in states:
+        return {}
+    found = {name for name, state in states.items() if state == states[relation]}
+    if match := _VERSION.fullmatch(relation):
+        found |= {match[1]} & set(states)
+    return {
+        name: states[name]
+        for name in sorted(found)
+        if name == relation
+        or (name not in others and not _is_raw(name) and _same(engine, states, relation, name))
+    }
 
 
 def pending(repository: Repository, engine: Engine, domain: Domain) -> bool:

@@ -16,6 +16,7 @@ from meshhouse.audit import PREVIOUS_SUFFIX, Readable, audit
 from meshhouse.engines import Candidate, Engine
 from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, NotShown
+from meshhouse.governance.deprecation import warnings
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.references import resolve
@@ -27,6 +28,7 @@ from meshhouse.runs.names import followers, settle
 from meshhouse.runs.outcome import DomainRun, dbt_failures, rejection, require_data_tests
 from meshhouse.runs.parse import fresh_manifest, refuse_findings
 from meshhouse.runs.publication import audit_entry, publish
+from meshhouse.runs.retirement import overdue, retire
 
 Say = Callable[[str], None]
 """Receives one line for people about what is happening now."""
@@ -78,8 +80,8 @@ def run_domain(
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 engine.finish_publications(domain)
-                for line in settle(repository, engine, domain):
-                    say(f"{domain.name}: {line}")
+                _settle(repository, engine, domain, say)
+                run.warnings = warnings(repository, domain, engine.ledger)
                 plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
                 run.note(plan)
                 run.standing_checks = plan.standing_checks()
@@ -119,6 +121,16 @@ def record_failure(
         run.covered = [each.name for each in domain.products]
     run.outcome, run.message, run.finished_at = "failed", message, datetime.now(UTC)
     engine.ledger.commit([], {"runs": [run.entry()]})
+
+
+def _settle(repository: Repository, engine: Engine, domain: Domain, say: Say) -> None:
+    """What follows from declarations before anything is built: names, and ends of versions."""
+    for line in settle(repository, engine, domain):
+        say(f"{domain.name}: {line}")
+    today = datetime.now(UTC).date()
+    for relation in overdue(repository, engine, domain, today):
+        retire(repository, engine, relation, today)
+        say(f"{domain.name}: retired {relation}: it is past its date, and no domain reads it")
 
 
 class _Steps:

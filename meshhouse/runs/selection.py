@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
+from meshhouse.governance.deprecation import warnings
 from meshhouse.landing import lands_itself
 from meshhouse.landing.store import offsets_of
 from meshhouse.landing.waiting import waiting
@@ -22,6 +23,7 @@ from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, bro
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.names import pending
 from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.retirement import overdue
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,15 @@ def unchanged_run(
         engine.finish_publications(domain)
         if pending(repository, engine, domain):
             return None
+        if overdue(repository, engine, domain, datetime.now(UTC).date()):
+            return None
         plan = DomainPlan(repository, engine, domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong
     if plan.to_build:
         return None
     run.note(plan)
+    run.warnings = warnings(repository, domain, engine.ledger)
     run.finished_at = datetime.now(UTC)
     return run
 

@@ -19,7 +19,7 @@ from meshhouse.repository import Product, Repository, broken_because
 from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
 
-WITHHELD = ("disabled", "not public")
+WITHHELD = ("disabled", "not public", "retired")
 """What a run says of a declared product that dbt does not build as one."""
 
 

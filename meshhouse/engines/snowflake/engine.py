@@ -313,11 +313,14 @@ class SnowflakeEngine:
     def _show(self, relations: Sequence[str]) -> None:
         failed: dict[str, str] = {}
         for relation in relations:
-            state, _ = self.database.properties(relation)
-            if state is None:
+            if relation.partition(".")[0].endswith("_retired"):
                 continue
+            state, _ = self.database.properties(relation)
             try:
-                self._show_one(self._named(relation), state)
+                if state is None:
+                    self._hide(relation)
+                else:
+                    self._show_one(self._named(relation), state)
             except MeshError as error:  # the decision is recorded: the next run completes it
                 failed[relation] = str(error)
         if failed:
@@ -327,6 +330,16 @@ class SnowflakeEngine:
                 f"{' '.join(dict.fromkeys(failed.values()))} Correct this, then run `mesh run "
                 f"{domain}` to make it visible."
             )
+
+    def _hide(self, relation: str) -> None:
+        """Drops what readers see of a retired product; its generations stay."""
+        domain, _, name = relation.partition(".")
+        session = connect(domain)
+        session.tag(product=relation, step="retirement")
+        shown = session.relation(self.database.stored(relation))
+        session.execute(f"drop table if exists {shown}")
+        if not self.database.environment and f"{domain}_shared" in self._schemas():
+            session.execute(f"drop view if exists {session.name(f'{domain}_shared', name)}")
 
     def finish_publications(self, domain: Domain) -> None:
         """Completes publications that were interrupted after their decision was recorded.
