@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from meshhouse.engines import engine
 from meshhouse.maintenance.maintain import maintain
+from meshhouse.serve.connection import published
 from tests.conftest import Mesh
 from tests.support.versioned import PRODUCTS, two_versions
 
@@ -35,9 +36,7 @@ def move_the_reader(mesh: Mesh) -> None:
 
 
 def visible(mesh: Mesh) -> set[str]:
-    return {f"{schema}.{name}" for schema, name in mesh.rows(
-        "select schema_name, view_name from duckdb_views() where not internal"
-    ) if schema == "shop"}  # fmt: skip
+    return {name for name in published(mesh.repository) if name.startswith("shop.")}
 
 
 def listed(mesh: Mesh, *options: str) -> dict[str, str]:
