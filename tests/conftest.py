@@ -22,13 +22,13 @@ import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
 from tests.support import killing, pace, snowflake_here
+from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
 
 WARM = Warm()
-
-
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""Java of tests does not live long enough to earn what a full compiler costs."""
 SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
@@ -253,6 +253,30 @@ def new_mesh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Mesh]:
 
 
 @pytest.fixture(scope="session")
+def sold_once(new_mesh: Callable[[], Mesh]) -> Kept:
+    """See `sold`."""
+    # Here, because dbt takes a second to import and most tests do without it.
+    from meshhouse.landing import land_table
+    from meshhouse.runs.run import run_domain
+
+    mesh = new_mesh()
+    mesh.sell(1, 2, 3)
+    repository = mesh.repository
+    chosen, shop = engine(repository), repository.domain("shop")
+    for raw in shop.raw_tables:
+        land_table(repository, chosen.store, raw)
+    done = run_domain(repository, chosen, shop)
+    assert done.outcome == "published", done.message
+    return Kept(mesh.root)
+
+
+@pytest.fixture
+def sold(sold_once: Kept) -> Mesh:
+    """A small mesh that has published three sales of shop; tests may change it."""
+    return Mesh(sold_once.restored())
+
+
+@pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A real Kafka broker, shared by all tests; each test creates separate topics."""
     from meshhouse.events.kafka.broker import Broker
@@ -292,7 +316,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_SPARK_MASTER", "local[2]")
-        # Its Java does not live long enough to earn what a full compiler costs.
         patch.setenv("MESH_SPARK_CONF", f"spark.driver.extraJavaOptions={QUICK_JAVA}")
         started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
     yield started

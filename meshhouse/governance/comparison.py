@@ -82,3 +82,11 @@ def change(
 ) -> Change:
     """A change; see `Change` for the arguments."""
     return Change(row, subject, what, effect, verdict, tuple(hits), is_silent)
+
+
+def silent(
+    comparison: Comparison, row: str, subject: str, what: str, effect: str, verdict: Verdict
+) -> Change:
+    """A silent change of a column, or of all rows if there is no subject; it hits their readers."""
+    hits = comparison.readers.hits(subject or None)
+    return change(row, subject, what, effect, verdict, hits, is_silent=True)

@@ -107,6 +107,26 @@ def factor(comparison: Comparison, column: str) -> float | None:
     return after / before if before and after is not None else None
 
 
+def is_restated(comparison: Comparison, column: str) -> bool:
+    """Whether new rows cannot explain the sum of a column, so that old rows have other values.
+
+    New values are between the smallest and the largest one of the candidate.
+    """
+    counts, pair = rows(comparison), columns(comparison).get(column)
+    if counts is None or pair is None:
+        return False
+    before, after = (number(each.get("sum")) for each in pair)
+    low, high = (number(pair[1].get(each)) for each in ("min", "max"))
+    if before is None or after is None or low is None or high is None:
+        return False
+    nulls = [int(each.get("nulls") or 0) for each in pair]
+    new = counts[1] - nulls[1] - (counts[0] - nulls[0])
+    if new < 0 or nulls[1] < nulls[0]:
+        return False
+    margin = 1e-9 * max(abs(before), abs(after))
+    return not before + new * low - margin <= after <= before + new * high + margin
+
+
 def ratio(pair: tuple[Column, Column], figure: str) -> float | None:
     """By which factor a column's `min` or `max` changed; None if it is zero or not a number."""
     before, after = (number(each.get(figure)) for each in pair)

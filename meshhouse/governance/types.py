@@ -108,13 +108,14 @@ def type_of(text: str) -> Type:
     parser = _Parser(tokens)
     try:
         found = parser.type()
-    except _NotUnderstood:
+    except (_NotUnderstood, RecursionError):
         return _other(tokens)
     return found if parser.at == len(tokens) else _other(tokens)
 
 
 def _other(tokens: list[str]) -> Type:
-    return Type("other", text=" ".join(tokens).lower())
+    spaced = " ".join(tokens).lower()
+    return Type("other", text=re.sub(r" (?=[(),<>\[])|(?<=[(,<]) ", "", spaced))
 
 
 class _NotUnderstood(Exception):
@@ -225,8 +226,16 @@ class _Parser:
         return tuple(found)
 
     def unknown(self, start: int) -> Type:
-        """A type with an unknown name, with the numbers after it."""
-        self.numbers()
+        """A type with an unknown name, with the brackets after it."""
+        open_ = []
+        while self.next() in _OPEN or open_:
+            if self.next() in _OPEN:
+                open_.append(_OPEN[self.next()])
+            elif self.next() == open_[-1]:
+                open_.pop()
+            elif not self.next():
+                raise _NotUnderstood
+            self.at += 1
         return _other(self.tokens[start : self.at])
 
 

@@ -28,6 +28,7 @@ def ledger(lake: Lake) -> Iterator[Finding]:
     states = lake.states()
     yield from _landings(lake, states)
     yield from _publications(lake, states)
+    yield from _heads(lake)
 
 
 def _landings(lake: Lake, states: dict[str, str]) -> Iterator[Finding]:
@@ -99,3 +100,13 @@ def _publications(lake: Lake, states: dict[str, str]) -> Iterator[Finding]:
                 f"{relation.partition('.')[0]} --force`."
             )
             yield Finding("ledger", relation, Level.DAMAGED, what, remedy)
+
+
+def _heads(lake: Lake) -> Iterator[Finding]:
+    stale = LakeLedger(lake).stale_heads()
+    for subject in stale:
+        what = "is in meshhouse.heads with other facts than its history says"
+        remedy = "`mesh maintain` makes the heads from the history again."
+        yield Finding("ledger", subject, Level.DAMAGED, what, remedy)
+    if not stale:
+        yield Finding("ledger", "meshhouse.heads", Level.OK, "says what the history says")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
+from meshhouse.lake.damage import Damaged
 from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
@@ -71,7 +72,8 @@ def maintain(
 ) -> list[Maintained]:
     """Merges small files, expires snapshots and removes orphans.
 
-    Without `relations`, also removes files of replaced builds that no publication refers to.
+    Without `relations`, also removes files of replaced builds that no publication refers to, and
+    corrects the table of heads.
     With a catalog service, no file is removed.
 
     Landing and reading continue meanwhile. A second maintenance waits for the first one. A run
@@ -100,6 +102,8 @@ def maintain(
     locks = lake.locks
     done, maintained = [], set()
     with lock(locks / "maintain", wait):
+        if not relations:
+            _correct_heads(lake, say)
         needed = needed_of(lake)
         for relation in chosen:
             if relation in maintained:
@@ -138,6 +142,18 @@ def _published(relation: str) -> str:
 
 def _owner(relation: str) -> str:
     return relation.partition(".")[0].removesuffix("_build").removesuffix(RETIRED)
+
+
+def _correct_heads(lake: Lake, say: Say) -> None:
+    """Makes the heads from history, if they are damaged or do not say what it says."""
+    ledger = LakeLedger(lake)
+    try:
+        wrong = ledger.stale_heads()
+    except Damaged:
+        wrong = ["meshhouse.heads"]
+    if wrong:
+        say(f"meshhouse.heads: made from the history again, because of {', '.join(wrong)}")
+        ledger.rebuild_heads()
 
 
 def _maintain_builds(lake: Lake, older_than: timedelta, say: Say) -> Iterator[Maintained]:

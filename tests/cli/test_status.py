@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from meshhouse.engines import engine
 from meshhouse.lake import Lake
 from meshhouse.lake import ledger as lake_ledger
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.ledger import LEDGERS, Ledger
-from meshhouse.runs.status import ProductStatus, product_statuses
+from meshhouse.runs.status import ProductStatus, leftovers, product_statuses
 from tests.conftest import Mesh
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
@@ -151,3 +152,39 @@ def test_an_impossible_promise_of_one_domain_leaves_the_status_of_others(new_mes
     done = mesh.run("status", "--json")
     assert "`refreshed_within_hours` is" in done.stderr
     assert "shop.orders" in done.stdout
+
+
+def test_status_reads_heads_and_no_history(mesh, ledger, monkeypatch):
+    keep(
+        ledger,
+        [publication("orders", 1), publication("gone", 2)],
+        [run(1, "published", orders="published"), run(2, "published", gone="published")],
+    )
+    read, rows = [], lake_ledger._rows
+
+    def noted(location: str, *arguments: Any) -> list[dict[str, Any]]:
+        read.append(location)
+        return rows(location, *arguments)
+
+    monkeypatch.setattr(lake_ledger, "_rows", noted)
+    chosen = engine(mesh.repository)
+    found = product_statuses(mesh.repository, chosen.ledger, chosen.lake)
+    assert leftovers(mesh.repository, chosen) == []  # it is not in the catalog
+    assert {each.product.relation for each in found if each.published_at} == {"shop.orders"}
+    assert read
+    assert {*read} == {chosen.lake.state("meshhouse.heads")}
+
+
+def test_status_follows_commits_although_the_clock_goes_back(mesh, ledger):
+    for hour, name in ((9, "published"), (5, "published"), (1, "failed")):
+        entries = {"runs": [run(hour, name, orders=name)]}
+        if name == "published":
+            entries["publications"] = [{**publication("orders", hour), "version": 1}]
+        ledger.commit([], entries)
+    orders = statuses(mesh, ledger)["shop.orders"]
+    assert (orders.published_at, orders.rows, orders.refreshed_at) == (at(5), 5, at(5))
+    assert orders.last_run == "failed"
+    ledger.commit([], {"publications": [publication("orders", 0, "rollback")]})
+    orders = statuses(mesh, ledger)["shop.orders"]
+    assert (orders.published_at, orders.rows, orders.rolled_back) == (at(9), 9, True)
+    assert ledger.heads()["shop.orders"].previous is None

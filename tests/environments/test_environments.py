@@ -23,6 +23,7 @@ from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import select, settled
 from tests.conftest import Mesh
+from tests.support.kept import Kept
 
 TOTALS = "domains/shop/models/products/totals.sql"
 PRODUCTS = ("shop.orders", "shop.totals")
@@ -62,15 +63,6 @@ def shown(mesh: Mesh, sql: str, environment: str) -> list[tuple]:
 def published(done: DomainRun) -> list[str]:
     assert done.ok, done.message
     return sorted(f"{each['domain']}.{each['product']}" for each in done.published)
-
-
-@pytest.fixture
-def sold(mesh: Mesh) -> Mesh:
-    """A mesh whose production has published three sales of shop."""
-    mesh.sell(1, 2, 3)
-    land(mesh)
-    assert published(run(mesh)) == list(PRODUCTS)
-    return mesh
 
 
 @pytest.mark.parametrize("name", ["ana", "pr_12", "a", "Feature_7", " ana "])
@@ -272,12 +264,20 @@ def test_plain_dbt_reads_and_builds_in_the_environment(sold):
             ]
 
 
+@pytest.fixture(scope="module")
+def tried_once(new_mesh) -> Kept:
+    mesh = new_mesh()
+    mesh.sell(1, 2, 3)
+    land(mesh)
+    for name in ("", "ana", "ana_b"):
+        assert published(run(mesh, environment=name, force=True)) == list(PRODUCTS)
+    return Kept(mesh.root)
+
+
 @pytest.fixture
-def tried(sold: Mesh) -> Mesh:
+def tried(tried_once: Kept) -> Mesh:
     """A mesh in which the environments `ana` and `ana_b` have published the same products."""
-    for name in ("ana", "ana_b"):
-        assert published(run(sold, environment=name, force=True)) == list(PRODUCTS)
-    return sold
+    return Mesh(tried_once.restored())
 
 
 def names(mesh: Mesh) -> list[str]:

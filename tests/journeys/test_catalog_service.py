@@ -40,7 +40,8 @@ def ran(nessie: Nessie, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def test_products_of_a_run_are_shown_by_one_transaction_with_the_ledger(ran, nessie):
     [last, first] = [moved for moved in nessie.commits() if moved & PRODUCTS]
-    ledger = {"meshhouse.audits", "meshhouse.publications", "meshhouse.runs"}
+    names = ("audits", "heads", "publications", "runs")
+    ledger = {f"meshhouse.{name}" for name in names}
     assert first == last == PRODUCTS | ledger
 
 

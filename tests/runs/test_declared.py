@@ -60,21 +60,18 @@ def states(mesh: Mesh) -> dict[str, str]:
         pytest.param(renamed, "not declared", id="renamed"),
     ],
 )
-def test_what_is_no_product_any_more_is_not_published_again_and_is_listed(mesh, change, state):
-    mesh.sell(1, 2, 3)
-    land_new(mesh)
-    assert run(mesh, "shop", "local").outcome == "published"
-    change(mesh)
-    mesh.sell(4)
-    land_new(mesh)
-    done = run(mesh, "shop", "local")
+def test_what_is_no_product_any_more_is_not_published_again_and_is_listed(sold, change, state):
+    change(sold)
+    sold.sell(4)
+    land_new(sold)
+    done = run(sold, "shop", "local")
     assert done.outcome == "published", done.message
     assert done.products["orders"] == "published"
     assert done.products.get("totals") == (None if state == "not declared" else state)
-    assert mesh.row("select orders from shop.totals") == (3,)
-    assert states(mesh)["shop.totals"] == state
-    assert "Consumers still see shop.totals" in mesh.run("status").stderr
-    said = mesh.run("run", "shop")
+    assert sold.row("select orders from shop.totals") == (3,)
+    assert states(sold)["shop.totals"] == state
+    assert "Consumers still see shop.totals" in sold.run("status").stderr
+    said = sold.run("run", "shop")
     assert "shop.totals: " in said.stderr
     assert "consumers" in said.stderr
 
@@ -88,14 +85,11 @@ def test_what_is_no_product_any_more_is_not_published_again_and_is_listed(mesh, 
     ],
     ids=["ephemeral", "alias", "without SQL"],
 )
-def test_the_table_of_an_earlier_build_is_never_published_as_new(mesh, change, problem):
-    mesh.sell(1, 2, 3)
-    land_new(mesh)
-    assert run(mesh, "shop", "local").outcome == "published"
-    change(mesh)
-    mesh.sell(4)
-    land_new(mesh)
-    done = run(mesh, "shop", "local")
+def test_the_table_of_an_earlier_build_is_never_published_as_new(sold, change, problem):
+    change(sold)
+    sold.sell(4)
+    land_new(sold)
+    done = run(sold, "shop", "local")
     assert done.outcome == "failed"
     assert problem in done.message
-    assert mesh.row("select orders from shop.totals") == (3,)
+    assert sold.row("select orders from shop.totals") == (3,)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshhouse.heads import after_commit, domains_of, effective_publications, from_history
+from meshhouse.health import Finding, Level
+from meshhouse.health import ledger as health
 from meshhouse.lake import Lake
-from meshhouse.lake.heads import KEPT_SNAPSHOTS
+from meshhouse.lake.heads import KEPT_SNAPSHOTS, stage_heads
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.ledger import LEDGERS, Head, Ledger, encoded
 from meshhouse.maintenance import maintain
@@ -216,6 +219,40 @@ def test_an_environment_has_its_own_heads(tmp_path) -> None:
     take(own, [("published", "crm", 3, 0)])
     assert {*own.heads()} == {"crm.customers"}
     assert own.production.heads()["crm.customers"].rows == 0
+
+
+def test_doctor_finds_wrong_heads_and_maintenance_corrects_them(tmp_path) -> None:
+    lake = Lake(tmp_path)
+    ledger = LakeLedger(lake)
+    take(ledger, LONG[:4])
+    assert [each.level for each in checked(lake)] == [Level.OK]
+    base = lake.state("meshhouse.heads")
+    wrong = {("crm", ""): Head("crm", ""), ("crm", "x"): Head("crm", "x", last_run="published")}
+    lake.commit([stage_heads(lake, base, wrong, ["crm"], {})])
+    found = {each.subject: each for each in checked(lake)}
+    assert sorted(found) == ["crm", "crm.customers", "crm.x"]
+    assert "mesh maintain" in found["crm.x"].remedy
+    said: list[str] = []
+    maintain(lake, say=said.append)
+    assert said == ["meshhouse.heads: made from the history again, because of crm, crm.customers, "
+                    "crm.x"]  # fmt: skip
+    assert [each.level for each in checked(lake)] == [Level.OK]
+
+
+def test_maintenance_replaces_a_damaged_file_of_heads(tmp_path) -> None:
+    lake = Lake(tmp_path)
+    ledger = LakeLedger(lake)
+    take(ledger, LONG[:2])
+    before = ledger.heads()
+    for task in lake.load("meshhouse.heads").scan().plan_files():
+        Path(task.file.file_path.removeprefix("file://")).unlink()
+    maintain(lake)
+    assert ledger.heads() == before
+
+
+def checked(lake: Lake) -> list[Finding]:
+    return [each for each in health.ledger(lake) if each.subject == "meshhouse.heads"
+            or "heads" in each.what]  # fmt: skip
 
 
 def test_heads_stay_small_and_survive_maintenance(tmp_path) -> None:

@@ -41,7 +41,7 @@ def table_of(
     Raises:
         CannotRead: the statement is not a query.
     """
-    return _query(query, Scope(uses, catalog, _query, dialect))
+    return _query(query, Scope(uses, catalog, _query, flow_of, dialect))
 
 
 def _query(query: exp.Expression, scope: Scope) -> Table:

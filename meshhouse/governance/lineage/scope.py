@@ -5,13 +5,13 @@ Belongs here: resolving a name. Not here: adding sources (sources.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from meshhouse.governance.lineage.flow import NOTHING, Flow, Table, merged
-from meshhouse.governance.lineage.uses import Uses
+from meshhouse.governance.lineage.uses import Uses, all_of
 
 
 def name_of(identifier: exp.Expression | str) -> str:
@@ -22,6 +22,13 @@ def name_of(identifier: exp.Expression | str) -> str:
 def parts_of(column: exp.Column) -> list[str]:
     """The parts of a name, outermost first, in lower case."""
     return [name_of(part) for part in column.parts]
+
+
+def children(expression: exp.Expression) -> Iterator[exp.Expression]:
+    """The expressions inside, without types and names."""
+    for child in expression.iter_expressions():
+        if not isinstance(child, exp.DataType | exp.Identifier | exp.Var | exp.TableAlias):
+            yield child
 
 
 @dataclass
@@ -44,6 +51,8 @@ class Scope:
     catalog: Callable[[str], Table]
     query: Callable[[exp.Expression, Scope], Table]
     """Evaluates a query inside this one."""
+    flow: Callable[[exp.Expression | None, Scope], Flow]
+    """Evaluates an expression of this query."""
     dialect: str
     parent: Scope | None = None
     is_from: bool = False
@@ -60,7 +69,14 @@ class Scope:
     def inner(self, is_from: bool = False) -> Scope:
         """The scope of a query inside this one."""
         return Scope(
-            self.uses, self.catalog, self.query, self.dialect, self, is_from, dict(self.ctes)
+            self.uses,
+            self.catalog,
+            self.query,
+            self.flow,
+            self.dialect,
+            self,
+            is_from,
+            dict(self.ctes),
         )
 
     @property
@@ -82,13 +98,25 @@ class Scope:
             return self.aliases[name]
         found = self._find(parts)
         if found is None:
-            relations = frozenset().union(*(each.relations for each in self._chain()))
             problem = f"column `{'.'.join(parts)}` is in none of the relations that are read"
-            found = self.uses.unresolved(problem, relations)
+            found = self.uses.unresolved(problem, self._meant(parts))
         return found if parts[-1:] == [name] and self._is_row(name) else found.without("star")
 
     def _is_row(self, name: str) -> bool:
         return any(each.name == name and each.table.find(name) is None for each in self.visible)
+
+    def _meant(self, parts: Sequence[str]) -> frozenset[str]:
+        """The base relations that a name which is not found may mean."""
+        chain = self._chain()
+        named = [
+            source
+            for scope in chain
+            for source in scope.sources
+            if len(parts) > 1 and source.name == parts[0]
+        ]
+        if named:
+            return named[0].table.relations
+        return frozenset().union(*(each.relations for each in chain))
 
     def _chain(self) -> list[Scope]:
         return [self, *(self.parent._chain() if self.parent else [])]
@@ -158,6 +186,8 @@ class Scope:
         for source in self.visible:
             if source.name == name:
                 fields = {each.name: each.flow for each in source.table.columns}
+                if path and path[0] not in fields:
+                    return None
                 row = Flow(merged(fields.values()).plus("star").origins, fields=fields)
                 return _inside(row, path)
         return None
@@ -180,3 +210,10 @@ def _inside(flow: Flow, path: Sequence[str]) -> Flow:
     for name in path:
         flow = flow.get(name)
     return flow
+
+
+def answer(query: exp.Expression, scope: Scope) -> tuple[Table, Flow]:
+    """What a subquery offers, and what decides its rows."""
+    with scope.uses.captured() as captured:
+        table = scope.query(query, scope.inner())
+    return table, all_of(captured)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from meshhouse.governance.lineage.expressions import ELEMENTS, children, flow_of
+from meshhouse.governance.lineage.expressions import ELEMENTS, flow_of
 from meshhouse.governance.lineage.flow import Column, Flow, Table, beyond, merged
 from meshhouse.governance.lineage.pivots import pivoted
-from meshhouse.governance.lineage.scope import Scope, Source, name_of
+from meshhouse.governance.lineage.scope import Scope, Source, children, name_of
 
 
 def add_from(select: exp.Expression, scope: Scope) -> None:

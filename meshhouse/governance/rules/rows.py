@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from meshhouse.governance import growth
 from meshhouse.governance.change import Change, Verdict
-from meshhouse.governance.comparison import Comparison, change
+from meshhouse.governance.comparison import Comparison, change, silent
 from meshhouse.governance.queries import Join
 from meshhouse.governance.rules.spelling import shifted_days
 from meshhouse.governance.shape import both_shapes, is_unknown
@@ -226,7 +226,7 @@ def limits(comparison: Comparison) -> Iterator[Change]:
 
 
 def _silent(comparison: Comparison, row: str, what: str, effect: str, verdict: Verdict) -> Change:
-    return change(row, "", what, effect, verdict, comparison.readers.hits(), is_silent=True)
+    return silent(comparison, row, "", what, effect, verdict)
 
 
 def _judged(comparison: Comparison, row: str, what: str, effect: str, verdict: Verdict) -> Change:

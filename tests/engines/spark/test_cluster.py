@@ -14,12 +14,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import QUICK_JAVA
 from tests.support.chaos import wait_until
 from tests.support.spark_here import needs_spark
 
 pytestmark = [needs_spark, pytest.mark.server]
 LONG = 120
 WORKERS = 2
+QUICK = {
+    "spark.driver.extraJavaOptions": QUICK_JAVA,
+    "spark.executor.extraJavaOptions": QUICK_JAVA,
+}
+
+
+def as_text(settings: dict[str, str]) -> str:
+    """Spark's settings in the form of `MESH_SPARK_CONF`."""
+    return ";".join(f"{name}={value}" for name, value in settings.items())
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ def _daemon(folder: Path, name: str, *arguments: str) -> subprocess.Popen:
         "SPARK_HOME": str(home),
         "JAVA_HOME": str(sparks_java().resolve().parent.parent),
         "SPARK_DAEMON_MEMORY": "256m",
+        "SPARK_DAEMON_JAVA_OPTS": QUICK_JAVA,
     }
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder)
@@ -86,17 +97,23 @@ def _said(log: Path, pattern: str) -> str:
     return next(filter(None, found().groups()))
 
 
-@pytest.fixture
-def thrift(cluster: Cluster, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A Thrift server whose queries run on the cluster; yields the variables that name it."""
+@pytest.fixture(scope="module")
+def thrift(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Thrift server whose queries run on the cluster; yields the variables that name it.
+
+    It takes all cores of the cluster, so tests without it come first. Several meshes use it, as
+    teams do.
+    """
     import pyspark
 
     from meshhouse.engines.spark.session import iceberg_jars, settings, sparks_java
 
     home = Path(pyspark.__file__).parent
     jars = iceberg_jars()
+    folder = tmp_path_factory.mktemp("thrift")
     chosen = {
         **settings(jars),
+        **QUICK,
         "spark.master": cluster.address,
         "spark.driver.extraClassPath": ":".join(map(str, jars)),
         "spark.driver.memory": "700m",
@@ -107,16 +124,17 @@ def thrift(cluster: Cluster, tmp_path: Path) -> Iterator[dict[str, str]]:
     command += [f"--conf={name}={value}" for name, value in chosen.items()]
     command += ["spark-internal", "--hiveconf", "hive.server2.thrift.port=0"]
     variables = {**os.environ, "JAVA_HOME": str(sparks_java().resolve().parent.parent)}
-    with (tmp_path / "thrift.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=tmp_path)
+    with (folder / "thrift.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder)
     try:
-        port = _said(tmp_path / "thrift.log", r"Starting ThriftBinaryCLIService on port (\d+)")
+        port = _said(folder / "thrift.log", r"Starting ThriftBinaryCLIService on port (\d+)")
         yield {
             "MESH_TARGET": "spark",
             "MESH_SPARK_METHOD": "thrift",
             "MESH_SPARK_PORT": port,
             # For the audit's session: the Thrift server uses all the cluster's workers.
             "MESH_SPARK_MASTER": "local[1]",
+            "MESH_SPARK_CONF": as_text(QUICK),
         }
     finally:
         process.terminate()
@@ -129,7 +147,7 @@ def test_workers_of_a_cluster_build_and_audit_what_is_published(mesh, cluster):
     environment = {
         "MESH_TARGET": "spark",
         "MESH_SPARK_MASTER": cluster.address,
-        "MESH_SPARK_CONF": "spark.executor.memory=700m",
+        "MESH_SPARK_CONF": as_text({**QUICK, "spark.executor.memory": "700m"}),
     }
     mesh.run("run", "shop", environment=environment)
     assert mesh.row("select orders, amount from shop.totals") == (19, pytest.approx(28.5))
