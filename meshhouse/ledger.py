@@ -158,7 +158,8 @@ class Staged:
     alias_of: str | None = None
     """The product's relation, if this is another name for it; its owner owns the name too."""
     renamed_to: str | None = None
-    """The table's next name, `schema.table`, if the change gives it one; `state` equals `base`."""
+    """The table's next name, `schema.table`, if the change gives it one, and empty if it takes this
+    name away; `state` equals `base`."""
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,13 @@ def _make_namespace(connection: sqlite3.Connection, catalog: str, namespace: str
 
 def _move(connection: sqlite3.Connection, catalog: str, change: Staged) -> bool:
     namespace, _, name = change.relation.partition(".")
-    if change.renamed_to is not None:
+    if change.renamed_to == "":
+        result = connection.execute(
+            "delete from iceberg_tables where catalog_name = ? and table_namespace = ? "
+            "and table_name = ? and metadata_location = ?",
+            (catalog, namespace, name, change.base),
+        )
+    elif change.renamed_to is not None:
         new_namespace, _, new_name = change.renamed_to.partition(".")
         _make_namespace(connection, catalog, new_namespace)
         result = connection.execute(

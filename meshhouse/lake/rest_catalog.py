@@ -214,9 +214,12 @@ class CatalogService:
         return list(changes)
 
     def _rename(self, changes: Sequence[Staged]) -> None:
-        """Gives tables other names, one after another: a transaction cannot."""
+        """Gives tables other names or takes names away, one by one: a transaction cannot."""
         with self._explained():
             for change in changes:
+                if not change.renamed_to:
+                    self._catalog.drop_table(tuple(change.relation.split(".")))
+                    continue
                 old, new = change.relation.split("."), str(change.renamed_to).split(".")
                 self._make_namespace(new[0])
                 self._catalog.rename_table(tuple(old), tuple(new))

@@ -120,6 +120,14 @@ class Product:
         return f"{self.renamed_from}_v{self.version}" if self.versioned else self.renamed_from
 
     @property
+    def former(self) -> Product | None:
+        """The product under the name before it was renamed, for those who still use that name."""
+        if self.renamed_from is None:
+            return None
+        domain, _, model = self.renamed_from.partition(".")
+        return replace(self, domain=domain, model=model, renamed_from=None)
+
+    @property
     def aliases(self) -> tuple[str, ...]:
         """Other relations that show the same.
 

@@ -135,7 +135,8 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
         known = printable(", ".join(repository.domain_names))
         return f"There is no domain `{reference.domain}`. Domains: {known}."
     provider = repository.reading(reference.domain)
-    versions = [each for each in provider.products if each.model == reference.product]
+    known = (*provider.products, *repository.former_products(provider.name))
+    versions = [each for each in known if each.model == reference.product]
     if reference.domain in consumer.upstream and provider.problems and not versions:
         # Its published products stay readable, but only its declarations define versions.
         return (

@@ -15,10 +15,11 @@ import re
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meshhouse.engines import Engine
+from meshhouse.governance.policies import notice_days
 from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
@@ -101,7 +102,8 @@ def pending(repository: Repository, engine: Engine, domain: Domain) -> bool:
     """Whether `settle` has anything to do."""
     states = engine.states()
     renames = _renames(repository, engine, _with_upstream(repository, domain), states)
-    return bool([*renames, *_late_aliases(engine, domain, states)])
+    late = _late_aliases(engine, domain, states)
+    return any(True for _ in (*renames, *late, *_ended(repository, engine, domain, states)))
 
 
 def settle(repository: Repository, engine: Engine, domain: Domain) -> list[str]:
@@ -133,7 +135,45 @@ def settle(repository: Repository, engine: Engine, domain: Domain) -> list[str]:
         alias = engine.alias(product.plain_relation, staged)
         engine.ledger.commit([staged, replace(alias, alias_of=product.relation)], {})
         done.append(f"{alias.relation} shows version {product.version} now")
+    for product, name in _ended(repository, engine, domain, states):
+        shown = _as_shown(engine, product.relation)
+        state = states[name]
+        number = engine.state_id(state)
+        gone = Staged(name, state, state, number, alias_of=product.relation, renamed_to="")
+        engine.ledger.commit([shown, gone], {})
+        done.append(f"{name}, the former name of {product.relation}, ended")
     return done
+
+
+def _ended(
+    repository: Repository, engine: Engine, domain: Domain, states: Mapping[str, str]
+) -> Iterator[tuple[Product, str]]:
+    """Former names of products after the notice period, which no domain uses any more."""
+    renamed = [each for each in domain.products if each.former is not None]
+    if not renamed:
+        return
+    histories = publications_of(engine.ledger, domain.name)
+    before = datetime.now(UTC) - timedelta(days=notice_days(repository))
+    for product in renamed:
+        entries = histories.get(product.relation, ())
+        since = [each["finished_at"] for each in entries if each["kind"] == "rename"]
+        if not since or since[-1] >= before or product.relation not in states:
+            continue
+        for name in {product.former_relation, product.renamed_from} & set(states) - _used(
+            repository, product
+        ):
+            yield product, str(name)
+
+
+def _used(repository: Repository, product: Product) -> set[str]:
+    """Former names of a product that models of other domains still use."""
+    return {
+        str(name)
+        for domain in repository.readings
+        for each in domain.references
+        if f"{each.domain}.{each.product}" == product.renamed_from
+        for name in (product.former_relation, product.renamed_from)
+    }
 
 
 def _with_upstream(repository: Repository, domain: Domain) -> list[Domain]:

@@ -55,7 +55,7 @@ class Move:
     state: int
     properties: Mapping[str, str]
     renamed_to: str | None = None
-    """The table's next name; it is not shown under that name yet."""
+    """The table's next name, not shown yet; empty if the table loses its name."""
 
 
 def column_type(data_type: DataType) -> str:
@@ -246,7 +246,13 @@ class Database:
 
     def _move(self, move: Move) -> bool:
         properties = json.dumps(dict(move.properties))
-        if move.renamed_to is not None:
+        if move.renamed_to == "":
+            cursor = self.session.execute(
+                f"delete from {self.states_table} where relation = ? and state = ?",
+                move.relation,
+                move.base,
+            )
+        elif move.renamed_to is not None:
             cursor = self.session.execute(
                 f"update {self.states_table} set relation = ?, shown = {_UNKNOWN} "
                 "where relation = ? and state = ?",

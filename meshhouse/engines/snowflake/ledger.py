@@ -82,7 +82,7 @@ class SnowflakeLedger:
         self._database.move(moves, also=append)
         if moves:
             # A table that has a name no more is hidden under it, and shown under its next name.
-            renamed = [move.renamed_to for move in moves if move.renamed_to is not None]
+            renamed = [move.renamed_to for move in moves if move.renamed_to]
             self._show([*(move.relation for move in moves), *renamed])
 
     def prepare(self, ledger: str) -> None:

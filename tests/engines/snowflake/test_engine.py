@@ -16,12 +16,14 @@ from meshhouse.engines import Engine, dbt_variables, engine
 from meshhouse.engines.snowflake.session import connect
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import open_source
+from meshhouse.heads import publications_of
 from meshhouse.landing import Landing, land_table
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.pending import Pending
 from meshhouse.landing.target import Fenced, open_target
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import product_history, rollback
+from meshhouse.runs.retirement import retire, unretire
 from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
@@ -369,3 +371,21 @@ def test_a_product_that_gets_versions_keeps_its_history_as_version_1(mesh, chose
     rollback(chosen, chosen.ledger, product)
     assert rows("select count(*) from shop.orders") == rows("select count(*) from shop.orders_v1")
     assert rows("select count(*) from shop.orders_v1") == [(1,)]
+
+
+def test_a_product_that_was_removed_is_retired_and_comes_back(mesh, chosen):
+    mesh.sell(1)
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").message == ""
+    for path in (mesh.root / "domains/shop/models/products").glob("totals*"):
+        path.unlink()
+    chosen, today = engine(mesh.repository), datetime.now(UTC).date()
+    retire(mesh.repository, chosen, "shop.totals", today)
+    assert "shop.totals" not in chosen.states()
+    shown = "select count(*) from information_schema.tables where table_schema = 'SHOP'"
+    assert rows(shown) == [(1,)]
+    assert run(mesh, chosen, "shop").outcome == "unchanged"
+    assert unretire(mesh.repository, chosen, "shop.totals", today) == ["shop.totals"]
+    assert rows("select orders from shop.totals") == [(1,)]
+    kinds = [each["kind"] for each in publications_of(chosen.ledger, "shop")["shop.totals"]]
+    assert kinds == ["publish", "retire", "unretire"]
