@@ -109,7 +109,7 @@ def is_over(product: Product, today: date | None = None) -> bool:
 
 
 def overdue_but_read(repository: Repository, domain: Domain) -> list[tuple[Product, list[Reading]]]:
-    """A domain's products that are past their date, with those who still read them."""
+    """A domain's products that are past their date, with the models that still read them."""
     over = [(product, readers(repository, product)) for product in domain.products
             if is_over(product)]  # fmt: skip
     return [(product, found) for product, found in over if found]

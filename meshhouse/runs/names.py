@@ -237,7 +237,7 @@ def _late_aliases(engine: Engine, domain: Domain, states: Mapping[str, str]) -> 
 def _same(engine: Engine, states: Mapping[str, str], one: str, other: str) -> bool:
     """Whether two relations show the same rows.
 
-    A catalog service gives each name a state of its own, so there the snapshots are compared.
+    A catalog service gives each name a separate state, so there the snapshots are compared.
     """
     if states[one] == states[other]:
         return True

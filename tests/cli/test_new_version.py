@@ -57,7 +57,7 @@ checks:
     assert mesh.row("select count(*) from shop.orders_v2") == (1,)
     assert mesh.row("select orders from crm.customers") == (1,)
 
-    # A third one, copied from a version with columns of its own.
+    # A third one, copied from a version with own columns.
     mesh.edit(
         f"{FOLDER}/orders.yml",
         "          - include: all\n",

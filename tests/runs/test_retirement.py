@@ -64,7 +64,7 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     assert "stg_shop__orders" not in mesh.run("run", "shop").stderr
     assert f"was promised until {soon}" in mesh.run("retire", "shop.orders_v1", code=2).stderr
 
-    # Past the date it is an error for the provider while somebody reads it.
+    # Past the date it is an error for the provider while a domain reads it.
     past = days_from_now(-1)
     mesh.edit(f"{PRODUCTS}/orders.yml", soon, past)
     problem = f"shop.orders_v1 was promised until {past}, and is still read: crm (stg_shop__orders)"

@@ -80,7 +80,7 @@ def test_versions_are_published_side_by_side_and_the_plain_name_shows_the_latest
     assert mesh.row("select customer_id, orders from crm.customers") == (7, 2)
     assert mesh.row("select customer_id, orders from crm.buyers") == (5, 2)
 
-    # Each version has a history of its own; the name without a number is that of the latest.
+    # Each version has its own history; the name without a number is that of the latest.
     [first], [second] = mesh.history("shop.orders_v1"), mesh.history("shop.orders_v2")
     assert (first["version"], second["version"]) == (1, 2)
     assert mesh.history("shop.orders") == [second]
