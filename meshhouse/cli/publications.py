@@ -8,9 +8,11 @@ import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
+from meshhouse.errors import UsageError
+from meshhouse.ledger import Ledger
 from meshhouse.locks import lock
 from meshhouse.repository import Product, Repository, undeclared
-from meshhouse.runs.history import History, effective_publications, past_checks, past_publications
+from meshhouse.runs.history import effective_publications, past_checks, past_publications
 from meshhouse.runs.publication import rollback as roll_back
 
 
@@ -21,8 +23,8 @@ def history(product: str, as_json: bool) -> None:
     """List the publications of a product, newest first."""
     repository = Repository.find()
     ledger = engine(repository).ledger
-    publications = past_publications(ledger, product.partition(".")[0])
-    found = _known(repository, product, publications)
+    found = _known(repository, ledger, product)
+    publications = past_publications(ledger, found.domain)
     entries = publications.of(found)
     remaining = effective_publications(entries)
     checks = past_checks(ledger, found.domain)
@@ -61,15 +63,16 @@ def history(product: str, as_json: bool) -> None:
         )
 
 
-def _known(repository: Repository, name: str, publications: History) -> Product:
+def _known(repository: Repository, ledger: Ledger, name: str) -> Product:
     """A declared product, or one that only the ledger knows: it is retired, or was removed."""
     relation = re.sub(r"\.v(\d+)$", r"_v\1", name)
-    if relation in {**publications.own, **publications.production}:
-        domain, _, called = relation.partition(".")
-        is_known = domain in repository.domain_names
-        declared = repository.reading(domain).product(called) if is_known else None
-        return declared if declared is not None else undeclared(relation)
-    return repository.product(relation)
+    try:
+        return repository.product(relation)
+    except UsageError:
+        past = past_publications(ledger, relation.partition(".")[0])
+        if relation in past.own or relation in past.production:
+            return undeclared(relation)
+        raise
 
 
 @click.command()
