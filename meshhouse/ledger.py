@@ -74,6 +74,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         # Of the kind `rename`: the relation whose table and history the product goes on with.
         ("renamed_from", _STRING),
         ("contract_hash", _STRING),
+        # What the publication changed for consumers, with the waivers and confirmations.
+        ("changes", _STRING),
     ),
     # What was promised: a contract is stored when a product is first published with it.
     "contracts": (
@@ -98,8 +100,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("products", _STRING),
     ),
 }
-"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract` and `statistics` hold
-JSON."""
+"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract`, `statistics` and
+`changes` hold JSON."""
 
 HEADS: tuple[tuple[str, DataType], ...] = (
     ("domain", _STRING),
@@ -314,7 +316,7 @@ def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
     """Returns a stored entry with its JSON columns decoded."""
-    for name in ("input_snapshots", "offsets", "checks", "statistics"):
+    for name in ("input_snapshots", "offsets", "checks", "statistics", "changes"):
         if row.get(name):
             row[name] = json.loads(row[name])
     return row

@@ -121,7 +121,7 @@ class Product:
 
     @property
     def former(self) -> Product | None:
-        """The product under the name before it was renamed, for readers that still use that name."""
+        """The product under the name before it was renamed, for readers that still use it."""
         if self.renamed_from is None:
             return None
         domain, _, model = self.renamed_from.partition(".")
