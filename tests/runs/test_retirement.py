@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 from meshhouse.engines import engine
@@ -68,7 +69,8 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     past = days_from_now(-1)
     mesh.edit(f"{PRODUCTS}/orders.yml", soon, past)
     problem = f"shop.orders_v1 was promised until {past}, and is still read: crm (stg_shop__orders)"
-    assert f"orders.yml:17: {problem}." in mesh.run("check", code=1).stdout
+    found = mesh.run("check", code=1).stdout
+    assert re.search(rf"{PRODUCTS}/orders.yml:\d+: {re.escape(problem)}.", found), found
     assert problem in mesh.run("run", "shop").stderr
     refused = mesh.run("retire", "shop.orders.v1", code=1).stderr
     assert "shop.orders_v1 is still read, so it was not retired: crm (stg_shop__orders)" in refused
@@ -87,7 +89,7 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     assert visible(mesh) == {"shop.orders", "shop.orders_v2"}
     assert mesh.row("select count(*) from shop.orders") == (2,)
     refused = mesh.run("retire", "--undo", "shop.orders_v1", code=2).stderr
-    assert "Set a later date in domains/shop/models/products/orders.yml:17 first." in refused
+    assert "Set a later date in domains/shop/models/products/orders.yml:" in refused
     mesh.edit(f"{PRODUCTS}/orders.yml", past, days_from_now(40))
     mesh.run("retire", "--undo", "shop.orders_v1")
     assert mesh.row("select count(*) from shop.orders_v1") == (1,)

@@ -61,6 +61,14 @@ def version_files(mesh: Mesh) -> None:
 
 
 def two_versions(mesh: Mesh, latest: int = 2) -> None:
-    """Declares versions 1, 2 and a protected 3 of `shop.orders`, with their files."""
-    version_orders(mesh, VERSIONS.replace("latest_version: 2", f"latest_version: {latest}"))
+    """Declares versions 1, 2 and a protected 3 of `shop.orders`, with their files.
+
+    If version 1 is the latest, it promises what `shop.orders` promised without versions.
+    """
+    versions = VERSIONS.replace("latest_version: 2", f"latest_version: {latest}")
+    if latest == 1:
+        versions = versions.replace(
+            "        config: {meta: {grain: [order_id, customer_id]}}\n", ""
+        )
+    version_orders(mesh, versions)
     version_files(mesh)
