@@ -196,7 +196,11 @@ def _topics(sources: Sources) -> dict[str, Any]:
             "changelog": raw.changelog,
             "max_rejected_percent": raw.max_rejected_percent,
             "fields": {
-                column.name: {"type": _type(column), "required": column.required}
+                column.name: {
+                    "type": _type(column),
+                    "required": column.required,
+                    **({"classification": column.classification} if column.classification else {}),
+                }
                 for column in raw.columns
             },
         }

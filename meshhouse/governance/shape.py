@@ -20,7 +20,9 @@ from sqlglot.errors import SqlglotError
 from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.expressions import Value, canonical, text_of, without_cast
-from meshhouse.governance.queries import AMONG, Join, Queries, Unreadable
+from meshhouse.governance.queries import Queries
+from meshhouse.governance.relations import Join, Unreadable
+from meshhouse.governance.selects import AMONG
 
 DIALECT = "duckdb"
 """How SQL is read if the contract does not say it."""
@@ -48,6 +50,8 @@ class Shape:
 
     columns: Mapping[str, Value]
     """Output column, in lower case -> its expression over base columns, without an outer cast."""
+    sources: frozenset[str] = frozenset()
+    """The base tables, such as `sales_raw.transactions`."""
     predicates: tuple[str, ...] = ()
     """The conditions on rows, except those that remove duplicates or sample; sorted."""
     joins: tuple[Join, ...] = ()
@@ -131,6 +135,7 @@ def _shape(model: str, texts: tuple[tuple[str, str], ...], dialect: str) -> Shap
             predicates.add(text_of(tree))
     return Shape(
         columns=columns,
+        sources=relation.sources,
         predicates=tuple(sorted(predicates)),
         joins=tuple(sorted(relation.joins, key=str)),
         orders=tuple(sorted(orders, key=str)),

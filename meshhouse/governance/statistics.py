@@ -253,10 +253,12 @@ def _columns(
 
 def _count_values(reader: Reader, relation: str, column: _Column, measured: dict[str, Any]) -> None:
     """Fills in the exact number of a column's values and how often each occurs, if they are few."""
-    value = column.text if column.kind == "boolean" or column.kind in _TIMES else column.sql
+    # Values become text after they are counted: of 1.5 million times, that took most of the query.
+    is_text = column.kind == "boolean" or column.kind in _TIMES
     rows = reader.rows(
-        f"select {value} as v, count(*) as n from {relation} where {column.sql} is not null "
-        f"group by {value} limit {FEW + 1}"
+        f"select {'cast(v as string)' if is_text else 'v'} as v, n from (select {column.sql} as v, "
+        f"count(*) as n from {relation} where {column.sql} is not null group by {column.sql} "
+        f"limit {FEW + 1}) as few"
     )
     if len(rows) > FEW:
         return

@@ -27,7 +27,10 @@ RELATION = f"{ownership.LEDGER}.heads"
 KEPT_SNAPSHOTS = 25
 """Snapshots that the metadata lists, because each commit copies the list. A reader holds one for
 less than a second; `mesh maintain` removes their files when they are a day old."""
+FILE_PER_DOMAIN = "meshhouse.file-per-domain"
+"""Property of a table whose small files must not be merged."""
 _PROPERTIES = {
+    FILE_PER_DOMAIN: "true",
     # Whole names, so that the files of a domain are found without opening any.
     "write.metadata.metrics.default": "none",
     "write.metadata.metrics.column.domain": "full",

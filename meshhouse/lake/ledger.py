@@ -152,21 +152,31 @@ class LakeLedger:
 
     def _heads(self, domain: str | None = None, documents: bool = True) -> dict[Key, Head]:
         """All stored heads of a domain, or of all domains; from history if they are outdated."""
-        states = self._lake.states()
-        location = states.get(RELATION)
-        if location is None or _is_outdated(location, states):
+        location = self._up_to_date_heads()
+        if location is None:
             return from_history(self, domain)
         return _stored_heads(location, None if domain is None else [domain], documents)
+
+    def _up_to_date_heads(self) -> str | None:
+        """The state of the table of heads; None if it does not exist or is outdated.
+
+        It is outdated if a version without heads has published or run since they were stored.
+        """
+        # Read before heads, so that a commit in between does not make new heads look outdated.
+        others = [self._lake.state(f"{ownership.LEDGER}.{ledger}") for ledger in CHANGE_HEADS]
+        location = self._lake.state(RELATION)
+        newest = max((_last_number(each) for each in others if each), default=0)
+        is_outdated = location is None or _last_number(location) < newest
+        return None if is_outdated else location
 
     def _heads_for(self, entries: Mapping[str, Sequence[Mapping[str, Any]]]) -> _Heads | None:
         """The heads that a commit changes; None if it changes none."""
         domains = domains_of(entries)
         if not domains:
             return None
-        states = self._lake.states()
-        base = states.get(RELATION)
-        if base is None or _is_outdated(base, states):
-            return _Heads(base, None, from_history(self))
+        base = self._up_to_date_heads()
+        if base is None:
+            return _Heads(self._lake.state(RELATION), None, from_history(self))
         return _Heads(base, domains, _stored_heads(base, domains))
 
     def _stage_heads(
@@ -243,13 +253,6 @@ class _Heads:
     domains: Collection[str] | None
     """Whose heads are known; None for all, because the table must be made from history."""
     known: Mapping[Key, Head]
-
-
-def _is_outdated(location: str, states: Mapping[str, str]) -> bool:
-    """Whether a version without heads has published or run since the heads were stored."""
-    others = [states.get(f"{ownership.LEDGER}.{ledger}") for ledger in CHANGE_HEADS]
-    newest = max((_last_number(each) for each in others if each), default=0)
-    return _last_number(location) < newest
 
 
 def _stored_heads(

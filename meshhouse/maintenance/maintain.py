@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from meshhouse.errors import UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged
+from meshhouse.lake.heads import FILE_PER_DOMAIN
 from meshhouse.lake.ledger import NUMBER, LakeLedger
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
@@ -268,7 +269,8 @@ def _compacted(table: Table, earlier: Compaction | None) -> tuple[Compaction, La
         if earlier.fits(files.files):
             return earlier, files
         earlier.discard()
-    to_merge = files.to_merge(target_bytes(table))
+    is_split = FILE_PER_DOMAIN in table.properties
+    to_merge = () if is_split else files.to_merge(target_bytes(table))
     # Old versions wrote ledger entries without a number. Numbering them by position is safe
     # only if all files are merged at once.
     is_ledger = NUMBER in table.properties and len(to_merge) == len(files.files)

@@ -65,6 +65,14 @@ EQUAL = {
               "select t.b from raw.t as t join raw.u as u on t.a = u.a"),
     "incremental": ("select a from raw.t",
                     "select a from raw.t where at > (select max(at) from sales_build.orders)"),
+    "sides of an inner join": ("select t.a from raw.t as t join raw.u as u on t.a = u.a",
+                               "select t.a from raw.u as u join raw.t as t on t.a = u.a"),
+    "a join on true": ("select t.a from raw.t as t join raw.u as u on true",
+                       "select t.a from raw.t as t cross join raw.u as u"),
+    "a window with a name": (
+        "select lag(a) over (partition by b order by c) as d from raw.t",
+        "select lag(a) over w as d from raw.t window w as (partition by b order by c)",
+    ),
     "group by position": ("select a, sum(b) as b from raw.t group by 1",
                           "select a, sum(b) as b from raw.t group by a"),
 }  # fmt: skip
@@ -97,6 +105,21 @@ DIFFERENT = {
         "select max(n) as n from (select a, count(*) as n from raw.t group by a, b) as t",
     ),
     "a default": ("select coalesce(a, 0) as a from raw.t", "select a from raw.t"),
+    "two roles of one table": (
+        "select t.a from raw.t join raw.n as x on t.x = x.id join raw.n as y on t.y = y.id"
+        " where x.name = 'a' or y.name = 'b'",
+        "select t.a from raw.t join raw.n as x on t.x = x.id join raw.n as y on t.y = y.id"
+        " where x.name = 'a' or x.name = 'b'",
+    ),
+    "a window with a name": (
+        "select lag(a) over w as d from raw.t window w as (partition by b order by c)",
+        "select lag(a) over w as d from raw.t window w as (partition by b order by a)",
+    ),
+    "the order before a limit": ("select a from raw.t order by a limit 1",
+                                 "select a from raw.t order by a desc limit 1"),
+    "another table": ("select count(*) as n from raw.t", "select count(*) as n from raw.u"),
+    "a pivot": ("select * from raw.t pivot (sum(a) for b in ('x'))",
+                "select * from raw.t pivot (max(a) for b in ('x'))"),
     "what is unnested": ("select u.x from raw.t, unnest(t.a) as u(x)",
                          "select u.x from raw.t, unnest(t.b) as u(x)"),
 }  # fmt: skip

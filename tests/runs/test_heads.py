@@ -265,8 +265,14 @@ def test_heads_stay_small_and_survive_maintenance(tmp_path) -> None:
     assert len(table.metadata.snapshots) == KEPT_SNAPSHOTS
     assert snapshot.summary["total-data-files"] == "2"
     assert len(snapshot.manifests(table.io)) <= 2
+    for number in range(12):  # more files than maintenance would leave as they are
+        entry = {"domain": f"d{number}", "outcome": "failed", "products": {"x": "failed"}}
+        ledger.commit([], {"runs": [entry]})
     before = ledger.heads()
     maintain(lake)
+    assert ledger.heads() == before
+    table = lake.load("meshhouse.heads")
+    assert table.current_snapshot().summary["total-data-files"] == "14"
     take(ledger, [("failed", "crm", 5, 99)])
     assert ledger.heads("shop") == {name: before[name] for name in before if name[:4] == "shop"}
     assert ledger.heads("crm")["crm.customers"].last_run == "failed"

@@ -70,7 +70,7 @@ def frozen(schemas: Schemas) -> Frozen:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)
 def _parsed(sql: str, dialect: str) -> exp.Expression:
     # Nothing must change the tree, because it is cached.
     return sqlglot.parse_one(sql, read=dialect)

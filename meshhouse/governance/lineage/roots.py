@@ -88,7 +88,7 @@ def _names(flow: Flow) -> frozenset[str] | None:
     return frozenset(names)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _domain(models: _Models, schemas: Frozen, dialect: str) -> _Domain:
     return _Domain(dict(models), dict(schemas), dialect)
 

@@ -98,13 +98,25 @@ class Scope:
             return self.aliases[name]
         found = self._find(parts)
         if found is None:
-            relations = frozenset().union(*(each.relations for each in self._chain()))
             problem = f"column `{'.'.join(parts)}` is in none of the relations that are read"
-            found = self.uses.unresolved(problem, relations)
+            found = self.uses.unresolved(problem, self._meant(parts))
         return found if parts[-1:] == [name] and self._is_row(name) else found.without("star")
 
     def _is_row(self, name: str) -> bool:
         return any(each.name == name and each.table.find(name) is None for each in self.visible)
+
+    def _meant(self, parts: Sequence[str]) -> frozenset[str]:
+        """The base relations that a name which is not found may mean."""
+        chain = self._chain()
+        named = [
+            source
+            for scope in chain
+            for source in scope.sources
+            if len(parts) > 1 and source.name == parts[0]
+        ]
+        if named:
+            return named[0].table.relations
+        return frozenset().union(*(each.relations for each in chain))
 
     def _chain(self) -> list[Scope]:
         return [self, *(self.parent._chain() if self.parent else [])]
@@ -174,7 +186,10 @@ class Scope:
         for source in self.visible:
             if source.name == name:
                 fields = {each.name: each.flow for each in source.table.columns}
-                row = Flow(merged(fields.values()).plus("star").origins, fields=fields)
+                if path and path[0] not in fields:
+                    return None
+                every = merged([*fields.values(), source.table.rest or NOTHING])
+                row = Flow(every.origins, fields=fields)
                 return _inside(row, path)
         return None
 

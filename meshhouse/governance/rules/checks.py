@@ -89,23 +89,18 @@ def _is_key(comparison: Comparison, check: Check) -> bool:
     """
     before, after, kind = comparison.before, comparison.after, check.get("kind")
     assert after is not None
-    olds = _columns(check)
+    olds = keys.columns_of(check)
     news = frozenset(map(comparison.columns.new_name, olds))
     kinds = next((each for each in (keys.UNIQUE, keys.FOREIGN) if kind in each), frozenset())
     if not kinds:
         return False
-    others = [each for each in after.checks.values() if each.get("kind") in kinds]
-    if news in [frozenset(_columns(each)) for each in others]:
+    others = [keys.columns_of(each) for each in after.checks.values() if each.get("kind") in kinds]
+    if any(each and news.issuperset(each) for each in others):
         return True
     if kinds is keys.UNIQUE:
-        return news not in keys.unique_columns(after)
+        return not keys.is_unique(after, news)
     targets = [keys.foreign_targets(before).get(each) for each in olds]
     return targets != [keys.foreign_targets(after).get(each) for each in news]
-
-
-def _columns(check: Check) -> list[str]:
-    names = check.get("columns") or [check.get("column")]
-    return [str(each).lower() for each in names if each]
 
 
 def _is_kept(comparison: Comparison, check: Check) -> bool:

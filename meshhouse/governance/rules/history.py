@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from meshhouse.governance import growth
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.readers import Read
@@ -65,6 +66,9 @@ def vanished_keys(comparison: Comparison) -> Iterator[Change]:
         return
     if after.get("promises.changes") != "append" or any(first_day(comparison)):
         return
+    settled = growth.settled(comparison)
+    if settled is not None and settled.changed:
+        return  # rules/rows.py: old periods changed
     old, new = comparison.before_statistics, comparison.after_statistics
     share = found_again(old and old.get("keys"), new and new.get("keys"))
     if share is not None and _FOUND_AGAIN <= share < 1:

@@ -129,12 +129,20 @@ def uniqueness(comparison: Comparison) -> Iterator[Change]:
 
 def _lost_uniqueness(comparison: Comparison) -> Iterator[list[str]]:
     assert comparison.after is not None
-    before, after = unique_columns(comparison.before), unique_columns(comparison.after)
     kept = {pair.old.lower() for pair in comparison.columns.pairs}
-    for names in sorted(before, key=sorted):
+    for names in sorted(unique_columns(comparison.before), key=sorted):
         new = frozenset(comparison.columns.new_name(each) for each in names)
-        if names <= kept and new not in after:
+        if names <= kept and not is_unique(comparison.after, new):
             yield sorted(names)
+
+
+def is_unique(contract: Contract, names: frozenset[str]) -> bool:
+    """Whether a contract promises that values of these columns together are unique.
+
+    The key promises it too, and so do some of the columns that are unique already.
+    """
+    key = frozenset(name.lower() for name in contract.grain)
+    return any(each and each <= names for each in (*unique_columns(contract), key))
 
 
 def unique_columns(contract: Contract) -> set[frozenset[str]]:
@@ -146,10 +154,15 @@ def unique_columns(contract: Contract) -> set[frozenset[str]]:
     }
     for check in contract.checks.values():
         if check.get("kind") in UNIQUE:
-            together = (check.get("arguments") or {}).get("combination_of_columns")
-            names = check.get("columns") or together or [check.get("column")]
-            found.add(frozenset(str(each).lower() for each in names if each))
+            found.add(frozenset(columns_of(check)))
     return found - {frozenset()}
+
+
+def columns_of(check: Mapping[str, Any]) -> list[str]:
+    """The columns that a check of a key is about, in lower case."""
+    together = (check.get("arguments") or {}).get("combination_of_columns")
+    names = check.get("columns") or together or [check.get("column")]
+    return [str(each).lower() for each in names if each]
 
 
 def foreign_keys(comparison: Comparison) -> Iterator[Change]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from meshhouse.governance.aggregates import is_aggregate
 from meshhouse.governance.agreements import reads_clear
 from meshhouse.governance.alignment import Pair
 from meshhouse.governance.change import Change, Hit, Verdict
@@ -18,6 +17,7 @@ from meshhouse.governance.classes import (
 )
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
+from meshhouse.governance.rules import derived
 from meshhouse.governance.rules.key_values import is_key
 
 _Column = Mapping[str, Any]
@@ -113,39 +113,6 @@ def new_columns(comparison: Comparison) -> Iterator[Change]:
             )  # fmt: skip
 
 
-def derived(comparison: Comparison) -> Iterator[Change]:
-    """C9: a column begins to be made of personal data and is not classified as personal."""
-    after = comparison.after
-    if after is None:
-        return
-    personal = {
-        str(root).lower()
-        for contract in (comparison.before, after)
-        for column in contract.columns.values()
-        if is_personal(column)
-        for root in column.get("roots") or ()
-    }
-    olds = {pair.new: pair.before for pair in comparison.columns.pairs}
-    for name, column in after.columns.items():
-        old = olds.get(name)
-        # A column that was personal is C1 or C2.
-        if any(is_personal(each or {}) for each in (old, column)) or column.get("declassified"):
-            continue
-        was = {str(each).lower() for each in (old or {}).get("roots") or ()}
-        made_of = {str(each).lower() for each in column.get("roots") or ()} & personal
-        if made_of - was and not is_aggregate(after, name):
-            yield change(
-                "C9", name,
-                f"Column `{name}` is made of the personal {_listed(made_of - was)} and classified "
-                f"as {_classes(column)}.",
-                "Data of people is published unprotected under another name.", Verdict.FORBIDDEN,
-            )  # fmt: skip
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(names))
-
-
 def texts(comparison: Comparison) -> Iterator[Change]:
     """C10: a description or an example holds a personal value."""
     if comparison.after is None:
@@ -221,4 +188,4 @@ def erasure(comparison: Comparison) -> Iterator[Change]:
         )  # fmt: skip
 
 
-RULES = (protection, new_columns, derived, texts, groups, purposes, erasure)
+RULES = (protection, new_columns, texts, groups, purposes, erasure, *derived.RULES)

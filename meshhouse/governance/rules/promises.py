@@ -15,6 +15,9 @@ from meshhouse.governance.rules import history
 KEEPS_ROWS_PERCENT = 90
 """What the audit demands without a promise: `KEEP_ROWS_PERCENT` in audit/contract.py."""
 
+_CALENDAR = "calendar"
+"""How promises count time unless they name another clock: every hour of every day."""
+
 
 @dataclass(frozen=True)
 class _Promise:
@@ -140,11 +143,11 @@ def meaning(comparison: Comparison) -> Iterator[Change]:
             "Old data can look fresh.", Verdict.BREAKING, comparison.readers.whole(),
             is_silent=True,
         )  # fmt: skip
-    old, new = before.get("promises.clock"), after.get("promises.clock")
-    if old != new and (before.get("promises") or {}):
+    old, new = (each.get("promises.clock", _CALENDAR) for each in (before, after))
+    if old != new and before.get("promises"):
         yield change(
             "P11", "promises.clock",
-            f"The promises count time by {_clock(new)} instead of {_clock(old)}.",
+            f"The promises count time by `{new}` instead of `{old}`.",
             "The same promise allows older data.", Verdict.BREAKING, comparison.readers.whole(),
         )  # fmt: skip
     old, new = before.get("promises.changes"), after.get("promises.changes")
@@ -159,10 +162,6 @@ def meaning(comparison: Comparison) -> Iterator[Change]:
 
 def _or_none(value: Any) -> str:
     return f"`{value}`" if value else "no named column"
-
-
-def _clock(value: Any) -> str:
-    return f"`{value}`" if value else "the calendar"
 
 
 def _number(contract: Contract, key: str, default: float | None = None) -> float | None:

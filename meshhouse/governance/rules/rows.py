@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from meshhouse.governance import growth
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change, silent
-from meshhouse.governance.queries import Join
+from meshhouse.governance.relations import Join
 from meshhouse.governance.rules.spelling import shifted_days
 from meshhouse.governance.shape import both_shapes, is_unknown
 
@@ -53,6 +53,11 @@ def filters(comparison: Comparison) -> Iterator[Change]:
     parts = [f"new: `{each}`" for each in added] + [f"dropped: `{each}`" for each in dropped]
     if not parts and _amongs(before.orders) != _amongs(after.orders):
         parts = ["they hold before instead of after duplicates are removed, or the reverse"]
+    if not parts and before.sources != after.sources and before.joins == after.joins:
+        parts = [
+            *(f"new table: `{each}`" for each in sorted(after.sources - before.sources)),
+            *(f"without table: `{each}`" for each in sorted(before.sources - after.sources)),
+        ]
     if parts:
         yield _judged(
             comparison, "D2", f"Filters differ: {'; '.join(parts)}.",

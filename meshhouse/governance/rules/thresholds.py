@@ -11,7 +11,7 @@ from meshhouse.governance.check_pairs import Check
 from meshhouse.governance.check_queries import Covers, compare_conditions, compare_queries
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.predicates import is_implied
-from meshhouse.governance.rules.keys import FOREIGN
+from meshhouse.governance.rules.keys import FOREIGN, UNIQUE
 
 _COUNTS = frozenset({"row_count", "missing", "not_null", "invalid", "duplicate", "failed_rows"})
 """Kinds of checks that count rows: their thresholds are whole numbers."""
@@ -77,6 +77,8 @@ def _settings(check: Check) -> list[Any]:
     if check.get("kind") in FOREIGN:
         has_row += ["to", "field"]  # rules/keys.py
     arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
+    if check.get("kind") in UNIQUE:
+        return [other, {**arguments, "combination_of_columns": None}]  # rules/keys.py
     return [other, arguments, check.get("columns")]
 
 
@@ -160,14 +162,13 @@ def ranges(check: Check) -> tuple[Bounds, Bounds]:
 
 def _must(check: Check) -> str:
     must = check.get("must") or {}
-    parts = [
-        f"{key.removeprefix('must_').replace('_', ' ')} {value}" for key, value in must.items()
-    ]
+    parts = [f"{k.removeprefix('must_be').replace('_', ' ')} {v}".strip() for k, v in must.items()]
     return f"`{', '.join(parts)}`" if parts else "the default"
 
 
 def written(check: Check) -> str:
     """The range of a check for people."""
     ends = {**(check.get("bounds") or {}), **(check.get("arguments") or {})}
-    parts = [f"{key.removesuffix('_value')} {value}" for key, value in sorted(ends.items())]
+    ordered = sorted(ends, key=lambda key: (not key.startswith("min"), key))
+    parts = [f"{key.removesuffix('_value')} {ends[key]}" for key in ordered]
     return f"`{', '.join(parts)}`" if parts else "none"

@@ -39,6 +39,7 @@ _CANNOT_BIND = {
     "SQL that does not parse",
     "a statement that is not a query",
     "a column that does not exist",
+    "a column that one of two relations does not have",
     "an ambiguous name",
     "a name that two relations without known columns may have",
     "a relation without known columns",
