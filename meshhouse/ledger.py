@@ -72,6 +72,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("audit_id", _STRING),
         ("score", DataType("decimal", 5, 2)),
         ("contract_hash", _STRING),
+        # What the publication changed for consumers, with the waivers and confirmations.
+        ("changes", _STRING),
     ),
     # What was promised: a contract is stored when a product is first published with it.
     "contracts": (
@@ -105,8 +107,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("products", _STRING),
     ),
 }
-"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract` and `statistics` hold
-JSON."""
+"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract`, `statistics` and
+`changes` hold JSON."""
 
 HEADS: tuple[tuple[str, DataType], ...] = (
     ("domain", _STRING),
@@ -323,7 +325,7 @@ def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
     """Returns a stored entry with its JSON columns decoded."""
-    for name in ("input_snapshots", "offsets", "checks", "statistics"):
+    for name in ("input_snapshots", "offsets", "checks", "statistics", "changes"):
         if row.get(name):
             row[name] = json.loads(row[name])
     return row

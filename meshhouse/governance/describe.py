@@ -50,6 +50,8 @@ class Sources:
     """The product's model and what it is made of in its domain."""
     upstream: Sequence[Product] = ()
     """Products of other domains that the domain may read."""
+    seeds: Mapping[str, str] = field(default_factory=dict)
+    """Seed that the product is made of -> a digest of its content."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Relation as rendered -> its name in production; for schemas of environments."""
     soda: Mapping[str, Any] = field(default_factory=dict)
@@ -103,6 +105,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         "promises": dict(product.promises),
         "score": _score(product),
         "models": models,
+        "seeds": dict(sources.seeds),
         "reads": _reads(sources, models),
         "topics": _topics(sources),
         "shared": product.shared,

@@ -68,7 +68,9 @@ def measured(statistics: Mapping[str, Any] | None, name: str) -> Measured | None
         name: of the column, in any letter case.
     """
     columns = (statistics or {}).get("columns") or {}
-    found = next((each for key, each in columns.items() if key.lower() == name.lower()), None)
+    found = columns.get(name)
+    if found is None:
+        found = next((each for key, each in columns.items() if key.lower() == name.lower()), None)
     if not statistics or found is None:
         return None
     top = found.get("top")
