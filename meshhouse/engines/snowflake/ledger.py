@@ -188,7 +188,7 @@ class SnowflakeLedger:
         self, ledger: str, columns: Sequence[str], where: str, *values: object
     ) -> list[tuple[Any, ...]]:
         """Rows of a table of the ledger; none if it does not exist."""
-        if not self._database.columns(self._database.stored(f"{SCHEMA}.{ledger}")):
+        if not self._database.exists(self._database.stored(f"{SCHEMA}.{ledger}")):
             return []
         return self._database.session.rows(
             f"select {', '.join(map(quote, columns))} "
