@@ -72,6 +72,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("audit_id", _STRING),
         ("score", DataType("decimal", 5, 2)),
         ("contract_hash", _STRING),
+        # What the publication changed for consumers, with the waivers and confirmations.
+        ("changes", _STRING),
     ),
     # What was promised: a contract is stored when a product is first published with it.
     "contracts": (
@@ -88,6 +90,15 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("publication_id", _STRING),
         ("statistics", _STRING),
     ),
+    # How promises were kept; see governance/objectives.py. `finished_at` is when it was measured.
+    "objectives": (
+        *_COMMON,
+        ("product", _STRING),
+        ("objective", _STRING),
+        ("target", DataType("double")),
+        ("measured", DataType("double")),
+        ("met", DataType("boolean")),
+    ),
     "runs": (
         *_COMMON,
         ("outcome", _STRING),
@@ -96,8 +107,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("products", _STRING),
     ),
 }
-"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract` and `statistics` hold
-JSON."""
+"""Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract`, `statistics` and
+`changes` hold JSON."""
 
 HEADS: tuple[tuple[str, DataType], ...] = (
     ("domain", _STRING),
@@ -234,10 +245,17 @@ class Ledger(Protocol):
         """
         ...
 
-    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+    def entries(
+        self, ledger: str, domain: str | None = None, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         """Rows of one table of the ledger, oldest first; empty if the table does not exist yet.
 
         The number of the commit gives the order. JSON columns are decoded, but not contracts.
+
+        Args:
+            ledger: the table.
+            domain: whose rows; None for all.
+            since: only rows that finished at this time or later; older files are not read.
         """
         ...
 
@@ -307,7 +325,7 @@ def encoded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def decoded(row: dict[str, Any]) -> dict[str, Any]:
     """Returns a stored entry with its JSON columns decoded."""
-    for name in ("input_snapshots", "offsets", "checks", "statistics"):
+    for name in ("input_snapshots", "offsets", "checks", "statistics", "changes"):
         if row.get(name):
             row[name] = json.loads(row[name])
     return row

@@ -31,8 +31,10 @@ class TerminalReporter:
         quiet: bool,
         force: bool = False,
         full_refresh: bool = False,
+        confirmed: str = "",
     ) -> None:
         self.force = force
+        self.confirmed = confirmed
         self.full_refresh = full_refresh
         self.undeclared: list[str] = []
         self.landings: list[Landing] = []
@@ -207,11 +209,12 @@ def execute(
     quiet: bool,
     force: bool,
     full_refresh: bool = False,
+    confirmed: str = "",
 ) -> tuple[dict[str, Any], bool]:
     """Runs targets and sums up; the second value is whether all went well."""
     started = time.monotonic()
     force = force or full_refresh
-    reporter = TerminalReporter(repository, quiet, force, full_refresh)
+    reporter = TerminalReporter(repository, quiet, force, full_refresh, confirmed)
     chosen = engine(repository)
     selection = select(repository, targets, downstream)
     for domain in selection.broken:
@@ -270,6 +273,13 @@ def _orchestrate(repository: Repository, selection: Selection, reporter: Termina
     is_flag=True,
     help="Build everything from nothing, incremental models too, and publish it; forces.",
 )
+@click.option(
+    "--confirm",
+    "confirmed",
+    default="",
+    metavar="WHY",
+    help="Confirm every silent change of this run: the same schema, another meaning.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done and why; change nothing.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -278,6 +288,7 @@ def run(
     downstream: bool,
     force: bool,
     full_refresh: bool,
+    confirmed: str,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
@@ -289,7 +300,9 @@ def run(
         found = forecasts(repository, engine(repository), selection, force or full_refresh)
         failed = show_forecasts(found, selection.broken, quiet, as_json)
         return 1 if failed else 0
-    summary, ok = execute(repository, targets, downstream, quiet or as_json, force, full_refresh)
+    summary, ok = execute(
+        repository, targets, downstream, quiet or as_json, force, full_refresh, confirmed
+    )
     if as_json:
         print_json(summary)
     elif quiet:

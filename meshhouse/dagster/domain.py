@@ -128,6 +128,7 @@ def _run(
         on_line=on_line,
         full_refresh=reporter.full_refresh,
         on_plan=on_plan,
+        confirmed=reporter.confirmed,
     )
 
 

@@ -17,6 +17,8 @@ class Reporter(Protocol):
 
     force: bool
     full_refresh: bool
+    confirmed: str
+    """Why every silent change of the run is meant; empty if nobody said so."""
 
     def landing(self, raw: RawTable) -> Any:
         """Called when a raw table is about to be landed; returns a progress callback."""
@@ -44,6 +46,7 @@ class Silent:
 
     force = False
     full_refresh = False
+    confirmed = ""
 
     def landing(self, raw: RawTable) -> Any:  # noqa: D102
         return lambda events: None

@@ -144,7 +144,22 @@ def run(
         # A dg.Failure is one that a step reported itself.
         if error is not None and error.cls_name != "Failure":
             reporter.failed(str(event.step_key), _said(error))
+    started = {event.step_key for event in result.filter_events(lambda each: each.is_step_start)}
+    for name in usable:
+        if name not in started:  # its landing failed, or the run of a domain that it reads
+            products_of = [each.name for each in parts if each.domain == name]
+            _record_not_started(repository, name, None if name in whole else products_of)
     return result.success and len(usable) == len(involved)
+
+
+def _record_not_started(
+    repository: Repository, name: str, products: Collection[str] | None
+) -> None:
+    domain = repository.domain(name)
+    names = [each.name for each in domain.products] if products is None else products
+    if names:
+        message = "Nothing was built, because landing or a domain that it reads failed first."
+        record_failure(engine_of(repository), domain, message, names)
 
 
 def _said(error: SerializableErrorInfo) -> str:

@@ -50,6 +50,8 @@ class Sources:
     """The product's model and what it is made of in its domain."""
     upstream: Sequence[Product] = ()
     """Products of other domains that the domain may read."""
+    seeds: Mapping[str, str] = field(default_factory=dict)
+    """Seed that the product is made of -> a digest of its content."""
     names: Mapping[str, str] = field(default_factory=dict)
     """Relation as rendered -> its name in production; for schemas of environments."""
     soda: Mapping[str, Any] = field(default_factory=dict)
@@ -101,7 +103,9 @@ def describe(product: Product, sources: Sources) -> Contract:
         "columns": _columns(product, sources, models, checks),
         "checks": sorted(checks, key=lambda each: str(each["id"])),
         "promises": dict(product.promises),
+        "score": _score(product),
         "models": models,
+        "seeds": dict(sources.seeds),
         "reads": _reads(sources, models),
         "topics": _topics(sources),
         "shared": product.shared,
@@ -111,6 +115,11 @@ def describe(product: Product, sources: Sources) -> Contract:
         "storage": dict(sources.storage),
     }
     return Contract({key: each for key, each in document.items() if each not in (None, {}, [])})
+
+
+def _score(product: Product) -> dict[str, Any]:
+    declared = {"threshold": product.threshold, "weights": dict(product.weights)}
+    return {key: each for key, each in declared.items() if each}
 
 
 def _columns(

@@ -6,7 +6,9 @@ runs/), or how it is printed (cli/).
 
 from __future__ import annotations
 
-from meshhouse.governance.change import Change
+from dataclasses import replace
+
+from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.rules import RULES
 from meshhouse.governance.rules.versions import as_agreed
@@ -18,5 +20,25 @@ def judge(comparison: Comparison) -> tuple[Change, ...]:
     Pure: needs neither warehouse nor ledger.
     """
     found = [as_agreed(comparison, change) for rule in RULES for change in rule(comparison)]
+    if comparison.is_same_code:
+        found = [_of_events(each, comparison) for each in found]
     unique = {(each.key, each.what): each for each in found}
     return tuple(sorted(unique.values(), key=lambda each: (-each.verdict, each.row, each.subject)))
+
+
+_CERTAIN = frozenset({"M1", "M3", "S13"})
+"""Kinds that new events alone do not cause: another unit, another sign, a column without values."""
+_ENOUGH_ROWS = 100
+
+
+def _of_events(change: Change, comparison: Comparison) -> Change:
+    """A silent change that only new events can have caused is listed, and refuses nothing.
+
+    Ordinary days look like changed meaning: all keys of a list of the ten best sellers may change,
+    and so may the only value of a status. If they asked for a confirmation, every run would stop.
+    """
+    statistics = (comparison.before_statistics, comparison.after_statistics)
+    is_large = all(each is not None and each["rows"] >= _ENOUGH_ROWS for each in statistics)
+    if not change.is_silent or (change.row in _CERTAIN and is_large):
+        return change
+    return replace(change, verdict=min(change.verdict, Verdict.MINOR))

@@ -68,7 +68,9 @@ def measured(statistics: Mapping[str, Any] | None, name: str) -> Measured | None
         name: of the column, in any letter case.
     """
     columns = (statistics or {}).get("columns") or {}
-    found = next((each for key, each in columns.items() if key.lower() == name.lower()), None)
+    found = columns.get(name)
+    if found is None:
+        found = next((each for key, each in columns.items() if key.lower() == name.lower()), None)
     if not statistics or found is None:
         return None
     top = found.get("top")
@@ -85,7 +87,8 @@ def measured(statistics: Mapping[str, Any] | None, name: str) -> Measured | None
 
 def are_alike(before: Measured, after: Measured) -> bool:
     """Whether two measurements may be of one column, with rows that come and go between them."""
-    if min(before.rows, after.rows) < _LEAST_ROWS or not before.filled or not after.filled:
+    if min(before.rows, after.rows) < _LEAST_ROWS or not before.values or not after.values:
+        # Of personal columns no values are measured: numbers of values alone show nothing.
         return False
     return (
         abs(before.null_share - after.null_share) <= _SHARES

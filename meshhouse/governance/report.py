@@ -61,6 +61,21 @@ class Judged:
             return (f"mesh new version {product}", waive)
         return (waive,)
 
+    def as_entries(self) -> list[dict[str, Any]]:
+        """The changes as the ledger keeps them, with what allowed them."""
+        allowed = {each.change.key: each for each in self.outcome.waived}
+        return [
+            {
+                "change": each.key,
+                "what": each.what,
+                "verdict": str(each.verdict),
+                "hits": [str(hit) for hit in each.hits],
+                "allowed_by": _allowed_by(allowed.get(each.key)),
+            }
+            for each in self.changes
+            if each.verdict is not Verdict.HARMLESS
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """The judgement as JSON."""
         because = {each.change.key: each.because for each in self.outcome.refused}
@@ -100,7 +115,7 @@ def _allowed_by(allowed: Allowed | None) -> dict[str, Any] | None:
     if allowed is None:
         return None
     by = allowed.by
-    return {"file": by.path.name, "line": by.line, "why": by.why, "owner": by.owner}
+    return {"place": by.place, "why": by.why, "owner": by.owner}
 
 
 def refusal(judged: Iterable[Judged]) -> str:
@@ -151,7 +166,7 @@ def as_lines(judged: Judged) -> Iterator[str]:
             yield f"            {change.effect} {_sentence(_readers(change))}"
         if change.key in allowed:
             by = allowed[change.key]
-            yield f"            Allowed by {by.path.name}:{by.line}: {by.why}"
+            yield f"            Allowed by {by.place}: {by.why}"
         if change.key in because:
             if because[change.key]:
                 yield f"            {because[change.key]}"

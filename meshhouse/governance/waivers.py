@@ -128,7 +128,7 @@ def verdict_after(
 
 def _lacks(change: Change, by: Waiver | Confirmation, today: date, step: Step) -> str:
     """Why an entry does not allow a change; empty if it does."""
-    place = f"{by.path.name}:{by.line}"
+    place = by.place
     if isinstance(by, Confirmation):
         if not change.is_silent:
             return f"{place} confirms a change that needs a new version or a waiver."

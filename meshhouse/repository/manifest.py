@@ -87,6 +87,15 @@ class Manifest:
         """Unique ids of a product and of everything it depends on, sorted."""
         return sorted(self._reach([self.model_id(product)], follow_tests=False))
 
+    def seeds_of(self, product: Product) -> dict[str, str]:
+        """Seed that a product is made of -> a digest of its content, as dbt computes it."""
+        nodes = [self.nodes[each] for each in self.ancestors(product) if self._is_own_model(each)]
+        return {
+            node["name"]: node["checksum"]["checksum"]
+            for node in nodes
+            if node["resource_type"] == "seed"
+        }
+
     def built_with(self, models: Iterable[str]) -> set[str]:
         """Unique ids of models, of their ancestors, and of what the tests of all these read.
 

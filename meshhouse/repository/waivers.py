@@ -67,6 +67,11 @@ class Waiver:
     consent: tuple[str, ...] = ()
     """Domains that read the product and agreed."""
 
+    @property
+    def place(self) -> str:
+        """File and line, for messages."""
+        return f"{self.path.name}:{self.line}"
+
 
 @dataclass(frozen=True)
 class Confirmation:
@@ -80,6 +85,12 @@ class Confirmation:
     """Identifies the exact change; see `fingerprint` in governance/waivers.py."""
     path: Path
     line: int
+    """0 for a confirmation that was given with the run itself."""
+
+    @property
+    def place(self) -> str:
+        """File and line, or the option of the run, for messages."""
+        return f"{self.path.name}:{self.line}" if self.line else "the run's --confirm"
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class DeclaredContracts:
             dialect=self._dialect.sqlglot,
             models=self._models(product),
             upstream=self._repository.provided(self._domain),
+            seeds=self._manifest.seeds_of(product),
             names=self._names,
             soda=soda_contract(product),
             implied=frozenset({ROWS_AGAINST_PREVIOUS}),

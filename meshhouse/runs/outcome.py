@@ -6,22 +6,28 @@ and rejected candidates. Not here: the steps of a run (run.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshhouse import dbt
 from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, check_key
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Product, display_path
-from meshhouse.repository.keys import KEEPS_ROWS_PERCENT, PROMISES
+from meshhouse.repository.keys import KEEPS_ROWS_PERCENT, PROMISES, SCORE
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.plan import Decision
 
+if TYPE_CHECKING:
+    from meshhouse.governance.report import Judged
+
+UNPUBLISHED = "Not published; consumers keep what they had."
 _MOST_NAMED = 5
+Say = Callable[[str], None]
+"""Receives one line for people about what is happening now."""
 
 
 @dataclass
@@ -46,6 +52,8 @@ class DomainRun:
     """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()
     audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
+    """What each candidate that passed its audit would change for consumers."""
 
     @property
     def ok(self) -> bool:
@@ -67,8 +75,9 @@ class DomainRun:
         """
         became = dict.fromkeys(self.covered, self.outcome)
         if self.outcome == "rejected":
+            refused = {each.relation for each in self.judged if each.outcome.refused}
             for candidate, result in self.audited:
-                if result.passed:
+                if result.passed and candidate.product.relation not in refused:
                     became[candidate.product.name] = "not published"
         became.update((product.name, "unchanged") for product in self.unchanged)
         became.update((product.name, "held back") for product in self.withdrawn)
@@ -145,6 +154,15 @@ def rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
     parts = []
     for candidate, result in audited:
         failed = [check for check in result.checks if not check.ok]
+        if not failed and result.is_below_threshold:
+            warned = "; ".join(
+                check.describe() for check in result.checks if check.outcome == "warned"
+            )
+            product = candidate.product
+            parts.append(
+                f"{product.relation} has the score {result.score:g}, less than its threshold "
+                f"{product.threshold:g} ({SCORE.name} in {display_path(product.path)}): {warned}"
+            )
         if not failed:
             continue
         checks = "; ".join(check.describe() for check in failed)
@@ -152,4 +170,4 @@ def rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
             f"{candidate.product.relation} failed {len(failed)} of {len(result.checks)} checks: "
             f"{checks}{_fewer_rows(candidate.product, failed)}"
         )
-    return "Not published; consumers keep what they had. " + ". ".join(parts)
+    return f"{UNPUBLISHED} " + ". ".join(parts)

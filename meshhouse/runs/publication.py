@@ -48,6 +48,7 @@ def publish(
     histories: Sequence[Staged] = (),
     contracts: Mapping[str, Promised] = NOTHING,
     statistics: Mapping[str, Mapping[str, Any]] = NOTHING,
+    changes: Mapping[str, Sequence[Mapping[str, Any]]] = NOTHING,
 ) -> list[dict[str, Any]]:
     """Shows all candidates at once and records why, in one catalog transaction.
 
@@ -60,6 +61,7 @@ def publish(
         histories: private tables that go on with the products, such as dbt snapshots.
         contracts: product relation -> the contract that it is published with.
         statistics: product relation -> what was measured of the candidate.
+        changes: product relation -> what changes for consumers, as JSON.
 
     Returns:
         The new publications.
@@ -97,6 +99,7 @@ def publish(
                 "audit_id": entry["audit_id"],
                 "score": entry["score"],
                 "contract_hash": promised.hash if promised else None,
+                "changes": list(changes[relation]) if changes.get(relation) else None,
             }
         )
         if promised:

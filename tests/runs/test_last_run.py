@@ -60,6 +60,21 @@ def test_a_consumer_whose_run_failed_is_shown_as_failed(published: Mesh, broken:
     assert shown(mesh, "crm.customers")["last_run"] == "unchanged"
 
 
+def test_a_consumer_whose_provider_failed_in_the_same_run_is_shown_as_failed(
+    published: Mesh,
+) -> None:
+    mesh, orders = published, "domains/shop/models/products/orders.sql"
+    right = (mesh.root / orders).read_text()
+    mesh.write(orders, "select nothing")
+    mesh.run("run", code=1)
+    mesh.write(orders, right)
+    assert last_run(mesh, "shop.orders") == last_run(mesh, "crm.customers") == "failed"
+    [entry] = LakeLedger(Lake(mesh.home)).entries("runs", "crm")[-1:]
+    assert "failed first" in entry["message"]
+    mesh.run("run")
+    assert last_run(mesh, "crm.customers") == "unchanged"
+
+
 def test_a_failure_of_the_mesh_itself_is_recorded(published: Mesh, monkeypatch) -> None:
     def broken(*arguments: object) -> None:
         raise RuntimeError("no memory")

@@ -19,6 +19,7 @@ A file describes one kind of change:
         consumers: {crm.stg_orders: select order_id, amount from sales.orders}
         past: {null_shares: {amount: 0.0}}           # fields of `Past`
         today: 2026-11-30
+        same_code: true                              # only events made the rows differ
         expect: {verdict: breaking, hits: [crm.stg_orders.amount], bump: major}
 
 A near miss is a case that must not be called this kind of change: it has `row: S5`, the kind that
@@ -176,6 +177,7 @@ class Case:
             after_statistics=self._statistics(folder, "after", after) if after else None,
             past=Past(**past),
             today=today,
+            is_same_code=content.get("same_code", False),
         )
 
     def _statistics(self, folder: Path, name: str, contract: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ Belongs here: columns, functions, windows, aggregates, subqueries. Not here: com
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
@@ -75,7 +75,7 @@ def rows_of(scope: Scope) -> Flow:
 
 
 def _computed(expression: exp.Expression, scope: Scope, alias_first: bool = False) -> Flow:
-    inside = list(children(expression))
+    inside = list(_operands(expression))
     if any(isinstance(each, exp.Lambda) for each in inside):
         return with_lambda(expression, scope)
     flow = merged([flow_of(each, scope, alias_first) for each in inside])
@@ -83,6 +83,21 @@ def _computed(expression: exp.Expression, scope: Scope, alias_first: bool = Fals
         # The constants of `coalesce(a, 'x')` or `a || 'x'` are not values of `a`.
         return Flow(flow.origins)
     return Flow(constants=flow.constants)
+
+
+def _operands(expression: exp.Expression) -> Iterator[exp.Expression]:
+    """The expressions inside; of `a or b or c`, all three, so that 1,000 need no recursion."""
+    kind = type(expression)
+    if not isinstance(expression, exp.Binary):
+        yield from children(expression)
+        return
+    chain: list[exp.Expression] = []
+    inner: exp.Expression = expression
+    while type(inner) is kind:
+        chain.append(inner.expression)
+        inner = inner.this
+    yield inner
+    yield from reversed(chain)
 
 
 def _literal(expression: exp.Expression, scope: Scope) -> Flow:

@@ -29,7 +29,7 @@ def pivoted(pivot: exp.Expression, table: Table, scope: Scope) -> Table:
     )
     alias = pivot.args.get("alias")
     names = [name_of(each) for each in alias.columns] if isinstance(alias, exp.TableAlias) else []
-    return made.renamed(names)
+    return scope.uses.renamed(made, names)
 
 
 def _pivot(pivot: exp.Expression, table: Table, scope: Scope) -> Table:

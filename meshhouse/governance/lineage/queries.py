@@ -64,7 +64,7 @@ def _query(query: exp.Expression, scope: Scope) -> Table:
     if isinstance(query, exp.Create | exp.Insert) and query.expression:
         table = scope.query(query.expression, scope.inner(is_from=True))
         if isinstance(query, exp.Insert) and not query.args.get("by_name"):
-            _by_place(table, scope)
+            scope.uses.by_place(table)
         return table
     raise CannotRead(f"lineage of `{query.key}` is not known")
 
@@ -84,17 +84,18 @@ def _add_ctes(query: exp.Expression, scope: Scope) -> None:
         if with_.recursive and isinstance(body, exp.SetOperation):
             scope.ctes[name] = _recursive(name, names, body, scope)
         else:
-            scope.ctes[name] = scope.query(body, scope.inner(is_from=True)).renamed(names)
+            table = scope.query(body, scope.inner(is_from=True))
+            scope.ctes[name] = scope.uses.renamed(table, names)
 
 
 def _recursive(name: str, names: list[str], body: exp.SetOperation, scope: Scope) -> Table:
     def arm(query: exp.Expression) -> Table:
-        return scope.query(query, scope.inner(is_from=True)).renamed(names)
+        return scope.uses.renamed(scope.query(query, scope.inner(is_from=True)), names)
 
     table = arm(body.this)
     for _ in range(_MOST_ROUNDS):
         scope.ctes[name] = table
-        made = scope.query(body, scope.inner(is_from=True)).renamed(names)
+        made = arm(body)
         if made == table:
             break
         table = made
@@ -198,21 +199,14 @@ def _set_operation(query: exp.SetOperation, scope: Scope) -> Table:
     if query.args.get("by_name"):
         made = by_name(left, right)
     else:
-        _by_place(left, scope)
-        _by_place(right, scope)
+        scope.uses.by_place(left)
+        scope.uses.by_place(right)
         made = _side_by_side(left, right, scope.uses)
     if isinstance(query, exp.Union):
         return made
     for column in (*left.columns, *right.columns):
         scope.uses.add(column.flow, "filter")
     return replace(left, relations=made.relations)
-
-
-def _by_place(table: Table, scope: Scope) -> None:
-    """A star that another query is put below: the places and the number of columns matter."""
-    flows = [each.flow for each in table.columns] + ([table.rest] if table.rest else [])
-    for flow in flows:
-        scope.uses.add(flow.having("star"), "star", "position")
 
 
 def by_name(left: Table, right: Table) -> Table:

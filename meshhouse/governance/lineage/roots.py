@@ -48,6 +48,9 @@ def roots_of(models: Models, product: str, schemas: Schemas, dialect: str = "duc
         `sales_raw.transactions.amount`; `schema.table` where only the number of its rows reaches
         the column; empty for a constant. None where lineage is unknown; the column `*` stands for
         columns of unknown names.
+
+    Raises:
+        KeyError: the product is not among the models.
     """
     return dict(_roots(_frozen(models), product.lower(), frozen(schemas), dialect))
 

@@ -188,7 +188,8 @@ class Scope:
                 fields = {each.name: each.flow for each in source.table.columns}
                 if path and path[0] not in fields:
                     return None
-                row = Flow(merged(fields.values()).plus("star").origins, fields=fields)
+                every = merged([*fields.values(), source.table.rest or NOTHING])
+                row = Flow(every.origins, fields=fields)
                 return _inside(row, path)
         return None
 

@@ -44,7 +44,7 @@ def add_item(item: exp.Expression, scope: Scope, is_hidden: bool = False) -> Non
     pivots = item.args.get("pivots") or []
     name = name_of(item.alias_or_name)
     if not pivots:
-        table = table.renamed(names)
+        table = scope.uses.renamed(table, names)
     for pivot in pivots:
         inner = scope.inner(is_from=True)
         inner.sources.append(Source(name, table, relation))

@@ -6,7 +6,7 @@ expressions.py), or making reads of them (reads.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -53,6 +53,18 @@ class Uses:
         """Notes that a select list names a value, whether or not it reaches the result."""
         for origin, how in flow.origins.items():
             self.found.setdefault(origin, Use()).how.update(_reported(how) - {"star"})
+
+    def by_place(self, table: Table, most: int | None = None) -> None:
+        """Notes that the places of columns matter, as in `union`; only of those from a star."""
+        flows = [each.flow for each in table.columns[:most]]
+        for flow in [*flows, table.rest] if table.rest else flows:
+            self.add(flow.having("star"), "star", "position")
+
+    def renamed(self, table: Table, names: Sequence[str]) -> Table:
+        """The table with other names by place, as in `as t (a, b)`."""
+        if names:
+            self.by_place(table, len(names))
+        return table.renamed(names)
 
     def reach(self, name: str, flow: Flow) -> None:
         """Notes that a value reaches a column of the result."""

@@ -34,8 +34,10 @@ def other_source(comparison: Comparison) -> Iterator[Change]:
 
     Equal statistics make it minor. Without them, or with others, it must be confirmed.
     """
-    for name, before, after in other_roots(comparison):
-        if name in _explained(comparison):
+    found = list(other_roots(comparison))
+    explained = _explained(comparison) if found else set()
+    for name, before, after in found:
+        if name in explained:
             continue
         is_alike = _is_alike(comparison, name)
         hits = comparison.readers.hits(name)

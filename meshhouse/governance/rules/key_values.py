@@ -23,6 +23,8 @@ _ENOUGH = 0.99
 """The share of published keys that must be found again."""
 _TURNOVER = 0.5
 """Without a change of the SQL, keys come and go: below this share their recipe is another."""
+_ENOUGH_ROWS = 20
+"""Of fewer rows, such as one row of totals, all keys may change on any day."""
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
 
 
@@ -60,7 +62,11 @@ def _is_other_recipe(comparison: Comparison, share: float | None, is_edited: boo
         return is_edited
     if share >= _ENOUGH:
         return False
-    return is_edited or (share < _TURNOVER and _are_replaced(comparison, share))
+    if is_edited:
+        return True
+    before = comparison.before_statistics
+    is_large = before is not None and before["rows"] >= _ENOUGH_ROWS
+    return is_large and share < _TURNOVER and _are_replaced(comparison, share)
 
 
 def _are_replaced(comparison: Comparison, share: float) -> bool:

@@ -6,7 +6,7 @@ Not here: values of keys that change (key_values.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from meshhouse.governance.change import Change, Verdict
@@ -17,6 +17,9 @@ _VALIDITY = re.compile(
     r"(?:dbt_)?(?:valid|effective|active|validity)_(?:from|to|until|since|start|end|date)"
     r"|(?:dbt_)?is_current|current_flag|row_(?:start|end)|version_(?:start|end)"
 )
+Check = Mapping[str, Any]
+
+ONLY_WARNED = "Little: the check only warned, so readers could not rely on it."
 UNIQUE = frozenset({"unique", "duplicate", "dbt_utils.unique_combination_of_columns"})
 FOREIGN = frozenset({"relationships", "foreign_key"})
 
@@ -119,18 +122,19 @@ def uniqueness(comparison: Comparison) -> Iterator[Change]:
         if {comparison.columns.new_name(name) for name in names} == {*old} != {*new}:
             continue
         hits = sorted({hit for name in names for hit in comparison.readers.hits(name)})
+        was_kept = frozenset(names) in unique_columns(comparison.before, stops)
         yield change(
             "K2", ", ".join(names),
             f"Values of {_names(names)} need not be unique any more.",
-            "Joins by them multiply rows.",
-            Verdict.BREAKING, hits,
+            "Joins by them multiply rows." if was_kept else ONLY_WARNED,
+            Verdict.BREAKING if was_kept else Verdict.MINOR, hits,
         )  # fmt: skip
 
 
 def _lost_uniqueness(comparison: Comparison) -> Iterator[list[str]]:
     assert comparison.after is not None
     kept = {pair.old.lower() for pair in comparison.columns.pairs}
-    for names in sorted(unique_columns(comparison.before), key=sorted):
+    for names in sorted(unique_columns(comparison.before, is_enabled), key=sorted):
         new = frozenset(comparison.columns.new_name(each) for each in names)
         if names <= kept and not is_unique(comparison.after, new):
             yield sorted(names)
@@ -145,20 +149,37 @@ def is_unique(contract: Contract, names: frozenset[str]) -> bool:
     return any(each and each <= names for each in (*unique_columns(contract), key))
 
 
-def unique_columns(contract: Contract) -> set[frozenset[str]]:
-    """Sets of columns whose values are declared or checked to be unique."""
+def is_enabled(check: Check) -> bool:
+    """Whether a check is not switched off; switching it off is a change of chapter 5."""
+    return bool(check.get("enabled", True))
+
+
+def stops(check: Check) -> bool:
+    """Whether a check stops a publication; others only warn, and readers cannot rely on them."""
+    return is_enabled(check) and check.get("severity", "error") == "error"
+
+
+def unique_columns(
+    contract: Contract, counts: Callable[[Check], bool] = lambda check: True
+) -> set[frozenset[str]]:
+    """Sets of columns whose values are declared or checked to be unique.
+
+    Args:
+        contract: any contract.
+        counts: which of its checks count.
+    """
     found = {
         frozenset([name.lower()])
         for name, column in contract.columns.items()
         if column.get("unique")
     }
     for check in contract.checks.values():
-        if check.get("kind") in UNIQUE:
+        if check.get("kind") in UNIQUE and counts(check):
             found.add(frozenset(columns_of(check)))
     return found - {frozenset()}
 
 
-def columns_of(check: Mapping[str, Any]) -> list[str]:
+def columns_of(check: Check) -> list[str]:
     """The columns that a check of a key is about, in lower case."""
     together = (check.get("arguments") or {}).get("combination_of_columns")
     names = check.get("columns") or together or [check.get("column")]
@@ -169,19 +190,22 @@ def foreign_keys(comparison: Comparison) -> Iterator[Change]:
     """K6: a foreign key is dropped; K7: it leads to another product, version or column."""
     if comparison.after is None:
         return
+    before = foreign_targets(comparison.before, is_enabled)
+    firm = foreign_targets(comparison.before, stops)
     after = foreign_targets(comparison.after)
     for pair in comparison.columns.pairs:
-        old = foreign_targets(comparison.before).get(pair.old.lower())
+        old = before.get(pair.old.lower())
         new = after.get(pair.new.lower())
         if old is None or old == new:
             continue
         hits = comparison.readers.hits(pair.old)
+        was_kept = pair.old.lower() in firm
         if new is None:
             yield change(
                 "K6", pair.old,
                 f"Values of `{pair.old}` need not be in `{old}` any more.",
-                "Joins lose rows, or find nothing for some.",
-                comparison.if_read(hits), hits,
+                "Joins lose rows, or find nothing for some." if was_kept else ONLY_WARNED,
+                comparison.if_read(hits) if was_kept else Verdict.MINOR, hits,
             )  # fmt: skip
         else:
             yield change(
@@ -192,11 +216,13 @@ def foreign_keys(comparison: Comparison) -> Iterator[Change]:
             )  # fmt: skip
 
 
-def foreign_targets(contract: Contract) -> dict[str, str]:
-    """Column -> the product and column that its values are in."""
+def foreign_targets(
+    contract: Contract, counts: Callable[[Check], bool] = lambda check: True
+) -> dict[str, str]:
+    """Column -> the product and column that its values are in; see `unique_columns`."""
     found = {}
     for check in contract.checks.values():
-        if check.get("kind") in FOREIGN and check.get("column"):
+        if check.get("kind") in FOREIGN and check.get("column") and counts(check):
             found[str(check["column"]).lower()] = _target(check)
     for name, column in contract.columns.items():
         if column.get("references"):

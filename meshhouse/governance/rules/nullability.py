@@ -10,6 +10,7 @@ from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.likeness import Measured, measured
 from meshhouse.governance.rules.filling import is_emptied
+from meshhouse.governance.rules.keys import ONLY_WARNED, Check, is_enabled, stops
 from meshhouse.governance.shape import changed_values
 from meshhouse.governance.type_changes import type_changes
 
@@ -61,11 +62,12 @@ def _required(path: str, what: str) -> Change:
 
 def appeared(comparison: Comparison) -> Iterator[Change]:
     """N4: an optional column that never had nulls has some."""
+    defaulted = _defaulted(comparison)
     for pair, before, after in _optional(comparison):
         known = comparison.past.null_shares.get(pair.old, before.null_share)
         if known or before.nulls or not after.nulls or is_emptied(comparison, pair):
             continue
-        if pair.old.lower() in _defaulted(comparison):
+        if pair.old.lower() in defaulted:
             continue
         if _sentinel(before, after) is not None or _stand_in(before, after, _is_zero) is not None:
             continue
@@ -81,9 +83,10 @@ def appeared(comparison: Comparison) -> Iterator[Change]:
 
 def sentinel(comparison: Comparison) -> Iterator[Change]:
     """N5: nulls become a value that means `missing`, or such a value becomes null."""
+    defaulted = _defaulted(comparison)
     for pair, before, after in _measured_pairs(comparison):
         value = _sentinel(before, after)
-        if value is not None and pair.old.lower() not in _defaulted(comparison):
+        if value is not None and pair.old.lower() not in defaulted:
             yield change(
                 "N5", pair.old,
                 f"In column `{pair.old}`, {_moved(value, before, after)}.",
@@ -98,12 +101,15 @@ def unchecked(comparison: Comparison) -> Iterator[Change]:
         if not (pair.before.get("required") and pair.after.get("required")):
             continue
         assert comparison.after is not None
-        if _is_checked(comparison.before, pair.old) and not _is_checked(comparison.after, pair.new):
+        checks = _checks(comparison.before, pair.old)
+        if any(map(is_enabled, checks)) and not _checks(comparison.after, pair.new):
+            was_kept = any(map(stops, checks))
             yield change(
                 "N6", pair.old,
                 f"Column `{pair.old}` is required, and no check enforces it any more.",
-                "Nulls are published on targets that do not enforce constraints.",
-                Verdict.FORBIDDEN, comparison.readers.hits(pair.old),
+                "Nulls are published on targets that do not enforce constraints." if was_kept
+                else ONLY_WARNED,
+                Verdict.FORBIDDEN if was_kept else Verdict.MINOR, comparison.readers.hits(pair.old),
             )  # fmt: skip
 
 
@@ -196,15 +202,13 @@ def _is_zero(value: str) -> bool:
     return _plain(value) == "0"
 
 
-def _is_checked(contract: Contract, name: str) -> bool:
-    """Whether a check that stops a publication finds nulls in a column.
-
-    A check that is switched off, or only warns, is another change (chapter 5).
-    """
-    return any(
-        check.get("kind") in _CHECKS and str(check.get("column", "")).lower() == name.lower()
+def _checks(contract: Contract, name: str) -> list[Check]:
+    """The checks that find nulls in a column; see `stops` for those that only warn."""
+    return [
+        check
         for check in contract.checks.values()
-    )
+        if check.get("kind") in _CHECKS and str(check.get("column", "")).lower() == name.lower()
+    ]
 
 
 RULES = (declared, nested, appeared, sentinel, unchecked, default)

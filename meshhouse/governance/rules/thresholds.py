@@ -76,10 +76,10 @@ def _settings(check: Check) -> list[Any]:
     has_row = ["expression", "min_value", "max_value"]
     if check.get("kind") in FOREIGN:
         has_row += ["to", "field"]  # rules/keys.py
-    arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
     if check.get("kind") in UNIQUE:
-        return [other, {**arguments, "combination_of_columns": None}]  # rules/keys.py
-    return [other, arguments, check.get("columns")]
+        has_row += ["combination_of_columns"]  # rules/keys.py
+    arguments = {k: v for k, v in (check.get("arguments") or {}).items() if k not in has_row}
+    return [other, arguments]
 
 
 def _filter(check: Check) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from meshhouse.governance.alignment import Pair
 from meshhouse.governance.change import Change, Hit, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.likeness import measured
 from meshhouse.governance.readers import EVERY
+from meshhouse.governance.rules.thresholds import regex
 from meshhouse.governance.type_changes import TypeChange, type_changes
 from meshhouse.governance.types import Type
 
@@ -141,8 +141,7 @@ def _accepted(comparison: Comparison, name: str) -> Iterator[str]:
         if str(check.get("column", "")).lower() != name.lower():
             continue
         yield from (str(each) for each in check.get("values") or ())
-        pattern: Any = check.get("pattern") or check.get("regex")
-        if pattern and _CODE.fullmatch(str(pattern)):
+        if _CODE.fullmatch(regex(check)):
             yield "00"
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
-from tests.conftest import QUICK_JAVA
 from tests.support.object_store import Store
 from tests.support.spark_here import needs_spark
 
@@ -29,7 +28,6 @@ def test_what_spark_builds_and_publishes_is_in_the_bucket(mesh, store: Store):
         "MESH_WAREHOUSE": f"s3://{bucket}/tiny",
         "MESH_TARGET": "spark",
         "MESH_SPARK_MASTER": "local[2]",
-        "MESH_SPARK_CONF": f"spark.driver.extraJavaOptions={QUICK_JAVA}",
     }
     mesh.sell(*range(19))
     mesh.run("run", "shop", environment=here, seconds=600)

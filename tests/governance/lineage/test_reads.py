@@ -33,3 +33,11 @@ def _expected(value):
         return value
     parts = [*(value if isinstance(value, list) else [value]), "", ""][:3]
     return tuple(set(each if isinstance(each, list) else str(each).split()) for each in parts)
+
+
+def test_a_condition_of_2000_parts_is_read():
+    parts = " or ".join(f"id = {each}" for each in range(2000))
+    sql = f"select code || {' || '.join(['code'] * 500)} as c from sales.tiny where {parts}"
+    code, number = reads_of("crm.model", sql, _CORPUS["schemas"])
+    assert (code.column, code.into) == ("code", ("c",))
+    assert (number.column, len(number.literals)) == ("id", 2000)

@@ -1,0 +1,223 @@
+"""The gate: would a candidate surprise a consumer of what is published?
+
+Belongs here: collecting what a judgement needs from the ledger and from declarations. Not here: the
+judgement (governance/), the audit of rows (audit/), or what a run does about a refusal (run.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+from meshhouse.governance.change import Change
+from meshhouse.governance.comparison import Comparison, Past
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.judgement import judge
+from meshhouse.governance.policies import notice_days
+from meshhouse.governance.readers import Readers
+from meshhouse.governance.report import Judged
+from meshhouse.governance.waivers import Step, fingerprint, verdict_after
+from meshhouse.ledger import Head, Ledger, user
+from meshhouse.repository import Domain, Product, Repository, display_path
+from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
+from meshhouse.runs.history import effective_publications
+
+_REMEMBERED = 30
+"""Publications whose statistics show what is usual."""
+
+Statistics = Mapping[str, Any]
+
+
+class Gate:
+    """Judges candidates of one domain against what production's consumers see."""
+
+    def __init__(
+        self, repository: Repository, ledger: Ledger, domain: Domain, confirmed: str = ""
+    ) -> None:
+        """Judges what a domain is about to publish, or declares.
+
+        Args:
+            repository: where the domain is declared.
+            ledger: of the environment in use; an environment compares with production.
+            domain: which one.
+            confirmed: why every silent change of this run is meant; empty if nobody said so.
+        """
+        self._repository = repository
+        self._ledger = ledger.production or ledger
+        self._domain = domain
+        self._confirmed = confirmed
+
+    def judge(
+        self,
+        product: Product,
+        candidate: Contract,
+        statistics: Statistics | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+    ) -> Judged | None:
+        """The judgement of a candidate; None if the product was never published with a contract.
+
+        Args:
+            product: as it is declared.
+            candidate: its contract.
+            statistics: of the candidate's rows; None if there are none yet.
+            history: the product's publications and rollbacks, oldest first, to learn from their
+                statistics what is usual; empty if the candidate has no statistics.
+        """
+        head = self._heads.get(product.relation)
+        if head is None or head.contract is None:
+            return None
+        before = Contract.from_text(head.contract)
+        measured = json.loads(head.statistics) if head.statistics else None
+        past = self._past(before.product, history, statistics)
+        return self._judged(product, head.number, (before, measured), (candidate, statistics), past)
+
+    def judge_between(
+        self,
+        product: Product,
+        earlier: tuple[Contract, Statistics | None],
+        later: tuple[Contract, Statistics | None],
+        number: int,
+    ) -> Judged:
+        """The judgement of one publication by another.
+
+        Args:
+            product: whose publications they are.
+            earlier: contract and statistics of the first publication.
+            later: those of the second one.
+            number: of the first publication.
+        """
+        return self._judged(product, number, earlier, later, Past())
+
+    def published_without(self, declared: Iterable[str]) -> list[str]:
+        """The domain's published relations that are not declared any more."""
+        return sorted(
+            relation
+            for relation, head in self._heads.items()
+            if head.domain == self._domain.name and head.is_published
+            and relation not in set(declared)
+        )  # fmt: skip
+
+    def _judged(
+        self,
+        product: Product,
+        number: int | None,
+        earlier: tuple[Contract, Statistics | None],
+        later: tuple[Contract, Statistics | None],
+        past: Past,
+    ) -> Judged:
+        before, after = earlier[0], later[0]
+        comparison = Comparison(
+            before=before,
+            after=after,
+            readers=Readers.of(names_of(before), self._contracts),
+            before_statistics=earlier[1],
+            after_statistics=later[1],
+            past=past,
+            today=self._today,
+            notice_days=notice_days(self._repository),
+            is_same_code=all(before.get(key) == after.get(key) for key in ("models", "seeds")),
+        )
+        changes = judge(comparison)
+        step = Step.of(before, after, number)
+        return Judged(
+            relation=product.relation,
+            before=before,
+            after=after,
+            step=step,
+            changes=changes,
+            outcome=verdict_after(changes, self._entries(changes, step), self._today, step),
+            file=display_path(product.path),
+            line=product.line,
+        )
+
+    @cached_property
+    def _today(self) -> date:
+        return datetime.now(UTC).date()
+
+    @cached_property
+    def _heads(self) -> Mapping[str, Head]:
+        return self._ledger.heads()
+
+    @cached_property
+    def _contracts(self) -> list[Contract]:
+        """The current contract of every product of the mesh."""
+        return [Contract.from_text(head.contract) for head in self._heads.values() if head.contract]
+
+    @cached_property
+    def _waivers(self) -> Waivers:
+        return read_waivers(self._domain.path)
+
+    def _entries(self, changes: Iterable[Change], step: Step) -> Waivers:
+        """The domain's waivers and confirmations, with those of this run."""
+        if not self._confirmed:
+            return self._waivers
+        confirmed = tuple(
+            Confirmation(
+                product=min(step.names, key=len),
+                change=each.key,
+                why=self._confirmed,
+                owner=user(),
+                fingerprint=fingerprint(each, step),
+                path=self._waivers.path,
+                line=0,
+            )
+            for each in changes
+            if each.is_silent and each.is_refused
+        )
+        return replace(self._waivers, confirmations=(*self._waivers.confirmations, *confirmed))
+
+    def _past(
+        self, product: str, history: Sequence[Mapping[str, Any]], candidate: Statistics | None
+    ) -> Past:
+        """What the ledger knows of the earlier contracts and statistics of a product."""
+        contracts = self._past_contracts.get(product, [])
+        recent = [each["publication_id"] for each in effective_publications(history)[-_REMEMBERED:]]
+        stored = self._ledger.statistics(recent) if recent and candidate else {}
+        measured = [json.loads(stored[each]) for each in recent if each in stored]
+        return Past(
+            names=frozenset(name.lower() for each in contracts for name in each.columns),
+            hashes={each.version: each.hash for each in contracts},
+            null_shares=_null_shares(measured),
+            drift=_means([*measured, candidate] if candidate else measured),
+            domains=frozenset(self._repository.domain_names),
+        )
+
+    @cached_property
+    def _past_contracts(self) -> dict[str, list[Contract]]:
+        """Product without version -> every contract that it was published with, oldest first."""
+        found: dict[str, list[Contract]] = {}
+        for entry in self._ledger.entries("contracts", self._domain.name):
+            contract = Contract.from_text(entry["contract"])
+            found.setdefault(contract.product, []).append(contract)
+        return found
+
+
+def names_of(contract: Contract) -> Sequence[str]:
+    """Every name under which consumers read this version of a product."""
+    is_latest = contract.version == int(contract.get("latest_version", contract.version))
+    return tuple(dict.fromkeys((contract.relation, *((contract.product,) if is_latest else ()))))
+
+
+def _null_shares(measured: Iterable[Statistics]) -> dict[str, float]:
+    """Column -> the largest share of nulls that was measured."""
+    found: dict[str, float] = {}
+    for each in measured:
+        for name, column in each["columns"].items():
+            share = column["nulls"] / each["rows"] if each["rows"] else 0.0
+            found[name] = max(found.get(name, 0.0), share)
+    return found
+
+
+def _means(measured: Iterable[Statistics]) -> dict[str, list[float]]:
+    """Numeric column -> its mean in each measurement, oldest first."""
+    found: dict[str, list[float]] = {}
+    for each in measured:
+        for name, column in each["columns"].items():
+            filled = each["rows"] - column["nulls"]
+            if column["sum"] is not None and filled:
+                found.setdefault(name, []).append(float(column["sum"]) / filled)
+    return found

@@ -1,0 +1,215 @@
+"""The steps of a run in which something is built: build, audit, judge, publish.
+
+Belongs here: each step, and what is recorded of it. Not here: when a run builds (run.py), whether a
+product is built (plan.py), or the messages about failures (outcome.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from meshhouse import dbt
+from meshhouse.audit import PREVIOUS_SUFFIX, Readable, audit
+from meshhouse.engines import Candidate, Engine
+from meshhouse.engines.protocol import Reader
+from meshhouse.errors import MeshError
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.report import Judged, refusal
+from meshhouse.governance.statistics import measure
+from meshhouse.repository import Domain, Product, Repository
+from meshhouse.runs.build_state import BuildState
+from meshhouse.runs.code_notes import CodeNotes
+from meshhouse.runs.contracts import DeclaredContracts
+from meshhouse.runs.domain_plan import DomainPlan
+from meshhouse.runs.gate import Gate
+from meshhouse.runs.outcome import (
+    UNPUBLISHED,
+    DomainRun,
+    Say,
+    dbt_failures,
+    rejection,
+    require_data_tests,
+)
+from meshhouse.runs.parse import refuse_findings
+from meshhouse.runs.publication import publish
+
+
+class Steps:
+    """The steps of a run in which something is built. Each writes into `run` what it did."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        engine: Engine,
+        domain: Domain,
+        plan: DomainPlan,
+        run: DomainRun,
+        say: Say,
+        on_line: dbt.OnLine | None,
+        confirmed: str,
+    ) -> None:
+        self._repository = repository
+        self._engine = engine
+        self._domain = domain
+        self._plan = plan
+        self._run = run
+        self._say = say
+        self._on_line = on_line
+        self._confirmed = confirmed
+
+    def take(self, force: bool, full_refresh: bool) -> None:
+        """Builds, audits and publishes.
+
+        Raises:
+            MeshError: a step failed, and nothing is published.
+        """
+        plan, engine = self._plan, self._engine
+        code = plan.code_parts()  # before a file is edited
+        refuse_findings(self._repository, self._domain, plan.manifest)
+        # Tests compare what this run builds, so an unchanged product that they read is built too.
+        models = plan.manifest.built_with(map(plan.manifest.model_id, plan.to_build))
+        snapshots = plan.manifest.snapshots(models)
+        engine.restore_snapshots(self._domain, snapshots)
+        self._build(models, force, full_refresh)
+        candidates: list[Candidate] = []
+        try:
+            # One by one, so that those that were staged can be withdrawn when one fails.
+            candidates.extend(engine.stage(plan.manifest.described(each)) for each in plan.to_build)
+            contracts = DeclaredContracts(self._repository, self._domain, plan.manifest)
+            promised = {each.relation: contracts.of(each) for each in plan.to_build}
+            measured = self._audit(candidates, promised)
+            if not all(result.passed for _, result in self._run.audited):
+                self._reject(rejection(self._run.audited), candidates)
+            elif refused := self._refused(promised, measured):
+                self._reject(f"{UNPUBLISHED} {refusal(refused)}", candidates)
+            else:
+                self._publish(snapshots, promised, measured)
+        except BaseException:
+            self._run.finished_at = None
+            engine.withdraw(candidates)
+            raise
+        if self._run.published:
+            self._note(code)
+
+    def _build(self, models: set[str], force: bool, full_refresh: bool) -> None:
+        """Builds models with dbt; the run has failed if one of them or of their tests does."""
+        plan = self._plan
+        built = BuildState(self._engine.build_folder(self._domain.name))
+        grounds = plan.grounds(models)
+        outdated = built.forget_outdated(grounds)
+        self._tell("building")
+        # Unit tests judge code, not data: code that is as it was built has passed them.
+        result = dbt.build(
+            self._repository,
+            self._domain.name,
+            *plan.manifest.selection(models),
+            plan.pins,
+            full_refresh=full_refresh or outdated,
+            unit_tests=full_refresh or outdated or force,
+            on_line=self._on_line,
+        )
+        self._run.nodes = result.nodes
+        if result.failed:
+            raise MeshError(dbt_failures(self._domain, result.failed))
+        require_data_tests(plan.manifest, models, result)
+        # The table in the build schema may be of an earlier run, and would be published as new.
+        succeeded = {node.unique_id for node in result.nodes if node.status == "success"}
+        for product in plan.to_build:
+            if plan.manifest.model_id(product) not in succeeded:
+                raise MeshError(
+                    f"dbt built no table for {product.relation} in this run, so nothing is "
+                    "published. A product needs `materialized: table` or `incremental`."
+                )
+        built.remember(grounds)
+
+    def _audit(
+        self, candidates: Sequence[Candidate], contracts: Mapping[str, Contract]
+    ) -> dict[str, dict[str, Any]]:
+        """Audits every candidate beside all the others, as consumers would see them.
+
+        Returns:
+            Relation -> statistics of the candidate, if all candidates passed.
+        """
+        self._tell("auditing")
+        visible = self._engine.visible()
+        own = {each.relation: visible[each.relation] for each in self._domain.products
+               if each.relation in visible}  # fmt: skip
+        staged = {each.product.relation: each.staged.state for each in candidates}
+        before = {_before(each.product): each.product.relation for each in candidates}
+        previous = {_before(each): own[each.relation] for each in self._domain.products
+                    if each.relation in own}  # fmt: skip
+        empty = {name: each for name, each in before.items() if each not in own}
+        pins = self._plan.pins
+        products = [product for each in self._repository.domains for product in each.products]
+        readable = Readable(products, pins.keys() - {each.relation for each in products})
+        states = {**pins, **own, **previous, **staged}
+        with self._engine.reader(self._domain, states, empty) as reader:
+            for candidate in candidates:
+                result = audit(candidate.product, reader, readable)
+                self._run.audited.append((candidate, result))
+            if not all(result.passed for _, result in self._run.audited):
+                return {}
+            return {
+                relation: measure(reader, _quoted(reader, relation), contracts[relation])
+                for relation in staged
+            }
+
+    def _refused(
+        self, contracts: Mapping[str, Contract], statistics: Mapping[str, dict[str, Any]]
+    ) -> list[Judged]:
+        """Judges every candidate; returns the judgements that stop the publication."""
+        gate = Gate(self._repository, self._engine.ledger, self._domain, self._confirmed)
+        for product in self._plan.to_build:
+            relation = product.relation
+            history = self._plan.history_of(product)
+            judged = gate.judge(product, contracts[relation], statistics[relation], history)
+            if judged is not None:
+                self._run.judged.append(judged)
+        # An environment has no consumers: there a change can be tried before it is confirmed.
+        if self._repository.environment:
+            return []
+        return [each for each in self._run.judged if each.outcome.refused]
+
+    def _reject(self, message: str, candidates: Sequence[Candidate]) -> None:
+        self._run.outcome, self._run.message = "rejected", message
+        self._engine.withdraw(candidates)
+
+    def _publish(
+        self,
+        snapshots: Sequence[str],
+        contracts: Mapping[str, Contract],
+        statistics: Mapping[str, dict[str, Any]],
+    ) -> None:
+        self._tell("publishing")
+        histories = self._engine.stage_snapshots(self._domain, snapshots)
+        run = self._run
+        run.outcome, run.finished_at = "published", datetime.now(UTC)
+        run.published = publish(
+            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories,
+            contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
+        )  # fmt: skip
+
+    def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
+        """Remembers what the code is made of, so that a later run can name what changed in it."""
+        with suppress(OSError):  # a publication counts without the notes
+            CodeNotes(self._repository, self._domain.name).remember(code)
+
+    def _tell(self, doing: str) -> None:
+        self._say(f"{self._domain.name}: {doing} {_listing(self._plan.to_build)}")
+
+
+def _before(product: Product) -> str:
+    """How checks call what is published of a product now."""
+    return f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
+
+
+def _quoted(reader: Reader, relation: str) -> str:
+    """A relation as SQL of the engine."""
+    return ".".join(reader.quote(part) for part in relation.split(".", 1))
+
+
+def _listing(products: Sequence[Product]) -> str:
+    return ", ".join(product.relation for product in products)
