@@ -13,6 +13,7 @@ from meshhouse.engines import engine
 from meshhouse.governance.policies import notice_days
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
+from meshhouse.runs.objectives import objective_statuses
 from meshhouse.runs.retirement import retired
 from meshhouse.runs.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
@@ -38,6 +39,7 @@ def status(all_retired: bool, as_json: bool) -> None:
     for domain, because in _grouped(broken):
         click.echo(f"mesh: {domain}: {because}", err=True)
     if as_json:
+        kept = objective_statuses(chosen.ledger, (each.product for each in statuses), now)
         print_json(
             [
                 {
@@ -54,6 +56,7 @@ def status(all_retired: bool, as_json: bool) -> None:
                     "environment": each.environment or PRODUCTION,
                     "broken": broken.get(each.product.domain),
                     "state": each.state,
+                    "objectives": [one.as_json() for one in kept[each.product.relation]],
                 }
                 for each in statuses
             ]
