@@ -71,6 +71,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("bytes", _BIGINT),
         ("audit_id", _STRING),
         ("score", DataType("decimal", 5, 2)),
+        # Of the kind `rename`: the relation whose table and history the product goes on with.
+        ("renamed_from", _STRING),
         ("contract_hash", _STRING),
         # What the publication changed for consumers, with the waivers and confirmations.
         ("changes", _STRING),
@@ -89,6 +91,15 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("product", _STRING),
         ("publication_id", _STRING),
         ("statistics", _STRING),
+    ),
+    # How promises were kept; see governance/objectives.py. `finished_at` is when it was measured.
+    "objectives": (
+        *_COMMON,
+        ("product", _STRING),
+        ("objective", _STRING),
+        ("target", DataType("double")),
+        ("measured", DataType("double")),
+        ("met", DataType("boolean")),
     ),
     "runs": (
         *_COMMON,
@@ -155,6 +166,11 @@ class Staged:
     """The new state: a metadata location in the lake, the number of a generation in Snowflake."""
     snapshot_id: int | None
     """The number that identifies the state's rows in ledger entries."""
+    alias_of: str | None = None
+    """The product's relation, if this is another name for it; its owner owns the name too."""
+    renamed_to: str | None = None
+    """The table's next name, `schema.table`, if the change gives it one, and empty if it takes this
+    name away; `state` equals `base`."""
 
 
 @dataclass(frozen=True)
@@ -236,10 +252,17 @@ class Ledger(Protocol):
         """
         ...
 
-    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+    def entries(
+        self, ledger: str, domain: str | None = None, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         """Rows of one table of the ledger, oldest first; empty if the table does not exist yet.
 
         The number of the commit gives the order. JSON columns are decoded, but not contracts.
+
+        Args:
+            ledger: the table.
+            domain: whose rows; None for all.
+            since: only rows that finished at this time or later; older files are not read.
         """
         ...
 

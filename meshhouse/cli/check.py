@@ -7,9 +7,12 @@ import time
 import click
 
 from meshhouse.cli.output import console, escaped, print_json
+from meshhouse.errors import MeshError
+from meshhouse.governance.contract import Contract
 from meshhouse.lint import Finding, target_findings
 from meshhouse.lint import check as find
 from meshhouse.repository import Repository, display_path
+from meshhouse.repository.policies import read_policies
 from meshhouse.runs.published_check import published_findings
 
 
@@ -31,7 +34,7 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
     """
     started = time.monotonic()
     repository = Repository.find()
-    findings = find(repository)
+    findings = find(repository, _published(repository))
     refused, notices = published_findings(repository, findings)
     findings = sorted({*findings, *refused})
     if target is not None:
@@ -62,6 +65,29 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
     for notice in notices:
         click.echo(f"mesh: {escaped(notice)}", err=True)
     return 1 if any(not each.is_warning for each in findings) else 0
+
+
+def _published(repository: Repository) -> dict[str, Contract]:
+    """The published contracts, if a policy may need them: for a deprecation or an own rule."""
+    deprecates = any(
+        product.deprecation_date for domain in repository.readings for product in domain.products
+    )
+    if not deprecates and not read_policies(repository.root).own:
+        return {}
+    # Imported here because engines load DuckDB, which takes 0.3 s.
+    from meshhouse.engines import engine
+
+    try:
+        ledger = engine(repository).ledger
+        heads = (ledger.production or ledger).heads()
+    except (MeshError, ImportError) as error:
+        console().print(f"Without what is published: {error}", markup=False)
+        return {}
+    return {
+        relation: Contract.from_text(head.contract)
+        for relation, head in heads.items()
+        if head.contract
+    }
 
 
 def _on_targets(repository: Repository, target: str) -> list[Finding]:

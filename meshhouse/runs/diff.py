@@ -113,7 +113,8 @@ def _compare(
         contracts = DeclaredContracts(repository, domain, manifest)
         for product in products:
             _compare_product(product, manifest, contracts, gate, own)
-    for relation in gate.published_without(each.relation for each in domain.products):
+    declared = {head.relation for each in domain.products if (head := gate.head_of(each))}
+    for relation in gate.published_without(declared):
         if names is None or relation.partition(".")[2] in names:
             own.removed.append(relation)
             if judged := gate.judge_removed(relation):
@@ -128,10 +129,10 @@ def _compare(
 def _compare_product(
     product: Product, manifest: Manifest, contracts: DeclaredContracts, gate: Gate, own: Difference
 ) -> None:
-    relation, head = product.relation, gate.heads.get(product.relation)
+    relation, head = product.relation, gate.head_of(product)
     if reason := manifest.withheld(product):
         own.withheld[relation] = reason
-    elif head is None or not head.is_published:
+    elif head is None:
         own.new.append(relation)
     else:
         own.compared.append(product)
@@ -159,9 +160,10 @@ def _chosen(
         name, dot, product = target.partition(".")
         domain = _removed_domain(repository, name) if name in gone else repository.reading(name)
         relations = {each.relation for each in domain.products}
-        is_published = target in heads and heads[target].is_published
-        if dot and not domain.problems and target not in relations and not is_published:
-            repository.product(target)  # raises, with the names that there are
+        is_known = target in relations or (target in heads and heads[target].is_published)
+        if dot and not domain.problems and not is_known:
+            # It is the name of a latest version without its number, or unknown, which raises.
+            product = repository.product(target).name
         if not dot:
             names[name] = None
         elif (known := names.setdefault(name, set())) is not None:

@@ -24,6 +24,7 @@ from meshhouse.governance.report import Judged
 from meshhouse.governance.waivers import Step, fingerprint, verdict_after
 from meshhouse.ledger import Head, Ledger, user
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.references import mention_of
 from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
 from meshhouse.runs.history import effective_publications
 
@@ -84,10 +85,10 @@ class Gate:
             history: the product's publications and rollbacks, oldest first, to learn from their
                 statistics what is usual; empty if the candidate has no statistics.
         """
-        head = self.heads.get(product.relation)
+        head = self.head_of(product)
         if head is None or head.contract is None:
             return None
-        before = Contract.from_text(head.contract)
+        before = Contract.from_text(self._under_present_names(head.contract))
         measured = json.loads(head.statistics) if head.statistics else None
         past = self._past(before.product, history, statistics)
         return self._judged(
@@ -139,6 +140,20 @@ class Gate:
         place = _Place(relation, self._domain.path / "dbt_project.yml", 1)
         return self._judged(before, None, (measured, None), past, head.number, place)
 
+    def head_of(self, product: Product) -> Head | None:
+        """What consumers see of a product; None if it is not published.
+
+        A table gets the name that is declared now in the next run, so it may have the old one.
+        """
+        named = self.heads.get(product.relation)
+        if named is not None and named.is_published:
+            return named
+        for former in (product.plain_relation, product.former_relation, product.renamed_from):
+            found = self.heads.get(former or "")
+            if found is not None and found.is_published and found.version == product.version:
+                return found
+        return None
+
     def published_without(self, declared: Iterable[str]) -> list[str]:
         """The domain's published relations that are not declared any more."""
         known = set(declared)
@@ -181,6 +196,16 @@ class Gate:
             file=place.file.relative_to(self._repository.root).as_posix(),
             line=place.line,
         )
+
+    def _under_present_names(self, contract: str) -> str:
+        """A published contract in which what it reads has the names that it has now.
+
+        Otherwise a product that gets versions, or another name, would look like another input.
+        """
+        for provided in self._repository.provided(self._domain):
+            for alias in provided.aliases:
+                contract = mention_of(alias).sub(provided.relation, contract)
+        return contract
 
     @cached_property
     def _today(self) -> date:

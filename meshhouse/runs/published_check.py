@@ -16,7 +16,6 @@ from meshhouse.governance.report import refusals
 from meshhouse.ledger import Ledger
 from meshhouse.lint import Finding
 from meshhouse.repository import ROOT_DOMAIN, Repository
-from meshhouse.runs.diff import declared_difference
 
 
 def published_findings(
@@ -44,6 +43,9 @@ def published_findings(
     targets = sorted(published - faulty)
     if not targets:
         return [], []
+    # Imported here because it imports dbt, which takes seconds: not where nothing is published.
+    from meshhouse.runs.diff import declared_difference
+
     found = declared_difference(repository, ledger, targets)
     findings = [
         Finding(repository.root / judged.file, judged.line, problem, remedy)

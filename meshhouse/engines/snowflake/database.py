@@ -54,6 +54,8 @@ class Move:
     """The state before it; None for a table without a state."""
     state: int
     properties: Mapping[str, str]
+    renamed_to: str | None = None
+    """The table's next name, not shown yet; empty if the table loses its name."""
 
 
 def column_type(data_type: DataType) -> str:
@@ -88,6 +90,7 @@ class Database:
         self.states_table = self.ledger_table("states")
         """Quoted name of the table of states."""
         self._known: set[str] = set()
+        self._seen: set[str] = set()
         self._is_prepared = False
 
     def in_environment(self, environment: str) -> Database:
@@ -169,6 +172,12 @@ class Database:
             column.lower(): (kind, precision, scale) for column, kind, precision, scale in found
         }
 
+    def exists(self, relation: str) -> bool:
+        """Whether a table exists; asked once, because queries of information_schema are slow."""
+        if relation not in self._known | self._seen and self.columns(relation):
+            self._seen.add(relation)
+        return relation in self._known | self._seen
+
     def has_states(self) -> bool:
         """Whether the table of states exists: nothing was ever landed or published without it."""
         states = self.stored(f"{SCHEMA}.states")
@@ -244,7 +253,21 @@ class Database:
 
     def _move(self, move: Move) -> bool:
         properties = json.dumps(dict(move.properties))
-        if move.base is None:
+        if move.renamed_to == "":
+            cursor = self.session.execute(
+                f"delete from {self.states_table} where relation = ? and state = ?",
+                move.relation,
+                move.base,
+            )
+        elif move.renamed_to is not None:
+            cursor = self.session.execute(
+                f"update {self.states_table} set relation = ?, shown = {_UNKNOWN} "
+                "where relation = ? and state = ?",
+                move.renamed_to,
+                move.relation,
+                move.base,
+            )
+        elif move.base is None:
             cursor = self.session.execute(
                 f"insert into {self.states_table} (relation, state, properties) select ?, ?, ? "
                 f"where not exists (select 1 from {self.states_table} where relation = ?)",
