@@ -50,6 +50,8 @@ class DomainRun:
     """Product -> why the run left it out: it is `disabled` or `not public`."""
     standing_checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
+    standing_changes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Product -> what its current publication changed for consumers; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()
     audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
