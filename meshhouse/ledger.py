@@ -90,6 +90,15 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("publication_id", _STRING),
         ("statistics", _STRING),
     ),
+    # How promises were kept; see governance/objectives.py. `finished_at` is when it was measured.
+    "objectives": (
+        *_COMMON,
+        ("product", _STRING),
+        ("objective", _STRING),
+        ("target", DataType("double")),
+        ("measured", DataType("double")),
+        ("met", DataType("boolean")),
+    ),
     "runs": (
         *_COMMON,
         ("outcome", _STRING),
@@ -236,10 +245,17 @@ class Ledger(Protocol):
         """
         ...
 
-    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+    def entries(
+        self, ledger: str, domain: str | None = None, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         """Rows of one table of the ledger, oldest first; empty if the table does not exist yet.
 
         The number of the commit gives the order. JSON columns are decoded, but not contracts.
+
+        Args:
+            ledger: the table.
+            domain: whose rows; None for all.
+            since: only rows that finished at this time or later; older files are not read.
         """
         ...
 

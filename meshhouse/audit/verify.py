@@ -70,13 +70,25 @@ class AuditResult:
     @property
     def passed(self) -> bool:
         """Whether the candidate may be published."""
-        return bool(self.checks) and all(check.ok for check in self.checks)
+        checked = bool(self.checks) and all(check.ok for check in self.checks)
+        return checked and not self.is_below_threshold
+
+    @property
+    def is_below_threshold(self) -> bool:
+        """Whether the product's owner demands a higher score."""
+        return self.score < self.product.threshold
 
     @property
     def score(self) -> float:
-        """Percent of the checks that passed without a warning."""
-        passed = sum(check.outcome == "passed" for check in self.checks)
-        return round(100.0 * passed / len(self.checks), 2) if self.checks else 0.0
+        """Percent of the checks that passed without a warning, by their weights."""
+        weights = [(self._weight(check), check.outcome == "passed") for check in self.checks]
+        total = sum(weight for weight, _ in weights)
+        passed = sum(weight for weight, is_passed in weights if is_passed)
+        return round(100.0 * passed / total, 2) if total else 0.0
+
+    def _weight(self, check: CheckResult) -> float:
+        weights = self.product.weights
+        return weights.get(check.key, weights.get(check.kind, 1.0))
 
     def as_json(self) -> list[dict[str, Any]]:
         """The checks as the ledger stores them, without sample rows, which contain data."""

@@ -6,6 +6,7 @@ Belongs here: combining facts from declarations and the ledger. Not here: readin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,9 @@ import click
 
 from meshhouse.cli.output import counted, escaped, print_json, results, table
 from meshhouse.engines import engine
+from meshhouse.governance.objectives import OBJECTIVES
 from meshhouse.repository import Product, Repository
+from meshhouse.runs.objectives import ObjectiveStatus, objective_statuses
 from meshhouse.runs.status import ProductStatus, age, product_statuses
 
 
@@ -24,9 +27,12 @@ def show(name: str, as_json: bool) -> None:
     """Show a product: columns, owner, freshness, readers, how to read it."""
     repository = Repository.find()
     product = repository.product(name)
-    statuses = product_statuses(repository, engine(repository).ledger)
+    ledger = engine(repository).ledger
+    statuses = product_statuses(repository, ledger)
     status = next(each for each in statuses if each.product.relation == product.relation)
     facts = _facts(repository, product, status)
+    kept = objective_statuses(ledger, [product], datetime.now(UTC))[product.relation]
+    facts["objectives"] = _objectives(product, kept)
     if as_json:
         print_json(facts)
     else:
@@ -63,6 +69,18 @@ def _facts(repository: Repository, product: Product, status: ProductStatus) -> d
             for column in product.columns
         ],
     }
+
+
+def _objectives(product: Product, kept: Sequence[ObjectiveStatus]) -> list[dict[str, Any]]:
+    """Every promise of a product, with the last measurement of those that were measured."""
+    measured = {each.last.objective: each.as_json() for each in kept}
+    return [
+        measured.get(name)
+        or {"objective": name, "target": product.promises[name], "measured": None, "met": None,
+            "at": None, "budget_left_percent": None}
+        for name in OBJECTIVES
+        if name in product.promises
+    ]  # fmt: skip
 
 
 def _readers(repository: Repository, product: Product) -> list[str]:
@@ -106,6 +124,25 @@ def _print(facts: dict[str, Any], status: ProductStatus) -> None:
     click.echo(f"{facts['product']}: {escaped(' '.join(facts['description'].split()))}\n")
     for name, value in lines.items():
         click.echo(f"{name:<10} {escaped(value)}")
+    if facts["objectives"]:
+        click.echo()
+        results().print(
+            table(
+                ["promise", "target", "measured", "", "error budget left"],
+                [
+                    (
+                        each["objective"],
+                        f"{each['target']:g}",
+                        "not measured" if each["measured"] is None else f"{each['measured']:g}",
+                        {True: "kept", False: "broken", None: ""}[each["met"]],
+                        "" if each["budget_left_percent"] is None
+                        else f"{each['budget_left_percent']:g} %",
+                    )
+                    for each in facts["objectives"]
+                ],
+                right=["target", "measured", "error budget left"],
+            )
+        )  # fmt: skip
     click.echo()
     rows = [
         (

@@ -12,6 +12,7 @@ from meshhouse.cli.output import console, fitting, print_json, results, table, w
 from meshhouse.engines import engine
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
+from meshhouse.runs.objectives import objective_statuses
 from meshhouse.runs.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
 UNDECLARED = "not declared"
@@ -32,6 +33,7 @@ def status(as_json: bool) -> None:
     for domain, because in _grouped(broken):
         click.echo(f"mesh: {domain}: {because}", err=True)
     if as_json:
+        kept = objective_statuses(chosen.ledger, (each.product for each in statuses), now)
         print_json(
             [
                 {
@@ -48,6 +50,7 @@ def status(as_json: bool) -> None:
                     "environment": each.environment or PRODUCTION,
                     "broken": broken.get(each.product.domain),
                     "state": each.state,
+                    "objectives": [one.as_json() for one in kept[each.product.relation]],
                 }
                 for each in statuses
             ]

@@ -103,6 +103,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         "columns": _columns(product, sources, models, checks),
         "checks": sorted(checks, key=lambda each: str(each["id"])),
         "promises": dict(product.promises),
+        "score": _score(product),
         "models": models,
         "seeds": dict(sources.seeds),
         "reads": _reads(sources, models),
@@ -114,6 +115,11 @@ def describe(product: Product, sources: Sources) -> Contract:
         "storage": dict(sources.storage),
     }
     return Contract({key: each for key, each in document.items() if each not in (None, {}, [])})
+
+
+def _score(product: Product) -> dict[str, Any]:
+    declared = {"threshold": product.threshold, "weights": dict(product.weights)}
+    return {key: each for key, each in declared.items() if each}
 
 
 def _columns(

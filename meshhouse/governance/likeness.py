@@ -87,7 +87,8 @@ def measured(statistics: Mapping[str, Any] | None, name: str) -> Measured | None
 
 def are_alike(before: Measured, after: Measured) -> bool:
     """Whether two measurements may be of one column, with rows that come and go between them."""
-    if min(before.rows, after.rows) < _LEAST_ROWS or not before.filled or not after.filled:
+    if min(before.rows, after.rows) < _LEAST_ROWS or not before.values or not after.values:
+        # Of personal columns no values are measured: numbers of values alone show nothing.
         return False
     return (
         abs(before.null_share - after.null_share) <= _SHARES

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,9 @@ class LakeLedger:
             raise
 
     @explained()
-    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+    def entries(
+        self, ledger: str, domain: str | None = None, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         """Rows of a ledger table, oldest first, JSON columns decoded; empty if there is no table.
 
         Rows are ordered by the number of their commit. Rows of older versions have none. They are
@@ -85,9 +88,17 @@ class LakeLedger:
         location = self._lake.state(f"meshhouse.{ledger}")
         if location is None:
             return []
-        rows = _rows(location, f"where domain = {literal(domain)}" if domain else "")
+        conditions = [f"domain = {literal(domain)}"] if domain else []
+        if since is not None:
+            conditions.append(f"finished_at >= timestamptz {literal(since.isoformat())}")
+        rows = _rows(location, f"where {' and '.join(conditions)}" if conditions else "")
         if any(row.get("number") is None for row in rows):
-            rows = [each for each in self._numbered(location) if domain in (None, each["domain"])]
+            rows = [
+                each
+                for each in self._numbered(location)
+                if domain in (None, each["domain"])
+                and (since is None or each["finished_at"] >= since)
+            ]
         rows.sort(key=lambda row: (row["number"], row["file_row_number"]))
         for row in rows:
             del row["filename"], row["file_row_number"]

@@ -1,6 +1,6 @@
-"""Checks of one product whose results would have the same key.
+"""Keys of the checks of one product: equal ones, and weights without a check.
 
-Belongs here: finding checks in a file that get the same key. Not here: how a key is made
+Belongs here: what `mesh check` says of keys of checks. Not here: how a key is made
 (audit/contract.py), or other mistakes in a check (rules.py).
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 from meshhouse.audit import ROWS_AGAINST_PREVIOUS, check_key
 from meshhouse.lint.finding import Finding
 from meshhouse.repository import Product
+from meshhouse.repository.shapes import mappings
 from meshhouse.repository.yaml import Located
 
 
@@ -38,6 +39,30 @@ def colliding_checks(product: Product, written: Located) -> Iterator[Finding]:
                 "so their results could not be distinguished.",
                 "Give it a `qualifier` that differs in letters (a-z) or digits from those of all "
                 "other checks of this kind.",
+            )
+
+
+def unknown_weights(product: Product, written: Located) -> Iterator[Finding]:
+    """A finding for each weight of the score that is the weight of no check.
+
+    Args:
+        product: with the weights.
+        written: the content of its checks file.
+    """
+    kinds = {"schema", "metric"}  # the mesh adds a check of each to every product
+    known = {check_key("metric", None, ROWS_AGAINST_PREVIOUS), "schema"}
+    for key, _ in _keys(written):
+        known.add(key)
+    for place in (written, *mappings(written.get("columns"))):
+        kinds |= {kind for check in mappings(place.get("checks")) for kind in check}
+    for name in product.weights:
+        if name not in known | kinds:
+            yield Finding(
+                product.path,
+                product.line,
+                f"the score of {product.relation} has a weight for `{name}`, which is neither the "
+                "key nor the kind of one of its checks.",
+                f"Kinds: {', '.join(sorted(kinds))}. Keys: {', '.join(sorted(known))}.",
             )
 
 

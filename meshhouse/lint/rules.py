@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from meshhouse.lint.collisions import colliding_checks
+from meshhouse.lint.collisions import colliding_checks, unknown_weights
 from meshhouse.lint.columns import selected_columns
 from meshhouse.lint.features import feature_findings
 from meshhouse.lint.finding import Finding
@@ -174,6 +174,7 @@ def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> It
         written = read_yaml(product.checks_path)
         yield from _checks(product, written)
         yield from colliding_checks(product, written)
+        yield from unknown_weights(product, written)
 
 
 _Requirement = tuple[Callable[[Domain, Product], bool], str, str]

@@ -131,6 +131,16 @@ PROMISES = Key(
     Map("promises", {each.name: each.shape for each in IN_PROMISES}, is_of_the_mesh=True),
     "the service-level objectives of the product",
 )  # fmt: skip
+SCORE = Key(
+    "score", (PRODUCT,),
+    Map(
+        "score",
+        {"threshold": NUMBER, "weights": Map("weights of the score", {}, is_open=True)},
+        is_of_the_mesh=True,
+    ),
+    "`threshold`: the score below which a candidate is not published; `weights`: the weight of a "
+    "check, by its key or its kind, such as `{invalid: 3}`; default 1",
+)  # fmt: skip
 EVERY_RUN = Key(
     "every_run", (PRODUCT, PRIVATE_MODEL), FLAG,
     "`true`, on any model: every run builds it, and `mesh check` accepts reads that no code "
@@ -144,7 +154,7 @@ DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mes
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, EVERY_RUN, SHARED,
+    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, EVERY_RUN, SHARED,
     DAGSTER,
 )  # fmt: skip
 

@@ -89,6 +89,10 @@ class Product:
     deprecation_date: str | None = None
     versioned: bool = False
     latest_version: int = 1
+    threshold: float = 0.0
+    """The score below which a candidate is not published."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Key or kind of a check -> its weight in the score; 1 for others."""
     shared: bool = False
     """Whether other accounts are offered the product, on targets that support it."""
     owner: Mapping[str, str] = field(default_factory=dict)

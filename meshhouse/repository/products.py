@@ -21,6 +21,7 @@ from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.yaml import Located
 
 _ACCESS = ("public", "protected", "private")
+_LARGEST_WEIGHT = 1_000
 _EARLIEST_VERSION, _LAST_VERSION = 1, 9_999
 
 
@@ -68,6 +69,7 @@ class ProductsReader:
             columns = read_columns(
                 self._problems, path, versioned.columns_of(model, version), f"{self._name}.{name}"
             )
+            threshold, weights = self._score(path, meta)
             products.append(
                 Product(
                     domain=self._name,
@@ -82,6 +84,8 @@ class ProductsReader:
                     contract=mapping(settings.get("contract")).get("enforced") is True,
                     grain=self._grain(meta),
                     promises=self._promises(path, meta, columns),
+                    threshold=threshold,
+                    weights=weights,
                     shared=keys.SHARED.of(meta) is True,
                     path=path,
                     line=version.line if version else model.line,
@@ -177,6 +181,27 @@ class ProductsReader:
                 problem = f"`{key.name}` is `{value}`, which is not a column. Name a column."
                 self._problems.add(path, promises.line_of(key.name), problem)
         return usable
+
+    def _score(self, path: Path, meta: Located) -> tuple[float, Mapping[str, float]]:
+        """Threshold and weights of the score."""
+        score = mapping(keys.SCORE.of(meta))
+        threshold, weights = score.get("threshold", 0.0), mapping(score.get("weights"))
+        if not is_number(threshold) or not 0 <= threshold <= 100:
+            threshold = 0.0  # of another type: the shape of the file says so
+            if is_number(score.get("threshold")):
+                problem = f"`threshold` is `{score['threshold']}`; give a number from 0 to 100."
+                self._problems.add(path, score.line_of("threshold"), problem)
+        usable = {}
+        for name, weight in weights.items():
+            if is_number(weight) and 0 <= weight <= _LARGEST_WEIGHT:
+                usable[name] = float(weight)
+            else:
+                problem = (
+                    f"the weight of `{name}` is `{weight}`; give a number from 0 to "
+                    f"{_LARGEST_WEIGHT:,}."
+                )
+                self._problems.add(path, weights.line_of(name), problem)
+        return float(threshold), usable
 
     def _deprecated(self, path: Path, model: Located, version: Located) -> str | None:
         declared = version.get("deprecation_date", model.get("deprecation_date"))

@@ -16,7 +16,7 @@ from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, che
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Product, display_path
-from meshhouse.repository.keys import KEEPS_ROWS_PERCENT, PROMISES
+from meshhouse.repository.keys import KEEPS_ROWS_PERCENT, PROMISES, SCORE
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.plan import Decision
@@ -156,6 +156,15 @@ def rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
     parts = []
     for candidate, result in audited:
         failed = [check for check in result.checks if not check.ok]
+        if not failed and result.is_below_threshold:
+            warned = "; ".join(
+                check.describe() for check in result.checks if check.outcome == "warned"
+            )
+            product = candidate.product
+            parts.append(
+                f"{product.relation} has the score {result.score:g}, less than its threshold "
+                f"{product.threshold:g} ({SCORE.name} in {display_path(product.path)}): {warned}"
+            )
         if not failed:
             continue
         checks = "; ".join(check.describe() for check in failed)

@@ -20,6 +20,7 @@ from meshhouse.repository.references import resolve
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
+from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import DomainRun, Say, dbt_failures, require_data_tests
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.publication import audit_entry
@@ -95,9 +96,14 @@ def run_domain(
                 record_failure(engine, domain, f"{type(error).__name__}: {error}", run=run)
             raise
         run.finished_at = run.finished_at or datetime.now(UTC)
+        objectives = objective_entries(engine.ledger, domain, run)
         if run.outcome != "published":  # a publication is recorded with what it shows
             entries = [audit_entry(run.run_id, *audited) for audited in unrecorded]
-            engine.ledger.commit([], {"runs": [run.entry()], "audits": entries})
+            engine.ledger.commit(
+                [], {"runs": [run.entry()], "audits": entries, "objectives": objectives}
+            )
+        elif objectives:
+            engine.ledger.commit([], {"objectives": objectives})
     return run
 
 

@@ -20,6 +20,7 @@ from meshhouse.landing.store import offsets_of
 from meshhouse.landing.waiting import waiting
 from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
 from meshhouse.runs.domain_plan import DomainPlan
+from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import DomainRun
 
 
@@ -99,7 +100,13 @@ def settled(repository: Repository, engine: Engine, selection: Selection) -> lis
         else:
             runs.append(run)
     if runs:
-        engine.ledger.commit([], {"runs": [run.entry() for run in runs]})
+        domains = {domain.name: domain for domain in selection.domains}
+        objectives = [
+            entry
+            for run in runs
+            for entry in objective_entries(engine.ledger, domains[run.domain], run)
+        ]
+        engine.ledger.commit([], {"runs": [run.entry() for run in runs], "objectives": objectives})
     return runs
 
 

@@ -15,7 +15,7 @@ from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.views import ColumnsOf, connect_memory, create_views, enable_store
-from meshhouse.ledger import LEDGERS
+from meshhouse.ledger import HEADS, LEDGERS
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import stored_schema
 from meshhouse.repository.types import parse_type
@@ -182,7 +182,7 @@ def columns_of(repository: Repository) -> ColumnsOf:
     def found(relation: str) -> list[tuple[str, object]]:
         schema, _, name = relation.partition(".")
         if schema == LEDGER:
-            return list(LEDGERS.get(name, ()))
+            return list(HEADS if name == "heads" else LEDGERS.get(name, ()))
         try:
             products = [each for domain in repository.domains for each in domain.products]
         except MeshError:  # a declaration that cannot be read must not stop readers

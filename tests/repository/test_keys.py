@@ -31,7 +31,10 @@ VALUES = {ANY: "5", FLAG: "true", NUMBER: "5", TEXT: "x"}
 def value(shape: object) -> str:
     if isinstance(shape, Many):
         return "[order_id]"
-    return "{refreshed_within_hours: 24}" if isinstance(shape, Map) else VALUES[shape]
+    if isinstance(shape, Map):
+        name, inner = next(iter(shape.keys.items()))
+        return f"{{{name}: {value(inner)}}}"
+    return VALUES[shape]
 
 
 def written(mesh: Mesh, place: str, line: str) -> list[tuple[str, str]]:

@@ -88,6 +88,7 @@ class Database:
         self.states_table = self.ledger_table("states")
         """Quoted name of the table of states."""
         self._known: set[str] = set()
+        self._seen: set[str] = set()
         self._is_prepared = False
 
     def in_environment(self, environment: str) -> Database:
@@ -168,6 +169,12 @@ class Database:
         return {
             column.lower(): (kind, precision, scale) for column, kind, precision, scale in found
         }
+
+    def exists(self, relation: str) -> bool:
+        """Whether a table exists; asked once, because queries of information_schema are slow."""
+        if relation not in self._known | self._seen and self.columns(relation):
+            self._seen.add(relation)
+        return relation in self._known | self._seen
 
     def has_states(self) -> bool:
         """Whether the table of states exists: nothing was ever landed or published without it."""

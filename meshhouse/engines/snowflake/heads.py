@@ -40,7 +40,7 @@ class SnowflakeHeads:
         self, domains: Collection[str] | None = None, documents: bool = True
     ) -> dict[Key, Head] | None:
         """The heads of some domains, or of all; None if no heads were ever stored."""
-        if not self._database.columns(self._database.stored(f"{SCHEMA}.heads")):
+        if not self._database.exists(self._database.stored(f"{SCHEMA}.heads")):
             return None
         columns = [each for each in HEADS if documents or each[0] not in DOCUMENTS]
         where = ""

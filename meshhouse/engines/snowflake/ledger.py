@@ -7,6 +7,7 @@ columns of ledgers (meshhouse/ledger.py), or how products become visible (engine
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from meshhouse.engines.snowflake.database import SCHEMA, Database, Move
@@ -104,13 +105,18 @@ class SnowflakeLedger:
         )
         self._append_rows(ledger, [entry], [move])
 
-    def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
+    def entries(
+        self, ledger: str, domain: str | None = None, since: datetime | None = None
+    ) -> list[dict[str, Any]]:
         """See `Ledger.entries`."""
         existing = self._database.columns(self._database.stored(f"{SCHEMA}.{ledger}"))
         names = [name for name, _ in LEDGERS[ledger] if name in existing]
         if not names:
             return []
-        where, values = ("where domain = ? ", (domain,)) if domain else ("", ())
+        wanted = [("domain = ?", domain)] if domain else []
+        wanted += [("finished_at >= ?", since)] if since else []
+        where = f"where {' and '.join(each for each, _ in wanted)} " if wanted else ""
+        values = [value for _, value in wanted]
         rows = self._database.session.rows(
             f"select {', '.join(map(quote, names))} "
             f"from {self._database.ledger_table(ledger)} {where}"
@@ -182,7 +188,7 @@ class SnowflakeLedger:
         self, ledger: str, columns: Sequence[str], where: str, *values: object
     ) -> list[tuple[Any, ...]]:
         """Rows of a table of the ledger; none if it does not exist."""
-        if not self._database.columns(self._database.stored(f"{SCHEMA}.{ledger}")):
+        if not self._database.exists(self._database.stored(f"{SCHEMA}.{ledger}")):
             return []
         return self._database.session.rows(
             f"select {', '.join(map(quote, columns))} "

@@ -1,0 +1,166 @@
+"""Records how promises were kept, and tells it from the ledger.
+
+Belongs here: what a run of a domain measures and stores, and the state of each objective with its
+error budget. Not here: what is measured and how (governance/objectives.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from meshhouse.governance.objectives import (
+    AVAILABILITY,
+    AVAILABLE,
+    LATENCY,
+    OBJECTIVES,
+    WINDOW,
+    Budget,
+    Look,
+    Measurement,
+    budget,
+    measure,
+)
+from meshhouse.ledger import Head, Ledger
+from meshhouse.repository import Domain, Product, keys
+from meshhouse.runs.outcome import DomainRun
+
+_REFRESHED = ("published", "unchanged")
+_MEASURED = (*_REFRESHED, "failed", "rejected", "not published")
+"""What became of products whose promises a run measures. Others are disabled or rolled back."""
+_REMEMBERED = WINDOW + timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class ObjectiveStatus:
+    """One objective of a product as it is now."""
+
+    last: Measurement
+    budget: Budget
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "objective": self.last.objective,
+            "target": self.last.target,
+            "measured": self.last.measured,
+            "met": self.last.met,
+            "at": self.last.at,
+            "budget_left_percent": self.budget.left_percent,
+        }
+
+
+def objective_entries(ledger: Ledger, domain: Domain, run: DomainRun) -> list[dict[str, Any]]:
+    """Measures the promises of what a run was about: ledger entries.
+
+    An environment keeps no promises: its products have no consumers.
+
+    Args:
+        ledger: of the environment in use, with what the run published.
+        domain: of the run.
+        run: what it did.
+    """
+    became = run.products
+    promising = [
+        product
+        for product in domain.products
+        if set(OBJECTIVES) & set(product.promises) and became.get(product.name) in _MEASURED
+    ]
+    if not promising or ledger.production is not None:
+        return []
+    now = run.finished_at or datetime.now(UTC)
+    is_published = "published" in became.values()
+    heads = ledger.heads(domain.name, documents=is_published)
+    before = _measurements(ledger, now, domain.name)
+    landed = _newest_landing(ledger, domain, promising, now)
+    return [
+        _row(run, product, each)
+        for product in promising
+        for each in measure(
+            product,
+            _look(became[product.name], heads.get(product.relation), now, landed),
+            before.get(product.relation, []),
+        )
+    ]
+
+
+def objective_statuses(
+    ledger: Ledger, products: Iterable[Product], now: datetime
+) -> dict[str, list[ObjectiveStatus]]:
+    """Product relation -> its objectives that were measured in the last 30 days.
+
+    Args:
+        ledger: of the environment in use; promises are those of production.
+        products: as they are declared; objectives that are no longer promised are left out.
+        now: the end of the window of error budgets.
+    """
+    measured = _measurements(ledger.production or ledger, now)
+    found = {}
+    for product in products:
+        series: dict[str, list[Measurement]] = {}
+        for each in measured.get(product.relation, []):
+            series.setdefault(each.objective, []).append(each)
+        percent = float(product.promises.get(AVAILABLE, AVAILABILITY))
+        found[product.relation] = [
+            ObjectiveStatus(series[name][-1], budget(series[name], now, percent))
+            for name in OBJECTIVES
+            if name in product.promises and name in series
+        ]
+    return found
+
+
+def _measurements(
+    ledger: Ledger, now: datetime, domain: str | None = None
+) -> dict[str, list[Measurement]]:
+    """Product relation -> its measurements, in the order of the ledger."""
+    found: dict[str, list[Measurement]] = {}
+    for row in ledger.entries("objectives", domain, now - _REMEMBERED):
+        each = Measurement(
+            row["objective"], row["target"], row["measured"], row["finished_at"], row["started_at"]
+        )
+        found.setdefault(f"{row['domain']}.{row['product']}", []).append(each)
+    return found
+
+
+def _look(became: str, head: Head | None, now: datetime, landed: datetime | None) -> Look:
+    published = became == "published"
+    statistics: Mapping[str, Any] | None = None
+    if published and head is not None and head.statistics:
+        statistics = json.loads(head.statistics)
+    return Look(
+        at=now,
+        refreshed=became in _REFRESHED,
+        published=published,
+        last_refresh=head.refreshed_at if head is not None and head.is_published else None,
+        statistics=statistics,
+        newest_landing=landed,
+    )
+
+
+def _newest_landing(
+    ledger: Ledger, domain: Domain, products: Sequence[Product], now: datetime
+) -> datetime | None:
+    """When the newest events of the domain landed, if a promise is measured on it."""
+    if not any(
+        LATENCY in each.promises and keys.MEASURED_ON.name not in each.promises for each in products
+    ):
+        return None
+    landings = ledger.entries("landings", domain.name, now - _REMEMBERED)
+    return max((each["finished_at"] for each in landings if each["rows"]), default=None)
+
+
+def _row(run: DomainRun, product: Product, measured: Measurement) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "domain": product.domain,
+        "product": product.name,
+        "objective": measured.objective,
+        "target": measured.target,
+        "measured": measured.measured,
+        "met": measured.met,
+        "started_at": measured.since,
+        "finished_at": measured.at,
+    }
