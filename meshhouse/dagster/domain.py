@@ -24,6 +24,7 @@ from meshhouse.dagster.compatibility import (
 )
 from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.landing import landing_step
+from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import model_results, product_results
 from meshhouse.dagster.settings import Settings
@@ -85,7 +86,12 @@ def _products_step(
     @dg.multi_asset(
         name=domain.name,
         specs=[*models.values(), *shown],
-        check_specs=[*checks.values(), *soda_check_specs(domain), *compatibility_specs(domain)],
+        check_specs=[
+            *checks.values(),
+            *soda_check_specs(domain),
+            *compatibility_specs(domain),
+            *promise_specs(domain),
+        ],
         can_subset=True,
         retry_policy=settings.build_retries,
         pool=settings.build_pool,
@@ -103,8 +109,10 @@ def _products_step(
         reporter.finished(run)
         yield from check_results(context, run, checks, domain)
         consumers = Consumers(engine.ledger, domain)
-        judged = context.selected_asset_check_keys
-        yield from compatibility_results(judged, domain, run, consumers)
+        promises = Promises(repository, engine.ledger, domain)
+        asked = context.selected_asset_check_keys
+        yield from compatibility_results(asked, domain, run, consumers)
+        yield from promises.results(asked)
         if run.ok or run.outcome == "rejected":  # dbt built, and its tests passed
             yield from model_results(selected, engine, domain, run, models)
         if run.outcome == "rejected":
@@ -115,7 +123,7 @@ def _products_step(
             )
         if not run.ok:
             raise dg.Failure(run.message, metadata=samples(run))
-        yield from product_results(selected, engine, run, products, consumers)
+        yield from product_results(selected, engine, run, products, consumers, promises)
 
     return build_and_publish
 

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.dagster.consumers import Consumers
+from meshhouse.dagster.promises import Promises
 from meshhouse.engines import Engine
 from meshhouse.repository import Domain, Product
 from meshhouse.runs.outcome import DomainRun
@@ -49,6 +50,7 @@ def product_results(
     run: DomainRun,
     products: Mapping[dg.AssetKey, Product],
     consumers: Consumers,
+    promises: Promises,
 ) -> Iterator[dg.MaterializeResult]:
     """One for each selected product of a run that went well.
 
@@ -59,7 +61,8 @@ def product_results(
     for key, product in products.items():
         if key not in selected:
             continue
-        entry, governed = published.get(product.name), consumers.metadata(product)
+        entry = published.get(product.name)
+        governed = {**consumers.metadata(product), **promises.metadata(product)}
         if entry is None:
             outcome = run.products.get(product.name, "unchanged")
             metadata = {"unchanged": True, "outcome": outcome, **governed}
