@@ -7,10 +7,11 @@ declarations unusable (repository/), or reading the columns of a model's SQL (co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from meshhouse.governance.contract import Contract
 from meshhouse.lint.collisions import colliding_checks, unknown_weights
 from meshhouse.lint.columns import selected_columns
 from meshhouse.lint.features import feature_findings
@@ -30,11 +31,16 @@ _MOST_NAMED = 20
 _IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
 
 
-def check(repository: Repository) -> list[Finding]:
-    """Every finding in a repository, sorted by file and line. Needs neither data nor dbt."""
+def check(repository: Repository, published: Mapping[str, Contract] | None = None) -> list[Finding]:
+    """Every finding in a repository, sorted by file and line. Needs neither data nor dbt.
+
+    Args:
+        repository: what is checked.
+        published: published relation -> its current contract, for policies that look at it.
+    """
     fresh = Repository(repository.root)
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
-    policies = DomainPolicies(fresh)
+    policies = DomainPolicies(fresh, published)
     findings.update(policies.in_file())
     for domain in fresh.readings:
         findings.update(check_domain(fresh, domain, policies))
