@@ -49,6 +49,7 @@ def publish(
     contracts: Mapping[str, Promised] = NOTHING,
     statistics: Mapping[str, Mapping[str, Any]] = NOTHING,
     changes: Mapping[str, Sequence[Mapping[str, Any]]] = NOTHING,
+    objectives: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Shows all candidates at once and records why, in one catalog transaction.
 
@@ -62,6 +63,7 @@ def publish(
         contracts: product relation -> the contract that it is published with.
         statistics: product relation -> what was measured of the candidate.
         changes: product relation -> what changes for consumers, as JSON.
+        objectives: ledger entries of the promises that the run measured.
 
     Returns:
         The new publications.
@@ -110,7 +112,7 @@ def publish(
             measured = {"publication_id": publication_id, "statistics": dict(statistics[relation])}
             entries["statistics"].append({**common, **measured})
     staged = [candidate.staged for candidate, _ in audited]
-    ledger.commit([*staged, *histories], {**entries, "runs": [run_entry]})
+    ledger.commit([*staged, *histories], {**entries, "objectives": objectives, "runs": [run_entry]})
     return entries["publications"]
 
 

@@ -95,14 +95,12 @@ def run_domain(
                 record_failure(engine, domain, f"{type(error).__name__}: {error}", run=run)
             raise
         run.finished_at = run.finished_at or datetime.now(UTC)
-        objectives = objective_entries(engine.ledger, domain, run)
         if run.outcome != "published":  # a publication is recorded with what it shows
+            objectives = objective_entries(engine.ledger, domain, run)
             entries = [audit_entry(run.run_id, *audited) for audited in unrecorded]
             engine.ledger.commit(
                 [], {"runs": [run.entry()], "audits": entries, "objectives": objectives}
             )
-        elif objectives:
-            engine.ledger.commit([], {"objectives": objectives})
     return run
 
 

@@ -25,6 +25,7 @@ from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
+from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
     DomainRun,
@@ -187,9 +188,11 @@ class Steps:
         histories = self._engine.stage_snapshots(self._domain, snapshots)
         run = self._run
         run.outcome, run.finished_at = "published", datetime.now(UTC)
+        objectives = objective_entries(self._engine.ledger, self._domain, run, statistics)
         run.published = publish(
             self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories,
             contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
+            objectives,
         )  # fmt: skip
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
