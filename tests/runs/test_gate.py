@@ -110,9 +110,6 @@ def test_figures_times_100_ask_for_a_confirmation_that_is_recorded(mesh):
 
 def test_the_printed_confirmation_lets_the_next_run_publish(mesh):
     mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 9")
-    mesh.edit(
-        YAML, "refreshed_within_hours: 24", "refreshed_within_hours: 24, keeps_rows_percent: 50"
-    )
     message = refused(mesh)
     for product, change, mark in re.findall(
         r"`mesh confirm (\S+) (\S+) --fingerprint (\S+) --because", message
@@ -136,6 +133,23 @@ def test_a_description_or_a_reformatted_query_is_not_refused(mesh):
     mesh.run("run", "shop")
 
 
+def test_a_contract_is_the_same_in_every_environment(mesh, monkeypatch):
+    """Else a confirmation that a pull request makes would not count in production."""
+    from meshhouse.runs.contracts import DeclaredContracts
+    from meshhouse.runs.parse import fresh_manifest
+
+    contracts = {}
+    for environment in ("", "pr_7"):
+        monkeypatch.setenv("MESH_ENV", environment)
+        repository = mesh.repository
+        for name in ("shop", "crm"):
+            domain = repository.domain(name)
+            made = DeclaredContracts(repository, domain, fresh_manifest(repository, domain))
+            for product in domain.products:
+                contracts.setdefault(product.relation, set()).add(made.of(product).hash)
+    assert {len(hashes) for hashes in contracts.values()} == {1}
+
+
 def test_an_environment_tries_a_change_before_it_is_confirmed(mesh):
     mesh.edit(SQL, "cast(amount as decimal(12, 2))", "cast(amount * 100 as decimal(12, 2))")
     mesh.run("run", "shop", environment={"MESH_ENV": "pr_7"})
@@ -149,3 +163,13 @@ def test_one_refused_domain_does_not_stop_another(mesh):
     status = {each["product"]: each for each in json.loads(mesh.run("status", "--json").stdout)}
     assert status["shop.orders"]["last_run"] == "rejected"
     assert status["shop.totals"]["last_run"] == "not published"
+
+
+def test_lost_rows_are_published_when_an_owner_confirms_them(mesh):
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 99")
+    message = refused(mesh)
+    assert 'run `mesh run shop --confirm "why"`' in message
+    mesh.run("run", "shop", "--confirm", "the first 100 sales were tests")
+    assert len(shown(mesh)) == 50
+    changes = mesh.history("shop.orders")[0]["changes"]
+    assert {"D1", "D2"} <= {each["change"].partition(":")[0] for each in changes}
