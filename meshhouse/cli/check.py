@@ -7,9 +7,12 @@ import time
 import click
 
 from meshhouse.cli.output import console, print_json
+from meshhouse.errors import MeshError
+from meshhouse.governance.contract import Contract
 from meshhouse.lint import Finding, target_findings
 from meshhouse.lint import check as find
 from meshhouse.repository import Repository, display_path
+from meshhouse.repository.policies import read_policies
 
 
 @click.command()
@@ -27,7 +30,7 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
     """
     started = time.monotonic()
     repository = Repository.find()
-    findings = find(repository)
+    findings = find(repository, _published(repository))
     if target is not None:
         findings = sorted({*findings, *_on_targets(repository, target)})
     if as_json:
@@ -54,6 +57,29 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
             found += f" and {warnings} warning{'' if warnings == 1 else 's'}"
         console(quiet).print(f"{found} in {count} domains in {time.monotonic() - started:.1f} s")
     return 1 if any(not each.is_warning for each in findings) else 0
+
+
+def _published(repository: Repository) -> dict[str, Contract]:
+    """The published contracts, if a policy may need them: for a deprecation or an own rule."""
+    deprecates = any(
+        product.deprecation_date for domain in repository.readings for product in domain.products
+    )
+    if not deprecates and not read_policies(repository.root).own:
+        return {}
+    # Imported here because engines load DuckDB, which takes 0.3 s.
+    from meshhouse.engines import engine
+
+    try:
+        ledger = engine(repository).ledger
+        heads = (ledger.production or ledger).heads()
+    except (MeshError, ImportError) as error:
+        console().print(f"Without what is published: {error}", markup=False)
+        return {}
+    return {
+        relation: Contract.from_text(head.contract)
+        for relation, head in heads.items()
+        if head.contract
+    }
 
 
 def _on_targets(repository: Repository, target: str) -> list[Finding]:

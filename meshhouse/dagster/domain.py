@@ -80,6 +80,8 @@ def _products_step(
         names = [manifest.nodes[each]["name"] for each in models if models[each].key in selected]
         run = _run(context, repository, engine, domain, chosen, names, reporter)
         reporter.finished(run)
+        for line in run.warnings:
+            context.log.warning(line)
         yield from check_results(context, run, checks, domain)
         if not run.ok:
             raise dg.Failure(
@@ -174,6 +176,7 @@ def _product_spec(
             "dagster/column_schema": column_schema(product.columns),
             "version": product.version,
             "grain": ", ".join(product.grain),
+            **({"deprecated until": product.deprecation_date} if product.deprecation_date else {}),
         },
     )
 

@@ -93,6 +93,8 @@ def describe(product: Product, sources: Sources) -> Contract:
         "versioned": product.versioned,
         "latest_version": product.latest_version,
         "relation": product.relation,
+        "aliases": list(product.aliases),
+        "renamed_from": product.renamed_from,
         "target": sources.target,
         "access": "public",
         "enforced": product.contract,

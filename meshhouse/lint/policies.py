@@ -6,9 +6,10 @@ Belongs here: how breaches, failed rules and unused waivers become findings. Not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from meshhouse.governance.contract import Contract
 from meshhouse.governance.policies.evaluation import Evaluation, Federation
 from meshhouse.lint.finding import Finding
 from meshhouse.repository import Domain, Repository
@@ -18,9 +19,16 @@ from meshhouse.repository.policies import ERROR
 class DomainPolicies:
     """The policies of a repository, and each domain's evaluation, computed once."""
 
-    def __init__(self, repository: Repository) -> None:
-        """Reads `policies.yml`."""
-        self._federation = Federation(repository, datetime.now(UTC).date())
+    def __init__(
+        self, repository: Repository, published: Mapping[str, Contract] | None = None
+    ) -> None:
+        """Reads `policies.yml`.
+
+        Args:
+            repository: whose policies.
+            published: published relation -> its current contract, where a ledger was read.
+        """
+        self._federation = Federation(repository, datetime.now(UTC).date(), published)
         self._evaluated: dict[str, Evaluation] = {}
 
     def in_file(self) -> Iterator[Finding]:

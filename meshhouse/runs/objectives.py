@@ -6,10 +6,10 @@ error budget. Not here: what is measured and how (governance/objectives.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from meshhouse.governance.objectives import (
@@ -28,6 +28,7 @@ from meshhouse.ledger import Head, Ledger
 from meshhouse.repository import Domain, Product, keys
 from meshhouse.runs.outcome import DomainRun
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _REFRESHED = ("published", "unchanged")
 _MEASURED = (*_REFRESHED, "failed", "rejected", "not published")
 """What became of products whose promises a run measures. Others are disabled or rolled back."""
@@ -53,15 +54,21 @@ class ObjectiveStatus:
         }
 
 
-def objective_entries(ledger: Ledger, domain: Domain, run: DomainRun) -> list[dict[str, Any]]:
+def objective_entries(
+    ledger: Ledger,
+    domain: Domain,
+    run: DomainRun,
+    statistics: Mapping[str, Mapping[str, Any]] = NOTHING,
+) -> list[dict[str, Any]]:
     """Measures the promises of what a run was about: ledger entries.
 
     An environment keeps no promises: its products have no consumers.
 
     Args:
-        ledger: of the environment in use, with what the run published.
+        ledger: of the environment in use.
         domain: of the run.
-        run: what it did.
+        run: what it did, or is about to publish.
+        statistics: relation -> what was measured of what it publishes.
     """
     became = run.products
     promising = [
@@ -72,8 +79,7 @@ def objective_entries(ledger: Ledger, domain: Domain, run: DomainRun) -> list[di
     if not promising or ledger.production is not None:
         return []
     now = run.finished_at or datetime.now(UTC)
-    is_published = "published" in became.values()
-    heads = ledger.heads(domain.name, documents=is_published)
+    heads = ledger.heads(domain.name, documents=False)
     before = _measurements(ledger, now, domain.name)
     landed = _newest_landing(ledger, domain, promising, now)
     return [
@@ -81,7 +87,14 @@ def objective_entries(ledger: Ledger, domain: Domain, run: DomainRun) -> list[di
         for product in promising
         for each in measure(
             product,
-            _look(became[product.name], heads.get(product.relation), now, landed),
+            Look(
+                at=now,
+                refreshed=became[product.name] in _REFRESHED,
+                published=became[product.name] == "published",
+                last_refresh=_last_refresh(heads.get(product.relation)),
+                statistics=statistics.get(product.relation),
+                newest_landing=landed,
+            ),
             before.get(product.relation, []),
         )
     ]
@@ -125,19 +138,8 @@ def _measurements(
     return found
 
 
-def _look(became: str, head: Head | None, now: datetime, landed: datetime | None) -> Look:
-    published = became == "published"
-    statistics: Mapping[str, Any] | None = None
-    if published and head is not None and head.statistics:
-        statistics = json.loads(head.statistics)
-    return Look(
-        at=now,
-        refreshed=became in _REFRESHED,
-        published=published,
-        last_refresh=head.refreshed_at if head is not None and head.is_published else None,
-        statistics=statistics,
-        newest_landing=landed,
-    )
+def _last_refresh(head: Head | None) -> datetime | None:
+    return head.refreshed_at if head is not None and head.is_published else None
 
 
 def _newest_landing(

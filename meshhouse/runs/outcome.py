@@ -48,6 +48,8 @@ class DomainRun:
     withdrawn: list[Product] = field(default_factory=list)
     withheld: dict[str, str] = field(default_factory=dict)
     """Product -> why the run left it out: it is `disabled` or `not public`."""
+    warnings: list[str] = field(default_factory=list)
+    """What people must know beside the outcome, such as reads of deprecated products."""
     standing_checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()

@@ -25,6 +25,8 @@ from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
+from meshhouse.runs.names import followers
+from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
     DomainRun,
@@ -135,16 +137,17 @@ class Steps:
         """
         self._tell("auditing")
         visible = self._engine.visible()
-        own = {each.relation: visible[each.relation] for each in self._domain.products
-               if each.relation in visible}  # fmt: skip
-        staged = {each.product.relation: each.staged.state for each in candidates}
-        before = {_before(each.product): each.product.relation for each in candidates}
-        previous = {_before(each): own[each.relation] for each in self._domain.products
-                    if each.relation in own}  # fmt: skip
+        names = [name for each in self._domain.products for name in each.relations]
+        own = {name: visible[name] for name in names if name in visible}
+        staged = {name: each.staged.state for each in candidates
+                  for name in each.product.relations}  # fmt: skip
+        before = {_before(name): name for name in staged}
+        previous = {_before(name): state for name, state in own.items()}
         empty = {name: each for name, each in before.items() if each not in own}
         pins = self._plan.pins
         products = [product for each in self._repository.domains for product in each.products]
-        readable = Readable(products, pins.keys() - {each.relation for each in products})
+        known = {name for each in products for name in each.relations}
+        readable = Readable(products, pins.keys() - known)
         states = {**pins, **own, **previous, **staged}
         with self._engine.reader(self._domain, states, empty) as reader:
             for candidate in candidates:
@@ -154,7 +157,7 @@ class Steps:
                 return {}
             return {
                 relation: measure(reader, _quoted(reader, relation), contracts[relation])
-                for relation in staged
+                for relation in contracts
             }
 
     def _refused(
@@ -184,12 +187,18 @@ class Steps:
         statistics: Mapping[str, dict[str, Any]],
     ) -> None:
         self._tell("publishing")
-        histories = self._engine.stage_snapshots(self._domain, snapshots)
         run = self._run
+        staged = [(candidate.product, candidate.staged) for candidate, _ in run.audited]
+        others = [
+            *self._engine.stage_snapshots(self._domain, snapshots),
+            *followers(self._engine, staged),
+        ]
         run.outcome, run.finished_at = "published", datetime.now(UTC)
+        objectives = objective_entries(self._engine.ledger, self._domain, run, statistics)
         run.published = publish(
-            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories,
+            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), others,
             contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
+            objectives,
         )  # fmt: skip
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
@@ -201,9 +210,9 @@ class Steps:
         self._say(f"{self._domain.name}: {doing} {_listing(self._plan.to_build)}")
 
 
-def _before(product: Product) -> str:
+def _before(relation: str) -> str:
     """How checks call what is published of a product now."""
-    return f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
+    return relation.replace(".", f"{PREVIOUS_SUFFIX}.")
 
 
 def _quoted(reader: Reader, relation: str) -> str:

@@ -61,3 +61,24 @@ def test_a_broken_domain_gets_no_policy_findings(mesh: Mesh):
     assert "names no topic" in text
     assert "waivers.yml:1" in text
     assert "column `amount` of shop.orders" not in text
+
+
+def test_rules_see_what_is_published_where_a_ledger_is_reachable(mesh):
+    mesh.write(FILE, "rules: {deprecation_notice: {severity: error, days: 30}}\n")
+    mesh.edit(
+        "domains/shop/models/products/orders.yml",
+        "  - name: orders\n",
+        "  - name: orders\n    deprecation_date: 2017-01-01\n",
+    )
+    mesh.run("check")  # never published
+    mesh.write(FILE, "rules: {}\n")
+    mesh.sell(1)
+    mesh.edit("domains/shop/models/products/orders.yml", "    deprecation_date: 2017-01-01\n", "")
+    mesh.run("run", "shop")
+    mesh.edit(
+        "domains/shop/models/products/orders.yml",
+        "  - name: orders\n",
+        "  - name: orders\n    deprecation_date: 2017-01-01\n",
+    )
+    mesh.write(FILE, "rules: {deprecation_notice: {severity: error, days: 30}}\n")
+    assert "less than the notice of 30 days" in mesh.run("check", code=1).stdout

@@ -44,6 +44,8 @@ def test_a_publication_is_measured_and_shown(promising):
         "availability_percent",
     ]  # fmt: skip
     assert shown["refreshed_within_hours"]["measured"] == 0
+    assert shown["completeness_percent"]["measured"] == 100
+    assert shown["retention_days"]["measured"] > 3000  # sold in 2017
     assert 0 <= shown["latency_minutes"]["measured"] < 60
     assert shown["availability_percent"]["measured"] == 100
     assert shown["refreshed_within_hours"]["budget_left_percent"] == 100
@@ -57,6 +59,8 @@ def test_an_unchanged_run_refreshes_and_a_failed_one_does_not(promising):
     promising.run("run", "shop")
     kept = [each for each in entries(promising) if each["objective"] == "refreshed_within_hours"]
     assert [each["met"] for each in kept] == [True, True]
+    publications = engine(promising.repository).ledger.entries("publications", "shop")
+    assert kept[0]["number"] == publications[0]["number"]  # in one commit
     assert kept[1]["started_at"] == kept[1]["finished_at"]
     promising.edit(
         "domains/shop/models/products/orders.checks.yml",

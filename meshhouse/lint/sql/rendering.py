@@ -9,18 +9,22 @@ opening a connection. One process can render for several targets, one after anot
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from meshhouse.dbt import invoke
+import meshhouse.repository
+from meshhouse import files
+from meshhouse.dbt import environment, invoke
 from meshhouse.lint.sql.dialects import Dialect
 from meshhouse.repository import Repository
+from meshhouse.repository.project import project_fingerprint
 
 _INCREMENTAL = "macro.dbt.is_incremental"
 _IS_INCREMENTAL = (
@@ -49,7 +53,9 @@ def render(
 ) -> list[Rendered]:
     """The SQL of a domain's models and singular tests, models before those that read them.
 
-    Incremental models are rendered twice: for their first build and for later builds.
+    Incremental models are rendered twice: for their first build and for later builds. What was
+    rendered is noted: of the 17 s that a check of six domains for three targets takes, dbt takes
+    15.
 
     Args:
         repository: where the domain is declared.
@@ -60,6 +66,46 @@ def render(
     Raises:
         DbtFailed: a file does not render.
     """
+    note = repository.home / "check" / dialect.target / domain / "rendered.json"
+    digest = _digest(repository, domain, dialect, left_out)
+    found = _noted(note, digest)
+    if found is None:
+        found = _rendered(repository, domain, dialect, left_out)
+        with suppress(OSError):  # the next check renders again
+            note.parent.mkdir(parents=True, exist_ok=True)
+            content = [{**asdict(each), "path": str(each.path)} for each in found]
+            files.replace(note, json.dumps({"digest": digest, "rendered": content}))
+    return found
+
+
+def _noted(note: Path, digest: str) -> list[Rendered] | None:
+    """What was rendered before from the same files; None if they changed, or nothing was noted."""
+    try:
+        content = json.loads(note.read_text())
+        if content["digest"] != digest:
+            return None
+        return [Rendered(**{**each, "path": Path(each["path"])}) for each in content["rendered"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _digest(repository: Repository, domain: str, dialect: Dialect, left_out: Sequence[str]) -> str:
+    """A digest of everything that rendering depends on, the code that injects nodes included."""
+    with environment({"MESH_TARGET": dialect.target}):
+        project = project_fingerprint(repository, repository.reading(domain))
+    code = hashlib.sha256()
+    for path in [Path(__file__), *sorted(Path(meshhouse.repository.__file__).parent.glob("*.py"))]:
+        code.update(path.read_bytes())
+    parts = [
+        project, code.hexdigest(), str(repository.root), repository.environment, dialect.output,
+        list(left_out),
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+
+def _rendered(
+    repository: Repository, domain: str, dialect: Dialect, left_out: Sequence[str]
+) -> list[Rendered]:
     rendered: dict[tuple[str, str], Rendered] = {}
     with _dbt(repository, domain, dialect) as dbt:
         manifest = dbt("parse")
