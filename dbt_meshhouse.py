@@ -10,7 +10,7 @@ dbt-core finds plugins in top-level modules whose name begins with `dbt_`, and c
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dbt.artifacts.resources.types import AccessType
@@ -71,7 +71,7 @@ class MeshhousePlugin(dbtPlugin):
 def _node(product: Product, schema: str) -> ModelNodeArgs:
     # Without a group, because dagster-dbt cannot load an injected node that has one. Without a
     # database, because the consumer's target sets it (Spark has none).
-    deprecated = product.deprecation_date
+    ends = product.deprecated_on
     return ModelNodeArgs(
         name=product.model,
         package_name=product.domain,
@@ -80,7 +80,8 @@ def _node(product: Product, schema: str) -> ModelNodeArgs:
         version=product.version if product.versioned else None,
         latest_version=product.latest_version if product.versioned else None,
         access=AccessType.Public,
-        deprecation_date=datetime.fromisoformat(deprecated) if deprecated else None,
+        # With a zone: dbt compares it with its own time, which has one.
+        deprecation_date=datetime(ends.year, ends.month, ends.day, tzinfo=UTC) if ends else None,
     )
 
 

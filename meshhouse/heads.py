@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshhouse.ledger import Head, Ledger
@@ -26,20 +26,93 @@ _KEPT = ("publication_id", "version", "snapshot_id", "rows", "bytes", "score", "
          "contract_hash")  # fmt: skip
 
 
+REPEATS = ("rollback", "rename", "retire", "unretire")
+"""Kinds of entries that do not publish new rows."""
+
+
+@dataclass
+class Standing:
+    """The publications of one product that were not rolled back, while its entries are read."""
+
+    shown: list[Entry] = field(default_factory=list)
+    """Oldest first; consumers see the last one. Empty while the product is retired."""
+    retired: list[Entry] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """Reads the next entry."""
+        match entry["kind"]:
+            case "rollback":
+                del self.shown[-1:]
+            case "retire":
+                self.shown, self.retired = [], self.shown
+            case "unretire":
+                self.shown, self.retired = self.retired, []
+            case "rename":
+                pass  # the same rows under another name
+            case _:
+                self.shown.append(entry)
+
+
 def effective_publications(history: Iterable[Entry]) -> list[Entry]:
-    """Publications that were not rolled back, oldest first; consumers see the last one."""
-    standing: list[Entry] = []
+    """Publications that were not rolled back, oldest first; consumers see the last one.
+
+    Of a product that is retired, consumers see none.
+    """
+    standing = Standing()
     for entry in history:
-        if entry["kind"] == "rollback":
-            standing.pop()
-        else:
-            standing.append(entry)
-    return standing
+        standing.add(entry)
+    return standing.shown
+
+
+def by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """`domain.product` -> its entries; those before a renaming belong to the present name.
+
+    Args:
+        entries: of the ledger's publications, oldest first.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        relation = f"{entry['domain']}.{entry['product']}"
+        if before := entry.get("renamed_from"):
+            both = [*found.get(relation, ()), *found.pop(before, ())]
+            found[relation] = sorted(both, key=lambda each: each["number"])
+        found.setdefault(relation, []).append(entry)
+    return found
+
+
+def publications_of(ledger: Ledger, domain: str | None = None) -> dict[str, list[dict[str, Any]]]:
+    """`domain.product` -> its entries, oldest first, of one domain or of all.
+
+    What moved from another domain brings its entries along.
+    """
+    found = by_product(_with_moved(ledger, domain))
+    return {name: each for name, each in found.items() if domain in (None, name.partition(".")[0])}
+
+
+def _with_moved(
+    ledger: Ledger, domain: str | None, others: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Publications of a domain, and of the domains from which its products moved."""
+    entries = ledger.entries("publications", domain)
+    if domain is None:
+        return entries
+    moved = {_former(entry)[0] for entry in entries if entry.get("renamed_from")}
+    for other in sorted({*moved, *others} - {domain}):
+        entries = [*ledger.entries("publications", other), *entries]
+    return sorted(entries, key=lambda each: each["number"])
+
+
+def _former(entry: Entry) -> Key:
+    """Domain and name that a renamed product had."""
+    domain, _, product = str(entry["renamed_from"]).partition(".")
+    return domain, product
 
 
 def domains_of(entries: Entries) -> set[str]:
     """The domains whose heads a commit changes."""
-    return {str(entry["domain"]) for name in CHANGE_HEADS for entry in entries.get(name, ())}
+    changing = [entry for name in CHANGE_HEADS for entry in entries.get(name, ())]
+    moved = {_former(entry)[0] for entry in changing if entry.get("renamed_from")}
+    return {str(entry["domain"]) for entry in changing} | moved
 
 
 def after_commit(
@@ -56,15 +129,14 @@ def after_commit(
     found = dict(heads)
     for entry in entries.get("publications", ()):
         key = str(entry["domain"]), str(entry["product"])
-        before = found.get(key, Head(*key))
-        if entry["kind"] == "rollback":
-            history = [
-                each for each in ledger.entries("publications", key[0]) if each["product"] == key[1]
-            ]
-            standing = effective_publications(history)[:-1]
+        before = _take_over(found, key, entry)
+        numbered = {**entry, "number": number}
+        if entry["kind"] in REPEATS:
+            others = [_former(entry)[0]] if entry.get("renamed_from") else []
+            history = by_product([*_with_moved(ledger, key[0], others), numbered])
+            standing = effective_publications(history[before.relation])
             documents = _documents_of(standing[-1:], ledger)
         else:
-            numbered = {**entry, "number": number}
             standing = [*([{"number": before.number}] if before.is_published else []), numbered]
             documents = _given_documents(entry, entries)
         found[key] = _shown(before, entry["kind"], standing, *documents)
@@ -75,7 +147,7 @@ def after_commit(
 
 def from_history(ledger: Ledger, domain: str | None = None) -> dict[Key, Head]:
     """All heads, from every entry of the ledger."""
-    publications = ledger.entries("publications", domain)
+    publications = _with_moved(ledger, domain)
     commits: dict[int, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     for entry in publications:
         commits[entry["number"]]["publications"].append(entry)
@@ -83,17 +155,22 @@ def from_history(ledger: Ledger, domain: str | None = None) -> dict[Key, Head]:
         commits[entry["number"]]["runs"].append(entry)
     keys = {(str(each["domain"]), str(each["product"])) for each in publications}
     found = {key: Head(*key) for key in keys}  # for old runs, see `_add_run`
-    stacks: dict[Key, list[Entry]] = defaultdict(list)
+    stacks: dict[Key, Standing] = defaultdict(Standing)
+    histories: dict[Key, list[Entry]] = defaultdict(list)
     for number in sorted(commits):
         for entry in commits[number]["publications"]:
             key = str(entry["domain"]), str(entry["product"])
-            if entry["kind"] == "rollback":
-                del stacks[key][-1:]
-            else:
-                stacks[key].append(entry)
-            found[key] = _shown(found[key], entry["kind"], stacks[key], None, None)
+            before = _take_over(found, key, entry)
+            if entry.get("renamed_from"):
+                both = [*histories[key], *histories.pop(_former(entry), ())]
+                histories[key] = sorted(both, key=lambda each: each["number"])
+                stacks[key] = Standing(effective_publications(histories[key]))
+            histories[key].append(entry)
+            stacks[key].add(entry)
+            found[key] = _shown(before, entry["kind"], stacks[key].shown, None, None)
         for run in commits[number]["runs"]:
             _add_run(found, run)
+    found = {key: head for key, head in found.items() if domain in (None, key[0])}
     return _with_documents(found, ledger, domain)
 
 
@@ -104,6 +181,15 @@ def differing(stored: Mapping[Key, Head], right: Mapping[Key, Head]) -> list[str
         for key in stored.keys() | right.keys()
         if stored.get(key) != right.get(key)
     )
+
+
+def _take_over(found: dict[Key, Head], key: Key, entry: Entry) -> Head:
+    """The head of a product before an entry; a renamed product takes over that of its old name."""
+    before = found.get(key, Head(*key))
+    if not entry.get("renamed_from"):
+        return before
+    old = found.pop(_former(entry), before)
+    return replace(old, domain=key[0], product=key[1])
 
 
 def _shown(

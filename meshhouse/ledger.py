@@ -71,6 +71,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("bytes", _BIGINT),
         ("audit_id", _STRING),
         ("score", DataType("decimal", 5, 2)),
+        # Of the kind `rename`: the relation whose table and history the product goes on with.
+        ("renamed_from", _STRING),
         ("contract_hash", _STRING),
         # What the publication changed for consumers, with the waivers and confirmations.
         ("changes", _STRING),
@@ -164,6 +166,11 @@ class Staged:
     """The new state: a metadata location in the lake, the number of a generation in Snowflake."""
     snapshot_id: int | None
     """The number that identifies the state's rows in ledger entries."""
+    alias_of: str | None = None
+    """The product's relation, if this is another name for it; its owner owns the name too."""
+    renamed_to: str | None = None
+    """The table's next name, `schema.table`, if the change gives it one, and empty if it takes this
+    name away; `state` equals `base`."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine, lake_of
+from meshhouse.governance.policies import notice_days
 from meshhouse.maintenance import Maintained
 from meshhouse.maintenance import maintain as maintain_tables
 from meshhouse.repository import Repository
@@ -60,7 +61,10 @@ def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_jso
     Without TABLE, maintain every table in the lake. Landing and reading can go on at the same time.
     """
     out = console(quiet or as_json)
-    done = maintain_tables(lake_of(engine(Repository.find())), tables, older_than, say=out.print)
+    repository = Repository.find()
+    lake = lake_of(engine(repository))
+    before = datetime.now(UTC) - timedelta(days=notice_days(repository))
+    done = maintain_tables(lake, tables, older_than, say=out.print, retired_before=before)
     if as_json:
         print_json([asdict(each) for each in done])
     elif not quiet:

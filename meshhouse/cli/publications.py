@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from meshhouse.cli.output import console, print_json, results, size, table
 from meshhouse.engines import engine
+from meshhouse.errors import UsageError
+from meshhouse.ledger import Ledger
 from meshhouse.locks import lock
-from meshhouse.repository import Repository
+from meshhouse.repository import Product, Repository, undeclared
 from meshhouse.runs.history import effective_publications, past_checks, past_publications
 from meshhouse.runs.publication import rollback as roll_back
 
@@ -18,8 +22,8 @@ from meshhouse.runs.publication import rollback as roll_back
 def history(product: str, as_json: bool) -> None:
     """List the publications of a product, newest first."""
     repository = Repository.find()
-    found = repository.product(product)
     ledger = engine(repository).ledger
+    found = _known(repository, ledger, product)
     publications = past_publications(ledger, found.domain)
     entries = publications.of(found)
     remaining = effective_publications(entries)
@@ -57,6 +61,18 @@ def history(product: str, as_json: bool) -> None:
         console().print(
             f"{product} was not published in {repository.environment}: these are production's"
         )
+
+
+def _known(repository: Repository, ledger: Ledger, name: str) -> Product:
+    """A declared product, or one that only the ledger knows: it is retired, or was removed."""
+    relation = re.sub(r"\.v(\d+)$", r"_v\1", name)
+    try:
+        return repository.product(relation)
+    except UsageError:
+        past = past_publications(ledger, relation.partition(".")[0])
+        if relation in past.own or relation in past.production:
+            return undeclared(relation)
+        raise
 
 
 @click.command()

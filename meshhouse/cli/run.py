@@ -107,6 +107,9 @@ class TerminalReporter:
                 f"[yellow]{why}[/]{' ' * max(1, 10 - len(why))}{run.domain}.{name}: not built, not "
                 "published; consumers keep the publication that they had, if there was one"
             )
+        for line in run.warnings:
+            self._console.print("[yellow]warning[/]   ", end="")
+            self._console.print(escaped(f"{run.domain}: {line}"), markup=False)
         if not run.ok:
             self.failed(run.domain, run.message)
             self._show_samples(run)

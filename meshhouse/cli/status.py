@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from meshhouse.cli.output import console, fitting, print_json, results, table, width
 from meshhouse.engines import engine
+from meshhouse.governance.policies import notice_days
 from meshhouse.repository import Repository, printable
 from meshhouse.repository.environment import PRODUCTION
 from meshhouse.runs.objectives import objective_statuses
+from meshhouse.runs.retirement import retired
 from meshhouse.runs.status import ProductStatus, age, broken_domains, leftovers, product_statuses
 
-UNDECLARED = "not declared"
+UNDECLARED, RETIRED = "not declared", "retired"
 _LESS_IMPORTANT = ("version", "last run", "score", "refreshed")
 """Columns that are left out on a narrow terminal, the first one first."""
 
 
 @click.command()
+@click.option("--retired", "all_retired", is_flag=True, help="Show all retired products.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def status(as_json: bool) -> None:
+def status(all_retired: bool, as_json: bool) -> None:
     """Show each product: version, published when, rows, score, freshness."""
     repository = Repository.find()
     chosen = engine(repository)
     statuses = product_statuses(repository, chosen.ledger, chosen.lake)
     left = leftovers(repository, chosen)
     now = datetime.now(UTC)
+    since = now - timedelta(days=notice_days(repository))
+    gone = [each for each in retired(chosen) if all_retired or each.at >= since]
+    declared = {each.product.relation for each in statuses}
     broken = broken_domains(repository)
     for domain, because in _grouped(broken):
         click.echo(f"mesh: {domain}: {because}", err=True)
@@ -70,6 +76,24 @@ def status(as_json: bool) -> None:
                 }
                 for each in left
             ]
+            + [
+                {
+                    "product": each.relation,
+                    "version": each.version,
+                    "published_at": None,
+                    "rows": None,
+                    "score": None,
+                    "refreshed_at": None,
+                    "freshness": None,
+                    "last_run": None,
+                    "rolled_back": False,
+                    "environment": repository.environment or PRODUCTION,
+                    "state": RETIRED,
+                    "retired_at": each.at,
+                }
+                for each in gone
+                if each.relation not in declared
+            ]
         )
         return
     columns = ["product", "version", "published", "rows", "score", "refreshed", "promise"]
@@ -79,6 +103,11 @@ def status(as_json: bool) -> None:
         (each.relation, each.version, age(each.published_at, now), each.rows, each.score, None,
          UNDECLARED, None, each.environment or PRODUCTION)
         for each in left
+    ]  # fmt: skip
+    rows += [
+        (each.relation, each.version, "-", None, None, None, f"retired {age(each.at, now)}", None,
+         repository.environment or PRODUCTION)
+        for each in gone if each.relation not in declared
     ]  # fmt: skip
     rows = [row[: len(columns)] for row in rows]
     columns, rows, left_out = fitting(columns, rows, _LESS_IMPORTANT, width())

@@ -107,6 +107,8 @@ def _products_step(
         confirmed = config.confirm.strip() or reporter.confirmed
         run = _run(context, repository, engine, domain, chosen, names, reporter, confirmed)
         reporter.finished(run)
+        for line in run.warnings:
+            context.log.warning(line)
         yield from check_results(context, run, checks, domain)
         consumers = Consumers(engine.ledger, domain)
         promises = Promises(repository, engine.ledger, domain)
@@ -213,5 +215,6 @@ def _product_spec(
             "dagster/column_schema": column_schema(product.columns),
             "version": product.version,
             "grain": ", ".join(product.grain),
+            **({"deprecated until": product.deprecation_date} if product.deprecation_date else {}),
         },
     )

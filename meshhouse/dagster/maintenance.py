@@ -4,10 +4,13 @@ Belongs here: the job. Not here: what maintenance does (meshhouse/maintenance/),
 starts (orchestration/schedules.py).
 """
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 
 from meshhouse.engines import engine as engine_of
 from meshhouse.engines import lake_of
+from meshhouse.governance.policies import notice_days
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Repository
 
@@ -17,7 +20,9 @@ def maintenance_job(repository: Repository) -> dg.JobDefinition:
 
     @dg.op(name="maintain_tables")
     def maintain_tables(context: dg.OpExecutionContext) -> None:
-        for done in maintain(lake_of(engine_of(repository)), say=context.log.info):
+        before = datetime.now(UTC) - timedelta(days=notice_days(repository))
+        lake = lake_of(engine_of(repository))
+        for done in maintain(lake, say=context.log.info, retired_before=before):
             context.log.info(
                 f"{done.relation}: {done.files_before} files became {done.files_after}, "
                 f"{done.snapshots_expired} snapshots expired, "

@@ -166,6 +166,20 @@ class IcebergEngine:
         table.manage_snapshots().set_current_snapshot(snapshot_id=snapshot_id).commit()
         return self.lake.staged(table, base)
 
+    def alias(self, relation: str, shown: Staged, with_history: bool = False) -> Staged:
+        """See `Engine.alias`.
+
+        With a catalog file, both names have the same metadata file. A catalog service gives each
+        table its own, so there the alias is a table that lists the same data files.
+        """
+        from meshhouse.lake.zero_copy import register_snapshot
+
+        if not self.lake.is_served:
+            return Staged(relation, self.lake.state(relation), shown.state, shown.snapshot_id)
+        table = self.lake.load(shown.relation, shown.state)
+        assert table is not None
+        return register_snapshot(self.lake, relation, table)
+
     def _before_damage(self, product: Product, snapshot_id: int, damaged: Damaged) -> Table:
         """The newest earlier state, with that snapshot, of a table whose metadata file is lost."""
         folder = storage.plain_path(damaged.damage.file).rpartition("/")[0]
@@ -250,6 +264,6 @@ def readable(
                 f"Run `mesh land {domain.name}` first."
             )
     wanted = {raw.relation for raw in domain.raw_tables} | {
-        product.relation for product in repository.provided(domain)
+        relation for product in repository.provided(domain) for relation in product.relations
     }
     return {relation: locations[relation] for relation in sorted(wanted) if relation in locations}

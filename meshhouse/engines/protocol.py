@@ -236,6 +236,17 @@ class Engine(Protocol):
         """Stages the product as it was at an earlier snapshot."""
         ...
 
+    def alias(self, relation: str, shown: Staged, with_history: bool = False) -> Staged:
+        """Stages a name that shows what another one shows; the data is not copied.
+
+        Args:
+            relation: the name.
+            shown: the state that both will show; it is visible, or committed together with the
+                result.
+            with_history: also keep earlier states for rollbacks under this name.
+        """
+        ...
+
     def environments(self) -> set[str]:
         """Names of the environments that have tables or files on this target."""
         ...

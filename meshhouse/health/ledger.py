@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from meshhouse.heads import by_product, effective_publications
 from meshhouse.health.finding import Finding, Level
 from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, read_metadata
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.states import snapshot_id
 from meshhouse.landing.unrecorded import unrecorded
-from meshhouse.runs.history import effective_publications
 
 
 def landed_topics(lake: Lake) -> dict[str, str]:
@@ -76,9 +76,7 @@ def _rows(metadata: dict) -> int:
 
 
 def _publications(lake: Lake, states: dict[str, str]) -> Iterator[Finding]:
-    histories: dict[str, list] = defaultdict(list)
-    for entry in LakeLedger(lake).entries("publications"):
-        histories[f"{entry['domain']}.{entry['product']}"].append(entry)
+    histories = by_product(LakeLedger(lake).entries("publications"))
     for relation, history in sorted(histories.items()):
         standing = effective_publications(history)
         if not standing:

@@ -298,10 +298,16 @@ class Lake:
             lambda schema: bool(environment) and split_schema(schema)[0] == environment
         )
 
+    def forget_tables(self, relations: Collection[str]) -> None:
+        """Removes some tables of this environment from the catalog; files stay."""
+        if relations:
+            names = {stored_schema(self.environment, each) for each in relations}
+            self._catalog.forget_tables(names)
+
     def discard(self, change: Staged) -> None:
         """Deletes the metadata file of a state that will not become visible."""
-        if change.state == change.base:
-            return  # nothing was staged: readers see this metadata file
+        if change.state == change.base or change.state in self.stored().values():
+            return  # readers see this metadata file, maybe under another name
         storage.delete(change.state)
 
     def _new_metadata(self, relation: str, schema: Schema, properties: Mapping[str, str]) -> Any:
@@ -317,11 +323,20 @@ class Lake:
         folder = f"{self.location}/{relation.replace('.', '/')}"
         # The folder must be unique: a bucket may hold tables of other meshes, or of this mesh
         # before it was removed, and maintenance deletes unreferenced files in a table's folder.
-        return f"{folder}-{uuid.uuid4().hex}" if object_store.is_remote(folder) else folder
+        # On disk, a table that was renamed keeps the folder of its first name.
+        is_taken = any(each.startswith(f"{folder}/") for each in self.stored().values())
+        is_unsure = is_taken or object_store.is_remote(folder)
+        return f"{folder}-{uuid.uuid4().hex}" if is_unsure else folder
+
+    def names_at(self, location: str) -> list[str]:
+        """The tables of this environment that are shown from one metadata file, sorted."""
+        return sorted(name for name, shown in self.states().items() if shown == location)
 
     def _stored(self, change: Staged) -> Staged:
         """The change, with the table's name as the catalog stores it."""
-        return replace(change, relation=stored_schema(self.environment, change.relation))
+        named = change.renamed_to and stored_schema(self.environment, change.renamed_to)
+        relation = stored_schema(self.environment, change.relation)
+        return replace(change, relation=relation, renamed_to=named)
 
 
 _TABLE_PROPERTIES = {

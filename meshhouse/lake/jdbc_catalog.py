@@ -12,7 +12,7 @@ transaction publish N tables at once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -144,6 +144,18 @@ class JdbcCatalog:
                         )
             connection.execute("commit")
 
+    def forget_tables(self, relations: Collection[str]) -> None:
+        """Removes tables from the catalog, all at once; files stay."""
+        with self._writing() as connection:
+            for relation in relations:
+                namespace, _, name = relation.partition(".")
+                connection.execute(
+                    "delete from iceberg_tables where catalog_name = ? and table_namespace = ? "
+                    "and table_name = ?",
+                    (self._name, namespace, name),
+                )
+            connection.execute("commit")
+
     def _settle(self) -> None:
         """Rewrites the paths of a lake that was moved or copied; see `identity`."""
         if self._name != CATALOG_NAME:
@@ -181,7 +193,22 @@ def _make_namespace(connection: sqlite3.Connection, catalog: str, namespace: str
 
 def _move(connection: sqlite3.Connection, catalog: str, change: Staged) -> bool:
     namespace, _, name = change.relation.partition(".")
-    if change.base is None:
+    if change.renamed_to == "":
+        result = connection.execute(
+            "delete from iceberg_tables where catalog_name = ? and table_namespace = ? "
+            "and table_name = ? and metadata_location = ?",
+            (catalog, namespace, name, change.base),
+        )
+    elif change.renamed_to is not None:
+        new_namespace, _, new_name = change.renamed_to.partition(".")
+        _make_namespace(connection, catalog, new_namespace)
+        result = connection.execute(
+            "update or ignore iceberg_tables set table_namespace = ?, table_name = ? "
+            "where catalog_name = ? and table_namespace = ? and table_name = ? "
+            "and metadata_location = ?",
+            (new_namespace, new_name, catalog, namespace, name, change.base),
+        )
+    elif change.base is None:
         _make_namespace(connection, catalog, namespace)
         result = connection.execute(
             "insert or ignore into iceberg_tables values (?, ?, ?, ?, null, 'TABLE')",

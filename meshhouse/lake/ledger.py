@@ -57,7 +57,7 @@ class LakeLedger:
     ) -> None:
         """See `Ledger.commit`."""
         domains = [row.get("domain") for rows in entries.values() for row in rows]
-        ownership.check_recorded([change.relation for change in changes], domains)
+        ownership.check_recorded([each.alias_of or each.relation for each in changes], domains)
 
         def change() -> None:
             # Read first: if another process commits meanwhile, the state of heads is outdated.

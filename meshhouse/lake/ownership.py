@@ -37,7 +37,12 @@ def check_name(relation: str) -> None:
 
 def owns_schema(domain: str, relation: str) -> bool:
     """Whether a table belongs to a domain; `relation` is production's name of the table."""
-    return relation.partition(".")[0] in (domain, f"{domain}_raw", f"{domain}_build")
+    return relation.partition(".")[0] in (
+        domain,
+        f"{domain}_raw",
+        f"{domain}_build",
+        f"{domain}_retired",
+    )
 
 
 def check_writer(writer: str | None, relation: str) -> None:

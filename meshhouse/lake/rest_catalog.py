@@ -11,7 +11,7 @@ A service is configured as a pyiceberg catalog called `mesh`: its address is in
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -177,6 +177,12 @@ class CatalogService:
             for schema in sorted({relation.partition(".")[0] for relation in relations}):
                 self._catalog.drop_namespace((schema,))
 
+    def forget_tables(self, relations: Collection[str]) -> None:
+        """Removes tables, one after another; files stay."""
+        with self._explained():
+            for relation in relations:
+                self._catalog.drop_table(tuple(relation.split(".")))
+
     def move(self, changes: Sequence[Staged]) -> list[Staged]:
         """Makes all changes visible with one request, or none of them.
 
@@ -188,6 +194,7 @@ class CatalogService:
         """
         from meshhouse.lake.changes import requirements, updates
 
+        named = [each for each in changes if each.renamed_to is not None]
         for _ in range(_ATTEMPTS):
             lost = [each for each in changes if self.state(each.relation) != each.base]
             if lost:
@@ -202,8 +209,20 @@ class CatalogService:
                     requests.append({"identifier": identifier, "updates": changed,
                                      "requirements": requirements(base)})  # fmt: skip
             if not requests or self._commit({"table-changes": requests}, changes):
+                self._rename(named)
                 return []
         return list(changes)
+
+    def _rename(self, changes: Sequence[Staged]) -> None:
+        """Gives tables other names or takes names away, one by one: a transaction cannot."""
+        with self._explained():
+            for change in changes:
+                if not change.renamed_to:
+                    self._catalog.drop_table(tuple(change.relation.split(".")))
+                    continue
+                old, new = change.relation.split("."), str(change.renamed_to).split(".")
+                self._make_namespace(new[0])
+                self._catalog.rename_table(tuple(old), tuple(new))
 
     def _commit(self, request: dict[str, Any], changes: Sequence[Staged]) -> bool:
         """Whether the service applied a request; False if another writer changed a table first."""

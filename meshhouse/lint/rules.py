@@ -14,11 +14,13 @@ from pathlib import Path
 from meshhouse.governance.contract import Contract
 from meshhouse.lint.collisions import colliding_checks, unknown_weights
 from meshhouse.lint.columns import selected_columns
+from meshhouse.lint.deprecation import deprecation_findings
 from meshhouse.lint.features import feature_findings
 from meshhouse.lint.finding import Finding
 from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.policies import DomainPolicies
+from meshhouse.lint.renames import former_name_findings, rename_findings
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.lint.waivers import unusable_waivers, waiver_findings
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
@@ -60,7 +62,10 @@ def check_domain(
     findings.update(
         Finding(each.path, each.line, each.problem, each.remedy) for each in domain.unknown_keys
     )
-    findings.update(waiver_findings(repository, domain, datetime.now(UTC).date()))
+    today = datetime.now(UTC).date()
+    findings.update(waiver_findings(repository, domain, today))
+    findings.update(deprecation_findings(repository, domain, today))
+    findings.update(former_name_findings(repository, domain))
     findings.update(_orphans(domain))
     unusable = {each.path for each in domain.problems}
     for product in domain.products:
@@ -88,7 +93,7 @@ def refused(
     )
     findings.update(unusable_waivers(domain))
     unusable = {each.path for each in domain.problems}
-    for rule in (_dbtignore, _references, _increments, _formats):
+    for rule in (_dbtignore, _references, _increments, _formats, rename_findings):
         findings.update(rule(repository, domain))
     for product in domain.products:
         # A product that was only partly read would give false findings.

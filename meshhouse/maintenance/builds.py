@@ -43,9 +43,13 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
                 with suppress(Conflict):  # plain dbt is building: the next maintenance does it
                     _expire(builds, relation)
     shown = set()
-    for relation, location in lake.states().items():
-        if relation.startswith(f"{domain}."):
-            shown |= _referenced(lake, location)
+    products = {
+        location
+        for relation, location in lake.states().items()
+        if _may_use(lake, domain, relation, location)
+    }
+    for location in products:
+        shown |= _referenced(lake, location)
     before = (datetime.now(UTC) - older_than).timestamp()
     count = size = 0
     for builds in (work, plain, audit_lake(home, domain)):
@@ -58,6 +62,17 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
                 count, size = count + 1, size + file.bytes
         _remove_empty_folders(builds.warehouse)
     return count, size
+
+
+def _may_use(lake: Lake, domain: str, relation: str, location: str) -> bool:
+    """Whether a table may refer to files that a domain built.
+
+    A product that moved from another domain has its first files there, and its folder.
+    """
+    if relation.partition(".")[0] in (domain, f"{domain}_retired"):
+        return True
+    folder = stored_schema(lake.environment, domain)
+    return f"/{folder}/" in location or f"/{domain}_retired/" in location
 
 
 def _of_build(builds: Lake) -> set[str]:

@@ -102,7 +102,8 @@ def _names(repository: Repository, engine: Engine) -> list[str]:
 
 def _summed_up(engine: Engine, name: str) -> Environment:
     history = past_publications(engine.ledger_of(name))
-    shown = {product: effective_publications(each)[-1] for product, each in history.own.items()}
+    standing = {product: effective_publications(each) for product, each in history.own.items()}
+    shown = {product: each[-1] for product, each in standing.items() if each}
     newest = max(shown.values(), key=lambda entry: entry["number"], default=None)
     return Environment(
         name=name,

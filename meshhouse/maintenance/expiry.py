@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -16,24 +16,21 @@ from typing import Any
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from meshhouse.heads import by_product, effective_publications
 from meshhouse.lake.states import SAME_ROWS_AS
-from meshhouse.runs.history import effective_publications
 
 KEPT_PUBLICATIONS = 10
 """The number of publications that each product keeps, so that it can be rolled back to them."""
 
 
-def needed_snapshots(publications: Iterable[Mapping[str, Any]]) -> dict[str, set[int]]:
+def needed_snapshots(publications: Iterable[dict[str, Any]]) -> dict[str, set[int]]:
     """Relation -> snapshots that a rollback or a comparison of inputs may still need.
 
     Args:
         publications: entries of the ledger, oldest first.
     """
-    histories: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in publications:
-        histories[f"{entry['domain']}.{entry['product']}"].append(entry)
     needed: dict[str, set[int]] = defaultdict(set)
-    for relation, history in histories.items():
+    for relation, history in by_product(publications).items():
         standing = effective_publications(history)
         kept = [*standing[-KEPT_PUBLICATIONS:], *history[-KEPT_PUBLICATIONS:]]
         needed[relation] |= {entry["snapshot_id"] for entry in kept}

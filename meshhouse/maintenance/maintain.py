@@ -7,9 +7,10 @@ here: what is merged, expired or removed (compaction.py, expiry.py, orphans.py, 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,9 @@ from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.storage import delete, make_young
 from meshhouse.ledger import Conflict
 from meshhouse.locks import lock
+from meshhouse.maintenance.retired import remove_retired
 from meshhouse.repository.environment import workspace
+from meshhouse.runs.retirement import SUFFIX as RETIRED
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestFile
@@ -66,6 +69,7 @@ def maintain(
     older_than: timedelta = A_DAY,
     retention: timedelta = A_DAY,
     say: Say = lambda line: None,
+    retired_before: datetime | None = None,
 ) -> list[Maintained]:
     """Merges small files, expires snapshots and removes orphans.
 
@@ -83,29 +87,62 @@ def maintain(
         older_than: unreferenced files of at least this age are removed.
         retention: how long a replaced snapshot stays readable.
         say: is called with a message before a wait.
+        retired_before: products that were retired before are removed; None keeps them all.
 
     Raises:
         UsageError: there is no such table.
     """
+
+    def wait(holder: str) -> None:
+        say(f"waiting for `mesh maintain` ({holder})")
+
+    if retired_before is not None and not relations:
+        with lock(lake.locks / "maintain", wait):
+            remove_retired(lake, retired_before)
     chosen = _chosen(lake.states(), relations)
     locks = lake.locks
-    done = []
-    with lock(locks / "maintain", lambda holder: say(f"waiting for `mesh maintain` ({holder})")):
+    done, maintained = [], set()
+    with lock(locks / "maintain", wait):
         if not relations:
             _correct_heads(lake, say)
         needed = needed_of(lake)
         for relation in chosen:
-            # The lock of `mesh run` for the domain of a product or of a dbt snapshot's history.
-            # No run takes this lock for other tables.
-            owner = relation.partition(".")[0].removesuffix("_build")
-            waiting = f"{relation}: waiting for a run of {owner}"
-            with lock(locks / f"{owner}.run", lambda holder, text=waiting: say(text)):
-                kept = needed.get(relation, set())
-                done.append(_maintain(lake, relation, kept, older_than, retention))
+            if relation in maintained:
+                continue
+            names = _names(lake, relation)
+            maintained.update(names)
+            with ExitStack() as held:
+                # The lock of `mesh run` for the domain of a product or of a dbt snapshot's
+                # history. No run takes this lock for other tables. A table that moved to another
+                # domain has a name in both.
+                for owner in sorted({_owner(each) for each in names}):
+                    waiting = f"{relation}: waiting for a run of {owner}"
+                    path = locks / f"{owner}.run"
+                    held.enter_context(lock(path, lambda holder, text=waiting: say(text)))
+                kept = set().union(*(needed.get(_published(each), set()) for each in names))
+                done.append(_maintain(lake, names[0], kept, older_than, retention))
         # With a catalog service, publications on one of its branches may refer to these files.
         if not relations and not lake.is_served:
             done += _maintain_builds(lake, older_than, say)
     return done
+
+
+def _names(lake: Lake, relation: str) -> list[str]:
+    """All names of a table; one with the number of a version is first, as others are aliases."""
+    names = lake.names_at(lake.state(relation) or "") or [relation]
+    return sorted(names, key=lambda each: re.search(r"_v\d+$", each) is None)
+
+
+def _published(relation: str) -> str:
+    """The name under which the ledger has a table, which may be retired."""
+    schema, _, table = relation.partition(".")
+    if not schema.endswith(RETIRED):
+        return relation
+    return f"{schema.removesuffix(RETIRED)}.{table.rpartition('__')[0]}"
+
+
+def _owner(relation: str) -> str:
+    return relation.partition(".")[0].removesuffix("_build").removesuffix(RETIRED)
 
 
 def _correct_heads(lake: Lake, say: Say) -> None:
@@ -217,8 +254,11 @@ def _tidy(
             # Leave files outside this lake alone, even if the metadata refers to them.
             if is_remote(location) or lake.owns(location):
                 make_young(location)
+        change = lake.staged(table, base)
+        # All names of a table move together. `base` may be outdated: then `change` conflicts.
+        aliases = [replace(change, relation=name) for name in lake.names_at(base)]
         try:
-            lake.commit([lake.staged(table, base)])
+            lake.commit({each.relation: each for each in (*aliases, change)}.values())
         except Conflict:
             if table.metadata.current_snapshot_id != shown:
                 _forget_snapshot(table)

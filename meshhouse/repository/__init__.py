@@ -14,7 +14,13 @@ from meshhouse.repository.model import (
     Product,
     RawTable,
 )
-from meshhouse.repository.read import BrokenDomain, Repository, broken_because, unknown_product
+from meshhouse.repository.read import (
+    BrokenDomain,
+    Repository,
+    broken_because,
+    undeclared,
+    unknown_product,
+)
 from meshhouse.repository.yaml import DeclarationError, display_path, printable
 
 __all__ = [
@@ -32,5 +38,6 @@ __all__ = [
     "display_path",
     "has_packages",
     "printable",
+    "undeclared",
     "unknown_product",
 ]

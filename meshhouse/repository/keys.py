@@ -91,7 +91,7 @@ REFRESHED_WITHIN_HOURS = Key(
 )  # fmt: skip
 KEEPS_ROWS_PERCENT = Key(
     "keeps_rows_percent", (PROMISES_OF_PRODUCT,), NUMBER,
-    "smallest share of the published rows that a new publication may have; default 90",
+    "smallest share of the published rows that a new publication may have; default 90", default=90,
 )  # fmt: skip
 COMPLETENESS_PERCENT = Key(
     "completeness_percent", (PROMISES_OF_PRODUCT,), NUMBER,
@@ -150,11 +150,16 @@ SHARED = Key(
     "shared", (PRODUCT,), FLAG,
     "`true`, in Snowflake: [a secure view](targets/snowflake.md#give-readers-access) for sharing",
 )  # fmt: skip
+RENAMED_FROM = Key(
+    "renamed_from", (PRODUCT,), TEXT,
+    "the name before a renaming or a move, `domain.model`; "
+    "[it stays readable](how-to.md#rename-or-move-a-product) for the notice period",
+)  # fmt: skip
 DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, EVERY_RUN, SHARED,
+    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, EVERY_RUN, SHARED, RENAMED_FROM,
     DAGSTER,
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -353,15 +353,18 @@ class Manifest:
 
 
 def checked_relations(repository: Repository, domain: Domain, product: Product) -> list[str]:
-    """Other domains' products and own raw tables that a product's checks read."""
+    """Other domains' products and own raw tables that a product's checks read.
+
+    A product that is read through an alias counts under its own name.
+    """
     if not product.checks_path.exists():
         return []
     text = product.checks_path.read_text()
-    known: Mapping[str, None] = dict.fromkeys(
-        [raw.relation for raw in domain.raw_tables]
-        + [each.relation for each in repository.provided(domain)]
-    )
-    return [relation for relation in known if _mentions(text, relation)]
+    known = {raw.relation: raw.relation for raw in domain.raw_tables}
+    for each in repository.provided(domain):
+        known |= dict.fromkeys(each.relations, each.relation)
+    found = dict.fromkeys(each for name, each in known.items() if _mentions(text, name))
+    return list(found)
 
 
 def _mentions(text: str, relation: str) -> bool:

@@ -7,7 +7,8 @@ that has happened, such as a publication (ledger.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,18 +96,69 @@ class Product:
     """Key or kind of a check -> its weight in the score; 1 for others."""
     shared: bool = False
     """Whether other accounts are offered the product, on targets that support it."""
+    renamed_from: str | None = None
+    """The relation that its model had before, `domain.model`; None if it was not renamed."""
     owner: Mapping[str, str] = field(default_factory=dict)
     """Name and e-mail address of its owner; empty until `Manifest.described` fills it in."""
 
     @property
     def name(self) -> str:
-        """The name for consumers; the latest version has the name without a number."""
-        return self.model if self.is_latest else f"{self.model}_v{self.version}"
+        """The name for consumers; that of a version has its number: `orders_v2`."""
+        return self.build_name
 
     @property
     def relation(self) -> str:
         """Published schema and table."""
         return f"{self.domain}.{self.name}"
+
+    @property
+    def plain_relation(self) -> str:
+        """The relation without the number of a version."""
+        return f"{self.domain}.{self.model}"
+
+    @property
+    def former_relation(self) -> str | None:
+        """The relation before the product was renamed or moved; None if it was not."""
+        if self.renamed_from is None:
+            return None
+        return f"{self.renamed_from}_v{self.version}" if self.versioned else self.renamed_from
+
+    @property
+    def former(self) -> Product | None:
+        """The product under the name before it was renamed, for readers that still use it."""
+        if self.renamed_from is None:
+            return None
+        domain, _, model = self.renamed_from.partition(".")
+        return replace(self, domain=domain, model=model, renamed_from=None)
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Other relations that show the same.
+
+        These are the latest version's name without a number, and the names before a renaming.
+        """
+        has_plain = self.versioned and self.is_latest
+        plain = (self.plain_relation, self.renamed_from) if has_plain else ()
+        return tuple(dict.fromkeys(each for each in (*plain, self.former_relation) if each))
+
+    @property
+    def relations(self) -> tuple[str, ...]:
+        """Every relation under which consumers find it, its own first."""
+        return (self.relation, *self.aliases)
+
+    @property
+    def deprecated_on(self) -> date | None:
+        """The last day on which the product is promised; None if it is not deprecated."""
+        if self.deprecation_date is None:
+            return None
+        return datetime.fromisoformat(self.deprecation_date).date()
+
+    def called(self, relation: str) -> Product:
+        """The product under one of its names, for what must be written under that name."""
+        if relation == self.relation:
+            return self
+        domain, _, name = relation.partition(".")
+        return replace(self, domain=domain, model=name, versioned=False, renamed_from=None)
 
     @property
     def build_name(self) -> str:
@@ -168,8 +220,9 @@ class Domain:
         return f"{self.name}_build"
 
     def product(self, name: str) -> Product | None:
-        """The product that consumers call `name`."""
-        return next((product for product in self.products if product.name == name), None)
+        """The product that consumers call `name`; without a number, the latest version."""
+        relation = f"{self.name}.{name}"
+        return next((each for each in self.products if relation in each.relations), None)
 
     def owner(self, product: Product | None = None) -> Mapping[str, str]:
         """Name and e-mail of a product's owner; by default, the owner of the first group."""

@@ -28,7 +28,7 @@ _RESERVED = {
     "domains", "target", "logs",
 }  # fmt: skip
 """Schemas of the ledger and of engines, and folders of the repository."""
-_SUFFIXES = ("_raw", "_build", "_published", "_shared", "_landing")
+_SUFFIXES = ("_raw", "_build", "_published", "_shared", "_landing", "_retired")
 """Suffixes that the mesh adds to a domain's name for its schemas and Dagster steps."""
 
 NAME_RULE = (

@@ -87,6 +87,7 @@ class ProductsReader:
                     threshold=threshold,
                     weights=weights,
                     shared=keys.SHARED.of(meta) is True,
+                    renamed_from=self._renamed(path, meta, name),
                     path=path,
                     line=version.line if version else model.line,
                     sql_path=self._sql_path(path, name, number, version, number == latest)
@@ -181,6 +182,21 @@ class ProductsReader:
                 problem = f"`{key.name}` is `{value}`, which is not a column. Name a column."
                 self._problems.add(path, promises.line_of(key.name), problem)
         return usable
+
+    def _renamed(self, path: Path, meta: Located, name: str) -> str | None:
+        before = keys.RENAMED_FROM.of(meta)
+        if before is None:
+            return None
+        domain, _, model = str(before).partition(".")
+        is_own = str(before) == f"{self._name}.{name}"
+        if names.bad_domain(domain) or names.bad_name("product", model) or is_own:
+            problem = (
+                f"`{keys.RENAMED_FROM.name}` is `{before}`; write the name that the model had "
+                "before, as `domain.model`, without a version."
+            )
+            self._problems.add(path, meta.line_of(keys.RENAMED_FROM.name), problem)
+            return None
+        return str(before)
 
     def _score(self, path: Path, meta: Located) -> tuple[float, Mapping[str, float]]:
         """Threshold and weights of the score."""

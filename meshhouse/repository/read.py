@@ -173,9 +173,22 @@ class Repository:
         for name in consumer.upstream:
             provider = self.reading(name)
             products += provider.products
+            products += self.former_products(name)
             if provider.problems:
                 products += _assumed(consumer, provider)
         return products
+
+    def former_products(self, domain: str) -> list[Product]:
+        """Products that had a name in a domain, under that name; none that is declared again."""
+        declared = {each.model for each in self.reading(domain).products}
+        return [
+            product.former
+            for each in self.readings
+            for product in each.products
+            if product.former is not None
+            and product.former.domain == domain
+            and product.former.model not in declared
+        ]
 
     @cached_property
     def shared_problems(self) -> tuple[DeclarationError, ...]:
@@ -255,10 +268,15 @@ class Repository:
         if not dot:
             names = ", ".join(product.relation for product in domain.products) or "none"
             raise UsageError(f"`{relation}` is a domain, not a product. Its products: {names}.")
-        product = domain.product(name)
+        product = domain.product(name) or self._renamed(relation)
         if product is None:
             raise UsageError(unknown_product(domain, name))
         return product
+
+    def _renamed(self, relation: str) -> Product | None:
+        """The product of which a relation is a former name, in whatever domain it is now."""
+        every = (product for domain in self.readings for product in domain.products)
+        return next((each for each in every if relation in each.relations), None)
 
     def folder(self, name: str) -> Path:
         """The dbt project of a domain."""
@@ -313,21 +331,31 @@ def _assumed(consumer: Domain, provider: Domain) -> Iterator[Product]:
         if product.checks_path.is_file():
             named.update(mention.findall(product.checks_path.read_text(errors="replace")))
     for name in sorted(named - known - {product.name for product in provider.products}):
-        yield Product(
-            domain=provider.name,
-            model=name,
-            version=1,
-            is_latest=True,
-            columns=(),
-            description="",
-            group=None,
-            contract=False,
-            grain=(),
-            promises={},
-            path=provider.path / "dbt_project.yml",
-            line=1,
-            sql_path=provider.path / "models" / f"{name}.sql",
+        product = undeclared(f"{provider.name}.{name}")
+        folder = provider.path / "models"
+        yield replace(
+            product, path=provider.path / "dbt_project.yml", sql_path=folder / f"{name}.sql"
         )
+
+
+def undeclared(relation: str) -> Product:
+    """What is known of a product from its relation alone."""
+    domain, _, name = relation.partition(".")
+    return Product(
+        domain=domain,
+        model=name,
+        version=1,
+        is_latest=True,
+        columns=(),
+        description="",
+        group=None,
+        contract=False,
+        grain=(),
+        promises={},
+        path=Path(),
+        line=1,
+        sql_path=Path(),
+    )
 
 
 def unknown_product(domain: Domain, name: str) -> str:

@@ -6,7 +6,10 @@ resolve. Not here: dbt; its plugin (dbt_meshhouse.py) turns these products into 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
 
 from meshhouse.errors import UsageError
 from meshhouse.repository import (
@@ -20,6 +23,73 @@ from meshhouse.repository import (
     printable,
     unknown_product,
 )
+
+
+@dataclass(frozen=True, order=True)
+class Reading:
+    """A model, or the checks of a product, that read another domain's product."""
+
+    domain: str
+    model: str
+    """The reader's own model."""
+    relation: str
+    """The product that is read, under its own name."""
+    path: Path
+    line: int
+
+
+def readings(repository: Repository, domain: Domain) -> list[Reading]:
+    """What a domain reads of other domains' products, by file and line."""
+    found = [
+        Reading(domain.name, each.path.stem, relation_of(repository, each), each.path, each.line)
+        for each in domain.references
+        if each.domain != domain.name
+    ]
+    for product in domain.products:
+        if product.checks_path.is_file():
+            text = product.checks_path.read_text(errors="replace")
+            for provided in repository.provided(domain):
+                for name in provided.relations:
+                    if match := mention_of(name).search(text):
+                        line = text.count("\n", 0, match.start()) + 1
+                        path, relation = product.checks_path, provided.relation
+                        found.append(Reading(domain.name, product.name, relation, path, line))
+    return sorted(set(found))
+
+
+def readers(repository: Repository, product: Product | str) -> list[Reading]:
+    """Who in other domains reads a product; broken domains count as far as they can be read.
+
+    Args:
+        repository: where the domains are declared.
+        product: a declared product, or the relation of one that is not declared.
+    """
+    relation = product if isinstance(product, str) else product.relation
+    provider = relation.partition(".")[0]
+    return [
+        reading
+        for domain in repository.readings
+        if domain.name != provider
+        for reading in readings(repository, domain)
+        if reading.relation == relation
+    ]
+
+
+def relation_of(repository: Repository, reference: CrossReference) -> str:
+    """The relation that a reference reads, under its own name and with its version."""
+    plain, version = f"{reference.domain}.{reference.product}", reference.version
+    products = [each for domain in repository.readings for each in domain.products]
+    for product in products:
+        if plain in (product.plain_relation, product.renamed_from) and (
+            product.is_latest if version is None else product.version == version
+        ):
+            return product.relation
+    return plain if version is None else f"{plain}_v{version}"
+
+
+def mention_of(relation: str) -> re.Pattern[str]:
+    """Finds a relation's name in SQL."""
+    return re.compile(rf"(?<![\w.]){re.escape(relation)}(?!\w)")
 
 
 def resolve(
@@ -65,7 +135,8 @@ def unresolved(repository: Repository, consumer: Domain, reference: CrossReferen
         known = printable(", ".join(repository.domain_names))
         return f"There is no domain `{reference.domain}`. Domains: {known}."
     provider = repository.reading(reference.domain)
-    versions = [each for each in provider.products if each.model == reference.product]
+    known = (*provider.products, *repository.former_products(provider.name))
+    versions = [each for each in known if each.model == reference.product]
     if reference.domain in consumer.upstream and provider.problems and not versions:
         # Its published products stay readable, but only its declarations define versions.
         return (

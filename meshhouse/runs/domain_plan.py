@@ -14,6 +14,7 @@ from typing import Any
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
+from meshhouse.governance.deprecation import is_over
 from meshhouse.lake.states import REWRITTEN
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.manifest import Manifest, checked_relations
@@ -89,7 +90,7 @@ class DomainPlan:
         asked = [product.name for product in domain.products] if names is None else names
         together = companions(reads, asked)
         covered = [product for product in domain.products if product.name in together]
-        reasons = {product.name: self.manifest.withheld(product) for product in covered}
+        reasons = {product.name: self._withheld(product) for product in covered}
         self.withheld = {name: reason for name, reason in reasons.items() if reason}
         """Name -> why this run leaves the product out."""
         facts = [
@@ -163,6 +164,13 @@ class DomainPlan:
             self.bases[product.relation].code_version: self.manifest.code_parts(product)
             for product in self.to_build
         }
+
+    def _withheld(self, product: Product) -> str:
+        """Why runs skip a product: it is retired, or see `Manifest.withheld`."""
+        history = self._history.of(product)
+        if history and history[-1]["kind"] == "retire" and is_over(product):
+            return "retired"
+        return self.manifest.withheld(product)
 
     def _pins(self, visible: Collection[str]) -> dict[str, str]:
         missing = {raw.relation for raw in self._domain.raw_tables} - set(visible)

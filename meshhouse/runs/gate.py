@@ -23,6 +23,7 @@ from meshhouse.governance.report import Judged
 from meshhouse.governance.waivers import Step, fingerprint, verdict_after
 from meshhouse.ledger import Head, Ledger, user
 from meshhouse.repository import Domain, Product, Repository, display_path
+from meshhouse.repository.references import mention_of
 from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
 from meshhouse.runs.history import effective_publications
 
@@ -70,7 +71,7 @@ class Gate:
         head = self._heads.get(product.relation)
         if head is None or head.contract is None:
             return None
-        before = Contract.from_text(head.contract)
+        before = Contract.from_text(self._under_present_names(head.contract))
         measured = json.loads(head.statistics) if head.statistics else None
         past = self._past(before.product, history, statistics)
         return self._judged(product, head.number, (before, measured), (candidate, statistics), past)
@@ -133,6 +134,16 @@ class Gate:
             file=display_path(product.path),
             line=product.line,
         )
+
+    def _under_present_names(self, contract: str) -> str:
+        """A published contract in which what it reads has the names that it has now.
+
+        Otherwise a product that gets versions, or another name, would look like another input.
+        """
+        for provided in self._repository.provided(self._domain):
+            for alias in provided.aliases:
+                contract = mention_of(alias).sub(provided.relation, contract)
+        return contract
 
     @cached_property
     def _today(self) -> date:

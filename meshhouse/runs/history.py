@@ -6,11 +6,11 @@ and whose history of a product counts. Not here: what a run does because of them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshhouse.heads import effective_publications
+from meshhouse.heads import REPEATS, effective_publications, publications_of
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Product
 
@@ -34,7 +34,8 @@ class History:
 
     def read_by_production(self) -> dict[str, int | None]:
         """Relation -> the snapshot that production's newest publications were made from."""
-        shown = [effective_publications(each)[-1] for each in self.production.values()]
+        standing = map(effective_publications, self.production.values())
+        shown = [each[-1] for each in standing if each]
         found: dict[str, int | None] = {}
         for entry in sorted(shown, key=lambda each: each["number"]):
             found.update(entry["input_snapshots"])
@@ -44,7 +45,7 @@ class History:
 def rolled_back_publications(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The publications that rollbacks since the newest publication took back."""
     newest = max(
-        (at for at, entry in enumerate(history) if entry["kind"] != "rollback"), default=-1
+        (at for at, entry in enumerate(history) if entry["kind"] not in REPEATS), default=-1
     )
     before = effective_publications(history[: newest + 1])
     return before[len(effective_publications(history)) :]
@@ -54,8 +55,8 @@ def past_publications(ledger: Ledger, domain: str | None = None) -> History:
     """What was published of one domain, or of all, here and in production behind it."""
     behind = ledger.production
     return History(
-        own=_by_product(ledger.entries("publications", domain)),
-        production=_by_product(behind.entries("publications", domain)) if behind else {},
+        own=publications_of(ledger, domain),
+        production=publications_of(behind, domain) if behind else {},
     )
 
 
@@ -71,10 +72,3 @@ def past_checks(ledger: Ledger, domain: str) -> dict[str, list[dict[str, Any]]]:
     entries = [*(behind.entries("audits", domain) if behind else ()),
                *ledger.entries("audits", domain)]  # fmt: skip
     return {entry["audit_id"]: entry["checks"] for entry in entries}
-
-
-def _by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        found.setdefault(f"{entry['domain']}.{entry['product']}", []).append(entry)
-    return found

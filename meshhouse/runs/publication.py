@@ -17,9 +17,10 @@ from typing import Any, Protocol
 from meshhouse.audit import AuditResult
 from meshhouse.engines import Candidate, Engine
 from meshhouse.errors import MeshError
+from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Product
-from meshhouse.runs.history import effective_publications
+from meshhouse.runs.names import KEPT, followers
 from meshhouse.runs.plan import Basis
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -45,7 +46,7 @@ def publish(
     audited: Sequence[tuple[Candidate, AuditResult]],
     bases: Mapping[str, Basis],
     run_entry: Mapping[str, Any],
-    histories: Sequence[Staged] = (),
+    others: Sequence[Staged] = (),
     contracts: Mapping[str, Promised] = NOTHING,
     statistics: Mapping[str, Mapping[str, Any]] = NOTHING,
     changes: Mapping[str, Sequence[Mapping[str, Any]]] = NOTHING,
@@ -59,7 +60,8 @@ def publish(
         audited: every candidate with the audit that it passed.
         bases: product relation -> what it was made from.
         run_entry: how the run ended, recorded in the same transaction.
-        histories: private tables that go on with the products, such as dbt snapshots.
+        others: what changes with the products: their aliases, and private tables such as the
+            history of dbt snapshots.
         contracts: product relation -> the contract that it is published with.
         statistics: product relation -> what was measured of the candidate.
         changes: product relation -> what changes for consumers, as JSON.
@@ -112,7 +114,7 @@ def publish(
             measured = {"publication_id": publication_id, "statistics": dict(statistics[relation])}
             entries["statistics"].append({**common, **measured})
     staged = [candidate.staged for candidate, _ in audited]
-    ledger.commit([*staged, *histories], {**entries, "objectives": objectives, "runs": [run_entry]})
+    ledger.commit([*staged, *others], {**entries, "objectives": objectives, "runs": [run_entry]})
     return entries["publications"]
 
 
@@ -133,7 +135,7 @@ def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[
 
 
 def rollback(engine: Engine, ledger: Ledger, product: Product) -> Mapping[str, Any]:
-    """Shows the previous publication of one product again.
+    """Shows the previous publication of one product again, also under its aliases.
 
     Returns:
         The ledger entry of the publication that is shown now.
@@ -159,36 +161,19 @@ def rollback(engine: Engine, ledger: Ledger, product: Product) -> Mapping[str, A
     started_at = datetime.now(UTC)
     staged = engine.restore(product, previous["snapshot_id"])
     entry = {
-        **{key: previous.get(key) for key in _KEPT_BY_ROLLBACK},
+        **{key: previous.get(key) for key in KEPT},
+        "domain": product.domain,
+        "product": product.name,
         "run_id": str(uuid.uuid4()),
         "publication_id": str(uuid.uuid4()),
         "kind": "rollback",
         "started_at": started_at,
         "finished_at": datetime.now(UTC),
     }
-    ledger.commit([staged], {"publications": [entry]})
+    ledger.commit([staged, *followers(engine, [(product, staged)])], {"publications": [entry]})
     return previous
-
-
-_KEPT_BY_ROLLBACK = (
-    "domain",
-    "product",
-    "version",
-    "snapshot_id",
-    "input_snapshots",
-    "code_version",
-    "rows",
-    "bytes",
-    "audit_id",
-    "score",
-    "contract_hash",
-)
 
 
 def product_history(ledger: Ledger, product: Product) -> list[dict[str, Any]]:
     """Every publication and rollback of a product, oldest first."""
-    return [
-        entry
-        for entry in ledger.entries("publications", product.domain)
-        if entry["product"] == product.name
-    ]
+    return publications_of(ledger, product.domain).get(product.relation, [])

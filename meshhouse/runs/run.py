@@ -14,16 +14,19 @@ from meshhouse import dbt
 from meshhouse.engines import Engine
 from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, NotShown
+from meshhouse.governance.deprecation import warnings
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Repository
 from meshhouse.repository.references import resolve
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
+from meshhouse.runs.names import settle
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import DomainRun, Say, dbt_failures, require_data_tests
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.publication import audit_entry
+from meshhouse.runs.retirement import overdue, retire
 
 OnPlan = Callable[[DomainPlan], None]
 """Receives what a run is about to do, before it does anything."""
@@ -75,6 +78,8 @@ def run_domain(
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 engine.finish_publications(domain)
+                _settle(repository, engine, domain, say)
+                run.warnings = warnings(repository, domain, engine.ledger)
                 plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
                 run.note(plan)
                 run.standing_checks = plan.standing_checks()
@@ -129,6 +134,16 @@ def record_failure(
     engine.ledger.commit([], {"runs": [run.entry()]})
 
 
+def _settle(repository: Repository, engine: Engine, domain: Domain, say: Say) -> None:
+    """What follows from declarations before anything is built: names, and ends of versions."""
+    for line in settle(repository, engine, domain):
+        say(f"{domain.name}: {line}")
+    today = datetime.now(UTC).date()
+    for relation in overdue(repository, engine, domain, today):
+        retire(repository, engine, relation, today)
+        say(f"{domain.name}: retired {relation}: it is past its date, and no domain reads it")
+
+
 def build_models(
     repository: Repository,
     engine: Engine,
@@ -154,6 +169,7 @@ def build_models(
     with lock(repository.workspace / "locks" / f"{domain.name}.run"):
         try:
             engine.finish_publications(domain)
+            settle(repository, engine, domain)
             resolve(repository, domain, engine.visible())
             manifest = fresh_manifest(repository, domain)
             versions = {each.name: manifest.code_version(each) for each in domain.products}

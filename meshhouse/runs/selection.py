@@ -15,13 +15,16 @@ from datetime import UTC, datetime
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.events import open_source
+from meshhouse.governance.deprecation import warnings
 from meshhouse.landing import lands_itself
 from meshhouse.landing.store import offsets_of
 from meshhouse.landing.waiting import waiting
 from meshhouse.repository import BrokenDomain, Domain, RawTable, Repository, broken_because
 from meshhouse.runs.domain_plan import DomainPlan
+from meshhouse.runs.names import pending
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.retirement import overdue
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,10 @@ def select(repository: Repository, targets: Sequence[str], downstream: bool) -> 
         raise BrokenDomain(broken[0])
     parts: dict[str, tuple[str, ...]] = {}
     for target in dict.fromkeys(targets):
-        domain, dot, name = target.partition(".")
+        domain, dot, _ = target.partition(".")
         if dot and domain not in targets and not downstream:
-            parts[domain] = (*parts.get(domain, ()), name)
+            product = repository.product(target)  # the name may be an alias
+            parts[domain] = (*parts.get(domain, ()), product.name)
     return Selection(domains, broken, parts)
 
 
@@ -127,12 +131,17 @@ def unchanged_run(
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
         engine.finish_publications(domain)
+        if pending(repository, engine, domain):
+            return None
+        if overdue(repository, engine, domain, datetime.now(UTC).date()):
+            return None
         plan = DomainPlan(repository, engine, domain, products, force=False)
     except MeshError:
         return None  # the run itself says what is wrong
     if plan.to_build:
         return None
     run.note(plan)
+    run.warnings = warnings(repository, domain, engine.ledger)
     run.finished_at = datetime.now(UTC)
     return run
 

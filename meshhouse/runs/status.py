@@ -19,7 +19,7 @@ from meshhouse.repository import Product, Repository, broken_because
 from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
 
-WITHHELD = ("disabled", "not public")
+WITHHELD = ("disabled", "not public", "retired")
 """What a run says of a declared product that dbt does not build as one."""
 
 
@@ -129,7 +129,8 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
 def leftovers(repository: Repository, engine: Engine) -> list[Leftover]:
     """Products that were published and can be read, and that no domain declares, by name."""
     (own, behind), visible = _heads(engine.ledger), engine.visible()
-    declared = {each.relation for domain in repository.readings for each in domain.products}
+    products = (each for domain in repository.readings for each in domain.products)
+    declared = {name for each in products for name in each.relations}
     # Nobody knows what a broken domain declares; status says that it is broken.
     unknown = {domain.name for domain in repository.broken}
     found = []

@@ -17,6 +17,7 @@ from meshhouse.engines import Candidate, Engine
 from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
 from meshhouse.governance.contract import Contract
+from meshhouse.governance.judgement import LOST_ROWS
 from meshhouse.governance.report import Judged, refusal
 from meshhouse.governance.statistics import measure
 from meshhouse.repository import Domain, Product, Repository
@@ -25,6 +26,7 @@ from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
+from meshhouse.runs.names import followers
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
@@ -82,9 +84,11 @@ class Steps:
             contracts = DeclaredContracts(self._repository, self._domain, plan.manifest)
             promised = {each.relation: contracts.of(each) for each in plan.to_build}
             measured = self._audit(candidates, promised)
+            refused = self._refused(promised, measured) if measured else []
+            self._accept_lost_rows()
             if not all(result.passed for _, result in self._run.audited):
                 self._reject(rejection(self._run.audited), candidates)
-            elif refused := self._refused(promised, measured):
+            elif refused:
                 self._reject(f"{UNPUBLISHED} {refusal(refused)}", candidates)
             else:
                 self._publish(snapshots, promised, measured)
@@ -132,30 +136,33 @@ class Steps:
         """Audits every candidate beside all the others, as consumers would see them.
 
         Returns:
-            Relation -> statistics of the candidate, if all candidates passed.
+            Relation -> statistics of the candidate; nothing if a candidate fails for more than
+            lost rows, which an owner may confirm.
         """
         self._tell("auditing")
         visible = self._engine.visible()
-        own = {each.relation: visible[each.relation] for each in self._domain.products
-               if each.relation in visible}  # fmt: skip
-        staged = {each.product.relation: each.staged.state for each in candidates}
-        before = {_before(each.product): each.product.relation for each in candidates}
-        previous = {_before(each): own[each.relation] for each in self._domain.products
-                    if each.relation in own}  # fmt: skip
+        names = [name for each in self._domain.products for name in each.relations]
+        own = {name: visible[name] for name in names if name in visible}
+        staged = {name: each.staged.state for each in candidates
+                  for name in each.product.relations}  # fmt: skip
+        before = {_before(name): name for name in staged}
+        previous = {_before(name): state for name, state in own.items()}
         empty = {name: each for name, each in before.items() if each not in own}
         pins = self._plan.pins
         products = [product for each in self._repository.domains for product in each.products]
-        readable = Readable(products, pins.keys() - {each.relation for each in products})
+        known = {name for each in products for name in each.relations}
+        readable = Readable(products, pins.keys() - known)
         states = {**pins, **own, **previous, **staged}
         with self._engine.reader(self._domain, states, empty) as reader:
             for candidate in candidates:
                 result = audit(candidate.product, reader, readable)
                 self._run.audited.append((candidate, result))
-            if not all(result.passed for _, result in self._run.audited):
+            results = [result for _, result in self._run.audited]
+            if not all(result.passed or result.has_only_lost_rows for result in results):
                 return {}
             return {
                 relation: measure(reader, _quoted(reader, relation), contracts[relation])
-                for relation in staged
+                for relation in contracts
             }
 
     def _refused(
@@ -174,6 +181,19 @@ class Steps:
             return []
         return [each for each in self._run.judged if each.outcome.refused]
 
+    def _accept_lost_rows(self) -> None:
+        """Lets candidates pass whose only failure is a loss of rows that an owner confirmed."""
+        confirmed = {
+            judged.relation
+            for judged in self._run.judged
+            for allowed in judged.outcome.waived
+            if allowed.change.row == LOST_ROWS
+        }
+        self._run.audited[:] = [
+            (each, result.with_lost_rows() if each.product.relation in confirmed else result)
+            for each, result in self._run.audited
+        ]
+
     def _reject(self, message: str, candidates: Sequence[Candidate]) -> None:
         self._run.outcome, self._run.message = "rejected", message
         self._engine.withdraw(candidates)
@@ -185,12 +205,16 @@ class Steps:
         statistics: Mapping[str, dict[str, Any]],
     ) -> None:
         self._tell("publishing")
-        histories = self._engine.stage_snapshots(self._domain, snapshots)
         run = self._run
+        staged = [(candidate.product, candidate.staged) for candidate, _ in run.audited]
+        others = [
+            *self._engine.stage_snapshots(self._domain, snapshots),
+            *followers(self._engine, staged),
+        ]
         run.outcome, run.finished_at = "published", datetime.now(UTC)
         objectives = objective_entries(self._engine.ledger, self._domain, run, statistics)
         run.published = publish(
-            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), histories,
+            self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), others,
             contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
             objectives,
         )  # fmt: skip
@@ -204,9 +228,9 @@ class Steps:
         self._say(f"{self._domain.name}: {doing} {_listing(self._plan.to_build)}")
 
 
-def _before(product: Product) -> str:
+def _before(relation: str) -> str:
     """How checks call what is published of a product now."""
-    return f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
+    return relation.replace(".", f"{PREVIOUS_SUFFIX}.")
 
 
 def _quoted(reader: Reader, relation: str) -> str:

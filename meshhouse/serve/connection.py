@@ -190,7 +190,7 @@ def columns_of(repository: Repository) -> ColumnsOf:
         return [
             (column.name, parse_type(column.data_type))
             for product in products
-            if product.relation == relation
+            if relation in product.relations
             for column in product.columns
         ]
 

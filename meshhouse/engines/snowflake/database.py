@@ -54,6 +54,8 @@ class Move:
     """The state before it; None for a table without a state."""
     state: int
     properties: Mapping[str, str]
+    renamed_to: str | None = None
+    """The table's next name, not shown yet; empty if the table loses its name."""
 
 
 def column_type(data_type: DataType) -> str:
@@ -251,7 +253,21 @@ class Database:
 
     def _move(self, move: Move) -> bool:
         properties = json.dumps(dict(move.properties))
-        if move.base is None:
+        if move.renamed_to == "":
+            cursor = self.session.execute(
+                f"delete from {self.states_table} where relation = ? and state = ?",
+                move.relation,
+                move.base,
+            )
+        elif move.renamed_to is not None:
+            cursor = self.session.execute(
+                f"update {self.states_table} set relation = ?, shown = {_UNKNOWN} "
+                "where relation = ? and state = ?",
+                move.renamed_to,
+                move.relation,
+                move.base,
+            )
+        elif move.base is None:
             cursor = self.session.execute(
                 f"insert into {self.states_table} (relation, state, properties) select ?, ?, ? "
                 f"where not exists (select 1 from {self.states_table} where relation = ?)",

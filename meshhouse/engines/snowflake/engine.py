@@ -34,8 +34,9 @@ from meshhouse.engines.snowflake.session import Session, connect
 from meshhouse.engines.snowflake.store import SnowflakeStore
 from meshhouse.engines.types import contract_types, require_contract_types
 from meshhouse.errors import MeshError, NotShown, UsageError
+from meshhouse.heads import publications_of
 from meshhouse.ledger import Staged
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product, Repository, undeclared
 from meshhouse.repository.environment import split_schema, stored_schema
 
 if TYPE_CHECKING:
@@ -214,9 +215,14 @@ class SnowflakeEngine:
         raw = {each.relation for each in self._raw_tables()}
         behind = self.database.in_environment("")
         production = behind.states().items() | behind.shown().items()
+        own = self.database.states().items() | self.database.shown().items()
+        named = {name: each for one in self._repository.readings for each in one.products
+                 for name in each.aliases}  # fmt: skip
         shown = {}
         for relation, state in states.items():
             product = relation.replace(f"{PREVIOUS_SUFFIX}.", ".")
+            if product in named and (product, state) not in own | production:
+                product = named[product].relation  # a candidate's alias has no generation yet
             if relation in raw:
                 shown[relation] = relation
             elif (product, state) in production:
@@ -259,7 +265,7 @@ class SnowflakeEngine:
             MeshError: the generation is no longer kept.
         """
         base = self.database.properties(product.relation)[0]
-        if snapshot_id not in self._generations(product):
+        if snapshot_id not in self._generations(product.relation):
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
                 "be published again. Run the domain again to publish a new one."
@@ -267,6 +273,22 @@ class SnowflakeEngine:
         return Staged(
             product.relation, None if base is None else str(base), str(snapshot_id), snapshot_id
         )
+
+    def alias(self, relation: str, shown: Staged, with_history: bool = False) -> Staged:
+        """Clones the generation that the other name shows; see `Engine.alias`."""
+        session = connect(shown.relation.partition(".")[0])
+        session.tag(product=relation, step="publication")
+        kept = self._generations(shown.relation) if with_history else set()
+        schema = f"{relation.partition('.')[0]}_generations"
+        self.database.ensure_schema(self.database.stored(schema))
+        for state in sorted({*kept, int(shown.state)}):
+            own, other = generation_of(relation, state), generation_of(shown.relation, state)
+            session.execute(
+                f"create table if not exists {session.relation(self.database.stored(own))} "
+                f"clone {session.relation(self.database.stored(other))}"
+            )
+        base = self.database.properties(relation)[0]
+        return Staged(relation, None if base is None else str(base), shown.state, shown.snapshot_id)
 
     def environments(self) -> set[str]:
         """Names of the environments that have schemas."""
@@ -291,11 +313,14 @@ class SnowflakeEngine:
     def _show(self, relations: Sequence[str]) -> None:
         failed: dict[str, str] = {}
         for relation in relations:
-            state, _ = self.database.properties(relation)
-            if state is None:
+            if relation.partition(".")[0].endswith("_retired"):
                 continue
+            state, _ = self.database.properties(relation)
             try:
-                self._show_one(self._repository.product(relation), state)
+                if state is None:
+                    self._hide(relation)
+                else:
+                    self._show_one(self._named(relation), state)
             except MeshError as error:  # the decision is recorded: the next run completes it
                 failed[relation] = str(error)
         if failed:
@@ -305,6 +330,16 @@ class SnowflakeEngine:
                 f"{' '.join(dict.fromkeys(failed.values()))} Correct this, then run `mesh run "
                 f"{domain}` to make it visible."
             )
+
+    def _hide(self, relation: str) -> None:
+        """Drops what readers see of a retired product; its generations stay."""
+        domain, _, name = relation.partition(".")
+        session = connect(domain)
+        session.tag(product=relation, step="retirement")
+        shown = session.relation(self.database.stored(relation))
+        session.execute(f"drop table if exists {shown}")
+        if not self.database.environment and f"{domain}_shared" in self._schemas():
+            session.execute(f"drop view if exists {session.name(f'{domain}_shared', name)}")
 
     def finish_publications(self, domain: Domain) -> None:
         """Completes publications that were interrupted after their decision was recorded.
@@ -316,9 +351,10 @@ class SnowflakeEngine:
         if not self.database.has_states():
             return
         products = {
-            product.relation: product
+            name: product
             for each in self._repository.readings
             for product in each.products
+            for name in product.relations
         }
         waiting = self.database.session.rows(
             f"select relation, state from {self.database.states_table} "
@@ -328,11 +364,20 @@ class SnowflakeEngine:
             if relation not in products:
                 continue
             try:
-                self._show_one(products[relation], int(state))
+                self._show_one(products[relation].called(relation), int(state))
             except MeshError as error:
                 if products[relation].domain == domain.name:
                     raise
                 _LOG.warning("%s is published, but not visible yet: %s", relation, error)
+
+    def _named(self, relation: str) -> Product:
+        """The product that a relation shows, under that name, whether declared or not."""
+        domain, _, name = relation.partition(".")
+        if domain in self._repository.domain_names:
+            declared = self._repository.reading(domain).product(name)
+            if declared is not None:
+                return declared.called(relation)
+        return undeclared(relation)
 
     def _show_one(self, product: Product, state: int) -> None:
         session = connect(product.domain)
@@ -356,13 +401,10 @@ class SnowflakeEngine:
             if newer is not None:
                 self._show_one(product, newer)
             return
-        published = [
-            entry["snapshot_id"]
-            for entry in self.ledger.entries("publications", product.domain)
-            if entry["product"] == product.name
-        ]
+        history = publications_of(self.ledger, product.domain).get(product.relation, ())
+        published = [entry["snapshot_id"] for entry in history]
         kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}
-        for old in self._generations(product) - kept:
+        for old in self._generations(product.relation) - kept:
             if old < state:
                 self._drop(product, old)
 
@@ -374,13 +416,14 @@ class SnowflakeEngine:
                 session.execute(statement)
             self._has_made_tags = True
 
-    def _generations(self, product: Product) -> set[int]:
+    def _generations(self, relation: str) -> set[int]:
         session = self.database.session
-        prefix = f"{product.name}__".upper()
+        domain, _, name = relation.partition(".")
+        prefix = f"{name}__".upper()
         found = session.rows(
             f"select table_name from {session.name('information_schema', 'tables')} "
             "where table_schema = ? and startswith(table_name, ?)",
-            self.database.stored(f"{product.domain}_generations").upper(),
+            self.database.stored(f"{domain}_generations").upper(),
             prefix,
         )
         numbers = (name.removeprefix(prefix) for (name,) in found)

@@ -58,6 +58,7 @@ class SnowflakeLedger:
                 None if change.base is None else int(change.base),
                 int(change.state),
                 {},
+                change.renamed_to,
             )
             for change in changes
         ]
@@ -81,7 +82,9 @@ class SnowflakeLedger:
 
         self._database.move(moves, also=append)
         if moves:
-            self._show([move.relation for move in moves])
+            # A table that has a name no more is hidden under it, and shown under its next name.
+            renamed = [move.renamed_to for move in moves if move.renamed_to]
+            self._show([*(move.relation for move in moves), *renamed])
 
     def prepare(self, ledger: str) -> None:
         """Creates a ledger if it does not exist.

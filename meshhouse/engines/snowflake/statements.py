@@ -23,7 +23,7 @@ def still(database: Database, moves: Sequence[Move]) -> tuple[str, tuple[object,
     if not moves:
         return "", ()
     condition = f"exists (select 1 from {database.states_table} where relation = ? and state = ?)"
-    return condition, (moves[0].relation, moves[0].state)
+    return condition, (moves[0].renamed_to or moves[0].relation, moves[0].state)
 
 
 def expression(at: int, kind: DataType) -> str:

@@ -199,7 +199,7 @@ def _relation(node: Any) -> str:
 def _options(repository: Repository, domain: str, dialect: Dialect) -> Iterator[list[str]]:
     """Options that give dbt the dialect's profile and its own folder for artifacts."""
     target = dialect.target
-    place = repository.home / "check" / target / domain
+    place = repository.workspace / "check" / target / domain
     with TemporaryDirectory(prefix="mesh-profiles-") as profiles, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the adapters' libraries about each other
         # JSON is valid YAML. If the file does not change, dbt parses only changed models.

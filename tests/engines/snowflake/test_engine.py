@@ -16,15 +16,18 @@ from meshhouse.engines import Engine, dbt_variables, engine
 from meshhouse.engines.snowflake.session import connect
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import open_source
+from meshhouse.heads import publications_of
 from meshhouse.landing import Landing, land_table
 from meshhouse.landing.decode import Decoder
 from meshhouse.landing.pending import Pending
 from meshhouse.landing.target import Fenced, open_target
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.publication import product_history, rollback
+from meshhouse.runs.retirement import retire, unretire
 from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
+from tests.support.versioned import two_versions
 
 pytestmark = needs_snowflake
 
@@ -323,3 +326,66 @@ def test_a_warehouse_that_does_not_run_is_reported_with_the_remedy(chosen, monke
     monkeypatch.setattr(session, "connection", Suspended())
     with pytest.raises(MeshError, match=r"no running warehouse .* Set SNOWFLAKE_WAREHOUSE"):
         session.execute("select 1")
+
+
+def test_versions_are_published_side_by_side_and_the_plain_name_shows_the_latest(mesh, chosen):
+    two_versions(mesh)
+    mesh.write("domains/crm/models/staging/stg_shop__orders.sql",
+               "select o.order_id, f.customer_id, o.amount\nfrom {{ ref('shop', 'orders') }} o\n"
+               "join {{ ref('shop', 'orders', v=1) }} f on f.order_id = o.order_id\n"
+               "where o.store_id = 7\n")  # fmt: skip
+    mesh.sell(1, 2)
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").message == ""
+    assert rows("select sum(store_id) from shop.orders") == [(14,)]
+    assert rows("select sum(customer_id) from shop.orders_v1") == [(2,)]
+    # Its check reads `shop.orders`, which has no customers any more.
+    checks = mesh.root / "domains/crm/models/products/customers.checks.yml"
+    checks.write_text(checks.read_text().replace("from shop.orders)", "from shop.orders_v1)"))
+    done = run(mesh, chosen, "crm")
+    assert (done.message, done.outcome) == ("", "published")
+    assert rows("select customer_id, orders from crm.customers") == [(1, 2)]
+    assert run(mesh, chosen, "shop").outcome == "unchanged"
+
+    mesh.sell(3)
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").message == ""
+    assert rows("select count(*) from shop.orders") == [(3,)]
+    rollback(chosen, chosen.ledger, mesh.repository.product("shop.orders"))
+    assert rows("select count(*) from shop.orders") == [(2,)]
+    assert rows("select count(*) from shop.orders_v2") == [(2,)]
+    assert rows("select count(*) from shop.orders_v1") == [(3,)]
+
+
+def test_a_product_that_gets_versions_keeps_its_history_as_version_1(mesh, chosen):
+    for number in (1, 2):
+        mesh.sell(number)
+        land(mesh, chosen)
+        assert run(mesh, chosen, "shop").message == ""
+    two_versions(mesh, latest=1)
+    chosen = engine(mesh.repository)
+    assert run(mesh, chosen, "shop").message == ""
+    assert rows("select count(*) from shop.orders") == [(2,)]
+    product = mesh.repository.product("shop.orders")
+    rollback(chosen, chosen.ledger, product)
+    rollback(chosen, chosen.ledger, product)
+    assert rows("select count(*) from shop.orders") == rows("select count(*) from shop.orders_v1")
+    assert rows("select count(*) from shop.orders_v1") == [(1,)]
+
+
+def test_a_product_that_was_removed_is_retired_and_comes_back(mesh, chosen):
+    mesh.sell(1)
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").message == ""
+    for path in (mesh.root / "domains/shop/models/products").glob("totals*"):
+        path.unlink()
+    chosen, today = engine(mesh.repository), datetime.now(UTC).date()
+    retire(mesh.repository, chosen, "shop.totals", today)
+    assert "shop.totals" not in chosen.states()
+    shown = "select count(*) from information_schema.tables where table_schema = 'SHOP'"
+    assert rows(shown) == [(1,)]
+    assert run(mesh, chosen, "shop").outcome == "unchanged"
+    assert unretire(mesh.repository, chosen, "shop.totals", today) == ["shop.totals"]
+    assert rows("select orders from shop.totals") == [(1,)]
+    kinds = [each["kind"] for each in publications_of(chosen.ledger, "shop")["shop.totals"]]
+    assert kinds == ["publish", "retire", "unretire"]

@@ -13,6 +13,7 @@ from meshhouse.runs.publication import product_history, rollback
 from tests.conftest import Mesh
 from tests.support.engines_help import data_files, land_new, run
 from tests.support.spark_here import needs_spark
+from tests.support.versioned import two_versions
 
 pytestmark = [needs_spark, pytest.mark.server]
 
@@ -112,3 +113,27 @@ def test_a_setting_that_is_none_is_refused(monkeypatch):
     monkeypatch.setenv("MESH_SPARK_CONF", "spark.executor.memory=2g;memory")
     with pytest.raises(UsageError, match="Part 2 of MESH_SPARK_CONF is not a setting"):
         settings([])
+
+
+def test_versions_are_published_side_by_side_and_the_plain_name_shows_the_latest(sold, spark):
+    two_versions(sold)
+    sold.write("domains/crm/models/staging/stg_shop__orders.sql",
+               "select o.order_id, f.customer_id, o.amount\nfrom {{ ref('shop', 'orders') }} o\n"
+               "join {{ ref('shop', 'orders', v=1) }} f on f.order_id = o.order_id\n"
+               "where o.store_id = 7\n")  # fmt: skip
+    sold.edit("domains/crm/models/products/customers.checks.yml", "from shop.orders)",
+              "from shop.orders_v1)")  # fmt: skip
+    assert run(sold, "shop").message == ""
+    assert run(sold, "crm").message == ""
+    assert sold.row("select customer_id, orders from crm.customers") == (1, 19)
+    sold.sell(20)
+    land_new(sold)
+    assert run(sold, "shop").message == ""
+    assert sold.row("select sum(store_id) from shop.orders") == (140,)
+    chosen = engine(sold.repository)
+    rollback(chosen, chosen.ledger, sold.repository.product("shop.orders"))
+    states = chosen.states()
+    assert states["shop.orders"] == states["shop.orders_v2"]
+    counts = [sold.row(f"select count(*) from shop.{name}")[0]
+              for name in ("orders", "orders_v2", "orders_v1")]  # fmt: skip
+    assert counts == [19, 19, 20]

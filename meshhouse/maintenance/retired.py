@@ -1,0 +1,61 @@
+"""Removes products that were retired, with their files, after the notice period.
+
+Belongs here: which retired tables are removed. Not here: retiring a product (runs/retirement.py),
+or the length of the period (governance/policies/).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from meshhouse.heads import publications_of
+from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.storage import delete
+from meshhouse.locks import lock
+from meshhouse.maintenance.orphans import files_in
+from meshhouse.runs.retirement import SUFFIX
+
+
+def remove_retired(lake: Lake, before: datetime) -> list[str]:
+    """Removes retired tables from the catalog, then their files.
+
+    With a catalog service, only the service removes files.
+
+    Args:
+        lake: where the tables are.
+        before: products that were retired earlier are removed.
+
+    Returns:
+        The removed tables.
+    """
+    removed = []
+    names = [name for name in lake.states() if _is_retired(name)]
+    for domain in sorted({name.partition(".")[0].removesuffix(SUFFIX) for name in names}):
+        with lock(lake.locks / f"{domain}.run"):  # a product may be coming back
+            removed += _remove_of(lake, domain, before)
+    return removed
+
+
+def _remove_of(lake: Lake, domain: str, before: datetime) -> list[str]:
+    due = _due(lake, before)
+    own = [name for name in lake.states() if name.startswith(f"{domain}{SUFFIX}.")]
+    doomed = [name for name in own if name.rpartition("__")[2] in due]
+    folders = {table.location() for name in doomed if (table := lake.load(name)) is not None}
+    lake.forget_tables(doomed)
+    used = {place.partition("/metadata/")[0] for place in lake.stored().values()}
+    for folder in folders - used if not lake.is_served else ():
+        for file in files_in(folder):
+            delete(file.location)
+    return sorted(doomed)
+
+
+def _due(lake: Lake, before: datetime) -> set[str]:
+    """Snapshots of the products that are retired since an earlier time; they end tables' names."""
+    histories = publications_of(LakeLedger(lake)).values()
+    newest = [history[-1] for history in histories if history[-1]["kind"] == "retire"]
+    return {str(each["snapshot_id"]) for each in newest if each["finished_at"] < before}
+
+
+def _is_retired(relation: str) -> bool:
+    return relation.partition(".")[0].endswith(SUFFIX)

@@ -1,0 +1,253 @@
+"""Retirement: consumers no longer find a product; its files are kept for a while.
+
+Belongs here: whether a product may be retired, retiring it, and undoing that. Not here: removing
+the files (maintenance/), or who reads a product (repository/references.py).
+
+A retired table moves to the schema `<domain>_retired`, which no reader of products sees.
+Maintenance removes it after the notice period. Until then, it can come back.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from meshhouse.engines import Engine
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.governance.deprecation import is_over, said, unknown_readers
+from meshhouse.heads import effective_publications, publications_of
+from meshhouse.ledger import Staged
+from meshhouse.repository import Domain, Product, Repository, display_path
+from meshhouse.repository.references import readers
+from meshhouse.runs.names import KEPT, names_of
+
+SUFFIX = "_retired"
+"""Schema of retired tables: the domain's name with this suffix."""
+
+
+@dataclass(frozen=True)
+class Retired:
+    """A product that was retired."""
+
+    relation: str
+    version: int
+    at: datetime
+    rows: int
+    by: str
+
+
+def retire(repository: Repository, engine: Engine, name: str, today: date) -> Retired:
+    """Hides a product from consumers, with all its names, in one transaction.
+
+    Args:
+        repository: what is declared.
+        engine: the target in use.
+        name: `domain.product`, `domain.product_v1` or `domain.product.v1`.
+        today: the day that counts for deprecation dates.
+
+    Raises:
+        UsageError: it is not published, or is still declared and not past its date.
+        MeshError: a domain still reads it, or it cannot be known whether one does.
+    """
+    relation = _relation(engine, name)
+    declared = declared_as(repository, relation)
+    if declared is not None:
+        _check_date(declared, today)
+    elif any(each.name == relation.partition(".")[0] for each in repository.broken):
+        raise MeshError(
+            f"{relation} may still be declared: its domain cannot be read. See `mesh check`."
+        )
+    _check_readers(repository, relation, declared)
+    standing = _standing(engine, relation)
+    names = names_of(engine, relation, _others(repository, relation))
+    changes = []
+    for each, state in names.items():
+        domain, _, table = each.partition(".")
+        kept = f"{domain}{SUFFIX}.{table}__{standing['snapshot_id']}"
+        number = engine.state_id(state)
+        changes.append(Staged(each, state, state, number, alias_of=relation, renamed_to=kept))
+    entry = _entry("retire", relation, standing)
+    engine.ledger.commit(changes, {"publications": [entry]})
+    return _retired(relation, {**entry, "done_by": ""})
+
+
+def unretire(repository: Repository, engine: Engine, name: str, today: date) -> list[str]:
+    """Shows a retired product again.
+
+    Returns:
+        Its names, which consumers find again.
+
+    Raises:
+        UsageError: it is not retired, or would be retired again at once.
+        MeshError: its files are no longer kept.
+    """
+    relation = _relation(engine, name, of_retired=True)
+    history = publications_of(engine.ledger, relation.partition(".")[0])[relation]
+    declared = declared_as(repository, relation)
+    if declared is not None and is_over(declared, today):
+        raise UsageError(
+            f"{relation} is past its deprecation date, {declared.deprecation_date}, so the next "
+            f"run would retire it again. Set a later date in {_place(declared)} first."
+        )
+    snapshot = history[-1]["snapshot_id"]
+    states = engine.states()
+    changes = []
+    for kept, state in states.items():
+        schema, _, table = kept.partition(".")
+        if not schema.endswith(SUFFIX) or not table.endswith(f"__{snapshot}"):
+            continue
+        shown = f"{schema.removesuffix(SUFFIX)}.{table.removesuffix(f'__{snapshot}')}"
+        if shown not in states:
+            number = engine.state_id(state)
+            changes.append(Staged(kept, state, state, number, alias_of=relation, renamed_to=shown))
+    names = sorted(str(each.renamed_to) for each in changes)
+    if relation not in names:
+        raise MeshError(
+            f"The files of {relation} are no longer kept, so it cannot come back. Declare it again "
+            "and run its domain."
+        )
+    engine.ledger.commit(changes, {"publications": [_entry("unretire", relation, history[-1])]})
+    return names
+
+
+def overdue(repository: Repository, engine: Engine, domain: Domain, today: date) -> list[str]:
+    """Published products of a domain that are past their date and are not read any more.
+
+    None in an environment, where production's readers still count on production's products.
+    """
+    over = [each for each in domain.products if is_over(each, today)]
+    if not over or repository.environment or unknown_readers(repository, domain.name):
+        return []
+    states = engine.states()
+    return [each.relation for each in over
+            if each.relation in states and not readers(repository, each)]  # fmt: skip
+
+
+def retired(engine: Engine) -> list[Retired]:
+    """Every product that is retired now, in the environment in use; newest last."""
+    heads = engine.ledger.heads(documents=False).values()
+    found = []
+    for domain in sorted({head.domain for head in heads if head.kind == "retire"}):
+        for relation, history in publications_of(engine.ledger, domain).items():
+            if history[-1]["kind"] == "retire":
+                found.append(_retired(relation, history[-1]))
+    return sorted(found, key=lambda each: each.at)
+
+
+def declared_as(repository: Repository, relation: str) -> Product | None:
+    """The product that is declared with exactly this relation."""
+    domain, _, name = relation.partition(".")
+    if domain not in repository.domain_names:
+        return None
+    found = repository.reading(domain).product(name)
+    return found if found is not None and found.relation == relation else None
+
+
+def _check_date(product: Product, today: date) -> None:
+    if is_over(product, today):
+        return
+    if product.deprecated_on is None:
+        remedy = (
+            "Set its `deprecation_date`, and retire it after that day, when no domain reads it; or "
+            "remove it from the declarations."
+        )
+        raise UsageError(f"{product.relation} is still declared ({_place(product)}). {remedy}")
+    raise UsageError(
+        f"{product.relation} was promised until {product.deprecation_date} ({_place(product)}). "
+        "Retire it after that day."
+    )
+
+
+def _check_readers(repository: Repository, relation: str, declared: Product | None) -> None:
+    if found := readers(repository, declared or relation):
+        raise MeshError(
+            f"{relation} is still read, so it was not retired: {said(found)}. These models must "
+            "read another product or version first."
+        )
+    if unknown := unknown_readers(repository, relation.partition(".")[0]):
+        raise MeshError(
+            f"{relation} was not retired: {', '.join(unknown)} cannot be read, so it is unknown "
+            "whether it reads this product. Correct it; `mesh check` lists its mistakes."
+        )
+
+
+def _relation(engine: Engine, name: str, of_retired: bool = False) -> str:
+    """The relation under which the ledger has a product; `name` may be an alias.
+
+    Raises:
+        UsageError: there is no such product, or it is not in the wanted state.
+    """
+    relation = _spelled(name)
+    histories = publications_of(engine.ledger)
+    states = engine.states()
+    if relation not in histories:
+        alike = [each for each in names_of(engine, relation, ()) if each in histories]
+        gone = [each for each in histories if of_retired and each.startswith(f"{relation}_v")]
+        relation = next(iter([*alike, *gone]), relation)
+    history = histories.get(relation, [])
+    is_retired = bool(history) and history[-1]["kind"] == "retire"
+    if of_retired and not is_retired:
+        raise UsageError(f"{relation} is not retired. `mesh status --retired` lists what is.")
+    if not of_retired and is_retired:
+        raise UsageError(
+            f"{relation} is retired already. `mesh retire --undo {relation}` brings it back."
+        )
+    if not of_retired and (not effective_publications(history) or relation not in states):
+        raise UsageError(
+            f"{relation} is not published here, so there is nothing to retire. `mesh status` "
+            "lists what is."
+        )
+    return relation
+
+
+def _spelled(name: str) -> str:
+    parts = name.split(".")
+    if len(parts) == 3 and parts[2][:1] == "v" and parts[2][1:].isdecimal():
+        parts = [parts[0], f"{parts[1]}_{parts[2]}"]
+    if len(parts) != 2 or not all(parts):
+        raise UsageError(f"`{name}` names no product. Write DOMAIN.PRODUCT or DOMAIN.PRODUCT.v1.")
+    return ".".join(parts)
+
+
+def _standing(engine: Engine, relation: str) -> dict[str, Any]:
+    history = publications_of(engine.ledger, relation.partition(".")[0])[relation]
+    return dict(effective_publications(history)[-1])
+
+
+def _others(repository: Repository, relation: str) -> Collection[str]:
+    """Names that other declared products have."""
+    return {
+        name
+        for domain in repository.readings
+        for product in domain.products
+        if product.relation != relation
+        for name in product.relations
+    }
+
+
+def _entry(kind: str, relation: str, shown: dict[str, Any]) -> dict[str, Any]:
+    domain, _, product = relation.partition(".")
+    now = datetime.now(UTC)
+    return {
+        **{key: shown.get(key) for key in KEPT},
+        "run_id": str(uuid.uuid4()),
+        "publication_id": str(uuid.uuid4()),
+        "domain": domain,
+        "product": product,
+        "kind": kind,
+        "started_at": now,
+        "finished_at": now,
+    }
+
+
+def _retired(relation: str, entry: dict[str, Any]) -> Retired:
+    return Retired(
+        relation, entry["version"], entry["finished_at"], entry["rows"], entry["done_by"]
+    )
+
+
+def _place(product: Product) -> str:
+    return f"{display_path(product.path)}:{product.line}"
