@@ -70,8 +70,10 @@ class Steps:
             MeshError: a step failed, and nothing is published.
         """
         plan, engine = self._plan, self._engine
-        code = plan.code_parts()  # before a file is edited
+        code = plan.code_parts()  # before a file is edited, as the contracts below
         refuse_findings(self._repository, self._domain, plan.manifest)
+        contracts = DeclaredContracts(self._repository, self._domain, plan.manifest)
+        promised = {each.relation: contracts.of(each) for each in plan.to_build}
         # Tests compare what this run builds, so an unchanged product that they read is built too.
         models = plan.manifest.built_with(map(plan.manifest.model_id, plan.to_build))
         snapshots = plan.manifest.snapshots(models)
@@ -81,8 +83,6 @@ class Steps:
         try:
             # One by one, so that those that were staged can be withdrawn when one fails.
             candidates.extend(engine.stage(plan.manifest.described(each)) for each in plan.to_build)
-            contracts = DeclaredContracts(self._repository, self._domain, plan.manifest)
-            promised = {each.relation: contracts.of(each) for each in plan.to_build}
             measured = self._audit(candidates, promised)
             refused = self._refused(promised, measured) if measured else []
             self._accept_lost_rows()

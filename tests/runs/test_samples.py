@@ -15,7 +15,7 @@ def test_a_product_that_loses_rows_rightly_is_published_as_the_message_says(mesh
     mesh.run("run", "shop")
     mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id < 10")
     said = mesh.run("run", "shop", code=1).stderr
-    assert "found 50, must be at least 90 (if fewer rows are right, run `mesh run shop --confirm" in said
+    assert "found 50, must be at least 90 (if fewer rows are right, run `mesh run shop" in said
     assert "`mesh rollback shop.orders`" in said
     mesh.run("run", "shop", "--confirm", "only the first ten were sold")
     assert mesh.row("select count(*) from shop.orders") == (10,)
