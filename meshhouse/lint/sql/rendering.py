@@ -156,8 +156,10 @@ def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[
     Raises:
         DbtFailed: a model does not render.
     """
+    # Without changed files this parse takes 0.2 s, because it reads what the domain's last parse
+    # noted. A parse for another profile or folder would begin from nothing.
+    manifest = invoke(repository, domain, ["parse", "--no-write-json"], {})
     with _dbt(repository, domain, dialect) as dbt:
-        manifest = dbt("parse")
         manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
         select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
         result = dbt("compile", *_OFFLINE, *select, manifest=manifest)
