@@ -38,6 +38,10 @@ class Read:
     or only `BARE`."""
     literals: tuple[str, ...] = ()
     """Values that the reader compares it with."""
+    operators: frozenset[str] = frozenset()
+    """How it compares: of `=`, `<>`, `<`, `<=`, `>`, `>=`, `in`, `between`, `like`, `case` (without
+    `else`), `pivot`, `key`, `not ...`, `or`, `?`; see lineage/operators.py. Empty if a
+    contract does not record it."""
     is_known: bool = True
     """False if lineage could not be found: then the reader counts as reading every column."""
     owner: str = ""
@@ -60,6 +64,7 @@ class Read:
             "into": list(self.into),
             "how": sorted(self.how),
             "literals": list(self.literals),
+            "operators": sorted(self.operators),
             "is_known": self.is_known,
         }
 
@@ -142,6 +147,7 @@ def _read(stored: dict[str, Any], owner: str) -> Read:
         into=tuple(stored["into"]),
         how=frozenset(stored["how"]),
         literals=tuple(stored["literals"]),
+        operators=frozenset(stored.get("operators", ())),
         is_known=stored["is_known"],
         owner=owner,
     )

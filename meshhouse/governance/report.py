@@ -139,12 +139,27 @@ def refusals(judged: Judged) -> Iterator[tuple[str, str]]:
         yield " ".join(part for part in parts if part), f"Undo it, or use {ways}."
 
 
+def in_short(judged: Judged) -> str:
+    """What the worst refused change would break for whom, without a full stop; one line."""
+    change = judged.outcome.refused[0].change
+    more = len(judged.outcome.refused) - 1
+    breaks = "silently change" if change.is_silent else "break"
+    whom = _named(change) if change.hits else "what was promised, which no known model reads"
+    others = f" (and {more} more {'change' if more == 1 else 'changes'})" if more else ""
+    return f"{judged.relation} would {breaks} {whom}: {change.what.rstrip('.')}{others}"
+
+
 def _readers(change: Change) -> str:
     if not change.hits:
         return "no known model reads it"
+    return f"it hits {_named(change)}"
+
+
+def _named(change: Change) -> str:
+    """The readers that a change would hit, with their owners."""
     shown = [_reader(hit.reader, hit.column, hit.owner) for hit in change.hits[:_MOST_HITS]]
     more = len(change.hits) - len(shown)
-    return f"it hits {', '.join(shown)}" + (f" and {more} more" if more else "")
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _sentence(text: str) -> str:

@@ -90,6 +90,16 @@ class _Column:
         is_exact = self.kind == "decimal" and self.digits <= 28
         return self.sql if is_exact else f"cast({self.sql} as double)"
 
+    @property
+    def value(self) -> str:
+        """What a checksum takes: the same for equal values of types that are spelled otherwise.
+
+        DuckDB and Spark hash the stored integer of a decimal, which is 100 for 1.00 and 0.0100. A
+        double tells amounts of 15 digits apart.
+        """
+        wider = {"decimal": "double", "integer": "bigint"}.get(self.kind)
+        return f"cast({self.sql} as {wider})" if wider else self.sql
+
 
 def statistics_of(
     connection: duckdb.DuckDBPyConnection, relation: str, contract: Contract
@@ -335,7 +345,7 @@ def _periods(
         return None
     # Sorted, because the order of columns means nothing.
     others = sorted((each for each in columns if each is not column), key=lambda each: each.name)
-    method, checksum = reader.checksum([each.sql for each in others])
+    method, checksum = reader.checksum([each.value for each in others])
     day = f"cast({column.sql} as date)"
     found = reader.rows(
         f"select cast(d as string) as d, n, s from (select {day} as d, count(*) as n, "
@@ -356,7 +366,7 @@ def _periods(
         "column": column.name,
         "unit": unit,
         "of": [each.name for each in others],
-        "method": method,
+        "method": f"{method}, decimals as doubles",
         "counts": _folded(days, unit),
     }
 

@@ -146,6 +146,18 @@ def test_rewritten_days_are_found_whatever_the_order_of_rows_and_columns(connect
     assert rewritten_periods(before, fewer) is None
 
 
+def test_a_period_has_other_values_only_if_the_values_differ_not_their_type(connection):
+    def periods(amount, number="1"):
+        sql = f"(select date '2026-01-01' as d, {amount} as amount, {number} as number)"
+        return statistics_of(connection, sql, CONTRACT)["periods"]
+
+    before = periods("1.10::decimal(18, 2)")
+    assert rewritten_periods(before, periods("1.10::decimal(18, 4)", "1::bigint")) == {}
+    assert rewritten_periods(before, periods("1.10::decimal(38, 10)")) == {}
+    stored_alike = periods("0.0110::decimal(18, 4)")  # 110 without its scale, too
+    assert rewritten_periods(before, stored_alike) == {"2026-01-01": (1, 1)}
+
+
 def test_over_400_days_are_counted_by_month_and_still_compare(connection):
     sql = "select date '2026-01-01' + range::int as d, range as a from range({})"
     days = statistics_of(connection, f"({sql.format(400)})", CONTRACT)["periods"]

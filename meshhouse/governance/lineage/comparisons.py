@@ -11,6 +11,7 @@ from collections.abc import Callable
 from sqlglot import exp
 
 from meshhouse.governance.lineage.flow import NOTHING, Flow, merged
+from meshhouse.governance.lineage.operators import operators_of
 from meshhouse.governance.lineage.scope import Scope, answer
 
 _COMPARISONS = (
@@ -23,7 +24,7 @@ _COMPARISONS = (
 def _comparison(expression: exp.Expression, scope: Scope) -> Flow:
     left = _values(expression.this, scope)
     right = _values(expression.args.get("expression"), scope)
-    _compare(left, right, scope)
+    _compare(left, right, expression, scope)
     return merged([each.as_condition() for each in (*left, *right)])
 
 
@@ -39,17 +40,18 @@ def _values(expression: exp.Expression | None, scope: Scope) -> list[Flow]:
     return [scope.flow(expression, scope)]
 
 
-def _compare(left: list[Flow], right: list[Flow], scope: Scope) -> None:
+def _compare(left: list[Flow], right: list[Flow], comparison: exp.Expression, scope: Scope) -> None:
     if len(left) == len(right):
+        operators = operators_of(comparison)
         for one, other in zip(left, right, strict=True):
-            scope.uses.compare(one, other)
+            scope.uses.compare(one, other, operators)
 
 
 def _between(expression: exp.Expression, scope: Scope) -> Flow:
     value = scope.flow(expression.this, scope)
     bounds = [scope.flow(expression.args[key], scope) for key in ("low", "high")]
     for bound in bounds:
-        scope.uses.compare(value, bound)
+        scope.uses.compare(value, bound, operators_of(expression))
     return merged([each.as_condition() for each in (value, *bounds)])
 
 
@@ -62,7 +64,7 @@ def _in(expression: exp.Expression, scope: Scope) -> Flow:
         if other is not None:
             inner = other.this if type(other) is exp.Subquery and other.this else other
             found = _values(inner, scope)
-            _compare(value, found, scope)
+            _compare(value, found, expression, scope)
             flows += found
     return merged([each.as_condition() for each in flows])
 
@@ -74,7 +76,7 @@ def _case(expression: exp.Expression, scope: Scope) -> Flow:
     for each in expression.args.get("ifs") or []:
         condition = scope.flow(each.this, scope)
         if subject is not None:
-            scope.uses.compare(value, condition)
+            scope.uses.compare(value, condition, operators_of(expression))
         flows += [condition.as_condition(), scope.flow(each.args.get("true"), scope)]
     flows.append(scope.flow(expression.args.get("default"), scope))
     return merged([value.as_condition(), *flows])
@@ -91,13 +93,13 @@ def _decode(expression: exp.Expression, scope: Scope) -> Flow:
     value, *rest = [scope.flow(each, scope) for each in expression.expressions]
     pairs = len(rest) // 2
     for wanted in rest[: 2 * pairs : 2]:
-        scope.uses.compare(value, wanted)
+        scope.uses.compare(value, wanted, operators_of(expression))
     return merged([value.as_condition(), *rest[1 : 2 * pairs : 2], *rest[2 * pairs :]])
 
 
 def _nullif(expression: exp.Expression, scope: Scope) -> Flow:
     value, other = scope.flow(expression.this, scope), scope.flow(expression.expression, scope)
-    scope.uses.compare(value, other)
+    scope.uses.compare(value, other, operators_of(expression))
     return merged([value, other.as_condition()])
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlglot import exp
 
 from meshhouse.governance.lineage.flow import NOTHING, Flow, merged
+from meshhouse.governance.lineage.operators import KEY
 from meshhouse.governance.lineage.scope import Scope, children, name_of
 
 
@@ -26,7 +27,20 @@ def _path(expression: exp.Expression, scope: Scope) -> Flow:
     if isinstance(key, exp.Literal):
         return flow.get(key.name.lower()) if key.is_string else flow
     keys = expression.expressions if key is None else [key]
-    return merged([flow, *(Flow(scope.flow(each, scope).origins) for each in keys)])
+    flows = [Flow(scope.flow(each, scope).origins) for each in keys]
+    _look_up(expression.this, flows, scope)
+    return merged([flow, *flows])
+
+
+def _look_up(table: exp.Expression, keys: list[Flow], scope: Scope) -> None:
+    """Notes the keys of a map that the query writes out, such as `map {'open': 1}[status]`."""
+    inner = table.this if isinstance(table, exp.ToMap) else table
+    listed = inner.args.get("keys") if isinstance(inner, exp.Map) else inner
+    names = listed.expressions if isinstance(listed, exp.Struct | exp.Array) else []
+    texts = [each.this if isinstance(each, exp.PropertyEQ) else each for each in names]
+    constants = frozenset(each.name for each in texts if isinstance(each, exp.Literal))
+    for key in keys:
+        scope.uses.compare(key, Flow(constants=constants), frozenset({KEY}))
 
 
 def _json(expression: exp.Expression, scope: Scope) -> Flow:

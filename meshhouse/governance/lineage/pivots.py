@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from meshhouse.governance.lineage.expressions import flow_of, rows_of
 from meshhouse.governance.lineage.flow import Column, Flow, Table, merged
+from meshhouse.governance.lineage.operators import PIVOT
 from meshhouse.governance.lineage.scope import Scope, name_of
 from meshhouse.governance.lineage.stars import expanded
 
@@ -38,6 +39,8 @@ def _pivot(pivot: exp.Expression, table: Table, scope: Scope) -> Table:
     items = pivot.args.get("using") or [] if is_statement else pivot.expressions
     key = merged([_key(each, scope) for each in keys])
     scope.uses.add(key, "group")
+    for origin in key.origins:
+        scope.uses.found[origin].operators.add(PIVOT)
     values = [merged([_value(each, scope), key.as_("group")]) for each in items]
     values = values or [merged([rows_of(scope), key.as_("group")])]
     kept = _kept(pivot, table, [*keys, *items], scope)

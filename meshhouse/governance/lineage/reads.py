@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import sqlglot
@@ -58,8 +59,7 @@ def reads_of(
         cannot be found: the SQL does not parse, or a name cannot be resolved.
     """
     return tuple(
-        Read(reader, relation, column, into, how, literals, is_known, owner)
-        for relation, column, into, how, literals, is_known in _reads(sql, frozen(schemas), dialect)
+        replace(each, reader=reader, owner=owner) for each in _reads(sql, frozen(schemas), dialect)
     )
 
 
@@ -142,33 +142,29 @@ def used_by(sql: str, schemas: Frozen, dialect: str) -> Uses:
     return uses
 
 
-_Found = tuple[str, str, tuple[str, ...], frozenset[str], tuple[str, ...], bool]
-
-
 @lru_cache(maxsize=4096)
-def _reads(sql: str, schemas: Frozen, dialect: str) -> tuple[_Found, ...]:
+def _reads(sql: str, schemas: Frozen, dialect: str) -> tuple[Read, ...]:
+    """The reads, without their reader."""
     try:
         uses = used_by(sql, schemas, dialect)
     except CannotRead:
         return tuple(_lost(relation) for relation, _ in schemas if _is_named(relation, sql))
     found = [_read(origin, use) for origin, use in uses.found.items()]
-    seen = {each[0] for each in found}
-    found += [
-        (relation, ROWS, (), SELECT, (), True) for relation in uses.touched if relation not in seen
-    ]
-    return tuple(sorted(found, key=lambda each: each[:2]))
+    seen = {each.relation for each in found}
+    found += [Read("", relation, ROWS) for relation in uses.touched if relation not in seen]
+    return tuple(sorted(found, key=lambda each: (each.relation, each.column)))
 
 
-def _read(origin: Origin, use: Use) -> _Found:
+def _read(origin: Origin, use: Use) -> Read:
+    into, how = tuple(use.into), frozenset(use.how)
     if origin.column == UNKNOWN:
-        return (origin.relation, EVERY, tuple(use.into), frozenset(use.how), (), False)
-    literals = tuple(sorted(use.literals))
-    how = frozenset(use.how) or SELECT
-    return (origin.relation, origin.column, tuple(use.into), how, literals, True)
+        return Read("", origin.relation, EVERY, into, how, is_known=False)
+    literals, operators = tuple(sorted(use.literals)), frozenset(use.operators)
+    return Read("", origin.relation, origin.column, into, how or SELECT, literals, operators)
 
 
-def _lost(relation: str) -> _Found:
-    return (relation, EVERY, (), frozenset(), (), False)
+def _lost(relation: str) -> Read:
+    return Read("", relation, EVERY, how=frozenset(), is_known=False)
 
 
 def _is_named(relation: str, sql: str) -> bool:

@@ -150,7 +150,7 @@ def _share(
     scope.uses.note_bare(name, [each.table for each in before])
     right = _one(name, added, scope)
     scope.uses.add(merged([left, right]).without("star"), "join")
-    scope.uses.compare(left, right)
+    scope.uses.compare(left, right, frozenset({"="}))
     side = join.side
     if join.is_semi_or_anti_join:
         return

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, Table, merged, unknown
+from meshhouse.governance.lineage.operators import flipped
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Use:
     how: set[str] = field(default_factory=set)
     into: list[str] = field(default_factory=list)
     literals: set[str] = field(default_factory=set)
+    operators: set[str] = field(default_factory=set)
+    """How it is compared with the literals, see `operators_of`."""
 
 
 @dataclass
@@ -74,14 +77,15 @@ class Uses:
             if name not in use.into:
                 use.into.append(name)
 
-    def compare(self, left: Flow, right: Flow) -> None:
+    def compare(self, left: Flow, right: Flow, operators: frozenset[str]) -> None:
         """Notes that two values are compared."""
-        for one, other in ((left, right), (right, left)):
+        for one, other, seen in ((left, right, operators), (right, left, flipped(operators))):
             if other.constants:
                 for origin, how in one.origins.items():
                     if "select" in how and origin.column != ROWS:
                         use = self.found.setdefault(origin, Use())
                         use.literals.update(other.constants)
+                        use.operators.update(seen)
 
     def note_bare(self, name: str, tables: Iterable[Table]) -> None:
         """Notes a name that means something else if one of these gets a column of that name.

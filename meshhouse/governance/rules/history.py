@@ -79,11 +79,16 @@ def vanished_keys(comparison: Comparison) -> Iterator[Change]:
         )  # fmt: skip
 
 
+_AFTER = frozenset({">", ">=", "between"})
+_LOOSE = frozenset({"or", "?"})
+
+
 def looks_back(comparison: Comparison, days: float) -> Callable[[Read], bool]:
     """Which reads belong to a reader that looks further back than some days.
 
-    A reader looks that far unless it compares a time with intervals only, all within the days. A
-    fixed day is not enough: it grows older than any retention.
+    A reader looks that far unless it asks for times after intervals only, all within the days. A
+    fixed day is not enough: it grows older than any retention. Times before an interval are not
+    enough either, nor a condition that `or` makes one of two.
     """
     times = {
         name.lower()
@@ -92,7 +97,8 @@ def looks_back(comparison: Comparison, days: float) -> Callable[[Read], bool]:
     }
     compared: dict[str, list[str]] = defaultdict(list)
     for read in comparison.readers.reads:
-        if read.column in times and "filter" in read.how:
+        is_bound = bool(read.operators & _AFTER) and not read.operators & _LOOSE
+        if read.column in times and "filter" in read.how and is_bound:
             compared[read.reader] += read.literals
     return lambda read: _days_back(compared.get(read.reader, [])) > days
 

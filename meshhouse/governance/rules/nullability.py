@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
+from meshhouse.governance import growth
 from meshhouse.governance.alignment import Pair
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
@@ -118,7 +120,7 @@ def default(comparison: Comparison) -> Iterator[Change]:
     in_sql = _defaulted(comparison)
     for name, (old, new) in in_sql.items():
         what = f"A missing value of `{name}` becomes {new} instead of {old}."
-        yield _other_default(comparison, name, what)
+        yield _other_default(comparison, name, what, growth.is_same(comparison, name))
     for pair, before, after in _measured_pairs(comparison):
         value = _stand_in(before, after, _is_zero)
         if value is not None and pair.old.lower() not in in_sql:
@@ -126,19 +128,30 @@ def default(comparison: Comparison) -> Iterator[Change]:
             yield _other_default(comparison, pair.old, what)
 
 
-def _other_default(comparison: Comparison, name: str, what: str) -> Change:
+def _other_default(comparison: Comparison, name: str, what: str, is_same: bool = False) -> Change:
     effect = "Averages and counts differ, and no query fails."
+    if is_same:
+        effect = "The values that were measured are equal."
+    verdict = Verdict.MINOR if is_same else Verdict.BREAKING
     hits = comparison.readers.hits(name)
-    return change("N7", name, what, effect, Verdict.BREAKING, hits, is_silent=True)
+    return change("N7", name, what, effect, verdict, hits, is_silent=True)
 
 
 def _defaulted(comparison: Comparison) -> dict[str, tuple[str, str]]:
     """Columns whose default for missing values differs in the SQL, with both defaults."""
     return {
-        name: (", ".join(before.defaults) or "null", ", ".join(after.defaults) or "null")
+        name: (
+            _only_in(before.defaults, after.defaults),
+            _only_in(after.defaults, before.defaults),
+        )
         for name, before, after in changed_values(comparison)
         if before.defaults != after.defaults and before.columns == after.columns
     }
+
+
+def _only_in(defaults: tuple[str, ...], others: tuple[str, ...]) -> str:
+    """The defaults that only one side has; a default can occur several times in an expression."""
+    return ", ".join(sorted((Counter(defaults) - Counter(others)).elements())) or "null"
 
 
 def _optional(comparison: Comparison) -> Iterator[tuple[Pair, Measured, Measured]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 
 from meshhouse.governance import growth
@@ -12,7 +13,7 @@ from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change, silent
 from meshhouse.governance.relations import Join
 from meshhouse.governance.rules.spelling import shifted_days
-from meshhouse.governance.shape import both_shapes, is_unknown
+from meshhouse.governance.shape import Order, both_shapes, is_unknown
 
 _WEEKS = 4
 """Weeks of history from which a weekday counts as one that always has rows."""
@@ -51,7 +52,8 @@ def filters(comparison: Comparison) -> Iterator[Change]:
     added = sorted({*after.predicates} - {*before.predicates})
     dropped = sorted({*before.predicates} - {*after.predicates})
     parts = [f"new: `{each}`" for each in added] + [f"dropped: `{each}`" for each in dropped]
-    if not parts and _amongs(before.orders) != _amongs(after.orders):
+    is_kept = _rules(before.orders) == _rules(after.orders)  # else it is D4
+    if not parts and is_kept and _amongs(before.orders) != _amongs(after.orders):
         parts = ["they hold before instead of after duplicates are removed, or the reverse"]
     if not parts and before.sources != after.sources and before.joins == after.joins:
         parts = [
@@ -90,13 +92,11 @@ def duplicates(comparison: Comparison) -> Iterator[Change]:
     shapes = both_shapes(comparison)
     if shapes is None:
         return
-    old, new = (Counter((each.keys, each.order) for each in shape.orders) for shape in shapes)
+    old, new = (_rules(each.orders) for each in shapes)
     if old != new:
-        texts = [
-            "; ".join(str(each) for each in shape.orders) or "none are removed" for shape in shapes
-        ]
+        texts = ["; ".join(_said(each)) or "none are removed" for each in (new - old, old - new)]
         yield _judged(
-            comparison, "D4", f"Duplicates are removed otherwise: {texts[1]}; before: {texts[0]}.",
+            comparison, "D4", f"Duplicates are removed otherwise: {texts[0]}; before: {texts[1]}.",
             "Readers get the values of other rows.", Verdict.BREAKING,
         )  # fmt: skip
 
@@ -241,8 +241,16 @@ def _judged(comparison: Comparison, row: str, what: str, effect: str, verdict: V
     return _silent(comparison, row, what, effect, verdict)
 
 
-def _amongs(orders: Sequence[object]) -> list[str]:
-    return sorted(str(getattr(each, "among", "")) for each in orders)
+def _rules(orders: Sequence[Order]) -> Counter[Order]:
+    return Counter(replace(each, among="") for each in orders)
+
+
+def _said(rules: Counter[Order]) -> list[str]:
+    return sorted(str(each) for each in rules)
+
+
+def _amongs(orders: Sequence[Order]) -> list[str]:
+    return sorted(each.among for each in orders)
 
 
 def _joined(dropped: Sequence[Join], added: Sequence[Join]) -> str:

@@ -9,6 +9,9 @@ from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Read
 
+_WANTED = frozenset({"=", "in", "or"})
+"""Operators of conditions that another value does not meet."""
+
 
 def accepted_values(comparison: Comparison) -> Iterator[Change]:
     """V1, V2, V3: a value is no longer accepted, is accepted now, or nothing restricts values."""
@@ -71,14 +74,17 @@ def _added(comparison: Comparison, column: str, new: frozenset[str]) -> Iterator
         return
 
     def tells_values_apart(read: Read) -> bool:
-        # A column that is only passed on or counted takes a new value without harm.
-        return bool(read.literals) or "join" in read.how
+        # A column that is only passed on or counted takes a new value without harm, and so does a
+        # condition that names the values it wants.
+        names_wanted = bool(read.operators) and read.operators <= _WANTED
+        makes_rows_or_columns = "join" in read.how or "pivot" in read.operators
+        return makes_rows_or_columns or (bool(read.literals) and not names_wanted)
 
     hits = comparison.readers.hits(column, tells_values_apart)
     yield change(
         "V2", column,
         f"Column `{column}` has the new accepted values {_listed(new)}.",
-        "A `case`, a filter or a join that lists the old values does not expect the new ones.",
+        "A `case`, a join or a `not in` that lists the old values does not expect the new ones.",
         comparison.if_read(hits), hits,
     )  # fmt: skip
 

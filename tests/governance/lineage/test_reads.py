@@ -41,3 +41,53 @@ def test_a_condition_of_2000_parts_is_read():
     code, number = reads_of("crm.model", sql, _CORPUS["schemas"])
     assert (code.column, code.into) == ("code", ("c",))
     assert (number.column, len(number.literals)) == ("id", 2000)
+
+
+@pytest.mark.parametrize(
+    ("condition", "operators"),
+    [
+        ("amount >= 1", {">="}),
+        ("1 >= amount", {"<="}),
+        ("not (amount < 1)", {">="}),
+        ("not not amount = 1", {"="}),
+        ("amount in (1, 2)", {"in"}),
+        ("amount not in (1, 2)", {"not in"}),
+        ("amount between 1 and 2", {"between"}),
+        ("amount is not distinct from 1", {"="}),
+        ("amount = 1 or true", {"=", "or"}),
+        ("amount = 1 and (amount > 2)", {"=", ">"}),
+        ("(amount = 1) = false", {"?"}),
+        ("amount like 'a%'", {"like"}),
+        ("case when amount = 1 then true end", {"case"}),
+        ("case when not amount <> 1 then true end", {"case"}),
+        ("case when amount = 1 then true else false end", {"="}),
+        ("case amount when 1 then true end", {"case"}),
+        ("case amount when 1 then true else false end", {"="}),
+        ("if(amount in (1, 2), true)", {"case"}),
+        ("if(amount in (1, 2), true, false)", {"in"}),
+        ("map {1: true}[amount]", {"key"}),
+        ("order_id = 1", set()),
+    ],
+)
+def test_a_read_has_the_operators_that_hold_for_the_column(condition, operators):
+    sql = f"select customer_id from sales.orders where {condition}"
+    reads = reads_of("crm.model", sql, _CORPUS["schemas"])
+    found = {each.column: set(each.operators) for each in reads}
+    assert found.get("amount", set()) == operators
+
+
+def test_an_aggregate_skips_what_a_choice_does_not_list():
+    sql = "select sum(case when amount = 1 then amount end) as s, {} as c from sales.orders"
+    for other, operators in (
+        ("1", {"="}),
+        ("list(case when amount = 1 then 1 end)", {"=", "case"}),
+    ):
+        (read,) = reads_of("crm.model", sql.format(other), _CORPUS["schemas"])
+        assert set(read.operators) == operators
+
+
+def test_decode_of_snowflake_without_a_rest_is_a_case():
+    for rest, operators in (("", {"case"}), (", 9", {"="})):
+        sql = f"select decode(status, 'a', 1, 'b', 2{rest}) as v from sales.orders"
+        (read,) = reads_of("crm.model", sql, _CORPUS["schemas"], "snowflake")
+        assert set(read.operators) == operators
