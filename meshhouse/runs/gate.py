@@ -7,9 +7,10 @@ judgement (governance/), the audit of rows (audit/), or what a run does about a 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ from meshhouse.runs.history import effective_publications
 
 _REMEMBERED = 30
 """Publications whose statistics show what is usual."""
+
+_DAYS = 30
 
 Statistics = Mapping[str, Any]
 
@@ -91,6 +94,8 @@ class Gate:
         before = Contract.from_text(self._under_present_names(head.contract))
         measured = json.loads(head.statistics) if head.statistics else None
         past = self._past(before.product, history, statistics)
+        if candidate.get("promises") != before.get("promises"):
+            past = replace(past, broken_promises=self._broken_promises(product))
         return self._judged(
             before,
             candidate,
@@ -258,6 +263,15 @@ class Gate:
             null_shares=_null_shares(measured),
             drift=_means([*measured, candidate] if candidate else measured),
             domains=frozenset(self._repository.domain_names),
+        )
+
+    def _broken_promises(self, product: Product) -> dict[str, int]:
+        """Promise -> how many runs of the last 30 days found it broken."""
+        since = datetime.now(UTC) - timedelta(days=_DAYS)
+        return Counter(
+            row["objective"]
+            for row in self._ledger.entries("objectives", product.domain, since)
+            if row["product"] == product.name and not row["met"]
         )
 
     @cached_property
