@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from meshhouse.engines.protocol import PREVIOUS_SUFFIX, Names, PlainNames
 from meshhouse.repository import Product
+from meshhouse.repository.keys import KEEPS_ROWS_PERCENT
 from meshhouse.repository.types import DataType, parse_type
 from meshhouse.repository.yaml import Located, read_yaml
 
@@ -20,8 +21,6 @@ ROWS_AGAINST_PREVIOUS = "rows_against_previous"
 """Qualifier of the check that the mesh adds to every product."""
 _SQL = ("expression", "filter", "query", "rows_tested_query")
 """Keys of a check whose values are SQL."""
-KEEP_ROWS_PERCENT = 90
-"""By default, a candidate must have at least this share of the published number of rows."""
 
 
 def read_checks(product: Product) -> Located:
@@ -121,7 +120,7 @@ def _type(data_type: DataType, type_names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _row_count_against_previous(product: Product) -> dict[str, Any]:
-    least = product.promises.get("keeps_rows_percent", KEEP_ROWS_PERCENT)
+    least = KEEPS_ROWS_PERCENT.of(product.promises)
     published = f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
     return {
         "metric": {

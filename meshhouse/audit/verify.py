@@ -15,19 +15,20 @@ import os
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import yaml
 
-from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
+from meshhouse.audit.contract import DATA_SOURCE, ROWS_AGAINST_PREVIOUS, check_key, soda_contract
 from meshhouse.audit.samples import Readable, sample_rows
 from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, display_path
 
+_LOST_ROWS = check_key("metric", None, ROWS_AGAINST_PREVIOUS)
 _LOCK = threading.Lock()  # Soda shares one YAML parser between threads
 
 
@@ -72,6 +73,20 @@ class AuditResult:
         """Whether the candidate may be published."""
         checked = bool(self.checks) and all(check.ok for check in self.checks)
         return checked and not self.is_below_threshold
+
+    @property
+    def has_only_lost_rows(self) -> bool:
+        """Whether it fails, and for nothing but having too few rows beside what is published."""
+        failed = {check.key for check in self.checks if not check.ok}
+        return failed == {_LOST_ROWS}
+
+    def with_lost_rows(self) -> AuditResult:
+        """The result after an owner has confirmed that the rows are meant to be fewer."""
+        checks = (
+            replace(check, outcome="warned") if check.key == _LOST_ROWS and not check.ok else check
+            for check in self.checks
+        )
+        return replace(self, checks=tuple(checks))
 
     @property
     def is_below_threshold(self) -> bool:

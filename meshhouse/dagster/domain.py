@@ -1,21 +1,32 @@
 """The assets of one domain, from its dbt project.
 
 Belongs here: what Dagster shows of a domain's models and products, and how one of its runs becomes
-events. Not here: the run itself (meshhouse/runs/), checks (checks.py), or landing (landing.py).
+events. Not here: the run itself (meshhouse/runs/), checks (checks.py, compatibility.py), metadata
+of what it made (results.py), or landing (landing.py).
 
 Two steps a domain: one lands its topics, one builds, audits and publishes. The second is
 one step because consumers see all products of a run at once or none of them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from meshhouse.dagster.checks import check_results, dbt_check_specs, samples, soda_check_specs
+from meshhouse.dagster.compatibility import (
+    compatibility_results,
+    compatibility_specs,
+    refusal_metadata,
+    refusal_of,
+)
+from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.landing import landing_step
+from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
+from meshhouse.dagster.results import model_results, product_results
 from meshhouse.dagster.settings import Settings
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator, column_schema, owners_of
@@ -27,6 +38,16 @@ from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.run import build_models, run_domain
+
+
+class BuildConfig(dg.Config):
+    """What may be asked of a build in Dagster's launchpad."""
+
+    confirm: str = Field(
+        default="",
+        description="Why every silent change of this run is meant (the same schema, another "
+        "meaning of values). It is recorded with the publication. Empty: such a change is refused.",
+    )
 
 
 def domain_assets(
@@ -65,12 +86,17 @@ def _products_step(
     @dg.multi_asset(
         name=domain.name,
         specs=[*models.values(), *shown],
-        check_specs=[*checks.values(), *soda_check_specs(domain)],
+        check_specs=[
+            *checks.values(),
+            *soda_check_specs(domain),
+            *compatibility_specs(domain),
+            *promise_specs(domain),
+        ],
         can_subset=True,
         retry_policy=settings.build_retries,
         pool=settings.build_pool,
     )
-    def build_and_publish(context: dg.AssetExecutionContext) -> Iterator[Any]:
+    def build_and_publish(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[Any]:
         engine = engine_of(repository)
         domain_tag = {f"meshhouse/domain.{domain.name}": "true"}
         tags = {TARGET: engine.name, **domain_tag, **environment_tag(repository)}
@@ -78,16 +104,28 @@ def _products_step(
         selected = context.selected_asset_keys
         chosen = [product for key, product in products.items() if key in selected]
         names = [manifest.nodes[each]["name"] for each in models if models[each].key in selected]
-        run = _run(context, repository, engine, domain, chosen, names, reporter)
+        confirmed = config.confirm.strip() or reporter.confirmed
+        run = _run(context, repository, engine, domain, chosen, names, reporter, confirmed)
         reporter.finished(run)
         for line in run.warnings:
             context.log.warning(line)
         yield from check_results(context, run, checks, domain)
-        if not run.ok:
+        consumers = Consumers(engine.ledger, domain)
+        promises = Promises(repository, engine.ledger, domain)
+        asked = context.selected_asset_check_keys
+        yield from compatibility_results(asked, domain, run, consumers)
+        yield from promises.results(asked)
+        if run.ok or run.outcome == "rejected":  # dbt built, and its tests passed
+            yield from model_results(selected, engine, domain, run, models)
+        if run.outcome == "rejected":
             raise dg.Failure(
-                run.message, metadata=samples(run), allow_retries=run.outcome != "rejected"
+                refusal_of(run, consumers) or run.message,
+                metadata={**samples(run), **refusal_metadata(run, consumers)},
+                allow_retries=False,
             )
-        yield from _materializations(context, engine, domain, run, models, products)
+        if not run.ok:
+            raise dg.Failure(run.message, metadata=samples(run))
+        yield from product_results(selected, engine, run, products, consumers, promises)
 
     return build_and_publish
 
@@ -100,6 +138,7 @@ def _run(
     products: list[Product],
     models: list[str],
     reporter: Reporter,
+    confirmed: str,
 ) -> DomainRun:
     """Runs the selected products; builds the selected models where no product is selected."""
 
@@ -130,7 +169,7 @@ def _run(
         on_line=on_line,
         full_refresh=reporter.full_refresh,
         on_plan=on_plan,
-        confirmed=reporter.confirmed,
+        confirmed=confirmed,
     )
 
 
@@ -178,62 +217,4 @@ def _product_spec(
             "grain": ", ".join(product.grain),
             **({"deprecated until": product.deprecation_date} if product.deprecation_date else {}),
         },
-    )
-
-
-def _materializations(
-    context: dg.AssetExecutionContext,
-    engine: Engine,
-    domain: Domain,
-    run: DomainRun,
-    models: dict[str, dg.AssetSpec],
-    products: dict[dg.AssetKey, Product],
-) -> Iterator[dg.MaterializeResult]:
-    """One for every selected asset; without a result, Dagster skips downstream assets.
-
-    What a run found unchanged keeps its data version, so nothing downstream is stale.
-    """
-    selected = context.selected_asset_keys
-    ran = {node.unique_id: node for node in run.nodes}
-    counts = engine.row_counts(domain) if ran else {}
-    for identifier, spec in models.items():
-        if spec.key not in selected:
-            continue
-        node = ran.get(identifier)
-        metadata: dict[str, Any] = {"unchanged": node is None}
-        if node is not None:
-            metadata["seconds"] = node.seconds
-            if spec.key.path[-1] in counts:
-                metadata["dagster/row_count"] = counts[spec.key.path[-1]]
-        yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
-    published = {entry["product"]: entry for entry in run.published}
-    for key, product in products.items():
-        if key in selected:
-            yield _materialization(key, product, run, published.get(product.name), engine.name)
-
-
-def _materialization(
-    key: dg.AssetKey,
-    product: Product,
-    run: DomainRun,
-    entry: Mapping[str, Any] | None,
-    target: str,
-) -> dg.MaterializeResult:
-    """What became of a product: its new publication, or that it stays as it is."""
-    if entry is None:
-        outcome = run.products.get(product.name, "unchanged")
-        return dg.MaterializeResult(asset_key=key, metadata={"unchanged": True, "outcome": outcome})
-    inputs = entry["input_snapshots"].items()
-    return dg.MaterializeResult(
-        asset_key=key,
-        metadata={
-            "dagster/row_count": entry["rows"],
-            "bytes": entry["bytes"],
-            "snapshot_id": str(entry["snapshot_id"]),
-            "input_snapshots": {relation: str(snapshot) for relation, snapshot in inputs},
-            "score": float(entry["score"]),
-            "target": target,
-            "unchanged": False,
-        },
-        data_version=dg.DataVersion(str(entry["snapshot_id"])),
     )

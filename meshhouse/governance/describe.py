@@ -14,6 +14,7 @@ from meshhouse.governance.contract import FORMAT, Contract
 from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
+from meshhouse.repository.keys import KEEPS_ROWS_PERCENT
 from meshhouse.repository.types import parse_type
 
 _LEVEL, _CHECK_TEXTS = "level", ("name", "qualifier")
@@ -104,7 +105,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         "grain": {"columns": list(product.grain), "text": _grain_text(product.description)},
         "columns": _columns(product, sources, models, checks),
         "checks": sorted(checks, key=lambda each: str(each["id"])),
-        "promises": dict(product.promises),
+        "promises": _promises(product),
         "score": _score(product),
         "models": models,
         "seeds": dict(sources.seeds),
@@ -155,6 +156,11 @@ def _columns(
         }
         found.append({key: each for key, each in entry.items() if each not in (None, "", False)})
     return found
+
+
+def _promises(product: Product) -> dict[str, Any]:
+    kept = KEEPS_ROWS_PERCENT
+    return {kept.name: kept.of(product.promises), **product.promises}
 
 
 def _type(column: Column) -> str:

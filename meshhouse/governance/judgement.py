@@ -26,6 +26,8 @@ def judge(comparison: Comparison) -> tuple[Change, ...]:
     return tuple(sorted(unique.values(), key=lambda each: (-each.verdict, each.row, each.subject)))
 
 
+LOST_ROWS = "D1"
+"""The kind of change that the audit finds as well: too few rows beside what is published."""
 _CERTAIN = frozenset({"M1", "M3", "S13"})
 """Kinds that new events alone do not cause: another unit, another sign, a column without values."""
 _ENOUGH_ROWS = 100
@@ -39,6 +41,7 @@ def _of_events(change: Change, comparison: Comparison) -> Change:
     """
     statistics = (comparison.before_statistics, comparison.after_statistics)
     is_large = all(each is not None and each["rows"] >= _ENOUGH_ROWS for each in statistics)
-    if not change.is_silent or (change.row in _CERTAIN and is_large):
+    is_certain = change.row == LOST_ROWS or (change.row in _CERTAIN and is_large)
+    if not change.is_silent or is_certain:
         return change
     return replace(change, verdict=min(change.verdict, Verdict.MINOR))

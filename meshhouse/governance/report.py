@@ -30,7 +30,7 @@ class Judged:
     changes: tuple[Change, ...]
     outcome: AfterWaivers
     file: str = ""
-    """Where the product is declared, relative to the repository."""
+    """Where the product is declared, relative to the repository, with slashes."""
     line: int = 1
 
     @property
@@ -54,6 +54,8 @@ class Judged:
         waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})
         waive += "".join(f" --consent {each}" for each in domains)
+        if self.after is None:
+            return (f"mesh retire {self.relation}", waive)
         if change.is_silent:
             mark = fingerprint(change, self.step)
             return (f'mesh confirm {product} {change.key} --fingerprint {mark} --because "..."',)
@@ -120,28 +122,44 @@ def _allowed_by(allowed: Allowed | None) -> dict[str, Any] | None:
 
 def refusal(judged: Iterable[Judged]) -> str:
     """One sentence for each refused change, with the readers and the ways out; one paragraph."""
-    sentences = []
-    for each in judged:
-        for refused in each.outcome.refused:
-            change = refused.change
-            ways = " or ".join(f"`{way}`" for way in each.ways_out(change))
-            parts = [
-                f"{each.relation}: {change.what}",
-                f"{change.effect}",
-                f"It is {change.verdict} ({change.row}); {_readers(change)}.",
-                refused.because,
-                f"Undo it, or use {ways}.",
-            ]
-            sentences.append(" ".join(part for part in parts if part))
+    sentences = [part for each in judged for refused in refusals(each) for part in refused]
     return " ".join(sentences)
+
+
+def refusals(judged: Judged) -> Iterator[tuple[str, str]]:
+    """For each refused change of a product: what is wrong with it, and what to do."""
+    for change, because in judged.outcome.refused:
+        ways = " or ".join(f"`{way}`" for way in judged.ways_out(change))
+        parts = [
+            f"{judged.relation}: {change.what}",
+            f"{change.effect}",
+            f"It is {change.verdict} ({change.row}); {_readers(change)}.",
+            because,
+        ]
+        yield " ".join(part for part in parts if part), f"Undo it, or use {ways}."
+
+
+def in_short(judged: Judged) -> str:
+    """What the worst refused change would break for whom, without a full stop; one line."""
+    change = judged.outcome.refused[0].change
+    more = len(judged.outcome.refused) - 1
+    breaks = "silently change" if change.is_silent else "break"
+    whom = _named(change) if change.hits else "what was promised, which no known model reads"
+    others = f" (and {more} more {'change' if more == 1 else 'changes'})" if more else ""
+    return f"{judged.relation} would {breaks} {whom}: {change.what.rstrip('.')}{others}"
 
 
 def _readers(change: Change) -> str:
     if not change.hits:
         return "no known model reads it"
+    return f"it hits {_named(change)}"
+
+
+def _named(change: Change) -> str:
+    """The readers that a change would hit, with their owners."""
     shown = [_reader(hit.reader, hit.column, hit.owner) for hit in change.hits[:_MOST_HITS]]
     more = len(change.hits) - len(shown)
-    return f"it hits {', '.join(shown)}" + (f" and {more} more" if more else "")
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _sentence(text: str) -> str:
@@ -234,14 +252,17 @@ def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
                 "tool": {
                     "driver": {
                         "name": "mesh diff",
-                        "rules": [{"id": row, "helpUri": f"{PAGE}#{row.lower()}"} for row in rows],
+                        "rules": [
+                            {"id": row, "help": {"text": f"{row} in {PAGE} explains it."}}
+                            for row in rows
+                        ],
                     }
                 },
                 "results": [
                     {
                         "ruleId": change.row,
                         "level": _LEVELS[change.verdict],
-                        "message": {"text": f"{each.relation}: {change.what} {change.effect}"},
+                        "message": {"text": _message(each, change)},
                         "locations": [
                             {
                                 "physicalLocation": {
@@ -259,6 +280,15 @@ def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _message(judged: Judged, change: Change) -> str:
+    """One change as text, with its readers, and the ways out if it is refused."""
+    parts = [f"{judged.relation}: {change.what} {change.effect} {_sentence(_readers(change))}"]
+    if change in judged.refused:
+        ways = " or ".join(f"`{way}`" for way in judged.ways_out(change))
+        parts.append(f"Undo it, or use {ways}.")
+    return " ".join(parts)
 
 
 def _suppressed(judged: Judged, change: Change) -> dict[str, Any]:

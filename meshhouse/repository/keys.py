@@ -91,7 +91,7 @@ REFRESHED_WITHIN_HOURS = Key(
 )  # fmt: skip
 KEEPS_ROWS_PERCENT = Key(
     "keeps_rows_percent", (PROMISES_OF_PRODUCT,), NUMBER,
-    "smallest share of the published rows that a new publication may have; default 90",
+    "smallest share of the published rows that a new publication may have; default 90", default=90,
 )  # fmt: skip
 COMPLETENESS_PERCENT = Key(
     "completeness_percent", (PROMISES_OF_PRODUCT,), NUMBER,

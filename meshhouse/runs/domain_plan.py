@@ -151,6 +151,13 @@ class DomainPlan:
             for product in unchanged
         }
 
+    def standing_changes(self) -> dict[str, list[dict[str, Any]]]:
+        """Product -> what its current publication changed for consumers; of unchanged ones."""
+        return {
+            product.name: effective_publications(self._history.of(product))[-1].get("changes") or []
+            for product in self.by_decision(Decision.UNCHANGED)
+        }
+
     def code_parts(self) -> dict[str, dict[str, str]]:
         """Code version -> its parts, of what is built; see `Manifest.code_parts`."""
         return {

@@ -101,7 +101,7 @@ def objective_entries(
 
 
 def objective_statuses(
-    ledger: Ledger, products: Iterable[Product], now: datetime
+    ledger: Ledger, products: Iterable[Product], now: datetime, domain: str | None = None
 ) -> dict[str, list[ObjectiveStatus]]:
     """Product relation -> its objectives that were measured in the last 30 days.
 
@@ -109,8 +109,9 @@ def objective_statuses(
         ledger: of the environment in use; promises are those of production.
         products: as they are declared; objectives that are no longer promised are left out.
         now: the end of the window of error budgets.
+        domain: whose products they all are; None if they are of several domains.
     """
-    measured = _measurements(ledger.production or ledger, now)
+    measured = _measurements(ledger.production or ledger, now, domain)
     found = {}
     for product in products:
         series: dict[str, list[Measurement]] = {}

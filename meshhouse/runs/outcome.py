@@ -16,7 +16,7 @@ from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, che
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Product, display_path
-from meshhouse.repository.keys import KEEPS_ROWS_PERCENT, PROMISES, SCORE
+from meshhouse.repository.keys import SCORE
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.plan import Decision
@@ -52,6 +52,8 @@ class DomainRun:
     """What people must know beside the outcome, such as reads of deprecated products."""
     standing_checks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Product -> the checks that what consumers see of it has passed; of unchanged ones."""
+    standing_changes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Product -> what its current publication changed for consumers; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()
     audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
     judged: list[Judged] = field(default_factory=list)
@@ -144,9 +146,7 @@ def _fewer_rows(product: Product, failed: Sequence[CheckResult]) -> str:
     if not any(check.key == lost for check in failed):
         return ""
     return (
-        f" (if fewer rows are right, write `{PROMISES.name}: {{{KEEPS_ROWS_PERCENT.name}: 0}}` "
-        "under `meta` of "
-        f"{product.model} in {display_path(product.path)}, run again, and take it out again; "
+        f' (if fewer rows are right, run `mesh run {product.domain} --confirm "why"`; '
         f"`mesh rollback {product.relation}` shows the publication before this one instead)"
     )
 

@@ -83,6 +83,7 @@ def run_domain(
                 plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
                 run.note(plan)
                 run.standing_checks = plan.standing_checks()
+                run.standing_changes = plan.standing_changes()
                 on_plan(plan)
                 if plan.to_build:
                     # Loads a parser of SQL, which takes 0.3 s: only for runs that build.

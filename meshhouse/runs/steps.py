@@ -17,6 +17,7 @@ from meshhouse.engines import Candidate, Engine
 from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
 from meshhouse.governance.contract import Contract
+from meshhouse.governance.judgement import LOST_ROWS
 from meshhouse.governance.report import Judged, refusal
 from meshhouse.governance.statistics import measure
 from meshhouse.repository import Domain, Product, Repository
@@ -69,8 +70,10 @@ class Steps:
             MeshError: a step failed, and nothing is published.
         """
         plan, engine = self._plan, self._engine
-        code = plan.code_parts()  # before a file is edited
+        code = plan.code_parts()  # before a file is edited, as the contracts below
         refuse_findings(self._repository, self._domain, plan.manifest)
+        contracts = DeclaredContracts(self._repository, self._domain, plan.manifest)
+        promised = {each.relation: contracts.of(each) for each in plan.to_build}
         # Tests compare what this run builds, so an unchanged product that they read is built too.
         models = plan.manifest.built_with(map(plan.manifest.model_id, plan.to_build))
         snapshots = plan.manifest.snapshots(models)
@@ -80,12 +83,12 @@ class Steps:
         try:
             # One by one, so that those that were staged can be withdrawn when one fails.
             candidates.extend(engine.stage(plan.manifest.described(each)) for each in plan.to_build)
-            contracts = DeclaredContracts(self._repository, self._domain, plan.manifest)
-            promised = {each.relation: contracts.of(each) for each in plan.to_build}
             measured = self._audit(candidates, promised)
+            refused = self._refused(promised, measured) if measured else []
+            self._accept_lost_rows()
             if not all(result.passed for _, result in self._run.audited):
                 self._reject(rejection(self._run.audited), candidates)
-            elif refused := self._refused(promised, measured):
+            elif refused:
                 self._reject(f"{UNPUBLISHED} {refusal(refused)}", candidates)
             else:
                 self._publish(snapshots, promised, measured)
@@ -133,7 +136,8 @@ class Steps:
         """Audits every candidate beside all the others, as consumers would see them.
 
         Returns:
-            Relation -> statistics of the candidate, if all candidates passed.
+            Relation -> statistics of the candidate; nothing if a candidate fails for more than
+            lost rows, which an owner may confirm.
         """
         self._tell("auditing")
         visible = self._engine.visible()
@@ -153,7 +157,8 @@ class Steps:
             for candidate in candidates:
                 result = audit(candidate.product, reader, readable)
                 self._run.audited.append((candidate, result))
-            if not all(result.passed for _, result in self._run.audited):
+            results = [result for _, result in self._run.audited]
+            if not all(result.passed or result.has_only_lost_rows for result in results):
                 return {}
             return {
                 relation: measure(reader, _quoted(reader, relation), contracts[relation])
@@ -175,6 +180,19 @@ class Steps:
         if self._repository.environment:
             return []
         return [each for each in self._run.judged if each.outcome.refused]
+
+    def _accept_lost_rows(self) -> None:
+        """Lets candidates pass whose only failure is a loss of rows that an owner confirmed."""
+        confirmed = {
+            judged.relation
+            for judged in self._run.judged
+            for allowed in judged.outcome.waived
+            if allowed.change.row == LOST_ROWS
+        }
+        self._run.audited[:] = [
+            (each, result.with_lost_rows() if each.product.relation in confirmed else result)
+            for each, result in self._run.audited
+        ]
 
     def _reject(self, message: str, candidates: Sequence[Candidate]) -> None:
         self._run.outcome, self._run.message = "rejected", message

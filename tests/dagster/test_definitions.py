@@ -106,8 +106,10 @@ def test_data_tests_unit_tests_and_soda_checks_all_block_publication(described):
         "mesh/overview: customers__duplicate",
     }
     # Raw tables keep what they could not take; the audit decides what that means for products.
-    assert [check for check, blocks in checks.items() if not blocks] == [
-        "shop_raw/sales: rejected_events"
+    # A promise that was broken does not stop what is right.
+    assert sorted(check for check, blocks in checks.items() if not blocks) == [
+        "shop/orders: promise_refreshed_within_hours",
+        "shop_raw/sales: rejected_events",
     ]
 
 
@@ -152,7 +154,9 @@ def test_a_failed_check_is_recorded_as_failed_and_the_product_not_as_made(mesh, 
     mesh.run("run", "shop", code=1)
     now = describe(mesh)
     expected = dict.fromkeys(described["evaluated"], True)
-    assert now["evaluated"] == {**expected, "shop/orders: amount__invalid": False}
+    # Nobody judges what a candidate would change if its audit failed.
+    unjudged = dict.fromkeys(("shop/orders: compatibility", "shop/totals: compatibility"))
+    assert now["evaluated"] == {**expected, "shop/orders: amount__invalid": False, **unjudged}
     assert now["materialized"]["shop_raw/sales"]["dagster/row_count"] == 11
     before = described["materialized"]["shop/orders"]
     assert now["materialized"]["shop/orders"] == before

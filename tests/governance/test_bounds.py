@@ -13,12 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshhouse.audit.contract import KEEP_ROWS_PERCENT
 from meshhouse.governance.change import Verdict, worst
 from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.judgement import judge
-from meshhouse.governance.rules.promises import KEEPS_ROWS_PERCENT
 from tests.support.changes import BASE, edited
 
 NUMBERS = st.integers(-6, 6)
@@ -112,7 +110,3 @@ def test_a_promise_that_is_dropped_is_never_harmless(key, old):
 def test_a_lower_score_is_forbidden(old, new):
     found = verdict({"score": {"threshold": old}}, {"score.threshold": new})
     assert found is (Verdict.FORBIDDEN if new < old else Verdict.HARMLESS)
-
-
-def test_the_judgement_knows_the_share_of_rows_that_the_audit_demands():
-    assert KEEPS_ROWS_PERCENT == KEEP_ROWS_PERCENT

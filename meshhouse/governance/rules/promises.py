@@ -11,9 +11,7 @@ from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.rules import history
-
-KEEPS_ROWS_PERCENT = 90
-"""What the audit demands without a promise: `KEEP_ROWS_PERCENT` in audit/contract.py."""
+from meshhouse.repository.keys import KEEPS_ROWS_PERCENT
 
 _CALENDAR = "calendar"
 """How promises count time unless they name another clock: every hour of every day."""
@@ -51,7 +49,7 @@ _PROMISES = (
     _Promise("P8", "availability_percent", "availability", "percent", False,
              "Readers meet more outages."),
     _Promise("P9", "keeps_rows_percent", "share of rows that a publication keeps", "percent",
-             False, "A publication can lose more rows.", default=KEEPS_ROWS_PERCENT),
+             False, "A publication can lose more rows.", default=KEEPS_ROWS_PERCENT.default),
     _Promise("P9", "completeness_percent", "completeness", "percent", False,
              "Readers meet more holes."),
     _Promise("P13", "restated_within_days", "time in which rows still change", "days", True,

@@ -156,8 +156,10 @@ def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[
     Raises:
         DbtFailed: a model does not render.
     """
+    # Without changed files this parse takes 0.2 s, because it reads what the domain's last parse
+    # noted. A parse for another profile or folder would begin from nothing.
+    manifest = invoke(repository, domain, ["parse", "--no-write-json"], {})
     with _dbt(repository, domain, dialect) as dbt:
-        manifest = dbt("parse")
         manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
         select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
         result = dbt("compile", *_OFFLINE, *select, manifest=manifest)
@@ -199,7 +201,7 @@ def _relation(node: Any) -> str:
 def _options(repository: Repository, domain: str, dialect: Dialect) -> Iterator[list[str]]:
     """Options that give dbt the dialect's profile and its own folder for artifacts."""
     target = dialect.target
-    place = repository.home / "check" / target / domain
+    place = repository.workspace / "check" / target / domain
     with TemporaryDirectory(prefix="mesh-profiles-") as profiles, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the adapters' libraries about each other
         # JSON is valid YAML. If the file does not change, dbt parses only changed models.

@@ -1,0 +1,175 @@
+"""A run refuses to publish what would surprise a consumer, and says who, what and the ways out.
+
+The changes are those that the mesh once published with a score of 100: a dropped column, a narrowed
+decimal, a number as text, another grain, figures times 100.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.conftest import Mesh
+from tests.support.kept import Kept
+
+ORDERS = "domains/shop/models/products/orders"
+SQL, YAML, CHECKS = f"{ORDERS}.sql", f"{ORDERS}.yml", f"{ORDERS}.checks.yml"
+TOTALS_SQL = "domains/shop/models/products/totals.sql"
+AMOUNT = '      - {name: amount, data_type: "decimal(12,2)", description: What was paid.}\n'
+UNIT_TEST = re.compile(r"unit_tests:.*", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def published(new_mesh) -> Kept:
+    """Two domains: shop publishes orders, crm reads them."""
+    mesh = new_mesh()
+    for number in range(150):
+        mesh.sell(number, customer=number % 7, amount=number + 0.5)
+    mesh.run("run", "crm", "shop")
+    # Unit tests of the product would stop some of these edits before the gate does.
+    file = mesh.root / YAML
+    file.write_text(UNIT_TEST.sub("", file.read_text()))
+    return Kept(mesh.root)
+
+
+@pytest.fixture
+def mesh(published: Kept) -> Mesh:
+    return Mesh(published.restored())
+
+
+def refused(mesh: Mesh, *arguments: str) -> str:
+    """The message of a refused run, after which consumers see what they saw before."""
+    before = shown(mesh)
+    done = json.loads(mesh.run("run", "shop", "--json", *arguments, code=1).stdout)
+    assert done["published"] == []
+    assert shown(mesh) == before
+    [failure] = done["failed"]
+    assert failure["message"].startswith("Not published; consumers keep what they had.")
+    return failure["message"]
+
+
+def refine_grain(mesh: Mesh) -> None:
+    """Declares a finer grain, with the check that verifies it."""
+    mesh.edit(YAML, "grain: [order_id]", "grain: [order_id, customer_id]")
+    check = "  - duplicate: {columns: [order_id, customer_id]}\n"
+    mesh.edit(CHECKS, "checks:\n  - schema:\n", f"checks:\n{check}  - schema:\n")
+
+
+def shown(mesh: Mesh) -> list[tuple]:
+    return mesh.rows("select * from shop.orders order by all")
+
+
+def test_a_dropped_column_is_refused_with_the_reader_and_two_ways_out(mesh):
+    mesh.edit(SQL, "    cast(amount as decimal(12, 2)) as amount,\n", "")
+    mesh.edit(YAML, AMOUNT, "")
+    mesh.edit(CHECKS, "  - name: amount\n    checks:\n", "")
+    mesh.edit(CHECKS, "      - invalid: {valid_min: 0, name: No negative amounts}\n", "")
+    mesh.edit(TOTALS_SQL, "sum(amount)", "sum(order_id)")
+    message = refused(mesh)
+    assert "Column `amount`" in message
+    assert "crm.stg_shop__orders.amount of crm team <crm@tiny.example>" in message
+    assert "`mesh new version shop.orders`" in message
+    assert "mesh waive shop.orders S2:amount" in message
+    assert "--consent crm" in message
+
+
+def test_a_narrowed_decimal_is_refused(mesh):
+    mesh.edit(SQL, "decimal(12, 2)", "decimal(12, 1)")
+    mesh.edit(YAML, '"decimal(12,2)"', '"decimal(12,1)"')
+    assert "(T5)" in refused(mesh)
+
+
+def test_a_number_that_becomes_text_is_refused(mesh):
+    mesh.edit(SQL, "cast(customer_id as bigint)", "cast(customer_id as string)")
+    mesh.edit(
+        YAML, "{name: customer_id, data_type: bigint", "{name: customer_id, data_type: string"
+    )
+    message = refused(mesh)
+    assert "(T7)" in message
+    assert "crm.stg_shop__orders.customer_id" in message
+
+
+def test_another_grain_is_refused(mesh):
+    refine_grain(mesh)
+    assert "(K3)" in refused(mesh)
+
+
+def test_figures_times_100_ask_for_a_confirmation_that_is_recorded(mesh):
+    mesh.edit(SQL, "cast(amount as decimal(12, 2))", "cast(amount * 100 as decimal(12, 2))")
+    message = refused(mesh)
+    assert "(M1)" in message
+    confirm = next(each for each in re.findall(r"`(mesh confirm shop\.orders M1[^`]*)`", message))
+    assert "--fingerprint c" in confirm
+    mesh.run("run", "shop", "--confirm", "amounts are in cents from now on")
+    entry = mesh.history("shop.orders")[0]
+    [change] = [each for each in entry["changes"] if each["change"].startswith("M1")]
+    assert change["allowed_by"]["why"] == "amounts are in cents from now on"
+
+
+def test_the_printed_confirmation_lets_the_next_run_publish(mesh):
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 9")
+    message = refused(mesh)
+    for product, change, mark in re.findall(
+        r"`mesh confirm (\S+) (\S+) --fingerprint (\S+) --because", message
+    ):
+        mesh.run(
+            "confirm", product, change, "--fingerprint", mark, "--because", "tests are left out"
+        )
+    mesh.run("run", "shop")
+    assert len(shown(mesh)) == 140
+
+
+def test_new_events_alone_are_never_refused(mesh):
+    mesh.sell(*range(150, 160), customer=3, amount=1.0)
+    mesh.run("run", "shop")
+    assert len(shown(mesh)) == 160
+
+
+def test_a_description_or_a_reformatted_query_is_not_refused(mesh):
+    mesh.edit(YAML, "description: What was bought.", "description: What customers bought.")
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }} as sales")
+    mesh.run("run", "shop")
+
+
+def test_a_contract_is_the_same_in_every_environment(mesh, monkeypatch):
+    """Else a confirmation that a pull request makes would not count in production."""
+    from meshhouse.runs.contracts import DeclaredContracts
+    from meshhouse.runs.parse import fresh_manifest
+
+    contracts = {}
+    for environment in ("", "pr_7"):
+        monkeypatch.setenv("MESH_ENV", environment)
+        repository = mesh.repository
+        for name in ("shop", "crm"):
+            domain = repository.domain(name)
+            made = DeclaredContracts(repository, domain, fresh_manifest(repository, domain))
+            for product in domain.products:
+                contracts.setdefault(product.relation, set()).add(made.of(product).hash)
+    assert {len(hashes) for hashes in contracts.values()} == {1}
+
+
+def test_an_environment_tries_a_change_before_it_is_confirmed(mesh):
+    mesh.edit(SQL, "cast(amount as decimal(12, 2))", "cast(amount * 100 as decimal(12, 2))")
+    mesh.run("run", "shop", environment={"MESH_ENV": "pr_7"})
+    refused(mesh)
+
+
+def test_one_refused_domain_does_not_stop_another(mesh):
+    refine_grain(mesh)
+    done = json.loads(mesh.run("run", "shop", "crm", "--force", "--json", code=1).stdout)
+    assert [each["domain"] for each in done["failed"]] == ["shop"]
+    status = {each["product"]: each for each in json.loads(mesh.run("status", "--json").stdout)}
+    assert status["shop.orders"]["last_run"] == "rejected"
+    assert status["shop.totals"]["last_run"] == "not published"
+
+
+def test_lost_rows_are_published_when_an_owner_confirms_them(mesh):
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 99")
+    message = refused(mesh)
+    assert 'run `mesh run shop --confirm "why"`' in message
+    mesh.run("run", "shop", "--confirm", "the first 100 sales were tests")
+    assert len(shown(mesh)) == 50
+    changes = mesh.history("shop.orders")[0]["changes"]
+    assert {"D1", "D2"} <= {each["change"].partition(":")[0] for each in changes}
