@@ -45,6 +45,20 @@ def listed(mesh: Mesh, *options: str) -> dict[str, str]:
     return {each["product"]: each["state"] for each in found}
 
 
+def test_a_date_is_recorded_and_names_the_version_to_read_before_it_is_the_latest(mesh):
+    two_versions(mesh, latest=1)
+    mesh.sell(1)
+    mesh.run("run", "shop", "crm")
+    soon = days_from_now(40)
+    deprecate(mesh, soon)
+    said = mesh.run("check").stdout
+    assert f"ends on {soon}, in 40 days. Read version 2: ref('shop', 'orders', v=2)." in said
+    # The published contract has the date, so that a later run knows what was announced.
+    mesh.run("run", "shop")
+    changes = mesh.history("shop.orders_v1")[0]["changes"]
+    assert [each["change"] for each in changes] == ["Y1:deprecation_date"]
+
+
 def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     two_versions(mesh)
     pin_the_reader(mesh, 1)
