@@ -6,13 +6,14 @@ import time
 
 import click
 
-from meshhouse.cli.output import console, print_json
+from meshhouse.cli.output import console, escaped, print_json
 from meshhouse.errors import MeshError
 from meshhouse.governance.contract import Contract
 from meshhouse.lint import Finding, target_findings
 from meshhouse.lint import check as find
 from meshhouse.repository import Repository, display_path
 from meshhouse.repository.policies import read_policies
+from meshhouse.runs.published_check import published_findings
 
 
 @click.command()
@@ -25,12 +26,17 @@ from meshhouse.repository.policies import read_policies
 def check(target: str | None, quiet: bool, as_json: bool) -> int:
     """Check every declaration: owners, contracts, grains, references, columns, checks, policies.
 
+    Where something is published, also check what changed of it: a change that a run would refuse
+    is a finding. `mesh diff` shows all changes.
+
     With --target, also check the SQL of every model as it would be sent to that target: its
     syntax, and that the target has each function and type. Needs no database.
     """
     started = time.monotonic()
     repository = Repository.find()
     findings = find(repository, _published(repository))
+    refused, notices = published_findings(repository, findings)
+    findings = sorted({*findings, *refused})
     if target is not None:
         findings = sorted({*findings, *_on_targets(repository, target)})
     if as_json:
@@ -56,6 +62,8 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
         if warnings := len(findings) - errors:
             found += f" and {warnings} warning{'' if warnings == 1 else 's'}"
         console(quiet).print(f"{found} in {count} domains in {time.monotonic() - started:.1f} s")
+    for notice in notices:
+        click.echo(f"mesh: {escaped(notice)}", err=True)
     return 1 if any(not each.is_warning for each in findings) else 0
 
 

@@ -27,6 +27,7 @@ _COMMANDS = {
     "demo": ("demo", "Turn real retail events into audited products."),
     "confirm": ("waive", "Confirm that a silent change of a product is meant."),
     "dev": ("dev", "Open the mesh in Dagster."),
+    "diff": ("diff", "Show what changed, whom it hits, and the ways out."),
     "doctor": ("doctor", "Find damage, and say how to repair it."),
     "env": ("env", "List or drop environments."),
     "history": ("publications", "List the publications of a product."),

@@ -38,10 +38,22 @@ def history(product: str, as_json: bool) -> None:
         return
     results().print(
         table(
-            ["", "published", "kind", "version", "rows", "size", "score", "snapshot", "by"],
+            [
+                "",
+                "number",
+                "published",
+                "kind",
+                "version",
+                "rows",
+                "size",
+                "score",
+                "snapshot",
+                "by",
+            ],
             [
                 (
                     "*" if remaining and entry is remaining[-1] else "",
+                    str(entry["number"]),
                     entry["finished_at"],
                     entry["kind"],
                     entry["version"],

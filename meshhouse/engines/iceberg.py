@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshhouse.engines.builds import folders_in_store
-from meshhouse.engines.protocol import NOTHING, Candidate
+from meshhouse.engines.protocol import NOTHING, Build, Candidate
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import replace
 from meshhouse.lake import Lake, snapshot_id, storage, table_properties
@@ -28,6 +28,7 @@ from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, workspace
 
 if TYPE_CHECKING:
+    import duckdb
     from pyiceberg.table import Table
 
     from meshhouse.landing import LakeStore
@@ -190,6 +191,13 @@ class IcebergEngine:
                 if table is not None and table.metadata.snapshot_by_id(snapshot_id):
                     return table
         raise damaged
+
+    def attach_build(self, product: Product, connection: duckdb.DuckDBPyConnection) -> Build | str:
+        """Says that builds are not kept apart from candidates, which a refused run withdraws."""
+        return (
+            f"On target `{self.name}` the build of a refused run is not kept, so there is nothing "
+            "to compare rows with. Name two publications with --from and --to."
+        )
 
     def environments(self) -> set[str]:
         """Names of the environments that have tables, or files left by a drop that was stopped."""

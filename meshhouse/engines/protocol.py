@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,6 +18,7 @@ from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Domain, Product
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from meshhouse.lake import Lake
@@ -37,6 +39,18 @@ class Candidate:
     rows: int
     bytes: int
     """Size of its data files."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """The table that dbt built last for a product, on a DuckDB connection."""
+
+    relation: str
+    """Its quoted name."""
+    place: str
+    """Where it is, for people."""
+    written_at: datetime
+    """When the file that holds it was last written, in UTC."""
 
 
 class Names(Protocol):
@@ -234,6 +248,15 @@ class Engine(Protocol):
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages the product as it was at an earlier snapshot."""
+        ...
+
+    def attach_build(self, product: Product, connection: duckdb.DuckDBPyConnection) -> Build | str:
+        """Makes the newest build of a product readable; or says why that is impossible.
+
+        Args:
+            product: which one.
+            connection: a connection to read it with.
+        """
         ...
 
     def alias(self, relation: str, shown: Staged, with_history: bool = False) -> Staged:

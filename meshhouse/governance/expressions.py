@@ -147,6 +147,14 @@ def _name(node: exp.Expression) -> exp.Expression:
     return exp.Identifier(this=str(node.this).lower(), quoted=False)
 
 
+def _number(node: exp.Expression) -> exp.Expression:
+    """`1E-9` as `1e-9`, `.5` as `0.5`; `1.0` and `1.00` stay different, as their types are."""
+    if node.args.get("is_string"):
+        return node
+    text = str(node.this).lower()
+    return exp.Literal.number(f"0{text}" if text.startswith(".") else text)
+
+
 def _interval(node: exp.Expression) -> exp.Expression:
     if node.args.get("unit"):
         node.set("unit", exp.Var(this=text_of(node.args["unit"]).upper().rstrip("S")))
@@ -188,11 +196,8 @@ def _operation(node: exp.Expression) -> exp.Expression:
 def _compared(
     kind: type[exp.Expression], left: exp.Expression, right: exp.Expression
 ) -> exp.Expression:
-    """A comparison with a literal on the right, or else with its operands in order."""
-    is_turned = _is_fixed(left) and not _is_fixed(right)
-    if not is_turned and not _is_fixed(right):
-        is_turned = text_of(left) > text_of(right)
-    if is_turned:
+    """A comparison with what is fixed on the right, or else with its operands in order."""
+    if (_fixed(left), text_of(left)) > (_fixed(right), text_of(right)):
         kind, left, right = _FLIPPED.get(kind, kind), right, left
     return kind(this=_wrapped(left), expression=_wrapped(right))
 
@@ -256,8 +261,11 @@ def _wrapped(node: exp.Expression) -> exp.Expression:
     return exp.Paren(this=node) if isinstance(node, exp.Binary | exp.Not | exp.Is) else node
 
 
-def _is_fixed(node: exp.Expression) -> bool:
-    return not node.find(exp.Column)
+def _fixed(node: exp.Expression) -> int:
+    """2 for a literal, 1 for another expression without columns, 0 with columns."""
+    if isinstance(node, exp.Literal):
+        return 2
+    return 0 if node.find(exp.Column) else 1
 
 
 def _is_date(node: exp.Expression) -> bool:
@@ -283,6 +291,7 @@ def _shell(node: exp.Expression) -> str:
 _REWRITES: tuple[tuple[Any, Callable[[Any], exp.Expression]], ...] = (
     ((exp.Paren, exp.Alias), lambda node: node.this),
     (exp.Identifier, _name),
+    (exp.Literal, _number),
     (exp.Interval, _interval),
     (exp.Not, _negated),
     (exp.Between, _between),

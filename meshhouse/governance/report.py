@@ -30,7 +30,7 @@ class Judged:
     changes: tuple[Change, ...]
     outcome: AfterWaivers
     file: str = ""
-    """Where the product is declared, relative to the repository."""
+    """Where the product is declared, relative to the repository, with slashes."""
     line: int = 1
 
     @property
@@ -54,6 +54,8 @@ class Judged:
         waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})
         waive += "".join(f" --consent {each}" for each in domains)
+        if self.after is None:
+            return (f"mesh retire {self.relation}", waive)
         if change.is_silent:
             mark = fingerprint(change, self.step)
             return (f'mesh confirm {product} {change.key} --fingerprint {mark} --because "..."',)
@@ -120,20 +122,21 @@ def _allowed_by(allowed: Allowed | None) -> dict[str, Any] | None:
 
 def refusal(judged: Iterable[Judged]) -> str:
     """One sentence for each refused change, with the readers and the ways out; one paragraph."""
-    sentences = []
-    for each in judged:
-        for refused in each.outcome.refused:
-            change = refused.change
-            ways = " or ".join(f"`{way}`" for way in each.ways_out(change))
-            parts = [
-                f"{each.relation}: {change.what}",
-                f"{change.effect}",
-                f"It is {change.verdict} ({change.row}); {_readers(change)}.",
-                refused.because,
-                f"Undo it, or use {ways}.",
-            ]
-            sentences.append(" ".join(part for part in parts if part))
+    sentences = [part for each in judged for refused in refusals(each) for part in refused]
     return " ".join(sentences)
+
+
+def refusals(judged: Judged) -> Iterator[tuple[str, str]]:
+    """For each refused change of a product: what is wrong with it, and what to do."""
+    for change, because in judged.outcome.refused:
+        ways = " or ".join(f"`{way}`" for way in judged.ways_out(change))
+        parts = [
+            f"{judged.relation}: {change.what}",
+            f"{change.effect}",
+            f"It is {change.verdict} ({change.row}); {_readers(change)}.",
+            because,
+        ]
+        yield " ".join(part for part in parts if part), f"Undo it, or use {ways}."
 
 
 def in_short(judged: Judged) -> str:
@@ -249,14 +252,17 @@ def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
                 "tool": {
                     "driver": {
                         "name": "mesh diff",
-                        "rules": [{"id": row, "helpUri": f"{PAGE}#{row.lower()}"} for row in rows],
+                        "rules": [
+                            {"id": row, "help": {"text": f"{row} in {PAGE} explains it."}}
+                            for row in rows
+                        ],
                     }
                 },
                 "results": [
                     {
                         "ruleId": change.row,
                         "level": _LEVELS[change.verdict],
-                        "message": {"text": f"{each.relation}: {change.what} {change.effect}"},
+                        "message": {"text": _message(each, change)},
                         "locations": [
                             {
                                 "physicalLocation": {
@@ -274,6 +280,15 @@ def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _message(judged: Judged, change: Change) -> str:
+    """One change as text, with its readers, and the ways out if it is refused."""
+    parts = [f"{judged.relation}: {change.what} {change.effect} {_sentence(_readers(change))}"]
+    if change in judged.refused:
+        ways = " or ".join(f"`{way}`" for way in judged.ways_out(change))
+        parts.append(f"Undo it, or use {ways}.")
+    return " ".join(parts)
 
 
 def _suppressed(judged: Judged, change: Change) -> dict[str, Any]:

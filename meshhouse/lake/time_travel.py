@@ -17,7 +17,7 @@ from meshhouse.lake.states import REWRITTEN, SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.storage import plain_path
 
 
-def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
+def as_of(metadata_location: str, snapshot: int, folder: Path, own_columns: bool = False) -> str:
     """A metadata file that shows a table with the rows of an earlier snapshot.
 
     The file has today's columns; columns that are newer than the snapshot are null. If a field id
@@ -27,6 +27,7 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
         metadata_location: the table's current metadata location.
         snapshot: the snapshot to read.
         folder: the folder for the new file, if one is needed.
+        own_columns: show the columns that the table had at the snapshot, not today's.
 
     Returns:
         The new file's location. The given location if it shows that snapshot, if the table has
@@ -40,7 +41,10 @@ def as_of(metadata_location: str, snapshot: int, folder: Path) -> str:
     if not kept:
         return metadata_location
     shown = kept[-1]["snapshot-id"]
-    metadata["current-schema-id"] = _schema_for(kept[-1], metadata)
+    today = metadata["current-schema-id"]
+    metadata["current-schema-id"] = (
+        kept[-1].get("schema-id", today) if own_columns else _schema_for(kept[-1], metadata)
+    )
     metadata["current-snapshot-id"] = shown
     _undo_rewriting(metadata, kept[-1]["timestamp-ms"])
     metadata["refs"] = {

@@ -5,7 +5,8 @@ known of a domain, plan.py decides from it what is built and why, forecast.py do
 `mesh run --dry-run`. run.py has the steps of one domain's run, outcome.py what came of them,
 publication.py the publication and rollback, history.py what the ledger says of earlier ones.
 parse.py keeps manifests fresh, build_state.py and code_notes.py remember earlier builds,
-status.py is for `mesh status`.
+status.py is for `mesh status`. gate.py judges candidates by what is published. diff.py, row_diff.py
+and two_states.py are for `mesh diff`, published_check.py for `mesh check`.
 
 Not here: landing events (landing/), what a check means (audit/), or Dagster's assets (dagster/).
 """

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.comparison import Comparison, Past
@@ -23,7 +24,7 @@ from meshhouse.governance.readers import Readers
 from meshhouse.governance.report import Judged
 from meshhouse.governance.waivers import Step, fingerprint, verdict_after
 from meshhouse.ledger import Head, Ledger, user
-from meshhouse.repository import Domain, Product, Repository, display_path
+from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.references import mention_of
 from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
 from meshhouse.runs.history import effective_publications
@@ -36,11 +37,24 @@ _DAYS = 30
 Statistics = Mapping[str, Any]
 
 
+class _Place(NamedTuple):
+    """Which product is judged, and where it is declared."""
+
+    relation: str
+    file: Path
+    line: int
+
+
 class Gate:
     """Judges candidates of one domain against what production's consumers see."""
 
     def __init__(
-        self, repository: Repository, ledger: Ledger, domain: Domain, confirmed: str = ""
+        self,
+        repository: Repository,
+        ledger: Ledger,
+        domain: Domain,
+        confirmed: str = "",
+        heads: Mapping[str, Head] | None = None,
     ) -> None:
         """Judges what a domain is about to publish, or declares.
 
@@ -49,11 +63,14 @@ class Gate:
             ledger: of the environment in use; an environment compares with production.
             domain: which one.
             confirmed: why every silent change of this run is meant; empty if nobody said so.
+            heads: what consumers see, if it was read before, for another domain.
         """
         self._repository = repository
         self._ledger = ledger.production or ledger
         self._domain = domain
         self._confirmed = confirmed
+        if heads is not None:
+            self.heads = heads
 
     def judge(
         self,
@@ -71,7 +88,7 @@ class Gate:
             history: the product's publications and rollbacks, oldest first, to learn from their
                 statistics what is usual; empty if the candidate has no statistics.
         """
-        head = self._heads.get(product.relation)
+        head = self.head_of(product)
         if head is None or head.contract is None:
             return None
         before = Contract.from_text(self._under_present_names(head.contract))
@@ -79,7 +96,14 @@ class Gate:
         past = self._past(before.product, history, statistics)
         if candidate.get("promises") != before.get("promises"):
             past = replace(past, broken_promises=self._broken_promises(product))
-        return self._judged(product, head.number, (before, measured), (candidate, statistics), past)
+        return self._judged(
+            before,
+            candidate,
+            (measured, statistics),
+            past,
+            head.number,
+            _Place(product.relation, product.path, product.line),
+        )
 
     def judge_between(
         self,
@@ -96,48 +120,86 @@ class Gate:
             later: those of the second one.
             number: of the first publication.
         """
-        return self._judged(product, number, earlier, later, Past())
+        statistics = earlier[1], later[1]
+        return self._judged(
+            earlier[0],
+            later[0],
+            statistics,
+            Past(),
+            number,
+            _Place(product.relation, product.path, product.line),
+        )
+
+    def judge_removed(self, relation: str) -> Judged | None:
+        """The judgement of a product that is published and not declared any more.
+
+        Returns:
+            None if it was published without a contract.
+        """
+        head = self.heads[relation]
+        if head.contract is None:
+            return None
+        before = Contract.from_text(head.contract)
+        measured = json.loads(head.statistics) if head.statistics else None
+        past = self._past(before.product, (), None)
+        place = _Place(relation, self._domain.path / "dbt_project.yml", 1)
+        return self._judged(before, None, (measured, None), past, head.number, place)
+
+    def head_of(self, product: Product) -> Head | None:
+        """What consumers see of a product; None if it is not published.
+
+        A table gets the name that is declared now in the next run, so it may have the old one.
+        """
+        named = self.heads.get(product.relation)
+        if named is not None and named.is_published:
+            return named
+        for former in (product.plain_relation, product.former_relation, product.renamed_from):
+            found = self.heads.get(former or "")
+            if found is not None and found.is_published and found.version == product.version:
+                return found
+        return None
 
     def published_without(self, declared: Iterable[str]) -> list[str]:
         """The domain's published relations that are not declared any more."""
+        known = set(declared)
         return sorted(
             relation
-            for relation, head in self._heads.items()
-            if head.domain == self._domain.name and head.is_published
-            and relation not in set(declared)
-        )  # fmt: skip
+            for relation, head in self.heads.items()
+            if head.domain == self._domain.name and head.is_published and relation not in known
+        )
 
     def _judged(
         self,
-        product: Product,
-        number: int | None,
-        earlier: tuple[Contract, Statistics | None],
-        later: tuple[Contract, Statistics | None],
+        before: Contract,
+        after: Contract | None,
+        statistics: tuple[Statistics | None, Statistics | None],
         past: Past,
+        number: int | None,
+        place: _Place,
     ) -> Judged:
-        before, after = earlier[0], later[0]
         comparison = Comparison(
             before=before,
             after=after,
             readers=Readers.of(names_of(before), self._contracts),
-            before_statistics=earlier[1],
-            after_statistics=later[1],
+            before_statistics=statistics[0],
+            after_statistics=statistics[1],
             past=past,
             today=self._today,
             notice_days=notice_days(self._repository),
-            is_same_code=all(before.get(key) == after.get(key) for key in ("models", "seeds")),
+            is_same_code=after is not None
+            and all(before.get(key) == after.get(key) for key in ("models", "seeds")),
         )
         changes = judge(comparison)
         step = Step.of(before, after, number)
         return Judged(
-            relation=product.relation,
+            relation=place.relation,
             before=before,
             after=after,
             step=step,
             changes=changes,
             outcome=verdict_after(changes, self._entries(changes, step), self._today, step),
-            file=display_path(product.path),
-            line=product.line,
+            file=place.file.relative_to(self._repository.root).as_posix(),
+            line=place.line,
         )
 
     def _under_present_names(self, contract: str) -> str:
@@ -155,13 +217,14 @@ class Gate:
         return datetime.now(UTC).date()
 
     @cached_property
-    def _heads(self) -> Mapping[str, Head]:
+    def heads(self) -> Mapping[str, Head]:
+        """Relation -> what consumers see of it."""
         return self._ledger.heads()
 
     @cached_property
     def _contracts(self) -> list[Contract]:
         """The current contract of every product of the mesh."""
-        return [Contract.from_text(head.contract) for head in self._heads.values() if head.contract]
+        return [Contract.from_text(head.contract) for head in self.heads.values() if head.contract]
 
     @cached_property
     def _waivers(self) -> Waivers:

@@ -106,7 +106,7 @@ def test_what_uses_a_broken_domain_goes_on_with_what_that_has_published(mesh):
     # Of shop, nothing at all can be read: neither its products nor their versions.
     edit(mesh, "domains/shop/models/products/orders.yml", "models:", "models: [")
     edit(mesh, SQL, "coalesce(sum(amount), 0)", "coalesce(sum(amount), 0) + 1")
-    done = mesh.run("run", "crm")
+    done = mesh.run("run", "crm", "--confirm", "one more each")
     assert "published crm.customers: 1 row" in done.stderr
     assert "shop is broken: domains/shop/models/products/orders.yml:" in mesh.run("status").stderr
 

@@ -31,7 +31,9 @@ TEAM = "![mesh](http://x/) | <team>"
 class Done:
     """A run of Dagster, by what its page shows."""
 
-    def __init__(self, result: dg.ExecuteInProcessResult) -> None:
+    def __init__(self, result: dg.ExecuteInProcessResult, follows: set[str]) -> None:
+        self.follows = follows
+        """Assets that the sensor `whatever_follows` would make after it."""
         self.success = result.success
         self.checks = {
             (each.asset_key.to_user_string(), each.check_name): each
@@ -99,13 +101,22 @@ def mesh(new_mesh) -> Mesh:
 def run(mesh: Mesh, instance: dg.DagsterInstance) -> Any:
     """Materialises everything, as the button of Dagster's page does."""
 
-    def run(config: Any = None, **environment: str) -> Done:
+    looks: list[Any] = [None]
+
+    def run(config: Any = None) -> Done:
         assets = mesh_assets(mesh.repository, FOLLOWS)
         defined = dg.Definitions(assets=assets, executor=dg.in_process_executor)
         result = defined.resolve_implicit_global_asset_job_def().execute_in_process(
-            instance=instance, raise_on_error=False, run_config=config
+            instance=instance,
+            # Dagster's page names the assets too; then it knows what a run was meant to make.
+            asset_selection=sorted(defined.resolve_asset_graph().get_all_asset_keys()),
+            raise_on_error=False,
+            run_config=config,
         )
-        return Done(result)
+        looked = dg.evaluate_automation_conditions(defined, instance, cursor=looks[-1])
+        looks.append(looked.cursor)
+        follows = {each.key.to_user_string() for each in looked.results if each.true_subset.size}
+        return Done(result, follows)
 
     def in_mesh(config: Any = None, **environment: str) -> Done:
         with pytest.MonkeyPatch.context() as patch:
@@ -218,6 +229,10 @@ def test_what_was_built_and_what_others_published_is_green(refused):
     broken = ("shop/orders", "promise_latency_minutes")
     assert failed == [broken, ("crm/customers", "compatibility")]
     assert refused.checks[broken].severity is dg.AssetCheckSeverity.WARN
+
+
+def test_models_of_a_refused_run_start_no_other_run(refused):
+    assert refused.follows == set()
 
 
 def test_after_a_fix_a_run_of_everything_publishes_only_what_is_missing(mended):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse import settings
 from meshhouse.engines.duckdb import snapshots as duckdb_snapshots
 from meshhouse.engines.iceberg import IcebergEngine
-from meshhouse.engines.protocol import Candidate, PlainNames, Reader
+from meshhouse.engines.protocol import Build, Candidate, PlainNames, Reader
 from meshhouse.engines.types import contract_types, duckdb_type, require_contract_types
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import explained
@@ -25,7 +26,7 @@ from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
-from meshhouse.sql import quote, quote_relation
+from meshhouse.sql import literal, quote, quote_relation
 
 if TYPE_CHECKING:
     import duckdb
@@ -167,6 +168,34 @@ class DuckDBEngine(IcebergEngine):
                 relation = f"{quote(schema)}.{quote(name)}"
                 (counts[name],) = connection.execute(f"select count(*) from {relation}").fetchone()
             return counts
+
+    def attach_build(self, product: Product, connection: duckdb.DuckDBPyConnection) -> Build | str:
+        """Attaches the domain's DuckDB file, read-only."""
+        import duckdb
+
+        path = work_file(self._repository.workspace, product.domain)
+        schema = self._repository.build_schema(product.domain)
+        if not path.exists():
+            return f"{product.relation} has no build here: run `mesh run {product.domain}`."
+        try:
+            connection.execute(f"attach {literal(str(path))} as built (read_only)")
+        except duckdb.IOException as error:
+            raise MeshError(
+                f"The builds of {product.domain} cannot be read while a run or dbt uses them. "
+                "Run the same command again later."
+            ) from error
+        found = connection.execute(
+            "select 1 from duckdb_tables() where database_name = 'built' and schema_name = ? "
+            "and table_name = ?",
+            [schema, product.build_name],
+        ).fetchone()
+        if found is None:
+            return f"{product.relation} has no build here: run `mesh run {product.domain}`."
+        return Build(
+            relation=f"{quote('built')}.{quote(schema)}.{quote(product.build_name)}",
+            place=f"table {schema}.{product.build_name} of {path.name}",
+            written_at=datetime.fromtimestamp(path.stat().st_mtime, UTC),
+        )
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes the metadata and data files that only these candidates use."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from meshhouse.engines.dbt_snapshots import refuse_snapshots
 from meshhouse.engines.iceberg import readable
-from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Candidate, Reader
+from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Build, Candidate, Reader
 from meshhouse.engines.snowflake.contracts import declared_words, require_values_within
 from meshhouse.engines.snowflake.database import SCHEMA, Database, next_state
 from meshhouse.engines.snowflake.ledger import SnowflakeLedger
@@ -40,6 +40,7 @@ from meshhouse.repository import Domain, Product, Repository, undeclared
 from meshhouse.repository.environment import split_schema, stored_schema
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 _LOG = logging.getLogger(__name__)
@@ -273,6 +274,10 @@ class SnowflakeEngine:
         return Staged(
             product.relation, None if base is None else str(base), str(snapshot_id), snapshot_id
         )
+
+    def attach_build(self, product: Product, connection: duckdb.DuckDBPyConnection) -> Build | str:
+        """Says that DuckDB cannot read what Snowflake builds."""
+        return "Builds of this target are in Snowflake, where `mesh diff` cannot compare rows."
 
     def alias(self, relation: str, shown: Staged, with_history: bool = False) -> Staged:
         """Clones the generation that the other name shows; see `Engine.alias`."""

@@ -7,25 +7,15 @@ import pytest
 
 from meshhouse.governance.lineage import reads_of, roots_of
 from meshhouse.landing.decode import METADATA_COLUMNS
-from meshhouse.lint.sql.dialects import dialect
-from meshhouse.lint.sql.rendering import render
-from meshhouse.repository import Repository
 
 ROOT = Path(__file__).parents[3]
 _LANDED = [name for name, _ in METADATA_COLUMNS]
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MESH_HOME", str(tmp_path_factory.mktemp("home")))
-        yield Repository(ROOT)
-
-
-@pytest.fixture(scope="module")
-def schemas(repository):
+def schemas(demo):
     found = {}
-    for domain in repository.domains:
+    for domain in demo.domains:
         for table in domain.raw_tables:
             found[table.relation] = [each.name for each in table.columns] + _LANDED
         for product in domain.products:
@@ -33,24 +23,13 @@ def schemas(repository):
     return found
 
 
-@pytest.fixture(scope="module")
-def models(repository):
-    """Domain -> model -> its renderings."""
-    made = {}
-    for domain in repository.domain_names:
-        for each in render(repository, domain, dialect("local")):
-            if each.path.suffix == ".sql":
-                made.setdefault(domain, {}).setdefault(each.relation, []).append(each.sql)
-    return made
-
-
-def test_roots_are_known_for_99_percent_of_the_product_columns(repository, schemas, models):
+def test_roots_are_known_for_99_percent_of_the_product_columns(demo, schemas, demo_models):
     lost, known = [], 0
     fields = {f"{relation}.{column}" for relation in schemas for column in schemas[relation]}
-    for domain in repository.domains:
+    for domain in demo.domains:
         for product in domain.products:
-            model = f"{repository.build_schema(domain.name)}.{product.build_name}"
-            roots = roots_of(models[domain.name], model, schemas)
+            model = f"{demo.build_schema(domain.name)}.{product.build_name}"
+            roots = roots_of(demo_models[domain.name], model, schemas)
             for column in product.columns:
                 found = roots.get(column.name.lower())
                 if found is None:
@@ -61,12 +40,12 @@ def test_roots_are_known_for_99_percent_of_the_product_columns(repository, schem
     assert known / (known + len(lost)) >= 0.99, lost
 
 
-def test_roots_of_columns_that_are_computed_in_several_models(models, schemas):
-    sales = roots_of(models["sales"], "sales_build.daily_store_sales", schemas)
+def test_roots_of_columns_that_are_computed_in_several_models(demo_models, schemas):
+    sales = roots_of(demo_models["sales"], "sales_build.daily_store_sales", schemas)
     raw = "sales_raw.transactions"
     assert sales["order_date"] == {f"{raw}.transaction_timestamp"}
     assert sales["sales_value"] == {f"{raw}.sales_value"}
-    customers = roots_of(models["mesh"], "mesh_build.customer_360", schemas)
+    customers = roots_of(demo_models["mesh"], "mesh_build.customer_360", schemas)
     assert customers["household_id"] == {
         "customers.households.household_id",
         "sales.orders.household_id",
@@ -74,10 +53,10 @@ def test_roots_of_columns_that_are_computed_in_several_models(models, schemas):
     assert customers["age"] == {"customers.households.age"}
 
 
-def test_every_read_of_another_domain_is_known(models, schemas):
+def test_every_read_of_another_domain_is_known(demo_models, schemas):
     reads = [
         read
-        for relation, renderings in models["mesh"].items()
+        for relation, renderings in demo_models["mesh"].items()
         for sql in renderings
         for read in reads_of(relation, sql, schemas)
     ]
@@ -89,13 +68,13 @@ def test_every_read_of_another_domain_is_known(models, schemas):
     assert ("sales.orders", "retail_discount") not in read
 
 
-def test_a_domain_takes_well_under_a_second(models, schemas):
+def test_a_domain_takes_well_under_a_second(demo_models, schemas):
     """16 models with 66 columns of products took 45 ms."""
     began = process_time()
     # Another key of the caches, so that nothing is remembered.
     cold = {**schemas, "no.such_relation": ["a"]}
-    for relation, renderings in models["mesh"].items():
-        roots_of(models["mesh"], relation, cold)
+    for relation, renderings in demo_models["mesh"].items():
+        roots_of(demo_models["mesh"], relation, cold)
         for sql in renderings:
             reads_of(relation, sql, cold)
     assert process_time() - began < 0.5
