@@ -261,8 +261,6 @@ class Manifest:
         described = self.described(product)
         says = [described.description, *product.grain]
         says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
-        if product.deprecation_date is not None:  # a promise, which the published contract records
-            says.append(f"deprecation_date: {product.deprecation_date}")
         return self._code.version(self._deciding(product), [*says, *checks])
 
     def code_parts(self, product: Product) -> dict[str, str]:
