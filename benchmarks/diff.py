@@ -39,9 +39,11 @@ def main() -> None:
         "scan of both tables, aim under 10 s"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        seconds, parsing = contract_seconds(Path(scratch))
-    print(f"contracts of one changed domain of {DOMAINS}: {seconds:.1f} s, dbt's parse of it alone "
-          f"{parsing:.1f} s, ratio {seconds / parsing:.1f}, aim under 5 s")  # fmt: skip
+        seconds, own, parsing = contract_seconds(Path(scratch))
+    print(
+        f"contracts of one changed domain of {DOMAINS}: {seconds:.1f} s ({own:.1f} s of CPU), "
+        f"dbt's parse of it {parsing:.1f} s, ratio {seconds / parsing:.1f}, aim under 5 s"
+    )
 
 
 def row_seconds() -> tuple[float, float]:
@@ -67,8 +69,8 @@ def row_seconds() -> tuple[float, float]:
     return seconds, scan
 
 
-def contract_seconds(root: Path) -> tuple[float, float]:
-    """Seconds for the contracts of one changed domain, and of dbt's parse of that domain."""
+def contract_seconds(root: Path) -> tuple[float, float, float]:
+    """Seconds for the contracts of one changed domain, CPU seconds, and of dbt's parse of it."""
     repository = generated(root)
     ledger = engine(repository).ledger
     domain = repository.domain("d000")
@@ -91,12 +93,12 @@ def contract_seconds(root: Path) -> tuple[float, float]:
     dbt.parse(repository, "d000")
     parsing = time.perf_counter() - started
     repository = Repository(root)
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     found = declared_difference(repository, ledger, ["d000"])
-    seconds = time.perf_counter() - started
+    seconds, own = time.perf_counter() - started, time.process_time() - used
     assert found.judged
     assert not found.broken
-    return seconds, parsing
+    return seconds, own, parsing
 
 
 def generated(root: Path) -> Repository:

@@ -111,11 +111,7 @@ def _publications(
 
 def _builds(repository: Repository, chosen: Engine, found: Difference) -> list[RowsOfTwo | str]:
     """The rows of each product that is published and declared, beside its newest build."""
-    heads = (chosen.ledger.production or chosen.ledger).heads()
-    rows = [
-        rows_of_build(repository, chosen, product, heads[product.relation])
-        for product in found.compared
-    ]
+    rows = [rows_of_build(repository, chosen, *each) for each in found.compared]
     return list({str(each): each for each in rows}.values())  # one reason for all of them is enough
 
 
@@ -134,14 +130,14 @@ def _as_json(found: Difference, rows: Sequence[RowsOfTwo | str]) -> dict[str, ob
 
 
 def _as_markdown(found: Difference, rows: Sequence[RowsOfTwo | str]) -> str:
-    parts = [as_markdown(found.judged).rstrip()]
+    parts = [f"**`{name}` cannot be compared:** {_plain(because)}"
+             for name, because in found.broken.items()]  # fmt: skip
+    parts += [as_markdown(found.judged).rstrip()]
     parts += [
         f"{title}: {', '.join(f'`{each}`' for each in sorted(names))}."
         for title, names in _others(found)
         if names and title != "unchanged"
     ]
-    parts += [f"**`{name}` cannot be compared:** {_plain(because)}"
-              for name, because in found.broken.items()]  # fmt: skip
     parts += [rows_as_markdown(each) for each in rows]
     return "\n\n".join(parts)
 

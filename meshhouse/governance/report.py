@@ -217,10 +217,12 @@ def as_markdown(judged: Sequence[Judged]) -> str:
             ways = "<br>".join(f"`{_md(way)}`" for way in each.ways_out(change))
             lines.append(
                 f"| {change.verdict}{' (silent)' if change.is_silent else ''} "
-                f"| [{change.row}]({PAGE}) {_md(change.what)} | {readers} "
+                f"| `{change.row}` {_md(change.what)} | {readers} "
                 f"| {ways if change.key in because else '-'} |"
             )
         lines.append("")
+    # Not a link: a comment's relative links do not lead into the repository.
+    lines.append(f"`{PAGE}` explains the kinds of change.")
     return "\n".join(lines)
 
 

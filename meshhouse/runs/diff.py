@@ -30,7 +30,7 @@ class Difference:
     judged: list[Judged] = field(default_factory=list)
     """Products that are published and changed, or are not declared any more."""
     unchanged: list[str] = field(default_factory=list)
-    """Products whose contract is the published one."""
+    """Products in which nothing changed that a consumer needs to know."""
     new: list[str] = field(default_factory=list)
     """Products that consumers do not see yet."""
     removed: list[str] = field(default_factory=list)
@@ -39,8 +39,8 @@ class Difference:
     """Products that an older version published without a contract: nothing to compare with."""
     withheld: dict[str, str] = field(default_factory=dict)
     """Declared product that dbt does not build as one -> `disabled` or `not public`."""
-    compared: list[Product] = field(default_factory=list)
-    """Products that are declared, built and published."""
+    compared: list[tuple[Product, Head]] = field(default_factory=list)
+    """Products that are declared, built and published, with what consumers see."""
     broken: dict[str, str] = field(default_factory=dict)
     """Domain that cannot be compared -> why."""
 
@@ -51,12 +51,10 @@ class Difference:
 
     def add(self, relation: str, judged: Judged) -> None:
         """Adds a product with its judgement."""
-        is_same = judged.after is not None and judged.after.hash == judged.before.hash
-        # With statistics of both states, equal contracts can differ in rows.
-        if is_same and not judged.changes:
-            self.unchanged.append(relation)
-        else:
+        if judged.changes:
             self.judged.append(judged)
+        else:  # the contract may still have another text
+            self.unchanged.append(relation)
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _compare_product(
     elif head is None:
         own.new.append(relation)
     else:
-        own.compared.append(product)
+        own.compared.append((product, head))
         if head.contract is None:
             own.without_contract.append(relation)
         elif head.code_version == manifest.code_version(product):

@@ -105,7 +105,7 @@ def rows_of_build(
         UsageError: the target keeps its tables outside the lake.
     """
     lake = _lake(engine)
-    location = _shown(lake.in_environment(""), product.relation)
+    location = _shown(lake.in_environment(""), head.relation)
     with closing(_connection(repository)) as connection:
         build = engine.attach_build(product, connection)
         if isinstance(build, str):

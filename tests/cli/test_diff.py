@@ -143,6 +143,9 @@ def test_two_publications_are_compared_with_their_rows(mesh):
     first = mesh.history("shop.orders")[0]["number"]
     mesh.sell(4, customer=77)
     land_new(mesh)
+    mesh.edit(ORDERS_SQL, "as sold_at\n", "as sold_at,\n    cast(null as bigint) as coupon\n")
+    mesh.edit(ORDERS, "unit_tests:", "      - {name: coupon, data_type: bigint, "
+              "description: The coupon.}\nunit_tests:")  # fmt: skip
     published(run_local(mesh, "shop"))
     latest = mesh.history("shop.orders")[0]["number"]
     found = difference(mesh, "shop.orders", "--from", str(first), "--data")
@@ -150,6 +153,7 @@ def test_two_publications_are_compared_with_their_rows(mesh):
     assert f"publication {first} " in rows["before"]
     assert f"publication {latest} " in rows["after"]
     assert (rows["added"], rows["removed"], rows["changed"]) == (1, 0, 0)
+    assert rows["only_after"] == ["coupon"]
     [example] = rows["examples"]
     assert example["key"] == {"order_id": "4"}
     assert example["values"]["customer_id"] == "***"  # it is personal
@@ -180,6 +184,24 @@ def test_a_new_and_a_removed_product(mesh):
     assert "shop.orders: removed, and consumers still see it" in text
     assert "-> mesh retire shop.orders" in text
     assert "shop.sales" not in text
+
+
+def test_a_version_beside_the_published_one_is_a_way_out(mesh):
+    mesh.run("new", "version", "shop.orders")
+    mesh.edit(f"{PRODUCTS}/orders_v2.sql", "cast(amount as", "cast(amount * 100 as")
+    found = difference(mesh, "shop", "--data")
+    assert (found["refused"], found["new"]) == (False, ["shop.orders_v2"])
+    assert found["removed"] == []
+    # The table gets its new name in the next run, so there is no build of that name yet.
+    assert {"not_compared": "shop.orders_v1 has no build here: run `mesh run shop`."} \
+        in found["rows"]  # fmt: skip
+
+
+def test_a_target_that_keeps_no_builds_says_so(mesh):
+    done = mesh.run(
+        "diff", "shop.orders", "--data", environment={"MESH_TARGET": "spark"}, code=None
+    )
+    assert "the build of a refused run is not kept" in done.stdout
 
 
 def test_a_broken_domain_is_listed_and_others_are_compared(mesh):
