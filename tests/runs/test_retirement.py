@@ -86,7 +86,7 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
 
     # When the last reader has moved, the next run retires it.
     move_the_reader(mesh)
-    mesh.run("check")
+    assert "mesh confirm crm.customers S10:spent" in mesh.run("check", code=1).stdout
     mesh.run("run", "crm", "--confirm", "The store is the customer now.")
     assert "retired" in mesh.run("run", "shop").stderr
     assert visible(mesh) == {"shop.orders", "shop.orders_v2"}
