@@ -53,7 +53,7 @@ class Judged:
     def ways_out(self, change: Change) -> tuple[str, ...]:
         """Commands that make a refused change legal, best first."""
         # Without a number, a waiver is about the version that will be the latest one.
-        product = min(self.step.names, key=lambda name: (len(name), name))
+        product = self.step.name
         waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})
         waive += "".join(f" --consent {each}" for each in domains)

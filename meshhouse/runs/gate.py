@@ -207,7 +207,7 @@ class Gate:
         comparison = Comparison(
             before=before,
             after=after,
-            readers=Readers.of(names_of(before), self._contracts),
+            readers=Readers.of(_names_of_both(before, after), self._contracts),
             before_statistics=statistics[0],
             after_statistics=statistics[1],
             past=past,
@@ -271,7 +271,7 @@ class Gate:
             return self._waivers
         confirmed = tuple(
             Confirmation(
-                product=min(step.names, key=lambda name: (len(name), name)),
+                product=step.name,
                 change=each.key,
                 why=self._confirmed,
                 owner=user(),
@@ -320,9 +320,23 @@ class Gate:
 
 
 def names_of(contract: Contract) -> Sequence[str]:
-    """Every name under which consumers read this version of a product."""
-    is_latest = contract.version == int(contract.get("latest_version", contract.version))
-    return tuple(dict.fromkeys((contract.relation, *((contract.product,) if is_latest else ()))))
+    """Every name under which consumers read this version of a product, former names included."""
+    plain = [each for each in (contract.product, contract.get("renamed_from")) if each]
+    names = [contract.relation, *contract.get("aliases", ())]
+    if contract.version == int(contract.get("latest_version", contract.version)):
+        names += plain
+    elif contract.get("versioned"):  # names without a number show the latest version by now
+        names = [each for each in names if each not in plain]
+    return tuple(dict.fromkeys(names))
+
+
+def _names_of_both(before: Contract, after: Contract | None) -> Sequence[str]:
+    """Every name under which consumers read what is published; a new name may be read already."""
+    if after is None:
+        return names_of(before)
+    latest = before.get("latest_version", before.version)
+    renamed = Contract({**after.document, "latest_version": latest})
+    return tuple(dict.fromkeys((*names_of(before), *names_of(renamed))))
 
 
 def _null_shares(measured: Iterable[Statistics]) -> dict[str, float]:
