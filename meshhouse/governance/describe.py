@@ -49,6 +49,8 @@ class Sources:
     """sqlglot's name of the SQL in which the models are rendered."""
     models: Sequence[Model]
     """The product's model and what it is made of in its domain."""
+    code: str = ""
+    """A digest of what decides the rows beside the rendered SQL; see `Manifest.code_of_rows`."""
     upstream: Sequence[Product] = ()
     """Products of other domains that the domain may read."""
     seeds: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +110,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         "promises": _promises(product),
         "score": _score(product),
         "models": models,
+        "code": sources.code or None,
         "seeds": dict(sources.seeds),
         "reads": _reads(sources, models),
         "topics": _topics(sources),
