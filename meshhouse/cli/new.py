@@ -51,8 +51,11 @@ def version(product: str) -> None:
         f"{display_path(found.path)}.",
         f"`mesh check`, then `mesh run {found.domain}`: it publishes {name}_v{number} beside "
         f"{name}_v{found.version}. {name} still shows version {found.latest_version}.",
-        f"When consumers should move: set `latest_version: {number}`, and give `v: "
-        f"{found.version}` a `deprecation_date` at least {notice_days(repository)} days ahead.",
+        f"When consumers should move: give `v: {found.version}` a `deprecation_date` at least "
+        f"{notice_days(repository)} days ahead. `mesh check` then asks its readers to read "
+        f"`v={number}`.",
+        f"When they have moved: set `latest_version: {number}`. It also moves every reader that "
+        "names no version.",
     ]
     for at, step in enumerate(steps, start=1):
         out.print(f"{at}. {step}", markup=False)

@@ -103,9 +103,14 @@ class TerminalReporter:
                 "or inputs since is known (--force publishes it all the same)"
             )
         for name, why in run.withheld.items():
+            what = (
+                "consumers no longer find it; remove it from the declarations"
+                if why == "retired"
+                else "not built, not published; consumers keep the publication that they had, if "
+                "there was one"
+            )
             self._console.print(
-                f"[yellow]{why}[/]{' ' * max(1, 10 - len(why))}{run.domain}.{name}: not built, not "
-                "published; consumers keep the publication that they had, if there was one"
+                f"[yellow]{why}[/]{' ' * max(1, 10 - len(why))}{run.domain}.{name}: {what}"
             )
         for line in run.warnings:
             self._console.print("[yellow]warning[/]   ", end="")

@@ -27,7 +27,7 @@ from meshhouse.engines import engine
 from meshhouse.errors import UsageError
 from meshhouse.lake.damage import damaged_in
 from meshhouse.repository import Repository
-from meshhouse.serve.connection import published
+from meshhouse.serve.connection import fail_again, published
 
 if TYPE_CHECKING:
     import duckdb
@@ -146,7 +146,7 @@ def _result(answer: Future[None], asked: Any, query: str) -> None:
         # If a thread of DuckDB fails, it interrupts the others. While rows are streamed, the
         # others' error sometimes arrives first (1.5.5); without streaming, the real one does.
         if asked is not None and not arrived():
-            asked.execute(f"explain analyze {query}").fetchall()
+            fail_again(asked, query)
         raise
 
 

@@ -3,7 +3,7 @@
 Belongs here: reading a contract's document, its canonical text and its hash. Not here: making the
 document from declarations (describe.py), or comparing two (rules/).
 
-The keys of the document are listed in docs/reference.md. A key that is missing has no promise.
+`KEYS` declares the keys of the document. A key that is missing has no promise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,53 @@ from typing import Any
 
 FORMAT = 1
 """Raise it when the meaning of a key changes, so that contracts of before are read as they were."""
+KEYS: Mapping[str, str] = {
+    "format": "how this table is read; 1",
+    "product": "`domain.model`, without a version",
+    "domain": "the domain",
+    "model": "the dbt model",
+    "version": "the version; 1 for a model without versions",
+    "versioned": "whether the model has `versions`",
+    "latest_version": "the version that the name without a number shows",
+    "relation": "the published `schema.table`",
+    "aliases": "other names that show the same rows",
+    "renamed_from": "the name before a renaming or a move",
+    "target": "where the SQL was rendered for: `local`, `spark` or `snowflake`",
+    "access": "`public`",
+    "enforced": "whether dbt enforces columns and types",
+    "kind": "`table`",
+    "description": "what the product is",
+    "owner": "group, name and e-mail address",
+    "grain": (
+        "`columns` that identify a row; `text`: the sentence `One row per ...` of the description"
+    ),
+    "columns": (
+        "in their order: name, type, required, unique, description, classification, "
+        "`config.meta`, accepted values; `roots`: the topic fields and products' columns "
+        "that it is computed from"
+    ),
+    "checks": (
+        "every Soda check, data test and unit test: id, kind, column, threshold, "
+        "severity, filter, SQL in canonical form"
+    ),
+    "promises": "service-level objectives; see [promises](#promises)",
+    "score": "threshold and weights of the score",
+    "models": (
+        "canonical SQL and materialization of the product and of the models that it is made of"
+    ),
+    "seeds": "seeds that it is made of, with a digest of the content",
+    "reads": (
+        "what its models read of other domains: reader, relation, column, how, and where "
+        "values arrive"
+    ),
+    "topics": "the topics behind it: format, fields with types, whether they are required",
+    "shared": "whether Snowflake shows it as a secure view",
+    "tags": "dbt's tags",
+    "grants": "dbt's grants",
+    "deprecation_date": "the last day of the version",
+    "storage": "facts about the table",
+}
+"""Key of the document -> its meaning in docs/reference.md, as Markdown."""
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,18 @@ def still_read(product: Product, found: Sequence[Reading]) -> str:
 
 def remedy(repository: Repository, product: Product) -> str:
     """What a reader of a deprecated product should do."""
-    versions = repository.reading(product.domain).products
-    latest = next((each for each in versions if each.model == product.model and each.is_latest
-                   and each.relation != product.relation), None)  # fmt: skip
-    if latest is not None and latest.deprecated_on is None:
+    others = [
+        each
+        for each in repository.reading(product.domain).products
+        if each.model == product.model and each.version != product.version
+        and each.deprecated_on is None
+    ]  # fmt: skip
+    # The latest version, or if this is still the latest, the newest one.
+    best = max(others, key=lambda each: (each.is_latest, each.version), default=None)
+    if best is not None and (best.is_latest or best.version > product.version):
         return (
-            f"Read version {latest.version}: ref('{product.domain}', '{product.model}', "
-            f"v={latest.version})."
+            f"Read version {best.version}: ref('{product.domain}', '{product.model}', "
+            f"v={best.version})."
         )
     return f"Ask {product.domain} what replaces it."
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshhouse.governance.contract import FORMAT, Contract
+from meshhouse.governance.contract import FORMAT, KEYS, Contract
 from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
@@ -117,7 +117,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         "deprecation_date": product.deprecation_date,
         "storage": dict(sources.storage),
     }
-    return Contract({key: each for key, each in document.items() if each not in (None, {}, [])})
+    return Contract({key: document[key] for key in KEYS if document[key] not in (None, {}, [])})
 
 
 def _score(product: Product) -> dict[str, Any]:

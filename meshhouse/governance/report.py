@@ -15,6 +15,8 @@ from meshhouse.governance.contract import Contract
 from meshhouse.governance.waivers import AfterWaivers, Allowed, Step, fingerprint
 
 _MOST_HITS = 5
+LATEST = "Y6"
+"""The name without a number shows another version: readers pin one first, and need no new one."""
 PAGE = "docs/explanation/changes.md"
 """The page that explains each kind of change."""
 
@@ -50,7 +52,8 @@ class Judged:
 
     def ways_out(self, change: Change) -> tuple[str, ...]:
         """Commands that make a refused change legal, best first."""
-        product = self.before.product
+        # Without a number, a waiver is about the version that will be the latest one.
+        product = min(self.step.names, key=lambda name: (len(name), name))
         waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})
         waive += "".join(f" --consent {each}" for each in domains)
@@ -59,8 +62,8 @@ class Judged:
         if change.is_silent:
             mark = fingerprint(change, self.step)
             return (f'mesh confirm {product} {change.key} --fingerprint {mark} --because "..."',)
-        if change.verdict is Verdict.BREAKING:
-            return (f"mesh new version {product}", waive)
+        if change.verdict is Verdict.BREAKING and change.row != LATEST:
+            return (f"mesh new version {self.before.product}", waive)
         return (waive,)
 
     def as_entries(self) -> list[dict[str, Any]]:

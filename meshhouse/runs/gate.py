@@ -55,6 +55,7 @@ class Gate:
         domain: Domain,
         confirmed: str = "",
         heads: Mapping[str, Head] | None = None,
+        shown: Mapping[str, int] | None = None,
     ) -> None:
         """Judges what a domain is about to publish, or declares.
 
@@ -64,11 +65,14 @@ class Gate:
             domain: which one.
             confirmed: why every silent change of this run is meant; empty if nobody said so.
             heads: what consumers see, if it was read before, for another domain.
+            shown: name without a number -> the version that it shows. It can move without a build,
+                so a published contract may name an earlier one.
         """
         self._repository = repository
         self._ledger = ledger.production or ledger
         self._domain = domain
         self._confirmed = confirmed
+        self._shown = shown or {}
         if heads is not None:
             self.heads = heads
 
@@ -91,7 +95,7 @@ class Gate:
         head = self.head_of(product)
         if head is None or head.contract is None:
             return None
-        before = Contract.from_text(self._under_present_names(head.contract))
+        before = self._published(head.contract)
         measured = json.loads(head.statistics) if head.statistics else None
         past = self._past(before.product, history, statistics)
         if candidate.get("promises") != before.get("promises"):
@@ -104,6 +108,29 @@ class Gate:
             head.number,
             _Place(product.relation, product.path, product.line),
         )
+
+    def judge_move(self, product: Product) -> Judged | None:
+        """The judgement of a name without a number that would show another version.
+
+        Readers who do not pin a version would get the other contract, whether it is built or not.
+
+        Args:
+            product: the latest version, as it is declared.
+
+        Returns:
+            None if the name does not move, or what it shows has no contract.
+        """
+        shown = self._shown.get(product.plain_relation, product.version)
+        head = self.heads.get(f"{product.plain_relation}_v{shown}")
+        if shown == product.version or head is None or head.contract is None:
+            return None
+        document = self._published(head.contract).document
+        # The published contract may be of the time before the model had versions.
+        now = {"versioned": True, "relation": head.relation, "latest_version": shown}
+        before = Contract({**document, **now})
+        after = Contract({**before.document, "latest_version": product.version})
+        place = _Place(product.plain_relation, product.path, product.line)
+        return self._judged(before, after, (None, None), Past(), head.number, place)
 
     def judge_between(
         self,
@@ -202,6 +229,14 @@ class Gate:
             line=place.line,
         )
 
+    def _published(self, text: str) -> Contract:
+        """A published contract with the names that hold now."""
+        contract = Contract.from_text(self._under_present_names(text))
+        shown = self._shown.get(contract.product)
+        if shown is None or not contract.get("versioned"):
+            return contract
+        return Contract({**contract.document, "latest_version": shown})
+
     def _under_present_names(self, contract: str) -> str:
         """A published contract in which what it reads has the names that it has now.
 
@@ -236,7 +271,7 @@ class Gate:
             return self._waivers
         confirmed = tuple(
             Confirmation(
-                product=min(step.names, key=len),
+                product=min(step.names, key=lambda name: (len(name), name)),
                 change=each.key,
                 why=self._confirmed,
                 owner=user(),

@@ -98,6 +98,18 @@ def names_of(engine: Engine, relation: str, others: Collection[str]) -> dict[str
     }
 
 
+def shown_versions(engine: Engine, domain: Domain) -> dict[str, int]:
+    """Name without a number -> the version that it shows now, of a domain's versioned products."""
+    states = engine.states()
+    return {
+        product.plain_relation: product.version
+        for product in domain.products
+        if product.versioned
+        and {product.plain_relation, product.relation} <= set(states)
+        and _same(engine, states, product.plain_relation, product.relation)
+    }
+
+
 def pending(repository: Repository, engine: Engine, domain: Domain) -> bool:
     """Whether `settle` has anything to do."""
     states = engine.states()

@@ -15,15 +15,22 @@ from meshhouse.engines import Engine
 from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, NotShown
 from meshhouse.governance.deprecation import warnings
+from meshhouse.governance.report import refusal
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Repository
 from meshhouse.repository.references import resolve
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
-from meshhouse.runs.names import settle
+from meshhouse.runs.names import settle, shown_versions
 from meshhouse.runs.objectives import objective_entries
-from meshhouse.runs.outcome import DomainRun, Say, dbt_failures, require_data_tests
+from meshhouse.runs.outcome import (
+    UNPUBLISHED,
+    DomainRun,
+    Say,
+    dbt_failures,
+    require_data_tests,
+)
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.publication import audit_entry
 from meshhouse.runs.retirement import overdue, retire
@@ -78,14 +85,16 @@ def run_domain(
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 engine.finish_publications(domain)
-                _settle(repository, engine, domain, say)
-                run.warnings = warnings(repository, domain, engine.ledger)
-                plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
-                run.note(plan)
-                run.standing_checks = plan.standing_checks()
-                run.standing_changes = plan.standing_changes()
-                on_plan(plan)
-                if plan.to_build:
+                _judge_moves(repository, engine, domain, run)
+                if run.outcome != "rejected":
+                    _settle(repository, engine, domain, say)
+                    run.warnings = warnings(repository, domain, engine.ledger)
+                    plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
+                    run.note(plan)
+                    run.standing_checks = plan.standing_checks()
+                    run.standing_changes = plan.standing_changes()
+                    on_plan(plan)
+                if run.outcome != "rejected" and plan.to_build:
                     # Loads a parser of SQL, which takes 0.3 s: only for runs that build.
                     from meshhouse.runs.steps import Steps
 
@@ -132,6 +141,26 @@ def record_failure(
         run.covered = every if products is None else sorted(products)
     run.outcome, run.message, run.finished_at = "failed", message, datetime.now(UTC)
     engine.ledger.commit([], {"runs": [run.entry()]})
+
+
+def _judge_moves(repository: Repository, engine: Engine, domain: Domain, run: DomainRun) -> None:
+    """Rejects a run that would move a name to another version under readers who do not pin one."""
+    shown = shown_versions(engine, domain)
+    moving = [
+        each
+        for each in domain.products
+        if each.is_latest and shown.get(each.plain_relation, each.version) != each.version
+    ]
+    if not moving or repository.environment:  # an environment has no consumers
+        return
+    # Loads a parser of SQL, which takes 0.3 s: only for runs that move a name.
+    from meshhouse.runs.gate import Gate
+
+    gate = Gate(repository, engine.ledger, domain, shown=shown)
+    judged = [found for each in moving if (found := gate.judge_move(each))]
+    if refused := [each for each in judged if each.outcome.refused]:
+        run.judged = judged
+        run.outcome, run.message = "rejected", f"{UNPUBLISHED} {refusal(refused)}"
 
 
 def _settle(repository: Repository, engine: Engine, domain: Domain, say: Say) -> None:

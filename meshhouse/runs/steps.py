@@ -26,7 +26,7 @@ from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
-from meshhouse.runs.names import followers
+from meshhouse.runs.names import followers, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
@@ -169,7 +169,10 @@ class Steps:
         self, contracts: Mapping[str, Contract], statistics: Mapping[str, dict[str, Any]]
     ) -> list[Judged]:
         """Judges every candidate; returns the judgements that stop the publication."""
-        gate = Gate(self._repository, self._engine.ledger, self._domain, self._confirmed)
+        shown = shown_versions(self._engine, self._domain)
+        gate = Gate(
+            self._repository, self._engine.ledger, self._domain, self._confirmed, shown=shown
+        )
         for product in self._plan.to_build:
             relation = product.relation
             history = self._plan.history_of(product)

@@ -89,6 +89,10 @@ class Connection:
 
     query = sql
 
+    def run_whole(self, query: str) -> None:
+        """Runs a query, all of it, and leaves its rows out."""
+        self._connection.execute(f"explain analyze {self._checked(query)}").fetchall()
+
     def cursor(self) -> Connection:
         """A second connection to the same snapshots, for another thread."""
         return Connection(self._connection.cursor(), self._relations, self._local)
@@ -162,6 +166,19 @@ def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
     shut_in(connection, _folders(repository, relations.values()))
     create_views(connection, relations, columns_of(repository))
     return Connection(connection, set(relations))
+
+
+def fail_again(connection: Connection | duckdb.DuckDBPyConnection, query: str) -> None:
+    """Runs a query that failed once more without streaming rows, so that its own error is raised.
+
+    Raises:
+        UsageError: the query does more than read published data.
+        duckdb.Error: the query fails.
+    """
+    if isinstance(connection, Connection):
+        connection.run_whole(query)
+    else:
+        connection.execute(f"explain analyze {query}").fetchall()
 
 
 def refresh(

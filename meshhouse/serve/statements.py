@@ -127,7 +127,12 @@ def _explained(text: str) -> tuple[str, str]:
     if words[end] == "(" and words[end + 1] in (*_ANALYZE, "format"):
         end = words.index(")", end) + 1
     if words[0] != "explain" or "" in words[:end]:
-        raise UsageError("Write `explain`, `explain analyze` or `explain (format json)` first.")
+        raise UsageError("Write `explain` or `explain (format json)` first.")
+    if not {*words[:end]}.isdisjoint(_ANALYZE):
+        raise UsageError(
+            "`explain analyze` is refused, because it shows where the files of products are. "
+            "`explain` shows the plan; `--unrestricted` removes this limit."
+        )
     return " ".join(words[:end]) + " ", raw[starts[end] :].decode()
 
 

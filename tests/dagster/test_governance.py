@@ -135,12 +135,17 @@ def first(run) -> Done:
 
 @pytest.fixture(scope="module")
 def refused(first: Done, mesh: Mesh, run) -> Done:
-    """After a new sale, a promise and a column that shop adds, and a column that crm drops.
+    """After a new sale; shop adds an end date, a column and a promise, and crm drops a column.
 
     The promise cannot be kept.
     """
     mesh.sell(11)
     mesh.edit(f"{ORDERS}.yml", "latency_minutes: 5", "latency_minutes: 0.000001")
+    mesh.edit(
+        f"{ORDERS}.yml",
+        "  - name: orders\n",
+        "  - name: orders\n    deprecation_date: 2999-01-31\n",
+    )
     mesh.edit(f"{TOTALS}.sql", "as orders", "as orders,\n    cast(count(*) as bigint) as sales")
     mesh.edit(f"{TOTALS}.yml", "    columns:\n", f"    columns:\n{SALES_YML}")
     mesh.edit(f"{CUSTOMERS}.sql", SPENT, "")
@@ -220,7 +225,6 @@ def test_the_ways_out_are_commands_and_text_of_others_stays_text(refused):
 
 def test_what_was_built_and_what_others_published_is_green(refused):
     assert refused.published == ["shop/orders", "shop/totals"]
-    assert refused.compatibility("shop/orders") == (True, "Nothing changes for consumers.")
     assert refused.compatibility("shop/totals") == (True, "1 minor change for consumers.")
     assert "Column \\`sales\\`" in refused.facts("shop/totals")["changes"]
     built = {name for name in refused.made if name.startswith("crm")}
@@ -243,7 +247,14 @@ def test_after_a_fix_a_run_of_everything_publishes_only_what_is_missing(mended):
     assert mended.made["crm/customers"]["bump"] == "none"
     since = "Its current publication: 1 minor change for consumers."
     assert mended.compatibility("shop/totals") == (True, f"The product is unchanged. {since}")
-    assert mended.compatibility("shop/orders") == (True, "The product is unchanged.")
+
+
+def test_a_deprecated_product_shows_its_end_and_its_readers(refused, mended):
+    for done in (refused, mended):
+        facts = done.made["shop/orders"]
+        assert facts["deprecated until"].startswith("2999-01-31")
+        assert facts["still read by"] == "crm.stg_shop__orders of crm team <crm@tiny.example>"
+    assert "deprecated until" not in mended.made["shop/totals"]
 
 
 def test_a_silent_change_is_refused_until_it_is_confirmed_in_the_launchpad(silent, run, mesh):

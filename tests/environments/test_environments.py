@@ -42,6 +42,8 @@ def run(mesh: Mesh, domain: str = "shop", environment: str = "", **options) -> D
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_ENV", environment)
         repository = mesh.repository
+        # Tests edit models as they please; tests/runs/test_gate.py is about what is refused.
+        options.setdefault("confirmed", "a test")
         return run_domain(repository, engine(repository), repository.domain(domain), **options)
 
 

@@ -260,6 +260,17 @@ def test_a_view_made_before_a_query_changes_nothing(reading, rest):
     assert reading.execute("select count(*) from shop.orders").fetchone() == (10,)
 
 
+@pytest.mark.parametrize("begin", ["analyze", "/* a */ ANALYSE", "(analyze, format json)"])
+def test_explain_analyze_is_refused_because_it_shows_paths(reading, begin):
+    with pytest.raises(UsageError, match="`explain` shows the plan"):
+        reading.execute(f"explain {begin} select sum(amount) from shop.orders")
+
+
+def test_explain_shows_no_path(reading, mesh):
+    [(_, plan)] = reading.execute("explain select sum(amount) from shop.orders").fetchall()
+    assert str(mesh.home) not in "".join(plan.split())
+
+
 def test_explain_runs_the_query_that_was_checked(reading):
     query = "/* a /* b */ */ explain -- c\r (/* ) */ format\njson) select 'é' as answer -- d"
     [(_, plan)] = reading.execute(query).fetchall()
@@ -324,12 +335,10 @@ def test_what_a_statement_could_smuggle_in_finds_a_second_wall(mesh, places, att
         "show tables",
         "show all tables",
         "explain select 1",
-        "-- why\nexplain analyze select count(*) from shop.orders",
-        "/* é */ explain /* b */ analyze select count(*) from shop.orders;",
-        "explain (analyze, format json) from shop.orders",
+        "/* é */ explain /* b */ select count(*) from shop.orders;",
         "explain (format 'json') (from shop.orders)",
         "explain (select 'é)') -- why",
-        "explain analyze with a as (from shop.orders) from a",
+        "explain with a as (from shop.orders) from a",
         "explain\u00a0select 1",
         "-- why\npivot /* é */ shop.orders on customer_id using count(*); -- why",
         "pivot shop.orders on customer_id, order_id using count(*) as n, sum(amount)",

@@ -45,6 +45,14 @@ def listed(mesh: Mesh, *options: str) -> dict[str, str]:
     return {each["product"]: each["state"] for each in found}
 
 
+def test_readers_of_the_latest_version_learn_which_newer_one_to_read(mesh):
+    two_versions(mesh, latest=1)
+    soon = days_from_now(40)
+    deprecate(mesh, soon)
+    said = mesh.run("check").stdout
+    assert f"ends on {soon}, in 40 days. Read version 2: ref('shop', 'orders', v=2)." in said
+
+
 def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     two_versions(mesh)
     pin_the_reader(mesh, 1)
@@ -78,14 +86,15 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
 
     # When the last reader has moved, the next run retires it.
     move_the_reader(mesh)
-    mesh.run("check")
+    assert "mesh confirm crm.customers S10:spent" in mesh.run("check", code=1).stdout
     mesh.run("run", "crm", "--confirm", "The store is the customer now.")
     assert "retired" in mesh.run("run", "shop").stderr
     assert visible(mesh) == {"shop.orders", "shop.orders_v2"}
     assert mesh.history("shop.orders.v1")[0]["kind"] == "retire"
     assert listed(mesh)["shop.orders_v1"] == "retired"
     mesh.sell(2)
-    mesh.run("run", "shop")
+    said = mesh.run("run", "shop").stderr
+    assert "shop.orders_v1: consumers no longer find it; remove it from the decl" in said
     assert visible(mesh) == {"shop.orders", "shop.orders_v2"}
     assert mesh.row("select count(*) from shop.orders") == (2,)
     refused = mesh.run("retire", "--undo", "shop.orders_v1", code=2).stderr

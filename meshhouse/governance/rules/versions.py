@@ -136,7 +136,8 @@ def latest(comparison: Comparison) -> Iterator[Change]:
     if was and is_now and old is not None and old != new:
         yield change(
             "Y6", "latest_version", f"`{before.product}` shows version {new} instead of {old}.",
-            "Readers without a pinned version get the other contract.",
+            "Readers without a pinned version get the other contract; they can pin "
+            f"`v={old}` or move first.",
             comparison.if_read(hits), hits,
         )  # fmt: skip
     elif not was and is_now:
