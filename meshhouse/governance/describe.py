@@ -51,8 +51,6 @@ class Sources:
     """sqlglot's name of the SQL in which the models are rendered."""
     models: Sequence[Model]
     """The product's model and what it is made of in its domain."""
-    code: str = ""
-    """A digest of what decides the rows beside the rendered SQL; see `Manifest.code_of_rows`."""
     upstream: Sequence[Product] = ()
     """Products of other domains that the domain may read."""
     seeds: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +70,8 @@ class Sources:
     config: Mapping[str, Any] = field(default_factory=dict)
     """dbt's configuration of the model."""
     storage: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    """A digest of what decides the rows beside the rendered SQL; see `Manifest.code_of_rows`."""
 
 
 def describe(product: Product, sources: Sources) -> Contract:
