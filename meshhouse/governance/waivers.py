@@ -143,6 +143,11 @@ def _lacks(change: Change, by: Waiver | Confirmation, today: date, step: Step) -
                 "published or the candidate was different."
             )
         return ""
+    if change.is_silent:
+        return (
+            f"{place} waives a silent change, which needs a confirmation: a waiver would also let "
+            "later changes of the same kind pass until it ends."
+        )
     if by.until < today:
         return f"The waiver in {place} ended on {by.until}."
     if missing := missing_consent(change, by.consent):

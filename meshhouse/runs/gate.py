@@ -7,6 +7,7 @@ judgement (governance/), the audit of rows (audit/), or what a run does about a 
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -73,6 +74,7 @@ class Gate:
         self._domain = domain
         self._confirmed = confirmed
         self._shown = shown or {}
+        self._stored: dict[str, list[tuple[int, Contract]]] = {}
         if heads is not None:
             self.heads = heads
 
@@ -287,13 +289,15 @@ class Gate:
         self, product: str, history: Sequence[Mapping[str, Any]], candidate: Statistics | None
     ) -> Past:
         """What the ledger knows of the earlier contracts and statistics of a product."""
-        contracts = self._past_contracts.get(product, [])
+        contracts = self._past_contracts(product)
+        # The ledger leaves out a contract that was stored before: after A, B, A, the last is B.
+        current = [each for each in self._contracts if each.product == product]
         recent = [each["publication_id"] for each in effective_publications(history)[-_REMEMBERED:]]
         stored = self._ledger.statistics(recent) if recent and candidate else {}
         measured = [json.loads(stored[each]) for each in recent if each in stored]
         return Past(
             names=frozenset(name.lower() for each in contracts for name in each.columns),
-            hashes={each.version: each.hash for each in contracts},
+            hashes={each.version: each.hash for each in (*contracts, *current)},
             null_shares=_null_shares(measured),
             drift=_means([*measured, candidate] if candidate else measured),
             domains=frozenset(self._repository.domain_names),
@@ -308,14 +312,35 @@ class Gate:
             if row["product"] == product.name and not row["met"]
         )
 
-    @cached_property
-    def _past_contracts(self) -> dict[str, list[Contract]]:
-        """Product without version -> every contract that it was published with, oldest first."""
-        found: dict[str, list[Contract]] = {}
-        for entry in self._ledger.entries("contracts", self._domain.name):
-            contract = Contract.from_text(entry["contract"])
-            found.setdefault(contract.product, []).append(contract)
+    def _past_contracts(self, product: str) -> list[Contract]:
+        """Every contract with which a product was published, oldest first; also before renamings.
+
+        Args:
+            product: its name without a version.
+        """
+        found: list[Contract] = []
+        names, before = [product], sys.maxsize
+        for name in names:  # grows by the former names
+            stored = [
+                (number, contract)
+                for number, contract in self._stored_contracts(name.partition(".")[0])
+                if contract.product == name and number < before
+            ]
+            # Another product may have the former name by now.
+            before = min([before, *(number for number, _ in stored)])
+            found = [*(contract for _, contract in stored), *found]
+            former = {each.get("renamed_from") for _, each in stored} - {None, *names}
+            names += sorted(former)
         return found
+
+    def _stored_contracts(self, domain: str) -> list[tuple[int, Contract]]:
+        """The contracts of a domain in the ledger, with the number of the commit, oldest first."""
+        if domain not in self._stored:
+            self._stored[domain] = [
+                (int(entry["number"]), Contract.from_text(entry["contract"]))
+                for entry in self._ledger.entries("contracts", domain)
+            ]
+        return self._stored[domain]
 
 
 def _is_same_code(before: Contract, after: Contract | None) -> bool:

@@ -6,7 +6,7 @@ product is built (plan.py), or the messages about failures (outcome.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,10 +16,12 @@ from meshhouse.audit import PREVIOUS_SUFFIX, Readable, audit
 from meshhouse.engines import Candidate, Engine
 from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
+from meshhouse.governance.change import Verdict
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.judgement import LOST_ROWS
 from meshhouse.governance.report import Judged, refusal
 from meshhouse.governance.statistics import measure
+from meshhouse.ledger import user
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.code_notes import CodeNotes
@@ -85,13 +87,14 @@ class Steps:
             candidates.extend(engine.stage(plan.manifest.described(each)) for each in plan.to_build)
             measured = self._audit(candidates, promised)
             refused = self._refused(promised, measured) if measured else []
-            self._accept_lost_rows()
+            losses = self._unjudged_losses()
+            self._accept_lost_rows(losses)
             if not all(result.passed for _, result in self._run.audited):
                 self._reject(rejection(self._run.audited), candidates)
             elif refused:
                 self._reject(f"{UNPUBLISHED} {refusal(refused)}", candidates)
             else:
-                self._publish(snapshots, promised, measured)
+                self._publish(snapshots, promised, measured, losses)
         except BaseException:
             self._run.finished_at = None
             engine.withdraw(candidates)
@@ -175,27 +178,56 @@ class Steps:
         )
         for product in self._plan.to_build:
             relation = product.relation
-            history = self._plan.history_of(product)
+            history = self._plan.history_for_consumers(product)
             judged = gate.judge(product, contracts[relation], statistics[relation], history)
             if judged is not None:
                 self._run.judged.append(judged)
-        # An environment has no consumers: there a change can be tried before it is confirmed.
+        # An environment has no consumers: there a change can be tried before it is confirmed. Lost
+        # rows are the exception: the audit finds them, and environments have the same audits.
         if self._repository.environment:
             return []
         return [each for each in self._run.judged if each.outcome.refused]
 
-    def _accept_lost_rows(self) -> None:
+    def _accept_lost_rows(self, losses: Collection[str]) -> None:
         """Lets candidates pass whose only failure is a loss of rows that an owner confirmed."""
         confirmed = {
             judged.relation
             for judged in self._run.judged
             for allowed in judged.outcome.waived
             if allowed.change.row == LOST_ROWS
-        }
+        }.union(losses)
         self._run.audited[:] = [
             (each, result.with_lost_rows() if each.product.relation in confirmed else result)
             for each, result in self._run.audited
         ]
+
+    def _unjudged_losses(self) -> dict[str, dict[str, Any]]:
+        """Product -> a loss of rows that the run confirms and that no judgement found.
+
+        What is published may have no contract or no statistics. Without this, the command that the
+        rejection names would not help, and the product could never be published.
+        """
+        if not self._confirmed:
+            return {}
+        judged = {
+            each.relation
+            for each in self._run.judged
+            if any(change.row == LOST_ROWS for change in each.changes)
+        }
+        entry = {
+            "change": LOST_ROWS,
+            "what": "It has fewer rows than what is published, by more than it allows.",
+            "verdict": str(Verdict.BREAKING),
+            "hits": [],
+            "allowed_by": {
+                "place": "the run's --confirm", "why": self._confirmed, "owner": user()
+            },
+        }  # fmt: skip
+        return {
+            each.product.relation: entry
+            for each, result in self._run.audited
+            if result.has_only_lost_rows and each.product.relation not in judged
+        }
 
     def _reject(self, message: str, candidates: Sequence[Candidate]) -> None:
         self._run.outcome, self._run.message = "rejected", message
@@ -206,6 +238,7 @@ class Steps:
         snapshots: Sequence[str],
         contracts: Mapping[str, Contract],
         statistics: Mapping[str, dict[str, Any]],
+        losses: Mapping[str, dict[str, Any]],
     ) -> None:
         self._tell("publishing")
         run = self._run
@@ -214,12 +247,14 @@ class Steps:
             *self._engine.stage_snapshots(self._domain, snapshots),
             *followers(self._engine, staged),
         ]
+        changes = {each.relation: each.as_entries() for each in run.judged}
+        for relation, loss in losses.items():
+            changes[relation] = [loss, *changes.get(relation, ())]
         run.outcome, run.finished_at = "published", datetime.now(UTC)
         objectives = objective_entries(self._engine.ledger, self._domain, run, statistics)
         run.published = publish(
             self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), others,
-            contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
-            objectives,
+            contracts, statistics, changes, objectives,
         )  # fmt: skip
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:

@@ -160,9 +160,11 @@ def test_where_only_rows_changed_a_confirmation_ends_with_the_next_publication()
     assert after(FILTER, entries=[by], step=replace(rows, publication=42)).refused
 
 
-def test_a_waiver_may_stand_for_a_confirmation():
+def test_a_waiver_does_not_stand_for_a_confirmation():
+    """A waiver has no fingerprint: that of lost rows would switch their audit off."""
     waiver = replace(WAIVER, change="D2", consent=("crm",))
-    assert not after(FILTER, entries=[waiver]).refused
+    [refusal] = after(FILTER, entries=[waiver]).refused
+    assert "needs a confirmation" in refusal.because
 
 
 # The federation's notice

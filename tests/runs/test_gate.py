@@ -13,8 +13,10 @@ import pytest
 
 from meshhouse.governance.contract import Contract
 from meshhouse.runs.contracts import DeclaredContracts
+from meshhouse.runs.gate import Gate
 from meshhouse.runs.parse import fresh_manifest
 from tests.conftest import Mesh
+from tests.support.engines_help import run_local
 from tests.support.kept import Kept
 
 ORDERS = "domains/shop/models/products/orders"
@@ -207,6 +209,19 @@ def test_one_refused_domain_does_not_stop_another(mesh):
     status = {each["product"]: each for each in json.loads(mesh.run("status", "--json").stdout)}
     assert status["shop.orders"]["last_run"] == "rejected"
     assert status["shop.totals"]["last_run"] == "not published"
+
+
+def test_lost_rows_are_confirmed_though_what_is_published_has_no_contract(mesh, monkeypatch):
+    """As older versions have published it. Otherwise the product could never be published."""
+    monkeypatch.setattr(Gate, "judge", lambda *arguments: None)
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 99")
+    done = run_local(mesh, "shop")
+    assert 'run `mesh run shop --confirm "why"`' in done.message
+    assert run_local(mesh, "shop", confirmed="the first 100 sales were tests").ok
+    assert len(shown(mesh)) == 50
+    [change] = mesh.history("shop.orders")[0]["changes"]
+    assert change["change"] == "D1"
+    assert change["allowed_by"]["why"] == "the first 100 sales were tests"
 
 
 def test_lost_rows_are_published_when_an_owner_confirms_them(mesh):
