@@ -222,11 +222,14 @@ def _suspects(
     The new name is empty if the ledger must say which version the table shows.
     """
     found = {}
+    heads = engine.ledger.heads(domain.name, documents=False)
     for product in domain.products:
         plain, former = product.plain_relation, product.former_relation
         alike = [each for each in versions.get(plain, ())
                  if plain in states and _same(engine, states, plain, each)]  # fmt: skip
-        if product.versioned and plain in states and not alike:
+        # An alias has no publications. A plain name that has some, and shows the same as a version,
+        # is that of a product that lost its versions and gets them again.
+        if product.versioned and plain in states and plain in heads and heads[plain].is_published:
             found[plain] = ""
         elif not product.versioned:
             found |= dict.fromkeys(alike, plain)
