@@ -42,6 +42,12 @@ _VERSION = re.compile(r"(.+)_v\d+")
 """The relation of a version."""
 
 
+def plain_of(relation: str) -> str | None:
+    """`sales.orders` of the version `sales.orders_v2`; None if the name has no version."""
+    match = _VERSION.fullmatch(relation)
+    return match[1] if match else None
+
+
 @dataclass(frozen=True)
 class Rename:
     """A table that goes on under another name."""
