@@ -12,11 +12,10 @@ from typing import Any
 
 from meshhouse.engines.protocol import Reader
 from meshhouse.repository import Product
+from meshhouse.repository.classes import is_personal
 from meshhouse.sql import literal
 
 SAMPLES = 5
-PERSONAL = "personal"
-"""The classification of columns whose values must not appear in logs."""
 MASK = "***"
 _TIMES = "times"
 
@@ -70,7 +69,7 @@ def _clear(product: Product, sql: str, readable: Readable) -> Collection[str] | 
         column.name.lower()
         for each in read
         for column in each.columns
-        if column.classification == PERSONAL
+        if is_personal({"classification": column.classification})
     }
     if not personal:
         return None

@@ -156,5 +156,5 @@ def _published(status: ProductStatus, now: datetime) -> str:
     if status.damage:
         return "damaged"
     if status.published_at is None:
-        return "never"
+        return "-" if status.state == "retired" else "never"
     return age(status.published_at, now) + (", rolled back" if status.rolled_back else "")

@@ -6,8 +6,8 @@ Belongs here: the asset that stands for such a domain. Not here: finding out wha
 
 import dagster as dg
 
-from meshhouse.dagster.markdown import fenced
 from meshhouse.dagster.translator import safe_name
+from meshhouse.markdown import fenced
 
 
 def broken_asset(domain: str, because: str) -> dg.AssetsDefinition:

@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.audit import declared_checks
-from meshhouse.dagster.markdown import fenced
 from meshhouse.dagster.translator import CheckSpec, MeshTranslator, safe_name
 from meshhouse.dbt import NodeResult
+from meshhouse.markdown import fenced
 from meshhouse.repository import Domain
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.outcome import DomainRun

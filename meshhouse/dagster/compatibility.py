@@ -12,9 +12,9 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.dagster.consumers import Consumers
-from meshhouse.dagster.markdown import code, plain, sentence, table
 from meshhouse.dagster.translator import CheckSpec
 from meshhouse.governance.report import Judged, in_short
+from meshhouse.markdown import code, plain, sentence, table
 from meshhouse.repository import Domain, Product
 from meshhouse.runs.outcome import DomainRun
 

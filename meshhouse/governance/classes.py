@@ -1,7 +1,7 @@
-"""Classifications of columns, and values that look personal.
+"""Names and values that look personal.
 
-Belongs here: the order of classes, and what names and texts betray. Not here: what a change of a
-class means (rules/privacy.py).
+Belongs here: what names and texts betray. Not here: declared classes (repository/classes.py), or
+what a change of a class means (rules/privacy.py).
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-CLASSES = ("public", "internal", "confidential", "restricted", "personal", "sensitive")
-"""From the least protected to the most."""
-_PERSONAL = CLASSES.index("personal")
 _NAMES = re.compile(
     r"(^|_)(e_?mail|phone|mobile|fax|ssn|social_security|passport|iban|tax_id|birth|born|dob"
     r"|birthday|birthdate|first_?name|last_?name|given_name|family_name|full_?name|surname"
@@ -28,28 +25,6 @@ _PHONE = re.compile(
 )
 _SSN = re.compile(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])")
 _LOOKS = (_MAIL, _IBAN, _PHONE, _SSN)
-
-
-def classes_of(column: Mapping[str, Any]) -> tuple[str, ...]:
-    """The declared classes of a column, in lower case."""
-    declared = column.get("classification") or ()
-    declared = [declared] if isinstance(declared, str) else declared
-    return tuple(str(each).lower() for each in declared)
-
-
-def rank(column: Mapping[str, Any]) -> int | None:
-    """How protected a column is; -1 without a class, None if the mesh does not know the class."""
-    declared = classes_of(column)
-    known = [CLASSES.index(each) for each in declared if each in CLASSES]
-    if declared and not known:
-        return None
-    return max(known, default=-1)
-
-
-def is_personal(column: Mapping[str, Any]) -> bool:
-    """Whether a column's classification says that it is about people."""
-    found = rank(column)
-    return found is not None and found >= _PERSONAL
 
 
 def looks_personal(name: str, column: Mapping[str, Any], values: Iterable[Any] = ()) -> bool:

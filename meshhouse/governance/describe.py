@@ -37,6 +37,8 @@ class Model:
     sql: str
     """Rendered for the target in use."""
     materialized: str
+    unpinned: frozenset[str] = frozenset()
+    """`domain.model` of the products that it refers to without a version."""
 
 
 @dataclass(frozen=True)
@@ -181,39 +183,22 @@ def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[di
     schemas = {
         each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
     }
+    latest = {
+        each.relation.lower(): f"{each.domain}.{each.model}"
+        for each in sources.upstream
+        if each.versioned and each.is_latest
+    }
+    unpinned = {each.name: each.unpinned for each in sources.models}
     found = []
     for name, model in sorted(models.items()):
         reader = f"{sources.domain.name}.{name}"
         for find in (reads_of, bare_names_of):
-            found += [
-                each.as_json() | {"relation": relation}
-                for each in find(reader, model["sql"], schemas)
-                for relation in _as_called(sources, name, each.relation)
-            ]
+            for each in find(reader, model["sql"], schemas):
+                # dbt renders both kinds of reference as the relation of the version.
+                plain = latest.get(each.relation)
+                relation = plain if plain in unpinned[name] else each.relation
+                found.append({**each.as_json(), "relation": relation})
     return sorted(found, key=lambda each: (each["reader"], each["relation"], each["column"]))
-
-
-def _as_called(sources: Sources, model: str, relation: str) -> list[str]:
-    """The names under which a model refers to a product that its SQL reads.
-
-    SQL has the relation of a version, also where `ref` pins none: then another version can take
-    its place, so the contract says `sales.orders` and not `sales.orders_v2`.
-    """
-    latest = next(
-        (each for each in sources.upstream
-         if each.versioned and each.is_latest and each.relation.lower() == relation.lower()),
-        None,
-    )  # fmt: skip
-    if latest is None:
-        return [relation]
-    every = [
-        each
-        for each in sources.domain.references
-        if f"{each.domain}.{each.product}" == latest.plain_relation
-    ]
-    own = [each for each in every if each.path.stem == model] or every
-    unpinned = {latest.plain_relation if each.version is None else relation for each in own}
-    return sorted(unpinned) or [relation]
 
 
 def _schemas(sources: Sources) -> dict[str, list[str]]:

@@ -6,13 +6,17 @@ Belongs here: how a judgement reads, and the ways out of a refusal. Not here: ju
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
+from urllib.parse import quote as percent_encoded
 
 from meshhouse.governance.change import Bump, Change, Verdict, smallest_bump
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.waivers import AfterWaivers, Allowed, Step, fingerprint
+from meshhouse.markdown import code, plain
 
 _MOST_HITS = 5
 LATEST = "Y6"
@@ -51,31 +55,35 @@ class Judged:
         return max((each.verdict for each in self.changes), default=Verdict.HARMLESS)
 
     def ways_out(self, change: Change) -> tuple[str, ...]:
-        """Commands that make a refused change legal, best first."""
+        """Commands that make a refused change legal, best first.
+
+        The key of a change can hold names of checks, which are any text: a shell must not read it.
+        """
         # Without a number, a waiver is about the version that will be the latest one.
         product = min(self.step.names, key=lambda name: (len(name), name))
-        waive = f'mesh waive {product} {change.key} --because "..." --owner "..." --until DATE'
+        key = quote(change.key)
+        waive = f'mesh waive {product} {key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})
         waive += "".join(f" --consent {each}" for each in domains)
         if self.after is None:
             return (f"mesh retire {self.relation}", waive)
         if change.is_silent:
             mark = fingerprint(change, self.step)
-            return (f'mesh confirm {product} {change.key} --fingerprint {mark} --because "..."',)
+            return (f'mesh confirm {product} {key} --fingerprint {mark} --because "..."',)
         if change.verdict is Verdict.BREAKING and change.row != LATEST:
             return (f"mesh new version {self.before.product}", waive)
         return (waive,)
 
     def as_entries(self) -> list[dict[str, Any]]:
         """The changes as the ledger keeps them, with what allowed them."""
-        allowed = {each.change.key: each for each in self.outcome.waived}
+        allowed = {each.change: each for each in self.outcome.waived}
         return [
             {
                 "change": each.key,
                 "what": each.what,
                 "verdict": str(each.verdict),
                 "hits": [str(hit) for hit in each.hits],
-                "allowed_by": _allowed_by(allowed.get(each.key)),
+                "allowed_by": _allowed_by(allowed.get(each)),
             }
             for each in self.changes
             if each.verdict is not Verdict.HARMLESS
@@ -83,8 +91,8 @@ class Judged:
 
     def as_json(self) -> dict[str, Any]:
         """The judgement as JSON."""
-        because = {each.change.key: each.because for each in self.outcome.refused}
-        allowed = {each.change.key: each for each in self.outcome.waived}
+        because = {each.change: each.because for each in self.outcome.refused}
+        allowed = {each.change: each for each in self.outcome.waived}
         return {
             "product": self.relation,
             "version": self.before.version,
@@ -106,10 +114,10 @@ class Judged:
                     "silent": each.is_silent,
                     "bump": str(each.bump),
                     "hits": [{"column": str(hit), "owner": hit.owner} for hit in each.hits],
-                    "refused": each.key in because,
-                    "because": because.get(each.key, ""),
-                    "allowed_by": _allowed_by(allowed.get(each.key)),
-                    "ways_out": list(self.ways_out(each)) if each.key in because else [],
+                    "refused": each in because,
+                    "because": because.get(each, ""),
+                    "allowed_by": _allowed_by(allowed.get(each)),
+                    "ways_out": list(self.ways_out(each)) if each in because else [],
                 }
                 for each in self.changes
             ],
@@ -178,19 +186,19 @@ def as_lines(judged: Judged) -> Iterator[str]:
     """The judgement for people: one line a product, and up to four for each change."""
     after = "removed" if judged.after is None else f"bump {judged.bump}"
     yield f"{judged.relation} (version {judged.before.version}): {judged.verdict}, {after}"
-    because = {each.change.key: each.because for each in judged.outcome.refused}
-    allowed = {each.change.key: each.by for each in judged.outcome.waived}
+    because = {each.change: each.because for each in judged.outcome.refused}
+    allowed = {each.change: each.by for each in judged.outcome.waived}
     for change in judged.changes:
         silent = ", silent" if change.is_silent else ""
         yield f"  {change.verdict!s:<9} {change.key}{silent}: {change.what}"
         if change.verdict >= Verdict.BREAKING or change.hits:
             yield f"            {change.effect} {_sentence(_readers(change))}"
-        if change.key in allowed:
-            by = allowed[change.key]
+        if change in allowed:
+            by = allowed[change]
             yield f"            Allowed by {by.place}: {by.why}"
-        if change.key in because:
-            if because[change.key]:
-                yield f"            {because[change.key]}"
+        if change in because:
+            if because[change]:
+                yield f"            {because[change]}"
             for way in judged.ways_out(change):
                 yield f"            -> {way}"
 
@@ -209,33 +217,23 @@ def as_markdown(judged: Sequence[Judged]) -> str:
     lines = [head, ""]
     for each in shown:
         lines += [
-            f"### {_md(each.relation)}: {each.verdict}, version step {each.bump}",
+            f"### {plain(each.relation)}: {each.verdict}, version step {each.bump}",
             "",
             "| verdict | change | readers | way out |",
             "|---|---|---|---|",
         ]
-        because = {refused.change.key for refused in each.outcome.refused}
         for change in each.changes:
-            readers = ", ".join(f"`{_md(str(hit))}`" for hit in change.hits) or "-"
-            ways = "<br>".join(f"`{_md(way)}`" for way in each.ways_out(change))
+            readers = ", ".join(code(str(hit)) for hit in change.hits) or "-"
+            ways = "<br>".join(map(code, each.ways_out(change)))
             lines.append(
                 f"| {change.verdict}{' (silent)' if change.is_silent else ''} "
-                f"| `{change.row}` {_md(change.what)} | {readers} "
-                f"| {ways if change.key in because else '-'} |"
+                f"| `{change.row}` {plain(change.what)} | {readers} "
+                f"| {ways if change in each.refused else '-'} |"
             )
         lines.append("")
     # Not a link: a comment's relative links do not lead into the repository.
     lines.append(f"`{PAGE}` explains the kinds of change.")
     return "\n".join(lines)
-
-
-def _md(text: str) -> str:
-    """Text of unknown origin in a table cell of Markdown: no markup, no line breaks."""
-    text = " ".join(text.split())
-    for sign, safe in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"),
-                       ("[", "&#91;"), ("@", "&#64;"), ("!", "&#33;")):  # fmt: skip
-        text = text.replace(sign, safe)
-    return text
 
 
 _LEVELS: Mapping[Verdict, str] = {
@@ -271,7 +269,7 @@ def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
                         "locations": [
                             {
                                 "physicalLocation": {
-                                    "artifactLocation": {"uri": each.file},
+                                    "artifactLocation": {"uri": percent_encoded(each.file)},
                                     "region": {"startLine": each.line},
                                 }
                             }
@@ -288,12 +286,15 @@ def as_sarif(judged: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _message(judged: Judged, change: Change) -> str:
-    """One change as text, with its readers, and the ways out if it is refused."""
+    """One change as text, with its readers, and the ways out if it is refused.
+
+    SARIF makes a link of `[text](address)` unless the brackets have backslashes.
+    """
     parts = [f"{judged.relation}: {change.what} {change.effect} {_sentence(_readers(change))}"]
     if change in judged.refused:
         ways = " or ".join(f"`{way}`" for way in judged.ways_out(change))
         parts.append(f"Undo it, or use {ways}.")
-    return " ".join(parts)
+    return re.sub(r"([\[\]])", r"\\\1", " ".join(parts))
 
 
 def _suppressed(judged: Judged, change: Change) -> dict[str, Any]:

@@ -13,8 +13,9 @@ Statistics are a JSON document; decimals, dates and timestamps are text:
 
 `distinct` is approximate above 50 values. `sum` and `negative` are null for columns that are not
 numbers, `top` (all values with their counts) for columns with more than 50 values or with texts
-over 200 characters, of which `min` and `max` keep the first 200. A personal column has no `min`,
-`max` and `top`, and its days are not counted: its values must not leave the product.
+over 200 characters, of which `min` and `max` keep the first 200. The values of a column that is
+`personal` or more protected must not leave the product, so it has only `nulls` and `distinct`: its
+days are not counted, and there are no hashes of it alone. A grain with such a column has no `keys`.
 
 `sketch` holds the smallest 512 hashes of the grain's values, so that the share of keys in common
 can be estimated; `exact` if these are all keys. `immutable` has the columns that must not change
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines.protocol import Reader
 from meshhouse.governance.contract import Contract
+from meshhouse.repository.classes import is_personal
 from meshhouse.repository.types import parse_type
 from meshhouse.sql import literal
 
@@ -51,7 +53,6 @@ _UNITS = (("day", 10), ("month", 7), ("year", 4))
 """Unit -> characters of a date's text that name it."""
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
 _NUMBERS = frozenset({"bigint", "integer", "decimal", "double"})
-_PERSONAL = "personal"
 _MODULUS = 2**64
 _SEPARATOR, _NULL = literal("\x1f"), literal("\x1e")
 _SPARE = 60
@@ -202,15 +203,14 @@ def _column(name: str, data_type: str, contract: Contract, reader: Reader) -> _C
         kind, digits = parsed.kind, parsed.precision
     except ValueError:
         kind, digits = data_type.lower(), 0
-    classification = declared.get(name.lower(), {}).get("classification")
-    classes = [classification] if isinstance(classification, str) else classification or ()
+    promised = declared.get(name.lower(), {})
     return _Column(
         name=name,
         kind=_ALSO_DECLARED.get(kind, kind),
         digits=digits,
         sql=reader.quote(reader.column(name)),
-        is_personal=_PERSONAL in classes,
-        is_immutable=bool(declared.get(name.lower(), {}).get("immutable")),
+        is_personal=is_personal(promised),
+        is_immutable=bool(promised.get("immutable")),
     )
 
 
@@ -238,7 +238,7 @@ def _columns(
                 value = f"{name}({column.text if column.kind == 'boolean' else column.sql})"
                 text = f"substr(cast({value} as string), 1, {LONGEST})"
                 found[name] = value if column.kind in _NUMBERS else text
-        if column.kind in _NUMBERS:
+        if column.kind in _NUMBERS and not column.is_personal:
             found["sum"] = f"sum({column.number})"
             found["negative"] = f"count(case when {column.sql} < 0 then 1 end)"
         parts += [f"{sql} as {name}_{at}" for name, sql in found.items()]
@@ -284,6 +284,8 @@ def _keys(
     known = {each.name.lower(): each for each in columns}
     if not grain or any(name.lower() not in known for name in grain):
         return None
+    if any(known[name.lower()].is_personal for name in grain):
+        return None  # a hash of a mail address is found by hashing addresses
     parts = [f"coalesce({known[name.lower()].text}, {_NULL})" for name in grain]
     key = f"md5(concat({f', {_SEPARATOR}, '.join(parts)}))"
     most = 2 * KEYS
@@ -304,7 +306,8 @@ def _immutable(
     reader: Reader, relation: str, key: str, sketch: Sequence[str], columns: Sequence[_Column]
 ) -> dict[str, Any] | None:
     """For each key of the sketch, a hash of the columns that must not change for it."""
-    fixed = sorted((each for each in columns if each.is_immutable), key=lambda each: each.name)
+    clear = (each for each in columns if each.is_immutable and not each.is_personal)
+    fixed = sorted(clear, key=lambda each: each.name)
     if not fixed or not sketch:
         return None
     values = _hash([each.text for each in fixed])

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.governance.classes import classes_of
 from meshhouse.governance.contract import Contract
 from meshhouse.lake import snapshot_id
 from meshhouse.lake.object_store import is_remote
@@ -24,6 +23,7 @@ from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.ledger import Head
 from meshhouse.repository import Product, Repository
+from meshhouse.repository.classes import is_personal
 from meshhouse.runs.diff import Publication
 from meshhouse.runs.row_diff import RowDifference, compare_rows
 from meshhouse.sql import literal, quote_relation
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     import duckdb
 
     from meshhouse.lake import Lake
-
-_HIDDEN = {"personal", "sensitive"}
-"""Classes of columns whose values must not appear in a terminal or a comment."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +161,12 @@ def _compared(
 
 def _clear(product: Product, contracts: Iterable[Contract | None]) -> frozenset[str]:
     """Columns, in lower case, whose values may be shown: those that are never declared personal."""
-    classes: dict[str, set[str]] = {}
     declared = [{"name": each.name, "classification": each.classification}
                 for each in product.columns]  # fmt: skip
     recorded = [each for contract in contracts if contract for each in contract.columns.values()]
-    for column in (*declared, *recorded):
-        classes.setdefault(str(column["name"]).lower(), set()).update(classes_of(column))
-    return frozenset(name for name, found in classes.items() if not found & _HIDDEN)
+    columns = [*declared, *recorded]
+    personal = {str(each["name"]).lower() for each in columns if is_personal(each)}
+    return frozenset(str(each["name"]).lower() for each in columns) - personal
 
 
 def _named(publication: Publication) -> str:

@@ -254,7 +254,7 @@ def test_markdown_for_a_pull_request(mesh):
     text = mesh.run("diff", "--markdown", code=1).stdout
     assert text.startswith("**1 change would be refused.**")
     assert f"`{CUSTOMER}`" in text
-    assert "### shop.orders: breaking, version step major" in text
+    assert "### shop\\.orders: breaking, version step major" in text
 
 
 @pytest.mark.parametrize(

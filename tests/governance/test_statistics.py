@@ -74,6 +74,24 @@ def test_values_of_personal_columns_are_nowhere(connection):
     assert "ann" not in json.dumps(found)
 
 
+@pytest.mark.parametrize(
+    "classification", ["personal", "Personal", "sensitive", ["pii", "personal"]]
+)
+def test_protected_numbers_keys_and_fixed_values_are_not_kept(connection, classification):
+    people = "(values (4711, 'hiv', 90210.5)) as people (id, illness, salary)"
+    protected = {"classification": classification, "immutable": True}
+    columns = [{"name": name, "type": kind, **protected}
+               for name, kind in (("illness", "string"), ("salary", "decimal(12,2)"))]  # fmt: skip
+    document = {**CONTRACT.document, "columns": columns, "grain": {"columns": ["id"]}}
+    found = statistics_of(connection, people, Contract(document))
+    assert "hiv" not in json.dumps(found)
+    assert "90210" not in json.dumps(found)
+    assert found["columns"]["salary"]["negative"] is None
+    assert "immutable" not in found["keys"]
+    grain = {"columns": ["id", "illness"]}
+    assert statistics_of(connection, people, Contract({**document, "grain": grain}))["keys"] is None
+
+
 def test_a_personal_date_does_not_become_a_period(connection):
     born = "(values (1, date '1980-05-06')) as people (id, born_on)"
     columns = [{"name": "born_on", "type": "date", "classification": "personal"}]

@@ -92,6 +92,7 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     assert visible(mesh) == {"shop.orders", "shop.orders_v2"}
     assert mesh.history("shop.orders.v1")[0]["kind"] == "retire"
     assert listed(mesh)["shop.orders_v1"] == "retired"
+    assert re.search(r"shop\.orders_v1 +1 +- ", mesh.run("status").stdout)
     mesh.sell(2)
     said = mesh.run("run", "shop").stderr
     assert "shop.orders_v1: consumers no longer find it; remove it from the decl" in said

@@ -49,7 +49,7 @@ def test_sample_rows_hide_personal_columns_of_other_products(mesh: Mesh) -> None
     mesh.sell(1, customer=4711, amount=1.5)
     mesh.run("run", "shop")
     text = (mesh.root / YAML).read_text()
-    personal = "description: Who bought., config: {meta: {classification: personal}}}"
+    personal = "description: Who bought., config: {meta: {classification: sensitive}}}"
     mesh.edit(YAML, "description: Who bought.}", personal)
     queries = {
         "joined": "select c.orders, c.customer_id, o.customer_id as who, c.spent as paid "

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from meshhouse.governance.policies.naming import columns_of
 from meshhouse.governance.policies.rule import Breach, DomainFacts, Mesh, Options, Rule
+from meshhouse.repository.classes import is_personal
 from meshhouse.repository.keys import CLASSIFICATION, RETENTION_DAYS, UNIT
 
-PERSONAL = "personal"
 _NUMBERS = ("bigint", "integer", "decimal", "double")
 
 
@@ -103,7 +103,9 @@ CLASSIFICATION_OF_TOPICS = Rule(
 def _retention(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[Breach]:
     for each in domain.products:
         personal = [
-            column.name for column in each.product.columns if column.classification == PERSONAL
+            column.name
+            for column in each.product.columns
+            if is_personal({"classification": column.classification})
         ]
         days = each.product.promises.get(RETENTION_DAYS.name)
         if personal and days is None:

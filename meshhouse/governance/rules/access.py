@@ -14,10 +14,10 @@ from meshhouse.governance.agreements import (
     of_consumer,
 )
 from meshhouse.governance.change import Change, Hit, Verdict
-from meshhouse.governance.classes import is_personal
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.predicates import is_implied
+from meshhouse.repository.classes import is_personal
 
 _OPEN = ("private", "protected", "public")
 """dbt's levels of access, from the narrowest."""

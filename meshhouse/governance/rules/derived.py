@@ -7,9 +7,9 @@ from typing import Any
 
 from meshhouse.governance.aggregates import is_aggregate
 from meshhouse.governance.change import Change, Verdict
-from meshhouse.governance.classes import classes_of, is_personal
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
+from meshhouse.repository.classes import classes_of, is_personal
 
 
 def derived(comparison: Comparison) -> Iterator[Change]:

@@ -8,17 +8,12 @@ from typing import Any
 from meshhouse.governance.agreements import reads_clear
 from meshhouse.governance.alignment import Pair
 from meshhouse.governance.change import Change, Hit, Verdict
-from meshhouse.governance.classes import (
-    classes_of,
-    is_personal,
-    looks_personal,
-    personal_values,
-    rank,
-)
+from meshhouse.governance.classes import looks_personal, personal_values
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.rules import derived
 from meshhouse.governance.rules.key_values import is_key
+from meshhouse.repository.classes import classes_of, is_personal, rank
 
 _Column = Mapping[str, Any]
 

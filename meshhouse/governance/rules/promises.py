@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from meshhouse.governance import classes
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.rules import history
+from meshhouse.repository.classes import is_personal
 from meshhouse.repository.keys import KEEPS_ROWS_PERCENT
 
 _CALENDAR = "calendar"
@@ -102,7 +102,7 @@ def retention(comparison: Comparison) -> Iterator[Change]:
     if old is None or old == new:
         return
     subject = "promises.retention_days"
-    personal = [name for name, column in after.columns.items() if classes.is_personal(column)]
+    personal = [name for name, column in after.columns.items() if is_personal(column)]
     if new is not None and new < old:
         hits = comparison.readers.hits(None, history.looks_back(comparison, new))
         yield change(

@@ -1,4 +1,4 @@
-"""Text of others where Dagster renders Markdown.
+"""Text of others where Markdown is rendered: in Dagster and in comments on code hosts.
 
 Belongs here: keeping such text from being rendered, and tables. Not here: what the text says.
 """
