@@ -215,7 +215,7 @@ def test_lost_rows_are_confirmed_though_what_is_published_has_no_contract(mesh, 
     """As older versions have published it. Otherwise the product could never be published."""
     monkeypatch.setattr(Gate, "judge", lambda *arguments: None)
     mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 99")
-    done = run_local(mesh, "shop")
+    done = run_local(mesh, "shop", confirmed="")
     assert 'run `mesh run shop --confirm "why"`' in done.message
     assert run_local(mesh, "shop", confirmed="the first 100 sales were tests").ok
     assert len(shown(mesh)) == 50
