@@ -38,6 +38,14 @@ class Standing:
     """Oldest first; consumers see the last one. Empty while the product is retired."""
     retired: list[Entry] = field(default_factory=list)
 
+    @classmethod
+    def after(cls, history: Iterable[Entry]) -> Standing:
+        """What stands after all entries of a product, oldest first."""
+        found = cls()
+        for entry in history:
+            found.add(entry)
+        return found
+
     def add(self, entry: Entry) -> None:
         """Reads the next entry."""
         match entry["kind"]:
@@ -58,10 +66,7 @@ def effective_publications(history: Iterable[Entry]) -> list[Entry]:
 
     Of a product that is retired, consumers see none.
     """
-    standing = Standing()
-    for entry in history:
-        standing.add(entry)
-    return standing.shown
+    return Standing.after(history).shown
 
 
 def by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -69,13 +74,18 @@ def by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, An
 
     Args:
         entries: of the ledger's publications, oldest first.
+
+    Returns:
+        The entries of each product, oldest first, and before them those of any earlier product
+        that had the same name when this one was renamed.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         relation = f"{entry['domain']}.{entry['product']}"
         if before := entry.get("renamed_from"):
-            both = [*found.get(relation, ()), *found.pop(before, ())]
-            found[relation] = sorted(both, key=lambda each: each["number"])
+            # What had this name earlier was another table, whose entries come first: the table
+            # that goes on under this name shows the last of its publications.
+            found[relation] = [*found.get(relation, ()), *found.pop(before, ())]
         found.setdefault(relation, []).append(entry)
     return found
 
@@ -83,22 +93,28 @@ def by_product(entries: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, An
 def publications_of(ledger: Ledger, domain: str | None = None) -> dict[str, list[dict[str, Any]]]:
     """`domain.product` -> its entries, oldest first, of one domain or of all.
 
-    What moved from another domain brings its entries along.
+    What moved from another domain brings its entries along; what moved away took them along.
     """
-    found = by_product(_with_moved(ledger, domain))
+    entries = ledger.entries("publications") if domain is None else _with_moved(ledger, {domain})
+    found = by_product(entries)
     return {name: each for name, each in found.items() if domain in (None, name.partition(".")[0])}
 
 
-def _with_moved(
-    ledger: Ledger, domain: str | None, others: Collection[str] = ()
-) -> list[dict[str, Any]]:
-    """Publications of a domain, and of the domains from which its products moved."""
-    entries = ledger.entries("publications", domain)
-    if domain is None:
-        return entries
-    moved = {_former(entry)[0] for entry in entries if entry.get("renamed_from")}
-    for other in sorted({*moved, *others} - {domain}):
-        entries = [*ledger.entries("publications", other), *entries]
+def _with_moved(ledger: Ledger, domains: Collection[str]) -> list[dict[str, Any]]:
+    """Publications of domains, and of all domains from which their products moved.
+
+    Also the entries of products that moved away from these domains.
+    """
+    renames = ledger.renames()
+    wanted: set[str] = set()
+    found = {*domains}
+    while found - wanted:
+        wanted |= found
+        found = {_former(each)[0] for each in renames if each["domain"] in wanted}
+    entries = [each for domain in sorted(wanted) for each in ledger.entries("publications", domain)]
+    entries += [
+        each for each in renames if each["domain"] not in wanted and _former(each)[0] in wanted
+    ]
     return sorted(entries, key=lambda each: each["number"])
 
 
@@ -132,8 +148,8 @@ def after_commit(
         before = _take_over(found, key, entry)
         numbered = {**entry, "number": number}
         if entry["kind"] in REPEATS:
-            others = [_former(entry)[0]] if entry.get("renamed_from") else []
-            history = by_product([*_with_moved(ledger, key[0], others), numbered])
+            others = {_former(entry)[0]} if entry.get("renamed_from") else set()
+            history = by_product([*_with_moved(ledger, {key[0], *others}), numbered])
             standing = effective_publications(history[before.relation])
             documents = _documents_of(standing[-1:], ledger)
         else:
@@ -147,11 +163,12 @@ def after_commit(
 
 def from_history(ledger: Ledger, domain: str | None = None) -> dict[Key, Head]:
     """All heads, from every entry of the ledger."""
-    publications = _with_moved(ledger, domain)
+    # Of all domains, because a product brings along what happened to it in another domain.
+    publications = ledger.entries("publications")
     commits: dict[int, dict[str, list[Entry]]] = defaultdict(lambda: defaultdict(list))
     for entry in publications:
         commits[entry["number"]]["publications"].append(entry)
-    for entry in ledger.entries("runs", domain):
+    for entry in ledger.entries("runs"):
         commits[entry["number"]]["runs"].append(entry)
     keys = {(str(each["domain"]), str(each["product"])) for each in publications}
     found = {key: Head(*key) for key in keys}  # for old runs, see `_add_run`
@@ -162,16 +179,16 @@ def from_history(ledger: Ledger, domain: str | None = None) -> dict[Key, Head]:
             key = str(entry["domain"]), str(entry["product"])
             before = _take_over(found, key, entry)
             if entry.get("renamed_from"):
-                both = [*histories[key], *histories.pop(_former(entry), ())]
-                histories[key] = sorted(both, key=lambda each: each["number"])
-                stacks[key] = Standing(effective_publications(histories[key]))
+                stacks.pop(_former(entry), None)
+                histories[key] += histories.pop(_former(entry), [])
+                stacks[key] = Standing.after(histories[key])
             histories[key].append(entry)
             stacks[key].add(entry)
             found[key] = _shown(before, entry["kind"], stacks[key].shown, None, None)
         for run in commits[number]["runs"]:
             _add_run(found, run)
     found = {key: head for key, head in found.items() if domain in (None, key[0])}
-    return _with_documents(found, ledger, domain)
+    return _with_documents(found, ledger)
 
 
 def differing(stored: Mapping[Key, Head], right: Mapping[Key, Head]) -> list[str]:
@@ -266,10 +283,8 @@ def _documents_of(shown: Sequence[Entry], ledger: Ledger) -> tuple[str | None, s
     return ledger.contract(promised) if promised else None, measured.get(identity)
 
 
-def _with_documents(
-    heads: Mapping[Key, Head], ledger: Ledger, domain: str | None
-) -> dict[Key, Head]:
-    contracts = {each["hash"]: each["contract"] for each in ledger.entries("contracts", domain)}
+def _with_documents(heads: Mapping[Key, Head], ledger: Ledger) -> dict[Key, Head]:
+    contracts = {each["hash"]: each["contract"] for each in ledger.entries("contracts")}
     measured = ledger.statistics(
         [head.publication_id for head in heads.values() if head.publication_id]
     )

@@ -266,6 +266,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def renames(self) -> list[dict[str, Any]]:
+        """Publications of the kind `rename`, of all domains, oldest first."""
+        ...
+
     def heads(self, domain: str | None = None, documents: bool = True) -> dict[str, Head]:
         """What is current of each product, here and not in production behind it.
 

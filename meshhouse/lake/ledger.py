@@ -99,10 +99,12 @@ class LakeLedger:
                 if domain in (None, each["domain"])
                 and (since is None or each["finished_at"] >= since)
             ]
-        rows.sort(key=lambda row: (row["number"], row["file_row_number"]))
-        for row in rows:
-            del row["filename"], row["file_row_number"]
-        return [decoded(row) for row in rows]
+        return _in_order(rows)
+
+    @explained()
+    def renames(self) -> list[dict[str, Any]]:
+        """See `Ledger.renames`; they all have numbers, because older versions wrote none."""
+        return _in_order(self._select("publications", "where kind = 'rename'"))
 
     @explained()
     def heads(self, domain: str | None = None, documents: bool = True) -> dict[str, Head]:
@@ -299,6 +301,14 @@ def _rows(
         raise
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries in the order of their commits, decoded."""
+    rows.sort(key=lambda row: (row["number"], row["file_row_number"]))
+    for row in rows:
+        del row["filename"], row["file_row_number"]
+    return [decoded(row) for row in rows]
 
 
 def _last_number(location: str) -> int:

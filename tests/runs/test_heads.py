@@ -18,7 +18,13 @@ from uuid import uuid4
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from meshhouse.heads import after_commit, domains_of, effective_publications, from_history
+from meshhouse.heads import (
+    after_commit,
+    domains_of,
+    effective_publications,
+    from_history,
+    publications_of,
+)
 from meshhouse.health import Finding, Level
 from meshhouse.health import ledger as health
 from meshhouse.lake import Lake
@@ -29,7 +35,13 @@ from meshhouse.maintenance import maintain
 from tests.support.snowflake_here import needs_snowflake
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
-DOMAINS = {"shop": ("orders", "totals"), "crm": ("customers",)}
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "shop": ("orders", "totals"),
+    "crm": ("customers",),
+    "ops": ("orders",),
+}
+OTHERS = tuple((domain, name) for domain in DOMAINS for name in DOMAINS[domain])
+"""Names that a product may get."""
 OUTCOMES = ("published", "unchanged", "failed", "rejected", "held back")
 
 
@@ -47,12 +59,16 @@ class MemoryLedger:
         self.number += 1
         domains = domains_of(entries)
         known = {key: head for key, head in self.kept.items() if key[0] in domains}
-        self.kept |= after_commit(known, entries, self.number, self)
+        others = {key: head for key, head in self.kept.items() if key[0] not in domains}
+        self.kept = others | after_commit(known, entries, self.number, self)
         for name, rows in entries.items():
             self.rows[name] += [{**each, "number": self.number} for each in rows]
 
     def entries(self, ledger: str, domain: str | None = None) -> list[dict[str, Any]]:
         return [each for each in self.rows[ledger] if domain in (None, each["domain"])]
+
+    def renames(self) -> list[dict[str, Any]]:
+        return [each for each in self.rows["publications"] if each["kind"] == "rename"]
 
     def contract(self, contract_hash: str) -> str | None:
         found = [each for each in self.rows["contracts"] if each["hash"] == contract_hash]
@@ -66,20 +82,44 @@ class MemoryLedger:
         }
 
 
+def is_shown(ledger: Any, product: tuple[str, str]) -> bool:
+    """Whether consumers see it, so that no other product can get its name."""
+    return bool(
+        effective_publications(publications_of(ledger, product[0]).get(".".join(product), ()))
+    )
+
+
+def again(what: str, history: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What an entry that publishes no new rows says; None if it is not possible."""
+    standing = effective_publications(history)
+    if what == "rollback":
+        shown = standing[-2] if len(standing) > 1 else None
+    elif what == "unretire":
+        shown = history[-1] if history and history[-1]["kind"] == "retire" else None
+    else:
+        shown = standing[-1] if standing else None
+    if shown is None:
+        return None
+    kept = {name: shown.get(name) for name in ("version", "rows")}
+    return {**kept, "kind": what, "publication_id": str(uuid4())}
+
+
 def step(ledger: Any, what: str, domain: str, chosen: int, at: datetime) -> None:
     """One thing that happens to a domain."""
     names = DOMAINS[domain]
     product = names[chosen % len(names)]
     common = {"domain": domain, "run_id": str(uuid4()), "started_at": at, "finished_at": at}
-    if what == "rollback":
-        history = [each for each in ledger.entries("publications", domain)
-                   if each["product"] == product]  # fmt: skip
-        standing = effective_publications(history)
-        if len(standing) > 1:
-            previous = standing[-2]
-            entry = {**common, "product": product, "kind": "rollback",
-                     "publication_id": str(uuid4()), "version": previous["version"],
-                     "rows": previous["rows"]}  # fmt: skip
+    if what in ("rollback", "retire", "unretire", "rename"):
+        history = publications_of(ledger, domain).get(f"{domain}.{product}", [])
+        entry = again(what, history)
+        if entry:
+            entry = {**common, "product": product, **entry}
+            if what == "rename":
+                other = OTHERS[chosen % len(OTHERS)]
+                entry |= {"renamed_from": f"{domain}.{product}", "domain": other[0],
+                          "product": other[1]}  # fmt: skip
+                if other == (domain, product) or is_shown(ledger, other):
+                    return
             ledger.commit([], {"publications": [entry]})
         return
     if what != "published":
@@ -108,7 +148,19 @@ def step(ledger: Any, what: str, domain: str, chosen: int, at: datetime) -> None
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from([*OUTCOMES, "published", "published", "rollback", "rollback"]),
+        st.sampled_from(
+            [
+                *OUTCOMES,
+                "published",
+                "published",
+                "rollback",
+                "rollback",
+                "rename",
+                "rename",
+                "retire",
+                "unretire",
+            ]
+        ),
         st.sampled_from(sorted(DOMAINS)),
         st.integers(0, 3),
         st.integers(-400, 400),  # hours; a clock may go back
@@ -130,13 +182,45 @@ def test_heads_kept_by_commits_are_those_of_the_history(steps) -> None:
     kept = {key: head for key, head in ledger.kept.items() if head != Head(*key)}
     assert kept == from_history(ledger)
     for key, head in kept.items():
-        history = [each for each in ledger.entries("publications", key[0])
-                   if each["product"] == key[1]]  # fmt: skip
-        standing = effective_publications(history)
-        numbers = [each["number"] for each in standing]
+        history = publications_of(ledger, key[0]).get(head.relation, [])
+        numbers = [each["number"] for each in effective_publications(history)]
         assert head.number == (numbers[-1] if numbers else None)
         assert head.previous == (numbers[-2] if len(numbers) > 1 else None)
-        assert head.rolled_back == (bool(history) and history[-1]["kind"] == "rollback")
+        assert head.kind == (history[-1]["kind"] if history else None)
+    everything = publications_of(ledger)
+    for domain in DOMAINS:
+        own = {name: each for name, each in everything.items() if name.partition(".")[0] == domain}
+        assert publications_of(ledger, domain) == own
+        assert from_history(ledger, domain) == {
+            key: head for key, head in kept.items() if key[0] == domain
+        }
+
+
+MOVED_TWICE = [("published", "shop", 0, 0), ("published", "shop", 0, 1), ("rename", "shop", 2, 2),
+               ("rename", "crm", 3, 3)]  # fmt: skip
+"""shop.orders is called crm.customers, then ops.orders."""
+
+
+def test_a_product_that_moved_twice_keeps_its_history(tmp_path) -> None:
+    ledger = LakeLedger(Lake(tmp_path))
+    take(ledger, [*MOVED_TWICE, ("published", "shop", 0, 4), ("rename", "shop", 2, 5)])
+    heads = ledger.heads()
+    assert (heads["ops.orders"].number, heads["ops.orders"].previous) == (2, 1)
+    assert (heads["crm.customers"].number, heads["crm.customers"].previous) == (5, None)
+    assert set(heads) == {"ops.orders", "crm.customers"}
+    assert publications_of(ledger, "shop") == {}
+    assert [each["number"] for each in publications_of(ledger, "ops")["ops.orders"]] == [1, 2, 3, 4]
+    take(ledger, [("rollback", "ops", 0, 6)])
+    assert ledger.heads()["ops.orders"].number == 1
+    assert ledger.stale_heads() == []
+
+
+def test_a_new_product_with_the_former_name_of_another_has_no_history(tmp_path) -> None:
+    ledger = LakeLedger(Lake(tmp_path))
+    take(ledger, [*MOVED_TWICE[:3], ("published", "shop", 0, 4)])
+    assert ledger.heads()["shop.orders"].previous is None
+    assert ledger.stale_heads() == []
+    assert [each["number"] for each in publications_of(ledger, "shop")["shop.orders"]] == [4]
 
 
 @given(STEPS)

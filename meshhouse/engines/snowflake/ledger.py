@@ -112,12 +112,20 @@ class SnowflakeLedger:
         self, ledger: str, domain: str | None = None, since: datetime | None = None
     ) -> list[dict[str, Any]]:
         """See `Ledger.entries`."""
+        wanted = [("domain = ?", domain)] if domain else []
+        wanted += [("finished_at >= ?", since)] if since else []
+        return self._entries(ledger, wanted)
+
+    def renames(self) -> list[dict[str, Any]]:
+        """See `Ledger.renames`."""
+        return self._entries("publications", [("kind = ?", "rename")])
+
+    def _entries(self, ledger: str, wanted: Sequence[tuple[str, object]]) -> list[dict[str, Any]]:
+        """Rows that fulfil conditions, oldest first."""
         existing = self._database.columns(self._database.stored(f"{SCHEMA}.{ledger}"))
         names = [name for name, _ in LEDGERS[ledger] if name in existing]
         if not names:
             return []
-        wanted = [("domain = ?", domain)] if domain else []
-        wanted += [("finished_at >= ?", since)] if since else []
         where = f"where {' and '.join(each for each, _ in wanted)} " if wanted else ""
         values = [value for _, value in wanted]
         rows = self._database.session.rows(
