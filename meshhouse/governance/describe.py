@@ -38,6 +38,8 @@ class Model:
     sql: str
     """Rendered for the target in use."""
     materialized: str
+    unpinned: frozenset[str] = frozenset()
+    """`domain.model` of the products that it refers to without a version."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,21 @@ def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[di
     schemas = {
         each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
     }
+    latest = {
+        each.relation.lower(): f"{each.domain}.{each.model}"
+        for each in sources.upstream
+        if each.versioned and each.is_latest
+    }
+    unpinned = {each.name: each.unpinned for each in sources.models}
     found = []
     for name, model in sorted(models.items()):
         reader = f"{sources.domain.name}.{name}"
         for find in (reads_of, bare_names_of):
-            found += [each.as_json() for each in find(reader, model["sql"], schemas)]
+            for each in find(reader, model["sql"], schemas):
+                # dbt renders both kinds of reference as the relation of the version.
+                plain = latest.get(each.relation)
+                relation = plain if plain in unpinned[name] else each.relation
+                found.append({**each.as_json(), "relation": relation})
     return sorted(found, key=lambda each: (each["reader"], each["relation"], each["column"]))
 
 

@@ -87,6 +87,14 @@ class Manifest:
         """Unique ids of a product and of everything it depends on, sorted."""
         return sorted(self._reach([self.model_id(product)], follow_tests=False))
 
+    def unpinned_references(self, identifier: str) -> frozenset[str]:
+        """`domain.model` of each other domain's product that a model names without a version."""
+        return frozenset(
+            f"{each['package']}.{each['name']}"
+            for each in self.nodes[identifier].get("refs", ())
+            if each.get("package") and each.get("version") is None
+        )
+
     def seeds_of(self, product: Product) -> dict[str, str]:
         """Seed that a product is made of -> a digest of its content, as dbt computes it."""
         nodes = [self.nodes[each] for each in self.ancestors(product) if self._is_own_model(each)]

@@ -89,5 +89,6 @@ class DeclaredContracts:
                 product.model if identifier == own else f"{rendered.name}_v{rendered.version}"
             )  # fmt: skip
             relation = self._names.get(rendered.relation, rendered.relation)
-            found.append(Model(name, relation, rendered.sql, rendered.materialized))
+            unpinned = self._manifest.unpinned_references(identifier)
+            found.append(Model(name, relation, rendered.sql, rendered.materialized, unpinned))
         return found

@@ -10,6 +10,8 @@ import pytest
 from meshhouse.engines import engine
 from meshhouse.maintenance.maintain import maintain
 from meshhouse.repository import Product
+from meshhouse.runs.contracts import DeclaredContracts
+from meshhouse.runs.parse import fresh_manifest
 from tests.conftest import Mesh
 from tests.support.engines_help import run_local
 from tests.support.versioned import PRODUCTS, two_versions
@@ -255,3 +257,20 @@ def test_an_environment_has_an_alias_of_its_own_versions(mesh):
     mesh.run("env", "drop", "trial", "--yes", code=None)
     assert mesh.row("select store_id from shop.orders") == (7,)
     assert mesh.row("select store_id from shop.orders_v2") == (7,)
+
+
+def test_a_contract_tells_pinned_readers_from_those_of_the_latest_version(mesh):
+    two_versions(mesh)
+    read_both_versions(mesh)
+    repository = mesh.repository
+    crm = repository.domain("crm")
+    contracts = DeclaredContracts(repository, crm, fresh_manifest(repository, crm))
+    read = {
+        (each["reader"], each["relation"])
+        for product in crm.products
+        for each in contracts.of(product).get("reads", ())
+    }
+    assert read == {
+        ("crm.stg_shop__orders", "shop.orders"),
+        ("crm.stg_shop__first_orders", "shop.orders_v1"),
+    }
