@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -162,6 +162,7 @@ def invoke(
     variables: Mapping[str, str],
     on_line: OnLine | None = None,
     manifest: Any = None,
+    within: AbstractContextManager[Any] | None = None,
 ) -> Any:
     """Calls dbt in a domain, and returns dbt's result.
 
@@ -172,6 +173,7 @@ def invoke(
         variables: environment variables for the call.
         on_line: called with each line of dbt's log.
         manifest: the manifest to use instead of parsing the domain.
+        within: entered for the call, while no other call can run.
 
     Raises:
         DbtFailed: dbt failed; the message is dbt's own.
@@ -191,6 +193,7 @@ def invoke(
         _LOCK,
         _without(_PARTS_ONLY),
         environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository, domain), **variables}),
+        within or nullcontext(),
     ):
         runner = dbtRunner(manifest=manifest, callbacks=[on_event])
         try:

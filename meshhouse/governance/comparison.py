@@ -61,8 +61,8 @@ class Comparison:
     today: date = field(default_factory=date.today)
     notice_days: int = NOTICE_DAYS
     is_same_code: bool = False
-    """Whether both contracts have the same SQL and seeds, so that only events made the rows differ.
-    Unknown counts as different."""
+    """Whether both contracts have the same code, seeds and topics, so that only events made the
+    rows differ. Unknown counts as different."""
 
     @cached_property
     def columns(self) -> Alignment:

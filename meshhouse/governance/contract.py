@@ -51,6 +51,7 @@ KEYS: Mapping[str, str] = {
     "models": (
         "canonical SQL and materialization of the product and of the models that it is made of"
     ),
+    "code": "a digest of what else decides its rows: templates, hooks, snapshots, macros",
     "seeds": "seeds that it is made of, with a digest of the content",
     "reads": (
         "what its models read of other domains: reader, relation, column, how, and where "

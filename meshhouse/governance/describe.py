@@ -71,6 +71,8 @@ class Sources:
     config: Mapping[str, Any] = field(default_factory=dict)
     """dbt's configuration of the model."""
     storage: Mapping[str, Any] = field(default_factory=dict)
+    code: str = ""
+    """A digest of what decides the rows beside the rendered SQL; see `Manifest.code_of_rows`."""
 
 
 def describe(product: Product, sources: Sources) -> Contract:
@@ -111,6 +113,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         "promises": _promises(product),
         "score": _score(product),
         "models": models,
+        "code": sources.code or None,
         "seeds": dict(sources.seeds),
         "reads": _reads(sources, models),
         "topics": _topics(sources),

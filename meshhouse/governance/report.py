@@ -60,7 +60,7 @@ class Judged:
         The key of a change can hold names of checks, which are any text: a shell must not read it.
         """
         # Without a number, a waiver is about the version that will be the latest one.
-        product = min(self.step.names, key=lambda name: (len(name), name))
+        product = self.step.name
         key = quote(change.key)
         waive = f'mesh waive {product} {key} --because "..." --owner "..." --until DATE'
         domains = sorted({each.reader.partition(".")[0] for each in change.hits})

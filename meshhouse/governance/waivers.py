@@ -36,6 +36,11 @@ class Step:
     publication: int | None = None
     """Number of the current publication."""
 
+    @property
+    def name(self) -> str:
+        """The shortest of the names, for commands and messages."""
+        return min(self.names, key=lambda name: (len(name), name))
+
     @classmethod
     def of(cls, before: Contract, after: Contract | None, publication: int | None = None) -> Step:
         """The step from a published contract to a candidate's.

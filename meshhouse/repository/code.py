@@ -45,6 +45,12 @@ _NODE_KEYS = (
     "arguments",
     "returns",
 )
+_ROWS_KEYS = ("resource_type", "language", "raw_code")
+_NOT_OF_ROWS = frozenset(
+    {"access", "alias", "contract", "database", "description", "docs", "freshness", "grants",
+     "group", "meta", "persist_docs", "schema", "tags", "target_database", "target_schema"}
+)  # fmt: skip
+"""Settings of a node that decide how it is described, or where it is stored."""
 _SOURCE_KEYS = ("identifier", "external")
 _SETTINGS = ("dispatch", "flags", "quoting", "query-comment")
 """Keys of dbt_project.yml that change what dbt renders and that no node repeats."""
@@ -101,6 +107,40 @@ class Code:
             {**self._decides(identifiers), "more": list(more)}, sort_keys=True, default=str
         )
         return f"{_SCHEME}:{hashlib.sha256(digest.encode()).hexdigest()[:16]}"
+
+    def of_rows(self, identifiers: Iterable[str]) -> str:
+        """A digest of the code that decides rows, the same in every environment.
+
+        Templates count with all their branches. Descriptions, columns, tests, and environment
+        variables do not count.
+
+        Args:
+            identifiers: unique ids of models and of their ancestors.
+        """
+        nodes = [node for each in sorted(identifiers) if (node := self.node(each))]
+        parts = [
+            {
+                **{key: node.get(key) for key in _ROWS_KEYS},
+                "config": {
+                    key: value
+                    for key, value in (node.get("config") or {}).items()
+                    if key not in _NOT_OF_ROWS
+                },
+            }
+            for node in nodes
+            if self.is_own(node) and node["resource_type"] != "source"
+        ]
+        text = "\n".join(_strings([parts, self._operations]))
+        macros = self._macros_behind(text, identifiers)
+        words = set(re.findall(r"\w+", " ".join([text, *macros.values()])))
+        decides = {
+            "nodes": parts,
+            "operations": self._operations,
+            "macros": sorted(macros.items()),
+            "settings": self._project,
+            "variables": self._variables if "var" in words else None,
+        }
+        return _digest(json.dumps(decides, sort_keys=True, default=str).encode())
 
     def parts(self, identifiers: Collection[str]) -> dict[str, str]:
         """The parts that `version` is computed from: name of each part -> its digest.

@@ -271,6 +271,10 @@ class Manifest:
         says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
         return self._code.version(self._deciding(product), [*says, *checks])
 
+    def code_of_rows(self, product: Product) -> str:
+        """A digest of the code that decides a product's rows, without texts and promises."""
+        return self._code.of_rows(self.ancestors(product))
+
     def code_parts(self, product: Product) -> dict[str, str]:
         """The parts that the code version is computed from; see `Code.parts`."""
         root = self._repository.root

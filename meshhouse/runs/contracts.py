@@ -45,6 +45,7 @@ class DeclaredContracts:
             target=self._dialect.target,
             dialect=self._dialect.sqlglot,
             models=self._models(product),
+            code=self._manifest.code_of_rows(product),
             upstream=self._repository.provided(self._domain),
             seeds=self._manifest.seeds_of(product),
             names=self._names,

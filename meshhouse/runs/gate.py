@@ -218,14 +218,13 @@ class Gate:
         comparison = Comparison(
             before=before,
             after=after,
-            readers=Readers.of(names_of(before), self._contracts),
+            readers=Readers.of(_names_of_both(before, after), self._contracts),
             before_statistics=statistics[0],
             after_statistics=statistics[1],
             past=past,
             today=self._today,
             notice_days=notice_days(self._repository),
-            is_same_code=after is not None
-            and all(before.get(key) == after.get(key) for key in ("models", "seeds")),
+            is_same_code=_is_same_code(before, after),
         )
         changes = judge(comparison)
         step = Step.of(before, after, number)
@@ -282,7 +281,7 @@ class Gate:
             return self._waivers
         confirmed = tuple(
             Confirmation(
-                product=min(step.names, key=lambda name: (len(name), name)),
+                product=step.name,
                 change=each.key,
                 why=self._confirmed,
                 owner=user(),
@@ -354,10 +353,35 @@ class Gate:
         return contracts if is_named else []
 
 
+def _is_same_code(before: Contract, after: Contract | None) -> bool:
+    """Whether only events can have made the rows differ; False if that is not certain.
+
+    The SQL of `models` alone does not tell: it is that of the first build, so it lacks the branches
+    of `is_incremental()`, hooks, snapshots and Python models.
+    """
+    if after is None or not before.get("code"):
+        return False
+    return all(before.get(key) == after.get(key) for key in ("models", "code", "seeds", "topics"))
+
+
 def names_of(contract: Contract) -> Sequence[str]:
-    """Every name under which consumers read this version of a product."""
-    is_latest = contract.version == int(contract.get("latest_version", contract.version))
-    return tuple(dict.fromkeys((contract.relation, *((contract.product,) if is_latest else ()))))
+    """Every name under which consumers read this version of a product, former names included."""
+    plain = [each for each in (contract.product, contract.get("renamed_from")) if each]
+    names = [contract.relation, *contract.get("aliases", ())]
+    if contract.version == int(contract.get("latest_version", contract.version)):
+        names += plain
+    elif contract.get("versioned"):  # names without a number show the latest version by now
+        names = [each for each in names if each not in plain]
+    return tuple(dict.fromkeys(names))
+
+
+def _names_of_both(before: Contract, after: Contract | None) -> Sequence[str]:
+    """Every name under which consumers read what is published; a new name may be read already."""
+    if after is None:
+        return names_of(before)
+    latest = before.get("latest_version", before.version)
+    renamed = Contract({**after.document, "latest_version": latest})
+    return tuple(dict.fromkeys((*names_of(before), *names_of(renamed))))
 
 
 def _null_shares(measured: Iterable[Statistics]) -> dict[str, float]:

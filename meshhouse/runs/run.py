@@ -106,7 +106,7 @@ def run_domain(
         except MeshError as error:
             run.fail(error)
         except Exception as error:  # a mistake of the mesh or of a library
-            if run.outcome != "published":
+            if not run.published:  # the outcome is set before the commit, which contains it
                 record_failure(engine, domain, f"{type(error).__name__}: {error}", run=run)
             raise
         run.finished_at = run.finished_at or datetime.now(UTC)

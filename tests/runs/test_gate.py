@@ -11,6 +11,9 @@ import re
 
 import pytest
 
+from meshhouse.governance.contract import Contract
+from meshhouse.runs.contracts import DeclaredContracts
+from meshhouse.runs.parse import fresh_manifest
 from tests.conftest import Mesh
 from tests.support.kept import Kept
 
@@ -55,6 +58,14 @@ def refine_grain(mesh: Mesh) -> None:
     mesh.edit(YAML, "grain: [order_id]", "grain: [order_id, customer_id]")
     check = "  - duplicate: {columns: [order_id, customer_id]}\n"
     mesh.edit(CHECKS, "checks:\n  - schema:\n", f"checks:\n{check}  - schema:\n")
+
+
+def contract_of(mesh: Mesh) -> Contract:
+    """The contract of `shop.orders` as it is declared now."""
+    repository = mesh.repository
+    domain = repository.domain("shop")
+    made = DeclaredContracts(repository, domain, fresh_manifest(repository, domain))
+    return made.of(repository.product("shop.orders"))
 
 
 def shown(mesh: Mesh) -> list[tuple]:
@@ -121,6 +132,42 @@ def test_the_printed_confirmation_lets_the_next_run_publish(mesh):
     assert len(shown(mesh)) == 140
 
 
+@pytest.mark.parametrize("where", ["a branch for later builds", "a hook", "another model's hook"])
+def test_code_that_the_first_build_does_not_run_is_other_code(mesh, where):
+    """Otherwise silent changes would count as those of ordinary events."""
+    before = contract_of(mesh)
+    if where == "a branch for later builds":
+        later = "{% if is_incremental() %}where true{% endif %}"
+        mesh.edit(SQL, "{{ ref('stg_sales') }}", f"{{{{ ref('stg_sales') }}}}\n{later}")
+    else:
+        hook = "{{ config(post_hook='update {{ this }} set sale_id = 1') }}\n"
+        path = SQL if where == "a hook" else "domains/shop/models/staging/stg_sales.sql"
+        file = mesh.root / path
+        file.write_text(hook + file.read_text())
+    after = contract_of(mesh)
+    assert before.get("models") == after.get("models")
+    assert before.get("code") != after.get("code")
+
+
+def test_a_clock_in_a_template_does_not_change_the_contract(mesh):
+    """Otherwise every run would be refused, for another code than the one that was confirmed."""
+    clocks = [
+        "run_started_at",
+        "run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f')",
+        "invocation_id",
+        "modules.datetime.datetime.now()",
+        "modules.datetime.date.today()",
+    ]
+    for clock in clocks:
+        text = f" and '{{{{ {clock} }}}}' <> ''"
+        where = "where true" if clock == clocks[0] else "and true"
+        after = "from {{ ref('stg_sales') }}\n" if clock == clocks[0] else "-- more\n"
+        mesh.edit(SQL, after, f"{after}{where}{text}\n-- more\n")
+        file = mesh.root / SQL
+        file.write_text(file.read_text().replace("-- more\n-- more\n", "-- more\n"))
+    assert contract_of(mesh).hash == contract_of(mesh).hash
+
+
 def test_new_events_alone_are_never_refused(mesh):
     mesh.sell(*range(150, 160), customer=3, amount=1.0)
     mesh.run("run", "shop")
@@ -136,9 +183,6 @@ def test_a_description_or_a_reformatted_query_is_not_refused(mesh):
 
 def test_a_contract_is_the_same_in_every_environment(mesh, monkeypatch):
     """Else a confirmation that a pull request makes would not count in production."""
-    from meshhouse.runs.contracts import DeclaredContracts
-    from meshhouse.runs.parse import fresh_manifest
-
     contracts = {}
     for environment in ("", "pr_7"):
         monkeypatch.setenv("MESH_ENV", environment)

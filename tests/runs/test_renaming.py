@@ -79,6 +79,21 @@ def test_the_old_name_shows_the_new_product_until_the_notice_period_is_over(sold
     assert mesh.row("select orders from shop.sums") == (2,)
 
 
+def test_a_reader_under_the_old_name_is_hit_after_the_new_name_was_published(sold):
+    mesh = sold
+    limit = "where amount <= (select max(amount) from {{ ref('stg_shop__totals') }})"
+    mesh.edit(f"{OTHER}/customers.sql", "group by", f"{limit}\ngroup by")
+    mesh.run("run", "crm")
+    rename(mesh, FOLDER, "sums")
+    mesh.sell(3)
+    mesh.run("run", "shop")
+    mesh.edit(f"{FOLDER}/sums.sql", "cast(coalesce(sum(amount), 0) as decimal(18, 2)) as amount",
+              "cast(coalesce(sum(amount), 0) as decimal(18, 2)) as paid")  # fmt: skip
+    mesh.edit(f"{FOLDER}/sums.yml", "name: amount", "name: paid")
+    found = mesh.run("diff", "shop.sums", code=1).stdout
+    assert "crm.stg_shop__totals.amount" in found, found
+
+
 def test_a_product_moves_to_another_domain_with_its_history(sold):
     mesh = sold
     (mesh.root / "domains/crm/models/staging/stg_shop__totals.sql").unlink()

@@ -23,6 +23,7 @@ import meshhouse.repository
 from meshhouse import files
 from meshhouse.dbt import environment, invoke
 from meshhouse.lint.sql.dialects import Dialect
+from meshhouse.lint.sql.fixed_clock import fixed_clock
 from meshhouse.repository import Repository
 from meshhouse.repository.project import project_fingerprint
 
@@ -151,7 +152,8 @@ class FirstBuild:
 def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[FirstBuild]:
     """The SQL of a domain's models, without the branches of `is_incremental()`.
 
-    Contracts store this SQL, because it is the same before and after a table is built.
+    Contracts store this SQL, because it is the same before and after a table is built. It is the
+    same at any time, too: see `fixed_clock`.
 
     Raises:
         DbtFailed: a model does not render.
@@ -162,7 +164,7 @@ def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[
     with _dbt(repository, domain, dialect) as dbt:
         manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
         select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
-        result = dbt("compile", *_OFFLINE, *select, manifest=manifest)
+        result = dbt("compile", *_OFFLINE, *select, manifest=manifest, within=fixed_clock())
     return [
         FirstBuild(
             unique_id=each.node.unique_id,
@@ -182,11 +184,11 @@ def _dbt(repository: Repository, domain: str, dialect: Dialect) -> Iterator[Call
     """A function that calls dbt for a domain and a target, offline."""
     with _options(repository, domain, dialect) as options:
 
-        def dbt(command: str, *arguments: str, manifest: Any = None) -> Any:
+        def dbt(command: str, *arguments: str, **options_of_call: Any) -> Any:
             # Macros may read the target from this variable.
             target = {"MESH_TARGET": dialect.target}
             arguments = (command, *arguments, "--no-write-json", *options)
-            return invoke(repository, domain, arguments, target, manifest=manifest)
+            return invoke(repository, domain, arguments, target, **options_of_call)
 
         yield dbt
 
