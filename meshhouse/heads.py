@@ -40,7 +40,7 @@ class Standing:
 
     @classmethod
     def after(cls, history: Iterable[Entry]) -> Standing:
-        """What stands after all entries of a product, oldest first."""
+        """The publications left after all entries of a product, oldest first."""
         found = cls()
         for entry in history:
             found.add(entry)

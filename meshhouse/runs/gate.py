@@ -218,7 +218,7 @@ class Gate:
         comparison = Comparison(
             before=before,
             after=after,
-            readers=Readers.of(_names_of_both(before, after), self._contracts),
+            readers=Readers.of(_published_names_of_both(before, after), self._contracts),
             before_statistics=statistics[0],
             after_statistics=statistics[1],
             past=past,
@@ -364,7 +364,7 @@ def _is_same_code(before: Contract, after: Contract | None) -> bool:
     return all(before.get(key) == after.get(key) for key in ("models", "code", "seeds", "topics"))
 
 
-def names_of(contract: Contract) -> Sequence[str]:
+def published_names(contract: Contract) -> Sequence[str]:
     """Every name under which consumers read this version of a product, former names included."""
     plain = [each for each in (contract.product, contract.get("renamed_from")) if each]
     names = [contract.relation, *contract.get("aliases", ())]
@@ -375,13 +375,13 @@ def names_of(contract: Contract) -> Sequence[str]:
     return tuple(dict.fromkeys(names))
 
 
-def _names_of_both(before: Contract, after: Contract | None) -> Sequence[str]:
+def _published_names_of_both(before: Contract, after: Contract | None) -> Sequence[str]:
     """Every name under which consumers read what is published; a new name may be read already."""
     if after is None:
-        return names_of(before)
+        return published_names(before)
     latest = before.get("latest_version", before.version)
     renamed = Contract({**after.document, "latest_version": latest})
-    return tuple(dict.fromkeys((*names_of(before), *names_of(renamed))))
+    return tuple(dict.fromkeys((*published_names(before), *published_names(renamed))))
 
 
 def _null_shares(measured: Iterable[Statistics]) -> dict[str, float]:
