@@ -77,7 +77,7 @@ def diff(
     if earlier is not None:
         found, rows = _publications(repository, chosen, targets[0], earlier, later, data)
     else:
-        found = declared_difference(repository, chosen.ledger, targets)
+        found = declared_difference(repository, chosen, targets)
         rows = _builds(repository, chosen, found) if data else []
     if as_json:
         print_json(_as_json(found, rows))

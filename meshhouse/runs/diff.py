@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meshhouse.engines import Engine
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.report import Judged
@@ -20,6 +21,7 @@ from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.gate import Gate
 from meshhouse.runs.history import past_publications
+from meshhouse.runs.names import shown_versions
 from meshhouse.runs.parse import fresh_manifest
 
 
@@ -67,7 +69,7 @@ class Chosen:
 
 
 def declared_difference(
-    repository: Repository, ledger: Ledger, targets: Sequence[str] = ()
+    repository: Repository, engine: Engine, targets: Sequence[str] = ()
 ) -> Difference:
     """Compares what domains declare with what consumers see of them. Needs no data.
 
@@ -76,17 +78,17 @@ def declared_difference(
     Args:
         repository: where they are declared. Without targets all domains are read, otherwise only
             those that are named, and what these read.
-        ledger: of the environment in use; an environment compares with production.
+        engine: the target in use; an environment compares with production.
         targets: domains and products; empty for all.
 
     Raises:
         UsageError: a target is neither declared nor published.
     """
-    heads = (ledger.production or ledger).heads()
+    heads = (engine.ledger.production or engine.ledger).heads()
     found = Difference()
     for chosen in _chosen(repository, heads, targets):
         try:
-            _compare(repository, ledger, heads, chosen, found)
+            _compare(repository, engine, heads, chosen, found)
         except MeshError as error:
             found.broken[chosen.domain.name] = str(error)
     return found
@@ -94,7 +96,7 @@ def declared_difference(
 
 def _compare(
     repository: Repository,
-    ledger: Ledger,
+    engine: Engine,
     heads: Mapping[str, Head],
     chosen: Chosen,
     found: Difference,
@@ -103,7 +105,8 @@ def _compare(
     domain, names = chosen.domain, chosen.names
     if domain.problems:
         raise BrokenDomain(domain)
-    gate = Gate(repository, ledger, domain, heads=heads)
+    shown = shown_versions(engine, domain)
+    gate = Gate(repository, engine.ledger, domain, heads=heads, shown=shown)
     own = Difference()  # a domain that breaks half-way is listed as broken only
     products = [each for each in domain.products if names is None or each.name in names]
     if products:

@@ -100,12 +100,12 @@ def names_of(engine: Engine, relation: str, others: Collection[str]) -> dict[str
 
 def shown_versions(engine: Engine, domain: Domain) -> dict[str, int]:
     """Name without a number -> the version that it shows now, of a domain's versioned products."""
-    states = engine.states()
+    versioned = [each for each in domain.products if each.versioned]
+    states = engine.states() if versioned else {}
     return {
         product.plain_relation: product.version
-        for product in domain.products
-        if product.versioned
-        and {product.plain_relation, product.relation} <= set(states)
+        for product in versioned
+        if {product.plain_relation, product.relation} <= set(states)
         and _same(engine, states, product.plain_relation, product.relation)
     }
 

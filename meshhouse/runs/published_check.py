@@ -31,8 +31,8 @@ def published_findings(
         The findings; and what could not be compared, which is not the fault of a declaration.
     """
     try:
-        ledger = engine(repository).ledger
-        published = _publishing(ledger)
+        chosen = engine(repository)
+        published = _publishing(chosen.ledger)
     # A ledger can be damaged or unreachable in as many ways as there are libraries below it, and
     # none of them is a reason not to check the declarations.
     except Exception as error:  # noqa: BLE001
@@ -46,7 +46,7 @@ def published_findings(
     # Imported here because it imports dbt, which takes seconds: not where nothing is published.
     from meshhouse.runs.diff import declared_difference
 
-    found = declared_difference(repository, ledger, targets)
+    found = declared_difference(repository, chosen, targets)
     findings = [
         Finding(repository.root / judged.file, judged.line, problem, remedy)
         for judged in found.judged

@@ -58,6 +58,7 @@ class Place:
     """A mesh on one target, used in this process, which has the target's session."""
 
     mesh: Mesh
+    target: str
     rows: Callable[[str], list[tuple]]
 
     @property
@@ -126,7 +127,8 @@ def place(request: pytest.FixtureRequest, mesh: Mesh, monkeypatch: pytest.Monkey
     declare(mesh)
     for number in range(SALES):
         mesh.sell(number, customer=number % 7, amount=number + 0.25)
-    made = Place(mesh, (lambda sql: connect().rows(sql)) if target == "snowflake" else mesh.rows)
+    rows = (lambda sql: connect().rows(sql)) if target == "snowflake" else mesh.rows
+    made = Place(mesh, target, rows)
     made.land()
     assert made.publishes("shop") == {"orders"}
     assert made.publishes("crm") == {"customers"}
@@ -186,7 +188,7 @@ def test_a_column_is_renamed_and_no_consumer_is_surprised(place: Place) -> None:
         mesh.write(f"{PRODUCTS}/orders{name}", text)
 
     # It goes into version 2, which is published beside version 1.
-    mesh.run("new", "version", "shop.orders")
+    mesh.run("new", "version", "shop.orders", environment={"MESH_TARGET": place.target})
     rename_the_column(mesh, "_v2")
     assert place.publishes("shop") >= {"orders_v2"}
     assert place.visible() == {"orders", "orders_v1", "orders_v2"}

@@ -119,6 +119,28 @@ def test_the_plain_name_follows_latest_version_without_a_build(mesh):
     assert len(mesh.history("shop.orders_v2")) == 1
 
 
+def test_who_reads_the_plain_name_counts_for_the_version_that_it_shows(mesh):
+    two_versions(mesh, latest=1)
+    mesh.sell(1)
+    mesh.run("run", "shop")
+    mesh.edit(f"{PRODUCTS}/orders.yml", "latest_version: 1", "latest_version: 2")
+    mesh.run("run", "shop")  # builds nothing, so the published contracts name version 1
+    read_both_versions(mesh)
+    mesh.run("run", "crm")
+    assert "Y6" not in mesh.run("diff", "shop", "--json").stdout
+
+    store = "          - {name: store_id, data_type: integer, description: The store.}\n"
+    mesh.edit(f"{PRODUCTS}/orders.yml", store, "")
+    mesh.edit(f"{PRODUCTS}/orders_v2.sql", ",\n    cast(7 as integer) as store_id", "")
+    changes = json.loads(mesh.run("diff", "shop", "--json", code=1).stdout)
+    assert "crm.stg_shop__orders.customer_id" in json.dumps(changes)
+    assert "crm.stg_shop__orders.customer_id" in mesh.run("run", "shop", code=1).stderr
+
+    # Back to version 1, the name would show another contract.
+    mesh.edit(f"{PRODUCTS}/orders.yml", "latest_version: 2", "latest_version: 1")
+    assert "(Y6); it hits crm.stg_shop__orders" in mesh.run("run", "shop", code=1).stderr
+
+
 def test_one_version_can_be_run_by_its_alias(mesh):
     two_versions(mesh)
     mesh.sell(1)
