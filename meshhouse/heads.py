@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshhouse.ledger import Head, Ledger
+from meshhouse.ledger import Head, Ledger, user
 
 Entry = Mapping[str, Any]
 Entries = Mapping[str, Sequence[Entry]]
@@ -40,7 +40,7 @@ class Standing:
 
     @classmethod
     def after(cls, history: Iterable[Entry]) -> Standing:
-        """The publications left after all entries of a product, oldest first."""
+        """The publications of a product after all its entries, oldest first."""
         found = cls()
         for entry in history:
             found.add(entry)
@@ -155,7 +155,7 @@ def after_commit(
         else:
             standing = [*([{"number": before.number}] if before.is_published else []), numbered]
             documents = _given_documents(entry, entries)
-        found[key] = _shown(before, entry["kind"], standing, *documents)
+        found[key] = _shown(before, entry, standing, *documents)
     for run in entries.get("runs", ()):
         _add_run(found, run)
     return found
@@ -184,7 +184,7 @@ def from_history(ledger: Ledger, domain: str | None = None) -> dict[Key, Head]:
                 stacks[key] = Standing.after(histories[key])
             histories[key].append(entry)
             stacks[key].add(entry)
-            found[key] = _shown(before, entry["kind"], stacks[key].shown, None, None)
+            found[key] = _shown(before, entry, stacks[key].shown, None, None)
         for run in commits[number]["runs"]:
             _add_run(found, run)
     found = {key: head for key, head in found.items() if domain in (None, key[0])}
@@ -211,21 +211,24 @@ def _take_over(found: dict[Key, Head], key: Key, entry: Entry) -> Head:
 
 def _shown(
     before: Head,
-    kind: str,
+    entry: Entry,
     standing: Sequence[Entry],
     contract: str | None,
     statistics: str | None,
 ) -> Head:
-    """The head after a publication or rollback.
+    """The head after an entry of the ledger's publications.
 
     Args:
         before: the head before it.
-        kind: which of both.
-        standing: at least the last two publications that are not rolled back.
+        entry: of any kind.
+        standing: at least the last two publications that are not rolled back after it; none of a
+            product that is retired.
         contract: the contract of the last one.
         statistics: its statistics.
     """
     shown = standing[-1] if standing else {}
+    kind = entry["kind"]
+    retired: Entry = entry if kind == "retire" else {}
     return replace(
         before,
         **{name: shown.get(name) for name in _KEPT},
@@ -235,6 +238,11 @@ def _shown(
         previous=standing[-2]["number"] if len(standing) > 1 else None,
         # What runs said before a rollback, they said of the publication that was taken back.
         refreshed_at=shown.get("finished_at") if kind == "rollback" else before.refreshed_at,
+        retired_at=retired.get("finished_at"),
+        # An entry gets the user's name only when it is stored.
+        retired_by=(retired.get("done_by") or user()) if retired else None,
+        retired_version=retired.get("version"),
+        retired_rows=retired.get("rows"),
         contract=contract,
         statistics=statistics,
     )

@@ -130,6 +130,10 @@ HEADS: tuple[tuple[str, DataType], ...] = (
     ("refreshed_at", _TIME),
     ("last_run", _STRING),
     ("last_run_at", _TIME),
+    ("retired_at", _TIME),
+    ("retired_by", _STRING),
+    ("retired_version", _BIGINT),
+    ("retired_rows", _BIGINT),
     ("contract", _STRING),
     ("statistics", _STRING),
 )
@@ -187,7 +191,7 @@ class Head:
     number: int | None = None
     publication_id: str | None = None
     kind: str | None = None
-    """`publish` or `rollback`: what made this publication the current one."""
+    """What happened last: `publish`, `rollback`, `rename`, `retire` or `unretire`."""
     version: int | None = None
     snapshot_id: int | None = None
     rows: int | None = None
@@ -204,6 +208,11 @@ class Head:
     last_run: str | None = None
     """What became of it in the last run that was about it."""
     last_run_at: datetime | None = None
+    retired_at: datetime | None = None
+    """When it was retired; None, like the next three, of a product that is not retired."""
+    retired_by: str | None = None
+    retired_version: int | None = None
+    retired_rows: int | None = None
     contract: str | None = None
     """The contract as canonical JSON; None if none was stored, or if it was not asked for."""
     statistics: str | None = None

@@ -16,7 +16,7 @@ from typing import Any
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from meshhouse.heads import by_product, effective_publications
+from meshhouse.heads import Standing, by_product
 from meshhouse.lake.states import SAME_ROWS_AS
 
 KEPT_PUBLICATIONS = 10
@@ -31,7 +31,8 @@ def needed_snapshots(publications: Iterable[dict[str, Any]]) -> dict[str, set[in
     """
     needed: dict[str, set[int]] = defaultdict(set)
     for relation, history in by_product(publications).items():
-        standing = effective_publications(history)
+        after = Standing.after(history)
+        standing = after.shown or after.retired  # a retired product may come back
         kept = [*standing[-KEPT_PUBLICATIONS:], *history[-KEPT_PUBLICATIONS:]]
         needed[relation] |= {entry["snapshot_id"] for entry in kept}
         for entry in (*standing[-1:], history[-1]):

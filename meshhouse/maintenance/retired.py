@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from meshhouse.heads import publications_of
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import delete
@@ -51,10 +50,16 @@ def _remove_of(lake: Lake, domain: str, before: datetime) -> list[str]:
 
 
 def _due(lake: Lake, before: datetime) -> set[str]:
-    """Snapshots of the products that are retired since an earlier time; they end tables' names."""
-    histories = publications_of(LakeLedger(lake)).values()
-    newest = [history[-1] for history in histories if history[-1]["kind"] == "retire"]
-    return {str(each["snapshot_id"]) for each in newest if each["finished_at"] < before}
+    """Snapshots of tables that were last retired before a time; they end tables' names.
+
+    The product may be published again, as another table.
+    """
+    newest = {
+        each["snapshot_id"]: each["finished_at"]
+        for each in LakeLedger(lake).entries("publications")
+        if each["kind"] == "retire"
+    }
+    return {str(snapshot) for snapshot, at in newest.items() if at < before}
 
 
 def _is_retired(relation: str) -> bool:

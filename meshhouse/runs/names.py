@@ -42,6 +42,12 @@ _VERSION = re.compile(r"(.+)_v\d+")
 """The relation of a version."""
 
 
+def plain_of(relation: str) -> str | None:
+    """`sales.orders` of the version `sales.orders_v2`; None if the name has no version."""
+    match = _VERSION.fullmatch(relation)
+    return match[1] if match else None
+
+
 @dataclass(frozen=True)
 class Rename:
     """A table that goes on under another name."""
@@ -222,11 +228,14 @@ def _suspects(
     The new name is empty if the ledger must say which version the table shows.
     """
     found = {}
+    heads = engine.ledger.heads(domain.name, documents=False)
     for product in domain.products:
         plain, former = product.plain_relation, product.former_relation
         alike = [each for each in versions.get(plain, ())
                  if plain in states and _same(engine, states, plain, each)]  # fmt: skip
-        if product.versioned and plain in states and not alike:
+        # An alias has no publications. A plain name that has some, and shows the same as a version,
+        # is that of a product that lost its versions and gets them again.
+        if product.versioned and plain in states and plain in heads and heads[plain].is_published:
             found[plain] = ""
         elif not product.versioned:
             found |= dict.fromkeys(alike, plain)

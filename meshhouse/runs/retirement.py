@@ -10,7 +10,7 @@ Maintenance removes it after the notice period. Until then, it can come back.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository, display_path
 from meshhouse.repository.references import readers
-from meshhouse.runs.names import KEPT, names_of
+from meshhouse.runs.names import KEPT, names_of, plain_of
 
 SUFFIX = "_retired"
 """Schema of retired tables: the domain's name with this suffix."""
@@ -100,10 +100,11 @@ def unretire(repository: Repository, engine: Engine, name: str, today: date) -> 
         if not schema.endswith(SUFFIX) or not table.endswith(f"__{snapshot}"):
             continue
         shown = f"{schema.removesuffix(SUFFIX)}.{table.removesuffix(f'__{snapshot}')}"
-        if shown not in states:
-            number = engine.state_id(state)
-            changes.append(Staged(kept, state, state, number, alias_of=relation, renamed_to=shown))
-    names = sorted(str(each.renamed_to) for each in changes)
+        # A former name that another product has now ends: kept, it would stop a later retirement.
+        back = "" if shown in states else shown
+        number = engine.state_id(state)
+        changes.append(Staged(kept, state, state, number, alias_of=relation, renamed_to=back))
+    names = sorted(str(each.renamed_to) for each in changes if each.renamed_to)
     if relation not in names:
         raise MeshError(
             f"The files of {relation} are no longer kept, so it cannot come back. Declare it again "
@@ -128,12 +129,12 @@ def overdue(repository: Repository, engine: Engine, domain: Domain, today: date)
 
 def retired(engine: Engine) -> list[Retired]:
     """Every product that is retired now, in the environment in use; newest last."""
-    heads = engine.ledger.heads(documents=False).values()
-    found = []
-    for domain in sorted({head.domain for head in heads if head.kind == "retire"}):
-        for relation, history in publications_of(engine.ledger, domain).items():
-            if history[-1]["kind"] == "retire":
-                found.append(_retired(relation, history[-1]))
+    found = [
+        Retired(head.relation, head.retired_version, head.retired_at, head.retired_rows,
+                head.retired_by)
+        for head in engine.ledger.heads(documents=False).values()
+        if head.kind == "retire"
+    ]  # fmt: skip
     return sorted(found, key=lambda each: each.at)
 
 
@@ -185,7 +186,9 @@ def _relation(engine: Engine, name: str, of_retired: bool = False) -> str:
     states = engine.states()
     if relation not in histories:
         alike = [each for each in names_of(engine, relation, ()) if each in histories]
-        gone = [each for each in histories if of_retired and each.startswith(f"{relation}_v")]
+        gone = _retired_versions(histories, relation) if of_retired else []
+        if len(gone) > 1:
+            raise UsageError(f"Several versions are retired. Name one: {', '.join(gone)}.")
         relation = next(iter([*alike, *gone]), relation)
     history = histories.get(relation, [])
     is_retired = bool(history) and history[-1]["kind"] == "retire"
@@ -201,6 +204,17 @@ def _relation(engine: Engine, name: str, of_retired: bool = False) -> str:
             "lists what is."
         )
     return relation
+
+
+def _retired_versions(
+    histories: Mapping[str, Sequence[Mapping[str, Any]]], plain: str
+) -> list[str]:
+    """The relations of a product's retired versions."""
+    return [
+        each
+        for each, history in sorted(histories.items())
+        if plain_of(each) == plain and history[-1]["kind"] == "retire"
+    ]
 
 
 def _spelled(name: str) -> str:

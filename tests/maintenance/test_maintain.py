@@ -28,7 +28,7 @@ from meshhouse.landing.land import land
 from meshhouse.locks import lock
 from meshhouse.maintenance import Maintained, maintain
 from meshhouse.maintenance.compaction import layout
-from meshhouse.maintenance.expiry import expired_snapshots
+from meshhouse.maintenance.expiry import expired_snapshots, needed_snapshots
 from meshhouse.repository import Column
 from meshhouse.runs.publication import rollback
 from tests.support import killing
@@ -502,3 +502,11 @@ def test_misuse_is_one_line(mesh, arguments, said):
     refused = mesh.run("maintain", *arguments, code=2)
     assert said in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_retired_product_keeps_what_a_rollback_needs_after_its_return() -> None:
+    entries = [
+        {"domain": "shop", "product": "totals", "kind": kind, "number": at, "snapshot_id": at}
+        for at, kind in enumerate(["publish"] * 12 + ["retire", "unretire"] * 6 + ["retire"])
+    ]
+    assert {*range(2, 12)} <= needed_snapshots(entries)["shop.totals"]

@@ -263,6 +263,21 @@ def test_a_long_history_in_snowflake(chosen) -> None:
     check(chosen.ledger, LONG)
 
 
+@needs_snowflake
+def test_a_run_of_an_older_version_outdates_the_heads_in_snowflake(chosen, monkeypatch) -> None:
+    ledger = chosen.ledger
+    take(ledger, LONG[:2])
+    assert ledger.heads()["crm.customers"].rows == 0
+    with monkeypatch.context() as before:
+        before.setattr("meshhouse.engines.snowflake.ledger.domains_of", lambda entries: set())
+        take(ledger, [("published", "crm", 1, 4)])
+    assert ledger.heads()["crm.customers"].rows == 1
+    assert ledger.heads("crm")["crm.customers"].rows == 1
+    take(ledger, [("failed", "shop", 5, 5)])
+    assert ledger.heads()["crm.customers"].rows == 1
+    assert ledger.stale_heads() == []
+
+
 def test_a_rollback_brings_back_contract_and_statistics(tmp_path) -> None:
     ledger = LakeLedger(Lake(tmp_path))
     take(ledger, [("published", "crm", 0, 0), ("published", "crm", 1, 1)])

@@ -151,6 +151,42 @@ def test_maintenance_removes_what_was_retired_before_the_notice_period(mesh):
     mesh.run("doctor")
 
 
+def test_a_retired_table_ends_though_its_product_is_published_again(mesh):
+    mesh.sell(1)
+    mesh.run("run", "shop")
+    files = {path: path.read_text() for path in (mesh.root / PRODUCTS).glob("totals*")}
+    for path in files:
+        path.unlink()
+    mesh.run("retire", "shop.totals")
+    retired = json.loads(mesh.run("status", "--json").stdout)
+    assert [each["version"] for each in retired if each["product"] == "shop.totals"] == [1]
+    for path, text in files.items():
+        path.write_text(text)
+    mesh.run("run", "shop")
+    assert listed(mesh)["shop.totals"] == "declared"
+    lake = engine(mesh.repository).lake
+    assert [name for name in lake.states() if name.startswith("shop_retired.totals")]
+    maintain(lake, (), timedelta(0), timedelta(0), retired_before=datetime.now(UTC))
+    assert not [name for name in lake.states() if name.startswith("shop_retired.totals")]
+    assert mesh.row("select orders from shop.totals") == (1,)
+    mesh.run("doctor")
+
+
+def test_undo_by_the_plain_name_brings_back_only_the_version_that_is_retired(mesh):
+    two_versions(mesh)
+    mesh.sell(1)
+    mesh.run("run", "shop")
+    for path in (mesh.root / PRODUCTS).glob("orders*"):
+        path.unlink()
+    mesh.run("retire", "shop.orders_v2")
+    mesh.run("retire", "--undo", "shop.orders")
+    assert {"shop.orders", "shop.orders_v1", "shop.orders_v2"} <= visible(mesh)
+    mesh.run("retire", "shop.orders_v1")
+    mesh.run("retire", "shop.orders_v2")
+    both = mesh.run("retire", "--undo", "shop.orders", code=2).stderr
+    assert "Several versions are retired. Name one: shop.orders_v1, shop.orders_v2." in both
+
+
 def test_a_broken_domain_that_may_read_a_product_keeps_it(mesh):
     mesh.sell(1)
     mesh.run("run", "shop")

@@ -229,6 +229,30 @@ def test_a_product_that_loses_its_versions_goes_on_under_the_plain_name(mesh):
     ]  # fmt: skip
 
 
+def test_versions_that_were_taken_back_and_come_again_keep_the_history(mesh):
+    mesh.sell(1)
+    mesh.run("run", "shop")
+    mesh.sell(2)
+    mesh.run("run", "shop")
+    before = {path: path.read_text() for path in (mesh.root / PRODUCTS).glob("orders*")}
+    two_versions(mesh, latest=1)
+    mesh.run("run", "shop")
+    versioned = {path: path.read_text() for path in (mesh.root / PRODUCTS).glob("orders*")}
+    for texts in (before, versioned):
+        for path in (mesh.root / PRODUCTS).glob("orders*"):
+            path.unlink()
+        for path, text in texts.items():
+            path.write_text(text)
+        mesh.run("run", "shop", code=1 if texts is before else 0)
+    assert [each["kind"] for each in mesh.history("shop.orders_v1")][-3:] == [
+        "rename", "publish", "publish",
+    ]  # fmt: skip
+    mesh.run("rollback", "shop.orders_v1")
+    mesh.run("rollback", "shop.orders_v1")
+    assert orders_of(mesh, "shop.orders") == orders_of(mesh, "shop.orders_v1") == [1]
+    mesh.run("doctor")
+
+
 def test_maintenance_removes_nothing_that_either_name_needs(mesh):
     two_versions(mesh)
     mesh.sell(1)

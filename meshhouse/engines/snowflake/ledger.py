@@ -72,13 +72,14 @@ class SnowflakeLedger:
             known = self._heads.read(domains) if domains else {}
             first = known is None  # of an older version: made from history, of all domains
             known = from_history(self) if known is None else known
-            after = after_commit(known, entries, self._number(), self) if domains else {}
+            number = self._number()
+            after = after_commit(known, entries, number, self) if domains else {}
             for ledger, rows in filled.items():
                 new = self._new_contracts(rows, known) if ledger == "contracts" else rows
                 if new:
                     self._append_rows(ledger, new, moves)
             if domains:
-                self._heads.replace(None if first else domains, after, moves)
+                self._heads.replace(None if first else domains, after, moves, number)
 
         self._database.move(moves, also=append)
         if moves:
@@ -174,7 +175,7 @@ class SnowflakeLedger:
         """See `Ledger.rebuild_heads`."""
         self._heads.prepare()
         replace = self._heads.replace
-        self._database.move([], also=lambda: replace(None, from_history(self), []))
+        self._database.move([], also=lambda: replace(None, from_history(self), [], self._number()))
 
     def _all_heads(self, domain: str | None, documents: bool = True) -> dict[Key, Head]:
         found = self._heads.read(None if domain is None else [domain], documents)
