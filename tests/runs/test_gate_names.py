@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from meshhouse.governance.contract import Contract
-from meshhouse.runs.gate import names_of
+from meshhouse.runs.gate import published_names
 
 V1 = {"product": "sales.orders", "relation": "sales.orders_v1", "version": 1, "versioned": True}
 
@@ -32,4 +32,4 @@ V1 = {"product": "sales.orders", "relation": "sales.orders_v1", "version": 1, "v
 def test_former_names_count_and_the_plain_name_only_for_the_latest_version(
     document: dict[str, Any], names: set[str]
 ) -> None:
-    assert set(names_of(Contract(document))) == names
+    assert set(published_names(Contract(document))) == names
