@@ -12,6 +12,7 @@ from meshhouse.cli.output import console, escaped, print_json, width
 from meshhouse.engines import Engine, engine
 from meshhouse.errors import UsageError
 from meshhouse.governance.report import as_lines, as_markdown, as_sarif
+from meshhouse.markdown import code
 from meshhouse.repository import Repository, printable
 from meshhouse.runs.diff import (
     Difference,
@@ -130,21 +131,16 @@ def _as_json(found: Difference, rows: Sequence[RowsOfTwo | str]) -> dict[str, ob
 
 
 def _as_markdown(found: Difference, rows: Sequence[RowsOfTwo | str]) -> str:
-    parts = [f"**`{name}` cannot be compared:** {_plain(because)}"
+    parts = [f"**{code(name)} cannot be compared:** {code(escaped(because))}"
              for name, because in found.broken.items()]  # fmt: skip
     parts += [as_markdown(found.judged).rstrip()]
     parts += [
-        f"{title}: {', '.join(f'`{each}`' for each in sorted(names))}."
+        f"{title}: {', '.join(map(code, sorted(names)))}."
         for title, names in _others(found)
         if names and title != "unchanged"
     ]
     parts += [rows_as_markdown(each) for each in rows]
     return "\n\n".join(parts)
-
-
-def _plain(text: str) -> str:
-    """One line of text of unknown origin, which Markdown shows as code."""
-    return f"`{' '.join(escaped(text).replace('`', chr(39)).split())}`"
 
 
 def _others(found: Difference) -> tuple[tuple[str, Sequence[str]], ...]:

@@ -67,8 +67,7 @@ def compatibility_results(
 def refusal_of(run: DomainRun, consumers: Consumers) -> str:
     """Why nothing was published: one sentence for each refused product, without the ways out.
 
-    Empty if no change was refused, or if failed checks stopped the run: an environment lists
-    refused changes, which do not stop it.
+    Empty if no change was refused, or if checks failed: then the run's message has the reason.
     """
     if not all(result.passed for _, result in run.audited):
         return ""

@@ -13,7 +13,7 @@ from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Readers
 from meshhouse.ledger import Head, Ledger
 from meshhouse.repository import Domain, Product
-from meshhouse.runs.gate import names_of
+from meshhouse.runs.gate import published_names
 
 
 class Consumers:
@@ -64,7 +64,7 @@ class Consumers:
 
     def _readers(self, contract: Contract) -> list[str]:
         """The models of other domains that read a product, with their owners."""
-        hits = Readers.of(names_of(contract), self._contracts).whole()
+        hits = Readers.of(published_names(contract), self._contracts).whole()
         return [f"{hit.reader} of {hit.owner}" if hit.owner else hit.reader for hit in hits]
 
     @cached_property

@@ -6,6 +6,7 @@ Belongs here: the keys of the document, and their canonical values. Not here: re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -237,7 +238,8 @@ def _topics(sources: Sources) -> dict[str, Any]:
             },
         }
         for raw in sources.domain.raw_tables
-        if raw.relation.lower() in text
+        # `raw.events` is also the start of `raw.events_v2`.
+        if re.search(rf"(?<!\w){re.escape(raw.relation.lower())}(?!\w)", text)
     }
 
 

@@ -6,7 +6,9 @@ Belongs here: data tests, unit tests, constraints and meta data of columns. Not 
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +26,13 @@ def data_tests(manifest: Manifest, product: Product) -> Iterator[dict[str, Any]]
 
     Tests of models that the product is made of belong to these models.
     """
-    model = manifest.model_id(product)
+    found = list(_data_tests(manifest, manifest.model_id(product)))
+    times = Counter(each["id"] for each in found)
+    for each in found:
+        yield each if times[each["id"]] == 1 else {**each, "id": f"{each['id']}__{_digest(each)}"}
+
+
+def _data_tests(manifest: Manifest, model: str) -> Iterator[dict[str, Any]]:
     for node in manifest.nodes.values():
         if node["resource_type"] != "test":
             continue
@@ -81,10 +89,17 @@ def _generic(node: Mapping[str, Any]) -> dict[str, Any]:
     if arguments:
         found["arguments"] = arguments
     # The name of a generic test holds a digest of its arguments, so a changed test would seem to be
-    # another one.
+    # another one. Only tests that differ in nothing else get a digest, see `data_tests`.
     identity = [found["kind"], found["column"], *sorted(arguments)]
     found["id"] = "dbt__" + "__".join(str(each) for each in identity if each)
     return found
+
+
+def _digest(test: Mapping[str, Any]) -> str:
+    """Tells tests apart that have the same kind, column and names of arguments."""
+    parts = [test.get(key) for key in ("arguments", "values", "filter")]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _common(node: Mapping[str, Any]) -> dict[str, Any]:

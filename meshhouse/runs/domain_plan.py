@@ -116,14 +116,6 @@ class DomainPlan:
         """What must be built, audited and published."""
         return self.by_decision(Decision.BUILD)
 
-    def history_of(self, product: Product) -> list[dict[str, Any]]:
-        """The product's publications and rollbacks, oldest first."""
-        return self._history.of(product)
-
-    def history_for_consumers(self, product: Product) -> list[dict[str, Any]]:
-        """As `history_of`, but production's in an environment, which has no consumers."""
-        return self._history.for_consumers(product)
-
     @property
     def covered(self) -> list[str]:
         """Names of the products that the run is about, those that it leaves out included."""

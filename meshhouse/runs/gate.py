@@ -7,9 +7,8 @@ judgement (governance/), the audit of rows (audit/), or what a run does about a 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -24,11 +23,11 @@ from meshhouse.governance.policies import notice_days
 from meshhouse.governance.readers import Readers
 from meshhouse.governance.report import Judged
 from meshhouse.governance.waivers import Step, fingerprint, verdict_after
+from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Head, Ledger, user
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.references import mention_of
 from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
-from meshhouse.runs.history import effective_publications
 
 _REMEMBERED = 30
 """Publications whose statistics show what is usual."""
@@ -74,7 +73,8 @@ class Gate:
         self._domain = domain
         self._confirmed = confirmed
         self._shown = shown or {}
-        self._stored: dict[str, list[tuple[int, Contract]]] = {}
+        self._read_histories: dict[str, Mapping[str, list[dict[str, Any]]]] = {}
+        self._read_contracts: dict[str, dict[str | None, Contract]] = {}
         if heads is not None:
             self.heads = heads
 
@@ -83,7 +83,6 @@ class Gate:
         product: Product,
         candidate: Contract,
         statistics: Statistics | None = None,
-        history: Sequence[Mapping[str, Any]] = (),
     ) -> Judged | None:
         """The judgement of a candidate; None if the product was never published with a contract.
 
@@ -91,15 +90,13 @@ class Gate:
             product: as it is declared.
             candidate: its contract.
             statistics: of the candidate's rows; None if there are none yet.
-            history: the product's publications and rollbacks, oldest first, to learn from their
-                statistics what is usual; empty if the candidate has no statistics.
         """
         head = self.head_of(product)
         if head is None or head.contract is None:
             return None
         before = self._published(head.contract)
         measured = json.loads(head.statistics) if head.statistics else None
-        past = self._past(before.product, history, statistics)
+        past = self._past({before.product, product.plain_relation}, head.relation, statistics)
         if candidate.get("promises") != before.get("promises"):
             past = replace(past, broken_promises=self._broken_promises(product))
         return self._judged(
@@ -170,7 +167,7 @@ class Gate:
             return None
         before = Contract.from_text(head.contract)
         measured = json.loads(head.statistics) if head.statistics else None
-        past = self._past(before.product, (), None)
+        past = self._past({before.product}, relation, None)
         place = _Place(relation, self._domain.path / "dbt_project.yml", 1)
         return self._judged(before, None, (measured, None), past, head.number, place)
 
@@ -189,13 +186,25 @@ class Gate:
         return None
 
     def published_without(self, declared: Iterable[str]) -> list[str]:
-        """The domain's published relations that are not declared any more."""
+        """The domain's published relations that are not declared any more.
+
+        One that another domain declares now has moved: that domain's next run publishes it.
+        """
         known = set(declared)
-        return sorted(
+        found = [
             relation
             for relation, head in self.heads.items()
             if head.domain == self._domain.name and head.is_published and relation not in known
-        )
+        ]
+        if not found:
+            return []  # reading all domains takes longer
+        moved = {
+            head.relation
+            for domain in self._repository.readings
+            for each in domain.products
+            if each.renamed_from and (head := self.head_of(each))
+        }
+        return sorted({*found} - moved)
 
     def _judged(
         self,
@@ -209,7 +218,7 @@ class Gate:
         comparison = Comparison(
             before=before,
             after=after,
-            readers=Readers.of(_names_of_both(before, after), self._contracts),
+            readers=Readers.of(_published_names_of_both(before, after), self._contracts),
             before_statistics=statistics[0],
             after_statistics=statistics[1],
             past=past,
@@ -285,15 +294,25 @@ class Gate:
         )
         return replace(self._waivers, confirmations=(*self._waivers.confirmations, *confirmed))
 
-    def _past(
-        self, product: str, history: Sequence[Mapping[str, Any]], candidate: Statistics | None
-    ) -> Past:
-        """What the ledger knows of the earlier contracts and statistics of a product."""
-        contracts = self._past_contracts(product)
-        # The ledger leaves out a contract that was stored before: after A, B, A, the last is B.
-        current = [each for each in self._contracts if each.product == product]
+    def _past(self, names: Collection[str], relation: str, candidate: Statistics | None) -> Past:
+        """What the ledger knows of the earlier contracts and statistics of a product.
+
+        Args:
+            names: `domain.model`, as it is called now and as it was published.
+            relation: under which consumers see it.
+            candidate: statistics of the candidate.
+        """
+        # Production's, like the statistics: an environment has publications with other numbers.
+        histories = {
+            name: entries
+            for domain in sorted({each.partition(".")[0] for each in names})
+            for name, entries in self._histories(domain).items()
+        }
+        contracts = [each for name, entries in histories.items()
+                     for each in self._contracts_of(name, entries, names)]  # fmt: skip
+        history = histories.get(relation, []) if candidate else []
         recent = [each["publication_id"] for each in effective_publications(history)[-_REMEMBERED:]]
-        stored = self._ledger.statistics(recent) if recent and candidate else {}
+        stored = self._ledger.statistics(recent) if recent else {}
         measured = [json.loads(stored[each]) for each in recent if each in stored]
         return Past(
             names=frozenset(name.lower() for each in contracts for name in each.columns),
@@ -312,35 +331,26 @@ class Gate:
             if row["product"] == product.name and not row["met"]
         )
 
-    def _past_contracts(self, product: str) -> list[Contract]:
-        """Every contract with which a product was published, oldest first; also before renamings.
+    def _histories(self, domain: str) -> Mapping[str, list[dict[str, Any]]]:
+        """Relation of a domain -> its publications, oldest first, those before a move included."""
+        if domain not in self._read_histories:
+            self._read_histories[domain] = publications_of(self._ledger, domain)
+        return self._read_histories[domain]
 
-        Args:
-            product: its name without a version.
-        """
-        found: list[Contract] = []
-        names, before = [product], sys.maxsize
-        for name in names:  # grows by the former names
-            stored = [
-                (number, contract)
-                for number, contract in self._stored_contracts(name.partition(".")[0])
-                if contract.product == name and number < before
-            ]
-            # Another product may have the former name by now.
-            before = min([before, *(number for number, _ in stored)])
-            found = [*(contract for _, contract in stored), *found]
-            former = {each.get("renamed_from") for _, each in stored} - {None, *names}
-            names += sorted(former)
-        return found
-
-    def _stored_contracts(self, domain: str) -> list[tuple[int, Contract]]:
-        """The contracts of a domain in the ledger, with the number of the commit, oldest first."""
-        if domain not in self._stored:
-            self._stored[domain] = [
-                (int(entry["number"]), Contract.from_text(entry["contract"]))
-                for entry in self._ledger.entries("contracts", domain)
-            ]
-        return self._stored[domain]
+    def _contracts_of(
+        self, relation: str, entries: Sequence[Mapping[str, Any]], names: Collection[str]
+    ) -> list[Contract]:
+        """The contracts of a relation's publications, oldest first; none if it has other names."""
+        for domain in {each["domain"] for each in entries} - self._read_contracts.keys():
+            self._read_contracts[domain] = {
+                each["hash"]: Contract.from_text(each["contract"])
+                for each in self._ledger.entries("contracts", domain)
+            }
+        known = self._read_contracts
+        found = [known[each["domain"]].get(each.get("contract_hash")) for each in entries]
+        contracts = [each for each in found if each is not None]
+        is_named = relation in names or (contracts and contracts[-1].product in names)
+        return contracts if is_named else []
 
 
 def _is_same_code(before: Contract, after: Contract | None) -> bool:
@@ -354,7 +364,7 @@ def _is_same_code(before: Contract, after: Contract | None) -> bool:
     return all(before.get(key) == after.get(key) for key in ("models", "code", "seeds", "topics"))
 
 
-def names_of(contract: Contract) -> Sequence[str]:
+def published_names(contract: Contract) -> Sequence[str]:
     """Every name under which consumers read this version of a product, former names included."""
     plain = [each for each in (contract.product, contract.get("renamed_from")) if each]
     names = [contract.relation, *contract.get("aliases", ())]
@@ -365,13 +375,13 @@ def names_of(contract: Contract) -> Sequence[str]:
     return tuple(dict.fromkeys(names))
 
 
-def _names_of_both(before: Contract, after: Contract | None) -> Sequence[str]:
+def _published_names_of_both(before: Contract, after: Contract | None) -> Sequence[str]:
     """Every name under which consumers read what is published; a new name may be read already."""
     if after is None:
-        return names_of(before)
+        return published_names(before)
     latest = before.get("latest_version", before.version)
     renamed = Contract({**after.document, "latest_version": latest})
-    return tuple(dict.fromkeys((*names_of(before), *names_of(renamed))))
+    return tuple(dict.fromkeys((*published_names(before), *published_names(renamed))))
 
 
 def _null_shares(measured: Iterable[Statistics]) -> dict[str, float]:

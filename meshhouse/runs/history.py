@@ -32,10 +32,6 @@ class History:
         """What happened to it in this environment; in production if nothing did."""
         return self.own.get(product.relation) or self.production.get(product.relation, [])
 
-    def for_consumers(self, product: Product) -> list[dict[str, Any]]:
-        """What happened to it in production; what happened here if production has nothing."""
-        return self.production.get(product.relation) or self.own.get(product.relation, [])
-
     def read_by_production(self) -> dict[str, int | None]:
         """Relation -> the snapshot that production's newest publications were made from."""
         standing = map(effective_publications, self.production.values())

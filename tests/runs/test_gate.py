@@ -179,7 +179,8 @@ def test_new_events_alone_are_never_refused(mesh):
 def test_a_description_or_a_reformatted_query_is_not_refused(mesh):
     mesh.edit(YAML, "description: What was bought.", "description: What customers bought.")
     mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }} as sales")
-    mesh.run("run", "shop")
+    done = json.loads(mesh.run("run", "shop", "--json").stdout)
+    assert "shop.orders" in str(done["published"])
 
 
 def test_a_contract_is_the_same_in_every_environment(mesh, monkeypatch):
@@ -202,10 +203,21 @@ def test_an_environment_tries_a_change_before_it_is_confirmed(mesh):
     refused(mesh)
 
 
-def test_one_refused_domain_does_not_stop_another(mesh):
+def test_lost_rows_fail_in_an_environment_too_until_they_are_confirmed(mesh):
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}\nwhere sale_id > 99")
+    trial = {"MESH_ENV": "pr_7"}
+    done = json.loads(mesh.run("run", "shop", "--json", code=1, environment=trial).stdout)
+    [failure] = done["failed"]
+    assert 'run `mesh run shop --confirm "why"`' in failure["message"]
+    mesh.run("run", "shop", "--confirm", "the first 100 sales were tests", environment=trial)
+    assert len(shown(mesh)) == 150
+
+
+def test_after_a_refusal_the_domains_that_read_this_one_do_not_run(mesh):
     refine_grain(mesh)
     done = json.loads(mesh.run("run", "shop", "crm", "--force", "--json", code=1).stdout)
     assert [each["domain"] for each in done["failed"]] == ["shop"]
+    assert (done["not_run"], done["published"]) == (["crm"], [])
     status = {each["product"]: each for each in json.loads(mesh.run("status", "--json").stdout)}
     assert status["shop.orders"]["last_run"] == "rejected"
     assert status["shop.totals"]["last_run"] == "not published"

@@ -104,6 +104,8 @@ def test_a_product_moves_to_another_domain_with_its_history(sold):
                "cast(coalesce(sum(amount), 0) as decimal(18, 2)) as amount\n"
                "from {{ ref('stg_shop__orders') }}\n")  # fmt: skip
     mesh.run("check")
+    found = json.loads(mesh.run("diff", "shop", "--json").stdout)
+    assert (found["removed"], found["products"]) == ([], [])
     mesh.run("run", "crm", "--confirm", "It counts the same orders.")
     assert mesh.row("select orders from crm.totals") == mesh.row("select orders from shop.totals")
     assert [(each["domain"], each["kind"]) for each in mesh.history("crm.totals")] == [

@@ -1,0 +1,23 @@
+"""What a contract says that its product is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from meshhouse.governance.describe import Model, Sources, describe
+from tests.conftest import Mesh
+
+
+@pytest.mark.parametrize("schema", ["{0.schema}", '"lake"."{0.schema}"', "LAKE.{0.schema}"])
+def test_a_product_reads_only_the_topics_that_its_models_name_in_full(mesh: Mesh, schema):
+    domain = mesh.repository.domain("shop")
+    [sales] = domain.raw_tables
+    other = replace(sales, name=f"{sales.name}_v2", topic=f"{sales.topic}_v2")
+    domain = replace(domain, raw_tables=(sales, other))
+    sql = f"select sale_id from {schema.format(other)}.{other.name}"
+    models = [Model("orders", "shop.orders", sql, "table")]
+    product = mesh.repository.product("shop.orders")
+    contract = describe(product, Sources(domain, "local", "duckdb", models))
+    assert list(contract.get("topics")) == [other.topic]
