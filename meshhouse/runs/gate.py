@@ -316,7 +316,7 @@ class Gate:
         measured = [json.loads(stored[each]) for each in recent if each in stored]
         return Past(
             names=frozenset(name.lower() for each in contracts for name in each.columns),
-            hashes={each.version: each.hash for each in (*contracts, *current)},
+            hashes={each.version: each.hash for each in contracts},
             null_shares=_null_shares(measured),
             drift=_means([*measured, candidate] if candidate else measured),
             domains=frozenset(self._repository.domain_names),
