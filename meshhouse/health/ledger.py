@@ -105,8 +105,8 @@ def _publications(lake: Lake, states: dict[str, str]) -> Iterator[Finding]:
 def _heads(lake: Lake) -> Iterator[Finding]:
     stale = LakeLedger(lake).stale_heads()
     for subject in stale:
-        what = "is in meshhouse.heads with other facts than its history says"
+        what = "has a row in meshhouse.heads that differs from its history in the ledger"
         remedy = "`mesh maintain` makes the heads from the history again."
         yield Finding("ledger", subject, Level.DAMAGED, what, remedy)
     if not stale:
-        yield Finding("ledger", "meshhouse.heads", Level.OK, "says what the history says")
+        yield Finding("ledger", "meshhouse.heads", Level.OK, "agrees with the history")

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import delete, plain_path
 from meshhouse.ledger import Conflict
 from meshhouse.maintenance.orphans import files_in, name_of, referenced
 from meshhouse.repository.environment import stored_schema, workspace
+from meshhouse.runs.retirement import SUFFIX as RETIRED
 
 
 def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tuple[int, int]:
@@ -43,10 +45,11 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
                 with suppress(Conflict):  # plain dbt is building: the next maintenance does it
                     _expire(builds, relation)
     shown = set()
+    owners = _owners(lake, domain)
     products = {
         location
         for relation, location in lake.states().items()
-        if _may_use(lake, domain, relation, location)
+        if relation.partition(".")[0].removesuffix(RETIRED) in owners
     }
     for location in products:
         shown |= _referenced(lake, location)
@@ -64,15 +67,16 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     return count, size
 
 
-def _may_use(lake: Lake, domain: str, relation: str, location: str) -> bool:
-    """Whether a table may refer to files that a domain built.
+def _owners(lake: Lake, domain: str) -> set[str]:
+    """A domain, and those to which its products moved, directly or by way of others.
 
-    A product that moved from another domain has its first files there, and its folder.
+    A product that moved refers to files that each of its earlier domains built.
     """
-    if relation.partition(".")[0] in (domain, f"{domain}_retired"):
-        return True
-    folder = stored_schema(lake.environment, domain)
-    return f"/{folder}/" in location or f"/{domain}_retired/" in location
+    found = {domain}
+    for entry in LakeLedger(lake).renames():
+        if str(entry["renamed_from"]).partition(".")[0] in found:
+            found.add(str(entry["domain"]))
+    return found
 
 
 def _of_build(builds: Lake) -> set[str]:

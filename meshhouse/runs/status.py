@@ -59,7 +59,7 @@ class ProductStatus:
 
     @property
     def state(self) -> str:
-        """`declared`, or why no run publishes it: it is `disabled` or `not public`."""
+        """`declared`, or why no run publishes it: it is `disabled`, `not public` or `retired`."""
         return next((word for word in WITHHELD if word == self.last_run), "declared")
 
     def freshness(self, now: datetime) -> str:

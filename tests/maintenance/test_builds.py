@@ -18,9 +18,11 @@ from pyiceberg.types import LongType, NestedField
 
 from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.lake.zero_copy import register_snapshot
+from meshhouse.ledger import Staged
 from meshhouse.maintenance import Maintained, maintain
 from meshhouse.repository.environment import workspace
 from tests.support.object_store import Store
@@ -82,6 +84,26 @@ def test_replaced_builds_go_and_what_is_shown_stays(lake, tmp_path):
     assert rows(builds, BUILT) == [(99,)]
     publish(lake, 5)  # the next build can extend the newest one
     assert rows(lake) == [(5,)]
+
+
+def test_files_stay_that_a_product_took_along_when_it_moved_twice(lake, tmp_path):
+    publish(lake, 1)
+    ledger = LakeLedger(lake)
+    before = SHOWN
+    for domain in ("crm", "ops"):
+        state = lake.state(before)
+        lake.commit([Staged(before, state, state, None, renamed_to=f"{domain}.orders")])
+        moved = {"domain": domain, "product": "orders", "kind": "rename", "renamed_from": before}
+        ledger.commit([], {"publications": [moved]})
+        before = f"{domain}.orders"
+        if domain == "crm":
+            builds = work_lake(tmp_path, domain)
+            build(builds, 2, "crm_build.orders")
+            lake.commit([register_snapshot(lake, before, builds.load("crm_build.orders"))])
+            build(builds, 99, "crm_build.orders")
+    time.sleep(0.01)  # the file system's clock may lag behind by some milliseconds
+    maintain(lake, older_than=NOW, retention=NOW)
+    assert rows(lake, "ops.orders") == [(2,)]
 
 
 def test_builds_of_publications_that_can_be_rolled_back_to_stay(lake, tmp_path, monkeypatch):
