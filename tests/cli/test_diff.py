@@ -222,6 +222,14 @@ def test_sql_that_does_not_render_breaks_its_domain_only(mesh):
     assert found["unchanged"] == ["crm.customers"]
 
 
+def test_rows_of_a_product_that_has_versions_now_are_compared(mesh):
+    """Consumers still see it under the name without a number."""
+    mesh.run("new", "version", "shop.orders")
+    found = difference(mesh, "shop", "--data")
+    assert "shop.orders_v2" in found["new"]
+    assert found["rows"]
+
+
 def test_an_environment_is_compared_with_production(mesh):
     drop_customer(mesh)
     done = mesh.run("diff", "shop", "--json", code=1, environment={"MESH_ENV": "pr_1"})
