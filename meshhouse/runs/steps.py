@@ -28,7 +28,7 @@ from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
-from meshhouse.runs.names import followers, shown_versions
+from meshhouse.runs.names import followers, moves, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
@@ -242,9 +242,11 @@ class Steps:
         self._tell("publishing")
         run = self._run
         staged = [(candidate.product, candidate.staged) for candidate, _ in run.audited]
+        moved, entries = moves(self._engine, self._domain, [each.relation for each, _ in staged])
         others = [
             *self._engine.stage_snapshots(self._domain, snapshots),
-            *followers(self._engine, staged),
+            *followers(self._engine, staged, [each.relation for each in moved]),
+            *moved,
         ]
         changes = {each.relation: each.as_entries() for each in run.judged}
         for relation, loss in losses.items():
@@ -253,8 +255,10 @@ class Steps:
         objectives = objective_entries(self._engine.ledger, self._domain, run, statistics)
         run.published = publish(
             self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), others,
-            contracts, statistics, changes, objectives,
+            contracts, statistics, changes, objectives, entries,
         )  # fmt: skip
+        for each in entries:
+            self._say(f"{self._domain.name}: {each['alias']} shows version {each['version']} now")
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
         """Remembers what the code is made of, so that a later run can name what changed in it."""
