@@ -26,7 +26,7 @@ _KEPT = ("publication_id", "version", "snapshot_id", "rows", "bytes", "score", "
          "contract_hash")  # fmt: skip
 
 
-REPEATS = ("rollback", "rename", "retire", "unretire")
+REPEATS = ("rollback", "rename", "alias", "end", "retire", "unretire")
 """Kinds of entries that do not publish new rows."""
 
 
@@ -55,8 +55,8 @@ class Standing:
                 self.shown, self.retired = [], self.shown
             case "unretire":
                 self.shown, self.retired = self.retired, []
-            case "rename":
-                pass  # the same rows under another name
+            case "rename" | "alias" | "end":
+                pass  # the same rows; another name shows them, or none does
             case _:
                 self.shown.append(entry)
 

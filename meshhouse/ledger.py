@@ -76,6 +76,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("contract_hash", _STRING),
         # What the publication changed for consumers, with the waivers and confirmations.
         ("changes", _STRING),
+        # Of the kinds `alias` and `end`: the other name that shows the product now, or ended.
+        ("alias", _STRING),
     ),
     # What was promised: a contract is stored when a product is first published with it.
     "contracts": (

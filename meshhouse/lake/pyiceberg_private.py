@@ -176,3 +176,10 @@ def rest_catalog(
 def session_of(catalog: RestCatalog) -> Session:
     """The HTTP session of a REST catalog, with its credentials."""
     return catalog._session
+
+
+def can_rename(catalog: RestCatalog) -> bool:
+    """Whether a service offers to rename tables."""
+    from pyiceberg.catalog.rest import Capability
+
+    return Capability.V1_RENAME_TABLE in catalog._supported_endpoints

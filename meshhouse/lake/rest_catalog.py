@@ -195,6 +195,7 @@ class CatalogService:
         from meshhouse.lake.changes import requirements, updates
 
         named = [each for each in changes if each.renamed_to is not None]
+        self._check_can_rename(named)
         for _ in range(_ATTEMPTS):
             lost = [each for each in changes if self.state(each.relation) != each.base]
             if lost:
@@ -203,7 +204,8 @@ class CatalogService:
             for change in changes:
                 base = _metadata(change.base) if change.base else None
                 changed = updates(base, _metadata(change.state))
-                if changed:
+                # A table that does not change must not change meanwhile either.
+                if changed or base is not None:
                     schema, _, table = change.relation.partition(".")
                     identifier = {"namespace": [schema], "name": table}
                     requests.append({"identifier": identifier, "updates": changed,
@@ -213,16 +215,40 @@ class CatalogService:
                 return []
         return list(changes)
 
+    def _check_can_rename(self, changes: Sequence[Staged]) -> None:
+        from meshhouse.lake.pyiceberg_private import can_rename
+
+        names = [each.relation for each in changes if each.renamed_to]
+        if names and not can_rename(self._catalog):
+            raise ServiceFailed(
+                f"The catalog service at {self.address} cannot rename tables, so {names[0]} cannot "
+                "be retired or come back. Nothing was changed. Use a service that can."
+            )
+
     def _rename(self, changes: Sequence[Staged]) -> None:
-        """Gives tables other names or takes names away, one by one: a transaction cannot."""
+        """Gives tables other names or takes names away, one by one: a transaction cannot.
+
+        If the service fails meanwhile, `runs.retirement.complete` does the rest later.
+        """
+        from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+
         with self._explained():
             for change in changes:
-                if not change.renamed_to:
-                    self._catalog.drop_table(tuple(change.relation.split(".")))
-                    continue
                 old, new = change.relation.split("."), str(change.renamed_to).split(".")
-                self._make_namespace(new[0])
-                self._catalog.rename_table(tuple(old), tuple(new))
+                try:
+                    if not change.renamed_to:
+                        self._catalog.drop_table(tuple(old))
+                        continue
+                    self._make_namespace(new[0])
+                    self._catalog.rename_table(tuple(old), tuple(new))
+                except NoSuchTableError:
+                    continue  # another process did it
+                except TableAlreadyExistsError as error:
+                    raise ServiceFailed(
+                        f"{change.relation} keeps its name: there is a table {'.'.join(new)} "
+                        f"already. Remove that from the service at {self.address}, then run the "
+                        "same command again."
+                    ) from error
 
     def _commit(self, request: dict[str, Any], changes: Sequence[Staged]) -> bool:
         """Whether the service applied a request; False if another writer changed a table first."""

@@ -42,6 +42,12 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
     table = lake.load(relation)
     assert table is not None
     kept = referenced(table) | _kept_metadata(found, table, since)
+    for name, state in lake.stored().items():
+        # Another name may show another state of the same folder.
+        if state != table.metadata_location and state.startswith(f"{table.location()}/metadata/"):
+            other = lake.load(name, state)
+            assert other is not None
+            kept |= referenced(other) | {name_of(state)}
     oldest_left = written_before.timestamp()
     return [file for file in found if file.name not in kept and file.written_at < oldest_left]
 

@@ -14,15 +14,19 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meshhouse.engines import Engine
+from meshhouse.errors import MeshError
 from meshhouse.governance.policies import notice_days
 from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Staged
+from meshhouse.locks import lock_if_free
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository.references import readers
 
 KEPT = (
     "version",
@@ -58,23 +62,35 @@ class Rename:
     """The publication that consumers see."""
 
 
-def followers(engine: Engine, shown: Sequence[tuple[Product, Staged]]) -> list[Staged]:
+def followers(
+    engine: Engine, shown: Sequence[tuple[Product, Staged]], moved: Collection[str] = ()
+) -> list[Staged]:
     """The aliases that must move with products, staged.
 
     Args:
         engine: the target in use.
         shown: products with the states that they are about to show.
+        moved: aliases that show another version from now on.
     """
     states = engine.states()
-    moved = {staged.relation for _, staged in shown}
+    moved = {*moved, *(staged.relation for _, staged in shown)}
     found: dict[str, Staged] = {}
     for _, staged in shown:
         # In a catalog file, all names of one table have the same state.
         alike = (name for name, state in states.items() if state == staged.base)
-        found |= {name: staged for name in alike if not _is_raw(name)}
+        found |= {name: staged for name in alike if not _is_private(name)}
+    former = former_names(engine, states)
     for product, staged in shown:
-        former = {product.former_relation, product.renamed_from} - set(states)
-        found |= {name: staged for name in product.aliases if name not in former}
+        # A former name that another product has by now is not taken from it.
+        names = {name for name, relation in former.items() if relation == product.relation}
+        names |= {
+            name
+            for name in product.aliases
+            if name == product.plain_relation
+            or (name in states and product.relation in states
+                and _same(engine, states, name, product.relation))
+        }  # fmt: skip
+        found |= dict.fromkeys(names, staged)
     return [
         replace(engine.alias(name, of), alias_of=of.relation)
         for name, of in sorted(found.items())
@@ -96,28 +112,52 @@ def names_of(engine: Engine, relation: str, others: Collection[str]) -> dict[str
     found = {name for name, state in states.items() if state == states[relation]}
     if match := _VERSION.fullmatch(relation):
         found |= {match[1]} & set(states)
+    found = {name for name in found if _same(engine, states, relation, name)}
+    former = former_names(engine, states)
+    found |= {name for name, present in former.items() if present == relation}
     return {
         name: states[name]
         for name in sorted(found)
-        if name == relation
-        or (name not in others and not _is_raw(name) and _same(engine, states, relation, name))
+        if name == relation or (name not in others and not _is_private(name))
     }
+
+
+def former_names(engine: Engine, states: Mapping[str, str]) -> dict[str, str]:
+    """Former name that consumers still find -> the present relation of its product.
+
+    They are taken from the ledger: declarations name the last renaming only, and with a catalog
+    service, two names of one table have different states.
+
+    Args:
+        engine: the target in use.
+        states: of its tables.
+    """
+    heads = engine.ledger.heads(documents=False)
+    plain = {match[1] for name in heads if (match := _VERSION.fullmatch(name))}
+    unknown = {name for name in states if not _is_private(name)} - heads.keys() - plain
+    found = {}
+    for relation, entries in publications_of(engine.ledger).items() if unknown else ():
+        before = {each["renamed_from"] for each in entries if each.get("renamed_from")}
+        found |= dict.fromkeys(before & unknown, relation)
+    return found
 
 
 def shown_versions(engine: Engine, domain: Domain) -> dict[str, int]:
     """Name without a number -> the version that it shows now, of a domain's versioned products."""
     versioned = [each for each in domain.products if each.versioned]
     states = engine.states() if versioned else {}
-    return {
-        product.plain_relation: product.version
-        for product in versioned
-        if {product.plain_relation, product.relation} <= set(states)
-        and _same(engine, states, product.plain_relation, product.relation)
-    }
+    plain = {each.plain_relation for each in versioned} & states.keys()
+    found = {}
+    # A version that is not declared any more may be the one that the name still shows.
+    for relation in states:
+        match = _VERSION.fullmatch(relation)
+        if match and match[1] in plain and _same(engine, states, match[1], relation):
+            found[match[1]] = int(relation.rpartition("_v")[2])
+    return found
 
 
 def pending(repository: Repository, engine: Engine, domain: Domain) -> bool:
-    """Whether `settle` has anything to do."""
+    """Whether a run has names to change: see `settle` and `moves`."""
     states = engine.states()
     renames = _renames(repository, engine, _with_upstream(repository, domain), states)
     late = _late_aliases(engine, domain, states)
@@ -127,8 +167,7 @@ def pending(repository: Repository, engine: Engine, domain: Domain) -> bool:
 def settle(repository: Repository, engine: Engine, domain: Domain) -> list[str]:
     """Gives tables of a domain and of its upstream domains the names that are declared now.
 
-    Consumers see the same rows before and after, except where `latest_version` chooses another
-    version that is published already.
+    Consumers see the same rows before and after.
 
     Args:
         repository: where the domain is declared.
@@ -140,34 +179,71 @@ def settle(repository: Repository, engine: Engine, domain: Domain) -> list[str]:
 
     Raises:
         Conflict: another process changed one of the tables meanwhile; nothing was changed.
+        MeshError: an upstream domain, whose table gets another name, is at work.
     """
     done = []
     states = engine.states()
     for rename in _renames(repository, engine, _with_upstream(repository, domain), states):
-        _apply(engine, rename)
+        with _undisturbed(repository, rename, domain):
+            _apply(engine, rename)
         done.append(f"{rename.before} is called {rename.after} now; the old name shows it too")
     if done:
         states = engine.states()
-    for product in _late_aliases(engine, domain, states):
-        staged = _as_shown(engine, product.relation)
-        alias = engine.alias(product.plain_relation, staged)
-        engine.ledger.commit([staged, replace(alias, alias_of=product.relation)], {})
-        done.append(f"{alias.relation} shows version {product.version} now")
     for product, name in _ended(repository, engine, domain, states):
         shown = _as_shown(engine, product.relation)
         state = states[name]
         number = engine.state_id(state)
         gone = Staged(name, state, state, number, alias_of=product.relation, renamed_to="")
-        engine.ledger.commit([shown, gone], {})
+        entry = entry_of("end", product.relation, standing_of(engine, product.relation), alias=name)
+        engine.ledger.commit([shown, gone], {"publications": [entry]})
         done.append(f"{name}, the former name of {product.relation}, ended")
     return done
+
+
+def moves(
+    engine: Engine, domain: Domain, shown: Collection[str] = ()
+) -> tuple[list[Staged], list[dict[str, Any]]]:
+    """Names without a number that show another version from now on, which is published already.
+
+    Args:
+        engine: the target in use.
+        domain: whose names they are.
+        shown: products that are about to be published; their aliases move with them.
+
+    Returns:
+        What must be committed, and the entries that record it.
+    """
+    staged, entries = [], []
+    for product in _late_aliases(engine, domain, engine.states()):
+        if product.relation in shown:
+            continue
+        standing = standing_of(engine, product.relation)
+        if not standing:  # its retirement is not complete
+            continue
+        latest = _as_shown(engine, product.relation)
+        alias = engine.alias(product.plain_relation, latest)
+        staged += [latest, replace(alias, alias_of=product.relation)]
+        entries.append(entry_of("alias", product.relation, standing, alias=product.plain_relation))
+    return staged, entries
+
+
+def standing_of(engine: Engine, relation: str) -> dict[str, Any]:
+    """The publication of a product that consumers see; empty if there is none."""
+    history = publications_of(engine.ledger, relation.partition(".")[0]).get(relation, ())
+    shown = effective_publications(history)
+    return dict(shown[-1]) if shown else {}
 
 
 def _ended(
     repository: Repository, engine: Engine, domain: Domain, states: Mapping[str, str]
 ) -> Iterator[tuple[Product, str]]:
     """Former names of products after the notice period, which no domain uses any more."""
-    renamed = [each for each in domain.products if each.former is not None]
+    declared = {name for each in repository.readings for product in each.products
+                for name in product.relations}  # fmt: skip
+    others = any(name not in declared and not _is_private(name) for name in states)
+    former = former_names(engine, states) if others else {}
+    renamed = [each for each in domain.products
+               if each.former is not None or each.relation in former.values()]  # fmt: skip
     if not renamed:
         return
     histories = publications_of(engine.ledger, domain.name)
@@ -177,10 +253,17 @@ def _ended(
         since = [each["finished_at"] for each in entries if each["kind"] == "rename"]
         if not since or since[-1] >= before or product.relation not in states:
             continue
-        for name in {product.former_relation, product.renamed_from} & set(states) - _used(
-            repository, product
-        ):
-            yield product, str(name)
+        names = {product.former_relation, product.renamed_from} - _used(repository, product)
+        # Those that no `renamed_from` names any more.
+        names |= {name for name, relation in former.items()
+                  if relation == product.relation and name not in declared
+                  and not readers(repository, name)}  # fmt: skip
+        for name in names & states.keys():
+            # Another product may have the name by now; its table must stay.
+            if name not in histories and not _declares(repository, *str(name).split(".", 1)) and (
+                _same(engine, states, str(name), product.relation)
+            ):  # fmt: skip
+                yield product, str(name)
 
 
 def _used(repository: Repository, product: Product) -> set[str]:
@@ -267,24 +350,50 @@ def _same(engine: Engine, states: Mapping[str, str], one: str, other: str) -> bo
     return engine.state_id(states[one]) == engine.state_id(states[other])
 
 
+@contextmanager
+def _undisturbed(repository: Repository, rename: Rename, domain: Domain) -> Iterator[None]:
+    """Makes sure that no run of another domain publishes the table under its old name meanwhile.
+
+    It does not wait: maintenance holds the locks of several domains, so both could wait forever.
+
+    Raises:
+        MeshError: such a run is at work.
+    """
+    with ExitStack() as held:
+        domains = {rename.before.partition(".")[0], rename.after.partition(".")[0]} - {domain.name}
+        for other in sorted(domains):
+            path = repository.workspace / "locks" / f"{other}.run"
+            if held.enter_context(lock_if_free(path)):
+                raise MeshError(
+                    f"{rename.before} gets the name {rename.after}, but {other} is at work. Run "
+                    f"{domain.name} again when that has ended."
+                )
+        yield
+
+
 def _apply(engine: Engine, rename: Rename) -> None:
     shown = _as_shown(engine, rename.before)
-    domain, _, product = rename.after.partition(".")
+    entry = entry_of("rename", rename.after, rename.shown, renamed_from=rename.before)
+    taken = engine.alias(rename.after, shown, with_history=True)
+    changes = [replace(taken, alias_of=rename.after), replace(shown, alias_of=rename.after)]
+    engine.ledger.commit(changes, {"publications": [entry]})
+
+
+def entry_of(kind: str, relation: str, shown: Mapping[str, Any], **further: str) -> dict[str, Any]:
+    """An entry that shows the rows of an earlier publication."""
+    domain, _, product = relation.partition(".")
     now = datetime.now(UTC)
-    entry = {
-        **{key: rename.shown.get(key) for key in KEPT},
+    return {
+        **{key: shown.get(key) for key in KEPT},
         "run_id": str(uuid.uuid4()),
         "publication_id": str(uuid.uuid4()),
         "domain": domain,
         "product": product,
-        "kind": "rename",
-        "renamed_from": rename.before,
+        "kind": kind,
         "started_at": now,
         "finished_at": now,
+        **further,
     }
-    taken = engine.alias(rename.after, shown, with_history=True)
-    changes = [replace(taken, alias_of=rename.after), replace(shown, alias_of=rename.after)]
-    engine.ledger.commit(changes, {"publications": [entry]})
 
 
 def _as_shown(engine: Engine, relation: str) -> Staged:
@@ -302,5 +411,7 @@ def _declares(repository: Repository, domain: str, product: str) -> bool:
     return repository.reading(domain).product(product) is not None
 
 
-def _is_raw(relation: str) -> bool:
-    return relation.partition(".")[0].endswith("_raw")
+def _is_private(relation: str) -> bool:
+    """Whether consumers do not read a table: it is landed, retired, or of the ledger."""
+    schema = relation.partition(".")[0]
+    return schema == "meshhouse" or schema.endswith(("_raw", "_retired"))

@@ -51,6 +51,7 @@ def publish(
     statistics: Mapping[str, Mapping[str, Any]] = NOTHING,
     changes: Mapping[str, Sequence[Mapping[str, Any]]] = NOTHING,
     objectives: Sequence[Mapping[str, Any]] = (),
+    moved: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Shows all candidates at once and records why, in one catalog transaction.
 
@@ -66,6 +67,7 @@ def publish(
         statistics: product relation -> what was measured of the candidate.
         changes: product relation -> what changes for consumers, as JSON.
         objectives: ledger entries of the promises that the run measured.
+        moved: ledger entries of names that show another version from now on.
 
     Returns:
         The new publications.
@@ -114,8 +116,10 @@ def publish(
             measured = {"publication_id": publication_id, "statistics": dict(statistics[relation])}
             entries["statistics"].append({**common, **measured})
     staged = [candidate.staged for candidate, _ in audited]
+    published = entries["publications"]
+    entries["publications"] = [*published, *map(dict, moved)]
     ledger.commit([*staged, *others], {**entries, "objectives": objectives, "runs": [run_entry]})
-    return entries["publications"]
+    return published
 
 
 def audit_entry(run_id: str, candidate: Candidate, result: AuditResult) -> dict[str, Any]:

@@ -9,10 +9,10 @@ Maintenance removes it after the notice period. Until then, it can come back.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
+from itertools import chain
 from typing import Any
 
 from meshhouse.engines import Engine
@@ -21,8 +21,8 @@ from meshhouse.governance.deprecation import is_over, said, unknown_readers
 from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository, display_path
-from meshhouse.repository.references import readers
-from meshhouse.runs.names import KEPT, names_of, plain_of
+from meshhouse.repository.references import Reading, readers
+from meshhouse.runs.names import entry_of, names_of, plain_of, standing_of
 
 SUFFIX = "_retired"
 """Schema of retired tables: the domain's name with this suffix."""
@@ -49,9 +49,21 @@ def retire(repository: Repository, engine: Engine, name: str, today: date) -> Re
         today: the day that counts for deprecation dates.
 
     Raises:
-        UsageError: it is not published, or is still declared and not past its date.
+        UsageError: it is not published, or is still declared and not past its date; or the tables
+            are those of an environment.
         MeshError: a domain still reads it, or it cannot be known whether one does.
     """
+    if repository.environment:
+        raise UsageError(
+            f"{name} was not retired: in the environment {repository.environment}, consumers would "
+            "find production's table again. Unset MESH_ENV to retire production's; `mesh env drop` "
+            "removes what an environment has."
+        )
+    asked = _spelled(name)
+    _finish(repository, engine, asked)
+    if asked in complete(repository, engine, asked.partition(".")[0], ("retire",)):
+        [entry] = publications_of(engine.ledger, asked.partition(".")[0])[asked][-1:]
+        return _retired(asked, entry)
     relation = _relation(engine, name)
     declared = declared_as(repository, relation)
     if declared is not None:
@@ -60,16 +72,11 @@ def retire(repository: Repository, engine: Engine, name: str, today: date) -> Re
         raise MeshError(
             f"{relation} may still be declared: its domain cannot be read. See `mesh check`."
         )
-    _check_readers(repository, relation, declared)
-    standing = _standing(engine, relation)
     names = names_of(engine, relation, _others(repository, relation))
-    changes = []
-    for each, state in names.items():
-        domain, _, table = each.partition(".")
-        kept = f"{domain}{SUFFIX}.{table}__{standing['snapshot_id']}"
-        number = engine.state_id(state)
-        changes.append(Staged(each, state, state, number, alias_of=relation, renamed_to=kept))
-    entry = _entry("retire", relation, standing)
+    _check_readers(repository, relation, declared, names)
+    standing = standing_of(engine, relation)
+    changes = _hiding(engine, relation, names, standing["snapshot_id"])
+    entry = entry_of("retire", relation, standing)
     engine.ledger.commit(changes, {"publications": [entry]})
     return _retired(relation, {**entry, "done_by": ""})
 
@@ -84,6 +91,10 @@ def unretire(repository: Repository, engine: Engine, name: str, today: date) -> 
         UsageError: it is not retired, or would be retired again at once.
         MeshError: its files are no longer kept.
     """
+    asked = _spelled(name)
+    _finish(repository, engine, asked)
+    if asked in complete(repository, engine, asked.partition(".")[0], ("unretire",)):
+        return [asked]
     relation = _relation(engine, name, of_retired=True)
     history = publications_of(engine.ledger, relation.partition(".")[0])[relation]
     declared = declared_as(repository, relation)
@@ -92,26 +103,62 @@ def unretire(repository: Repository, engine: Engine, name: str, today: date) -> 
             f"{relation} is past its deprecation date, {declared.deprecation_date}, so the next "
             f"run would retire it again. Set a later date in {_place(declared)} first."
         )
-    snapshot = history[-1]["snapshot_id"]
-    states = engine.states()
-    changes = []
-    for kept, state in states.items():
-        schema, _, table = kept.partition(".")
-        if not schema.endswith(SUFFIX) or not table.endswith(f"__{snapshot}"):
-            continue
-        shown = f"{schema.removesuffix(SUFFIX)}.{table.removesuffix(f'__{snapshot}')}"
-        # A former name that another product has now ends: kept, it would stop a later retirement.
-        back = "" if shown in states else shown
-        number = engine.state_id(state)
-        changes.append(Staged(kept, state, state, number, alias_of=relation, renamed_to=back))
+    changes = _showing(engine, relation, history[-1]["snapshot_id"])
     names = sorted(str(each.renamed_to) for each in changes if each.renamed_to)
+    if relation in engine.states():  # a catalog service did not hide it
+        names = sorted({*names, relation})
     if relation not in names:
         raise MeshError(
             f"The files of {relation} are no longer kept, so it cannot come back. Declare it again "
             "and run its domain."
         )
-    engine.ledger.commit(changes, {"publications": [_entry("unretire", relation, history[-1])]})
+    engine.ledger.commit(changes, {"publications": [entry_of("unretire", relation, history[-1])]})
     return names
+
+
+def incomplete(
+    engine: Engine, domain: str, kinds: Collection[str] = ("retire", "unretire")
+) -> list[str]:
+    """Products of a domain that are shown although they are retired, or the reverse.
+
+    Only a catalog service leaves any: it renames tables one by one, after the transaction that
+    records the retirement. A product's relation is renamed after its other names.
+    """
+    if engine.lake is None or not engine.lake.is_served:
+        return []
+    heads = engine.ledger.heads(domain, documents=False)
+    changed = {name: head.kind for name, head in heads.items() if head.kind in kinds}
+    states = engine.states() if changed else {}
+    return sorted(name for name, kind in changed.items() if (name in states) == (kind == "retire"))
+
+
+def complete(
+    repository: Repository,
+    engine: Engine,
+    domain: str,
+    kinds: Collection[str] = ("retire", "unretire"),
+) -> list[str]:
+    """Completes retirements that were interrupted, and their undoing.
+
+    Returns:
+        The products that are hidden, or shown again, only now.
+
+    Raises:
+        MeshError: the catalog service refuses.
+    """
+    done = []
+    for relation in incomplete(engine, domain, kinds):
+        entry = publications_of(engine.ledger, domain)[relation][-1]
+        names = names_of(engine, relation, _others(repository, relation))
+        changes = (
+            _hiding(engine, relation, names, entry["snapshot_id"])
+            if entry["kind"] == "retire"
+            else _showing(engine, relation, entry["snapshot_id"])
+        )
+        if changes:
+            engine.ledger.commit(changes, {})
+            done.append(relation)
+    return done
 
 
 def overdue(repository: Repository, engine: Engine, domain: Domain, today: date) -> list[str]:
@@ -123,8 +170,16 @@ def overdue(repository: Repository, engine: Engine, domain: Domain, today: date)
     if not over or repository.environment or unknown_readers(repository, domain.name):
         return []
     states = engine.states()
-    return [each.relation for each in over
-            if each.relation in states and not readers(repository, each)]  # fmt: skip
+    heads = engine.ledger.heads(domain.name, documents=False)
+    found = []
+    for each in over:
+        head = heads.get(each.relation)
+        if each.relation not in states or (head is not None and head.kind == "retire"):
+            continue
+        names = names_of(engine, each.relation, _others(repository, each.relation))
+        if not _readers(repository, each.relation, each, names):
+            found.append(each.relation)
+    return found
 
 
 def retired(engine: Engine) -> list[Retired]:
@@ -162,8 +217,51 @@ def _check_date(product: Product, today: date) -> None:
     )
 
 
-def _check_readers(repository: Repository, relation: str, declared: Product | None) -> None:
-    if found := readers(repository, declared or relation):
+def _finish(repository: Repository, engine: Engine, relation: str) -> None:
+    domain = relation.partition(".")[0]
+    if domain in repository.domain_names:
+        engine.finish_publications(repository.reading(domain))
+
+
+def _hiding(engine: Engine, relation: str, names: Mapping[str, str], snapshot: int) -> list[Staged]:
+    """Gives all names of a product to the schemas of retired tables, its relation last."""
+    changes = []
+    for name in sorted(names, key=lambda each: (each == relation, each)):
+        domain, _, table = name.partition(".")
+        state, kept = names[name], f"{domain}{SUFFIX}.{table}__{snapshot}"
+        number = engine.state_id(state)
+        changes.append(Staged(name, state, state, number, alias_of=relation, renamed_to=kept))
+    return changes
+
+
+def _showing(engine: Engine, relation: str, snapshot: int) -> list[Staged]:
+    """Gives retired tables their names again, the product's relation last."""
+    states = engine.states()
+    changes = []
+    for kept, state in states.items():
+        schema, _, table = kept.partition(".")
+        if not schema.endswith(SUFFIX) or not table.endswith(f"__{snapshot}"):
+            continue
+        shown = f"{schema.removesuffix(SUFFIX)}.{table.removesuffix(f'__{snapshot}')}"
+        # A former name that another product has now ends: kept, it would stop a later retirement.
+        back = "" if shown in states else shown
+        number = engine.state_id(state)
+        changes.append(Staged(kept, state, state, number, alias_of=relation, renamed_to=back))
+    return sorted(changes, key=lambda each: (each.renamed_to == relation, each.relation))
+
+
+def _readers(
+    repository: Repository, relation: str, declared: Product | None, names: Iterable[str]
+) -> list[Reading]:
+    """Who reads a product, under any of the names that end with it."""
+    others = [readers(repository, name) for name in names if name != relation]
+    return sorted({*readers(repository, declared or relation), *chain.from_iterable(others)})
+
+
+def _check_readers(
+    repository: Repository, relation: str, declared: Product | None, names: Iterable[str]
+) -> None:
+    if found := _readers(repository, relation, declared, names):
         raise MeshError(
             f"{relation} is still read, so it was not retired: {said(found)}. These models must "
             "read another product or version first."
@@ -226,11 +324,6 @@ def _spelled(name: str) -> str:
     return ".".join(parts)
 
 
-def _standing(engine: Engine, relation: str) -> dict[str, Any]:
-    history = publications_of(engine.ledger, relation.partition(".")[0])[relation]
-    return dict(effective_publications(history)[-1])
-
-
 def _others(repository: Repository, relation: str) -> Collection[str]:
     """Names that other declared products have."""
     return {
@@ -239,21 +332,6 @@ def _others(repository: Repository, relation: str) -> Collection[str]:
         for product in domain.products
         if product.relation != relation
         for name in product.relations
-    }
-
-
-def _entry(kind: str, relation: str, shown: dict[str, Any]) -> dict[str, Any]:
-    domain, _, product = relation.partition(".")
-    now = datetime.now(UTC)
-    return {
-        **{key: shown.get(key) for key in KEPT},
-        "run_id": str(uuid.uuid4()),
-        "publication_id": str(uuid.uuid4()),
-        "domain": domain,
-        "product": product,
-        "kind": kind,
-        "started_at": now,
-        "finished_at": now,
     }
 
 

@@ -22,7 +22,7 @@ from meshhouse.repository.references import resolve
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
-from meshhouse.runs.names import settle, shown_versions
+from meshhouse.runs.names import moves, settle, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
@@ -31,9 +31,9 @@ from meshhouse.runs.outcome import (
     dbt_failures,
     require_data_tests,
 )
-from meshhouse.runs.parse import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest, refuse_findings
 from meshhouse.runs.publication import audit_entry
-from meshhouse.runs.retirement import overdue, retire
+from meshhouse.runs.retirement import complete, overdue, retire
 
 OnPlan = Callable[[DomainPlan], None]
 """Receives what a run is about to do, before it does anything."""
@@ -85,9 +85,8 @@ def run_domain(
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
                 engine.finish_publications(domain)
-                _judge_moves(repository, engine, domain, run)
+                _settle(repository, engine, domain, run, say)
                 if run.outcome != "rejected":
-                    _settle(repository, engine, domain, say)
                     run.warnings = warnings(repository, domain, engine.ledger)
                     plan = DomainPlan(repository, engine, domain, products, force or full_refresh)
                     run.note(plan)
@@ -100,6 +99,8 @@ def run_domain(
 
                     steps = Steps(repository, engine, domain, plan, run, say, on_line, confirmed)
                     steps.take(force or full_refresh, full_refresh)
+                elif run.outcome != "rejected":
+                    _move_names(repository, engine, domain, plan, say)
         except NotShown as error:  # recorded as published, which the next run makes true
             run.fail(error)
             unrecorded = []
@@ -163,10 +164,31 @@ def _judge_moves(repository: Repository, engine: Engine, domain: Domain, run: Do
         run.outcome, run.message = "rejected", f"{UNPUBLISHED} {refusal(refused)}"
 
 
-def _settle(repository: Repository, engine: Engine, domain: Domain, say: Say) -> None:
+def _move_names(
+    repository: Repository, engine: Engine, domain: Domain, plan: DomainPlan, say: Say
+) -> None:
+    """Moves names to versions that were published before, in a run that builds nothing."""
+    changes, entries = moves(engine, domain)
+    if changes:
+        refuse_findings(repository, domain, plan.manifest)
+        engine.ledger.commit(changes, {"publications": entries})
+    for each in entries:
+        say(f"{domain.name}: {each['alias']} shows version {each['version']} now")
+
+
+def _settle(
+    repository: Repository, engine: Engine, domain: Domain, run: DomainRun, say: Say
+) -> None:
     """What follows from declarations before anything is built: names, and ends of versions."""
     for line in settle(repository, engine, domain):
         say(f"{domain.name}: {line}")
+    _judge_moves(repository, engine, domain, run)
+    if run.outcome == "rejected":
+        return
+    try:
+        complete(repository, engine, domain.name)
+    except MeshError as error:  # consumers still find a retired product; the others go on
+        say(f"{domain.name}: a retirement is not complete: {error}")
     today = datetime.now(UTC).date()
     for relation in overdue(repository, engine, domain, today):
         retire(repository, engine, relation, today)

@@ -24,7 +24,7 @@ from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.names import pending
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import DomainRun
-from meshhouse.runs.retirement import overdue
+from meshhouse.runs.retirement import incomplete, overdue
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def unchanged_run(
     run = DomainRun(domain.name, str(uuid.uuid4()))
     try:
         engine.finish_publications(domain)
-        if pending(repository, engine, domain):
+        if pending(repository, engine, domain) or incomplete(engine, domain.name):
             return None
         if overdue(repository, engine, domain, datetime.now(UTC).date()):
             return None

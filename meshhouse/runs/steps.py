@@ -26,7 +26,7 @@ from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
-from meshhouse.runs.names import followers, shown_versions
+from meshhouse.runs.names import followers, moves, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
@@ -210,17 +210,21 @@ class Steps:
         self._tell("publishing")
         run = self._run
         staged = [(candidate.product, candidate.staged) for candidate, _ in run.audited]
+        moved, entries = moves(self._engine, self._domain, [each.relation for each, _ in staged])
         others = [
             *self._engine.stage_snapshots(self._domain, snapshots),
-            *followers(self._engine, staged),
+            *followers(self._engine, staged, [each.relation for each in moved]),
+            *moved,
         ]
         run.outcome, run.finished_at = "published", datetime.now(UTC)
         objectives = objective_entries(self._engine.ledger, self._domain, run, statistics)
         run.published = publish(
             self._engine.ledger, run.run_id, run.audited, self._plan.bases, run.entry(), others,
             contracts, statistics, {each.relation: each.as_entries() for each in run.judged},
-            objectives,
+            objectives, entries,
         )  # fmt: skip
+        for each in entries:
+            self._say(f"{self._domain.name}: {each['alias']} shows version {each['version']} now")
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
         """Remembers what the code is made of, so that a later run can name what changed in it."""

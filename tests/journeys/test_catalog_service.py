@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
+from meshhouse.engines import engine
+from meshhouse.lake.rest_catalog import CatalogService
+from meshhouse.runs.retirement import retire, unretire
 from tests.conftest import Mesh, make_mesh
 from tests.support.nessie import Nessie
 
@@ -58,6 +62,31 @@ def test_a_rollback_shows_the_previous_publication_although_the_service_forgot_i
     assert "held back" in ran.run("run", "shop").stderr
     ran.run("run", "shop.orders", "--force")
     assert ran.row("select count(*) from shop.orders") == (19,)
+
+
+def test_a_retirement_that_a_service_did_not_finish_is_completed_by_the_next_run(ran, monkeypatch):
+    for path in (ran.root / "domains/shop/models/products").glob("totals*"):
+        path.unlink()
+    monkeypatch.setenv("MESH_HOME", str(ran.home))
+    repository, today = ran.repository, datetime.now(UTC).date()
+    lake = engine(repository).lake
+
+    def killed(self: object, changes: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CatalogService, "_rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            retire(repository, engine(repository), "shop.totals", today)
+    assert "shop.totals" in lake.states()
+    ran.run("run", "shop")
+    assert "shop.totals" not in lake.states()
+    with monkeypatch.context() as patch:
+        patch.setattr(CatalogService, "_rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unretire(repository, engine(repository), "shop.totals", today)
+    assert unretire(repository, engine(repository), "shop.totals", today) == ["shop.totals"]
+    assert ran.row("select orders from shop.totals") == (19,)
 
 
 def test_a_service_that_goes_away_is_one_line(ran):

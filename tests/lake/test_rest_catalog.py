@@ -123,6 +123,31 @@ def test_a_conflict_after_the_last_check_is_refused_by_the_service(lake, schema,
     assert (rows(lake, orders), rows(lake, totals)) == ([1], [1, 3])
 
 
+def test_a_table_that_is_only_read_must_not_change_meanwhile(lake, schema, monkeypatch):
+    orders, alias = f"{schema}.orders", f"{schema}.alias"
+    lake.commit([add(lake, orders, 1)])
+    snapshot = lake.load(orders).current_snapshot().snapshot_id
+
+    def read() -> Staged:
+        state = lake.state(orders)
+        return Staged(orders, state, state, snapshot)
+
+    lake.commit([read(), add(lake, alias, 1)])
+    assert lake.load(orders).current_snapshot().snapshot_id == snapshot
+    rival, ours = add(lake, orders, 2), [read(), add(lake, alias, 2)]
+    post, waiting = requests.Session.post, [rival]
+
+    def late(session, url, **options):
+        while waiting:
+            lake.commit([waiting.pop()])
+        return post(session, url, **options)
+
+    monkeypatch.setattr(requests.Session, "post", late)
+    with pytest.raises(Conflict):
+        lake.commit(ours)
+    assert (rows(lake, orders), rows(lake, alias)) == ([1, 2], [1])
+
+
 def test_two_who_make_the_same_table_do_not_both_succeed(lake, schema):
     first, second = (add(lake, f"{schema}.orders", number) for number in (1, 2))
     lake.commit([first])

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -90,6 +92,25 @@ def test_a_narrowed_decimal_is_refused(mesh):
     mesh.edit(SQL, "decimal(12, 2)", "decimal(12, 1)")
     mesh.edit(YAML, '"decimal(12,2)"', '"decimal(12,1)"')
     assert "(T5)" in refused(mesh)
+
+
+def test_a_waiver_lets_a_run_publish_once_every_reader_consents(mesh):
+    mesh.edit(SQL, "decimal(12, 2)", "decimal(12, 1)")
+    mesh.edit(YAML, '"decimal(12,2)"', '"decimal(12,1)"')
+    ways = re.findall(r"`mesh (waive shop\.orders [^`]*)`", refused(mesh))
+    soon = str(datetime.now(UTC).date() + timedelta(days=7))
+    for way in ways:
+        words = shlex.split(way.replace("DATE", soon))
+        at = words.index("--consent")
+        assert words[at + 1] == "crm"
+        mesh.run(*words[:at])
+    assert "lacks the consent of crm" in refused(mesh)
+    (mesh.root / "domains/shop/waivers.yml").unlink()
+    for way in ways:
+        mesh.run(*shlex.split(way.replace("DATE", soon)))
+    mesh.run("run", "shop")
+    [change] = [each for each in mesh.history("shop.orders")[0]["changes"] if each["allowed_by"]]
+    assert change["change"] == "T5:amount"
 
 
 def test_a_number_that_becomes_text_is_refused(mesh):

@@ -74,6 +74,8 @@ def test_the_old_name_shows_the_new_product_until_the_notice_period_is_over(sold
         run_local(mesh, "shop")
         assert "shop.totals" in visible(mesh)  # crm still uses it
         mesh.edit("domains/crm/models/staging/stg_shop__totals.sql", "'totals'", "'sums'")
+        # The ledger knows the old name, although no declaration has it any more.
+        mesh.edit(f"{FOLDER}/sums.yml", "\n        renamed_from: shop.totals", "")
         run_local(mesh, "shop")
     assert "shop.totals" not in visible(mesh)
     assert mesh.row("select orders from shop.sums") == (2,)
@@ -118,6 +120,40 @@ def test_a_product_moves_to_another_domain_with_its_history(sold):
     mesh.run("maintain")
     mesh.run("doctor")
     assert mesh.row("select orders from shop.totals") == (2,)
+
+
+def test_a_former_name_that_another_product_has_by_now_stays(sold, monkeypatch):
+    mesh = sold
+    (mesh.root / "domains/crm/models/staging/stg_shop__totals.sql").unlink()
+    files = {path: path.read_text() for path in (mesh.root / FOLDER).glob("totals*")}
+    rename(mesh, OTHER, "totals")
+    mesh.edit(f"{OTHER}/totals.yml", "group: shop", "group: crm")
+    mesh.write(f"{OTHER}/totals.sql",
+               "select cast(count(*) as bigint) as orders, "
+               "cast(coalesce(sum(amount), 0) as decimal(18, 2)) as amount\n"
+               "from {{ ref('stg_shop__orders') }}\n")  # fmt: skip
+    mesh.run("run", "crm", "--confirm", "It counts the same orders.")
+    later = datetime.now(UTC) + timedelta(days=31)
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return later
+
+    with monkeypatch.context() as patch:
+        patch.setattr(names, "datetime", Later)
+        run_local(mesh, "crm")
+        assert "shop.totals" not in visible(mesh)
+        assert mesh.history("crm.totals")[0]["kind"] == "end"
+        for path, text in files.items():
+            path.write_text(text)
+        assert run_local(mesh, "shop").outcome == "published"
+        run_local(mesh, "crm")
+        assert "shop.totals" in visible(mesh)
+    mesh.sell(3)
+    mesh.run("run", "shop")
+    assert mesh.row("select orders from shop.totals") == (3,)
+    assert mesh.row("select orders from crm.totals") == (2,)
 
 
 @pytest.mark.parametrize(

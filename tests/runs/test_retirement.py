@@ -197,7 +197,20 @@ def test_a_broken_domain_that_may_read_a_product_keeps_it(mesh):
     assert "shop.totals" in visible(mesh)
 
 
+def test_a_reader_of_the_name_without_a_number_keeps_the_latest_version(mesh):
+    two_versions(mesh)
+    mesh.sell(1)
+    mesh.run("run", "shop")
+    for path in (mesh.root / PRODUCTS).glob("orders*"):
+        path.unlink()
+    refused = mesh.run("retire", "shop.orders_v2", code=1).stderr
+    assert "shop.orders_v2 is still read, so it was not retired: crm (stg_shop__orders)" in refused
+    assert "shop.orders" in visible(mesh)
+
+
 def test_misuse_is_said(mesh):
+    trial = mesh.run("retire", "shop.orders", code=2, environment={"MESH_ENV": "trial"}).stderr
+    assert "in the environment trial, consumers would find production's table again" in trial
     assert "names no product" in mesh.run("retire", "shop", code=2).stderr
     assert "nothing to retire" in mesh.run("retire", "shop.nothing", code=2).stderr
     assert "nothing to retire" in mesh.run("retire", "shop.orders", code=2).stderr

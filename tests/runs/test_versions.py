@@ -112,11 +112,22 @@ def test_the_plain_name_follows_latest_version_without_a_build(mesh):
     mesh.run("run", "shop")
     assert columns(mesh, "shop.orders") == FIRST
     mesh.edit(f"{PRODUCTS}/orders.yml", "latest_version: 1", "latest_version: 2")
+    # A run that fails moves no name, and neither does a run of another domain.
+    good = (mesh.root / PRODUCTS / "orders_v1.sql").read_text()
+    mesh.write(f"{PRODUCTS}/orders_v1.sql", "select nothing from {{ ref('stg_sales') }}\n")
+    mesh.run("run", "shop", code=1)
+    assert columns(mesh, "shop.orders") == FIRST
+    mesh.write(f"{PRODUCTS}/orders_v1.sql", good)
     said = mesh.run("run", "shop")
     assert "shop.orders shows version 2 now" in said.stdout + said.stderr
     assert columns(mesh, "shop.orders") == SECOND
     assert states(mesh)["shop.orders"] == states(mesh)["shop.orders_v2"]
-    assert len(mesh.history("shop.orders_v2")) == 1
+    assert [each["kind"] for each in mesh.history("shop.orders_v2")] == ["alias", "publish"]
+    # It also moves with the publication of another version.
+    mesh.edit(f"{PRODUCTS}/orders.yml", "latest_version: 2", "latest_version: 1")
+    mesh.edit(f"{PRODUCTS}/orders_v1.sql", "as bigint) as order_id", "as bigint) + 10 as order_id")
+    mesh.run("run", "shop.orders_v1", code=None)
+    mesh.run("doctor")
 
 
 def test_who_reads_the_plain_name_counts_for_the_version_that_it_shows(mesh):

@@ -70,6 +70,25 @@ def next_state(base: int | None, at: datetime) -> int:
     return max(base or 0, int(at.timestamp() * 1_000_000) - 1) + 1
 
 
+def ended_name(relation: str, state: int | None = None) -> str:
+    """How the row of a name is called that ends, until readers do not find the name any more.
+
+    Args:
+        relation: the name.
+        state: its last state; None for the beginning of all such rows of this name.
+    """
+    domain, _, name = relation.partition(".")
+    return f"{domain}_retired.{name}__ended_{'' if state is None else state}"
+
+
+def hidden_name(relation: str) -> str | None:
+    """The name under which readers found a table that is retired or ended; None if it is not."""
+    schema, _, name = relation.partition(".")
+    if not schema.endswith("_retired"):
+        return None
+    return f"{schema.removesuffix('_retired')}.{name.rpartition('__')[0]}"
+
+
 class Database:
     """The tables of one environment in one database of Snowflake."""
 
@@ -220,6 +239,19 @@ class Database:
         state, properties = rows[0]
         return int(state), json.loads(properties or "{}")
 
+    def mark_hidden(self, relation: str) -> None:
+        """Notes that readers do not find the table of a retired or ended name any more."""
+        if not self.has_states():
+            return
+        self.session.execute(
+            f"delete from {self.states_table} where startswith(relation, ?)", ended_name(relation)
+        )
+        domain, _, name = relation.partition(".")
+        self.session.execute(
+            f"update {self.states_table} set shown = state where startswith(relation, ?)",
+            f"{domain}_retired.{name}__",
+        )
+
     def move(self, moves: Sequence[Move], also: Callable[[], None] = lambda: None) -> None:
         """Gives tables their next states, and runs further statements, in one transaction.
 
@@ -253,9 +285,17 @@ class Database:
 
     def _move(self, move: Move) -> bool:
         properties = json.dumps(dict(move.properties))
-        if move.renamed_to == "":
+        if move.renamed_to == "" and hidden_name(move.relation) is not None:
             cursor = self.session.execute(
                 f"delete from {self.states_table} where relation = ? and state = ?",
+                move.relation,
+                move.base,
+            )
+        elif move.renamed_to == "":
+            cursor = self.session.execute(
+                f"update {self.states_table} set relation = ?, shown = {_UNKNOWN} "
+                "where relation = ? and state = ?",
+                ended_name(move.relation, move.base),
                 move.relation,
                 move.base,
             )

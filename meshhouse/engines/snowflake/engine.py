@@ -21,7 +21,7 @@ from meshhouse.engines.dbt_snapshots import refuse_snapshots
 from meshhouse.engines.iceberg import readable
 from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Build, Candidate, Reader
 from meshhouse.engines.snowflake.contracts import declared_words, require_values_within
-from meshhouse.engines.snowflake.database import SCHEMA, Database, next_state
+from meshhouse.engines.snowflake.database import SCHEMA, Database, hidden_name, next_state
 from meshhouse.engines.snowflake.ledger import SnowflakeLedger
 from meshhouse.engines.snowflake.publish import (
     generation,
@@ -345,6 +345,7 @@ class SnowflakeEngine:
         session.execute(f"drop table if exists {shown}")
         if not self.database.environment and f"{domain}_shared" in self._schemas():
             session.execute(f"drop view if exists {session.name(f'{domain}_shared', name)}")
+        self.database.mark_hidden(relation)
 
     def finish_publications(self, domain: Domain) -> None:
         """Completes publications that were interrupted after their decision was recorded.
@@ -366,14 +367,23 @@ class SnowflakeEngine:
             "where relation <> '' and (shown is null or shown <> state)"
         )
         for relation, state in waiting:
-            if relation not in products:
-                continue
+            hidden = hidden_name(relation)
+            name = hidden or relation
+            product = products[name].called(name) if name in products else self._named(name)
+            if product.domain not in self._repository.domain_names:
+                continue  # a raw table
             try:
-                self._show_one(products[relation].called(relation), int(state))
+                if hidden is None:
+                    self._show_one(product, int(state))
+                elif hidden in self.states():  # something else has the name by now
+                    self.database.mark_hidden(hidden)
+                else:
+                    self._hide(hidden)
             except MeshError as error:
-                if products[relation].domain == domain.name:
+                if product.domain == domain.name:
                     raise
-                _LOG.warning("%s is published, but not visible yet: %s", relation, error)
+                what = "published, but not visible" if hidden is None else "retired, but visible"
+                _LOG.warning("%s is %s yet: %s", name, what, error)
 
     def _named(self, relation: str) -> Product:
         """The product that a relation shows, under that name, whether declared or not."""

@@ -391,3 +391,38 @@ def test_a_product_that_was_removed_is_retired_and_comes_back(mesh, chosen):
     assert rows("select orders from shop.totals") == [(1,)]
     kinds = [each["kind"] for each in publications_of(chosen.ledger, "shop")["shop.totals"]]
     assert kinds == ["publish", "retire", "unretire"]
+
+
+class Killed(BaseException):
+    """Ends a command as a signal would."""
+
+
+def test_a_retirement_that_was_interrupted_is_completed_and_so_is_its_undoing(
+    mesh, chosen, monkeypatch
+):
+    mesh.sell(1)
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").message == ""
+    for path in (mesh.root / "domains/shop/models/products").glob("totals*"):
+        path.unlink()
+    chosen, today = engine(mesh.repository), datetime.now(UTC).date()
+    shown = "select count(*) from information_schema.tables where table_schema = 'SHOP'"
+
+    def killed(self: object, relations: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(chosen), "_show", killed)
+        with pytest.raises(Killed):
+            retire(mesh.repository, chosen, "shop.totals", today)
+    assert rows(shown) == [(2,)]
+    chosen = engine(mesh.repository)
+    assert run(mesh, chosen, "shop").outcome == "unchanged"
+    assert rows(shown) == [(1,)]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(chosen), "_show", killed)
+        with pytest.raises(Killed):
+            unretire(mesh.repository, engine(mesh.repository), "shop.totals", today)
+    with pytest.raises(MeshError, match="is not retired"):
+        unretire(mesh.repository, engine(mesh.repository), "shop.totals", today)
+    assert rows("select orders from shop.totals") == [(1,)]
