@@ -170,3 +170,26 @@ def test_a_former_name_that_cannot_be_used_is_said(mesh, before, problem):
     rename(mesh, FOLDER, "sums", before)
     found = mesh.run("check", code=1).stdout
     assert problem in found, found
+
+
+def test_a_retired_product_returns_without_the_former_name_that_another_has_now(sold):
+    mesh = sold
+    (mesh.root / "domains/crm/models/staging/stg_shop__totals.sql").unlink()
+    files = {path: path.read_text() for path in (mesh.root / FOLDER).glob("totals*")}
+    rename(mesh, FOLDER, "sums")
+    mesh.run("run", "shop")
+    for path in (mesh.root / FOLDER).glob("sums*"):
+        path.unlink()
+    mesh.run("retire", "shop.sums")
+    assert not {"shop.sums", "shop.totals"} & visible(mesh)
+    for path, text in files.items():
+        path.write_text(text)
+    mesh.sell(3)
+    mesh.run("run", "shop")
+    mesh.run("retire", "--undo", "shop.sums")
+    assert mesh.row("select orders from shop.sums") == (2,)
+    assert mesh.row("select orders from shop.totals") == (3,)
+    mesh.run("retire", "shop.sums")
+    assert "shop.sums" not in visible(mesh)
+    assert mesh.row("select orders from shop.totals") == (3,)
+    mesh.run("doctor")
