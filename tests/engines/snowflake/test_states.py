@@ -77,6 +77,22 @@ def pinned(mesh: Mesh, chosen: Engine) -> dict[str, str]:
     return chosen.pin(crm)
 
 
+def test_a_name_that_ended_is_hidden_by_the_next_run_if_the_first_was_stopped(
+    mesh: Mesh, chosen, monkeypatch
+):
+    decide(chosen, "shop.orders", None, 1001)
+    found = "select count(*) from information_schema.tables where table_schema = 'SHOP'"
+    assert rows(found) == [(1,)]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(SnowflakeEngine, "_show", lambda self, relations: None)
+        end = Staged("shop.orders", "1001", "1001", 1001, renamed_to="")
+        engine(mesh.repository).ledger.commit([end], {})
+    assert "shop.orders" not in chosen.states()
+    chosen.finish_publications(mesh.repository.domain("shop"))
+    assert rows(found) == [(0,)]
+    assert chosen.states() == {}
+
+
 @pytest.mark.parametrize("environment", ["", "ana"])
 def test_a_run_is_recorded_with_what_it_reads_not_with_what_is_decided(
     mesh: Mesh, chosen, monkeypatch, environment
