@@ -26,6 +26,7 @@ from meshhouse.locks import lock
 from meshhouse.maintenance.retired import remove_retired
 from meshhouse.repository.environment import workspace
 from meshhouse.runs.retirement import SUFFIX as RETIRED
+from meshhouse.runs.retirement import shown_as
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestFile
@@ -135,10 +136,8 @@ def _names(lake: Lake, relation: str) -> list[str]:
 
 def _published(relation: str) -> str:
     """The name under which the ledger has a table, which may be retired."""
-    schema, _, table = relation.partition(".")
-    if not schema.endswith(RETIRED):
-        return relation
-    return f"{schema.removesuffix(RETIRED)}.{table.rpartition('__')[0]}"
+    before = shown_as(relation)
+    return before[0] if before else relation
 
 
 def _owner(relation: str) -> str:

@@ -13,7 +13,7 @@ from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.storage import delete
 from meshhouse.locks import lock
 from meshhouse.maintenance.orphans import files_in
-from meshhouse.runs.retirement import SUFFIX
+from meshhouse.runs.retirement import SUFFIX, shown_as
 
 
 def remove_retired(lake: Lake, before: datetime) -> list[str]:
@@ -29,8 +29,8 @@ def remove_retired(lake: Lake, before: datetime) -> list[str]:
         The removed tables.
     """
     removed = []
-    names = [name for name in lake.states() if _is_retired(name)]
-    for domain in sorted({name.partition(".")[0].removesuffix(SUFFIX) for name in names}):
+    names = [kept[0] for name in lake.states() if (kept := shown_as(name))]
+    for domain in sorted({name.partition(".")[0] for name in names}):
         with lock(lake.locks / f"{domain}.run"):  # a product may be coming back
             removed += _remove_of(lake, domain, before)
     return removed
@@ -39,7 +39,7 @@ def remove_retired(lake: Lake, before: datetime) -> list[str]:
 def _remove_of(lake: Lake, domain: str, before: datetime) -> list[str]:
     due = _due(lake, before)
     own = [name for name in lake.states() if name.startswith(f"{domain}{SUFFIX}.")]
-    doomed = [name for name in own if name.rpartition("__")[2] in due]
+    doomed = [name for name in own if (kept := shown_as(name)) and kept[1] in due]
     folders = {table.location() for name in doomed if (table := lake.load(name)) is not None}
     lake.forget_tables(doomed)
     used = {place.partition("/metadata/")[0] for place in lake.stored().values()}
@@ -60,7 +60,3 @@ def _due(lake: Lake, before: datetime) -> set[str]:
         if each["kind"] == "retire"
     }
     return {str(snapshot) for snapshot, at in newest.items() if at < before}
-
-
-def _is_retired(relation: str) -> bool:
-    return relation.partition(".")[0].endswith(SUFFIX)

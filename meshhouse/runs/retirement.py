@@ -28,6 +28,19 @@ SUFFIX = "_retired"
 """Schema of retired tables: the domain's name with this suffix."""
 
 
+def kept_as(relation: str, snapshot: int) -> str:
+    """The name of a table while it is retired; the snapshot tells two tables of one name apart."""
+    domain, _, table = relation.partition(".")
+    return f"{domain}{SUFFIX}.{table}__{snapshot}"
+
+
+def shown_as(relation: str) -> tuple[str, str] | None:
+    """The name and the snapshot of a table before it was retired; None if it is not retired."""
+    schema, _, name = relation.partition(".")
+    table, _, snapshot = name.rpartition("__")
+    return (f"{schema.removesuffix(SUFFIX)}.{table}", snapshot) if schema.endswith(SUFFIX) else None
+
+
 @dataclass(frozen=True)
 class Retired:
     """A product that was retired."""
@@ -227,8 +240,7 @@ def _hiding(engine: Engine, relation: str, names: Mapping[str, str], snapshot: i
     """Gives all names of a product to the schemas of retired tables, its relation last."""
     changes = []
     for name in sorted(names, key=lambda each: (each == relation, each)):
-        domain, _, table = name.partition(".")
-        state, kept = names[name], f"{domain}{SUFFIX}.{table}__{snapshot}"
+        state, kept = names[name], kept_as(name, snapshot)
         number = engine.state_id(state)
         changes.append(Staged(name, state, state, number, alias_of=relation, renamed_to=kept))
     return changes
@@ -239,10 +251,10 @@ def _showing(engine: Engine, relation: str, snapshot: int) -> list[Staged]:
     states = engine.states()
     changes = []
     for kept, state in states.items():
-        schema, _, table = kept.partition(".")
-        if not schema.endswith(SUFFIX) or not table.endswith(f"__{snapshot}"):
+        before = shown_as(kept)
+        if before is None or before[1] != str(snapshot):
             continue
-        shown = f"{schema.removesuffix(SUFFIX)}.{table.removesuffix(f'__{snapshot}')}"
+        shown = before[0]
         # A former name that another product has now ends: kept, it would stop a later retirement.
         back = "" if shown in states else shown
         number = engine.state_id(state)
