@@ -13,7 +13,7 @@ from typing import Any
 from meshhouse.audit import ROWS_AGAINST_PREVIOUS, soda_contract
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.describe import Model, Sources, describe
-from meshhouse.lint.sql.dialects import dialect_in_use
+from meshhouse.lint.sql.dialects import contract_dialect, dialect_in_use
 from meshhouse.lint.sql.rendering import FirstBuild, first_builds
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.declared_tests import column_facts, data_tests, unit_tests
@@ -42,8 +42,8 @@ class DeclaredContracts:
         facts = column_facts(self._manifest, product)
         sources = Sources(
             domain=self._domain,
-            target=self._dialect.target,
-            dialect=self._dialect.sqlglot,
+            target=dialect_in_use().target,
+            dialect=contract_dialect().sqlglot,
             models=self._models(product),
             code=self._manifest.code_of_rows(product),
             upstream=self._repository.provided(self._domain),
@@ -61,13 +61,9 @@ class DeclaredContracts:
         return describe(self._manifest.described(product), sources)
 
     @cached_property
-    def _dialect(self) -> Any:
-        return dialect_in_use()
-
-    @cached_property
     def _rendered(self) -> dict[str, FirstBuild]:
         """Unique id -> SQL of each model of the domain."""
-        found = first_builds(self._repository, self._domain.name, self._dialect)
+        found = first_builds(self._repository, self._domain.name)
         return {each.unique_id: each for each in found}
 
     @cached_property

@@ -191,7 +191,7 @@ def test_a_product_that_production_lacks_is_built(sold):
 
 def test_a_candidate_is_compared_with_what_production_shows(sold):
     sold.edit(ORDERS, "{{ ref('stg_sales') }}", "{{ ref('stg_sales') }} where sale_id < 3")
-    done = run(sold, environment="ana")
+    done = run(sold, environment="ana", confirmed="")
     assert "percent of the previous publication: found 66.6667, must be at least 90" in done.message
 
 

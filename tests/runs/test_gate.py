@@ -218,6 +218,23 @@ def test_a_contract_is_the_same_in_every_environment(mesh, monkeypatch):
     assert {len(hashes) for hashes in contracts.values()} == {1}
 
 
+def test_a_contract_stores_the_same_sql_on_every_target(mesh, monkeypatch):
+    """Else a product that moves to another engine would seem to change."""
+    stored = {}
+    for target in ("local", "spark"):
+        monkeypatch.setenv("MESH_TARGET", target)
+        repository = mesh.repository
+        shop = repository.domain("shop")
+        made = DeclaredContracts(repository, shop, fresh_manifest(repository, shop))
+        for product in shop.products:
+            contract = made.of(product)
+            stored.setdefault(product.relation, []).append(
+                {key: contract.get(key) for key in ("models", "columns", "checks", "reads")}
+            )
+    for first, second in stored.values():
+        assert first == second
+
+
 def test_an_environment_tries_a_change_before_it_is_confirmed(mesh):
     mesh.edit(SQL, "cast(amount as decimal(12, 2))", "cast(amount * 100 as decimal(12, 2))")
     mesh.run("run", "shop", environment={"MESH_ENV": "pr_7"})

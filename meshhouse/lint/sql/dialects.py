@@ -214,6 +214,14 @@ def dialect_in_use() -> Dialect:
     return dialect(os.environ.get("MESH_TARGET", "local"))
 
 
+def contract_dialect() -> Dialect:
+    """The SQL that contracts store, whatever target is in use: that of DuckDB.
+
+    Otherwise a product would seem to change when it moves to another target.
+    """
+    return dialect("local")
+
+
 def every_dialect() -> tuple[Dialect, ...]:
     """The SQL of each target."""
     return _DIALECTS

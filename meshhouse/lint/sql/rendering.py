@@ -22,7 +22,7 @@ from typing import Any
 import meshhouse.repository
 from meshhouse import files
 from meshhouse.dbt import environment, invoke
-from meshhouse.lint.sql.dialects import Dialect
+from meshhouse.lint.sql.dialects import Dialect, contract_dialect, dialect_in_use
 from meshhouse.lint.sql.fixed_clock import fixed_clock
 from meshhouse.repository import Repository
 from meshhouse.repository.project import project_fingerprint
@@ -149,19 +149,23 @@ class FirstBuild:
     materialized: str
 
 
-def first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[FirstBuild]:
+def first_builds(repository: Repository, domain: str) -> list[FirstBuild]:
     """The SQL of a domain's models, without the branches of `is_incremental()`.
 
-    Contracts store this SQL, because it is the same before and after a table is built. It is the
-    same at any time, too: see `fixed_clock`.
+    Contracts store this SQL, because it is the same before and after a table is built, on every
+    target, and at any time: see `contract_dialect` and `fixed_clock`.
 
     Raises:
         DbtFailed: a model does not render.
     """
-    # Without changed files this parse takes 0.2 s, because it reads what the domain's last parse
-    # noted. A parse for another profile or folder would begin from nothing.
-    manifest = invoke(repository, domain, ["parse", "--no-write-json"], {})
+    dialect = contract_dialect()
     with _dbt(repository, domain, dialect) as dbt:
+        if dialect is dialect_in_use():
+            # Without changed files this parse takes 0.2 s, because it reads what the domain's last
+            # parse noted. A parse for another profile or folder begins from nothing.
+            manifest = invoke(repository, domain, ["parse", "--no-write-json"], {})
+        else:
+            manifest = dbt("parse")
         manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
         select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
         result = dbt("compile", *_OFFLINE, *select, manifest=manifest, within=fixed_clock())
