@@ -36,7 +36,7 @@ class Model:
     relation: str
     """`schema.table` as its readers name it, in lower case."""
     sql: str
-    """Rendered for the target in use."""
+    """As DuckDB would run it, whatever target is in use."""
     materialized: str
     unpinned: frozenset[str] = frozenset()
     """`domain.model` of the products that it refers to without a version."""

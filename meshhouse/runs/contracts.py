@@ -21,7 +21,7 @@ from meshhouse.repository.manifest import Manifest
 
 
 class DeclaredContracts:
-    """The contracts of one domain, for the target in use; needs no warehouse."""
+    """The contracts of one domain; needs no warehouse."""
 
     def __init__(self, repository: Repository, domain: Domain, manifest: Manifest) -> None:
         """Takes a domain and its fresh manifest."""

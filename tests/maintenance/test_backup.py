@@ -285,7 +285,8 @@ def publish_a_build(home: Path) -> None:
     builds, lake = work_lake(home, "shop"), Lake(home)
     table = builds.stage("shop_build.built", Schema(NestedField(1, "id", LongType())))
     table.append(pa.table({"id": pa.array([7], pa.int64())}))
-    entry = {"domain": "shop", "product": "built", "finished_at": datetime.now(UTC)}
+    entry = {"domain": "shop", "product": "built", "kind": "publish", "snapshot_id": 1,
+             "finished_at": datetime.now(UTC)}  # fmt: skip
     LakeLedger(lake).commit(
         [register_snapshot(lake, "shop.built", table)], {"publications": [entry]}
     )
