@@ -103,7 +103,19 @@ def test_a_query_from_a_file_and_from_standard_input(mesh, tmp_path):
 def test_show_tables_lists_the_products_and_the_ledger(mesh):
     shown = [row[0] for row in cells(mesh.run("sql", "show tables").stdout)[2:]]
     assert shown == [
-        *(f"meshhouse.{name}" for name in ("audits", "landings", "publications", "runs")),
+        *(
+            f"meshhouse.{name}"
+            for name in (
+                "audits",
+                "contracts",
+                "heads",
+                "landings",
+                "objectives",
+                "publications",
+                "runs",
+                "statistics",
+            )
+        ),
         "shop.orders",
         "shop.totals",
     ]
@@ -254,7 +266,9 @@ def test_show_says_what_a_product_is_and_how_to_read_it(mesh):
         "owner shop team shop@tiny.example grain order_id versions shop.orders (v1)",
         "10 rows, score 100 fresh fresh,",
         "readers crm in SQL mesh sql",
-        "in dbt {{ ref('shop', 'orders') }} column type meaning order_id bigint The order.",
+        "in dbt {{ ref('shop', 'orders') }}",
+        "column type meaning order_id bigint The order.",
+        "refreshed_within_hours 24",
     ):
         assert fact in shown
     facts = json.loads(mesh.run("show", "shop.orders", "--json").stdout)
