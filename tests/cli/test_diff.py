@@ -124,7 +124,7 @@ def test_a_changed_grain_is_refused(mesh):
 
 def test_rows_of_a_refused_build_are_compared_with_what_consumers_see(mesh):
     times_100(mesh)
-    assert run_local(mesh, "shop").outcome == "rejected"
+    assert run_local(mesh, "shop", confirmed="").outcome == "rejected"
     found = difference(mesh, "shop.orders", "--data", code=1)
     assert changes(found)["M1:amount"]["refused"]
     [rows] = found["rows"]
