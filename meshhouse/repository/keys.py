@@ -59,8 +59,8 @@ REQUIRED = Key(
 )  # fmt: skip
 CLASSIFICATION = Key(
     "classification", (COLUMN,), TEXT,
-    "what kind of data it holds. `personal` hides its values in sample rows. Snowflake sets the "
-    "classification as a tag",
+    "what kind of data it holds. `personal` and `sensitive` hide its values in sample rows and "
+    "statistics. Snowflake sets the classification as a tag",
 )  # fmt: skip
 UNIT = Key("unit", (COLUMN,), TEXT, "the unit or currency of its numbers, such as `USD` or `kg`")
 CODE_LIST = Key(
@@ -79,7 +79,8 @@ IMMUTABLE = Key(
     "immutable",
     (COLUMN,),
     FLAG,
-    "`true`: its value never changes for a key. A key with another value stands for another entity",
+    "`true`: its value never changes for a key. A key with another value stands for another "
+    "entity. Not compared in personal columns",
 )
 DEPRECATED = Key("deprecated", (COLUMN,), TEXT, "what readers should use instead of the column")
 DESCRIBED = (*MEANINGS, RENAMED_FROM, IMMUTABLE, DEPRECATED)
