@@ -97,7 +97,7 @@ def test_a_column_with_a_null_is_not_called_free_of_them_after_a_rollback(mesh):
     assert json.loads(said(mesh)[NOT_NULL]) == ["order_id"]
     mesh.edit(ORDERS, required, f"{required}, constraints: [{{type: not_null}}]")
     mesh.edit(f"{SHOP}/products/orders.sql", "cast(amount", "cast(coalesce(amount, 0)")
-    mesh.run("run", "shop")
+    mesh.run("run", "shop", "--confirm", "a missing amount is zero")
     assert json.loads(said(mesh)[NOT_NULL]) == ["order_id", "amount"]
     mesh.run("rollback", "shop.orders")
     assert mesh.row("select count(*) from shop.orders where amount is null") == (1,)
