@@ -70,6 +70,8 @@ def mended(rejected: InStore) -> InStore:
     """The same mesh, after the check was relaxed and the product published."""
     path = "domains/shop/models/products/orders.checks.yml"
     rejected.edit(path, "valid_min: 0", "valid_min: -9")
+    rejected.run("waive", "shop.orders", "V4:amount__invalid", "--because", "refunds come back",
+                 "--owner", "shop team", "--until", "2099-01-01", "--consent", "crm")  # fmt: skip
     rejected.run("run", "shop")
     return rejected
 
