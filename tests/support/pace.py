@@ -18,6 +18,18 @@ _ESSENTIAL = {
 }
 """Files that `make test-fast` runs though they take long: they prove the main story."""
 _SECONDS = {
+    "runs/test_objectives.py": 20,
+    "cli/test_policies.py": 20,
+    "runs/test_last_run.py": 24,
+    "runs/test_dry_run.py": 27,
+    "cli/test_diff.py": 28,
+    "dagster/test_governance.py": 35,
+    "runs/test_retirement.py": 40,
+    "runs/test_heads.py": 50,
+    "runs/test_renaming.py": 65,
+    "runs/test_versions.py": 90,
+    "runs/test_gate.py": 115,
+    "journeys/test_contracts.py": 150,
     "journeys/test_retail.py": 354,
     "engines/spark/test_cluster.py": 260,
     "landing/test_chaos.py": 186,
@@ -59,7 +71,7 @@ _SECONDS = {
     "engines/snowflake/test_states.py": 16,
     "cli/test_errors.py": 16,
     "events/kafka/test_source.py": 16,
-    "dagster/test_automation.py": 15,
+    "dagster/test_automation.py": 23,
     "landing/test_decode.py": 15,
     "runs/test_declared.py": 14,
     "dagster/test_broken_domain.py": 14,
