@@ -15,6 +15,7 @@ from meshhouse.governance.contract import FORMAT, KEYS, Contract
 from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
+from meshhouse.repository.columns import LANDING_COLUMNS
 from meshhouse.repository.keys import KEEPS_ROWS_PERCENT
 from meshhouse.repository.types import parse_type
 
@@ -184,9 +185,7 @@ def _grain_text(description: str) -> str:
 
 def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
     """What the models read of other domains' products."""
-    schemas = {
-        each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
-    }
+    schemas = _product_schemas(sources)
     latest = {
         each.relation.lower(): f"{each.domain}.{each.model}"
         for each in sources.upstream
@@ -207,16 +206,18 @@ def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[di
 
 def _schemas(sources: Sources) -> dict[str, list[str]]:
     """Relation -> columns of everything at which the lineage of a domain ends."""
-    from meshhouse.repository.columns import LANDING_COLUMNS
-
     raw = {
         each.relation.lower(): [*(column.name for column in each.columns), *sorted(LANDING_COLUMNS)]
         for each in sources.domain.raw_tables
     }
-    products = {
+    return {**raw, **_product_schemas(sources)}
+
+
+def _product_schemas(sources: Sources) -> dict[str, list[str]]:
+    """Relation -> columns of the products of other domains that the domain may read."""
+    return {
         each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
     }
-    return {**raw, **products}
 
 
 def _topics(sources: Sources) -> dict[str, Any]:
