@@ -19,6 +19,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import OperationalError
 
+from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.storage import CannotRecord, OpenEventLog
 from meshhouse.dagster.tags import NAMED, environment_tag
@@ -123,6 +124,7 @@ def run(
     if selection is None:
         return False
     with _instance(repository) as instance:
+        give_origins(instance)
         try:
             result = built.get_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
@@ -131,6 +133,7 @@ def run(
                 tags={
                     **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
                     **environment_tag(repository),
+                    **started_tags(),
                 },
                 # The reporter speaks to people; Dagster's events go to its instance.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
