@@ -1,4 +1,4 @@
-"""Presses buttons of Dagster's page: through its GraphQL API and a code server, as a browser does.
+"""Presses buttons of Dagster's page through its GraphQL API. A program of one process.
 
 python buttons.py ROOT FILE REQUEST...
 
@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster._core.test_utils import poll_for_finished_run
+from dagster._core.instance import InstanceRef
+from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.run_coordinator import DefaultRunCoordinator
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget
+from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from meshhouse.dagster.instance import dagster_home
@@ -73,7 +77,7 @@ def press(context: Any, request: dict[str, Any]) -> str:
 def outcome(context: Any, run_id: str) -> dict[str, Any]:
     """What a run did, as its events say."""
     instance = context.instance
-    run = poll_for_finished_run(instance, run_id, timeout=120)
+    run = instance.get_run_by_id(run_id)
     told: dict[str, Any] = {
         "status": run.status.value,
         "tags": run.tags,
@@ -115,9 +119,18 @@ def plain(value: dg.MetadataValue) -> Any:
 
 def main(root: str, file: str, *requests: str) -> None:
     home = dagster_home(Repository(Path(root)))
-    target = ModuleTarget(LOCATION, None, None, LOCATION)
+    # A run is executed here and at once: neither a code server nor a queue is waited for.
+    classes = {"run_launcher": SyncInMemoryRunLauncher, "run_coordinator": DefaultRunCoordinator}
+    overrides = {name: {"module": each.__module__, "class": each.__name__}
+                 for name, each in classes.items()}  # fmt: skip
+    loadable = LoadableTargetOrigin(executable_path=sys.executable, module_name=LOCATION)
+    target = InProcessWorkspaceLoadTarget(
+        InProcessCodeLocationOrigin(loadable, location_name=LOCATION)
+    )
     with (
-        dg.DagsterInstance.from_config(str(home)) as instance,
+        dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(str(home), overrides=overrides)
+        ) as instance,
         WorkspaceProcessContext(instance, target) as process,
     ):
         told = []
