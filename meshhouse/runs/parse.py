@@ -37,7 +37,7 @@ def parse_domains(repository: Repository, domains: Iterable[Domain], jobs: int =
     stale = [each.name for each in domains if not is_fresh(repository, each)]
     jobs = min(jobs or jobs_by_default(_MIB_OF_A_PARSE), len(stale))
     # Loading dbt in other processes costs as much as parsing three domains here.
-    if jobs < 2 or len(stale) < 4 or repository.shared_problems:  # noqa: PLR2004
+    if jobs < 2 or len(stale) < 4 or repository.shared_problems:
         return
     in_processes([__name__, str(repository.root)], stale, jobs)
 
