@@ -78,7 +78,7 @@ class Mesh:
     @property
     def environment(self) -> dict[str, str]:
         # Without a bytecode cache, every process would compile all its imports.
-        dropped = ("MESH_", "PYTHONDONTWRITEBYTECODE")
+        dropped = ("MESH_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         # Imports come from this repository, in whatever folder a command runs.
         python_path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
@@ -206,7 +206,7 @@ def make_mesh(folder: Path) -> Mesh:
 @pytest.fixture(scope="session", autouse=True)
 def _only_the_tests_decide_where_the_mesh_is() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("MESH_")]:
+        for name in [name for name in os.environ if name.startswith(("MESH_", "DAGSTER_"))]:
             patch.delenv(name)
         yield
 
