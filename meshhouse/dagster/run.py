@@ -14,6 +14,7 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from meshhouse.dagster.instance import mesh_instance
+from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.tags import NAMED, environment_tag
 from meshhouse.engines import engine as engine_of
@@ -70,6 +71,7 @@ def run(
     if selection is None:
         return False
     with mesh_instance(repository) as instance:
+        give_origins(instance)
         try:
             result = built.get_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
@@ -78,6 +80,7 @@ def run(
                 tags={
                     **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
                     **environment_tag(repository),
+                    **started_tags(),
                 },
                 # The reporter speaks to people; Dagster's events go to its instance.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
