@@ -1,7 +1,7 @@
 """dbt's manifest of one domain: its models, and what they depend on.
 
 Belongs here: the only reader of `target/manifest.json`, and whether that file is up to date.
-Not here: making the manifest (meshhouse/dbt.py), or a product's code version (code.py).
+Not here: making the manifest (meshhouse/dbt/), or a product's code version (code.py).
 """
 
 from __future__ import annotations

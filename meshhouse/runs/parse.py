@@ -1,7 +1,7 @@
 """A domain that can be run: its manifest is fresh, and `mesh check` finds no mistake in it.
 
 Belongs here: when dbt parses a project, and which findings stop a build. Not here: how dbt is
-called (meshhouse/dbt.py), or the rules of `mesh check` (meshhouse/lint/).
+called (meshhouse/dbt/), or the rules of `mesh check` (meshhouse/lint/).
 """
 
 from __future__ import annotations
