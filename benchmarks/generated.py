@@ -1,6 +1,6 @@
 """A mesh of many small domains, and the same models and tests as one dbt project.
 
-Belongs here: the generator. Not here: what is measured (mesh.py).
+Belongs here: the generator. Not here: what is measured.
 
 Every domain has ten products of one row with a contract and five checks. Most of what a run costs
 is then the platform's own work.

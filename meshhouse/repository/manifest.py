@@ -110,7 +110,7 @@ class Manifest:
     def tables_read(self, identifier: str) -> list[str]:
         """Unique ids of the models, seeds, snapshots and sources that a node reads.
 
-        An ephemeral model is no table; what it reads counts in its place. Functions likewise.
+        What an ephemeral model or a function reads counts in its place.
         """
         found: dict[str, None] = {}
         seen: set[str] = set()

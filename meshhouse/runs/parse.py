@@ -46,7 +46,7 @@ def _parse_what_is_named() -> None:
     """The work of a process: domains come on standard input, one a line."""
     root = Path(sys.argv[1])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever else is printed is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may look like an answer
     for line in sys.stdin:
         repository = Repository(root)
         with suppress(MeshError):
