@@ -27,7 +27,7 @@ from meshhouse.dagster.landing import landing_step
 from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import model_results, product_results
-from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.specs import model_specs, product_spec
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator
@@ -99,7 +99,7 @@ def _products_step(
         ],
         can_subset=True,
         retry_policy=settings.build_retries,
-        pool=settings.build_pool,
+        pool=pool_name(settings.build_pool, domain.name, engine_of(repository).name),
     )
     def build_and_publish(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[Any]:
         engine = engine_of(repository)
