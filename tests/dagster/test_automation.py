@@ -78,10 +78,11 @@ def test_a_topic_that_lost_landed_events_is_reported_and_not_asked_for_again_and
 
 
 def test_maintenance_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):
+    from meshhouse.dagster.jobs import mesh_jobs
     from orchestration.schedules import schedules
 
-    repository = make_mesh(tmp_path / "tiny").repository
-    [maintenance] = schedules(repository)
-    assert maintenance.name == "maintenance_every_night"
+    repository, jobs = make_mesh(tmp_path / "tiny").repository, mesh_jobs([])
+    planned = [each.name for each in schedules(repository, jobs)]
+    assert planned == ["whole_mesh_every_hour", "maintenance_every_night"]
     monkeypatch.setenv("MESH_TARGET", "snowflake")
-    assert schedules(repository) == []
+    assert [each.name for each in schedules(repository, jobs)] == ["whole_mesh_every_hour"]
