@@ -6,22 +6,30 @@ resources in `definitions`. Not here: the values (steps.py, sensors.py, schedule
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from meshhouse.dagster.mesh import mesh_assets, run_assets
+from meshhouse.dagster.process import domain_location, whole_location
 from meshhouse.dagster.reporter import Reporter
-from meshhouse.repository import Repository
+from meshhouse.repository import ROOT_DOMAIN, Repository
 from orchestration.schedules import schedules
 from orchestration.sensors import sensors
 from orchestration.steps import EXECUTOR, STEPS
 
 
-def definitions(repository: Repository) -> dg.Definitions:
-    """Everything. A broken domain is one asset that says what is wrong with it."""
+def definitions(repository: Repository, domains: Sequence[str] | None = None) -> dg.Definitions:
+    """Everything of these domains; None for all.
+
+    A broken domain is one asset that says what is wrong with it. What belongs to no single
+    domain comes with the root domain.
+    """
+    of_the_mesh = domains is None or ROOT_DOMAIN in domains
     return dg.Definitions(
-        assets=mesh_assets(repository, STEPS),
-        sensors=sensors(repository),
-        schedules=schedules(repository),
+        assets=mesh_assets(repository, STEPS, domains),
+        sensors=sensors(repository, domains),
+        schedules=schedules(repository) if of_the_mesh else [],
         executor=EXECUTOR,
     )
 
@@ -41,5 +49,10 @@ def run_definitions(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What `dagster dev -m orchestration.definitions` loads."""
-    return definitions(Repository.find())
+    """What `dagster dev` loads."""
+    return whole_location(definitions)
+
+
+def __getattr__(name: str) -> object:
+    """`location_<domain>`: a code location of one domain, for `mesh dev --locations`."""
+    return domain_location(name, definitions)
