@@ -10,26 +10,34 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from meshhouse.dagster.jobs import WHOLE_MESH, mesh_jobs
 from meshhouse.dagster.mesh import mesh_assets, run_assets
 from meshhouse.dagster.process import domain_location, whole_location
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.repository import ROOT_DOMAIN, Repository
-from orchestration.schedules import schedules
+from orchestration.schedules import schedules, upkeep
 from orchestration.sensors import sensors
 from orchestration.steps import EXECUTOR, STEPS
 
 
 def definitions(repository: Repository, domains: Sequence[str] | None = None) -> dg.Definitions:
-    """Everything of these domains; None for all.
+    """Everything of these domains; None for the whole mesh.
 
-    A broken domain is one asset that says what is wrong with it. What belongs to no single
-    domain comes with the root domain.
+    A broken domain is one asset that says what is wrong with it. Some domains alone are what a
+    run needs, or one code location of several; upkeep then comes with the root domain.
     """
-    of_the_mesh = domains is None or ROOT_DOMAIN in domains
+    assets = mesh_assets(repository, STEPS, domains)
+    jobs = mesh_jobs(assets)
+    if domains is None:
+        starts = schedules(repository, jobs)
+    else:
+        del jobs[WHOLE_MESH]
+        starts = upkeep(repository) if ROOT_DOMAIN in domains else []
     return dg.Definitions(
-        assets=mesh_assets(repository, STEPS, domains),
+        assets=assets,
+        jobs=list(jobs.values()),
         sensors=sensors(repository, domains),
-        schedules=schedules(repository) if of_the_mesh else [],
+        schedules=starts,
         executor=EXECUTOR,
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from meshhouse.dagster.lineage import column_lineage
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Readers
 from meshhouse.ledger import Head, Ledger
@@ -55,7 +56,10 @@ class Consumers:
             "contract": head.contract_hash or "none was stored",
         }
         if head.contract:
-            readers = self._readers(Contract.from_text(head.contract))
+            contract = Contract.from_text(head.contract)
+            if lineage := column_lineage(self._domain, contract):
+                found["dagster/column_lineage"] = lineage
+            readers = self._readers(contract)
             found["consumers"] = len({each.partition(".")[0] for each in readers})
             if product.deprecation_date:
                 found["deprecated until"] = product.deprecation_date

@@ -10,10 +10,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from meshhouse.dagster.columns import column_schema
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings, pool_name
-from meshhouse.dagster.tags import environment_tag
-from meshhouse.dagster.translator import column_schema, owners_of
+from meshhouse.dagster.tags import LAYER, environment_tag
+from meshhouse.dagster.translator import owners_of
 from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError, UsageError
@@ -65,11 +67,6 @@ def landing_step(
     return landing
 
 
-def raw_key(raw: RawTable) -> dg.AssetKey:
-    """Dagster's key of a raw table."""
-    return dg.AssetKey([raw.schema, raw.name])
-
-
 def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec:
     return dg.AssetSpec(
         raw_key(raw),
@@ -77,6 +74,7 @@ def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec
         group_name=domain.name,
         owners=owners_of(domain),
         kinds={engine_of(repository).table_format},
+        tags={LAYER: "raw"},
         metadata={
             "topic": raw.topic,
             "dagster/table_name": raw.relation,

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from meshhouse.dagster.jobs import domain_job
 from meshhouse.dagster.translator import safe_name
 from meshhouse.repository import Repository
 
@@ -75,9 +76,10 @@ def domains_of(repository: Repository, run: dg.DagsterRun) -> list[str] | None:
     """
     selected = {key.path[0] for key in run.asset_selection or ()}
     selected |= {check.asset_key.path[0] for check in run.asset_check_selection or ()}
-    found = [
-        name
-        for name in repository.domain_names
-        if selected & {safe_name(name), f"{name}_raw", f"{name}_build"}
-    ]
+    selected = selected or {run.job_name}  # without a selection, a job runs all of its assets
+    found = []
+    for name in repository.domain_names:
+        safe = safe_name(name)
+        if selected & {safe, f"{name}_raw", f"{name}_build", domain_job(safe)}:
+            found.append(name)
     return found or None

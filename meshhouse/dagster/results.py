@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.dagster.consumers import Consumers
+from meshhouse.dagster.keys import built_table
 from meshhouse.dagster.promises import Promises
 from meshhouse.engines import Engine
 from meshhouse.repository import Domain, Product
@@ -39,8 +40,8 @@ def model_results(
         metadata: dict[str, Any] = {"unchanged": node is None}
         if node is not None:
             metadata["seconds"] = node.seconds
-            if spec.key.path[-1] in counts:
-                metadata["dagster/row_count"] = counts[spec.key.path[-1]]
+            if (table := built_table(spec.key)) in counts:
+                metadata["dagster/row_count"] = counts[table]
         yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from meshhouse.dagster.landing import raw_key
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.tags import LANDS
 from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
