@@ -17,6 +17,7 @@ from meshhouse.dagster.reporter import Reporter, Silent
 from meshhouse.dagster.settings import Settings
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Repository, broken_because, display_path
+from meshhouse.runs.parse import parse_domains
 
 
 def mesh_assets(
@@ -30,7 +31,8 @@ def mesh_assets(
         domains: names; None for every domain.
     """
     # Another domain is not even read, except for what these domains refer to.
-    named = repository.readings if domains is None else map(repository.reading, domains)
+    named = repository.readings if domains is None else tuple(map(repository.reading, domains))
+    parse_domains(repository, [each for each in named if not each.problems])
     return [asset for each in named for asset in _shown(repository, each, settings)]
 
 
