@@ -56,6 +56,9 @@ test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow ## every test
 test-fast: $(BIN)/.installed-dev ## tests that need no Java and no server, without the long ones
 	$(BIN)/python $(PYTEST) -m 'not server and not slow and not live'
 
+explore: $(BIN)/.installed-dev ## tests with generated values, with other values each time
+	$(BIN)/python $(PYTEST) -m 'hypothesis and not server' --hypothesis-profile explore
+
 # The same libraries except dbt-core and the packages that only one of its versions requires.
 $(VENV)/dbt-1.11/.installed: $(BIN)/.installed-dev
 	$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)/dbt-1.11
@@ -88,4 +91,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast s3 demo dev test test-fast test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast s3 demo dev test test-fast explore test-dbt-1.11 lint bench lock clean

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 import meshhouse
@@ -25,6 +26,12 @@ from tests.support import killing, pace, snowflake_here
 from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
+
+# The same generated values each time, so that a test fails because of a change and not by chance.
+# `make explore` draws other values each time.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("explore", derandomize=False)
+hypothesis.settings.load_profile("repeatable")
 
 WARM = Warm()
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
