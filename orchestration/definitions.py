@@ -15,6 +15,7 @@ from meshhouse.dagster.mesh import mesh_assets, run_assets
 from meshhouse.dagster.process import domain_location, whole_location
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.repository import ROOT_DOMAIN, Repository
+from orchestration.alerts import alerts
 from orchestration.schedules import schedules, upkeep
 from orchestration.sensors import sensors
 from orchestration.steps import EXECUTOR, STEPS
@@ -24,7 +25,8 @@ def definitions(repository: Repository, domains: Sequence[str] | None = None) ->
     """Everything of these domains; None for the whole mesh.
 
     A broken domain is one asset that says what is wrong with it. Some domains alone are what a
-    run needs, or one code location of several; upkeep then comes with the root domain.
+    run needs, or one code location of several. Maintenance and alerts then come with the root
+    domain.
     """
     assets = mesh_assets(repository, STEPS, domains)
     jobs = mesh_jobs(assets)
@@ -33,10 +35,11 @@ def definitions(repository: Repository, domains: Sequence[str] | None = None) ->
     else:
         del jobs[WHOLE_MESH]
         starts = upkeep(repository) if ROOT_DOMAIN in domains else []
+    of_the_mesh = domains is None or ROOT_DOMAIN in domains
     return dg.Definitions(
         assets=assets,
         jobs=list(jobs.values()),
-        sensors=sensors(repository, domains),
+        sensors=[*sensors(repository, domains), *(alerts(repository) if of_the_mesh else [])],
         schedules=starts,
         executor=EXECUTOR,
     )

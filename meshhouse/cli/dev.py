@@ -24,7 +24,7 @@ from meshhouse.repository import Repository
     type=click.Choice(["one", "per-domain"]),
     default="one",
     show_default=True,
-    help="Load all domains in one process, or each domain in a process of its own.",
+    help="Load all domains in one process, or each domain in a separate one.",
 )
 def dev(port: int, host: str, locations: str) -> None:
     """Open the mesh in Dagster (Ctrl-C ends it)."""

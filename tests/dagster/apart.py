@@ -1,4 +1,4 @@
-"""A code location whose steps run in processes of their own, as an owner may choose in steps.py."""
+"""A code location whose steps run in separate processes, as an owner may choose."""
 
 from __future__ import annotations
 
