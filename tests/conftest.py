@@ -37,7 +37,7 @@ hypothesis.settings.load_profile("repeatable")
 WARM = Warm()
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """Java of tests does not live long enough to earn what a full compiler costs."""
-SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
+SERVERS = {"broker", "browser", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
 
