@@ -14,8 +14,7 @@ from meshhouse.dagster.tags import LANDS
 from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
-from meshhouse.landing import lands_itself
-from meshhouse.landing.store import offsets_of
+from meshhouse.landing.store import lands_itself, offsets_of
 from meshhouse.landing.waiting import count
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs.selection import events_waiting

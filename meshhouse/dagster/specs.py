@@ -39,9 +39,7 @@ def model_specs(
         if node["resource_type"] == "model" and node["package_name"] == domain.name
     }
     return {
-        identifier: translator.get_asset_spec(
-            manifest.content, identifier, None
-        ).replace_attributes(kinds={"dbt", engine.compute}, automation_condition=settings.follows)
+        identifier: translator.spec(identifier, {"dbt", engine.compute}, settings.follows)
         for identifier in TopologicalSorter(parents).static_order()
         if identifier in parents
     }

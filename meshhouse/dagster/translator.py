@@ -14,7 +14,6 @@ from typing import Any
 
 import dagster as dg
 from dagster._utils.tags import is_valid_tag_key
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
 from meshhouse.dagster.columns import BuiltColumns
 from meshhouse.dagster.keys import build_key, raw_key
@@ -74,8 +73,12 @@ def author_meta(node: Mapping[str, Any]) -> dict[str, Any]:
     return {"meta": json.loads(json.dumps(own, default=str))} if own else {}
 
 
-class MeshTranslator(DagsterDbtTranslator):
-    """Own models are `<domain>/build.<model>`, other domains' products `<domain>/<product>`."""
+class MeshTranslator:
+    """Own models are `<domain>/build.<model>`, other domains' products `<domain>/<product>`.
+
+    dagster-dbt has such a class too. It is not used, because importing it loads all of dbt, which
+    takes 1.3 s of each process, and because it computes the spec of every node twice.
+    """
 
     def __init__(self, domain: Domain, manifest: Manifest, shows_builds: bool) -> None:
         """Takes a domain.
@@ -85,53 +88,77 @@ class MeshTranslator(DagsterDbtTranslator):
             manifest: its manifest.
             shows_builds: whether people can query what dbt builds, under dbt's names.
         """
-        super().__init__(DagsterDbtTranslatorSettings(enable_asset_checks=True))
         self._domain = domain
+        self._manifest = manifest
         self._shows_builds = shows_builds
         self._columns = BuiltColumns.of(manifest)
         self._raws = {raw.relation: raw_key(raw) for raw in domain.raw_tables}
         self._grains = {manifest.model_id(each): each.grain for each in domain.products}
 
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """Dagster's key of a dbt node, the same from every domain that knows the node."""
-        props = dbt_resource_props
-        if props["resource_type"] == "source":
-            own = self._raws.get(f"{self._domain.name}_raw.{props['name']}")
-            return own or dg.AssetKey([props["schema"], props["name"]])
-        name = props.get("alias") or props["name"]
-        if props["package_name"] != self._domain.name:
-            return dg.AssetKey([props["package_name"], name])
+    def spec(
+        self,
+        identifier: str,
+        kinds: set[str],
+        follows: dg.AutomationCondition | None,
+    ) -> dg.AssetSpec:
+        """The asset of an own model.
+
+        Args:
+            identifier: dbt's unique id.
+            kinds: the icons of the asset.
+            follows: when it is built without being asked for.
+        """
+        node = self._manifest.nodes[identifier]
+        return dg.AssetSpec(
+            self.key(identifier),
+            deps=self._keys(identifier),
+            description=str(node.get("description") or "").strip(),
+            metadata=self._metadata(node),
+            skippable=True,
+            group_name=self._domain.name,
+            code_version=(node.get("checksum") or {}).get("checksum"),
+            owners=owners_of(self._domain),  # Dagster would refuse some addresses of a dbt group
+            tags={**dbt_tags(node), LAYER: "build"},
+            kinds=kinds,
+            automation_condition=follows,
+        )
+
+    def check_spec(self, identifier: str, key: dg.AssetKey) -> dg.AssetCheckSpec:
+        """The check that a data test of dbt is, on the asset of this key."""
+        node = self._manifest.nodes[identifier]
+        severity = str((node.get("config") or {}).get("severity") or "error")
+        return CheckSpec(
+            safe_name(node["name"]),
+            asset=key,
+            description=(node.get("meta") or {}).get("description"),
+            additional_deps=[each for each in self._keys(identifier) if each != key],
+            metadata={"unique_id": identifier},
+            blocking=severity.lower() == "error",
+        )
+
+    def key(self, identifier: str) -> dg.AssetKey:
+        """Dagster's key of a node of dbt, the same from every domain that knows the node."""
+        node = self._manifest.node(identifier)
+        if node["resource_type"] == "source":
+            own = self._raws.get(f"{self._domain.name}_raw.{node['name']}")
+            return own or dg.AssetKey([node["schema"], node["name"]])
+        name = node.get("alias") or node["name"]
+        if node["package_name"] != self._domain.name:
+            return dg.AssetKey([node["package_name"], name])
         return build_key(self._domain, name)
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """Assets are grouped by domain."""
-        return str(dbt_resource_props["package_name"])
+    def _keys(self, identifier: str) -> list[dg.AssetKey]:
+        """What a node reads."""
+        return list(dict.fromkeys(map(self.key, self._manifest.tables_read(identifier))))
 
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str]:
-        """The domain's; Dagster would refuse some addresses of a dbt group."""
-        return owners_of(self._domain)
-
-    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """The description alone; Dagster shows SQL elsewhere."""
-        return str(dbt_resource_props.get("description", "")).strip()
-
-    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _metadata(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """Columns, materialization, the author's own keys of `meta`, and a name to query."""
-        props = dbt_resource_props
-        schema = self._columns.schema(props, self._grains.get(props["unique_id"], ()))
-        found: dict[str, Any] = author_meta(props)
+        schema = self._columns.schema(node, self._grains.get(node["unique_id"], ()))
+        found: dict[str, Any] = author_meta(node)
         if schema:
             found["dagster/column_schema"] = schema
-        if materialized := (props.get("config") or {}).get("materialized"):
+        if materialized := (node.get("config") or {}).get("materialized"):
             found["materialized"] = str(materialized)
-        if self._shows_builds and props.get("relation_name"):
-            found["dagster/table_name"] = str(props["relation_name"]).replace('"', "")
+        if self._shows_builds and node.get("relation_name"):
+            found["dagster/table_name"] = str(node["relation_name"]).replace('"', "")
         return found
-
-    def get_tags(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, str]:
-        """Dbt's tags, and the layer."""
-        return {**dbt_tags(dbt_resource_props), LAYER: "build"}
-
-    def get_code_version(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Dbt's own digest of the file."""
-        return dbt_resource_props.get("checksum", {}).get("checksum")
