@@ -160,7 +160,7 @@ def _check_specs(key: dg.AssetKey, raw: RawTable) -> list[dg.AssetCheckSpec]:
 
 
 def _check_results(
-    store: RawStore, key: dg.AssetKey, raw: RawTable, asked: Collection[dg.AssetCheckKey]
+    store: "RawStore", key: dg.AssetKey, raw: RawTable, asked: Collection[dg.AssetCheckKey]
 ) -> Iterator[dg.AssetCheckResult]:
     if dg.AssetCheckKey(key, REJECTED_CHECK) in asked:
         yield _rejected_check(store, key, raw)
@@ -169,7 +169,7 @@ def _check_results(
         yield source_check(key, raw, landed_at, datetime.now(UTC))
 
 
-def _rejected_check(store: RawStore, key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckResult:
+def _rejected_check(store: "RawStore", key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckResult:
     rejected, events = store.rejected_share(raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(
