@@ -15,6 +15,8 @@ from meshhouse.runs.outcome import DomainRun
 class Reporter(Protocol):
     """Receives what a run does, besides Dagster's log."""
 
+    only_in_dagster: bool
+    """Whether people watch the run in Dagster, whose log then gets all that dbt says."""
     force: bool
     full_refresh: bool
     confirmed: str
@@ -44,6 +46,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter for runs that only Dagster watches."""
 
+    only_in_dagster = True
     force = False
     full_refresh = False
     confirmed = ""
