@@ -223,7 +223,8 @@ _TOOLS = Group(
         Setting(
             "DAGSTER_HOME",
             ".mesh/dagster",
-            "`mesh dev` and `mesh run` always use the default; the variable does not change it.",
+            "Folder with `dagster.yaml`, for `mesh dev` and `mesh run`. An environment always uses "
+            "a folder in its part of `MESH_HOME`.",
         ),
         Setting("SODA_CORE_TELEMETRY_ENABLED", "false", "Whether Soda reports its use."),
         Setting("PYTHONUNBUFFERED", "1", "Python's own; output appears at once."),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 import meshhouse
@@ -25,6 +26,13 @@ from tests.support import killing, pace, snowflake_here
 from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
+
+# The same generated values each time, so that a test fails because of a change and not by chance.
+# `make explore` draws other values each time. A busy machine must not fail a test, so there is no
+# deadline.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", derandomize=False, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 WARM = Warm()
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -78,7 +86,7 @@ class Mesh:
     @property
     def environment(self) -> dict[str, str]:
         # Without a bytecode cache, every process would compile all its imports.
-        dropped = ("MESH_", "PYTHONDONTWRITEBYTECODE")
+        dropped = ("MESH_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         # Imports come from this repository, in whatever folder a command runs.
         python_path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
@@ -206,7 +214,7 @@ def make_mesh(folder: Path) -> Mesh:
 @pytest.fixture(scope="session", autouse=True)
 def _only_the_tests_decide_where_the_mesh_is() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("MESH_")]:
+        for name in [name for name in os.environ if name.startswith(("MESH_", "DAGSTER_"))]:
             patch.delenv(name)
         yield
 

@@ -18,7 +18,7 @@ from meshhouse.runs.parse import fresh_manifest
 @click.option("--host", default="127.0.0.1", show_default=True)
 def dev(port: int, host: str) -> None:
     """Open the mesh in Dagster (Ctrl-C ends it)."""
-    from meshhouse.dagster.instance import dagster_home
+    from meshhouse.dagster.home import dagster_home
 
     repository = Repository.find()
     for domain in repository.domains:  # parsed now, so that the page opens without waiting for dbt

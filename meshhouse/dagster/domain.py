@@ -31,7 +31,7 @@ from meshhouse.dagster.live import Live
 from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import kept_logs, product_results, unchanged_models
-from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.source import model_source, product_source
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator, column_schema, owners_of
@@ -106,7 +106,7 @@ def _products_step(
         ],
         can_subset=True,
         retry_policy=settings.build_retries,
-        pool=settings.build_pool,
+        pool=pool_name(settings.build_pool, domain.name, engine_of(repository).name),
     )
     def build_and_publish(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[Any]:
         engine = engine_of(repository)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
-from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.tags import environment_tag
 from meshhouse.dagster.translator import column_schema, owners_of
 from meshhouse.engines import Engine, lake_of
@@ -47,7 +47,7 @@ def landing_step(
         specs=[_spec(repository, domain, raw) for raw in domain.raw_tables],
         can_subset=True,
         retry_policy=settings.landing_retries,
-        pool=settings.landing_pool,
+        pool=pool_name(settings.landing_pool, domain.name, engine_of(repository).name),
     )
     def landing(context: dg.AssetExecutionContext, config: LandingConfig) -> Iterator[Any]:
         engine = engine_of(repository)

@@ -34,7 +34,7 @@ def run_assets(
         asset
         for domain in repository.domains
         if domain.name in domains
-        for asset in domain_assets(repository, domain, settings, reporter)
+        for asset in domain_assets(repository, domain, settings.without_pools(), reporter)
     ]
 
 

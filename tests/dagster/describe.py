@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from meshhouse.dagster.instance import dagster_home
+from meshhouse.dagster.home import dagster_home
 from meshhouse.repository import Repository
 from orchestration.definitions import definitions
 
