@@ -19,8 +19,7 @@ def press(mesh: Mesh, *requests: dict[str, Any]) -> list[dict[str, Any]]:
     told = mesh.root / "pressed.json"
     output = mesh.root / "press.out", mesh.root / "press.err"
     arguments = [str(BUTTONS), str(mesh.root), str(told), *map(json.dumps, requests)]
-    home = {"DAGSTER_HOME": str(mesh.home / "dagster")}
-    process = WARM.start(arguments, mesh.root, {**mesh.environment, **home}, output)
+    process = WARM.start(arguments, mesh.root, mesh.environment, output)
     assert WARM.wait(process, 300) == 0, output[1].read_text() + output[0].read_text()
     return json.loads(told.read_text())
 

@@ -76,10 +76,14 @@ def test_a_record_that_cannot_be_written_ends_the_step(log):
         watch.finished(ended("model.shop.stg_sales"))
 
 
+def interrupted(watch: Live) -> None:
+    watch.finished(ended("model.shop.stg_sales"))
+    raise KeyboardInterrupt
+
+
 def test_what_ends_the_step_is_not_hidden_by_what_cannot_be_written(log):
     def fail(node: NodeResult) -> None:
         raise CannotRecord("disk full")
 
     with pytest.raises(KeyboardInterrupt), live(log, fail) as watch:
-        watch.finished(ended("model.shop.stg_sales"))
-        raise KeyboardInterrupt
+        interrupted(watch)
