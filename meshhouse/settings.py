@@ -55,6 +55,12 @@ _MESH = Group(
             "The repository, or a folder in it. Without it, the working directory counts.",
         ),
         Setting("MESH_MEMORY_LIMIT", "1500MiB", "Memory that DuckDB may use while dbt builds."),
+        Setting(
+            "MESH_JOBS",
+            "",
+            "Domains that are parsed or run at once. Without it, as many as cores and memory "
+            "allow.",
+        ),
         Setting("MESH_PARSE_SECONDS", "120", "Seconds that dbt may take to parse one domain."),
         Setting("MESH_HISTORY", "~/.meshhouse_history", "File with the history of the SQL shell."),
         Setting("COLUMNS", "", "Width of tables. Without it, the terminal's; a pipe has no limit."),

@@ -30,21 +30,9 @@ def dbt_check_specs(
     for identifier, node in manifest.nodes.items():
         if node["resource_type"] != "test":
             continue
-        for parent in dict.fromkeys([node.get("attached_node"), *node["depends_on"]["nodes"]]):
-            if parent in models:
-                spec = translator.get_asset_check_spec(
-                    models[parent], manifest.content, identifier, None
-                )
-                if spec is not None:
-                    specs[identifier] = CheckSpec(
-                        safe_name(spec.name),
-                        asset=spec.asset_key,
-                        description=spec.description,
-                        additional_deps=spec.additional_deps,
-                        metadata=spec.metadata,
-                        blocking=spec.blocking,
-                    )
-                    break
+        parent = _tested(node)
+        if parent in models:
+            specs[identifier] = translator.check_spec(identifier, models[parent].key)
     names = {spec.key for spec in specs.values()}
     for identifier, node in manifest.content["unit_tests"].items():
         for parent in node["depends_on"]["nodes"]:
@@ -60,6 +48,12 @@ def dbt_check_specs(
                 )
                 break
     return specs
+
+
+def _tested(node: Mapping[str, Any]) -> str | None:
+    """Unique id of the model on which a data test is shown: the one it is about, or reads alone."""
+    parents = set(node["depends_on"]["nodes"])
+    return next(iter(parents)) if len(parents) == 1 else node.get("attached_node")
 
 
 def soda_check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:

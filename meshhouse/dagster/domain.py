@@ -1,8 +1,8 @@
 """The assets of one domain, from its dbt project.
 
-Belongs here: what Dagster shows of a domain's models and products, and how one of its runs becomes
-events. Not here: the run itself (meshhouse/runs/), checks (checks.py, compatibility.py), metadata
-of what it made (results.py), or landing (landing.py).
+Belongs here: how one run of a domain becomes events of Dagster. Not here: the run itself
+(meshhouse/runs/), what Dagster shows of models and products (specs.py), checks (checks.py,
+compatibility.py), metadata of what it made (results.py), or landing (landing.py).
 
 Two steps a domain: one lands its topics, one builds, audits and publishes. The second is
 one step because consumers see all products of a run at once or none of them.
@@ -10,7 +10,6 @@ one step because consumers see all products of a run at once or none of them.
 
 from collections.abc import Iterator
 from functools import partial
-from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -26,19 +25,20 @@ from meshhouse.dagster.compatibility import (
 from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.evaluate import evaluated
 from meshhouse.dagster.events import NodeEvents, compiled_sql
+from meshhouse.dagster.keys import product_key
 from meshhouse.dagster.landing import landing_step
 from meshhouse.dagster.live import Live
 from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import kept_logs, product_results, unchanged_models
 from meshhouse.dagster.settings import Settings, pool_name
-from meshhouse.dagster.source import model_source, product_source
+from meshhouse.dagster.specs import model_specs, product_spec
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
-from meshhouse.dagster.translator import MeshTranslator, column_schema, owners_of
+from meshhouse.dagster.translator import MeshTranslator
 from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.repository import Domain, Product, Repository
-from meshhouse.repository.manifest import Manifest, checked_relations
+from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.run import build_models, run_domain
@@ -89,11 +89,15 @@ def _products_step(
     settings: Settings,
     reporter: Reporter,
 ) -> dg.AssetsDefinition:
-    translator = MeshTranslator(domain)
-    models = _model_specs(repository, domain, manifest, translator, settings)
-    products = {dg.AssetKey([domain.name, each.name]): each for each in domain.products}
+    engine = engine_of(repository)
+    translator = MeshTranslator(domain, manifest, engine.answers_queries)
+    models = model_specs(repository, engine, domain, manifest, translator, settings)
+    products = {product_key(each): each for each in domain.products}
     checks = dbt_check_specs(manifest, translator, models)
-    shown = [_product_spec(repository, domain, each, settings) for each in domain.products]
+    shown = [
+        product_spec(repository, engine, domain, manifest, each, settings)
+        for each in domain.products
+    ]
 
     @dg.multi_asset(
         name=domain.name,
@@ -176,56 +180,4 @@ def _run(
         full_refresh=reporter.full_refresh or config.full_refresh,
         on_plan=live.plan,
         confirmed=config.confirm.strip() or reporter.confirmed,
-    )
-
-
-def _model_specs(
-    repository: Repository,
-    domain: Domain,
-    manifest: Manifest,
-    translator: MeshTranslator,
-    settings: Settings,
-) -> dict[str, dg.AssetSpec]:
-    """Dbt's unique id -> asset, for every model of the domain, upstream models first.
-
-    The order is the one in which Dagster wants to hear of them.
-    """
-    parents = {
-        identifier: set(node["depends_on"]["nodes"])
-        for identifier, node in manifest.nodes.items()
-        if node["resource_type"] == "model" and node["package_name"] == domain.name
-    }
-    return {
-        identifier: translator.get_asset_spec(manifest.content, identifier, None)
-        .replace_attributes(kinds={"dbt"}, automation_condition=settings.follows)
-        .merge_attributes(metadata=model_source(repository, domain, manifest, identifier))
-        for identifier in TopologicalSorter(parents).static_order()
-        if identifier in parents
-    }
-
-
-def _product_spec(
-    repository: Repository, domain: Domain, product: Product, settings: Settings
-) -> dg.AssetSpec:
-    checked = [
-        dg.AssetKey(relation.split("."))
-        for relation in checked_relations(repository, domain, product)
-    ]
-    return dg.AssetSpec(
-        dg.AssetKey([domain.name, product.name]),
-        deps=[dg.AssetKey([domain.build_schema, product.build_name]), *checked],
-        description=product.description,
-        group_name=domain.name,
-        owners=owners_of(domain, product),
-        kinds={engine_of(repository).table_format},
-        tags={"meshhouse/product": ""},
-        automation_condition=settings.follows,
-        metadata={
-            "dagster/table_name": product.relation,
-            "dagster/column_schema": column_schema(product.columns),
-            "version": product.version,
-            "grain": ", ".join(product.grain),
-            **({"deprecated until": product.deprecation_date} if product.deprecation_date else {}),
-            **product_source(repository, product),
-        },
     )

@@ -6,22 +6,26 @@ Belongs here: what Dagster shows of raw tables and of a landing. Not here: landi
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from meshhouse.dagster.columns import column_schema
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings, pool_name
-from meshhouse.dagster.tags import environment_tag
-from meshhouse.dagster.translator import column_schema, owners_of
+from meshhouse.dagster.tags import LAYER, environment_tag
+from meshhouse.dagster.translator import owners_of
 from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.landing import Landing, RawStore, land_table, lands_itself, reprocess_table
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
+
+if TYPE_CHECKING:
+    from meshhouse.landing import Landing, RawStore
 
 
 class LandingConfig(dg.Config):
@@ -50,6 +54,9 @@ def landing_step(
         pool=pool_name(settings.landing_pool, domain.name, engine_of(repository).name),
     )
     def landing(context: dg.AssetExecutionContext, config: LandingConfig) -> Iterator[Any]:
+        # Loads pyiceberg, which takes 0.5 s: only for steps that land.
+        from meshhouse.landing import lands_itself
+
         engine = engine_of(repository)
         if tag := environment_tag(repository):
             context.instance.add_run_tags(context.run.run_id, tag)
@@ -67,11 +74,6 @@ def landing_step(
     return landing
 
 
-def raw_key(raw: RawTable) -> dg.AssetKey:
-    """Dagster's key of a raw table."""
-    return dg.AssetKey([raw.schema, raw.name])
-
-
 def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec:
     return dg.AssetSpec(
         raw_key(raw),
@@ -79,6 +81,7 @@ def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec
         group_name=domain.name,
         owners=owners_of(domain),
         kinds={engine_of(repository).table_format},
+        tags={LAYER: "raw"},
         metadata={
             "topic": raw.topic,
             "dagster/table_name": raw.relation,
@@ -94,8 +97,10 @@ def _land(
     raw: RawTable,
     config: LandingConfig,
     reporter: Reporter,
-) -> Landing:
+) -> "Landing":
     """Lands a raw table; what goes wrong fails the step."""
+    from meshhouse.landing import land_table, reprocess_table  # as above
+
     try:
         if config.again_from:
             again = reprocess_table(repository, lake_of(engine), raw, config.again_from)
@@ -137,7 +142,7 @@ def _progress(
     return progress
 
 
-def _materialized(key: dg.AssetKey, done: Landing) -> dg.MaterializeResult:
+def _materialized(key: dg.AssetKey, done: "Landing") -> dg.MaterializeResult:
     return dg.MaterializeResult(
         asset_key=key,
         metadata={
@@ -164,7 +169,9 @@ def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
     )
 
 
-def _rejected_check(store: RawStore, spec: dg.AssetCheckSpec, raw: RawTable) -> dg.AssetCheckResult:
+def _rejected_check(
+    store: "RawStore", spec: dg.AssetCheckSpec, raw: RawTable
+) -> dg.AssetCheckResult:
     rejected, events = store.rejected_share(raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(

@@ -5,11 +5,13 @@ Belongs here: what steps report. Not here: what a person sees of it (cli/run.py)
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from meshhouse.landing import Landing
 from meshhouse.repository import RawTable
-from meshhouse.runs.outcome import DomainRun
+
+if TYPE_CHECKING:
+    from meshhouse.landing import Landing
+    from meshhouse.runs.outcome import DomainRun
 
 
 class Reporter(Protocol):

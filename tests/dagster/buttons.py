@@ -127,6 +127,8 @@ def plain(value: dg.MetadataValue) -> Any:
     """A metadata value as JSON."""
     if isinstance(value, dg.TableMetadataValue):
         return [record.data for record in value.records]
+    if isinstance(value, dg.TableColumnLineageMetadataValue):
+        return sorted(value.value.deps_by_column)
     return value.value
 
 

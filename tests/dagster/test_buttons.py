@@ -67,8 +67,8 @@ ALONE = [
     "shop/orders: metric__rows_against_previous",
     "shop/orders: compatibility",
     "shop/orders: promise_refreshed_within_hours",
-    "shop_build/stg_sales: not_null_stg_sales_sale_id",
-    "shop_build/orders: unit_test_an_order_is_a_sale",
+    "shop/build.stg_sales: not_null_stg_sales_sale_id",
+    "shop/build.orders: unit_test_an_order_is_a_sale",
 ]
 
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_evaluated_fails_and_is_not_called_passed(published):
 def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(mesh):
     mesh.sell(1, 2, 3)
     mesh.run("run", "shop")
-    keys = ["shop_build/stg_sales", "shop_build/orders", "shop/orders"]
+    keys = ["shop/build.stg_sales", "shop/build.orders", "shop/orders"]
     force = {"ops": {"shop": {"config": {"force": True}}}}
     look, kept, forced = press(
         mesh, {"look": True}, {"assets": keys}, {"assets": keys, "config": force}
@@ -108,7 +108,7 @@ def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(m
     assert {name: after[name] for name in figures} == {name: before[name] for name in figures}
     assert (before["unchanged"], after["unchanged"]) == (False, True)
     assert after["because"] == "code and inputs are those of the publication"
-    built, left = look["made"]["shop_build/orders"], kept["made"]["shop_build/orders"]
+    built, left = look["made"]["shop/build.orders"], kept["made"]["shop/build.orders"]
     assert built["dagster/row_count"] == left["dagster/row_count"] == 3
     assert (built["unchanged"], left["unchanged"]) == (False, True)
     assert forced["made"]["shop/orders"]["unchanged"] is False
@@ -128,7 +128,7 @@ def test_a_rejected_candidate_is_kept_apart_from_what_consumers_see(failed):
         [row] = found["failing rows"]
         assert row["amount"] in ("-1.00", -1.0)
     # Models that built and passed their tests are made, though the product is not.
-    assert {"shop_build/stg_sales", "shop_build/orders"} < set(run["made"])
+    assert {"shop/build.stg_sales", "shop/build.orders"} < set(run["made"])
     assert "shop/orders" not in run["made"]
     assert alone["status"] == "SUCCESS"
     assert failed.row("select count(*) from shop.orders") == (3,)
@@ -136,18 +136,18 @@ def test_a_rejected_candidate_is_kept_apart_from_what_consumers_see(failed):
 
 def test_what_dbt_does_is_shown_while_it_does_it_and_its_artifacts_are_kept(mesh):
     mesh.sell(1, 2, 3)
-    keys = ["shop_raw/sales", "shop_build/stg_sales", "shop_build/orders", "shop_build/totals",
+    keys = ["shop/raw.sales", "shop/build.stg_sales", "shop/build.orders", "shop/build.totals",
             "shop/orders", "shop/totals"]  # fmt: skip
     [done] = press(mesh, {"assets": keys})
     assert done["status"] == "SUCCESS"
     order = done["order"]
     audited = next(at for at, each in enumerate(order) if each.startswith("shop: auditing"))
-    first = order.index("shop_build/stg_sales")
-    test = order.index("shop_build/stg_sales: not_null_stg_sales_sale_id")
-    assert first < test < order.index("shop_build/orders") < audited
+    first = order.index("shop/build.stg_sales")
+    test = order.index("shop/build.stg_sales: not_null_stg_sales_sale_id")
+    assert first < test < order.index("shop/build.orders") < audited
     # dbt's own lines are between the events, each beside what it is about.
     assert any("OK created sql" in each for each in order[:audited])
-    made = done["made"]["shop_build/orders"]
+    made = done["made"]["shop/build.orders"]
     assert made["dagster/row_count"] == 3
     assert "stg_sales" in made["compiled SQL"]
     assert "{{" not in made["compiled SQL"]
@@ -165,5 +165,5 @@ def test_models_that_were_built_are_made_though_a_test_of_dbt_fails(mesh):
     )
     mesh.run("run", "shop", code=1)
     [done] = press(mesh, {"look": True})
-    assert "shop_build/stg_sales" in done["made"]
+    assert "shop/build.stg_sales" in done["made"]
     assert "shop/orders" not in done["made"]

@@ -24,7 +24,8 @@ from meshhouse.errors import MeshError
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import LakeStore, Landing, Pace, land
+from meshhouse.landing import LakeStore, Landing, Pace
+from meshhouse.landing.land import land
 from meshhouse.landing.store import LANDED_AT
 from meshhouse.landing.target import Fenced
 from meshhouse.maintenance import maintain
