@@ -4,7 +4,8 @@ Belongs here: what Dagster shows of raw tables and of a landing. Not here: landi
 (meshhouse/landing/), or when it starts (sensor.py).
 """
 
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from meshhouse.dagster.columns import column_schema
 from meshhouse.dagster.freshness import SOURCE_CHECK, source_check, source_policy, source_spec
 from meshhouse.dagster.keys import raw_key
+from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.tags import LAYER, environment_tag
@@ -114,7 +116,8 @@ def _land(
                 f"{raw.relation}: {again.replaced} events reprocessed, as {again.rows} "
                 f"rows and {again.rejected} rejected events"
             )
-        done = land_table(repository, engine.store, raw, reporter.landing(raw))
+        advance = _progress(context, raw, reporter.landing(raw))
+        done = land_table(repository, engine.store, raw, advance)
     except MeshError as error:
         reporter.failed(raw.domain, str(error))
         # What a person has to correct fails again.
@@ -128,6 +131,23 @@ def _land(
             f"{', '.join(done.new_fields)}. They are kept in `_rescued`."
         )
     return done
+
+
+def _progress(
+    context: dg.AssetExecutionContext, raw: RawTable, advance: Callable[[int], Any]
+) -> Callable[[int], None]:
+    """Passes on how many events were read, and logs it every few seconds."""
+    read, said_at = 0, time.monotonic()
+
+    def progress(events: int) -> None:
+        nonlocal read, said_at
+        advance(events)
+        read += events
+        if time.monotonic() - said_at >= QUIET_SECONDS:
+            said_at = time.monotonic()
+            context.log.info(f"{raw.relation}: {read:,} events landed so far")
+
+    return progress
 
 
 def _materialized(key: dg.AssetKey, done: "Landing") -> dg.MaterializeResult:
