@@ -56,8 +56,12 @@ class Web:
 
     def see(self, text: str | re.Pattern[str], exact: bool = False) -> Any:
         """Waits until the page shows a text."""
-        found = self.page.get_by_text(text, exact=exact).first
-        found.wait_for(timeout=SOON)
+        found = self.page.get_by_text(text, exact=exact).filter(visible=True).first
+        try:
+            found.wait_for(timeout=SOON)
+        except Exception:
+            picture(self.page, "without_it")
+            raise
         return found
 
     def press(self, name: str) -> None:
