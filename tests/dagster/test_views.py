@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.conftest import Mesh
@@ -33,6 +35,12 @@ def mesh(new_mesh) -> Mesh:
         "        data_tests: [{not_null: {config: {severity: warn}}}]\n"
         "      - name: customer_id\n"
         "        config: {meta: {classification: personal}}",
+    )
+    mesh.edit(
+        "domains/shop/models/topics.yml",
+        "    schema: shop_raw\n",
+        "    schema: shop_raw\n    config: {freshness: {warn_after: {count: 12, period: hour}, "
+        "error_after: {count: 2, period: day}}}\n",
     )
     # The step of a domain names its outputs with an underscore where a key has a dot.
     mesh.write("domains/shop/models/products/build_orders.sql", "select 1 as one, 2 as two")
@@ -131,6 +139,26 @@ def test_column_lineage_leads_to_raw_tables_and_products(mesh, described):
 def test_a_promise_is_a_freshness_policy(assets):
     assert assets["shop/orders"]["fresh"] == 24
     assert assets["shop/totals"]["fresh"] is None
+
+
+def test_freshness_of_a_dbt_source_is_a_policy_and_a_check(described):
+    assert described["assets"]["shop/raw.sales"]["fresh"] == 48
+    assert described["checks"]["shop/raw.sales: source_freshness"] is False, "it stops nothing"
+    assert described["evaluated"]["shop/raw.sales: source_freshness"] is True
+
+
+@pytest.mark.parametrize(
+    ("hours", "passed", "severity"), [(1, True, "WARN"), (13, False, "WARN"), (49, False, "ERROR")]
+)
+def test_old_events_warn_and_then_fail(mesh, hours, passed, severity):
+    from meshhouse.dagster.freshness import source_check
+    from meshhouse.dagster.keys import raw_key
+
+    [raw] = mesh.repository.domain("shop").raw_tables
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    result = source_check(raw_key(raw), raw, now - timedelta(hours=hours), now)
+    assert (result.passed, result.severity.name) == (passed, severity)
+    assert source_check(raw_key(raw), raw, None, now).severity.name == "ERROR"
 
 
 def test_each_domain_and_the_whole_mesh_have_a_job(described):
