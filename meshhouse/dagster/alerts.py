@@ -22,7 +22,7 @@ _SHOWN = 1_000
 
 
 def failure_sensor(name: str) -> dg.SensorDefinition:
-    """Alerts after each failed run, whoever started it and in whatever code location."""
+    """Alerts after each failed run, also of `mesh run` and in every code location."""
 
     @dg.run_failure_sensor(
         name=name,
