@@ -42,7 +42,7 @@ QUICK_JAVA = (
 """Java of tests does not live long enough to earn what a full compiler costs: half of the processor
 time of the demo's run on Spark, and 3.5 of 9 s of a Kafka broker. The check of each class's code
 takes 15% of the start of Spark."""
-SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
+SERVERS = {"broker", "browser", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
 

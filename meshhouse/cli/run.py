@@ -25,6 +25,8 @@ from meshhouse.runs.status import Leftover, age, leftovers
 class TerminalReporter:
     """Shows a run to people while it happens, and sums it up."""
 
+    only_in_dagster = False
+
     def __init__(
         self,
         repository: Repository,
