@@ -50,8 +50,12 @@ class Hit:
     column: str
     """The reader's column that would change; `*` if every row would, `?` if lineage is unknown."""
     owner: str = ""
+    check: str = ""
+    """The check or test of the reader that reads the column; empty if its model does."""
 
     def __str__(self) -> str:
+        if self.check:
+            return f"{self.reader} (check {self.check})"
         return f"{self.reader}.{self.column}"
 
 

@@ -54,8 +54,9 @@ KEYS: Mapping[str, str] = {
     "code": "a digest of what else decides its rows: templates, hooks, snapshots, macros",
     "seeds": "seeds that it is made of, with a digest of the content",
     "reads": (
-        "what its models read of other domains: reader, relation, column, how, and where "
-        "values arrive"
+        "what its models, tests and checks read of other domains: reader, relation, column, how, "
+        "where values arrive, and the check that reads it; `is_direct` is false if other models "
+        "of the domain pass the column on"
     ),
     "topics": "the topics behind it: format, fields with types, whether they are required",
     "shared": "whether Snowflake shows it as a secure view",

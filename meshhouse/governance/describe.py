@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshhouse.governance.contract import FORMAT, KEYS, Contract
-from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
+from meshhouse.governance.lineage import roots_of
+from meshhouse.governance.reading import Execution, Query, reads_in
+from meshhouse.governance.soda_queries import soda_queries
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
 from meshhouse.repository.columns import LANDING_COLUMNS
@@ -41,6 +43,10 @@ class Model:
     materialized: str
     unpinned: frozenset[str] = frozenset()
     """`domain.model` of the products that it refers to without a version."""
+    published: tuple[str, ...] = ()
+    """The names under which consumers find it; empty if it is private."""
+    later: str = ""
+    """Its SQL after the first build, if that differs."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,12 @@ class Sources:
     """sqlglot's name of the SQL in which the models are rendered."""
     models: Sequence[Model]
     """The product's model and what it is made of in its domain."""
+    executed: Sequence[Model] = ()
+    """What a run of the product builds beside `models`: what only tests read, and snapshots."""
+    around: Sequence[Model] = ()
+    """Other models of the domain whose SQL the lineage of checks needs."""
+    test_queries: Sequence[Query] = ()
+    """What dbt's tests run, in the dialect of the models."""
     upstream: Sequence[Product] = ()
     """Products of other domains that the domain may read."""
     seeds: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +102,7 @@ def describe(product: Product, sources: Sources) -> Contract:
         }
         for each in sources.models
     }
+    execution = _execution(product, sources, models)
     checks = [*_soda_checks(sources), *sources.tests, *_units(sources.unit_tests)]
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -109,14 +122,14 @@ def describe(product: Product, sources: Sources) -> Contract:
         "description": product.description,
         "owner": {"group": product.group, **product.owner},
         "grain": {"columns": list(product.grain), "text": _grain_text(product.description)},
-        "columns": _columns(product, sources, models, checks),
+        "columns": _columns(product, sources, execution, checks),
         "checks": sorted(checks, key=lambda each: str(each["id"])),
         "promises": _promises(product),
         "score": _score(product),
         "models": models,
         "code": sources.code or None,
         "seeds": dict(sources.seeds),
-        "reads": _reads(sources, models),
+        "reads": reads_in(execution),
         "topics": _topics(sources),
         "shared": product.shared,
         "tags": sorted(map(str, sources.config.get("tags") or ())),
@@ -135,12 +148,11 @@ def _score(product: Product) -> dict[str, Any]:
 def _columns(
     product: Product,
     sources: Sources,
-    models: Mapping[str, Mapping[str, str]],
+    execution: Execution,
     checks: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    own = {each.relation: models[each.name]["sql"] for each in sources.models}
     built = next((each.relation for each in sources.models if each.name == product.model), "")
-    roots = roots_of(own, built, _schemas(sources)) if built else {}
+    roots = roots_of(execution.models, built, execution.schemas) if built else {}
     found = []
     for column in product.columns:
         name = column.name.lower()
@@ -183,25 +195,40 @@ def _grain_text(description: str) -> str:
     return next((each for each in sentences if each.lower().startswith("one row")), "")
 
 
-def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
-    """What the models read of other domains' products."""
-    schemas = _product_schemas(sources)
-    latest = {
-        each.relation.lower(): f"{each.domain}.{each.model}"
-        for each in sources.upstream
-        if each.versioned and each.is_latest
-    }
-    unpinned = {each.name: each.unpinned for each in sources.models}
-    found = []
-    for name, model in sorted(models.items()):
-        reader = f"{sources.domain.name}.{name}"
-        for find in (reads_of, bare_names_of):
-            for each in find(reader, model["sql"], schemas):
-                # dbt renders both kinds of reference as the relation of the version.
-                plain = latest.get(each.relation)
-                relation = plain if plain in unpinned[name] else each.relation
-                found.append({**each.as_json(), "relation": relation})
-    return sorted(found, key=lambda each: (each["reader"], each["relation"], each["column"]))
+def _execution(
+    product: Product, sources: Sources, models: Mapping[str, Mapping[str, str]]
+) -> Execution:
+    """Everything that a run of the product executes, in canonical form."""
+    dialect, names, domain = sources.dialect, sources.names, sources.domain.name
+
+    def query(each: Model) -> Query:
+        known = models.get(each.name)
+        sql = known["sql"] if known else canonical(each.sql, dialect, names)
+        return Query(f"{domain}.{each.name}", sql, unpinned=each.unpinned)
+
+    built = {each.relation: query(each) for each in (*sources.models, *sources.executed)}
+    around = {each.relation: query(each) for each in sources.around}
+    texts = {relation: each.sql for relation, each in {**around, **built}.items()}
+    for each in (*sources.models, *sources.executed, *sources.around):
+        # Checks of Soda use the published names.
+        texts |= dict.fromkeys(each.published, f"select * from {each.relation}")
+    later = [
+        Query(
+            f"{domain}.{each.name}", canonical(each.later, dialect, names), "", each.unpinned, True
+        )
+        for each in (*sources.models, *sources.executed)
+        if each.later
+    ]
+    tests = [
+        replace(each, sql=canonical(each.sql, dialect, names)) for each in sources.test_queries
+    ]
+    checks = soda_queries(product, sources.soda, dialect)
+    return Execution(
+        queries=[*built.values(), *later, *tests, *checks],
+        models=texts,
+        schemas=_schemas(sources),
+        products=sources.upstream,
+    )
 
 
 def _schemas(sources: Sources) -> dict[str, list[str]]:
@@ -210,14 +237,12 @@ def _schemas(sources: Sources) -> dict[str, list[str]]:
         each.relation.lower(): [*(column.name for column in each.columns), *sorted(LANDING_COLUMNS)]
         for each in sources.domain.raw_tables
     }
-    return {**raw, **_product_schemas(sources)}
-
-
-def _product_schemas(sources: Sources) -> dict[str, list[str]]:
-    """Relation -> columns of the products of other domains that the domain may read."""
-    return {
-        each.relation.lower(): [column.name for column in each.columns] for each in sources.upstream
+    products = {
+        name.lower(): [column.name for column in each.columns]
+        for each in sources.upstream
+        for name in each.relations
     }
+    return {**raw, **products}
 
 
 def _topics(sources: Sources) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Read:
     """One model's use of one column of another domain's product."""
 
     reader: str
-    """`domain.model` of the reading model."""
+    """`domain.model` of the reading model, or of the model whose check reads it."""
     relation: str
     """The product as the reader calls it: `sales.orders`, or `sales.orders_v1` if pinned."""
     column: str
@@ -44,6 +44,11 @@ class Read:
     contract does not record it."""
     is_known: bool = True
     """False if lineage could not be found: then the reader counts as reading every column."""
+    is_direct: bool = True
+    """Whether the reader names the relation; if not, other models of its domain pass the column on,
+    and the reader filters, joins, groups or orders by it."""
+    check: str = ""
+    """The check or test of the reader that reads it; empty if the model itself does."""
     owner: str = ""
     agreement: str = ""
     """Name of the agreement that grants it; empty if there is none."""
@@ -51,9 +56,10 @@ class Read:
     @property
     def hits(self) -> tuple[Hit, ...]:
         """The hits if the column changes."""
-        if not self.is_known:
-            return (Hit(self.reader, "?", self.owner),)
-        return tuple(Hit(self.reader, each, self.owner) for each in self.into or (EVERY,))
+        columns = ("?",) if not self.is_known else self.into or (EVERY,)
+        if self.check:
+            columns = columns[:1] if not self.is_known else (EVERY,)
+        return tuple(Hit(self.reader, each, self.owner, self.check) for each in columns)
 
     def as_json(self) -> dict[str, Any]:
         """The read as a contract stores it."""
@@ -66,6 +72,9 @@ class Read:
             "literals": list(self.literals),
             "operators": sorted(self.operators),
             "is_known": self.is_known,
+            # Only if set, so that contracts without such reads keep their hash.
+            **({} if self.is_direct else {"is_direct": False}),
+            **({"check": self.check} if self.check else {}),
         }
 
 
@@ -117,16 +126,21 @@ class Readers:
         return tuple(each for each in self.reads if BARE not in each.how)
 
     def hits(
-        self, column: str | None = None, among: Callable[[Read], bool] = lambda read: True
+        self, column: str | None = None, among: Callable[[Read], bool] | None = None
     ) -> tuple[Hit, ...]:
         """The hits if a column changes, or the whole product; sorted, each once.
 
         Args:
             column: a column or a path inside one; None for every read.
-            among: which of the reads count; those with unknown lineage always do.
+            among: which of the reads count; those with unknown lineage always do. It also sees
+                readers that use the column through other models of their domain. By default, the
+                readers count that name the product: they fail first.
         """
-        reads = self._used() if column is None else self.of_column(column)
-        counted = [each for each in reads if not each.is_known or among(each)]
+        if column is None:
+            reads = [each for each in self._used() if each.is_direct]
+        else:
+            reads = [each for each in self.of_column(column) if each.is_direct or among]
+        counted = [each for each in reads if among is None or not each.is_known or among(each)]
         return tuple(sorted({hit for each in counted for hit in each.hits}))
 
     def whole(self, among: Callable[[Read], bool] = lambda read: True) -> tuple[Hit, ...]:
@@ -135,8 +149,13 @@ class Readers:
         Args:
             among: which of the reads count.
         """
-        found = {(each.reader, each.owner) for each in self.reads if among(each)}
-        return tuple(Hit(reader, EVERY, owner) for reader, owner in sorted(found))
+        reads = [each for each in self.reads if each.is_direct and among(each)]
+        models = {(each.reader, each.owner, "") for each in reads if not each.check}
+        # A model that reads the product itself needs no second entry for its checks.
+        known = {reader for reader, _, _ in models}
+        checks = {(each.reader, each.owner, each.check) for each in reads if each.check}
+        found = models | {each for each in checks if each[0] not in known}
+        return tuple(Hit(reader, EVERY, owner, check) for reader, owner, check in sorted(found))
 
 
 def _read(stored: dict[str, Any], owner: str) -> Read:
@@ -149,5 +168,7 @@ def _read(stored: dict[str, Any], owner: str) -> Read:
         literals=tuple(stored["literals"]),
         operators=frozenset(stored.get("operators", ())),
         is_known=stored["is_known"],
+        is_direct=stored.get("is_direct", True),
+        check=stored.get("check", ""),
         owner=owner,
     )

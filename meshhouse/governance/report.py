@@ -13,7 +13,7 @@ from shlex import quote
 from typing import Any
 from urllib.parse import quote as percent_encoded
 
-from meshhouse.governance.change import Bump, Change, Verdict, smallest_bump
+from meshhouse.governance.change import Bump, Change, Hit, Verdict, smallest_bump
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.waivers import AfterWaivers, Allowed, Step, fingerprint, record_of
 from meshhouse.markdown import code, plain
@@ -167,7 +167,7 @@ def _readers(change: Change) -> str:
 
 def _named(change: Change) -> str:
     """The readers that a change would hit, with their owners."""
-    shown = [_reader(hit.reader, hit.column, hit.owner) for hit in change.hits[:_MOST_HITS]]
+    shown = [_reader(hit) for hit in change.hits[:_MOST_HITS]]
     more = len(change.hits) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
@@ -176,9 +176,11 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _reader(reader: str, column: str, owner: str) -> str:
-    name = f"{reader} (lineage unknown)" if column == "?" else f"{reader}.{column}"
-    return f"{name} of {owner}" if owner else name
+def _reader(hit: Hit) -> str:
+    name = str(hit)
+    if hit.column == "?":
+        name = f"{name.removesuffix('.?')} (lineage unknown)"
+    return f"{name} of {hit.owner}" if hit.owner else name
 
 
 def as_lines(judged: Judged) -> Iterator[str]:

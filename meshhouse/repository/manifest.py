@@ -114,7 +114,7 @@ class Manifest:
         """
         found: dict[str, None] = {}
         seen: set[str] = set()
-        waiting = list(reversed(self._parents(identifier)))
+        waiting = list(reversed(self.parents(identifier)))
         while waiting:
             each = waiting.pop()
             node = self._code.node(each)
@@ -123,7 +123,7 @@ class Manifest:
             seen.add(each)
             ephemeral = (node.get("config") or {}).get("materialized") == "ephemeral"
             if ephemeral or node["resource_type"] == "function":
-                waiting += reversed(self._parents(each))
+                waiting += reversed(self.parents(each))
             elif node["resource_type"] in ("model", "seed", "snapshot", "source"):
                 found[each] = None
         return list(found)
@@ -178,7 +178,7 @@ class Manifest:
         Args:
             built: unique ids.
         """
-        used = {parent for each in built for parent in self._parents(each)}
+        used = {parent for each in built for parent in self.parents(each)}
         # dbt scans all nodes once per selector, so only select nodes that nothing else uses.
         paths = {
             self.nodes[each]["original_file_path"]
@@ -187,7 +187,7 @@ class Manifest:
         }
         strays = set()
         for identifier in {test for each in built for test in self._data_tests.get(each, ())}:
-            models = {each for each in self._parents(identifier) if self._is_own_model(each)}
+            models = {each for each in self.parents(identifier) if self._is_own_model(each)}
             if models and models.isdisjoint(built):
                 strays.add(".".join(self.nodes[identifier]["fqn"]))
         # Select by path: a name also selects every model in a folder of that name.
@@ -233,6 +233,20 @@ class Manifest:
             for test in self._data_tests.get(each, ())
         }
 
+    def tests_run_with(self, product: Product) -> list[str]:
+        """Unique ids of the data tests that a run of a product executes, sorted.
+
+        A test of other models that shares an input with the product is not among them.
+        """
+        built = self.made_of_or_tested_with(product)
+        tests = {test for each in built for test in self._data_tests.get(each, ())}
+        return sorted(
+            test
+            for test in tests
+            if not (own := {each for each in self.parents(test) if self._is_own_model(each)})
+            or own & built
+        )
+
     def snapshots(self, built: Collection[str]) -> list[str]:
         """Table names of the dbt snapshots among these unique ids."""
         nodes = [self.nodes[each] for each in built if self._is_own_model(each)]
@@ -260,13 +274,14 @@ class Manifest:
             found.add(identifier)
             if identifier in stop:
                 continue
-            waiting += self._parents(identifier)
+            waiting += self.parents(identifier)
             if follow_tests and self._is_own_model(identifier):
                 for test in self._data_tests.get(identifier, ()):
-                    waiting += self._parents(test)
+                    waiting += self.parents(test)
         return found
 
-    def _parents(self, identifier: str) -> list[str]:
+    def parents(self, identifier: str) -> list[str]:
+        """Unique ids of what a node depends on."""
         return (self._code.node(identifier) or {}).get("depends_on", {}).get("nodes", [])
 
     def _is_own_model(self, identifier: str) -> bool:
@@ -284,7 +299,7 @@ class Manifest:
         tests: dict[str, list[str]] = {}
         for identifier, node in self.nodes.items():
             if node["resource_type"] == "test":
-                for parent in self._parents(identifier):
+                for parent in self.parents(identifier):
                     tests.setdefault(parent, []).append(identifier)
         return tests
 

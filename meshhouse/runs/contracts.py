@@ -1,7 +1,8 @@
 """The contracts of a domain's products as they are declared now, and the published ones.
 
-Belongs here: collecting what a contract is made from: declarations, rendered SQL, checks. Not here:
-the document itself (governance/describe.py), or judging a change of it (gate.py).
+Belongs here: collecting what a contract is made from: declarations, checks. Not here: the SQL of
+models and tests (executed.py), the document itself (governance/describe.py), or judging a change of
+it (gate.py).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 
 from meshhouse.audit import ROWS_AGAINST_PREVIOUS, soda_contract
 from meshhouse.governance.contract import Contract
-from meshhouse.governance.describe import Model, Sources, describe
+from meshhouse.governance.describe import Sources, describe
 from meshhouse.lint.sql.dialects import contract_dialect, dialect_in_use
-from meshhouse.lint.sql.rendering import FirstBuild, first_builds
+from meshhouse.lint.sql.rendering import first_builds
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.declared_tests import column_facts, data_tests, unit_tests
 from meshhouse.repository.manifest import Manifest
+from meshhouse.runs.executed import ExecutedSql
 
 
 class DeclaredContracts:
@@ -40,15 +42,19 @@ class DeclaredContracts:
             DbtFailed: a model of the domain does not render.
         """
         facts = column_facts(self._manifest, product)
+        executed = self._executed.of(product)
         sources = Sources(
             domain=self._domain,
             target=dialect_in_use().target,
             dialect=contract_dialect().sqlglot,
-            models=self._models(product),
+            models=executed.models,
+            executed=executed.others,
+            around=executed.around,
+            test_queries=executed.tests,
             code=self._manifest.code_of_rows(product),
             upstream=self._repository.provided(self._domain),
             seeds=self._manifest.seeds_of(product),
-            names=self._names,
+            names=self._executed.names,
             soda=soda_contract(product),
             implied=frozenset({ROWS_AGAINST_PREVIOUS}),
             tests=list(data_tests(self._manifest, product)),
@@ -61,31 +67,6 @@ class DeclaredContracts:
         return describe(self._manifest.described(product), sources)
 
     @cached_property
-    def _rendered(self) -> dict[str, FirstBuild]:
-        """Unique id -> SQL of each model of the domain."""
-        found = first_builds(self._repository, self._domain.name)
-        return {each.unique_id: each for each in found}
-
-    @cached_property
-    def _names(self) -> dict[str, str]:
-        """Relation as rendered -> its name in production: environments build into own schemas."""
-        return {
-            each.relation: f"{self._domain.build_schema}.{each.relation.partition('.')[2]}"
-            for each in self._rendered.values()
-            if "." in each.relation
-        }
-
-    def _models(self, product: Product) -> list[Model]:
-        own = self._manifest.model_id(product)
-        found = []
-        for identifier in self._manifest.ancestors(product):
-            rendered = self._rendered.get(identifier)
-            if rendered is None:
-                continue
-            name = rendered.name if rendered.version is None else (
-                product.model if identifier == own else f"{rendered.name}_v{rendered.version}"
-            )  # fmt: skip
-            relation = self._names.get(rendered.relation, rendered.relation)
-            unpinned = self._manifest.unpinned_references(identifier)
-            found.append(Model(name, relation, rendered.sql, rendered.materialized, unpinned))
-        return found
+    def _executed(self) -> ExecutedSql:
+        compiled = first_builds(self._repository, self._domain.name)
+        return ExecutedSql(self._domain, self._manifest, compiled)

@@ -285,3 +285,78 @@ def test_lost_rows_are_published_when_an_owner_confirms_them(mesh):
     assert len(shown(mesh)) == 50
     changes = mesh.history("shop.orders")[0]["changes"]
     assert {"D1", "D2"} <= {each["change"].partition(":")[0] for each in changes}
+
+
+CUSTOMERS = "domains/crm/models/products/customers"
+
+
+def drop_sold_at(mesh: Mesh) -> None:
+    """Removes a column that no model of another domain reads."""
+    mesh.edit(SQL, "    cast(amount as decimal(12, 2)) as amount,\n    cast(sold_at as "
+              "{{ type_timestamptz() }}) as sold_at\n",
+              "    cast(amount as decimal(12, 2)) as amount\n")  # fmt: skip
+    mesh.edit(YAML, "      - {name: sold_at, data_type: timestamptz, description: When.}\n", "")
+
+
+def test_a_column_that_only_checks_of_a_consumer_read_is_not_dropped(mesh):
+    check = (
+        "  - failed_rows:\n      qualifier: dated\n      query: select 1 from crm.customers join"
+        " shop.orders using (customer_id) where sold_at is null\n      threshold: {must_be: 0}\n"
+    )
+    mesh.edit(
+        f"{CUSTOMERS}.checks.yml", "checks:\n  - failed_rows:", f"checks:\n{check}  - failed_rows:"
+    )
+    tests = mesh.root / "domains/crm/tests"
+    tests.mkdir()
+    (tests / "orders_have_a_time.sql").write_text(
+        "select s.order_id from {{ ref('stg_shop__orders') }} as s "
+        "join {{ ref('shop', 'orders') }} as o on o.order_id = s.order_id where o.sold_at is null"
+    )
+    (mesh.root / "domains/crm/models/staging/stg_shop__orders.yml").write_text(
+        "version: 2\nmodels:\n  - name: stg_shop__orders\n    columns:\n      - name: order_id\n"
+        "        data_tests:\n          - relationships:\n"
+        "              arguments: {to: \"ref('shop', 'orders')\", field: order_id}\n"
+        "              config: {where: order_id in (select order_id from shop.orders"
+        " where sold_at is not null)}\n"
+    )
+    mesh.run("run", "crm")
+    drop_sold_at(mesh)
+    message = refused(mesh)
+    assert "(S2)" in message
+    assert "crm.customers (check failed_rows__dated) of crm team <crm@tiny.example>" in message
+    assert "crm.stg_shop__orders (check orders_have_a_time)" in message
+    assert "--consent crm" in message
+
+
+def test_a_value_that_only_a_later_model_of_a_consumer_names_is_not_withdrawn(mesh):
+    mesh.edit(SQL, "    cast(amount as decimal(12, 2)) as amount,\n",
+              "    cast(amount as decimal(12, 2)) as amount,\n"
+              "    cast(case when amount > 50 then 'paid' else 'open' end as "
+              "{{ type_string() }}) as status,\n")  # fmt: skip
+    mesh.edit(
+        YAML,
+        AMOUNT,
+        f"{AMOUNT}      - {{name: status, data_type: string, description: How far.}}\n",
+    )
+    values = "valid_values: [paid, open, back]"
+    mesh.edit(
+        CHECKS,
+        "  - name: amount\n",
+        f"  - name: status\n    checks:\n      - invalid: {{{values}}}\n  - name: amount\n",
+    )
+    mesh.run("run", "shop")
+    mesh.edit(
+        "domains/crm/models/staging/stg_shop__orders.sql",
+        "    amount\n",
+        "    amount,\n    status\n",
+    )
+    mesh.edit(
+        f"{CUSTOMERS}.sql",
+        "group by",
+        "where status in ('back', 'paid') or status = 'open'\ngroup by",
+    )
+    mesh.run("run", "crm")
+    mesh.edit(CHECKS, values, "valid_values: [paid, open]")
+    message = refused(mesh)
+    assert "(V1)" in message
+    assert "crm.customers." in message

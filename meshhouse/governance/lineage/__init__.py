@@ -8,8 +8,10 @@ One walk over a query finds the lineage of all its columns (queries.py). Each co
 one column at a time, stops at ambiguous names, and does not say how a column is used.
 """
 
+from meshhouse.governance.lineage.domain import domain_of
 from meshhouse.governance.lineage.reads import reads_of
 from meshhouse.governance.lineage.requalify import bare_names_of, requalify
 from meshhouse.governance.lineage.roots import roots_of
+from meshhouse.governance.lineage.through import reads_through
 
-__all__ = ["bare_names_of", "reads_of", "requalify", "roots_of"]
+__all__ = ["bare_names_of", "domain_of", "reads_of", "reads_through", "requalify", "roots_of"]

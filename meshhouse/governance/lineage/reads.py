@@ -148,14 +148,15 @@ def _reads(sql: str, schemas: Frozen, dialect: str) -> tuple[Read, ...]:
     try:
         uses = used_by(sql, schemas, dialect)
     except CannotRead:
-        return tuple(_lost(relation) for relation, _ in schemas if _is_named(relation, sql))
-    found = [_read(origin, use) for origin, use in uses.found.items()]
+        return tuple(_lost(relation) for relation, _ in schemas if is_named(relation, sql))
+    found = [read_of(origin, use) for origin, use in uses.found.items()]
     seen = {each.relation for each in found}
     found += [Read("", relation, ROWS) for relation in uses.touched if relation not in seen]
     return tuple(sorted(found, key=lambda each: (each.relation, each.column)))
 
 
-def _read(origin: Origin, use: Use) -> Read:
+def read_of(origin: Origin, use: Use) -> Read:
+    """One use as a read, without its reader."""
     into, how = tuple(use.into), frozenset(use.how)
     if origin.column == UNKNOWN:
         return Read("", origin.relation, EVERY, into, how, is_known=False)
@@ -167,7 +168,7 @@ def _lost(relation: str) -> Read:
     return Read("", relation, EVERY, how=frozenset(), is_known=False)
 
 
-def _is_named(relation: str, sql: str) -> bool:
+def is_named(relation: str, sql: str) -> bool:
     """Whether the text may name a relation: a query that does not cannot read it."""
     name = relation.rpartition(".")[2]
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", sql, re.IGNORECASE) is not None

@@ -11,6 +11,8 @@ from meshhouse.governance.readers import Read
 
 _WANTED = frozenset({"=", "in", "or"})
 """Operators of conditions that another value does not meet."""
+_UNWANTED = frozenset({"<>", "not in"})
+"""Operators of conditions that no row meets because a value is gone."""
 
 
 def accepted_values(comparison: Comparison) -> Iterator[Change]:
@@ -58,7 +60,9 @@ def _removed(comparison: Comparison, column: str, gone: frozenset[str]) -> Itera
         return
 
     def names_it(read: Read) -> bool:
-        return not gone.isdisjoint(read.literals)
+        # A check that lists the values it accepts finds nothing if one of them no longer occurs.
+        is_met = bool(read.check) and bool(read.operators) and read.operators <= _UNWANTED
+        return not is_met and not gone.isdisjoint(read.literals)
 
     hits = comparison.readers.hits(column, names_it)
     yield change(

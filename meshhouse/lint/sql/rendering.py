@@ -21,7 +21,7 @@ from typing import Any
 
 import meshhouse.repository
 from meshhouse import files
-from meshhouse.dbt import environment, invoke
+from meshhouse.dbt import DbtFailed, environment, invoke
 from meshhouse.lint.sql.dialects import Dialect, contract_dialect, dialect_in_use
 from meshhouse.lint.sql.fixed_clock import fixed_clock
 from meshhouse.repository import Repository
@@ -32,6 +32,8 @@ _IS_INCREMENTAL = (
     "{% macro is_incremental() %}"
     "{{ return(model.config.materialized == 'incremental') }}{% endmacro %}"
 )
+PLAIN_TESTS = frozenset({"unique", "not_null"})
+"""Data tests that read one column and compare it with nothing."""
 _OFFLINE = ("--no-introspect", "--no-populate-cache")
 _IS_NEVER_INCREMENTAL = "{% macro is_incremental() %}{{ return(false) }}{% endmacro %}"
 
@@ -149,11 +151,24 @@ class FirstBuild:
     materialized: str
 
 
-def first_builds(repository: Repository, domain: str) -> list[FirstBuild]:
-    """The SQL of a domain's models, without the branches of `is_incremental()`.
+@dataclass(frozen=True)
+class Compiled:
+    """The SQL that runs of a domain execute."""
 
-    Contracts store this SQL, because it is the same before and after a table is built, on every
-    target, and at any time: see `contract_dialect` and `fixed_clock`.
+    first: Sequence[FirstBuild]
+    """Of models and snapshots."""
+    later: Mapping[str, str]
+    """Unique id -> SQL of each incremental model as later builds run it."""
+    tests: Mapping[str, str]
+    """Unique id -> SQL of each data test that is more than a plain `unique` or `not_null`."""
+
+
+def first_builds(repository: Repository, domain: str) -> Compiled:
+    """The SQL of a domain's models, without the branches of `is_incremental()`, and of its tests.
+
+    Contracts store the SQL of models, because it is the same before and after a table is built, on
+    every target, and at any time: see `contract_dialect` and `fixed_clock`. Later builds and tests
+    are missing if one of them does not render without the target.
 
     Raises:
         DbtFailed: a model does not render.
@@ -166,21 +181,54 @@ def first_builds(repository: Repository, domain: str) -> list[FirstBuild]:
             manifest = invoke(repository, domain, ["parse", "--no-write-json"], {})
         else:
             manifest = dbt("parse")
-        manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
-        select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
-        result = dbt("compile", *_OFFLINE, *select, manifest=manifest, within=fixed_clock())
-    return [
-        FirstBuild(
-            unique_id=each.node.unique_id,
-            name=each.node.name,
-            version=each.node.version,
-            relation=_relation(each.node),
-            sql=each.node._pre_injected_sql or each.node.compiled_code or "",
-            materialized=each.node.config.materialized,
-        )
-        for each in getattr(result, "results", ())
-        if each.node.language == "sql"
-    ]
+
+        def compiled(is_incremental: str, *select: str) -> list[Any]:
+            manifest.macros[_INCREMENTAL].macro_sql = is_incremental
+            arguments = [*_OFFLINE, "--select", *select, "--indirect-selection", "empty"]
+            result = dbt("compile", *arguments, manifest=manifest, within=fixed_clock())
+            return [each for each in getattr(result, "results", ()) if each.node.language == "sql"]
+
+        nodes = list(manifest.nodes.values())
+        kinds = ["resource_type:model"]
+        if any(node.resource_type == "snapshot" for node in nodes):
+            kinds.append("resource_type:snapshot")
+        first = [
+            FirstBuild(
+                unique_id=each.node.unique_id,
+                name=each.node.name,
+                version=getattr(each.node, "version", None),
+                relation=_relation(each.node),
+                sql=_sql(each.node),
+                materialized=each.node.config.materialized,
+            )
+            for each in compiled(_IS_NEVER_INCREMENTAL, *kinds)
+        ]
+        later, tests = {}, {}
+        # Each call of dbt takes 0.1 s, so they are made only if there is something to compile.
+        if any(each.materialized == "incremental" for each in first):
+            with suppress(DbtFailed):
+                found = compiled(_IS_INCREMENTAL, "config.materialized:incremental")
+                later = {each.node.unique_id: _sql(each.node) for each in found}
+        names = [".".join(node.fqn) for node in nodes if _is_telling(node)]
+        if names:
+            with suppress(DbtFailed):
+                found = compiled(_IS_NEVER_INCREMENTAL, *names)
+                tests = {each.node.unique_id: _sql(each.node) for each in found}
+    return Compiled(first, later, tests)
+
+
+def _sql(node: Any) -> str:
+    # Without the ephemeral models that dbt injects: they are separate results.
+    return node._pre_injected_sql or node.compiled_code or ""
+
+
+def _is_telling(node: Any) -> bool:
+    """Whether a node is a data test that compares a column with something, or has a filter."""
+    if node.resource_type != "test":
+        return False
+    about = getattr(node, "test_metadata", None)
+    is_plain = about is not None and not about.namespace and about.name in PLAIN_TESTS
+    return not is_plain or bool(node.config.where)
 
 
 @contextmanager
