@@ -112,7 +112,8 @@ class ExecutedSql:
     def _opaque(self, identifier: str) -> Model | None:
         """A model in Python: what it does with the relations that it reads is unknown."""
         node = self._manifest.nodes.get(identifier)
-        if node is None or node["resource_type"] != "model":
+        is_own = node is not None and node["package_name"] == self._domain.name
+        if node is None or not is_own or node["resource_type"] != "model":
             return None
         relation = f"{node['schema']}.{node['alias']}".lower()
         return Model(
