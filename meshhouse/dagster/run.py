@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
+from meshhouse.dagster.abandoned import process_tag
 from meshhouse.dagster.instance import mesh_instance
 from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.reporter import Reporter
@@ -81,6 +82,7 @@ def run(
                     **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
                     **environment_tag(repository),
                     **started_tags(),
+                    **process_tag(repository),
                 },
                 # The reporter speaks to people; Dagster's events go to its instance.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

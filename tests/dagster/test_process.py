@@ -25,7 +25,7 @@ def launch(mesh: Mesh, module: str, *keys: str) -> dict:
 @pytest.mark.parametrize("module", ["orchestration.definitions", "tests.dagster.apart"])
 def test_a_run_loads_its_domain_alone_whatever_the_executor(sold: Mesh, module):
     sold.sell(4)
-    keys = ["shop_raw/sales", "shop_build/stg_sales", "shop_build/orders", "shop/orders"]
+    keys = ["shop/raw.sales", "shop/build.stg_sales", "shop/build.orders", "shop/orders"]
     done = launch(sold, module, *keys)
     assert done["status"] == "SUCCESS", done["said"]
     assert sold.row("select count(*) from shop.orders") == (4,)
