@@ -207,6 +207,8 @@ def test_a_rejected_product_says_what_consumers_see(web):
     assert web.ended(before) == "FAILURE"
     web.open("/assets/shop/orders?view=checks&checkDetail=amount__invalid")
     web.see("Failed")
+    web.see("consumers see")
+    web.see("failing rows")
     picture(web.page, "check_failed")
     web.open("/assets/shop/build.orders")
     picture(web.page, "build_of_rejected")
@@ -218,8 +220,11 @@ def test_a_failed_run_is_executed_again_from_its_failure(web):
     before = web.runs()
     failed = next(run for run, status in before.items() if status == "FAILURE")
     web.open(f"/runs/{failed}")
+    web.see("Not published; consumers keep what they had")
     picture(web.page, "run_failed")
-    web.press("Re-execute from failure")
+    # The menu beside the button, whose name depends on the run.
+    web.page.locator("button", has=web.page.get_by_label("arrow_drop_down")).last.click()
+    web.see("From failure").click()
     assert web.ended(before) == "SUCCESS"
     picture(web.page, "run_again")
 

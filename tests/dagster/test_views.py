@@ -173,3 +173,13 @@ def test_schedules_are_off_until_somebody_switches_them_on(described):
         "maintenance_every_night": ["maintenance", "STOPPED"],
         "whole_mesh_every_hour": ["whole_mesh", "STOPPED"],
     }
+
+
+def test_checks_of_a_raw_table_alone_land_nothing(mesh):
+    from tests.dagster.test_buttons import press
+
+    mesh.sell(99)
+    wanted = ["shop/raw.sales: rejected_events", "shop/raw.sales: source_freshness"]
+    [done] = press(mesh, {"checks": wanted})
+    assert (done["status"], sorted(done["checks"]), done["made"]) == ("SUCCESS", wanted, {})
+    assert done["checks"][wanted[0]]["events"] == 10
