@@ -1,4 +1,4 @@
-"""Runs whose process was killed, and which Dagster would take for running until somebody looks.
+"""Runs whose process was killed, which Dagster would otherwise take for running.
 
 Belongs here: the lock by which a process shows that it lives, and ending what a dead one left. Not
 here: cleaning up the data of such a run, which the next run does (meshhouse/runs/).
