@@ -6,6 +6,8 @@ resources in `definitions`. Not here: the values (steps.py, sensors.py, schedule
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dagster as dg
 
 from meshhouse.dagster.jobs import mesh_jobs
@@ -31,15 +33,19 @@ def definitions(repository: Repository) -> dg.Definitions:
 
 
 def run_definitions(
-    repository: Repository, domains: list[str], reporter: Reporter
+    repository: Repository,
+    domains: list[str],
+    reporter: Reporter,
+    executor: dg.ExecutorDefinition = EXECUTOR,
 ) -> dg.Definitions:
-    """What `mesh run` executes: the assets of these domains.
+    """What `mesh run` executes: the assets of these domains. It does not wait for pools.
 
     Raises:
         MeshError: a domain's dbt project does not parse.
     """
+    steps = replace(STEPS, landing_pool=None, build_pool=None)
     return dg.Definitions(
-        assets=run_assets(repository, domains, STEPS, reporter), executor=EXECUTOR
+        assets=run_assets(repository, domains, steps, reporter), executor=executor
     )
 
 
