@@ -38,7 +38,7 @@ WARM = Warm()
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """Java of tests does not live long enough to earn what a full compiler costs. That compiler took
 half of the processor time of the demo's run on Spark, and 3.5 of 9 s of a Kafka broker."""
-SERVERS = {"broker", "fakesnow", "nessie", "spark", "store"}
+SERVERS = {"broker", "browser", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
 

@@ -36,6 +36,8 @@ _WORTH_PROCESSES = 4
 class TerminalReporter:
     """Shows a run to people while it happens, and sums it up."""
 
+    only_in_dagster = False
+
     def __init__(
         self,
         repository: Repository,

@@ -29,6 +29,11 @@ class Consumers:
         self._ledger = ledger
         self._domain = domain
 
+    def head(self, product: Product) -> Head | None:
+        """The current publication of a product; None if consumers see none."""
+        found = self._current.get(product.relation)
+        return found if found is not None and found.is_published else None
+
     def see(self, relation: str) -> str:
         """The current publication in words: `publication 3 of 2026-11-30 11:02 UTC, 10 rows`."""
         head = self._current.get(relation)

@@ -4,14 +4,18 @@ Belongs here: what Dagster shows of raw tables and of a landing. Not here: landi
 (meshhouse/landing/), or when it starts (sensor.py).
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from meshhouse.dagster.columns import column_schema
+from meshhouse.dagster.freshness import SOURCE_CHECK, source_check, source_policy, source_spec
 from meshhouse.dagster.keys import raw_key
+from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.tags import LAYER, environment_tag
@@ -24,6 +28,9 @@ from meshhouse.repository.environment import PRODUCTION
 
 if TYPE_CHECKING:
     from meshhouse.landing import Landing, RawStore
+
+
+REJECTED_CHECK = "rejected_events"
 
 
 class LandingConfig(dg.Config):
@@ -41,11 +48,11 @@ def landing_step(
 ) -> dg.AssetsDefinition:
     """The step of a domain that has topics. Needs no dbt."""
     tables = {raw_key(raw): raw for raw in domain.raw_tables}
-    checks = {key: _rejected_spec(key, raw) for key, raw in tables.items()}
+    checks = [spec for key, raw in tables.items() for spec in _check_specs(key, raw)]
 
     @dg.multi_asset(
         name=f"{domain.name}_landing",
-        check_specs=list(checks.values()),
+        check_specs=checks,
         specs=[_spec(repository, domain, raw) for raw in domain.raw_tables],
         can_subset=True,
         retry_policy=settings.landing_retries,
@@ -58,16 +65,18 @@ def landing_step(
         engine = engine_of(repository)
         if tag := environment_tag(repository):
             context.instance.add_run_tags(context.run.run_id, tag)
-        for key in sorted(context.selected_asset_keys):
+        selected, asked = context.selected_asset_keys, context.selected_asset_check_keys
+        # Without its raw table, a check is evaluated on what landed before.
+        for key in sorted(selected | {check.asset_key for check in asked}):
             raw, store = tables[key], engine.store
-            if config.again_from or lands_itself(store, raw):
+            is_own = bool(config.again_from) or lands_itself(store, raw)
+            if key in selected and is_own:
                 yield _materialized(key, _land(context, repository, engine, raw, config, reporter))
-            else:
+            elif key in selected:
                 context.log.info(f"{raw.relation}: production's is read")
                 yield dg.MaterializeResult(asset_key=key, metadata={"environment": PRODUCTION})
-                store = store.in_environment("")
-            if checks[key].key in context.selected_asset_check_keys:
-                yield _rejected_check(store, checks[key], raw)
+            store = store if is_own else store.in_environment("")
+            yield from _check_results(store, key, raw, asked)
 
     return landing
 
@@ -80,6 +89,7 @@ def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec
         owners=owners_of(domain),
         kinds={engine_of(repository).table_format},
         tags={LAYER: "raw"},
+        freshness_policy=source_policy(repository, raw),
         metadata={
             "topic": raw.topic,
             "dagster/table_name": raw.relation,
@@ -106,7 +116,8 @@ def _land(
                 f"{raw.relation}: {again.replaced} events reprocessed, as {again.rows} "
                 f"rows and {again.rejected} rejected events"
             )
-        done = land_table(repository, engine.store, raw, reporter.landing(raw))
+        advance = _progress(context, raw, reporter.landing(raw))
+        done = land_table(repository, engine.store, raw, advance)
     except MeshError as error:
         reporter.failed(raw.domain, str(error))
         # What a person has to correct fails again.
@@ -120,6 +131,23 @@ def _land(
             f"{', '.join(done.new_fields)}. They are kept in `_rescued`."
         )
     return done
+
+
+def _progress(
+    context: dg.AssetExecutionContext, raw: RawTable, advance: Callable[[int], Any]
+) -> Callable[[int], None]:
+    """Passes on how many events were read, and logs it every few seconds."""
+    read, said_at = 0, time.monotonic()
+
+    def progress(events: int) -> None:
+        nonlocal read, said_at
+        advance(events)
+        read += events
+        if time.monotonic() - said_at >= QUIET_SECONDS:
+            said_at = time.monotonic()
+            context.log.info(f"{raw.relation}: {read:,} events landed so far")
+
+    return progress
 
 
 def _materialized(key: dg.AssetKey, done: "Landing") -> dg.MaterializeResult:
@@ -140,24 +168,34 @@ def _materialized(key: dg.AssetKey, done: "Landing") -> dg.MaterializeResult:
     )
 
 
-def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        "rejected_events",
+def _check_specs(key: dg.AssetKey, raw: RawTable) -> list[dg.AssetCheckSpec]:
+    rejected = dg.AssetCheckSpec(
+        REJECTED_CHECK,
         asset=key,
         description=f"At most {raw.max_rejected_percent:g} percent of the topic's events are "
         "rejected; `mesh rejected show` lists them.",
     )
+    fresh = source_spec(key, raw)
+    return [rejected, fresh] if fresh else [rejected]
 
 
-def _rejected_check(
-    store: "RawStore", spec: dg.AssetCheckSpec, raw: RawTable
-) -> dg.AssetCheckResult:
+def _check_results(
+    store: "RawStore", key: dg.AssetKey, raw: RawTable, asked: Collection[dg.AssetCheckKey]
+) -> Iterator[dg.AssetCheckResult]:
+    if dg.AssetCheckKey(key, REJECTED_CHECK) in asked:
+        yield _rejected_check(store, key, raw)
+    if dg.AssetCheckKey(key, SOURCE_CHECK) in asked:
+        landed_at = store.writer(raw).read().landed_at
+        yield source_check(key, raw, landed_at, datetime.now(UTC))
+
+
+def _rejected_check(store: "RawStore", key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckResult:
     rejected, events = store.rejected_share(raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(
         passed=percent <= raw.max_rejected_percent,
-        asset_key=spec.asset_key,
-        check_name=spec.name,
+        asset_key=key,
+        check_name=REJECTED_CHECK,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "rejected": rejected,

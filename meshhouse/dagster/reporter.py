@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Receives what a run does, besides Dagster's log."""
 
+    only_in_dagster: bool
+    """Whether people watch the run in Dagster, whose log then gets all that dbt says."""
     force: bool
     full_refresh: bool
     confirmed: str
@@ -46,6 +48,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter for runs that only Dagster watches."""
 
+    only_in_dagster = True
     force = False
     full_refresh = False
     confirmed = ""

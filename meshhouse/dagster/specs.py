@@ -15,6 +15,7 @@ from meshhouse.dagster.columns import column_schema
 from meshhouse.dagster.freshness import product_freshness
 from meshhouse.dagster.keys import build_key, product_key, relation_key
 from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.source import model_source, product_source
 from meshhouse.dagster.tags import LAYER, PRODUCT
 from meshhouse.dagster.translator import MeshTranslator, author_meta, dbt_tags, owners_of
 from meshhouse.engines import Engine
@@ -23,6 +24,7 @@ from meshhouse.repository.manifest import Manifest, checked_relations
 
 
 def model_specs(
+    repository: Repository,
     engine: Engine,
     domain: Domain,
     manifest: Manifest,
@@ -39,7 +41,9 @@ def model_specs(
         if node["resource_type"] == "model" and node["package_name"] == domain.name
     }
     return {
-        identifier: translator.spec(identifier, {"dbt", engine.compute}, settings.follows)
+        identifier: translator.spec(
+            identifier, {"dbt", engine.compute}, settings.follows
+        ).merge_attributes(metadata=model_source(repository, domain, manifest, identifier))
         for identifier in TopologicalSorter(parents).static_order()
         if identifier in parents
     }
@@ -65,6 +69,7 @@ def product_spec(
         "version": product.version,
         "grain": ", ".join(product.grain),
         **author_meta(node),
+        **product_source(repository, product),
     }
     if product.deprecation_date:
         metadata["deprecated until"] = product.deprecation_date

@@ -4,7 +4,8 @@ python buttons.py ROOT FILE REQUEST...
 
 Each REQUEST is JSON, and one of: {"again": "ALL_STEPS" or "FROM_FAILURE"} executes the newest run
 again; {"checks": ["asset: check"]} executes checks alone; {"assets": [key], "config": {...}}
-materialises. FILE gets a list of what came of them.
+materialises; {"look": true} presses nothing. FILE gets a list of what came of them, or what the
+newest run did.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
-from meshhouse.dagster.instance import dagster_home
+from meshhouse.dagster.home import dagster_home
 from meshhouse.repository import Repository
 
 LOCATION = "orchestration.definitions"
@@ -49,9 +50,10 @@ TIMELINE = """query ($run: ID!) {
 
 def press(context: Any, request: dict[str, Any]) -> str:
     """Presses a button; returns the id of the run that it starts."""
+    if "look" in request:
+        return newest(context)
     if "again" in request:
-        parent = context.instance.get_runs(limit=1)[0].run_id
-        again = {"parentRunId": parent, "strategy": request["again"]}
+        again = {"parentRunId": newest(context), "strategy": request["again"]}
         done = execute_dagster_graphql(context, AGAIN, {"again": again})
     else:
         checks = [each.partition(": ") for each in request.get("checks", ())]
@@ -74,6 +76,11 @@ def press(context: Any, request: dict[str, Any]) -> str:
     return launched["run"]["runId"]
 
 
+def newest(context: Any) -> str:
+    """The id of the newest run."""
+    return context.instance.get_runs(limit=1)[0].run_id
+
+
 def outcome(context: Any, run_id: str) -> dict[str, Any]:
     """What a run did, as its events say."""
     instance = context.instance
@@ -84,12 +91,13 @@ def outcome(context: Any, run_id: str) -> dict[str, Any]:
         "origin": execute_dagster_graphql(context, TIMELINE, {"run": run_id}).data["run"][
             "repositoryOrigin"
         ],
-        "steps": [], "checks": {}, "made": {}, "failures": [], "said": [],
+        "steps": [], "checks": {}, "made": {}, "failures": [], "said": [], "order": [],
     }  # fmt: skip
     for entry in instance.all_logs(run_id):
         event = entry.dagster_event
         if event is None:
             told["said"].append(entry.user_message)
+            told["order"].append(entry.user_message)
         elif event.event_type is dg.DagsterEventType.STEP_START:
             told["steps"].append(event.step_key)
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
@@ -97,7 +105,11 @@ def outcome(context: Any, run_id: str) -> dict[str, Any]:
             told["failures"].append(data.description if data else event.step_failure_data.error)
         elif event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             data = event.asset_check_evaluation_data
-            told["checks"][f"{data.asset_key.to_user_string()}: {data.check_name}"] = {
+            key = f"{data.asset_key.to_user_string()}: {data.check_name}"
+            assert key not in told["checks"], f"{key} was evaluated twice in one run"
+            told["order"].append(key)
+            told["checks"][key] = {
+                "published": data.target_materialization_data is not None,
                 "passed": data.passed,
                 "description": data.description,
                 **{name: plain(each) for name, each in data.metadata.items()},
@@ -105,6 +117,7 @@ def outcome(context: Any, run_id: str) -> dict[str, Any]:
         elif event.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             made = event.step_materialization_data.materialization
             key = made.asset_key.to_user_string()
+            told["order"].append(key)
             assert key not in told["made"], f"{key} was made twice in one run"
             told["made"][key] = {name: plain(each) for name, each in made.metadata.items()}
     return told

@@ -71,7 +71,9 @@ class Done:
     @property
     def published(self) -> list[str]:
         """Products with a new publication."""
-        return sorted(name for name, facts in self.made.items() if "score" in facts)
+        return sorted(
+            name for name, facts in self.made.items() if "score" in facts and not facts["unchanged"]
+        )
 
 
 def publications(mesh: Mesh, product: str) -> list[dict[str, Any]]:
