@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Relay:
     """A reporter in the process of a step; the other end is in `received`."""
 
+    only_in_dagster = False
+
     def __init__(self, address: str, force: bool, full_refresh: bool, confirmed: str) -> None:
         self.force = force
         self.full_refresh = full_refresh
