@@ -18,6 +18,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from meshhouse.dagster import apart
 from meshhouse.dagster.instance import mesh_instance
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.relay import received
 from meshhouse.dagster.reporter import Reporter
@@ -89,10 +90,16 @@ def run(
             **environment_tag(repository),
             **started_tags(),
         }
+        keys = _keys(built, selection)
+        config: dict[str, Any] = {
+            # The reporter speaks to people; Dagster's events go to its instance.
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            **_asked_for(repository, usable, keys, reporter),
+        }
         instance = stack.enter_context(mesh_instance(repository))
         give_origins(instance)
         try:
-            result = _executed(instance, built, _keys(built, selection), tags, asked, jobs)
+            result = _executed(instance, built, keys, tags, config, asked, jobs)
         except dg.DagsterExecutionInterruptedError as error:
             raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
@@ -115,12 +122,11 @@ def _executed(
     built: dg.Definitions,
     keys: list[dg.AssetKey],
     tags: Mapping[str, str],
+    config: dict[str, Any],
     asked: str,
     jobs: int,
 ) -> dg.ExecuteInProcessResult | dg.JobExecutionResult:
     """Executes assets in this process; or in several, where they were asked for."""
-    # The reporter speaks to people; Dagster's events go to its instance.
-    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if not asked:
         return built.get_implicit_global_asset_job_def().execute_in_process(
             instance=instance,
@@ -130,7 +136,7 @@ def _executed(
             run_config=config,
         )
     every = len(keys) == len(built.resolve_asset_graph().materializable_asset_keys)
-    config["execution"] = {"config": {"jobs": jobs}}
+    config = {**config, "execution": {"config": {"jobs": jobs}}}
     with dg.execute_job(
         apart.job_of(asked),
         instance=instance,
@@ -141,6 +147,24 @@ def _executed(
         run_config=config,
     ) as result:
         return result
+
+
+def _asked_for(
+    repository: Repository,
+    names: Collection[str],
+    keys: Collection[dg.AssetKey],
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """The options of the run as configuration, so that executing it again means the same."""
+    options = {
+        "force": reporter.force,
+        "full_refresh": reporter.full_refresh,
+        "confirm": reporter.confirmed,
+    }
+    given = {name: value for name, value in options.items() if value}
+    landed = {raw_key(raw) for name in names for raw in repository.domain(name).raw_tables}
+    steps = {key.path[0] for key in keys if key not in landed}
+    return {"ops": {name: {"config": given} for name in sorted(steps)}} if given else {}
 
 
 def _record_not_started(
