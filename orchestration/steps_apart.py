@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
-from meshhouse.dagster.apart import REQUEST, begin, executor, warm
+from meshhouse.dagster.apart import REQUEST, begin, executor_of, warm
 from meshhouse.dagster.relay import Relay
 from meshhouse.repository import Repository
 from orchestration.definitions import run_definitions
@@ -32,6 +32,7 @@ def _made(request: str) -> dg.RepositoryDefinition:
     asked = json.loads(request)
     relay = Relay(asked["address"], asked["force"], asked["full_refresh"], asked["confirmed"])
     repository = Repository(Path(asked["root"]))
+    executor = executor_of(asked["jobs"])
     made = run_definitions(repository, asked["domains"], relay, executor).get_repository_def()
     made.get_job(IMPLICIT_ASSET_JOB_NAME)  # so that it is made before the first fork
     return made

@@ -44,13 +44,16 @@ _LOADED = (
 """What the server loads before the first fork."""
 
 
-def request(repository: Repository, domains: list[str], reporter: Reporter, address: str) -> str:
+def request(
+    repository: Repository, domains: list[str], reporter: Reporter, address: str, jobs: int
+) -> str:
     """What the processes must know to make the job of a run."""
     return json.dumps(
         {
             "root": str(repository.root),
             "domains": domains,
             "address": address,
+            "jobs": jobs,
             "force": reporter.force,
             "full_refresh": reporter.full_refresh,
             "confirmed": reporter.confirmed,
@@ -119,12 +122,20 @@ def begin() -> None:
     end_with_parent()
 
 
-@dg.executor(name="processes", config_schema={"jobs": int})
-def executor(init: dg.InitExecutorContext) -> MultiprocessExecutor:
-    """Dagster's own executor of steps in processes; they are forked from our server."""
-    return MultiprocessExecutor(
-        retries=RetryMode.ENABLED,
-        max_concurrent=init.executor_config["jobs"],
-        start_method="forkserver",
-        explicit_forkserver_preload=list(_LOADED),
-    )
+def executor_of(jobs: int) -> dg.ExecutorDefinition:
+    """Dagster's own executor of steps in processes; they are forked from our server.
+
+    The number is not in the run's configuration, with which Dagster's page may execute the run
+    again, with another executor.
+    """
+
+    @dg.executor(name="processes")
+    def processes(init: dg.InitExecutorContext) -> MultiprocessExecutor:
+        return MultiprocessExecutor(
+            retries=RetryMode.ENABLED,
+            max_concurrent=jobs,
+            start_method="forkserver",
+            explicit_forkserver_preload=list(_LOADED),
+        )
+
+    return processes

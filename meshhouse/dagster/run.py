@@ -76,7 +76,7 @@ def run(
         asked = ""
         if jobs > 1 and len(usable) > 1:
             address = stack.enter_context(received(reporter))
-            asked = apart.request(repository, usable, reporter, address)
+            asked = apart.request(repository, usable, reporter, address, jobs)
             stack.enter_context(apart.server(repository, asked, variables_of_jobs(jobs)))
         built = definitions(repository, usable, reporter)
         selection = dg.AssetSelection.groups(*whole) if whole else None
@@ -99,7 +99,7 @@ def run(
         instance = stack.enter_context(mesh_instance(repository))
         give_origins(instance)
         try:
-            result = _executed(instance, built, keys, tags, config, asked, jobs)
+            result = _executed(instance, built, keys, tags, config, asked)
         except dg.DagsterExecutionInterruptedError as error:
             raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
@@ -124,7 +124,6 @@ def _executed(
     tags: Mapping[str, str],
     config: dict[str, Any],
     asked: str,
-    jobs: int,
 ) -> dg.ExecuteInProcessResult | dg.JobExecutionResult:
     """Executes assets in this process; or in several, where they were asked for."""
     if not asked:
@@ -135,13 +134,10 @@ def _executed(
             tags=dict(tags),
             run_config=config,
         )
-    every = len(keys) == len(built.resolve_asset_graph().materializable_asset_keys)
-    config = {**config, "execution": {"config": {"jobs": jobs}}}
     with dg.execute_job(
         apart.job_of(asked),
         instance=instance,
-        # To cut a selection out of the job costs each step as much as making the job.
-        asset_selection=None if every else keys,
+        asset_selection=keys,
         raise_on_error=False,
         tags=dict(tags),
         run_config=config,
