@@ -115,6 +115,14 @@ def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(m
     assert len(mesh.history("shop.orders")) == 2
 
 
+def test_a_forced_run_of_mesh_run_is_forced_again(mesh):
+    mesh.sell(1, 2, 3)
+    mesh.run("run", "shop", "--force")
+    [again] = press(mesh, {"again": "ALL_STEPS"})
+    assert again["made"]["shop/orders"]["unchanged"] is False
+    assert len(mesh.history("shop.orders")) == 2
+
+
 def test_a_rejected_candidate_is_kept_apart_from_what_consumers_see(failed):
     check = "shop/orders: amount__invalid"
     run, alone = press(failed, {"look": True}, {"checks": [check]})
