@@ -20,7 +20,7 @@ from meshhouse.dagster.checks import (
 )
 from meshhouse.dagster.compatibility import declared_results
 from meshhouse.dagster.consumers import Consumers
-from meshhouse.dagster.events import NodeEvents
+from meshhouse.dagster.events import NodeEvents, compiled_sql
 from meshhouse.dagster.live import Live
 from meshhouse.dagster.promises import Promises
 from meshhouse.dagster.reporter import Reporter
@@ -59,7 +59,7 @@ def evaluated(
     """
     consumers = Consumers(engine.ledger, domain)
     alone = {name: spec for name, spec in tests.items() if spec.key in asked}
-    events = NodeEvents(context, {}, alone, lambda identifier: "")
+    events = NodeEvents(context, {}, alone, partial(compiled_sql, repository, manifest))
     failures: list[str] = []
 
     def record(node: NodeResult) -> None:
