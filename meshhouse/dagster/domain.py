@@ -28,6 +28,7 @@ from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import model_results, product_results
 from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.tables import shorten
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator, column_schema, owners_of
 from meshhouse.engines import Engine
@@ -159,7 +160,7 @@ def _run(
     # A product that only comes with a named one must not be forced with it.
     tag = context.run.tags.get(NAMED, "").split()
     named = [product for product in products if product.relation in tag]
-    return run_domain(
+    run = run_domain(
         repository,
         engine,
         domain,
@@ -171,6 +172,9 @@ def _run(
         on_plan=on_plan,
         confirmed=confirmed,
     )
+    if run.published:
+        shorten(context, engine, [name for each in domain.products for name in each.relations])
+    return run
 
 
 def _model_specs(

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.tables import shorten
 from meshhouse.dagster.tags import environment_tag
 from meshhouse.dagster.translator import column_schema, owners_of
 from meshhouse.engines import Engine, lake_of
@@ -107,6 +108,7 @@ def _land(
         # What a person has to correct fails again.
         retries = not isinstance(error, UsageError)
         raise dg.Failure(str(error), allow_retries=retries) from error
+    shorten(context, engine, [raw.relation, f"{raw.schema}.{raw.rejected}"])
     reporter.landed(done)
     context.log.info(f"{raw.relation}: {done.rows} rows, {done.rejected} rejected")
     if done.new_fields:

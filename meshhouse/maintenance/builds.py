@@ -16,9 +16,9 @@ from pathlib import Path
 from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.orphans import files_in, name_of, referenced
 from meshhouse.lake.storage import delete, plain_path
 from meshhouse.ledger import Conflict
-from meshhouse.maintenance.orphans import files_in, name_of, referenced
 from meshhouse.repository.environment import stored_schema, workspace
 from meshhouse.runs.retirement import SUFFIX as RETIRED
 

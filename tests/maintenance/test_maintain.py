@@ -392,11 +392,11 @@ def test_what_holds_the_rows_that_a_publication_was_made_of_is_kept(place, tmp_p
 
 
 def test_ledgers_are_maintained_too(place):
-    for number in range(12):
+    for number in range(8):
         LakeLedger(place.lake).commit([], {"runs": [{"run_id": str(number), "domain": "shop"}]})
     before = run_entries(place)
     done = place.maintain()["meshhouse.runs"]
-    assert (done.files_before, done.files_after) == (12, 1)
+    assert (done.files_before, done.files_after) == (8, 1)
     assert run_entries(place) == before
 
 
