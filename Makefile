@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # Without --quiet, so that uv prints its downloads and their sizes.
 SYNC := UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --inexact --compile-bytecode
-export DAGSTER_HOME := $(CURDIR)/.mesh/dagster
 
 .DEFAULT_GOAL := help
 
@@ -24,7 +23,7 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra demo --extra fast --extra kafka --extra s3 --extra snowflake --extra spark --group dev
+	$(SYNC) --extra demo --extra fast --extra kafka --extra postgres --extra s3 --extra snowflake --extra spark --group dev
 	@touch $@ $(BIN)/.installed
 
 # Replaces Snowflake in tests. It needs another version of DuckDB, so it has its own environment.
@@ -37,8 +36,9 @@ spark: install ## packages for target spark (also needs Java 17 or 21)
 snowflake: install ## packages for target snowflake
 kafka: install ## packages for `mesh kafka`: Java, and a downloader for Kafka
 fast: install ## confluent-kafka, which lands events several times as fast
+postgres: install ## dagster-postgres, for Dagster's record of runs in PostgreSQL
 s3: install ## packages for a warehouse in an object store
-spark snowflake kafka fast s3:
+spark snowflake kafka fast postgres s3:
 	$(SYNC) --extra demo --extra $@ --no-dev
 
 demo: install ## a whole mesh on real retail data: from events to published products
@@ -55,6 +55,9 @@ test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow ## every test
 
 test-fast: $(BIN)/.installed-dev ## tests that need no Java and no server, without the long ones
 	$(BIN)/python $(PYTEST) -m 'not server and not slow and not live'
+
+explore: $(BIN)/.installed-dev ## tests with generated values, with other values each time
+	$(BIN)/python $(PYTEST) -m 'hypothesis and not server' --hypothesis-profile explore
 
 # The same libraries except dbt-core and the packages that only one of its versions requires.
 $(VENV)/dbt-1.11/.installed: $(BIN)/.installed-dev
@@ -88,4 +91,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast s3 demo dev test test-fast test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast postgres s3 demo dev test test-fast explore test-dbt-1.11 lint bench lock clean

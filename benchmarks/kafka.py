@@ -27,8 +27,9 @@ from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import LakeStore, Pace, land
+from meshhouse.landing import LakeStore, Pace
 from meshhouse.landing.follow import follow
+from meshhouse.landing.land import land
 from meshhouse.maintenance import maintain, maintain_while_landing
 from meshhouse.repository import Column, RawTable
 

@@ -17,7 +17,8 @@ from meshhouse.demo import retail
 from meshhouse.demo.replay import TOPICS
 from meshhouse.events.source import EVENT_SCHEMA, EventBatch, Partition, Topic
 from meshhouse.lake import Lake
-from meshhouse.landing import LakeStore, land
+from meshhouse.landing import LakeStore
+from meshhouse.landing.land import land
 from meshhouse.repository import Repository
 
 

@@ -1,7 +1,7 @@
 """A time limit for Python code that the mesh does not control, such as Jinja that loops.
 
 Belongs here: ending a call that takes too long, in any thread. Not here: the limits themselves
-(meshhouse/dbt.py, lint/columns.py).
+(meshhouse/dbt/, lint/columns.py).
 """
 
 from __future__ import annotations

@@ -55,6 +55,12 @@ _MESH = Group(
             "The repository, or a folder in it. Without it, the working directory counts.",
         ),
         Setting("MESH_MEMORY_LIMIT", "1500MiB", "Memory that DuckDB may use while dbt builds."),
+        Setting(
+            "MESH_JOBS",
+            "",
+            "Domains that are parsed or run at once. Without it, as many as cores and memory "
+            "allow.",
+        ),
         Setting("MESH_PARSE_SECONDS", "120", "Seconds that dbt may take to parse one domain."),
         Setting("MESH_HISTORY", "~/.meshhouse_history", "File with the history of the SQL shell."),
         Setting("COLUMNS", "", "Width of tables. Without it, the terminal's; a pipe has no limit."),
@@ -223,7 +229,8 @@ _TOOLS = Group(
         Setting(
             "DAGSTER_HOME",
             ".mesh/dagster",
-            "`mesh dev` and `mesh run` always use the default; the variable does not change it.",
+            "Folder with `dagster.yaml`, for `mesh dev` and `mesh run`. An environment always uses "
+            "a folder in its part of `MESH_HOME`.",
         ),
         Setting("SODA_CORE_TELEMETRY_ENABLED", "false", "Whether Soda reports its use."),
         Setting("PYTHONUNBUFFERED", "1", "Python's own; output appears at once."),

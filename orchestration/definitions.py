@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dagster as dg
 
+from meshhouse.dagster.jobs import mesh_jobs
 from meshhouse.dagster.mesh import mesh_assets, run_assets
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.repository import Repository
@@ -18,10 +19,13 @@ from orchestration.steps import EXECUTOR, STEPS
 
 def definitions(repository: Repository) -> dg.Definitions:
     """Everything. A broken domain is one asset that says what is wrong with it."""
+    assets = mesh_assets(repository, STEPS)
+    jobs = mesh_jobs(assets)
     return dg.Definitions(
-        assets=mesh_assets(repository, STEPS),
+        assets=assets,
+        jobs=list(jobs.values()),
         sensors=sensors(repository),
-        schedules=schedules(repository),
+        schedules=schedules(repository, jobs),
         executor=EXECUTOR,
     )
 

@@ -6,23 +6,39 @@ Belongs here: cron expressions and the jobs that they start. Not here: what a jo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dagster as dg
 
+from meshhouse.dagster.jobs import WHOLE_MESH, Job
 from meshhouse.dagster.maintenance import maintenance_job
 from meshhouse.engines import engine
 from meshhouse.repository import Repository
 
 EVERY_NIGHT = "0 4 * * *"
+EVERY_HOUR = "0 * * * *"
 
 
-def schedules(repository: Repository) -> list[dg.ScheduleDefinition]:
-    """The schedules of the mesh. A target that keeps its own tables maintains them itself."""
-    if engine(repository).lake is None:
-        return []
-    return [
+def schedules(repository: Repository, jobs: Mapping[str, Job]) -> list[dg.ScheduleDefinition]:
+    """The schedules of the mesh.
+
+    Args:
+        repository: the mesh.
+        jobs: name -> job: `whole_mesh`, and `run_sales` for a domain `sales`.
+    """
+    found = [
+        # For one domain: `job=jobs[domain_job("sales")]`, and another name.
         dg.ScheduleDefinition(
-            name="maintenance_every_night",
-            job=maintenance_job(repository),
-            cron_schedule=EVERY_NIGHT,
+            name="whole_mesh_every_hour", job=jobs[WHOLE_MESH], cron_schedule=EVERY_HOUR
         )
     ]
+    # A target that keeps its own tables maintains them itself.
+    if engine(repository).lake is not None:
+        found.append(
+            dg.ScheduleDefinition(
+                name="maintenance_every_night",
+                job=maintenance_job(repository),
+                cron_schedule=EVERY_NIGHT,
+            )
+        )
+    return found

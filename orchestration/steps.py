@@ -15,9 +15,10 @@ STEPS = Settings(
     # Such as dg.RetryPolicy(max_retries=3, delay=60): a broker may be unreachable for a minute.
     landing_retries=None,
     build_retries=None,
-    # Names of pools. Their limits are set in Dagster's page or in dagster.yaml (`concurrency`).
-    landing_pool=None,
-    build_pool=None,
+    # Pools: as many steps of a pool run at once as dagster.yaml (`concurrency`) or the page
+    # "Deployment > Concurrency" allows. `mesh run` does not wait for pools.
+    landing_pool="{domain}",
+    build_pool="{target}",
 )
 
 # Steps run one after another in one process: dbt and Soda are loaded once, and each step uses

@@ -97,7 +97,7 @@ def _masked(row: Mapping[str, Any], clear: Collection[str] | None) -> Mapping[st
 
 def _definition(check: Any, contract: Mapping[str, Any]) -> Mapping[str, Any]:
     """The definition of a check in the contract, found by kind, column and qualifier."""
-    checks = contract["checks"]
+    checks = contract.get("checks") or []
     if check.column_name:
         column = next(each for each in contract["columns"] if each["name"] == check.column_name)
         checks = column.get("checks") or []

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -121,19 +121,27 @@ class AuditResult:
         ]
 
 
-def audit(product: Product, reader: Reader, readable: Readable) -> AuditResult:
-    """Verifies every check of a product.
+def audit(
+    product: Product,
+    reader: Reader,
+    readable: Readable,
+    only: Collection[str] | None = None,
+) -> AuditResult:
+    """Verifies every check of a product, or some of them.
 
     Args:
         product: the product that the candidate belongs to.
         reader: reads the candidate as `<domain>.<product>`.
         readable: other relations that checks may read; sample rows mask their personal data.
+        only: keys of the checks to verify; None for all. A verdict needs all of them.
 
     Raises:
         MeshError: the checks cannot be run; the message says why.
     """
     started_at = datetime.now(UTC)
     contract = soda_contract(product, reader)
+    if only is not None:
+        contract = _only(only, contract, _declared_names(product, reader))
     with _LOCK:
         results, errors = _verify(contract, reader)
     declared = _declared(contract)
@@ -147,6 +155,35 @@ def audit(product: Product, reader: Reader, readable: Readable) -> AuditResult:
         )
     checks = tuple(_check_result(each, product, reader, contract, readable) for each in results)
     return AuditResult(product, checks, started_at, datetime.now(UTC))
+
+
+def _only(
+    keys: Collection[str], contract: Mapping[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """A contract without the checks of other keys; with all columns, which `schema` compares."""
+
+    def chosen(column: str | None, checks: Iterable[Mapping[str, Any]]) -> list[Any]:
+        return [
+            check
+            for check in checks
+            for kind, body in check.items()
+            if check_key(kind, column, (body or {}).get("qualifier")) in keys
+        ]
+
+    def with_checks(part: Mapping[str, Any], checks: list[Any]) -> dict[str, Any]:
+        without = {key: value for key, value in part.items() if key != "checks"}
+        return {**without, "checks": checks} if checks else without  # Soda refuses an empty list
+
+    columns = [
+        with_checks(each, chosen(names.get(each["name"], each["name"]), each.get("checks") or []))
+        for each in contract["columns"]
+    ]
+    return with_checks({**contract, "columns": columns}, chosen(None, contract["checks"]))
+
+
+def _declared_names(product: Product, reader: Reader) -> dict[str, str]:
+    """A column's name on the engine -> as it is declared."""
+    return {reader.column(each.name): each.name for each in product.columns}
 
 
 def _verify(contract: Mapping[str, Any], reader: Reader) -> tuple[list[Any], list[str]]:
@@ -200,7 +237,7 @@ def _not_soda(record: logging.LogRecord) -> bool:
 
 def _declared(contract: Mapping[str, Any]) -> int:
     in_columns = sum(len(column.get("checks") or []) for column in contract["columns"])
-    return in_columns + len(contract["checks"])
+    return in_columns + len(contract.get("checks") or [])
 
 
 _OUTCOMES = {
@@ -224,7 +261,7 @@ def _check_result(
     samples: tuple[Mapping[str, Any], ...] = ()
     if outcome == "failed":
         samples = sample_rows(product, check, contract, reader, readable)
-    declared = {reader.column(each.name): each.name for each in product.columns}
+    declared = _declared_names(product, reader)
     column = declared.get(check.column_name, check.column_name)
     where = f" (column {column})" if column else ""
     value = result.threshold_value

@@ -10,7 +10,7 @@ import click
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository, broken_because
-from meshhouse.runs.parse import fresh_manifest
+from meshhouse.runs.parse import fresh_manifest, parse_domains
 
 
 @click.command()
@@ -18,9 +18,10 @@ from meshhouse.runs.parse import fresh_manifest
 @click.option("--host", default="127.0.0.1", show_default=True)
 def dev(port: int, host: str) -> None:
     """Open the mesh in Dagster (Ctrl-C ends it)."""
-    from meshhouse.dagster.run import dagster_home
+    from meshhouse.dagster.home import dagster_home
 
     repository = Repository.find()
+    parse_domains(repository, repository.domains)
     for domain in repository.domains:  # parsed now, so that the page opens without waiting for dbt
         try:
             fresh_manifest(repository, domain)

@@ -136,11 +136,16 @@ def batches(reader: Any) -> Iterator[Any]:
 
     Raises:
         UsageError: the query failed. Arrow turns DuckDB's error into an OSError.
+        duckdb.InterruptException: the query was interrupted.
     """
+    import duckdb
+
     while True:
         try:
             batch = next(reader, None)
         except OSError as error:
+            if str(error).startswith("INTERRUPT Error"):
+                raise duckdb.InterruptException(str(error)) from error
             raise UsageError(str(error)) from error
         if batch is None:
             return

@@ -25,6 +25,8 @@ from meshhouse.runs.status import Leftover, age, leftovers
 class TerminalReporter:
     """Shows a run to people while it happens, and sums it up."""
 
+    only_in_dagster = False
+
     def __init__(
         self,
         repository: Repository,
@@ -260,9 +262,12 @@ def _orchestrate(repository: Repository, selection: Selection, reporter: Termina
     import warnings
 
     warnings.filterwarnings("ignore", module="dagster")
+    from meshhouse.dagster.home import unused_home
     from meshhouse.dagster.run import run as execute_definitions
     from orchestration.definitions import run_definitions
 
+    if unused := unused_home(repository):
+        click.echo(f"mesh: {escaped(unused)}", err=True)
     try:
         return execute_definitions(
             repository, selection.whole, selection.products, run_definitions, reporter

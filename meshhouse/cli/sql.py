@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LOSSLESS = "arrow_lossless_conversion = true"
 """DuckDB setting that preserves DuckDB's types in rows that pass through Arrow."""
+_TRIES = 10
 _FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -108,7 +109,7 @@ class Asked:
             # thread and this one waits for Ctrl-C.
             answer = thread.submit(_answer, asked, rows, query, wanted)
             try:
-                _result(answer, asked, query)
+                answer.result()
             except KeyboardInterrupt:
                 while asked is not None and not answer.done():
                     asked.interrupt()
@@ -136,21 +137,18 @@ class Asked:
         return self._reader
 
 
-def _result(answer: Future[None], asked: Any, query: str) -> None:
-    """Waits for the answer; raises the error of a failed query."""
+def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
     import duckdb
 
     try:
-        answer.result()
+        _answer_once(asked, rows, query, wanted)
     except duckdb.InterruptException:
-        # If a thread of DuckDB fails, it interrupts the others. While rows are streamed, the
-        # others' error sometimes arrives first (1.5.5); without streaming, the real one does.
-        if asked is not None and not arrived():
-            fail_again(asked, query)
+        if asked is not None:
+            _fail_again(asked, query)
         raise
 
 
-def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
+def _answer_once(asked: Any, rows: Any, query: str, wanted: Output) -> None:
     drawing = _drawing()
     if wanted.form != "table":
         _write(drawing.from_arrow(rows) if asked is None else asked.sql(query), wanted)
@@ -161,6 +159,25 @@ def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
             return
         rows = asked.to_arrow_reader(boxes.ROWS_PER_BOX)
     boxes.show(drawing, rows.schema, batches(rows), wanted.everything)
+
+
+def _fail_again(asked: Any, query: str) -> None:
+    """Raises the real error of a query that was interrupted without Ctrl-C.
+
+    A thread of DuckDB that fails interrupts the others. DuckDB 1.5.5 sometimes reports their
+    interruption instead of the failure (duckdb/duckdb#25902): once in 400 times where rows are
+    streamed, less often where they are not. So a few tries find the failure.
+    """
+    import duckdb
+
+    for _ in range(_TRIES):
+        if arrived():
+            return
+        try:
+            fail_again(asked, query)
+        except duckdb.InterruptException:
+            continue
+        return
 
 
 def _output(form: str, output: Path | None, everything: bool) -> Output:

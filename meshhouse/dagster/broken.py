@@ -1,7 +1,7 @@
 """A domain that cannot be used, as Dagster shows it.
 
 Belongs here: the asset that stands for such a domain. Not here: finding out what is wrong
-(meshhouse/repository/, meshhouse/dbt.py).
+(meshhouse/repository/, meshhouse/dbt/).
 """
 
 import dagster as dg

@@ -6,16 +6,18 @@ Belongs here: what is checked, and how an outcome is shown. Not here: who runs t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from meshhouse.audit import declared_checks
+from meshhouse.audit import AuditResult, declared_checks
+from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.translator import CheckSpec, MeshTranslator, safe_name
-from meshhouse.dbt import NodeResult
+from meshhouse.dbt.watch import NodeResult
+from meshhouse.engines import Candidate
 from meshhouse.markdown import fenced
-from meshhouse.repository import Domain
+from meshhouse.repository import Domain, printable
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.outcome import DomainRun
 
@@ -28,21 +30,9 @@ def dbt_check_specs(
     for identifier, node in manifest.nodes.items():
         if node["resource_type"] != "test":
             continue
-        for parent in dict.fromkeys([node.get("attached_node"), *node["depends_on"]["nodes"]]):
-            if parent in models:
-                spec = translator.get_asset_check_spec(
-                    models[parent], manifest.content, identifier, None
-                )
-                if spec is not None:
-                    specs[identifier] = CheckSpec(
-                        safe_name(spec.name),
-                        asset=spec.asset_key,
-                        description=spec.description,
-                        additional_deps=spec.additional_deps,
-                        metadata=spec.metadata,
-                        blocking=spec.blocking,
-                    )
-                    break
+        parent = _tested(node)
+        if parent in models:
+            specs[identifier] = translator.check_spec(identifier, models[parent].key)
     names = {spec.key for spec in specs.values()}
     for identifier, node in manifest.content["unit_tests"].items():
         for parent in node["depends_on"]["nodes"]:
@@ -60,6 +50,12 @@ def dbt_check_specs(
     return specs
 
 
+def _tested(node: Mapping[str, Any]) -> str | None:
+    """Unique id of the model on which a data test is shown: the one it is about, or reads alone."""
+    parents = set(node["depends_on"]["nodes"])
+    return next(iter(parents)) if len(parents) == 1 else node.get("attached_node")
+
+
 def soda_check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     """The checks of each product's checks file, and those that the platform adds."""
     return [
@@ -75,10 +71,19 @@ def soda_check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
 def check_results(
     context: dg.AssetExecutionContext,
     run: DomainRun,
-    specs: dict[str, dg.AssetCheckSpec],
+    specs: Mapping[str, dg.AssetCheckSpec],
     domain: Domain,
-) -> Iterator[dg.AssetCheckResult]:
-    """The outcome of every selected check in a run, or of the check that it passed before."""
+    consumers: Consumers,
+) -> Iterator[Any]:
+    """The outcome of every selected check in a run, or of the check that it passed before.
+
+    Args:
+        context: of the step.
+        run: what it did.
+        specs: dbt's unique id -> check, of the tests that are not recorded yet.
+        domain: whose checks they are.
+        consumers: what consumers see after the run.
+    """
     selected = context.selected_asset_check_keys
     ran = {node.unique_id: node for node in run.nodes}
     for identifier, spec in specs.items():
@@ -86,7 +91,7 @@ def check_results(
         if spec.key not in selected:
             continue
         if node is not None and node.status != "skipped":
-            yield _dbt_check(spec, node)
+            yield dbt_check(spec, node)
         elif node is None and (ran or run.ok):  # left out: it stands as it passed before
             yield dg.AssetCheckResult(
                 passed=True,
@@ -94,15 +99,57 @@ def check_results(
                 check_name=spec.name,
                 metadata={"unchanged": True},
             )
-    checks = {each.product.name: result.as_json() for each, result in run.audited}
-    for name, results in {**run.standing_checks, **checks}.items():
+    for name, results in run.standing_checks.items():
         asset = dg.AssetKey([domain.name, name])
         for check in results:
             if dg.AssetCheckKey(asset, check["key"]) in selected:
-                yield _soda_check(asset, check)
+                yield soda_check(asset, check, {"unchanged": True, **_standing(run, name)})
+    for candidate, result in run.audited:
+        asset = dg.AssetKey([domain.name, candidate.product.name])
+        found = [
+            soda_check(asset, check, {} if run.ok else about_candidate(candidate, consumers))
+            for check in with_samples(result)
+            if dg.AssetCheckKey(asset, check["key"]) in selected
+        ]
+        yield from found if run.ok else of_no_materialization(context, found)
 
 
-def _dbt_check(spec: dg.AssetCheckSpec, node: NodeResult) -> dg.AssetCheckResult:
+def of_no_materialization(
+    context: dg.AssetExecutionContext, results: Iterable[dg.AssetCheckResult]
+) -> Iterator[Any]:
+    """Results of checks on what is not published.
+
+    Dagster takes a yielded result for one of the newest materialization, which is what consumers
+    see. A candidate that was rejected would make that look bad.
+    """
+    layer = context.op_execution_context.get_step_execution_context().job_def.asset_layer
+    for each in results:
+        assert each.asset_key is not None
+        assert each.check_name is not None
+        yield dg.AssetCheckEvaluation(
+            asset_key=each.asset_key,
+            check_name=each.check_name,
+            passed=each.passed,
+            metadata=each.metadata,
+            severity=each.severity,
+            description=each.description,
+            blocking=False,  # the step fails itself, with a sentence
+        )
+        key = dg.AssetCheckKey(each.asset_key, each.check_name)
+        yield dg.Output(None, output_name=layer.get_op_output_name(key))
+
+
+def about_candidate(candidate: Candidate, consumers: Consumers) -> dict[str, Any]:
+    """Metadata that keeps a candidate apart from what consumers see."""
+    rows = f"{candidate.rows:,} {'row' if candidate.rows == 1 else 'rows'}"
+    return {
+        "checked": f"the candidate of {rows}, which is not published",
+        "consumers see": consumers.see(candidate.product.relation),
+    }
+
+
+def dbt_check(spec: dg.AssetCheckSpec, node: NodeResult) -> dg.AssetCheckResult:
+    """The outcome of a test of dbt."""
     return dg.AssetCheckResult(
         passed=node.status == "pass",
         asset_key=spec.asset_key,
@@ -114,7 +161,17 @@ def _dbt_check(spec: dg.AssetCheckSpec, node: NodeResult) -> dg.AssetCheckResult
     )
 
 
-def _soda_check(asset: dg.AssetKey, check: dict[str, Any]) -> dg.AssetCheckResult:
+def soda_check(
+    asset: dg.AssetKey, check: Mapping[str, Any], facts: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """The outcome of a check of Soda.
+
+    Args:
+        asset: the product.
+        check: as the ledger has it; a failed one may have `samples`.
+        facts: what else is known.
+    """
+    samples = check.get("samples")
     return dg.AssetCheckResult(
         passed=check["outcome"] == "passed",
         asset_key=asset,
@@ -126,8 +183,38 @@ def _soda_check(asset: dg.AssetKey, check: dict[str, Any]) -> dg.AssetCheckResul
             "found": "nothing" if check["value"] is None else check["value"],
             "allowed": check["threshold"],
             "outcome": check["outcome"],
+            **facts,
+            **({"failing rows": rows_table(samples)} if samples else {}),
         },
     )
+
+
+def with_samples(result: AuditResult) -> list[dict[str, Any]]:
+    """The checks of an audit as the ledger stores them, and their sample rows besides."""
+    return [
+        {**stored, "samples": check.samples}
+        for stored, check in zip(result.as_json(), result.checks, strict=True)
+    ]
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
+    """Rows, whose personal data the audit has masked, as Dagster shows a table."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return dg.MetadataValue.table(
+        records=[dg.TableRecord({name: _cell(row.get(name)) for name in columns}) for row in rows],
+        schema=dg.TableSchema([dg.TableColumn(name) for name in columns]),
+    )
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, str | int | float | bool):
+        return printable(value) if isinstance(value, str) else value
+    return printable(str(value))
+
+
+def _standing(run: DomainRun, product: str) -> dict[str, str]:
+    reason = run.reasons.get(product)
+    return {"because": reason} if reason else {}
 
 
 def samples(run: DomainRun) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from meshhouse.dagster.lineage import column_lineage
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Readers
 from meshhouse.ledger import Head, Ledger
 from meshhouse.repository import Domain, Product
-from meshhouse.runs.gate import published_names
 
 
 class Consumers:
@@ -28,6 +28,11 @@ class Consumers:
         """
         self._ledger = ledger
         self._domain = domain
+
+    def head(self, product: Product) -> Head | None:
+        """The current publication of a product; None if consumers see none."""
+        found = self._current.get(product.relation)
+        return found if found is not None and found.is_published else None
 
     def see(self, relation: str) -> str:
         """The current publication in words: `publication 3 of 2026-11-30 11:02 UTC, 10 rows`."""
@@ -55,7 +60,10 @@ class Consumers:
             "contract": head.contract_hash or "none was stored",
         }
         if head.contract:
-            readers = self._readers(Contract.from_text(head.contract))
+            contract = Contract.from_text(head.contract)
+            if lineage := column_lineage(self._domain, contract):
+                found["dagster/column_lineage"] = lineage
+            readers = self._readers(contract)
             found["consumers"] = len({each.partition(".")[0] for each in readers})
             if product.deprecation_date:
                 found["deprecated until"] = product.deprecation_date
@@ -64,6 +72,9 @@ class Consumers:
 
     def _readers(self, contract: Contract) -> list[str]:
         """The models of other domains that read a product, with their owners."""
+        # Loads a parser of SQL, which takes 0.3 s: only for runs.
+        from meshhouse.runs.gate import published_names
+
         hits = Readers.of(published_names(contract), self._contracts).whole()
         return [f"{hit.reader} of {hit.owner}" if hit.owner else hit.reader for hit in hits]
 

@@ -4,23 +4,29 @@ Belongs here: what Dagster shows of raw tables and of a landing. Not here: landi
 (meshhouse/landing/), or when it starts (sensor.py).
 """
 
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
+from meshhouse.dagster.columns import column_schema
+from meshhouse.dagster.keys import raw_key
+from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
-from meshhouse.dagster.settings import Settings
+from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.tables import shorten
-from meshhouse.dagster.tags import environment_tag
-from meshhouse.dagster.translator import column_schema, owners_of
+from meshhouse.dagster.tags import LAYER, environment_tag
+from meshhouse.dagster.translator import owners_of
 from meshhouse.engines import Engine, lake_of
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.landing import Landing, RawStore, land_table, lands_itself, reprocess_table
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.repository.environment import PRODUCTION
+
+if TYPE_CHECKING:
+    from meshhouse.landing import Landing, RawStore
 
 
 class LandingConfig(dg.Config):
@@ -46,9 +52,12 @@ def landing_step(
         specs=[_spec(repository, domain, raw) for raw in domain.raw_tables],
         can_subset=True,
         retry_policy=settings.landing_retries,
-        pool=settings.landing_pool,
+        pool=pool_name(settings.landing_pool, domain.name, engine_of(repository).name),
     )
     def landing(context: dg.AssetExecutionContext, config: LandingConfig) -> Iterator[Any]:
+        # Loads pyiceberg, which takes 0.5 s: only for steps that land.
+        from meshhouse.landing import lands_itself
+
         engine = engine_of(repository)
         if tag := environment_tag(repository):
             context.instance.add_run_tags(context.run.run_id, tag)
@@ -66,11 +75,6 @@ def landing_step(
     return landing
 
 
-def raw_key(raw: RawTable) -> dg.AssetKey:
-    """Dagster's key of a raw table."""
-    return dg.AssetKey([raw.schema, raw.name])
-
-
 def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec:
     return dg.AssetSpec(
         raw_key(raw),
@@ -78,6 +82,7 @@ def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec
         group_name=domain.name,
         owners=owners_of(domain),
         kinds={engine_of(repository).table_format},
+        tags={LAYER: "raw"},
         metadata={
             "topic": raw.topic,
             "dagster/table_name": raw.relation,
@@ -93,8 +98,10 @@ def _land(
     raw: RawTable,
     config: LandingConfig,
     reporter: Reporter,
-) -> Landing:
+) -> "Landing":
     """Lands a raw table; what goes wrong fails the step."""
+    from meshhouse.landing import land_table, reprocess_table  # as above
+
     try:
         if config.again_from:
             again = reprocess_table(repository, lake_of(engine), raw, config.again_from)
@@ -102,7 +109,8 @@ def _land(
                 f"{raw.relation}: {again.replaced} events reprocessed, as {again.rows} "
                 f"rows and {again.rejected} rejected events"
             )
-        done = land_table(repository, engine.store, raw, reporter.landing(raw))
+        advance = _progress(context, raw, reporter.landing(raw))
+        done = land_table(repository, engine.store, raw, advance)
     except MeshError as error:
         reporter.failed(raw.domain, str(error))
         # What a person has to correct fails again.
@@ -119,7 +127,24 @@ def _land(
     return done
 
 
-def _materialized(key: dg.AssetKey, done: Landing) -> dg.MaterializeResult:
+def _progress(
+    context: dg.AssetExecutionContext, raw: RawTable, advance: Callable[[int], Any]
+) -> Callable[[int], None]:
+    """Passes on how many events were read, and logs it every few seconds."""
+    read, said_at = 0, time.monotonic()
+
+    def progress(events: int) -> None:
+        nonlocal read, said_at
+        advance(events)
+        read += events
+        if time.monotonic() - said_at >= QUIET_SECONDS:
+            said_at = time.monotonic()
+            context.log.info(f"{raw.relation}: {read:,} events landed so far")
+
+    return progress
+
+
+def _materialized(key: dg.AssetKey, done: "Landing") -> dg.MaterializeResult:
     return dg.MaterializeResult(
         asset_key=key,
         metadata={
@@ -146,7 +171,9 @@ def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
     )
 
 
-def _rejected_check(store: RawStore, spec: dg.AssetCheckSpec, raw: RawTable) -> dg.AssetCheckResult:
+def _rejected_check(
+    store: "RawStore", spec: dg.AssetCheckSpec, raw: RawTable
+) -> dg.AssetCheckResult:
     rejected, events = store.rejected_share(raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(

@@ -11,7 +11,6 @@ import dagster as dg
 from meshhouse.engines import engine as engine_of
 from meshhouse.engines import lake_of
 from meshhouse.governance.policies import notice_days
-from meshhouse.maintenance import maintain
 from meshhouse.repository import Repository
 
 
@@ -20,6 +19,9 @@ def maintenance_job(repository: Repository) -> dg.JobDefinition:
 
     @dg.op(name="maintain_tables")
     def maintain_tables(context: dg.OpExecutionContext) -> None:
+        # Loads pyiceberg, which takes 0.5 s: not in each code location.
+        from meshhouse.maintenance import maintain
+
         before = datetime.now(UTC) - timedelta(days=notice_days(repository))
         lake = lake_of(engine_of(repository))
         for done in maintain(lake, say=context.log.info, retired_before=before):

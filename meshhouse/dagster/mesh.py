@@ -15,10 +15,12 @@ from meshhouse.dagster.reporter import Reporter, Silent
 from meshhouse.dagster.settings import Settings
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Repository, broken_because, display_path
+from meshhouse.runs.parse import parse_domains
 
 
 def mesh_assets(repository: Repository, settings: Settings) -> list[dg.AssetsDefinition]:
     """The assets of every domain; a broken one is an asset that says what is wrong with it."""
+    parse_domains(repository, repository.domains)
     return [asset for each in repository.readings for asset in _shown(repository, each, settings)]
 
 
@@ -34,7 +36,7 @@ def run_assets(
         asset
         for domain in repository.domains
         if domain.name in domains
-        for asset in domain_assets(repository, domain, settings, reporter)
+        for asset in domain_assets(repository, domain, settings.without_pools(), reporter)
     ]
 
 

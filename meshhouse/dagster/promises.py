@@ -5,7 +5,7 @@ Belongs here: how a measurement is shown. Not here: measuring and recording it (
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from meshhouse.dagster.translator import CheckSpec
 from meshhouse.governance.objectives import OBJECTIVES
 from meshhouse.ledger import Ledger
 from meshhouse.repository import Domain, Product, Repository
-from meshhouse.runs.objectives import ObjectiveStatus, objective_statuses
+from meshhouse.runs.objectives import ObjectiveStatus, objective_statuses, statuses_now
 
 
 def promise_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
@@ -50,8 +50,25 @@ class Promises:
 
     def results(self, selected: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
         """The newest measurement of every selected check; none of what was not measured."""
+        return self._results(selected, self._statuses)
+
+    def results_now(self, selected: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
+        """Like `results`; what can be measured without a run is measured now."""
+        names = [each for each in self._domain.products
+                 if any(key.asset_key == _key(each) for key in selected)]  # fmt: skip
+        if not any(_promised(each) for each in names) or self._repository.environment:
+            return iter(())
+        return self._results(
+            selected, statuses_now(self._ledger, names, datetime.now(UTC), self._domain.name)
+        )
+
+    def _results(
+        self,
+        selected: Collection[dg.AssetCheckKey],
+        statuses: Mapping[str, list[ObjectiveStatus]],
+    ) -> Iterator[dg.AssetCheckResult]:
         for product in self._domain.products:
-            for status in self._statuses.get(product.relation, []):
+            for status in statuses.get(product.relation, []):
                 key = dg.AssetCheckKey(_key(product), _name(status.last.objective))
                 if key in selected and status.last.met is not None:
                     yield _result(key, status)

@@ -5,16 +5,20 @@ Belongs here: what steps report. Not here: what a person sees of it (cli/run.py)
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from meshhouse.landing import Landing
 from meshhouse.repository import RawTable
-from meshhouse.runs.outcome import DomainRun
+
+if TYPE_CHECKING:
+    from meshhouse.landing import Landing
+    from meshhouse.runs.outcome import DomainRun
 
 
 class Reporter(Protocol):
     """Receives what a run does, besides Dagster's log."""
 
+    only_in_dagster: bool
+    """Whether people watch the run in Dagster, whose log then gets all that dbt says."""
     force: bool
     full_refresh: bool
     confirmed: str
@@ -44,6 +48,7 @@ class Reporter(Protocol):
 class Silent:
     """A reporter for runs that only Dagster watches."""
 
+    only_in_dagster = True
     force = False
     full_refresh = False
     confirmed = ""

@@ -6,7 +6,7 @@ or the run itself (meshhouse/runs/).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -14,34 +14,34 @@ import dagster as dg
 from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.promises import Promises
 from meshhouse.engines import Engine
-from meshhouse.repository import Domain, Product
+from meshhouse.ledger import Head
+from meshhouse.repository import Product
 from meshhouse.runs.outcome import DomainRun
 
 
-def model_results(
-    selected: Collection[dg.AssetKey],
-    engine: Engine,
-    domain: Domain,
-    run: DomainRun,
-    models: Mapping[str, dg.AssetSpec],
+def unchanged_models(
+    context: dg.AssetExecutionContext, specs: Iterable[dg.AssetSpec]
 ) -> Iterator[dg.MaterializeResult]:
-    """One for each selected model, of a run in which no model and no test of dbt failed.
+    """One for each selected model that a run left as it is, with what is known of it.
 
-    Without a result, Dagster skips downstream assets. If nothing was published, only models that
-    the run built count as made.
+    Without a result, Dagster skips downstream assets.
     """
-    ran = {node.unique_id: node for node in run.nodes}
-    counts = engine.row_counts(domain) if ran else {}
-    for identifier, spec in models.items():
-        node = ran.get(identifier)
-        if spec.key not in selected or (node is None and not run.ok):
-            continue
-        metadata: dict[str, Any] = {"unchanged": node is None}
-        if node is not None:
-            metadata["seconds"] = node.seconds
-            if spec.key.path[-1] in counts:
-                metadata["dagster/row_count"] = counts[spec.key.path[-1]]
+    specs = [each for each in specs if each.key in context.selected_asset_keys]
+    if not specs:
+        return
+    known = {}
+    for record in context.instance.get_asset_records([each.key for each in specs]):
+        newest = record.asset_entry.last_materialization
+        if newest is not None and newest.asset_materialization is not None:
+            known[record.asset_entry.asset_key] = newest.asset_materialization.metadata
+    for spec in specs:
+        metadata = {**known.get(spec.key, {}), "unchanged": True}
         yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
+
+
+def kept_logs(run: DomainRun) -> dict[str, Any]:
+    """Where dbt's log, `run_results.json` and `manifest.json` of a run are."""
+    return {"dbt's log and artifacts": dg.MetadataValue.path(run.logs)} if run.logs else {}
 
 
 def product_results(
@@ -63,13 +63,40 @@ def product_results(
             continue
         entry = published.get(product.name)
         governed = {**consumers.metadata(product), **promises.metadata(product)}
+        governed |= kept_logs(run)
         if entry is None:
-            outcome = run.products.get(product.name, "unchanged")
-            metadata = {"unchanged": True, "outcome": outcome, **governed}
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+            yield _left(key, product, run, consumers.head(product), governed, engine.name)
         else:
             governed["bump"] = bumps.get(product.relation, "first publication")
             yield _published(key, entry, governed, engine.name)
+
+
+def _left(
+    key: dg.AssetKey,
+    product: Product,
+    run: DomainRun,
+    head: Head | None,
+    governed: Mapping[str, Any],
+    target: str,
+) -> dg.MaterializeResult:
+    """A product that the run left as it is, with the figures of what consumers see."""
+    metadata: dict[str, Any] = {
+        "unchanged": True,
+        "outcome": run.products.get(product.name, "unchanged"),
+        **({"because": because} if (because := run.reasons.get(product.name)) else {}),
+        "target": target,
+        **governed,
+    }
+    if head is None:
+        return dg.MaterializeResult(asset_key=key, metadata=metadata)
+    snapshot = str(head.snapshot_id)
+    metadata |= {"dagster/row_count": head.rows, "bytes": head.bytes, "snapshot_id": snapshot}
+    metadata |= {"score": float(head.score)} if head.score is not None else {}
+    if head.published_at is not None:
+        metadata["published at"] = dg.MetadataValue.timestamp(head.published_at)
+    return dg.MaterializeResult(
+        asset_key=key, metadata=metadata, data_version=dg.DataVersion(snapshot)
+    )
 
 
 def _published(

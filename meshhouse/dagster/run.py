@@ -8,19 +8,14 @@ which definitions there are (orchestration/), or printing (cli/run.py).
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 
 import dagster as dg
-from dagster._core.instance import InstanceRef
-from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster_shared.error import SerializableErrorInfo
-from sqlalchemy.exc import OperationalError
 
+from meshhouse.dagster.instance import mesh_instance
+from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.reporter import Reporter
-from meshhouse.dagster.storage import CannotRecord, OpenEventLog
 from meshhouse.dagster.tags import NAMED, environment_tag
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
@@ -37,53 +32,6 @@ MakeDefinitions = Callable[[Repository, list[str], Reporter], dg.Definitions]
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 _INTERRUPTIONS = (dg.DagsterExecutionInterruptedError.__name__, KeyboardInterrupt.__name__)
-_INSTANCE_SETTINGS = """\
-# Written by Meshhouse. Nothing about the use of this mesh leaves the machine.
-telemetry:
-  enabled: false
-# No question for an e-mail address on the first visit.
-nux:
-  enabled: false
-"""
-
-
-def dagster_home(repository: Repository) -> Path:
-    """Dagster's home folder inside the mesh's, with telemetry switched off.
-
-    Each environment has one: an asset is called the same in all of them, and what follows it
-    in production must not start because of an environment.
-    """
-    home = repository.workspace / "dagster"
-    home.mkdir(parents=True, exist_ok=True)
-    settings = home / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(_INSTANCE_SETTINGS)
-    return home
-
-
-@contextmanager
-def _instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
-    home = dagster_home(repository)
-    log = {
-        "module": OpenEventLog.__module__,
-        "class": OpenEventLog.__name__,
-        "config": {"base_dir": str(home / "history" / "runs")},
-    }
-    # Captured output would come through four more processes a step, to which Ctrl-C goes as well.
-    output = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
-    overrides = {"event_log_storage": log, "compute_logs": {**output, "config": {}}}
-    reference = InstanceRef.from_dir(str(home), overrides=overrides)
-    try:
-        with dg.DagsterInstance.from_ref(reference) as instance:
-            yield instance
-    except (CannotRecord, OperationalError) as error:
-        # A full disk is often called a "disk I/O error" only.
-        left = shutil.disk_usage(home).free / 2**20
-        raise MeshError(
-            f"Dagster's record of runs in {home} cannot be written: "
-            f"{getattr(error, 'orig', error)} ({left:,.0f} MiB are free on its disk). Make its "
-            "folder writable and make room on its disk, then run the same command again."
-        ) from error
 
 
 def run(
@@ -122,7 +70,8 @@ def run(
         selection = part if selection is None else selection | part
     if selection is None:
         return False
-    with _instance(repository) as instance:
+    with mesh_instance(repository) as instance:
+        give_origins(instance)
         try:
             result = built.get_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
@@ -131,6 +80,7 @@ def run(
                 tags={
                     **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
                     **environment_tag(repository),
+                    **started_tags(),
                 },
                 # The reporter speaks to people; Dagster's events go to its instance.
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from meshhouse.dagster.landing import raw_key
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.tags import LANDS
 from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError
-from meshhouse.landing import lands_itself
-from meshhouse.landing.store import offsets_of
+from meshhouse.landing.store import lands_itself, offsets_of
 from meshhouse.landing.waiting import count
 from meshhouse.repository import Domain, RawTable, Repository
 from meshhouse.runs.selection import events_waiting

@@ -5,7 +5,7 @@ Belongs here: which decisions there are. Not here: their values, which are in or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 
@@ -21,6 +21,16 @@ class Settings:
     build_retries: dg.RetryPolicy | None = None
     """What is done where a build failed. A rejected build is not tried again."""
     landing_pool: str | None = None
-    """Dagster's concurrency pool of landings; None for no limit."""
+    """Dagster's concurrency pool of landings; None for no limit. `{domain}` and `{target}` stand
+    for the names of the domain and the target."""
     build_pool: str | None = None
-    """Dagster's concurrency pool of builds; None for no limit."""
+    """Dagster's concurrency pool of builds, in the same form; None for no limit."""
+
+    def without_pools(self) -> Settings:
+        """For a run that nobody queues: its slots would stay taken after a kill."""
+        return replace(self, landing_pool=None, build_pool=None)
+
+
+def pool_name(pool: str | None, domain: str, target: str) -> str | None:
+    """The pool of a domain's step."""
+    return pool.format(domain=domain, target=target) if pool else None

@@ -9,10 +9,12 @@ takes 20 to 40 ms, and a run of all domains has about 400 events.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError
@@ -35,11 +37,6 @@ class OpenEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._engines: dict[str, Engine] = {}
         super().__init__(base_dir, inst_data)
-
-    @classmethod
-    def from_config_value(cls, inst_data: Any, config_value: Any) -> "OpenEventLog":
-        """Called by Dagster with what the instance's settings say."""
-        return cls(inst_data=inst_data, **config_value)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -68,6 +65,19 @@ class OpenEventLog(SqliteEventLogStorage):
         for engine in self._engines.values():
             engine.dispose()
         self._engines.clear()
+
+
+class OpenSqliteStorage(DagsterSqliteStorage):
+    """Dagster's default storage, in the same files, with its event log kept open."""
+
+    def __init__(self, base_dir: str, inst_data: Any = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = OpenEventLog(str(Path(base_dir) / "history" / "runs"))
+
+    @classmethod
+    def from_config_value(cls, inst_data: Any, config_value: Any) -> "OpenSqliteStorage":
+        """Called by Dagster with what the instance's settings say."""
+        return cls.from_local(inst_data=inst_data, **config_value)
 
 
 def _wait_for_no_disk(connection: Any, record: object) -> None:

@@ -1,6 +1,6 @@
-"""The tags of runs, by which people find them in Dagster's page.
+"""The tags of runs and assets, by which people find them in Dagster's page.
 
-Belongs here: what each tag is called and says. Not here: the steps that set them.
+Belongs here: what each tag is called and says. Not here: what sets them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ TARGET = "meshhouse/target"
 """Tag of every run that builds: where."""
 ENVIRONMENT = "meshhouse/environment"
 """Tag of every run in an environment: which one."""
+LAYER = "meshhouse/layer"
+"""Tag of every asset: `raw`, `build` or `product`."""
+PRODUCT = "meshhouse/product"
+"""Tag of every product."""
 
 
 def environment_tag(repository: Repository) -> dict[str, str]:

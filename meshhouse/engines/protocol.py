@@ -126,6 +126,8 @@ class Engine(Protocol):
 
     lake: Lake | None
     """The lake, if the target's tables are Iceberg tables; None if it has its own format."""
+    compute: str
+    """What runs dbt's SQL, as Dagster names a kind: `duckdb`, `spark` or `snowflake`."""
     table_format: str
     """The format of the tables that consumers read: `iceberg` or `snowflake`."""
     answers_queries: bool

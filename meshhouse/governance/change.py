@@ -1,7 +1,8 @@
 """One judged change of a product, with the readers that it would hit.
 
-Belongs here: verdicts, and the smallest version step that each allows. Not here: the rules that
-find changes (rules/), or the list of all kinds of change (docs/explanation/changes.md).
+Belongs here: verdicts, the smallest version step that each allows, and lists of names in messages.
+Not here: the rules that find changes (rules/), or the list of all kinds of change
+(docs/explanation/changes.md).
 """
 
 from __future__ import annotations
@@ -98,3 +99,8 @@ def worst(changes: Iterable[Change]) -> Verdict:
 def smallest_bump(changes: Iterable[Change]) -> Bump:
     """The smallest version step that all these changes allow together."""
     return max((each.bump for each in changes), default=Bump.NONE)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names as a message shows them: each in backticks; `nothing` without backticks for none."""
+    return ", ".join(f"`{each}`" for each in names) or "nothing"

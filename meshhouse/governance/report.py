@@ -15,7 +15,7 @@ from urllib.parse import quote as percent_encoded
 
 from meshhouse.governance.change import Bump, Change, Verdict, smallest_bump
 from meshhouse.governance.contract import Contract
-from meshhouse.governance.waivers import AfterWaivers, Allowed, Step, fingerprint
+from meshhouse.governance.waivers import AfterWaivers, Allowed, Step, fingerprint, record_of
 from meshhouse.markdown import code, plain
 
 _MOST_HITS = 5
@@ -127,8 +127,7 @@ class Judged:
 def _allowed_by(allowed: Allowed | None) -> dict[str, Any] | None:
     if allowed is None:
         return None
-    by = allowed.by
-    return {"place": by.place, "why": by.why, "owner": by.owner}
+    return record_of(allowed.by)
 
 
 def refusal(judged: Iterable[Judged]) -> str:

@@ -4,20 +4,24 @@ Belongs here: matching waivers and confirmations with changes, consent, end date
 `waivers.yml` (repository/waivers.py), judging a change (judgement.py), or waivers of policies
 (policies/).
 
-A waiver never changes a verdict or the smallest version step: it only lets a run publish.
+A waiver never changes a verdict or the smallest version step: it only lets a run publish. It covers
+one publication: the next change of the same kind needs another waiver.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from meshhouse.governance.change import Change
 from meshhouse.governance.contract import Contract
+from meshhouse.heads import effective_publications
 from meshhouse.repository.waivers import Confirmation, Waiver, Waivers
+
+NOTHING: Mapping[Any, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,35 @@ def fingerprint(change: Change, step: Step) -> str:
     return "c" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def record_of(by: Waiver | Confirmation) -> dict[str, Any]:
+    """What a publication records of the waiver or confirmation that allowed a change."""
+    record = {"place": by.place, "why": by.why, "owner": by.owner}
+    return {**record, "until": by.until.isoformat()} if isinstance(by, Waiver) else record
+
+
+def used_waivers(history: Iterable[Mapping[str, Any]]) -> dict[tuple[str, ...], int]:
+    """The waivers that earlier publications used: what identifies one -> publication number.
+
+    A publication that was rolled back does not count: its change is published once more under the
+    same waiver.
+
+    Args:
+        history: the publications of one product, oldest first.
+    """
+    return {
+        (change["change"], *(by[key] for key in ("why", "owner", "until"))): entry["number"]
+        for entry in effective_publications(history)
+        for change in entry.get("changes") or ()
+        if (by := change.get("allowed_by")) and "until" in by
+    }
+
+
 def verdict_after(
-    changes: Sequence[Change], waivers: Waivers, today: date, step: Step
+    changes: Sequence[Change],
+    waivers: Waivers,
+    today: date,
+    step: Step,
+    used_before: Mapping[tuple[str, ...], int] = NOTHING,
 ) -> AfterWaivers:
     """Which changes of one product may be published.
 
@@ -111,6 +142,7 @@ def verdict_after(
         waivers: those of the provider's domain; others do not count.
         today: the day of the run, in UTC.
         step: what was compared.
+        used_before: see `used_waivers`.
     """
     own = [each for each in waivers.waivers if each.change and each.product in step.names]
     confirmed = [each for each in waivers.confirmations if each.product in step.names]
@@ -120,7 +152,7 @@ def verdict_after(
         used.update(named)
         if not change.is_refused:
             continue
-        lacks = {each: _lacks(change, each, today, step) for each in named}
+        lacks = {each: _lacks(change, each, today, step, used_before) for each in named}
         by = next((each for each, lack in lacks.items() if not lack), None)
         if by is not None:
             waived.append(Allowed(change, by))
@@ -131,7 +163,13 @@ def verdict_after(
     return AfterWaivers(tuple(refused), tuple(waived), expired, unused)
 
 
-def _lacks(change: Change, by: Waiver | Confirmation, today: date, step: Step) -> str:
+def _lacks(
+    change: Change,
+    by: Waiver | Confirmation,
+    today: date,
+    step: Step,
+    used_before: Mapping[tuple[str, ...], int],
+) -> str:
     """Why an entry does not allow a change; empty if it does."""
     place = by.place
     if isinstance(by, Confirmation):
@@ -150,6 +188,12 @@ def _lacks(change: Change, by: Waiver | Confirmation, today: date, step: Step) -
         )
     if by.until < today:
         return f"The waiver in {place} ended on {by.until}."
+    number = used_before.get((by.change, by.why, by.owner, by.until.isoformat()))
+    if number is not None:
+        return (
+            f"The waiver in {place} was used by publication {number}; it does not cover a second "
+            "change. Replace it with one that says why this change is acceptable."
+        )
     if missing := missing_consent(change, by.consent):
         return f"The waiver in {place} lacks the consent of {', '.join(missing)}."
     return ""

@@ -91,17 +91,6 @@ def group_of(raw: RawTable, environment: str = "") -> str:
     return f"meshhouse.{stored_schema(environment, raw.relation)}"
 
 
-def lands_itself(store: RawStore, raw: RawTable) -> bool:
-    """Whether a run lands a raw table instead of reading production's.
-
-    An environment reads production's raw table, unless it has its own, or production's lacks a
-    declared column.
-    """
-    if not store.environment or raw.relation in store.states():
-        return True
-    return not store.in_environment("").holds(raw)
-
-
 def land_table(
     repository: Repository,
     store: RawStore,

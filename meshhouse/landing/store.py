@@ -155,6 +155,17 @@ def raw_state(
     )
 
 
+def lands_itself(store: RawStore, raw: RawTable) -> bool:
+    """Whether a run lands a raw table instead of reading production's.
+
+    An environment reads production's raw table, unless it has its own, or production's lacks a
+    declared column.
+    """
+    if not store.environment or raw.relation in store.states():
+        return True
+    return not store.in_environment("").holds(raw)
+
+
 def offsets_of(properties: Mapping[str, str]) -> dict[int, int]:
     """Next offset of each partition, from a raw table's properties."""
     stored = json.loads(properties.get(OFFSETS, "{}"))

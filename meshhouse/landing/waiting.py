@@ -7,8 +7,10 @@ here: reading a topic (events/), or landing its events (land.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from meshhouse.events.source import Partition
+if TYPE_CHECKING:
+    from meshhouse.events.source import Partition
 
 
 def waiting(

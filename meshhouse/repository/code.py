@@ -66,6 +66,11 @@ def scheme(version: str) -> str:
     return version.rpartition(":")[0]
 
 
+def internal_packages(adapter: object) -> set[str]:
+    """Packages that come with dbt and its adapter; the versions of these tools cover them."""
+    return {"dbt", f"dbt_{adapter}"}
+
+
 class Code:
     """The code of the nodes in one manifest, with the settings of their project."""
 
@@ -286,8 +291,8 @@ class Code:
 
     @cached_property
     def _internal(self) -> set[str]:
-        """Packages that come with dbt and its adapter; the tool versions cover them."""
-        return {"dbt", f"dbt_{self.adapter}"}
+        """See `internal_packages`."""
+        return internal_packages(self.adapter)
 
     @cached_property
     def _macros(self) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The tests and column facts that dbt's manifest has of a product, in one shape.
 
 Belongs here: data tests, unit tests, constraints and meta data of columns. Not here: checks of Soda
-(audit/contract.py), or running tests (meshhouse/dbt.py).
+(audit/contract.py), or running tests (meshhouse/dbt/).
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _always_rendered(node: Any) -> Iterator[Any]:
 def _endless(path: Path, tree: Any) -> Iterator[DeclarationError]:
     """Constant loops, repetitions and powers that would use up all time or memory.
 
-    If such a value is computed from variables, only dbt's time limit finds it (meshhouse/dbt.py).
+    If such a value is computed from variables, only dbt's time limit finds it (meshhouse/dbt/).
     """
     from jinja2 import nodes
 

@@ -22,7 +22,7 @@ from meshhouse.governance.judgement import judge
 from meshhouse.governance.policies import notice_days
 from meshhouse.governance.readers import Readers
 from meshhouse.governance.report import Judged
-from meshhouse.governance.waivers import Step, fingerprint, verdict_after
+from meshhouse.governance.waivers import Step, fingerprint, used_waivers, verdict_after
 from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Head, Ledger, user
 from meshhouse.repository import Domain, Product, Repository
@@ -234,7 +234,13 @@ class Gate:
             after=after,
             step=step,
             changes=changes,
-            outcome=verdict_after(changes, self._entries(changes, step), self._today, step),
+            outcome=verdict_after(
+                changes,
+                self._entries(changes, step),
+                self._today,
+                step,
+                self._used_waivers(before),
+            ),
             file=place.file.relative_to(self._repository.root).as_posix(),
             line=place.line,
         )
@@ -274,6 +280,12 @@ class Gate:
     @cached_property
     def _waivers(self) -> Waivers:
         return read_waivers(self._domain.path)
+
+    def _used_waivers(self, published: Contract) -> Mapping[tuple[str, ...], int]:
+        if not self._waivers.waivers:
+            return {}  # reading the history takes longer
+        domain = published.product.partition(".")[0]
+        return used_waivers(self._histories(domain).get(published.relation, ()))
 
     def _entries(self, changes: Iterable[Change], step: Step) -> Waivers:
         """The domain's waivers and confirmations, with those of this run."""

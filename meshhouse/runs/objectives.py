@@ -7,7 +7,7 @@ error budget. Not here: what is measured and how (governance/objectives.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -122,6 +122,29 @@ def objective_statuses(
             ObjectiveStatus(series[name][-1], budget(series[name], now, percent))
             for name in OBJECTIVES
             if name in product.promises and name in series
+        ]
+    return found
+
+
+def statuses_now(
+    ledger: Ledger, products: Sequence[Product], now: datetime, domain: str
+) -> dict[str, list[ObjectiveStatus]]:
+    """Like `objective_statuses`, with everything measured again that takes no run. Records nothing.
+
+    How old a product is depends on the clock alone; what else is promised is measured on what a
+    run publishes.
+    """
+    heads = ledger.heads(domain, documents=False)
+    before = _measurements(ledger, now, domain)
+    found = objective_statuses(ledger, products, now, domain)
+    for product in products:
+        last = _last_refresh(heads.get(product.relation))
+        look = Look(at=now, refreshed=False, published=False, last_refresh=last)
+        measured = measure(product, look, before.get(product.relation, []))
+        fresh = {each.objective: each for each in measured}
+        found[product.relation] = [
+            replace(status, last=fresh.get(status.last.objective, status.last))
+            for status in found[product.relation]
         ]
     return found
 

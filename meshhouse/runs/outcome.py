@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse import dbt
@@ -56,6 +57,10 @@ class DomainRun:
     """Product -> what its current publication changed for consumers; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()
     audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
+    logs: Path | None = None
+    """The folder with dbt's log and artifacts of the run; None if dbt did nothing."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Product -> why the run built it, or left it as it is."""
     judged: list[Judged] = field(default_factory=list)
     """What each candidate that passed its audit would change for consumers."""
 
@@ -95,6 +100,7 @@ class DomainRun:
         self.unchanged = plan.by_decision(Decision.UNCHANGED)
         self.withdrawn = plan.by_decision(Decision.HELD_BACK)
         self.withheld = plan.withheld
+        self.reasons = {name: str(verdict) for name, verdict in plan.verdicts.items()}
 
     def fail(self, error: MeshError) -> None:
         """The run ended with an error; consumers keep what they had."""

@@ -7,10 +7,12 @@ step (steps.py), what a run is about to do (plan.py), or who starts runs (dagste
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from meshhouse import dbt
+from meshhouse.dbt.watch import UNWATCHED, Watch
 from meshhouse.engines import Engine
 from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, NotShown
@@ -22,6 +24,7 @@ from meshhouse.repository.references import resolve
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
+from meshhouse.runs.logs import new_logs
 from meshhouse.runs.names import moves, settle, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
@@ -45,8 +48,7 @@ def run_domain(
     domain: Domain,
     products: Collection[str] | None = None,
     force: bool = False,
-    say: Say = lambda line: None,
-    on_line: dbt.OnLine | None = None,
+    watch: Watch = UNWATCHED,
     full_refresh: bool = False,
     on_plan: OnPlan = lambda plan: None,
     confirmed: str = "",
@@ -63,8 +65,7 @@ def run_domain(
             are checked with and that changed; None for all.
         force: build and publish the products even if unchanged or rolled back; not those
             that only come with them.
-        say: receives what is happening.
-        on_line: receives what dbt logs.
+        watch: learns what is happening.
         full_refresh: as `force`, and build incremental models from nothing.
         on_plan: receives the plan.
         confirmed: why every silent change of this run is meant; see `Gate`.
@@ -77,10 +78,8 @@ def run_domain(
         sorted(products) if products is not None else [each.name for each in domain.products]
     )
 
-    def waiting(holder: str) -> None:
-        say(f"{domain.name}: waiting for another run of it (process {holder})")
-
-    with lock(repository.workspace / "locks" / f"{domain.name}.run", waiting):
+    say = watch.say
+    with run_lock(repository, domain, watch):
         unrecorded = run.audited
         try:
             with dbt.environment({RUN_VARIABLE: run.run_id}):
@@ -97,7 +96,8 @@ def run_domain(
                     # Loads a parser of SQL, which takes 0.3 s: only for runs that build.
                     from meshhouse.runs.steps import Steps
 
-                    steps = Steps(repository, engine, domain, plan, run, say, on_line, confirmed)
+                    run.logs = new_logs(repository, domain.name, run.run_id)
+                    steps = Steps(repository, engine, domain, plan, run, watch, confirmed)
                     steps.take(force or full_refresh, full_refresh)
                 elif run.outcome != "rejected":
                     _move_names(repository, engine, domain, plan, say)
@@ -118,6 +118,17 @@ def run_domain(
                 [], {"runs": [run.entry()], "audits": entries, "objectives": objectives}
             )
     return run
+
+
+@contextmanager
+def run_lock(repository: Repository, domain: Domain, watch: Watch) -> Iterator[None]:
+    """Holds a domain's lock of runs; says so while another run of it is at work."""
+
+    def waiting(holder: str) -> None:
+        watch.say(f"{domain.name}: waiting for another run of it (process {holder})")
+
+    with lock(repository.workspace / "locks" / f"{domain.name}.run", waiting):
+        yield
 
 
 def record_failure(
@@ -200,8 +211,7 @@ def build_models(
     engine: Engine,
     domain: Domain,
     models: Sequence[str],
-    say: Say = lambda line: None,
-    on_line: dbt.OnLine | None = None,
+    watch: Watch = UNWATCHED,
 ) -> DomainRun:
     """Builds and tests some models of a domain without publishing anything.
 
@@ -210,14 +220,13 @@ def build_models(
         engine: the target in use.
         domain: whose models they are.
         models: their dbt names; what they are made of must have been built before.
-        say: receives what is happening.
-        on_line: receives what dbt logs.
+        watch: learns what is happening.
 
     Returns:
         What happened; a failure is an outcome, not an exception.
     """
     run = DomainRun(domain.name, str(uuid.uuid4()))
-    with lock(repository.workspace / "locks" / f"{domain.name}.run"):
+    with run_lock(repository, domain, watch):
         try:
             engine.finish_publications(domain)
             settle(repository, engine, domain)
@@ -225,11 +234,15 @@ def build_models(
             manifest = fresh_manifest(repository, domain)
             versions = {each.name: manifest.code_version(each) for each in domain.products}
             BuildState(engine.build_folder(domain.name)).forget_other_code(versions)
-            say(f"{domain.name}: building {', '.join(models)}")
+            watch.say(f"{domain.name}: building {', '.join(models)}")
             pins = pins_of(engine, domain, past_publications(engine.ledger, domain.name))
             built = manifest.models_with(models)
             selectors = manifest.selection_of(built)
-            result = dbt.build(repository, domain.name, selectors, pins=pins, on_line=on_line)
+            run.logs = new_logs(repository, domain.name, run.run_id)
+            watch.builds(built, run.logs)
+            result = dbt.build(
+                repository, domain.name, selectors, pins=pins, watch=watch, logs=run.logs
+            )
             run.nodes = result.nodes
             if result.failed:
                 raise MeshError(dbt_failures(domain, result.failed))

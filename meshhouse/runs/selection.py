@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
-from meshhouse.events import open_source
 from meshhouse.governance.deprecation import warnings
 from meshhouse.landing import lands_itself
 from meshhouse.landing.store import offsets_of
@@ -162,6 +161,9 @@ def events_waiting(
     """
     state = states.get(raw.relation)
     landed = offsets_of(engine.properties(raw.relation, state)) if state is not None else None
+    # Loads pyarrow, which takes 0.2 s: only for domains that have topics.
+    from meshhouse.events import open_source
+
     topic = open_source(repository.root, repository.home).describe(raw.topic)
     return waiting(topic.partitions, landed)
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from meshhouse import dbt
-from meshhouse.audit import PREVIOUS_SUFFIX, Readable, audit
+from meshhouse.audit import audit
+from meshhouse.dbt.watch import Watch
 from meshhouse.engines import Candidate, Engine
 from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
@@ -23,6 +24,7 @@ from meshhouse.governance.report import Judged, refusal
 from meshhouse.governance.statistics import measure
 from meshhouse.ledger import user
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.runs.audit_view import audit_view
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
@@ -33,7 +35,6 @@ from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
     DomainRun,
-    Say,
     dbt_failures,
     rejection,
     require_data_tests,
@@ -52,8 +53,7 @@ class Steps:
         domain: Domain,
         plan: DomainPlan,
         run: DomainRun,
-        say: Say,
-        on_line: dbt.OnLine | None,
+        watch: Watch,
         confirmed: str,
     ) -> None:
         self._repository = repository
@@ -61,8 +61,7 @@ class Steps:
         self._domain = domain
         self._plan = plan
         self._run = run
-        self._say = say
-        self._on_line = on_line
+        self._watch = watch
         self._confirmed = confirmed
 
     def take(self, force: bool, full_refresh: bool) -> None:
@@ -109,6 +108,7 @@ class Steps:
         grounds = plan.grounds(models)
         outdated = built.forget_outdated(grounds)
         self._tell("building")
+        self._watch.builds(models, self._run.logs)
         # Unit tests judge code, not data: code that is as it was built has passed them.
         result = dbt.build(
             self._repository,
@@ -117,7 +117,8 @@ class Steps:
             plan.pins,
             full_refresh=full_refresh or outdated,
             unit_tests=full_refresh or outdated or force,
-            on_line=self._on_line,
+            watch=self._watch,
+            logs=self._run.logs,
         )
         self._run.nodes = result.nodes
         if result.failed:
@@ -143,20 +144,8 @@ class Steps:
             lost rows, which an owner may confirm.
         """
         self._tell("auditing")
-        visible = self._engine.visible()
-        names = [name for each in self._domain.products for name in each.relations]
-        own = {name: visible[name] for name in names if name in visible}
-        staged = {name: each.staged.state for each in candidates
-                  for name in each.product.relations}  # fmt: skip
-        before = {_before(name): name for name in staged}
-        previous = {_before(name): state for name, state in own.items()}
-        empty = {name: each for name, each in before.items() if each not in own}
-        pins = self._plan.pins
-        products = [product for each in self._repository.domains for product in each.products]
-        known = {name for each in products for name in each.relations}
-        readable = Readable(products, pins.keys() - known)
-        states = {**pins, **own, **previous, **staged}
-        with self._engine.reader(self._domain, states, empty) as reader:
+        view = audit_view(self._repository, self._engine, self._domain, self._plan.pins, candidates)
+        with view as (reader, readable):
             for candidate in candidates:
                 result = audit(candidate.product, reader, readable)
                 self._run.audited.append((candidate, result))
@@ -258,7 +247,8 @@ class Steps:
             contracts, statistics, changes, objectives, entries,
         )  # fmt: skip
         for each in entries:
-            self._say(f"{self._domain.name}: {each['alias']} shows version {each['version']} now")
+            shown = f"{each['alias']} shows version {each['version']} now"
+            self._watch.say(f"{self._domain.name}: {shown}")
 
     def _note(self, code: Mapping[str, Mapping[str, str]]) -> None:
         """Remembers what the code is made of, so that a later run can name what changed in it."""
@@ -266,12 +256,7 @@ class Steps:
             CodeNotes(self._repository, self._domain.name).remember(code)
 
     def _tell(self, doing: str) -> None:
-        self._say(f"{self._domain.name}: {doing} {_listing(self._plan.to_build)}")
-
-
-def _before(relation: str) -> str:
-    """How checks call what is published of a product now."""
-    return relation.replace(".", f"{PREVIOUS_SUFFIX}.")
+        self._watch.say(f"{self._domain.name}: {doing} {_listing(self._plan.to_build)}")
 
 
 def _quoted(reader: Reader, relation: str) -> str:

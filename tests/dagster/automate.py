@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from meshhouse.dagster.run import dagster_home
+from meshhouse.dagster.home import dagster_home
 from meshhouse.repository import Repository
 from orchestration.definitions import definitions
 

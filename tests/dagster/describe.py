@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from meshhouse.dagster.run import dagster_home
+from meshhouse.dagster.home import dagster_home
 from meshhouse.repository import Repository
 from orchestration.definitions import definitions
 
@@ -28,9 +28,41 @@ def assets(graph: Any) -> dict[str, dict[str, Any]]:
             "owners": list(node.owners),
             "kinds": sorted(node.kinds),
             "description": node.description,
+            "tags": dict(node.tags),
+            "table": node.metadata.get("dagster/table_name"),
+            "meta": node.metadata.get("meta"),
+            "fresh": hours(node.freshness_policy),
+            "one row per": list(schema.constraints.other) if schema else [],
+            "constraints": {each.name: constraints(each) for each in schema.columns}
+            if schema
+            else {},
+            "column tags": {each.name: dict(each.tags) for each in schema.columns if each.tags}
+            if schema
+            else {},
             "columns": {each.name: each.type for each in schema.columns} if schema else {},
             "executable": node.is_executable,
         }
+    return found
+
+
+def hours(policy: Any) -> float | None:
+    """After how many hours without a materialisation an asset is late."""
+    return policy.fail_window.to_timedelta().total_seconds() / 3600 if policy else None
+
+
+def constraints(column: dg.TableColumn) -> list[str]:
+    says = column.constraints
+    return [
+        name for name, holds in (("not null", not says.nullable), ("unique", says.unique)) if holds
+    ]
+
+
+def jobs(defined: dg.Definitions) -> dict[str, list[str]]:
+    """Job -> the assets that it makes."""
+    found = {}
+    for job in defined.get_repository_def().get_all_jobs():
+        made = job.asset_layer.executable_asset_keys
+        found[job.name] = sorted(key.to_user_string() for key in made)
     return found
 
 
@@ -42,6 +74,16 @@ def checks(graph: Any) -> dict[str, bool]:
     }
 
 
+def shown(value: Any) -> Any:
+    """A value of metadata as JSON takes it."""
+    if not isinstance(value, dg.TableColumnLineage):
+        return value
+    return {
+        column: [f"{each.asset_key.to_user_string()}: {each.column_name}" for each in sources]
+        for column, sources in value.deps_by_column.items()
+    }
+
+
 def materialized(instance: dg.DagsterInstance, graph: Any) -> dict[str, dict[str, Any]]:
     """The newest metadata of every asset that was ever made."""
     found = {}
@@ -49,7 +91,9 @@ def materialized(instance: dg.DagsterInstance, graph: Any) -> dict[str, dict[str
         event = instance.get_latest_materialization_event(key)
         if event is not None and event.asset_materialization is not None:
             metadata = event.asset_materialization.metadata
-            found[key.to_user_string()] = {name: each.value for name, each in metadata.items()}
+            found[key.to_user_string()] = {
+                name: shown(each.value) for name, each in metadata.items()
+            }
     return found
 
 
@@ -76,11 +120,17 @@ def said(instance: dg.DagsterInstance) -> list[str]:
 
 def main(root: str, file: str) -> None:
     repository = Repository(Path(root))
-    graph = definitions(repository).resolve_asset_graph()
+    defined = definitions(repository)
+    graph = defined.resolve_asset_graph()
     with dg.DagsterInstance.from_config(str(dagster_home(repository))) as instance:
         told = {
             "assets": assets(graph),
             "checks": checks(graph),
+            "jobs": jobs(defined),
+            "schedules": {
+                each.name: [each.job_name, each.default_status.value]
+                for each in defined.get_repository_def().schedule_defs
+            },
             "materialized": materialized(instance, graph),
             "evaluated": evaluated(instance, graph),
             "runs": [record.dagster_run.tags for record in instance.get_run_records()],

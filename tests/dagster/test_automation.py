@@ -39,7 +39,7 @@ def test_nothing_starts_where_no_events_wait(mesh):
 def test_waiting_events_start_one_landing_however_often_somebody_looks(mesh):
     mesh.sell(10)
     first, second = look(mesh)["lands"], look(mesh)["lands"]
-    assert [each["assets"] for each in first] == [["shop_raw/sales"]]
+    assert [each["assets"] for each in first] == [["shop/raw.sales"]]
     assert first == second, "the same key, so Dagster starts it once"
     mesh.sell(11)
     [third] = look(mesh)["lands"]
@@ -51,9 +51,9 @@ def test_what_was_landed_without_dagster_is_told_once_and_builds_everything_behi
     mesh.run("land")
     looked = look(mesh)
     assert looked["lands"] == []
-    assert looked["told"] == ["shop_raw/sales"]
+    assert looked["told"] == ["shop/raw.sales"]
     behind = looked["follows"]
-    assert {"shop_build/stg_sales", "shop/orders", "crm/customers", "mesh/overview"} <= set(behind)
+    assert {"shop/build.stg_sales", "shop/orders", "crm/customers", "mesh/overview"} <= set(behind)
     assert look(mesh) == {"lands": [], "told": [], "follows": []}
 
 
@@ -78,10 +78,11 @@ def test_a_topic_that_lost_landed_events_is_reported_and_not_asked_for_again_and
 
 
 def test_maintenance_is_planned_only_where_tables_are_the_lakes(tmp_path, monkeypatch):
+    from meshhouse.dagster.jobs import mesh_jobs
     from orchestration.schedules import schedules
 
-    repository = make_mesh(tmp_path / "tiny").repository
-    [maintenance] = schedules(repository)
-    assert maintenance.name == "maintenance_every_night"
+    repository, jobs = make_mesh(tmp_path / "tiny").repository, mesh_jobs([])
+    planned = [each.name for each in schedules(repository, jobs)]
+    assert planned == ["whole_mesh_every_hour", "maintenance_every_night"]
     monkeypatch.setenv("MESH_TARGET", "snowflake")
-    assert schedules(repository) == []
+    assert [each.name for each in schedules(repository, jobs)] == ["whole_mesh_every_hour"]

@@ -149,7 +149,7 @@ def test_dagster_loads_every_other_domain_and_the_broken_one_as_an_asset_that_sa
         mesh, "domains/shop/models/products/totals.sql", "ref('orders')", "ref('orders') | nofilter"
     )
     told = program(mesh, "describe.py")["assets"]
-    assert set(told) >= {"shop_raw/sales", "mesh/overview", "mesh_build/overview"}
+    assert set(told) >= {"shop/raw.sales", "mesh/overview", "mesh/build.overview"}
     place = f"{CUSTOMERS}:10: `grain` of config.meta of a model must be"
     assert told["crm/broken"]["description"].startswith(
         f"The domain crm is broken:\n\n```\n{place}"
@@ -192,8 +192,8 @@ def test_broken_domains_of_any_names_load_beside_each_other_and_their_text_is_no
 def test_a_file_that_is_broken_after_the_location_was_loaded_fails_no_run_of_another_domain(mesh):
     # A run of Dagster loads the definitions in its own process, as this program does.
     edit(mesh, SQL, "select\n", "select -- caf\udce9\n")
-    done = program(mesh, "materialize.py", "shop_raw/sales", "shop_build/stg_sales",
-                   "shop_build/orders", "shop/orders")  # fmt: skip
+    done = program(mesh, "materialize.py", "shop/raw.sales", "shop/build.stg_sales",
+                   "shop/build.orders", "shop/orders")  # fmt: skip
     assert done == {"success": True, "failures": []}
 
 

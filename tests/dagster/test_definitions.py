@@ -44,27 +44,26 @@ def assets(described: dict) -> dict[str, dict]:
 
 def test_assets_are_raw_tables_builds_and_products_linked_across_domains(assets):
     assert {key: asset["uses"] for key, asset in assets.items()} == {
-        "shop_raw/sales": [],
-        "shop_build/stg_sales": ["shop_raw/sales"],
-        "shop_build/orders": ["shop_build/stg_sales"],
-        "shop_build/totals": ["shop_build/orders"],
-        "shop/orders": ["shop_build/orders"],
-        "shop/totals": ["shop_build/totals"],
-        "crm_build/stg_shop__orders": ["shop/orders"],
-        "crm_build/customers": ["crm_build/stg_shop__orders"],
+        "shop/raw.sales": [],
+        "shop/build.stg_sales": ["shop/raw.sales"],
+        "shop/build.orders": ["shop/build.stg_sales"],
+        "shop/build.totals": ["shop/build.orders"],
+        "shop/orders": ["shop/build.orders"],
+        "shop/totals": ["shop/build.totals"],
+        "crm/build.stg_shop__orders": ["shop/orders"],
+        "crm/build.customers": ["crm/build.stg_shop__orders"],
         # Its checks read the orders too.
-        "crm/customers": ["crm_build/customers", "shop/orders"],
-        "mesh_build/stg_crm__customers": ["crm/customers"],
-        "mesh_build/overview": ["mesh_build/stg_crm__customers"],
-        "mesh/overview": ["mesh_build/overview"],
+        "crm/customers": ["crm/build.customers", "shop/orders"],
+        "mesh/build.stg_crm__customers": ["crm/customers"],
+        "mesh/build.overview": ["mesh/build.stg_crm__customers"],
+        "mesh/overview": ["mesh/build.overview"],
     }
     assert all(asset["executable"] for asset in assets.values())
 
 
 def test_groups_are_domains(assets):
     for key, asset in assets.items():
-        domain = key.partition("/")[0].removesuffix("_build").removesuffix("_raw")
-        assert asset["group"] == domain
+        assert asset["group"] == key.partition("/")[0]
 
 
 def test_owners_are_those_of_the_domain(assets):
@@ -73,12 +72,12 @@ def test_owners_are_those_of_the_domain(assets):
         "crm@tiny.example",
         "team:mesh",
     }
-    assert assets["shop_raw/sales"]["owners"] == ["shop@tiny.example"]
+    assert assets["shop/raw.sales"]["owners"] == ["shop@tiny.example"]
     assert assets["crm/customers"]["owners"] == ["crm@tiny.example"]
 
 
 def test_products_and_raw_tables_show_description_and_columns(assets):
-    orders, sales = assets["shop/orders"], assets["shop_raw/sales"]
+    orders, sales = assets["shop/orders"], assets["shop/raw.sales"]
     assert orders["description"] == "What was bought. One row per order."
     assert orders["columns"] == {
         "order_id": "bigint",
@@ -88,14 +87,13 @@ def test_products_and_raw_tables_show_description_and_columns(assets):
     }
     assert sales["description"] == "One row per sale."
     assert list(sales["columns"]) == ["sale_id", "customer_id", "amount", "sold_at"]
-    assert assets["shop_build/stg_sales"]["kinds"] == ["dbt"]
 
 
 def test_data_tests_unit_tests_and_soda_checks_all_block_publication(described):
     checks = described["checks"]
     assert set(checks) >= {
-        "shop_build/stg_sales: not_null_stg_sales_sale_id",
-        "shop_build/orders: unit_test_an_order_is_a_sale",
+        "shop/build.stg_sales: not_null_stg_sales_sale_id",
+        "shop/build.orders: unit_test_an_order_is_a_sale",
         "shop/orders: order_id__missing",
         "shop/orders: order_id__duplicate",
         "shop/orders: amount__invalid",
@@ -109,27 +107,27 @@ def test_data_tests_unit_tests_and_soda_checks_all_block_publication(described):
     # A promise that was broken does not stop what is right.
     assert sorted(check for check, blocks in checks.items() if not blocks) == [
         "shop/orders: promise_refreshed_within_hours",
-        "shop_raw/sales: rejected_events",
+        "shop/raw.sales: rejected_events",
     ]
 
 
 def test_a_run_records_rows_snapshots_and_inputs_of_what_it_made(mesh, described):
     made = described["materialized"]
     assert set(made) == {
-        "shop_raw/sales",
-        "shop_build/stg_sales",
-        "shop_build/orders",
-        "shop_build/totals",
+        "shop/raw.sales",
+        "shop/build.stg_sales",
+        "shop/build.orders",
+        "shop/build.totals",
         "shop/orders",
         "shop/totals",
     }
     [entry] = mesh.history("shop.orders")
-    raw, orders = made["shop_raw/sales"], made["shop/orders"]
+    raw, orders = made["shop/raw.sales"], made["shop/orders"]
     assert (raw["rows_landed"], raw["events_rejected"], raw["dagster/row_count"]) == (10, 0, 10)
     assert orders["snapshot_id"] == str(entry["snapshot_id"])
     assert orders["input_snapshots"] == {"shop_raw.sales": raw["snapshot_id"]}
     assert (orders["dagster/row_count"], orders["score"]) == (10, 100)
-    assert made["shop_build/orders"]["dagster/row_count"] == 10
+    assert made["shop/build.orders"]["dagster/row_count"] == 10
     assert orders["target"] == "local"
 
 
@@ -157,7 +155,7 @@ def test_a_failed_check_is_recorded_as_failed_and_the_product_not_as_made(mesh, 
     # Nobody judges what a candidate would change if its audit failed.
     unjudged = dict.fromkeys(("shop/orders: compatibility", "shop/totals: compatibility"))
     assert now["evaluated"] == {**expected, "shop/orders: amount__invalid": False, **unjudged}
-    assert now["materialized"]["shop_raw/sales"]["dagster/row_count"] == 11
+    assert now["materialized"]["shop/raw.sales"]["dagster/row_count"] == 11
     before = described["materialized"]["shop/orders"]
     assert now["materialized"]["shop/orders"] == before
 

@@ -17,7 +17,7 @@ from tests.conftest import Mesh
 
 TWICE = dg.RetryPolicy(max_retries=2)
 SETTINGS = Settings(landing_retries=TWICE, build_retries=TWICE)
-SALES, ORDERS = "shop_raw/sales", "shop/orders"
+SALES, ORDERS = "shop/raw.sales", "shop/orders"
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from meshhouse.governance.change import Bump, Change, Hit, Verdict, smallest_bump
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.policies import notice_days
-from meshhouse.governance.waivers import Step, fingerprint, verdict_after
+from meshhouse.governance.waivers import Step, fingerprint, record_of, used_waivers, verdict_after
 from meshhouse.repository.waivers import Confirmation, Waiver, Waivers
 
 TODAY = date(2026, 11, 30)
@@ -42,10 +42,11 @@ def confirmation(step: Step = STEP, change: Change = FILTER) -> Confirmation:
     )
 
 
-def after(*changes: Change, entries=(), step: Step = STEP, today: date = TODAY):
+def after(*changes: Change, entries=(), step: Step = STEP, today: date = TODAY, history=()):
     waivers = tuple(each for each in entries if isinstance(each, Waiver))
     confirmations = tuple(each for each in entries if isinstance(each, Confirmation))
-    return verdict_after(changes, Waivers(FILE, waivers, confirmations), today, step)
+    declared = Waivers(FILE, waivers, confirmations)
+    return verdict_after(changes, declared, today, step, used_waivers(history))
 
 
 def test_without_waivers_breaking_and_forbidden_changes_are_refused():
@@ -107,6 +108,18 @@ def test_the_name_without_a_number_is_the_latest_version_only():
     assert not after(
         DROPPED, entries=[replace(WAIVER, product="sales.orders.v1")], step=step
     ).refused
+
+
+def test_a_waiver_covers_one_publication():
+    published = {"kind": "publish", "number": 7, "publication_id": "p"}
+    entry = {"change": "S1:amount", "allowed_by": record_of(WAIVER)}
+    history = [{**published, "changes": [entry]}]
+    [refusal] = after(DROPPED, entries=[WAIVER], history=history).refused
+    assert "was used by publication 7" in refusal.because
+    other = replace(WAIVER, why="The column came back by mistake.")
+    assert not after(DROPPED, entries=[WAIVER, other], history=history).refused
+    undone = {**published, "kind": "rollback", "number": 8}
+    assert not after(DROPPED, entries=[WAIVER], history=[*history, undone]).refused
 
 
 def test_a_waiver_that_matches_no_change_is_unused():

@@ -19,7 +19,8 @@ from meshhouse.events.kafka.python import PythonClient
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import LakeStore, Landing, group_of, land, land_table
+from meshhouse.landing import LakeStore, Landing, group_of, land_table
+from meshhouse.landing.land import land
 from meshhouse.landing.store import OFFSETS
 from meshhouse.repository import Column, RawTable
 from tests.support.kafka_topics import Cluster

@@ -21,8 +21,9 @@ from meshhouse.events import EventLog
 from meshhouse.events.errors import CorruptSegment, UnknownTopic
 from meshhouse.events.source import EventBatch, Partition, Topic
 from meshhouse.lake import Lake
-from meshhouse.landing import LakeStore, land
+from meshhouse.landing import LakeStore
 from meshhouse.landing.lake_table import commit_lock
+from meshhouse.landing.land import land
 from meshhouse.landing.store import OFFSETS
 from meshhouse.landing.target import Fenced
 from meshhouse.repository import Column

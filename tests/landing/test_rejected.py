@@ -21,7 +21,8 @@ from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import LakeStore, land
+from meshhouse.landing import LakeStore
+from meshhouse.landing.land import land
 from meshhouse.landing.redrive import discard, redrive
 from meshhouse.landing.rejected import (
     Choice,

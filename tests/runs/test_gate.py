@@ -113,6 +113,9 @@ def test_a_waiver_lets_a_run_publish_once_every_reader_consents(mesh):
     mesh.run("run", "shop")
     [change] = [each for each in mesh.history("shop.orders")[0]["changes"] if each["allowed_by"]]
     assert change["change"] == "T5:amount"
+    mesh.edit(SQL, "decimal(12, 1)", "decimal(12, 0)")
+    mesh.edit(YAML, '"decimal(12,1)"', '"decimal(12,0)"')
+    assert re.search(r"was used by publication \d+; it does not cover", refused(mesh))
 
 
 def test_a_number_that_becomes_text_is_refused(mesh):

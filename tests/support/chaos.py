@@ -24,8 +24,9 @@ from meshhouse.events.kafka.python import arguments
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import LakeStore, Pace, land
+from meshhouse.landing import LakeStore, Pace
 from meshhouse.landing.follow import follow
+from meshhouse.landing.land import land
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Column, RawTable
 from tests.support import killing

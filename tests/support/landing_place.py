@@ -12,7 +12,8 @@ import duckdb
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, plain_path
-from meshhouse.landing import LakeStore, Landing, land
+from meshhouse.landing import LakeStore, Landing
+from meshhouse.landing.land import land
 from meshhouse.repository import Column, RawTable
 
 COLUMNS = (Column("sale_id", "bigint", required=True), Column("amount", "decimal(12,2)"))

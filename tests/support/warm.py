@@ -108,7 +108,7 @@ def _without_mesh(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if not name.startswith("MESH_") and name != "PYTHONDONTWRITEBYTECODE"
+        if not name.startswith(("MESH_", "DAGSTER_")) and name != "PYTHONDONTWRITEBYTECODE"
     }
 
 

@@ -42,6 +42,7 @@ class DuckDBEngine(IcebergEngine):
     """Builds each domain in one DuckDB file; publishes to Iceberg."""
 
     name = "local"
+    compute = "duckdb"
 
     def __init__(self, repository: Repository) -> None:
         """See `IcebergEngine`.

@@ -63,6 +63,7 @@ class SnowflakeEngine:
 
     lake: ClassVar[None] = None
     """Snowflake keeps its own tables."""
+    compute: ClassVar[str] = "snowflake"
     table_format: ClassVar[str] = "snowflake"
     answers_queries: ClassVar[bool] = True
     builds_apart: ClassVar[bool] = False

@@ -37,6 +37,7 @@ class SparkEngine(IcebergEngine):
     """Builds Iceberg tables in Spark; publishes the same files without a copy."""
 
     name = "spark"
+    compute = "spark"
     builds_apart = True
 
     def prepare_dbt(self, domain: Domain) -> None:

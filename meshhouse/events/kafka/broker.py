@@ -192,7 +192,7 @@ class Broker:
 
     def _java(self, java: Path, jars: list[Path]) -> list[str]:
         return [
-            str(java), "-Xmx512m", "-Xms128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4",
+            str(java), "-Xmx512m", "-Xms128m", "-XX:+UseSerialGC",
             f"-Dlog4j2.configurationFile={self.home / 'log4j2.yaml'}",
             "-cp", os.pathsep.join(map(str, jars)),
         ]  # fmt: skip

@@ -13,7 +13,7 @@ from meshhouse.governance.agreements import (
     is_approved,
     of_consumer,
 )
-from meshhouse.governance.change import Change, Hit, Verdict
+from meshhouse.governance.change import Change, Hit, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.predicates import is_implied
@@ -64,12 +64,12 @@ def _grants(privilege: str, old: set[str], new: set[str]) -> Iterator[Change]:
     subject = f"grants.{privilege}"
     if gone := old - new:
         yield change(
-            "A6", subject, f"The grant of {privilege} to {_listed(gone)} is removed.",
+            "A6", subject, f"The grant of {privilege} to {listed(sorted(gone))} is removed.",
             "These roles can no longer read the table in the warehouse.", Verdict.BREAKING,
         )  # fmt: skip
     elif added := new - old:
         yield change(
-            "A6", subject, f"The privilege {privilege} is granted to {_listed(added)}.",
+            "A6", subject, f"The privilege {privilege} is granted to {listed(sorted(added))}.",
             "These roles read the table without an agreement.", Verdict.MINOR,
         )  # fmt: skip
 
@@ -83,7 +83,7 @@ def terms(comparison: Comparison) -> Iterator[Change]:
     if new is not None and (old is None or old - new):
         yield _narrowed(comparison, old, new)
     if old is not None and (new is None or new - old):
-        added = f"also for {_listed(new - old)}" if new is not None else "for any purpose"
+        added = f"also for {listed(sorted(new - old))}" if new is not None else "for any purpose"
         is_about_people = any(map(is_personal, after.columns.values()))
         yield change(
             "A4", "terms.purposes", f"The product may be used {added}.",
@@ -109,10 +109,14 @@ def _narrowed(comparison: Comparison, old: set[str] | None, new: set[str]) -> Ch
         and (old is None or str(each["purpose"]) in old)
     ]
     hits = sorted({hit for each in outside for hit in _hits(comparison, each)})
-    gone = f"no longer for {_listed(old - new)}" if old is not None else f"only for {_listed(new)}"
+    gone = (
+        f"no longer for {listed(sorted(old - new))}"
+        if old is not None
+        else f"only for {listed(sorted(new))}"
+    )
     return change(
         "A3", "terms.purposes", f"The product may be used {gone}.",
-        f"Agreements with {_listed(str(each['consumer']) for each in outside)} have another "
+        f"Agreements with {listed(sorted(str(each['consumer']) for each in outside))} have another "
         "purpose." if outside else "The purposes of all agreements stay allowed.",
         Verdict.BREAKING if outside else Verdict.MINOR, hits,
     )  # fmt: skip
@@ -195,10 +199,6 @@ def _names(items: Iterable[Any] | None) -> set[str]:
     if isinstance(items, str):
         return {items}
     return {str(each["name"] if isinstance(each, Mapping) else each) for each in items or ()}
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(names))
 
 
 def _or_none(text: str) -> str:

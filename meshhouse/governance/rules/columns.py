@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from meshhouse.governance.change import Change, Hit, Verdict
+from meshhouse.governance.change import Change, Hit, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.readers import Read
 from meshhouse.governance.rules.keys import new_periods
@@ -125,7 +125,7 @@ def reordered(comparison: Comparison) -> Iterator[Change]:
         by_place = _by_place(comparison)
         yield change(
             "S8", "",
-            f"The columns have another order: {_names(kept)} becomes {_names(order)}.",
+            f"The columns have another order: {listed(kept)} becomes {listed(order)}.",
             "Readers that combine columns by their place mix them up." if by_place
             else "Only readers that use columns by their place would notice.",
             comparison.if_read(by_place), by_place or _of_stars(comparison),
@@ -167,10 +167,6 @@ def _whole(reads: Iterator[Read]) -> tuple[Hit, ...]:
     """Each reader once, with all its columns."""
     found = {Hit(each.reader, "*" if each.is_known else "?", each.owner) for each in reads}
     return tuple(sorted(found))
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(f"`{each}`" for each in names)
 
 
 RULES = (removed, renamed, recased, added, reordered, deprecated)

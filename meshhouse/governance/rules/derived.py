@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshhouse.governance.aggregates import is_aggregate
-from meshhouse.governance.change import Change, Verdict
+from meshhouse.governance.change import Change, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.repository.classes import classes_of, is_personal
@@ -32,7 +32,7 @@ def derived(comparison: Comparison) -> Iterator[Change]:
         if found and not is_aggregate(after, name):
             yield change(
                 "C9", name,
-                f"Column `{name}` is made of the personal {_listed(found)} and "
+                f"Column `{name}` is made of the personal {listed(sorted(found))} and "
                 + ("has a lower class." if classes_of(column) else "has no class."),
                 "Data of people is published unprotected under another name.", Verdict.FORBIDDEN,
             )  # fmt: skip
@@ -60,10 +60,6 @@ def _personal_roots(contract: Contract) -> set[str]:
         personal = [name for name, column in fields.items() if is_personal(column)]
         found |= {f"{topic.get('raw_table')}.{name}".lower() for name in personal}
     return found
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(names))
 
 
 RULES = (derived,)

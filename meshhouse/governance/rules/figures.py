@@ -20,6 +20,8 @@ _FACTORS = (10, 12, 24, 60, 100, 1000, 3600, 86_400, 1_000_000, 1_000_000_000)
 """Factors between units, such as cents and dollars, or seconds and hours."""
 _NEAR = 0.05
 """How far an average may be from a factor: new rows move it a little."""
+_NEAR_REWRITTEN = 0.25
+"""The same where rows of old periods have other values, so that no new row explains a factor."""
 _EVEN = 0.02
 """How far the average and a bound may differ if all values have one factor."""
 _SWING = 0.03
@@ -202,21 +204,26 @@ def _scaled(comparison: Comparison, name: str) -> float | None:
     by, pair = growth.factor(comparison, name), growth.columns(comparison)[name]
     if by is None or by <= 0:
         return None
-    is_round = any(abs(by / each - 1) <= _NEAR or abs(by * each - 1) <= _NEAR for each in _FACTORS)
     bounds = [growth.ratio(pair, figure) for figure in ("min", "max")]
     known = [each for each in bounds if each is not None]
     old = growth.settled(comparison)
     if old is not None and old.is_rewritten:
-        is_even = any(abs(each / by - 1) <= _EVEN for each in known)
+        # One bound may agree by chance: of halved rows, the largest was perhaps not halved.
+        is_even = bool(known) and all(abs(each / by - 1) <= _EVEN for each in known)
         is_swing = is_even and abs(by - 1) > _SWING and growth.is_restated(comparison, name)
         # Without bounds, as of personal columns, only a round factor is beyond doubt.
-        return by if is_swing or is_round else None
+        return by if is_swing or _is_round(by, _NEAR_REWRITTEN) else None
     # New rows never raise the smallest value, so both bounds must have the factor.
     near = [each for each in known if each > 0 and abs(each / by - 1) <= _NEAR]
     is_all = bool(known) and len(near) == len(known)
     values = [int(each.get("distinct") or 0) for each in pair]
     is_alike = abs(values[1] - values[0]) <= 0.1 * max(values)
-    return by if is_round and is_all and is_alike else None
+    return by if _is_round(by, _NEAR) and is_all and is_alike else None
+
+
+def _is_round(by: float, near: float) -> bool:
+    """Whether a factor is one between units, or its inverse."""
+    return any(abs(each / factor - 1) <= near for each in (by, 1 / by) for factor in _FACTORS)
 
 
 def _kind(name: str, before: Value, after: Value) -> tuple[str, str, str]:

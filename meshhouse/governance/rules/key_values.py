@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshhouse.governance.alignment import Pair
-from meshhouse.governance.change import Change, Verdict
+from meshhouse.governance.change import Change, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.likeness import measured
 from meshhouse.governance.readers import Hit
@@ -40,8 +40,8 @@ def recipe(comparison: Comparison) -> Iterator[Change]:
         is_same = share is not None and share >= _ENOUGH
         yield change(
             "K13", name,
-            f"The key `{name}` comes from {_listed(new)} instead of "
-            f"{_listed(old)}{_found(share)}.",
+            f"The key `{name}` comes from {listed(sorted(new))} instead of "
+            f"{listed(sorted(old))}{_found(share)}.",
             "Keys that readers stored are found again." if is_same
             else "Keys that readers stored stop joining.",
             Verdict.MINOR if is_same else comparison.if_read(hits), hits,
@@ -51,7 +51,7 @@ def recipe(comparison: Comparison) -> Iterator[Change]:
         return
     yield change(
         "K8", ", ".join(key),
-        f"The values of the key {_listed(key)} are made otherwise{_found(share)}.",
+        f"The values of the key {listed(sorted(key))} are made otherwise{_found(share)}.",
         "Keys that readers stored stop joining.",
         Verdict.BREAKING, _hits(comparison, key), is_silent=True,
     )  # fmt: skip
@@ -140,8 +140,8 @@ def reused(comparison: Comparison) -> Iterator[Change]:
         key = [name.lower() for name in comparison.before.grain]
         yield change(
             "K9", ", ".join(key),
-            f"Of the keys {_listed(key)} that are compared, {len(other)} of {len(common)} have "
-            f"other values in {_listed(before[0])}, which must not change.",
+            f"Of the keys {listed(sorted(key))} that are compared, {len(other)} of {len(common)} "
+            f"have other values in {listed(sorted(before[0]))}, which must not change.",
             "The history of one entity mixes with that of another.",
             Verdict.FORBIDDEN, _hits(comparison, key), is_silent=True,
         )  # fmt: skip
@@ -176,7 +176,7 @@ def masked(comparison: Comparison) -> Iterator[Change]:
         _, old, new = rotated[0]
         yield change(
             "K11", ", ".join(names),
-            f"The key that masks {_listed(names)} is rotated: version {new}; was {old}.",
+            f"The key that masks {listed(sorted(names))} is rotated: version {new}; was {old}.",
             "Pseudonyms that readers stored stop joining.",
             Verdict.BREAKING, _hits(comparison, names),
         )  # fmt: skip
@@ -203,10 +203,6 @@ def _key_version(mask: Any) -> Any:
 
 def _hits(comparison: Comparison, names: list[str]) -> tuple[Hit, ...]:
     return tuple(sorted({hit for name in names for hit in comparison.readers.hits(name)}))
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(names)) or "nothing"
 
 
 RULES = (recipe, reused, masked)

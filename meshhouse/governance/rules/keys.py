@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from meshhouse.governance.change import Change, Verdict
+from meshhouse.governance.change import Change, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 
@@ -33,26 +33,26 @@ def grain(comparison: Comparison) -> Iterator[Change]:
     history = _history(comparison, old, new)
     if history:
         yield _grain(
-            comparison, "K12", f"{history} (key: {_names(old)}; now: {_names(new)}).",
+            comparison, "K12", f"{history} (key: {listed(old)}; now: {listed(new)}).",
             "Joins by the old key multiply rows, or find only the current one.",
         )  # fmt: skip
     elif old and not new:
         yield _grain(
-            comparison, "K1", f"The key ({_names(old)}) is dropped.",
+            comparison, "K1", f"The key ({listed(old)}) is dropped.",
             "Joins by the old key multiply rows.",
         )  # fmt: skip
     elif {*old} < {*new}:
         yield _grain(
             comparison, "K3",
-            f"The key gains {_names(sorted({*new} - {*old}))}: it was {_names(old)}, "
-            f"and is {_names(new)}{_rows(comparison)}.",
+            f"The key gains {listed(sorted({*new} - {*old}))}: it was {listed(old)}, "
+            f"and is {listed(new)}{_rows(comparison)}.",
             "Joins by the old key multiply rows, and counts rise.",
         )  # fmt: skip
     elif {*old} - {*new}:
         yield _grain(
             comparison, "K4",
-            f"The key loses {_names(sorted({*old} - {*new}))}: it was {_names(old)}, "
-            f"and is {_names(new)}{_rows(comparison)}.",
+            f"The key loses {listed(sorted({*old} - {*new}))}: it was {listed(old)}, "
+            f"and is {listed(new)}{_rows(comparison)}.",
             "Readers lose detail, and joins by the old key find other rows.",
         )  # fmt: skip
     elif _words(comparison.before) != _words(comparison.after) and _words(comparison.before):
@@ -103,8 +103,8 @@ def _history(comparison: Comparison, old: list[str], new: list[str]) -> str:
     if bool(had) == bool(has) or not is_other_row:
         return ""
     if has:
-        return f"Each entity has a row for each period, by {_names(has)}, instead of its state"
-    return f"Each entity has its current state only; {_names(had)} named the period of each row"
+        return f"Each entity has a row for each period, by {listed(has)}, instead of its state"
+    return f"Each entity has its current state only; {listed(had)} named the period of each row"
 
 
 def _validity(contract: Contract) -> list[str]:
@@ -125,7 +125,7 @@ def uniqueness(comparison: Comparison) -> Iterator[Change]:
         was_kept = frozenset(names) in unique_columns(comparison.before, stops)
         yield change(
             "K2", ", ".join(names),
-            f"Values of {_names(names)} need not be unique any more.",
+            f"Values of {listed(names)} need not be unique any more.",
             "Joins by them multiply rows." if was_kept else ONLY_WARNED,
             Verdict.BREAKING if was_kept else Verdict.MINOR, hits,
         )  # fmt: skip
@@ -239,10 +239,6 @@ def _target(declared: Mapping[str, Any]) -> str:
         parts = [*re.findall(r"['\"]([^'\"]+)['\"]", name), *re.findall(r"\w+", version)[:1]]
         relation = ".".join(parts)
     return f"{relation}.{found.get('field')}".lower()
-
-
-def _names(names: list[str]) -> str:
-    return ", ".join(f"`{each}`" for each in names) or "none"
 
 
 RULES = (grain, uniqueness, foreign_keys)

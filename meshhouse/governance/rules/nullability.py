@@ -69,6 +69,8 @@ def appeared(comparison: Comparison) -> Iterator[Change]:
         known = comparison.past.null_shares.get(pair.old, before.null_share)
         if known or before.nulls or not after.nulls or is_emptied(comparison, pair):
             continue
+        if not before.rows:  # an empty publication does not show what its rows will be
+            continue
         if pair.old.lower() in defaulted:
             continue
         if _sentinel(before, after) is not None or _stand_in(before, after, _is_zero) is not None:

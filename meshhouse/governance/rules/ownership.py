@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from meshhouse.governance.change import Change, Verdict
+from meshhouse.governance.change import Change, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 
@@ -29,10 +29,11 @@ def owner(comparison: Comparison) -> Iterator[Change]:
     elif had_address and not any(map(_ADDRESS.match, news["email"])):
         yield change(
             "O2", "owner", f"The owner has no valid mail address instead of "
-            f"{_listed(olds['email'])}.", "Readers cannot reach the owner.", Verdict.FORBIDDEN,
+            f"{listed(sorted(olds['email']))}.", "Readers cannot reach the owner.",
+            Verdict.FORBIDDEN,
         )  # fmt: skip
     elif any(not olds[part] <= news[part] for part in _PARTS):
-        gone = [f"{_listed(news[part])} instead of {_listed(olds[part])}"
+        gone = [f"{listed(sorted(news[part]))} instead of {listed(sorted(olds[part]))}"
                 for part in _PARTS if not olds[part] <= news[part]]  # fmt: skip
         yield change(
             "O1", "owner", f"The owner is {', '.join(gone)}.",
@@ -48,7 +49,7 @@ def support(comparison: Comparison) -> Iterator[Change]:
     gone = _texts(before.get("support.channel")) - _texts(after.get("support.channel"))
     if gone:
         yield change(
-            "O3", "support.channel", f"The support channel {_listed(gone)} is removed.",
+            "O3", "support.channel", f"The support channel {listed(sorted(gone))} is removed.",
             "Readers ask elsewhere.", Verdict.MINOR,
         )  # fmt: skip
         return
@@ -111,10 +112,6 @@ def _texts(value: Any) -> set[str]:
     if value in (None, ""):
         return set()
     return {str(each) for each in ([value] if isinstance(value, str) else value)}
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(names)) or "nothing"
 
 
 RULES = (owner, support, moved, known_failures)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from meshhouse.governance.change import Change, Hit, Verdict
+from meshhouse.governance.change import Change, Hit, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 
 INCREMENTAL = "incremental"
@@ -61,7 +61,7 @@ def partitioning(comparison: Comparison) -> Iterator[Change]:
         }
     )
     yield change(
-        "R4", "", f"The table is partitioned by {_listed(new)} instead of {_listed(old)}.",
+        "R4", "", f"The table is partitioned by {listed(new)} instead of {listed(old)}.",
         "Filters on the old columns read more files.",
         Verdict.MINOR if hits else Verdict.HARMLESS, hits,
     )  # fmt: skip
@@ -99,7 +99,7 @@ def formats(comparison: Comparison) -> Iterator[Change]:
         if each.get("engine") and int(each.get("format_version") or 0) < new
     )
     yield change(
-        "R6", "", what + (f", with {_listed(features)}." if features else "."),
+        "R6", "", what + (f", with {listed(features)}." if features else "."),
         "Engines that do not know it cannot read the table.", comparison.if_read(hits), hits,
     )  # fmt: skip
 
@@ -119,7 +119,7 @@ def recreated(comparison: Comparison) -> Iterator[Change]:
         hits = _incremental(comparison)
         yield change(
             "R7", "", "The table is created again: its id differs." if is_new
-            else f"Field ids differ: {_listed(renumbered)}.",
+            else f"Field ids differ: {listed(renumbered)}.",
             "Incremental and streaming readers must start from the beginning.",
             comparison.if_read(hits), hits,
         )  # fmt: skip
@@ -144,14 +144,14 @@ def layout(comparison: Comparison) -> Iterator[Change]:
     lost = sorted({*old} - {*new})
     if lost:
         yield change(
-            "R9", "", f"Comments of {_listed(lost)} are lost.",
+            "R9", "", f"Comments of {listed(lost)} are lost.",
             "The catalog shows less.", Verdict.MINOR,
         )  # fmt: skip
     for key, row, title, effect in _LAYOUT:
         before, after = _both(comparison, key)
         if before and before != after:
             yield change(
-                row, key, f"The {title} is {_listed(after)} instead of {_listed(before)}.",
+                row, key, f"The {title} is {listed(after)} instead of {listed(before)}.",
                 effect, Verdict.MINOR,
             )  # fmt: skip
 
@@ -201,10 +201,6 @@ def _place(relation: str, database: str) -> tuple[str, ...]:
 
 def _name(place: Sequence[str]) -> str:
     return ".".join(each for each in place if each)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"`{each}`" for each in names) or "nothing"
 
 
 RULES = (

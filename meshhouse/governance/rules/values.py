@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from meshhouse.governance.change import Change, Verdict
+from meshhouse.governance.change import Change, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Read
@@ -47,7 +47,7 @@ def _accepted(contract: Contract, column: str, only_enabled: bool) -> tuple[froz
 def _unchecked(comparison: Comparison, column: str, old: frozenset[str]) -> Change:
     return change(
         "V3", column,
-        f"Nothing checks any more that `{column}` has one of the values {_listed(old)}.",
+        f"Nothing checks any more that `{column}` has one of the values {listed(sorted(old))}.",
         "Values that no reader expects can arrive.",
         Verdict.BREAKING, comparison.readers.hits(column),
     )  # fmt: skip
@@ -63,7 +63,7 @@ def _removed(comparison: Comparison, column: str, gone: frozenset[str]) -> Itera
     hits = comparison.readers.hits(column, names_it)
     yield change(
         "V1", column,
-        f"Column `{column}` no longer has the accepted values {_listed(gone)}.",
+        f"Column `{column}` no longer has the accepted values {listed(sorted(gone))}.",
         "Conditions that name these values find nothing.",
         comparison.if_read(hits), hits,
     )  # fmt: skip
@@ -83,14 +83,10 @@ def _added(comparison: Comparison, column: str, new: frozenset[str]) -> Iterator
     hits = comparison.readers.hits(column, tells_values_apart)
     yield change(
         "V2", column,
-        f"Column `{column}` has the new accepted values {_listed(new)}.",
+        f"Column `{column}` has the new accepted values {listed(sorted(new))}.",
         "A `case`, a join or a `not in` that lists the old values does not expect the new ones.",
         comparison.if_read(hits), hits,
     )  # fmt: skip
-
-
-def _listed(values: Iterable[str]) -> str:
-    return ", ".join(f"`{each}`" for each in sorted(values))
 
 
 RULES = (accepted_values,)

@@ -14,22 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUICK_JAVA
 from tests.support.chaos import wait_until
 from tests.support.spark_here import needs_spark
 
 pytestmark = [needs_spark, pytest.mark.server]
 LONG = 120
 WORKERS = 2
-QUICK = {
-    "spark.driver.extraJavaOptions": QUICK_JAVA,
-    "spark.executor.extraJavaOptions": QUICK_JAVA,
-}
-
-
-def as_text(settings: dict[str, str]) -> str:
-    """Spark's settings in the form of `MESH_SPARK_CONF`."""
-    return ";".join(f"{name}={value}" for name, value in settings.items())
 
 
 @dataclass(frozen=True)
@@ -81,7 +71,6 @@ def _daemon(folder: Path, name: str, *arguments: str) -> subprocess.Popen:
         "SPARK_HOME": str(home),
         "JAVA_HOME": str(sparks_java().resolve().parent.parent),
         "SPARK_DAEMON_MEMORY": "256m",
-        "SPARK_DAEMON_JAVA_OPTS": QUICK_JAVA,
     }
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=variables, cwd=folder)
@@ -113,7 +102,6 @@ def thrift(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("thrift")
     chosen = {
         **settings(jars),
-        **QUICK,
         "spark.master": cluster.address,
         "spark.driver.extraClassPath": ":".join(map(str, jars)),
         "spark.driver.memory": "700m",
@@ -134,7 +122,6 @@ def thrift(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "MESH_SPARK_PORT": port,
             # For the audit's session: the Thrift server uses all the cluster's workers.
             "MESH_SPARK_MASTER": "local[1]",
-            "MESH_SPARK_CONF": as_text(QUICK),
         }
     finally:
         process.terminate()
@@ -147,7 +134,7 @@ def test_workers_of_a_cluster_build_and_audit_what_is_published(mesh, cluster):
     environment = {
         "MESH_TARGET": "spark",
         "MESH_SPARK_MASTER": cluster.address,
-        "MESH_SPARK_CONF": as_text({**QUICK, "spark.executor.memory": "700m"}),
+        "MESH_SPARK_CONF": "spark.executor.memory=700m",
     }
     mesh.run("run", "shop", environment=environment)
     assert mesh.row("select orders, amount from shop.totals") == (19, pytest.approx(28.5))

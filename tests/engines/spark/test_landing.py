@@ -24,12 +24,13 @@ from meshhouse.errors import MeshError
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.landing import LakeStore, Landing, Pace, land
+from meshhouse.landing import LakeStore, Landing, Pace
+from meshhouse.landing.land import land
 from meshhouse.landing.store import LANDED_AT
 from meshhouse.landing.target import Fenced
 from meshhouse.maintenance import maintain
 from meshhouse.repository import Column, RawTable
-from tests.conftest import QUICK_JAVA, Mesh
+from tests.conftest import Mesh
 from tests.conftest import sale as sale_of_the_mesh
 from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
@@ -519,7 +520,6 @@ def test_a_killed_lander_leaves_whole_commits_and_the_next_one_goes_on(place):
         [sys.executable, "-c", KILLED, place.cluster.settings.bootstrap_servers, place.topic, home],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
              "MESH_SPARK_MASTER": "local[2]",
-             "MESH_SPARK_CONF": f"spark.driver.extraJavaOptions={QUICK_JAVA}",
              "TMPDIR": str(home.parent)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -9,13 +9,12 @@ import sys
 
 import pytest
 
-from tests.conftest import QUICK_JAVA, ROOT, sale
+from tests.conftest import ROOT, sale
 from tests.support.spark_here import needs_spark
 from tests.support.tiny import TINY
 
 pytestmark = [needs_spark, pytest.mark.server]
-CONF = f"spark.driver.memory=700m;spark.driver.extraJavaOptions={QUICK_JAVA}"
-HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": CONF}
+HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": "spark.driver.memory=700m"}
 
 # Runs in a new process, because the tests' session must survive.
 LIVES = """

@@ -1,7 +1,8 @@
 """dbt in this process: parse a domain, build a domain.
 
-Belongs here: calling dbt, and its results as plain objects. Not here: choosing the models to
-build (runs/), or reading manifests (repository/manifest.py).
+Belongs here: calling dbt, and what is kept of a call. Not here: dbt's events and results as plain
+objects (watch.py), choosing the models to build (runs/), or reading manifests
+(repository/manifest.py).
 
 A `dbt` process takes seconds to start, so all domains of a run share one process. dbt keeps
 global state and is not thread-safe, so a lock allows one call at a time.
@@ -12,24 +13,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from meshhouse.dbt.watch import UNWATCHED, NodeResult, Watch, node_result, pass_on
 from meshhouse.deadline import Limit, TooLong, time_limit
 from meshhouse.engines import dbt_variables
 from meshhouse.engines.failures import plain
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.repository import Repository, display_path, printable
-from meshhouse.repository.manifest import target_folder
-
-OnLine = Callable[[str, str], None]
-"""Called with level (`debug`, `info`, `warn`, `error`) and text of each line dbt logs."""
+from meshhouse.repository.manifest import manifest_path, target_folder
 
 _LOCK = threading.Lock()
 _QUIET_ENVIRONMENT = {
@@ -48,27 +48,6 @@ _PARTS_ONLY = tuple(
 )
 """Variables that make dbt build only some rows, skip tests, or build elsewhere. They are removed
 for each call: set in a user's shell, they would change what is published."""
-
-
-@dataclass(frozen=True)
-class NodeResult:
-    """The result of one model or test."""
-
-    unique_id: str
-    resource_type: str
-    name: str
-    status: str
-    """dbt's status: success, pass, warn, fail, error, skipped."""
-    message: str
-    seconds: float
-    failures: int | None
-    rows: int | None
-    compiled_sql: str | None
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the node itself failed; a skipped node has not failed."""
-        return self.status not in ("success", "pass", "warn", "no-op", "skipped")
 
 
 @dataclass(frozen=True)
@@ -96,7 +75,7 @@ def parse(repository: Repository, domain: str) -> None:
     # dbt 1.12's partial parsing keeps stale nodes, for instance a unit test that was removed
     # while its model got versions. A later build reuses the result of this full parse.
     try:
-        invoke(repository, domain, ["parse", "--no-partial-parse"], {}, None)
+        invoke(repository, domain, ["parse", "--no-partial-parse"], {})
     except DbtFailed as error:
         text = str(error).removeprefix(f"{domain}: ")
         located = located_message(repository.folder(domain), text)
@@ -111,7 +90,8 @@ def build(
     pins: Mapping[str, str] | None = None,
     full_refresh: bool = False,
     unit_tests: bool = True,
-    on_line: OnLine | None = None,
+    watch: Watch = UNWATCHED,
+    logs: Path | None = None,
 ) -> BuildResult:
     """Runs `dbt build` in a domain.
 
@@ -123,14 +103,14 @@ def build(
         pins: relation -> metadata location of everything the domain reads.
         full_refresh: rebuild all rows of incremental models.
         unit_tests: also run dbt's unit tests.
-        on_line: called with each line of dbt's log.
+        watch: learns what dbt does while it works.
+        logs: the folder that keeps dbt's log and artifacts; None to keep none.
 
     Raises:
         DbtFailed: dbt could not start, for instance because SQL does not compile.
     """
-    # The parse has written the artifacts; a build would write the same manifest twice more.
     # A project's flag `indirect_selection` could leave tests out; the option overrides it.
-    arguments = ["build", "--no-write-json", "--indirect-selection", "eager"]
+    arguments = ["build", "--indirect-selection", "eager"]
     if select:
         arguments += ["--select", *select]
     if exclude:
@@ -139,9 +119,51 @@ def build(
         arguments.append("--full-refresh")
     if not unit_tests:
         arguments += ["--exclude-resource-type", "unit_test"]
+    return _run(repository, domain, arguments, pins, watch, logs)
+
+
+def run_tests(
+    repository: Repository,
+    domain: str,
+    select: Sequence[str],
+    pins: Mapping[str, str] | None = None,
+    watch: Watch = UNWATCHED,
+    logs: Path | None = None,
+) -> BuildResult:
+    """Runs `dbt test` of some data tests and unit tests of a domain; builds nothing.
+
+    Args:
+        repository: where the domain is declared.
+        domain: the domain's name.
+        select: dbt selectors of tests.
+        pins: see `build`.
+        watch: see `build`.
+        logs: see `build`.
+
+    Raises:
+        DbtFailed: dbt could not start.
+    """
+    # Of a test that reads two models, `eager` also selects it by one of them; here it is named.
+    arguments = ["test", "--indirect-selection", "empty", "--select", *select]
+    return _run(repository, domain, arguments, pins, watch, logs)
+
+
+def _run(
+    repository: Repository,
+    domain: str,
+    arguments: Sequence[str],
+    pins: Mapping[str, str] | None,
+    watch: Watch,
+    logs: Path | None,
+) -> BuildResult:
+    # The parse has written the artifacts; dbt would write the same manifest twice more.
+    command = [arguments[0], "--no-write-json", *arguments[1:]]
     with _pins_file(pins) as variables:
-        result = invoke(repository, domain, arguments, variables, on_line)
-    return BuildResult(tuple(_node_result(each) for each in getattr(result, "results", ())))
+        result = invoke(repository, domain, command, variables, watch, logs=logs)
+    if logs is not None and hasattr(result, "write"):
+        result.write(str(logs / "run_results.json"))
+        shutil.copyfile(manifest_path(repository, domain), logs / "manifest.json")
+    return BuildResult(tuple(node_result(each) for each in getattr(result, "results", ())))
 
 
 @contextmanager
@@ -160,9 +182,10 @@ def invoke(
     domain: str,
     arguments: Sequence[str],
     variables: Mapping[str, str],
-    on_line: OnLine | None = None,
+    watch: Watch = UNWATCHED,
     manifest: Any = None,
     within: AbstractContextManager[Any] | None = None,
+    logs: Path | None = None,
 ) -> Any:
     """Calls dbt in a domain, and returns dbt's result.
 
@@ -171,23 +194,21 @@ def invoke(
         domain: the domain's name.
         arguments: a dbt command and its options, which override the default options.
         variables: environment variables for the call.
-        on_line: called with each line of dbt's log.
+        watch: learns what dbt does while it works.
         manifest: the manifest to use instead of parsing the domain.
         within: entered for the call, while no other call can run.
+        logs: the folder for dbt's log; None to keep none.
 
     Raises:
         DbtFailed: dbt failed; the message is dbt's own.
     """
     from dbt.cli.main import dbtRunner
 
-    def on_event(event: Any) -> None:
-        if on_line is not None and event.info.msg:
-            on_line(event.info.level, event.info.msg)
-
     command, *more = arguments
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
-    options += ["--log-path", str(repository.workspace / "logs" / domain), "--log-level", "none"]
+    options += ["--log-path", str(logs or repository.workspace / "logs" / domain)]
+    options += ["--log-level", "none", "--log-level-file", "debug" if logs else "none"]
     options += ["--target-path", str(target_folder(repository, domain))]
     with (
         _LOCK,
@@ -195,7 +216,7 @@ def invoke(
         environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository, domain), **variables}),
         within or nullcontext(),
     ):
-        runner = dbtRunner(manifest=manifest, callbacks=[on_event])
+        runner = dbtRunner(manifest=manifest, callbacks=[lambda event: pass_on(event, watch)])
         try:
             # dbt runs Jinja while it parses, and an endless loop must not block the mesh.
             with time_limit(parse_seconds()) if command == "parse" else nullcontext() as limit:
@@ -333,29 +354,3 @@ def _plain(error: BaseException) -> str:
     headings = ("Runtime Error", "Compilation Error", "Parsing Error", "Database Error")
     lines = [line for line in lines if line not in headings]
     return " ".join(lines).removeprefix("get_nodes: ") or type(error).__name__
-
-
-_TRACE = re.compile(r" > in macro | at [\w.$/<>]+\([\w.$ ]+(:\d+)?\)")
-"""The start of a stack trace: of dbt's macros, or of a server in Java."""
-
-
-def _without_trace(message: str) -> str:
-    """Dbt's message in one line, without stack traces."""
-    return _TRACE.split(" ".join(message.split()), maxsplit=1)[0]
-
-
-def _node_result(result: Any) -> NodeResult:
-    node = result.node
-    response = result.adapter_response or {}
-    rows = response.get("rows_affected")
-    return NodeResult(
-        unique_id=node.unique_id,
-        resource_type=str(node.resource_type),
-        name=node.name,
-        status=str(result.status),
-        message=plain(_without_trace(str(result.message or ""))),
-        seconds=float(result.execution_time),
-        failures=result.failures,
-        rows=int(rows) if isinstance(rows, int) and rows >= 0 else None,
-        compiled_sql=getattr(node, "compiled_code", None),
-    )

@@ -1,0 +1,92 @@
+"""Runs are recorded where dagster.yaml says: SQLite in any form, or a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from tests.conftest import Mesh
+from tests.support import postgres_here
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    with postgres_here.running() as server:
+        yield server
+
+
+def seen(home) -> tuple[list[str], int]:
+    """What the web page reads: states of all runs, and how often the product was made."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        runs = instance.get_run_records()
+        made = instance.fetch_materializations(dg.AssetKey(["shop", "orders"]), limit=10)
+        assert all(instance.all_logs(each.dagster_run.run_id) for each in runs)
+        return [each.dagster_run.status.value for each in runs], len(made.records)
+
+
+def test_mesh_run_and_the_web_page_share_a_postgresql_server(sold: Mesh, tmp_path, postgres):
+    (tmp_path / "dagster.yaml").write_text(postgres.settings())
+    place = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_PG_PASSWORD": postgres.password}
+    sold.run("run", "shop", "--force", environment=place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_PG_PASSWORD", postgres.password)
+        assert seen(tmp_path) == (["SUCCESS"], 1)
+    [(events,)] = postgres.query("select count(*) from event_logs")
+    assert events > 20
+    # Nothing of it is in a file: neither in the user's folder nor in the mesh's.
+    assert not list(tmp_path.rglob("*.db"))
+    assert not (sold.home / "dagster").exists()
+
+
+@pytest.mark.parametrize("form", ["storage", "the older keys"])
+def test_sqlite_elsewhere_has_runs_and_events_in_one_place(sold: Mesh, tmp_path, form):
+    place = tmp_path / "elsewhere"
+    if form == "storage":
+        text = f"storage:\n  sqlite:\n    base_dir: {place}\n"
+    else:
+        text = "".join(
+            f"{key}:\n  module: dagster._core.storage.{module}\n  class: {name}\n"
+            f"  config:\n    base_dir: {place}/{folder}\n"
+            for key, module, name, folder in (
+                ("run_storage", "runs", "SqliteRunStorage", "history"),
+                ("event_log_storage", "event_log", "SqliteEventLogStorage", "history/runs"),
+                ("schedule_storage", "schedules", "SqliteScheduleStorage", "schedules"),
+            )
+        )
+    (tmp_path / "dagster.yaml").write_text(text)
+    sold.run("run", "shop", "--force", environment={"DAGSTER_HOME": str(tmp_path)})
+    assert seen(tmp_path) == (["SUCCESS"], 1)
+    assert {path.parent for path in tmp_path.rglob("*.db")} <= {
+        place / "history",
+        place / "history/runs",
+        place / "schedules",
+    }
+
+
+BAD = {
+    "not YAML": ("storage: [", 2, "dagster.yaml:1: "),
+    "unknown key": ("storge: {}\n", 2, 'Received unexpected config entry "storge"'),
+    "no variable": ("storage: {sqlite: {base_dir: {env: NO_SUCH}}}\n", 1, '"NO_SUCH"'),
+    "no driver": (
+        "storage: {postgres: {postgres_url: 'postgresql://x:y@127.0.0.1:1/z'}}\n",
+        1,
+        "begins with `postgresql+psycopg2://`",
+    ),
+    "no server": (
+        "storage: {postgres: {postgres_url: 'postgresql+psycopg2://x:y@127.0.0.1:1/z'}}\n",
+        1,
+        "Connection refused",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_home_that_cannot_be_opened_is_one_line(sold: Mesh, tmp_path, case):
+    text, code, said = BAD[case]
+    (tmp_path / "dagster.yaml").write_text(text)
+    done = sold.run(
+        "run", "shop", "--force", code=code, environment={"DAGSTER_HOME": str(tmp_path)}
+    )
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"mesh: {tmp_path}/dagster.yaml:")
+    assert said in line
