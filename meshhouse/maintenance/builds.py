@@ -56,7 +56,7 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     before = (datetime.now(UTC) - older_than).timestamp()
     count = size = 0
     for builds in (work, plain, audit_lake(home, domain)):
-        # List the files before reading the references; orphans.py says why.
+        # List the files before reading the references; lake/orphans.py says why.
         found = list(files_in(builds.location))
         kept = shown | _of_build(builds)
         for file in found:

@@ -1,7 +1,7 @@
 """Maintenance of tables while others land and read.
 
 Belongs here: choosing tables, locking, and committing to a table that others write to. Not
-here: what is merged, expired or removed (compaction.py, expiry.py, orphans.py, builds.py).
+here: what is merged, expired or removed (compaction.py, expiry.py, lake/orphans.py, builds.py).
 """
 
 from __future__ import annotations
