@@ -419,13 +419,13 @@ def test_a_lander_that_commits_first_loses_nothing_and_spares_writing_again(plac
 
 
 def test_a_compaction_whose_files_another_one_merged_starts_again(place, monkeypatch):
-    from meshhouse.maintenance.maintain import _tidy
+    from meshhouse.maintenance.maintain import tidy
 
     place.drip(30)
 
     def rival(number: int) -> None:
         if number == 0:  # in practice, the lock prevents a second maintenance
-            _tidy(place.lake, RAW.relation, set(), NOW)
+            tidy(place.lake, RAW.relation, set(), NOW)
 
     before_commits(monkeypatch, rival)
     place.tidy_at_once()
@@ -481,7 +481,7 @@ def test_an_unknown_table_is_refused_with_the_nearest_name(place):
 
 
 def test_the_command_prints_what_it_did(mesh):
-    for number in range(9):
+    for number in range(8):
         mesh.sell(number)
         mesh.run("land", "--quiet")
     done = json.loads(mesh.run("maintain", "shop_raw.sales", "--json").stdout)
