@@ -50,7 +50,13 @@ dev: install ## Dagster's web page on port 3000
 # Files are handed out in the order of tests/support/pace.py.
 PYTEST := -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
 
-test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow ## every test
+browser: ## Debian's Chromium, for the tests that look at Dagster's page
+	@if command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; \
+	else echo "No browser, so the tests of Dagster's page are skipped: install Debian's package chromium-headless-shell, or chromium."; fi
+
+test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow browser ## every test
 	$(BIN)/python $(PYTEST)
 
 test-fast: $(BIN)/.installed-dev ## tests that need no Java and no server, without the long ones
@@ -91,4 +97,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast postgres s3 demo dev test test-fast explore test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast postgres s3 demo dev browser test test-fast explore test-dbt-1.11 lint bench lock clean

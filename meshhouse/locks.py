@@ -64,6 +64,26 @@ def lock_if_free(path: Path) -> Iterator[str]:
         yield ""
 
 
+def hold_until_the_end(path: Path) -> str:
+    """Takes a lock file for the life of this process, and of a program that replaces it.
+
+    Returns:
+        "", or the process id of another holder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(descriptor, 32).decode().strip()
+        os.close(descriptor)
+        return holder or "unknown"
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    os.set_inheritable(descriptor, True)
+    return ""
+
+
 @contextmanager
 def folder_lock(path: Path, exclusive: bool = True) -> Iterator[None]:
     """Holds the lock file of a folder that another process may move or delete meanwhile.

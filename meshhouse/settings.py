@@ -210,6 +210,21 @@ _SNOWFLAKE = Group(
         ),
     ),
 )
+_ALERTS = Group(
+    "Alerts",
+    "See [deployment](deployment/README.md#alerts). The sensors are off at first.",
+    (
+        Setting("MESH_ALERT_WEBHOOK", "", "Address that gets each alert as JSON, by POST."),
+        Setting("MESH_ALERT_EMAIL_TO", "", "Addresses that get each alert, with commas."),
+        Setting("MESH_ALERT_EMAIL_FROM", "", "Sender of e-mails. Required for e-mail."),
+        Setting("MESH_SMTP_HOST", "", "Server that sends e-mails. Required for e-mail."),
+        Setting("MESH_SMTP_PORT", "", "Its port. Without it, 587, 465 or 25, by security."),
+        Setting("MESH_SMTP_SECURITY", "starttls", "`starttls`, `tls` or `none`."),
+        Setting("MESH_SMTP_USER", "", "User at the server, if it asks for one."),
+        Setting("MESH_SMTP_PASSWORD", "", "Password of the user."),
+        Setting("MESH_DAGSTER_URL", "", "Address of Dagster's page, for links in alerts."),
+    ),
+)
 _TOOLS = Group(
     "Java, downloads and other tools",
     "",
@@ -250,6 +265,9 @@ _DEVELOPMENT = Group(
     "Tests and benchmarks",
     "",
     (
+        Setting(
+            "MESH_TESTS_NEED_BROWSER", "", "Set: tests fail, not skip, if no browser is installed."
+        ),
         Setting("MESH_TESTS_NEED_SPARK", "", "Set: tests fail, not skip, if Spark cannot run."),
         Setting("MESH_BENCH_EVENTS", "2000000", "`benchmarks.kafka`: events with bad ones."),
         Setting("MESH_BENCH_LONG", "5000000", "`benchmarks.kafka`: events without bad ones."),
@@ -263,7 +281,7 @@ _DEVELOPMENT = Group(
         Setting("JAVA_TOOL_OPTIONS", "", "Java's own; `benchmarks.peers` adds to it."),
     ),
 )
-GROUPS = (_MESH, _STORAGE, _KAFKA, _SPARK, _SNOWFLAKE, _TOOLS, _INTERNAL, _DEVELOPMENT)
+GROUPS = (_MESH, _STORAGE, _KAFKA, _SPARK, _SNOWFLAKE, _ALERTS, _TOOLS, _INTERNAL, _DEVELOPMENT)
 SETTINGS = tuple(setting for group in GROUPS for setting in group.settings)
 _DEFAULTS = {setting.name: setting.default for setting in SETTINGS}
 

@@ -26,19 +26,23 @@ def schedules(repository: Repository, jobs: Mapping[str, Job]) -> list[dg.Schedu
         repository: the mesh.
         jobs: name -> job: `whole_mesh`, and `run_sales` for a domain `sales`.
     """
-    found = [
+    return [
         # For one domain: `job=jobs[domain_job("sales")]`, and another name.
         dg.ScheduleDefinition(
             name="whole_mesh_every_hour", job=jobs[WHOLE_MESH], cron_schedule=EVERY_HOUR
+        ),
+        *upkeep(repository),
+    ]
+
+
+def upkeep(repository: Repository) -> list[dg.ScheduleDefinition]:
+    """Maintenance of tables. A target that keeps its own tables maintains them itself."""
+    if engine(repository).lake is None:
+        return []
+    return [
+        dg.ScheduleDefinition(
+            name="maintenance_every_night",
+            job=maintenance_job(repository),
+            cron_schedule=EVERY_NIGHT,
         )
     ]
-    # A target that keeps its own tables maintains them itself.
-    if engine(repository).lake is not None:
-        found.append(
-            dg.ScheduleDefinition(
-                name="maintenance_every_night",
-                job=maintenance_job(repository),
-                cron_schedule=EVERY_NIGHT,
-            )
-        )
-    return found

@@ -6,6 +6,8 @@ Belongs here: which sensors there are and how often they look. Not here: what th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from meshhouse.dagster.sensor import landing_sensor
@@ -14,10 +16,12 @@ from meshhouse.repository import Repository
 LOOK_SECONDS = 30
 
 
-def sensors(repository: Repository) -> list[dg.SensorDefinition]:
-    """The sensors of the mesh: landing where events wait, and whatever follows from it."""
+def sensors(
+    repository: Repository, domains: Sequence[str] | None = None
+) -> list[dg.SensorDefinition]:
+    """The sensors of these domains: landing where events wait, and whatever follows from it."""
     return [
-        landing_sensor(repository, name="events_wait", every_seconds=LOOK_SECONDS),
+        landing_sensor(repository, "events_wait", LOOK_SECONDS, domains),
         dg.AutomationConditionSensorDefinition(
             "whatever_follows",
             target=dg.AssetSelection.all(),

@@ -3,36 +3,69 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 
 import click
 
-from meshhouse.errors import MeshError
-from meshhouse.repository import Repository, broken_because
-from meshhouse.runs.parse import fresh_manifest, parse_domains
+from meshhouse.cli.output import escaped
+from meshhouse.cli.prepare import parse_all
+from meshhouse.errors import UsageError
+from meshhouse.locks import hold_until_the_end
+from meshhouse.repository import Repository
 
 
 @click.command()
-@click.option("--port", default=3000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True)
-def dev(port: int, host: str) -> None:
+@click.option(
+    "--locations",
+    type=click.Choice(["one", "per-domain"]),
+    default="one",
+    show_default=True,
+    help="Load all domains in one process, or each domain in a separate one.",
+)
+def dev(port: int, host: str, locations: str) -> None:
     """Open the mesh in Dagster (Ctrl-C ends it)."""
-    from meshhouse.dagster.home import dagster_home
-
+    _refuse_a_second_one(host, port)
     repository = Repository.find()
-    parse_domains(repository, repository.domains)
-    for domain in repository.domains:  # parsed now, so that the page opens without waiting for dbt
-        try:
-            fresh_manifest(repository, domain)
-        except MeshError as error:  # the page shows the error, and all other domains
-            click.echo(f"mesh: {error}", err=True)
-    for domain in repository.broken:
-        click.echo(f"mesh: {domain.name} is broken: {broken_because(domain)}", err=True)
+    # Dagster goes on without its page where the port is taken, and a second daemon on the same
+    # record would start everything twice. The program that replaces this one keeps the lock.
+    if holder := hold_until_the_end(repository.workspace / "locks" / "dev"):
+        raise UsageError(
+            f"`mesh dev` already runs for this mesh, in process {holder}. Use its page, or stop it."
+        )
+    from meshhouse.dagster.home import dagster_home, unused_home
+    from meshhouse.dagster.instance import check_instance
+    from meshhouse.dagster.locations import workspace_file
+
+    if unused := unused_home(repository):
+        click.echo(f"mesh: {escaped(unused)}", err=True)
+    check_instance(repository)
+    parse_all(repository)  # now, so that the page opens without waiting for dbt
     os.environ["DAGSTER_HOME"] = str(dagster_home(repository))
     os.environ["MESH_ROOT"] = str(repository.root)
     # Warnings between libraries are not for users; a developer can set the variable.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     program = str(Path(sys.executable).with_name("dagster"))
     arguments = ["dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
+    if locations == "per-domain":
+        arguments[1:3] = ["-w", str(workspace_file(repository))]
     os.execv(program, [program, *arguments])  # noqa: S606 - the installed dagster, no shell
+
+
+def _refuse_a_second_one(host: str, port: int) -> None:
+    """Raises UsageError where another program listens."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"Port {port} of {host} cannot be used: {error.strerror}. Another `mesh dev` may run "
+            "there: use its page, or choose another port with --port."
+        ) from error

@@ -5,13 +5,15 @@ Belongs here: what Dagster shows of raw tables and of a landing. Not here: landi
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from meshhouse.dagster.columns import column_schema
+from meshhouse.dagster.freshness import SOURCE_CHECK, source_check, source_policy, source_spec
 from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from meshhouse.landing import Landing, RawStore
 
 
+REJECTED_CHECK = "rejected_events"
+
+
 class LandingConfig(dg.Config):
     """What may be asked of a landing in Dagster's launchpad."""
 
@@ -44,11 +49,11 @@ def landing_step(
 ) -> dg.AssetsDefinition:
     """The step of a domain that has topics. Needs no dbt."""
     tables = {raw_key(raw): raw for raw in domain.raw_tables}
-    checks = {key: _rejected_spec(key, raw) for key, raw in tables.items()}
+    checks = [spec for key, raw in tables.items() for spec in _check_specs(key, raw)]
 
     @dg.multi_asset(
         name=f"{domain.name}_landing",
-        check_specs=list(checks.values()),
+        check_specs=checks,
         specs=[_spec(repository, domain, raw) for raw in domain.raw_tables],
         can_subset=True,
         retry_policy=settings.landing_retries,
@@ -61,16 +66,18 @@ def landing_step(
         engine = engine_of(repository)
         if tag := environment_tag(repository):
             context.instance.add_run_tags(context.run.run_id, tag)
-        for key in sorted(context.selected_asset_keys):
+        selected, asked = context.selected_asset_keys, context.selected_asset_check_keys
+        # Without its raw table, a check is evaluated on what landed before.
+        for key in sorted(selected | {check.asset_key for check in asked}):
             raw, store = tables[key], engine.store
-            if config.again_from or lands_itself(store, raw):
+            is_own = bool(config.again_from) or lands_itself(store, raw)
+            if key in selected and is_own:
                 yield _materialized(key, _land(context, repository, engine, raw, config, reporter))
-            else:
+            elif key in selected:
                 context.log.info(f"{raw.relation}: production's is read")
                 yield dg.MaterializeResult(asset_key=key, metadata={"environment": PRODUCTION})
-                store = store.in_environment("")
-            if checks[key].key in context.selected_asset_check_keys:
-                yield _rejected_check(store, checks[key], raw)
+            store = store if is_own else store.in_environment("")
+            yield from _check_results(store, key, raw, asked)
 
     return landing
 
@@ -83,6 +90,7 @@ def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec
         owners=owners_of(domain),
         kinds={engine_of(repository).table_format},
         tags={LAYER: "raw"},
+        freshness_policy=source_policy(repository, raw),
         metadata={
             "topic": raw.topic,
             "dagster/table_name": raw.relation,
@@ -162,24 +170,34 @@ def _materialized(key: dg.AssetKey, done: "Landing") -> dg.MaterializeResult:
     )
 
 
-def _rejected_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(
-        "rejected_events",
+def _check_specs(key: dg.AssetKey, raw: RawTable) -> list[dg.AssetCheckSpec]:
+    rejected = dg.AssetCheckSpec(
+        REJECTED_CHECK,
         asset=key,
         description=f"At most {raw.max_rejected_percent:g} percent of the topic's events are "
         "rejected; `mesh rejected show` lists them.",
     )
+    fresh = source_spec(key, raw)
+    return [rejected, fresh] if fresh else [rejected]
 
 
-def _rejected_check(
-    store: "RawStore", spec: dg.AssetCheckSpec, raw: RawTable
-) -> dg.AssetCheckResult:
+def _check_results(
+    store: "RawStore", key: dg.AssetKey, raw: RawTable, asked: Collection[dg.AssetCheckKey]
+) -> Iterator[dg.AssetCheckResult]:
+    if dg.AssetCheckKey(key, REJECTED_CHECK) in asked:
+        yield _rejected_check(store, key, raw)
+    if dg.AssetCheckKey(key, SOURCE_CHECK) in asked:
+        landed_at = store.writer(raw).read().landed_at
+        yield source_check(key, raw, landed_at, datetime.now(UTC))
+
+
+def _rejected_check(store: "RawStore", key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckResult:
     rejected, events = store.rejected_share(raw)
     percent = 100 * rejected / events if events else 0.0
     return dg.AssetCheckResult(
         passed=percent <= raw.max_rejected_percent,
-        asset_key=spec.asset_key,
-        check_name=spec.name,
+        asset_key=key,
+        check_name=REJECTED_CHECK,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "rejected": rejected,

@@ -6,6 +6,8 @@ the assets of one domain (domain.py), or what a mesh starts by itself (orchestra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 from dagster._check import CheckError
 
@@ -18,10 +20,20 @@ from meshhouse.repository import Domain, Repository, broken_because, display_pat
 from meshhouse.runs.parse import parse_domains
 
 
-def mesh_assets(repository: Repository, settings: Settings) -> list[dg.AssetsDefinition]:
-    """The assets of every domain; a broken one is an asset that says what is wrong with it."""
-    parse_domains(repository, repository.domains)
-    return [asset for each in repository.readings for asset in _shown(repository, each, settings)]
+def mesh_assets(
+    repository: Repository, settings: Settings, domains: Sequence[str] | None = None
+) -> list[dg.AssetsDefinition]:
+    """The assets of these domains; a broken one is an asset that says what is wrong with it.
+
+    Args:
+        repository: the mesh.
+        settings: how steps behave.
+        domains: names; None for every domain.
+    """
+    # Another domain is not even read, except for what these domains refer to.
+    named = repository.readings if domains is None else tuple(map(repository.reading, domains))
+    parse_domains(repository, [each for each in named if not each.problems])
+    return [asset for each in named for asset in _shown(repository, each, settings)]
 
 
 def run_assets(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from meshhouse.dagster.instance import mesh_instance
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.tags import NAMED, environment_tag
@@ -70,20 +72,24 @@ def run(
         selection = part if selection is None else selection | part
     if selection is None:
         return False
+    keys = _keys(built, selection)
     with mesh_instance(repository) as instance:
         give_origins(instance)
         try:
             result = built.get_implicit_global_asset_job_def().execute_in_process(
                 instance=instance,
-                asset_selection=_keys(built, selection),
+                asset_selection=keys,
                 raise_on_error=False,
                 tags={
                     **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
                     **environment_tag(repository),
                     **started_tags(),
                 },
-                # The reporter speaks to people; Dagster's events go to its instance.
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                run_config={
+                    # The reporter speaks to people; Dagster's events go to its instance.
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    **_asked_for(repository, usable, keys, reporter),
+                },
             )
         except dg.DagsterExecutionInterruptedError as error:
             raise KeyboardInterrupt from error
@@ -100,6 +106,24 @@ def run(
             products_of = [each.name for each in parts if each.domain == name]
             _record_not_started(repository, name, None if name in whole else products_of)
     return result.success and len(usable) == len(involved)
+
+
+def _asked_for(
+    repository: Repository,
+    names: Collection[str],
+    keys: Collection[dg.AssetKey],
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """The options of the run as configuration, so that executing it again means the same."""
+    options = {
+        "force": reporter.force,
+        "full_refresh": reporter.full_refresh,
+        "confirm": reporter.confirmed,
+    }
+    given = {name: value for name, value in options.items() if value}
+    landed = {raw_key(raw) for name in names for raw in repository.domain(name).raw_tables}
+    steps = {key.path[0] for key in keys if key not in landed}
+    return {"ops": {name: {"config": given} for name in sorted(steps)}} if given else {}
 
 
 def _record_not_started(

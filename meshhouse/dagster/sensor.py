@@ -5,7 +5,7 @@ Belongs here: one look at all topics, and which runs it asks for. Not here: whet
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -27,7 +27,9 @@ _UNFINISHED = [
 ]
 
 
-def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.SensorDefinition:
+def landing_sensor(
+    repository: Repository, name: str, every_seconds: int, domains: Sequence[str] | None = None
+) -> dg.SensorDefinition:
     """Starts landing where a topic holds events that its raw table does not.
 
     It also tells Dagster of what was landed without it, so that whatever follows is built.
@@ -36,8 +38,11 @@ def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
         repository: the mesh.
         name: of the sensor.
         every_seconds: how often it looks, at most.
+        domains: names of those whose topics it looks at; None for all.
     """
-    raws = repository.raw_tables()
+    read = repository.readings if domains is None else map(repository.reading, domains)
+    usable = [domain for domain in read if domain.raw_tables and not domain.problems]
+    raws = [raw for domain in usable for raw in domain.raw_tables]
 
     @dg.sensor(
         name=name,
@@ -50,8 +55,8 @@ def landing_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
         states = engine.states()
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         requests, skipped = [], []
-        for domain in repository.domains:
-            if not domain.raw_tables or _is_landing(context, domain):
+        for domain in usable:
+            if _is_landing(context, domain):
                 continue
             try:
                 waiting, lost = _waiting(repository, engine, domain, states)

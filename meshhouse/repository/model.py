@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,10 @@ class RawTable:
     """For the format `avro`: the schema of all events; None if each event names its schema."""
     max_rejected_percent: float = 1.0
     """If more than this share of a topic's events is rejected, a check warns."""
+    warn_after: timedelta | None = None
+    """dbt's `freshness` of the source: a check warns where no event landed for so long."""
+    error_after: timedelta | None = None
+    """As `warn_after`; then the check fails."""
 
     @property
     def relation(self) -> str:

@@ -6,8 +6,11 @@ meaning of the keys of `config.meta` (keys.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from meshhouse.repository import keys, names
 from meshhouse.repository.columns import is_number, prose, read_columns, text
@@ -43,7 +46,7 @@ class TopicsReader:
                 for table in mappings(source.get("tables")):
                     raw = self._raw_table(path, f"{self._name}_raw", table)
                     if raw is not None:
-                        yield raw
+                        yield replace(raw, **_freshness(source, table))
 
     def _has_own_schema(self, path: Path, source: Located) -> bool:
         schema, own = source.get("schema", source.get("name")), f"{self._name}_raw"
@@ -123,3 +126,31 @@ class TopicsReader:
         )
         self._problems.add(path, meta.line_of(key.name), problem)
         return float(key.default)
+
+
+def _freshness(source: Located, table: Located) -> dict[str, timedelta]:
+    """`warn_after` and `error_after` as dbt reads them: a table's own, then its source's."""
+    found: dict[str, timedelta] = {}
+    for entry in (source, table):
+        for place in (entry, entry.get("config")):
+            if not isinstance(place, Mapping) or "freshness" not in place:
+                continue
+            declared = place["freshness"]
+            if declared is None:  # switched off for this table
+                found.clear()
+            elif isinstance(declared, Mapping):
+                limits = {
+                    name: _limit(declared.get(name)) for name in ("warn_after", "error_after")
+                }
+                found |= {name: limit for name, limit in limits.items() if limit}
+    return found
+
+
+def _limit(declared: Any) -> timedelta | None:
+    """A limit of dbt; dbt itself refuses the forms that are ignored here."""
+    if not isinstance(declared, Mapping) or not is_number(declared.get("count")):
+        return None
+    period = str(declared.get("period"))
+    if period not in ("minute", "hour", "day"):
+        return None
+    return timedelta(**{f"{period}s": float(declared["count"])})

@@ -25,7 +25,7 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
-from meshhouse.dagster.instance import dagster_home
+from meshhouse.dagster.home import dagster_home
 from meshhouse.repository import Repository
 
 LOCATION = "orchestration.definitions"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.conftest import Mesh
@@ -33,6 +36,12 @@ def mesh(new_mesh) -> Mesh:
         "        data_tests: [{not_null: {config: {severity: warn}}}]\n"
         "      - name: customer_id\n"
         "        config: {meta: {classification: personal}}",
+    )
+    mesh.edit(
+        "domains/shop/models/topics.yml",
+        "    schema: shop_raw\n",
+        "    schema: shop_raw\n    config: {freshness: {warn_after: {count: 12, period: hour}, "
+        "error_after: {count: 2, period: day}}}\n",
     )
     # The step of a domain names its outputs with an underscore where a key has a dot.
     mesh.write("domains/shop/models/products/build_orders.sql", "select 1 as one, 2 as two")
@@ -133,6 +142,39 @@ def test_a_promise_is_a_freshness_policy(assets):
     assert assets["shop/totals"]["fresh"] is None
 
 
+def test_a_policy_has_whole_seconds_so_that_the_page_shows_it(mesh):
+    """With 61.2 s, the page hid the policy."""
+    from meshhouse.dagster.freshness import product_freshness, source_policy
+
+    shop = mesh.repository.domain("shop")
+    promising = replace(shop.products[0], promises={"refreshed_within_hours": 0.017})
+    policy = product_freshness(mesh.repository, promising)
+    assert policy.fail_window.to_timedelta() == timedelta(seconds=61)
+    [raw] = shop.raw_tables
+    policy = source_policy(mesh.repository, replace(raw, error_after=timedelta(seconds=90.4)))
+    assert policy.fail_window.to_timedelta() == timedelta(seconds=90)
+
+
+def test_freshness_of_a_dbt_source_is_a_policy_and_a_check(described):
+    assert described["assets"]["shop/raw.sales"]["fresh"] == 48
+    assert described["checks"]["shop/raw.sales: source_freshness"] is False, "it stops nothing"
+    assert described["evaluated"]["shop/raw.sales: source_freshness"] is True
+
+
+@pytest.mark.parametrize(
+    ("hours", "passed", "severity"), [(1, True, "WARN"), (13, False, "WARN"), (49, False, "ERROR")]
+)
+def test_old_events_warn_and_then_fail(mesh, hours, passed, severity):
+    from meshhouse.dagster.freshness import source_check
+    from meshhouse.dagster.keys import raw_key
+
+    [raw] = mesh.repository.domain("shop").raw_tables
+    now = datetime(2026, 1, 10, tzinfo=UTC)
+    result = source_check(raw_key(raw), raw, now - timedelta(hours=hours), now)
+    assert (result.passed, result.severity.name) == (passed, severity)
+    assert source_check(raw_key(raw), raw, None, now).severity.name == "ERROR"
+
+
 def test_each_domain_and_the_whole_mesh_have_a_job(described):
     jobs = described["jobs"]
     assert jobs["run_crm"] == ["crm/build.customers", "crm/build.stg_shop__orders", "crm/customers"]
@@ -145,3 +187,13 @@ def test_schedules_are_off_until_somebody_switches_them_on(described):
         "maintenance_every_night": ["maintenance", "STOPPED"],
         "whole_mesh_every_hour": ["whole_mesh", "STOPPED"],
     }
+
+
+def test_checks_of_a_raw_table_alone_land_nothing(mesh):
+    from tests.dagster.test_buttons import press
+
+    mesh.sell(99)
+    wanted = ["shop/raw.sales: rejected_events", "shop/raw.sales: source_freshness"]
+    [done] = press(mesh, {"checks": wanted})
+    assert (done["status"], sorted(done["checks"]), done["made"]) == ("SUCCESS", wanted, {})
+    assert done["checks"][wanted[0]]["events"] == 10

@@ -44,6 +44,7 @@ _SECONDS = {
     "engines/spark/test_session.py": 71,
     "runs/test_kill.py": 70,
     "environments/test_environments.py": 60,
+    "dagster/test_buttons.py": 60,
     "runs/test_readers.py": 59,
     "engines/test_types.py": 58,
     "runs/test_gate.py": 57,
