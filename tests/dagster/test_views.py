@@ -155,6 +155,18 @@ def test_a_policy_has_whole_seconds_so_that_the_page_shows_it(mesh):
     assert policy.fail_window.to_timedelta() == timedelta(seconds=90)
 
 
+def test_a_promise_that_no_run_can_measure_says_why(mesh):
+    """Its check is never evaluated, and grey on the page."""
+    from meshhouse.dagster.promises import promise_specs
+
+    shop = mesh.repository.domain("shop")
+    promises = {"retention_days": 30, "refreshed_within_hours": 24}
+    product = replace(shop.products[0], promises=promises)
+    fresh, kept = promise_specs(replace(shop, products=(product,)))
+    assert fresh.description.endswith("Every run measures it.")
+    assert kept.description.endswith("until `promises.retained_on` is declared as well.")
+
+
 def test_freshness_of_a_dbt_source_is_a_policy_and_a_check(described):
     assert described["assets"]["shop/raw.sales"]["fresh"] == 48
     assert described["checks"]["shop/raw.sales: source_freshness"] is False, "it stops nothing"
