@@ -120,8 +120,12 @@ def _products_step(
         selected = context.selected_asset_keys
         chosen = [product for key, product in products.items() if key in selected]
         names = [manifest.nodes[each]["name"] for each in models if models[each].key in selected]
+        asked = context.selected_asset_check_keys
+        # Checks of products look at what a run publishes; without such a run, at what there is.
+        alone = asked if not selected else {each for each in asked if each.asset_key in products}
+        check_alone = partial(evaluated, context, repository, engine, domain, manifest, checks)
         if not selected:
-            yield from evaluated(context, repository, engine, domain, manifest, checks, reporter)
+            yield from check_alone(alone, reporter)
             return
         events = NodeEvents(context, models, checks, partial(compiled_sql, repository, manifest))
         with Live(context, events.record, reporter) as live:
@@ -131,12 +135,11 @@ def _products_step(
             context.log.warning(line)
         consumers = Consumers(engine.ledger, domain)
         promises = Promises(repository, engine.ledger, domain)
-        asked = context.selected_asset_check_keys
         yield from events.outputs()
         others = {name: each for name, each in checks.items() if name not in events.checked}
         yield from check_results(context, run, others, domain, consumers)
         yield from compatibility_results(asked, domain, run, consumers)
-        yield from promises.results(asked)
+        yield from promises.results(asked if chosen else ())
         if run.ok:
             left = [spec for name, spec in models.items() if name not in events.made]
             yield from unchanged_models(context, left)
@@ -149,6 +152,8 @@ def _products_step(
         if not run.ok:
             raise dg.Failure(run.message, metadata={**samples(run), **kept_logs(run)})
         yield from product_results(selected, engine, run, products, consumers, promises)
+        if alone and not chosen:
+            yield from check_alone(alone, reporter)
 
     return build_and_publish
 

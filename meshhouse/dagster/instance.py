@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +74,8 @@ def _opened(home: Path) -> dg.DagsterInstance:
     except CannotRecord as error:
         raise MeshError(_full_or_closed(home, error)) from error
     except Exception as error:  # a storage class raises whatever it likes
+        if isinstance(getattr(error, "orig", None), sqlite3.Error):  # a file, on a full disk
+            raise MeshError(_full_or_closed(home, error)) from error
         because = (
             missing(error)
             or _NO_DRIVER.get(getattr(error, "name", ""))

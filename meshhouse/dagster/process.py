@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
-from meshhouse.dagster.jobs import domain_job
+from meshhouse.dagster.jobs import WHOLE_MESH, domain_job
 from meshhouse.dagster.translator import safe_name
 from meshhouse.repository import Repository
 
@@ -74,6 +74,8 @@ def domains_of(repository: Repository, run: dg.DagsterRun) -> list[str] | None:
 
     An asset of no domain is one that the mesh's owner added, which is always loaded.
     """
+    if run.job_name == WHOLE_MESH:  # only a location of all domains has this job
+        return None
     selected = {key.path[0] for key in run.asset_selection or ()}
     selected |= {check.asset_key.path[0] for check in run.asset_check_selection or ()}
     selected = selected or {run.job_name}  # without a selection, a job runs all of its assets
