@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -170,3 +170,22 @@ class Contract:
         """The compiled SQL of the product's model, with the models that only it is made of."""
         model = str(self.document.get("model", ""))
         return str((self.get("models", {}).get(model) or {}).get("sql", ""))
+
+
+def accepted_by(checks: Iterable[Mapping[str, Any]]) -> list[Any] | None:
+    """The values that all checks of one column accept; None if no check restricts them.
+
+    A check that is switched off, only warns or has a filter counts only if there is no other one.
+    """
+    lists = [each for each in checks if each.get("values")]
+    strict = [
+        each["values"]
+        for each in lists
+        if each.get("enabled", True)
+        and not each.get("filter")
+        and each.get("severity", "error") == "error"
+    ]
+    first, *others = strict or [each["values"] for each in lists] or [None]
+    if first is None:
+        return None
+    return [value for value in first if all(str(value) in map(str, each) for each in others)]

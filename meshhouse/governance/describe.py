@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshhouse.governance.contract import FORMAT, KEYS, Contract
+from meshhouse.governance.contract import FORMAT, KEYS, Contract, accepted_by
 from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
@@ -161,10 +161,7 @@ def _columns(
     found = []
     for column in product.columns:
         name = column.name.lower()
-        values = next(
-            (each["values"] for each in checks
-             if "values" in each and str(each.get("column")).lower() == name), None
-        )  # fmt: skip
+        values = accepted_by(each for each in checks if str(each.get("column")).lower() == name)
         traced = roots.get(name)
         entry = {
             "name": column.name,

@@ -82,6 +82,10 @@ def column_facts(manifest: Manifest, product: Product) -> ColumnFacts:
     return ColumnFacts(meta, frozenset(unique))
 
 
+_COUNTS_ROWS = "count(*)"
+"""How dbt counts failing rows unless `fail_calc` says otherwise."""
+
+
 def _generic(node: Mapping[str, Any]) -> dict[str, Any]:
     about = node["test_metadata"]
     arguments = {key: value for key, value in about["kwargs"].items() if key not in _WITHOUT}
@@ -122,6 +126,8 @@ def _common(node: Mapping[str, Any]) -> dict[str, Any]:
         found["filter"] = str(config["where"])
     if config.get("limit"):
         found["limit"] = config["limit"]
+    if config.get("fail_calc") not in (None, _COUNTS_ROWS):
+        found["fail_calc"] = str(config["fail_calc"])
     bounds = {key: config[key] for key in ("warn_if", "error_if") if config.get(key) != "!= 0"}
     if any(bounds.values()):
         found["must"] = {key: value for key, value in bounds.items() if value}

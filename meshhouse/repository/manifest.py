@@ -323,6 +323,8 @@ class Manifest:
         described = self.described(product)
         says = [described.description, *product.grain]
         says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
+        if product.deprecation_date:  # a new end must be judged and published
+            says.append(f"deprecation_date: {product.deprecation_date}")
         return self._code.version(self._deciding(product), [*says, *checks])
 
     def code_of_rows(self, product: Product) -> str:

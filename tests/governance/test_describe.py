@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from meshhouse.governance.contract import accepted_by
 from meshhouse.governance.describe import Model, Sources, describe
 from tests.conftest import Mesh
 
@@ -34,3 +35,14 @@ def test_what_only_later_builds_read_counts_as_read(mesh: Mesh):
     reads = {each["column"]: each for each in contract.get("reads")}
     assert {"customer_id", "amount", "sold_at"} <= reads.keys()
     assert reads["sold_at"]["how"] == ["filter"]
+
+
+def test_a_column_accepts_what_all_its_checks_accept():
+    wide = {"values": ["paid", "open", "void"], "severity": "error"}
+    narrow = {"values": ["open", "paid"], "source": "dbt"}
+    assert accepted_by([wide, narrow]) == ["paid", "open"]
+    assert accepted_by([narrow, wide, {"kind": "missing"}]) == ["open", "paid"]
+    for weaker in ({"enabled": False}, {"severity": "warn"}, {"filter": "store_id = 1"}):
+        assert accepted_by([wide, {**narrow, **weaker}]) == wide["values"]
+        assert accepted_by([{**narrow, **weaker}]) == narrow["values"]
+    assert accepted_by([{"kind": "missing"}]) is None

@@ -156,7 +156,7 @@ class Case:
             if sql is not None and document is not None:
                 document["models"][document["model"]]["sql"] = sql
         schema = [each["name"] for each in before["columns"]]
-        names = {before["product"], before["relation"]}
+        names = {before["product"], before["relation"], *before.get("aliases", ())}
         schemas = dict.fromkeys(names, schema)
         reads = [
             read

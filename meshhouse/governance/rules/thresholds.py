@@ -47,7 +47,12 @@ def _covered(old: Check, new: Check) -> Iterator[Change]:
             "V10", subject, f"The query of check {name} looks at fewer rows than before.",
             "The other rows are published unchecked.", Verdict.FORBIDDEN,
         )  # fmt: skip
-    elif covers is Covers.OTHER:
+    elif new.get("fail_calc") and new["fail_calc"] != old.get("fail_calc"):
+        yield change(
+            "V10", subject, f"Check {name} counts its failing rows with `{new['fail_calc']}`.",
+            "Rows that this does not count are published unchecked.", Verdict.FORBIDDEN,
+        )  # fmt: skip
+    elif covers is Covers.OTHER or new.get("fail_calc") != old.get("fail_calc"):
         yield change(
             "V11", subject, f"Check {name} has another query under the same name.",
             "It may find other rows than before: compare the two queries.", Verdict.MINOR,
