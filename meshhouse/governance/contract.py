@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 1
-"""Raise it when the meaning of a key changes, so that contracts of before are read as they were."""
+FORMAT = 2
+"""Raise it when the meaning of a key changes, so that contracts of before are read as they were.
+
+Contracts of format 1 lack `later_builds`, `hooks`, and the `macros` of checks."""
 KEYS: Mapping[str, str] = {
-    "format": "how this table is read; 1",
+    "format": (
+        "how this table is read; 2. Format 1 lacks `later_builds`, `hooks` and the `macros` of "
+        "checks"
+    ),
     "product": "`domain.model`, without a version",
     "domain": "the domain",
     "model": "the dbt model",
@@ -44,12 +49,21 @@ KEYS: Mapping[str, str] = {
     ),
     "checks": (
         "every Soda check, data test and unit test: id, kind, column, threshold, "
-        "severity, filter, SQL in canonical form"
+        "severity, filter, SQL in canonical form; `macros`: a digest of the macros outside dbt "
+        "that a data test runs"
     ),
     "promises": "service-level objectives; see [promises](#promises)",
     "score": "threshold and weights of the score",
     "models": (
         "canonical SQL and materialization of the product and of the models that it is made of"
+    ),
+    "later_builds": (
+        "canonical SQL of its incremental models as later builds run it, with the branches of "
+        "`is_incremental()`"
+    ),
+    "hooks": (
+        "hooks of these models, seeds and snapshots, and of the project: when, SQL as written, and "
+        "a digest of the macros that they call"
     ),
     "code": "a digest of what else decides its rows: templates, hooks, snapshots, macros",
     "seeds": "seeds that it is made of, with a digest of the content",
@@ -137,6 +151,19 @@ class Contract:
     def grain(self) -> Sequence[str]:
         """The columns that identify one row."""
         return tuple(self.get("grain.columns", ()))
+
+    @property
+    def keeps_builds(self) -> bool:
+        """Whether it keeps what was added with format 2; see `FORMAT`."""
+        return int(self.get("format", 1)) > 1
+
+    @property
+    def of_later_builds(self) -> Contract:
+        """The contract with the SQL of later builds in place of the first one's."""
+        models = dict(self.get("models", {}))
+        for name, sql in self.get("later_builds", {}).items():
+            models[name] = {**models.get(name, {}), "sql": sql}
+        return Contract({**self.document, "models": models})
 
     @property
     def sql(self) -> str:

@@ -37,9 +37,15 @@ def _data_tests(manifest: Manifest, model: str) -> Iterator[dict[str, Any]]:
         if node["resource_type"] != "test":
             continue
         if node.get("attached_node") == model:
-            yield _generic(node)
+            yield {**_generic(node), **_macros(manifest, node)}
         elif not node.get("attached_node") and model in node["depends_on"]["nodes"]:
-            yield {**_common(node), "kind": "singular", "query": node["raw_code"]}
+            singular = {"kind": "singular", "query": node["raw_code"]}
+            yield {**_common(node), **singular, **_macros(manifest, node)}
+
+
+def _macros(manifest: Manifest, node: Mapping[str, Any]) -> dict[str, str]:
+    digest = manifest.macros_of_test(node)
+    return {"macros": digest} if digest else {}
 
 
 def unit_tests(manifest: Manifest, product: Product) -> list[str]:

@@ -331,6 +331,14 @@ class Manifest:
         """A digest of the code that decides a product's rows, without texts and promises."""
         return self._code.of_rows(self.ancestors(product))
 
+    def hooks_of(self, product: Product) -> dict[str, list[dict[str, Any]]]:
+        """Hooks that write to what a product is made of; see `Code.hooks`."""
+        return self._code.hooks(self.ancestors(product), self.model_id(product))
+
+    def macros_of_test(self, node: Mapping[str, Any]) -> str:
+        """See `Code.macros_of_test`."""
+        return self._code.macros_of_test(node)
+
     def code_parts(self, product: Product) -> dict[str, str]:
         """The parts that the code version is computed from; see `Code.parts`."""
         root = self._repository.root

@@ -79,7 +79,7 @@ from range(n) as r(i)
 """The rows of `orders(n)`: ten orders on each day from 2017-01-01."""
 
 BASE: Mapping[str, Any] = {
-    "format": 1,
+    "format": 2,
     "product": "sales.orders",
     "domain": "sales",
     "model": "orders",

@@ -14,7 +14,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -150,10 +150,13 @@ class FirstBuild:
     """`schema.table` that the SQL builds, in lower case."""
     sql: str
     materialized: str
+    later_sql: str | None = None
+    """As later builds run it, with the branches of `is_incremental()`; None if the model is not
+    incremental."""
 
 
 def first_builds(repository: Repository, domain: str) -> list[FirstBuild]:
-    """The SQL of a domain's models, without the branches of `is_incremental()`.
+    """The SQL of a domain's models, without the branches of `is_incremental()`, and with them.
 
     Contracts store this SQL, because it is the same before and after a table is built, on every
     target, and at any time: see `contract_dialect` and `fixed_clock`. What was rendered is noted,
@@ -185,6 +188,18 @@ def _first_builds(repository: Repository, domain: str, dialect: Dialect) -> list
         manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
         select = ["--select", "resource_type:model", "--indirect-selection", "empty"]
         result = dbt("compile", *_OFFLINE, *select, manifest=manifest, within=fixed_clock())
+        first = _built(result)
+        if not any(each.materialized == "incremental" for each in first):
+            return first
+        manifest.macros[_INCREMENTAL].macro_sql = _IS_INCREMENTAL
+        select = ["--select", "config.materialized:incremental", *select[2:]]
+        result = dbt("compile", *_OFFLINE, *select, manifest=manifest, within=fixed_clock())
+        later = {each.unique_id: each.sql for each in _built(result)}
+    return [replace(each, later_sql=later.get(each.unique_id)) for each in first]
+
+
+def _built(result: Any) -> list[FirstBuild]:
+    """The models of a call of `dbt compile`."""
     return [
         FirstBuild(
             unique_id=each.node.unique_id,
