@@ -33,6 +33,7 @@ from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import kept_logs, product_results, unchanged_models
 from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.specs import model_specs, product_spec
+from meshhouse.dagster.tables import shorten
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator
 from meshhouse.engines import Engine
@@ -175,7 +176,7 @@ def _run(
     # A product that only comes with a named one must not be forced with it.
     tag = context.run.tags.get(NAMED, "").split()
     named = [product for product in products if product.relation in tag]
-    return run_domain(
+    run = run_domain(
         repository,
         engine,
         domain,
@@ -186,3 +187,6 @@ def _run(
         on_plan=live.plan,
         confirmed=config.confirm.strip() or reporter.confirmed,
     )
+    if run.published:
+        shorten(context, engine, [name for each in domain.products for name in each.relations])
+    return run

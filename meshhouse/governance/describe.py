@@ -6,12 +6,13 @@ Belongs here: the keys of the document, and their canonical values. Not here: re
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from meshhouse.governance.contract import FORMAT, KEYS, Contract
+from meshhouse.governance.contract import FORMAT, KEYS, Contract, accepted_by
 from meshhouse.governance.lineage import bare_names_of, reads_of, roots_of
 from meshhouse.governance.sql_text import canonical
 from meshhouse.repository import Column, Domain, Product
@@ -41,6 +42,8 @@ class Model:
     materialized: str
     unpinned: frozenset[str] = frozenset()
     """`domain.model` of the products that it refers to without a version."""
+    later_sql: str | None = None
+    """As later builds run it; None if the model is not incremental."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class Sources:
     storage: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     """A digest of what decides the rows beside the rendered SQL; see `Manifest.code_of_rows`."""
+    hooks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """See `Manifest.hooks_of`."""
 
 
 def describe(product: Product, sources: Sources) -> Contract:
@@ -89,6 +94,16 @@ def describe(product: Product, sources: Sources) -> Contract:
             "materialized": each.materialized,
         }
         for each in sources.models
+    }
+    later = {
+        each.name: canonical(each.later_sql, sources.dialect, sources.names)
+        for each in sources.models
+        if each.later_sql is not None
+    }
+    # Of each model, all that its builds run: a column may be read in later builds only.
+    builds = {
+        name: tuple(dict.fromkeys((model["sql"], later.get(name, model["sql"]))))
+        for name, model in models.items()
     }
     checks = [*_soda_checks(sources), *sources.tests, *_units(sources.unit_tests)]
     document: dict[str, Any] = {
@@ -109,14 +124,16 @@ def describe(product: Product, sources: Sources) -> Contract:
         "description": product.description,
         "owner": {"group": product.group, **product.owner},
         "grain": {"columns": list(product.grain), "text": _grain_text(product.description)},
-        "columns": _columns(product, sources, models, checks),
+        "columns": _columns(product, sources, builds, checks),
         "checks": sorted(checks, key=lambda each: str(each["id"])),
         "promises": _promises(product),
         "score": _score(product),
         "models": models,
+        "later_builds": later,
+        "hooks": dict(sources.hooks),
         "code": sources.code or None,
         "seeds": dict(sources.seeds),
-        "reads": _reads(sources, models),
+        "reads": _reads(sources, builds),
         "topics": _topics(sources),
         "shared": product.shared,
         "tags": sorted(map(str, sources.config.get("tags") or ())),
@@ -135,19 +152,16 @@ def _score(product: Product) -> dict[str, Any]:
 def _columns(
     product: Product,
     sources: Sources,
-    models: Mapping[str, Mapping[str, str]],
+    builds: Mapping[str, Sequence[str]],
     checks: Sequence[Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    own = {each.relation: models[each.name]["sql"] for each in sources.models}
+    own = {each.relation: builds[each.name] for each in sources.models}
     built = next((each.relation for each in sources.models if each.name == product.model), "")
     roots = roots_of(own, built, _schemas(sources)) if built else {}
     found = []
     for column in product.columns:
         name = column.name.lower()
-        values = next(
-            (each["values"] for each in checks
-             if "values" in each and str(each.get("column")).lower() == name), None
-        )  # fmt: skip
+        values = accepted_by(each for each in checks if str(each.get("column")).lower() == name)
         traced = roots.get(name)
         entry = {
             "name": column.name,
@@ -183,7 +197,7 @@ def _grain_text(description: str) -> str:
     return next((each for each in sentences if each.lower().startswith("one row")), "")
 
 
-def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+def _reads(sources: Sources, builds: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """What the models read of other domains' products."""
     schemas = _product_schemas(sources)
     latest = {
@@ -192,15 +206,17 @@ def _reads(sources: Sources, models: Mapping[str, Mapping[str, str]]) -> list[di
         if each.versioned and each.is_latest
     }
     unpinned = {each.name: each.unpinned for each in sources.models}
-    found = []
-    for name, model in sorted(models.items()):
+    found: list[dict[str, Any]] = []
+    for name, queries in sorted(builds.items()):
         reader = f"{sources.domain.name}.{name}"
-        for find in (reads_of, bare_names_of):
-            for each in find(reader, model["sql"], schemas):
+        for find, sql in itertools.product((reads_of, bare_names_of), queries):
+            for each in find(reader, sql, schemas):
                 # dbt renders both kinds of reference as the relation of the version.
                 plain = latest.get(each.relation)
                 relation = plain if plain in unpinned[name] else each.relation
-                found.append({**each.as_json(), "relation": relation})
+                read = {**each.as_json(), "relation": relation}
+                if read not in found:
+                    found.append(read)
     return sorted(found, key=lambda each: (each["reader"], each["relation"], each["column"]))
 
 

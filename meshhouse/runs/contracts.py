@@ -46,6 +46,7 @@ class DeclaredContracts:
             dialect=contract_dialect().sqlglot,
             models=self._models(product),
             code=self._manifest.code_of_rows(product),
+            hooks=self._manifest.hooks_of(product),
             upstream=self._repository.provided(self._domain),
             seeds=self._manifest.seeds_of(product),
             names=self._names,
@@ -87,5 +88,10 @@ class DeclaredContracts:
             )  # fmt: skip
             relation = self._names.get(rendered.relation, rendered.relation)
             unpinned = self._manifest.unpinned_references(identifier)
-            found.append(Model(name, relation, rendered.sql, rendered.materialized, unpinned))
+            found.append(
+                Model(
+                    name, relation, rendered.sql, rendered.materialized, unpinned,
+                    later_sql=rendered.later_sql,
+                )
+            )  # fmt: skip
         return found
