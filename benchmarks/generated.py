@@ -59,7 +59,7 @@ select {{ names | join(', ') }} from {{ model }} where false
 """
 
 
-def mesh_of(root: Path, domains: int) -> Repository:
+def mesh_of(root: Path, domains: int, products: int = PRODUCTS) -> Repository:
     """Writes a mesh of so many domains, and returns it."""
     here = Repository.find(Path(__file__).parent).root
     for name in ("macros", "profiles"):
@@ -75,7 +75,7 @@ def mesh_of(root: Path, domains: int) -> Repository:
         (models / "domain.yml").write_text(
             f"groups:\n  - name: {name}\n    owner: {{name: {name}, email: {name}@mesh.example}}\n"
         )
-        for at in range(PRODUCTS):
+        for at in range(products):
             (models / f"p{at}.sql").write_text(_sql(at))
             (models / f"p{at}.checks.yml").write_text(_CHECKS)
             (models / f"p{at}.yml").write_text(

@@ -258,6 +258,9 @@ _INTERNAL = Group(
     (
         Setting("MESH_RUN_ID", "", "The current run, for query tags."),
         Setting("MESH_PINS", "", "File with the metadata locations that a run has pinned."),
+        Setting("MESH_STEPS", "", "What the processes of a run's steps execute."),
+        Setting("MESH_JOB_MIB", "", "Memory of DuckDB in each of several processes, in MiB."),
+        Setting("MESH_JOB_THREADS", "", "Threads of DuckDB in each of several processes."),
         Setting("_MESH_COMPLETE", "", "Set by the shell to ask for completions."),
     ),
 )

@@ -46,15 +46,18 @@ def definitions(repository: Repository, domains: Sequence[str] | None = None) ->
 
 
 def run_definitions(
-    repository: Repository, domains: list[str], reporter: Reporter
+    repository: Repository,
+    domains: list[str],
+    reporter: Reporter,
+    executor: dg.ExecutorDefinition = EXECUTOR,
 ) -> dg.Definitions:
-    """What `mesh run` executes: the assets of these domains.
+    """What `mesh run` executes: the assets of these domains. It does not wait for pools.
 
     Raises:
         MeshError: a domain's dbt project does not parse.
     """
     return dg.Definitions(
-        assets=run_assets(repository, domains, STEPS, reporter), executor=EXECUTOR
+        assets=run_assets(repository, domains, STEPS, reporter), executor=executor
     )
 
 

@@ -108,7 +108,9 @@ class Mesh:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         # Imports come from this repository, in whatever folder a command runs.
         python_path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-        own = {"MESH_ROOT": str(self.root), "COLUMNS": "200", "NO_COLOR": "1"}
+        # Processes for each domain would double the time of most tests; dagster/test_jobs.py has
+        # those that are about them.
+        own = {"MESH_ROOT": str(self.root), "COLUMNS": "200", "NO_COLOR": "1", "MESH_JOBS": "1"}
         return {**kept, **own, "PYTHONPATH": python_path}
 
     def command(self, *arguments: str) -> list[str]:

@@ -16,7 +16,7 @@ from meshhouse.engines import LANDERS, Engine, lake_of, lander
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import UsageError
 from meshhouse.landing import Landing, Pace, follow_table, land_table, reprocess_table
-from meshhouse.maintenance import maintain_while_landing
+from meshhouse.maintenance import keep_short, maintain_while_landing
 from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
 
 
@@ -103,6 +103,8 @@ def land(
     for raw in tables:
         progress = reporter.landing(raw)
         reporter.landed(land_table(repository, target.store, raw, progress, accept, lands))
+        if target.lake is not None:
+            keep_short(target.lake, [raw.relation, f"{raw.schema}.{raw.rejected}"])
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)

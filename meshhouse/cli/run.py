@@ -7,19 +7,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from meshhouse.cli import interrupts
 from meshhouse.cli.forecast import show_forecasts
 from meshhouse.cli.output import console, counted, escaped, print_json, size
-from meshhouse.engines import engine
+from meshhouse.engines import engine, jobs_at_once
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
 from meshhouse.repository import RawTable, Repository, broken_because
 from meshhouse.runs.forecast import forecasts
 from meshhouse.runs.outcome import DomainRun
+from meshhouse.runs.parse import parse_domains
 from meshhouse.runs.selection import Selection, select, settled
 from meshhouse.runs.status import Leftover, age, leftovers
+
+_WORTH_PROCESSES = 4
+"""Fewer domains run one after another: each process costs what running a small domain costs."""
 
 
 class TerminalReporter:
@@ -45,6 +56,8 @@ class TerminalReporter:
         self._repository = repository
         self._console = console(quiet)
         self._progress: Progress | None = None
+        self._bars: dict[str, TaskID] = {}
+        """Raw table -> its bar; several domains may land at once."""
 
     def landing(self, raw: RawTable) -> Any:
         """Opens a progress bar over the events that wait in the topic."""
@@ -53,10 +66,12 @@ class TerminalReporter:
         source = open_source(self._repository.root, self._repository.home)
         topic = source.describe(raw.topic)
         total = sum(partition.end - partition.begin for partition in topic.partitions.values())
-        self._progress = progress_bar(self._console)
-        task = self._progress.add_task(f"landing {raw.relation}", total=total)
-        self._progress.start()
+        if self._progress is None:
+            self._progress = progress_bar(self._console)
+            self._progress.start()
         progress = self._progress
+        task = progress.add_task(f"landing {raw.relation}", total=total)
+        self._bars[raw.relation] = task
 
         def advance(events: int) -> None:
             progress.advance(task, events)
@@ -64,8 +79,8 @@ class TerminalReporter:
         return advance
 
     def landed(self, landing: Landing) -> None:
-        """Closes the bar and says what came of it."""
-        self.close()
+        """Takes its bar away and says what came of it."""
+        self._remove_bars(landing.raw.relation)
         self.landings.append(landing)
         if landing.followed_by:
             self._console.print(
@@ -128,7 +143,7 @@ class TerminalReporter:
 
     def failed(self, domain: str, message: str) -> None:
         """A domain that consumers see unchanged because something went wrong."""
-        self.close()
+        self._remove_bars(f"{domain}_raw.")
         interrupts.stop_if_arrived()  # what goes wrong then is how libraries pass it on
         message = message.removeprefix(f"{domain}: ")  # dbt's failures name their project
         self.failures.append((domain, message))
@@ -154,8 +169,18 @@ class TerminalReporter:
                         markup=False,
                     )
 
+    def _remove_bars(self, prefix: str) -> None:
+        """Takes away the bars of raw tables whose name begins so."""
+        for relation in [each for each in self._bars if each.startswith(prefix)]:
+            task = self._bars.pop(relation)
+            if self._progress is not None:
+                self._progress.remove_task(task)
+        if not self._bars:
+            self.close()
+
     def close(self) -> None:
-        """Takes the progress bar away."""
+        """Takes all progress bars away."""
+        self._bars.clear()
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -220,8 +245,20 @@ def execute(
     force: bool,
     full_refresh: bool = False,
     confirmed: str = "",
+    jobs: int | None = None,
 ) -> tuple[dict[str, Any], bool]:
-    """Runs targets and sums up; the second value is whether all went well."""
+    """Runs targets and sums up; the second value is whether all went well.
+
+    Args:
+        repository: the mesh.
+        targets: see `select`.
+        downstream: see `select`.
+        quiet: say nothing.
+        force: run what is unchanged too.
+        full_refresh: build incremental models from nothing.
+        confirmed: why every silent change is meant.
+        jobs: how many domains at once; None for as many as cores and memory allow.
+    """
     started = time.monotonic()
     force = force or full_refresh
     reporter = TerminalReporter(repository, quiet, force, full_refresh, confirmed)
@@ -229,11 +266,12 @@ def execute(
     selection = select(repository, targets, downstream)
     for domain in selection.broken:
         reporter.failed(domain.name, broken_because(domain))
+    parse_domains(repository, selection.domains, jobs or 0)
     if not force:
         for run in settled(repository, chosen, selection):
             reporter.finished(run)
     left = selection.without({run.domain for run in reporter.runs})
-    ok = not left.domains or _orchestrate(repository, left, reporter)
+    ok = not left.domains or _orchestrate(repository, left, reporter, jobs)
     ok = ok and not selection.broken
     reporter.left_over(leftovers(repository, chosen))
     summary = reporter.summary(
@@ -256,7 +294,9 @@ def execute(
     return summary, ok
 
 
-def _orchestrate(repository: Repository, selection: Selection, reporter: TerminalReporter) -> bool:
+def _orchestrate(
+    repository: Repository, selection: Selection, reporter: TerminalReporter, jobs: int | None
+) -> bool:
     # The only place of the platform that starts the orchestrator: `mesh run` and the web
     # page execute the same assets. Imported here, for `import dagster` takes two seconds.
     import warnings
@@ -270,11 +310,21 @@ def _orchestrate(repository: Repository, selection: Selection, reporter: Termina
         click.echo(f"mesh: {escaped(unused)}", err=True)
     try:
         return execute_definitions(
-            repository, selection.whole, selection.products, run_definitions, reporter
+            repository,
+            selection.whole,
+            selection.products,
+            run_definitions,
+            reporter,
+            jobs if jobs is not None else _jobs_for(len(selection.domains)),
         )
     finally:
         reporter.close()
         interrupts.stop_if_arrived()
+
+
+def _jobs_for(domains: int) -> int:
+    """How many of so many domains run at once, where nobody chose a number."""
+    return min(jobs_at_once(), domains) if domains >= _WORTH_PROCESSES else 1
 
 
 @click.command()
@@ -293,6 +343,12 @@ def _orchestrate(repository: Repository, selection: Selection, reporter: Termina
     metavar="WHY",
     help="Confirm every silent change of this run: the same schema, another meaning.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Domains that run at once. Without it, as many as cores and memory allow.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would be done and why; change nothing.")
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -302,6 +358,7 @@ def run(
     force: bool,
     full_refresh: bool,
     confirmed: str,
+    jobs: int | None,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
@@ -314,7 +371,7 @@ def run(
         failed = show_forecasts(found, selection.broken, quiet, as_json)
         return 1 if failed else 0
     summary, ok = execute(
-        repository, targets, downstream, quiet or as_json, force, full_refresh, confirmed
+        repository, targets, downstream, quiet or as_json, force, full_refresh, confirmed, jobs
     )
     if as_json:
         print_json(summary)

@@ -33,6 +33,7 @@ from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.results import kept_logs, product_results, unchanged_models
 from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.specs import model_specs, product_spec
+from meshhouse.dagster.tables import shorten
 from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator
 from meshhouse.engines import Engine
@@ -120,8 +121,12 @@ def _products_step(
         selected = context.selected_asset_keys
         chosen = [product for key, product in products.items() if key in selected]
         names = [manifest.nodes[each]["name"] for each in models if models[each].key in selected]
+        asked = context.selected_asset_check_keys
+        # Checks of products look at what a run publishes; without such a run, at what there is.
+        alone = asked if not selected else {each for each in asked if each.asset_key in products}
+        check_alone = partial(evaluated, context, repository, engine, domain, manifest, checks)
         if not selected:
-            yield from evaluated(context, repository, engine, domain, manifest, checks, reporter)
+            yield from check_alone(alone, reporter)
             return
         events = NodeEvents(context, models, checks, partial(compiled_sql, repository, manifest))
         with Live(context, events.record, reporter) as live:
@@ -131,12 +136,11 @@ def _products_step(
             context.log.warning(line)
         consumers = Consumers(engine.ledger, domain)
         promises = Promises(repository, engine.ledger, domain)
-        asked = context.selected_asset_check_keys
         yield from events.outputs()
         others = {name: each for name, each in checks.items() if name not in events.checked}
         yield from check_results(context, run, others, domain, consumers)
         yield from compatibility_results(asked, domain, run, consumers)
-        yield from promises.results(asked)
+        yield from promises.results(asked if chosen else ())
         if run.ok:
             left = [spec for name, spec in models.items() if name not in events.made]
             yield from unchanged_models(context, left)
@@ -149,6 +153,8 @@ def _products_step(
         if not run.ok:
             raise dg.Failure(run.message, metadata={**samples(run), **kept_logs(run)})
         yield from product_results(selected, engine, run, products, consumers, promises)
+        if alone and not chosen:
+            yield from check_alone(alone, reporter)
 
     return build_and_publish
 
@@ -170,7 +176,7 @@ def _run(
     # A product that only comes with a named one must not be forced with it.
     tag = context.run.tags.get(NAMED, "").split()
     named = [product for product in products if product.relation in tag]
-    return run_domain(
+    run = run_domain(
         repository,
         engine,
         domain,
@@ -181,3 +187,6 @@ def _run(
         on_plan=live.plan,
         confirmed=config.confirm.strip() or reporter.confirmed,
     )
+    if run.published:
+        shorten(context, engine, [name for each in domain.products for name in each.relations])
+    return run

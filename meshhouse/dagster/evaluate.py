@@ -20,7 +20,7 @@ from meshhouse.dagster.checks import (
 )
 from meshhouse.dagster.compatibility import declared_results
 from meshhouse.dagster.consumers import Consumers
-from meshhouse.dagster.events import NodeEvents
+from meshhouse.dagster.events import NodeEvents, compiled_sql
 from meshhouse.dagster.live import Live
 from meshhouse.dagster.promises import Promises
 from meshhouse.dagster.reporter import Reporter
@@ -39,26 +39,27 @@ def evaluated(
     domain: Domain,
     manifest: Manifest,
     tests: Mapping[str, dg.AssetCheckSpec],
+    asked: Collection[dg.AssetCheckKey],
     reporter: Reporter,
 ) -> Iterator[Any]:
-    """The outcome of the selected checks; nothing is built or published.
+    """The outcome of selected checks; nothing is built or published.
 
     Args:
-        context: of a step in which checks are selected, and no asset.
+        context: of the step.
         repository: where the domain is declared.
         engine: the target in use.
         domain: whose checks they are.
         manifest: the domain's.
         tests: dbt's unique id -> check.
+        asked: the checks to evaluate.
         reporter: what people see of the run besides Dagster.
 
     Raises:
         Failure: a check could not be evaluated.
     """
-    asked = context.selected_asset_check_keys
     consumers = Consumers(engine.ledger, domain)
     alone = {name: spec for name, spec in tests.items() if spec.key in asked}
-    events = NodeEvents(context, {}, alone, lambda identifier: "")
+    events = NodeEvents(context, {}, alone, partial(compiled_sql, repository, manifest))
     failures: list[str] = []
 
     def record(node: NodeResult) -> None:
@@ -90,7 +91,7 @@ def evaluated(
     for each in looked:
         yield from _looked(context, each, asked, consumers)
     yield from found
-    missing = asked - {
+    missing = set(asked) - {
         *(spec.key for spec in events.checked.values()),
         *(dg.AssetCheckKey(_key(each), check["key"]) for each in looked for check in each.checks),
         *(dg.AssetCheckKey(each.asset_key, each.check_name) for each in found),

@@ -10,7 +10,6 @@ Dagster does with a yielded result is done here, with its own functions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -45,7 +44,7 @@ class NodeEvents:
             context: of the step.
             models: dbt's unique id -> asset.
             checks: dbt's unique id -> check.
-            compiled: gives the compiled SQL of a model that was built just now.
+            compiled: gives the compiled SQL of what dbt ran just now.
         """
         self.made: set[str] = set()
         """Unique ids of the models that the events show as made."""
@@ -70,7 +69,11 @@ class NodeEvents:
                 self._operation._events.extend(events)
         elif check is not None and check.key in self._asked and node.status != "skipped":
             self.checked[node.unique_id] = check
-            self._operation.log_event(dbt_check(check, node).to_asset_check_evaluation(self._step))
+            result = dbt_check(check, node)
+            if node.status != "pass" and (sql := self._compiled(node.unique_id)):
+                # It selects the failing rows; nobody has said which of their columns are personal.
+                result = result.with_metadata({**result.metadata, "compiled SQL": as_sql(sql)})
+            self._operation.log_event(result.to_asset_check_evaluation(self._step))
 
     def outputs(self) -> Iterator[dg.Output[None]]:
         """The outputs of recorded checks, for which Dagster looks when the step has ended."""
@@ -88,10 +91,17 @@ class NodeEvents:
 
 
 def compiled_sql(repository: Repository, manifest: Manifest, identifier: str) -> str:
-    """The SQL that dbt has compiled of a model in its newest build; empty if there is none."""
-    node = manifest.nodes[identifier]
-    folder = target_folder(repository, node["package_name"]) / "compiled" / node["package_name"]
-    path = Path(folder, node["original_file_path"])
+    """The SQL that dbt has compiled of a model or test in its newest run; empty if there is none.
+
+    dbt keeps a test of a YAML file in a folder of that file's name.
+    """
+    node = manifest.nodes.get(identifier)
+    if node is None:  # a unit test
+        return ""
+    package = node["package_name"]
+    path = target_folder(repository, package) / "compiled" / package / node["original_file_path"]
+    if node["resource_type"] == "test" and path.is_dir():
+        path = path / node["path"]
     return path.read_text(errors="replace") if path.is_file() else ""
 
 

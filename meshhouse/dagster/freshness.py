@@ -27,7 +27,7 @@ def product_freshness(repository: Repository, product: Product) -> dg.FreshnessP
     hours = product.promises.get(keys.REFRESHED_WITHIN_HOURS.name)
     if hours is None or repository.environment:
         return None
-    return dg.FreshnessPolicy.time_window(fail_window=max(timedelta(hours=hours), _SHORTEST))
+    return dg.FreshnessPolicy.time_window(fail_window=_window(timedelta(hours=hours)))
 
 
 def source_policy(repository: Repository, raw: RawTable) -> dg.FreshnessPolicy | None:
@@ -37,9 +37,14 @@ def source_policy(repository: Repository, raw: RawTable) -> dg.FreshnessPolicy |
     """
     if raw.error_after is None or repository.environment:
         return None
-    fail = max(raw.error_after, _SHORTEST)
-    warn = raw.warn_after if raw.warn_after and _SHORTEST <= raw.warn_after < fail else None
-    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)
+    fail = _window(raw.error_after)
+    warn = _window(raw.warn_after) if raw.warn_after else fail
+    return dg.FreshnessPolicy.time_window(fail, warn if warn < fail else None)
+
+
+def _window(declared: timedelta) -> timedelta:
+    """A window that Dagster takes. Its page shows no policy that has a part of a second."""
+    return max(timedelta(seconds=round(declared.total_seconds())), _SHORTEST)
 
 
 def source_spec(key: dg.AssetKey, raw: RawTable) -> dg.AssetCheckSpec | None:

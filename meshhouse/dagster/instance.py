@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy.exc import OperationalError
 
+from meshhouse.dagster.abandoned import end_abandoned
 from meshhouse.dagster.home import SETTINGS, dagster_home
 from meshhouse.dagster.storage import CannotRecord, OpenEventLog, OpenSqliteStorage
 from meshhouse.errors import MeshError, UsageError
@@ -45,6 +47,7 @@ def mesh_instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
     instance = _opened(home)
     try:
         with instance:
+            end_abandoned(repository, instance)
             yield instance
     except (CannotRecord, OperationalError) as error:
         raise MeshError(_cannot_write(home, instance, error)) from error
@@ -73,6 +76,8 @@ def _opened(home: Path) -> dg.DagsterInstance:
     except CannotRecord as error:
         raise MeshError(_full_or_closed(home, error)) from error
     except Exception as error:  # a storage class raises whatever it likes
+        if isinstance(getattr(error, "orig", None), sqlite3.Error):  # a file, on a full disk
+            raise MeshError(_full_or_closed(home, error)) from error
         because = (
             missing(error)
             or _NO_DRIVER.get(getattr(error, "name", ""))

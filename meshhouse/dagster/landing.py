@@ -18,6 +18,7 @@ from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings, pool_name
+from meshhouse.dagster.tables import shorten
 from meshhouse.dagster.tags import LAYER, environment_tag
 from meshhouse.dagster.translator import owners_of
 from meshhouse.engines import Engine, lake_of
@@ -123,6 +124,7 @@ def _land(
         # What a person has to correct fails again.
         retries = not isinstance(error, UsageError)
         raise dg.Failure(str(error), allow_retries=retries) from error
+    shorten(context, engine, [raw.relation, f"{raw.schema}.{raw.rejected}"])
     reporter.landed(done)
     context.log.info(f"{raw.relation}: {done.rows} rows, {done.rejected} rejected")
     if done.new_fields:

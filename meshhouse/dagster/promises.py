@@ -13,9 +13,9 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.dagster.translator import CheckSpec
-from meshhouse.governance.objectives import OBJECTIVES
+from meshhouse.governance.objectives import AVAILABLE, FRESHNESS, OBJECTIVES, RETENTION
 from meshhouse.ledger import Ledger
-from meshhouse.repository import Domain, Product, Repository
+from meshhouse.repository import Domain, Product, Repository, keys
 from meshhouse.runs.objectives import ObjectiveStatus, objective_statuses, statuses_now
 
 
@@ -26,7 +26,7 @@ def promise_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
             _name(objective),
             asset=_key(product),
             description=f"{product.relation} promises {objective}: "
-            f"{product.promises[objective]:g}. Every run measures it.",
+            f"{product.promises[objective]:g}. {_measured(product, objective)}",
         )
         for product in domain.products
         for objective in _promised(product)
@@ -101,6 +101,14 @@ def _result(key: dg.AssetCheckKey, status: ObjectiveStatus) -> dg.AssetCheckResu
             "error budget left (percent)": status.budget.left_percent,
         },
     )
+
+
+def _measured(product: Product, objective: str) -> str:
+    """Whether runs measure an objective; a check that nothing ever evaluates must say why."""
+    for needy, needed in ((RETENTION, keys.RETAINED_ON.name), (AVAILABLE, FRESHNESS)):
+        if objective == needy and needed not in product.promises:
+            return f"No run can measure it until `promises.{needed}` is declared as well."
+    return "Every run measures it."
 
 
 def _promised(product: Product) -> list[str]:

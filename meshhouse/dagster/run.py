@@ -1,4 +1,4 @@
-"""Runs the definitions in this process, as `mesh run` does.
+"""Runs the definitions, as `mesh run` does.
 
 Belongs here: from names of domains and products to a selection of assets, and its
 execution on the mesh's own Dagster instance, so that the web page shows these runs too. Not here:
@@ -8,16 +8,24 @@ which definitions there are (orchestration/), or printing (cli/run.py).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import dagster as dg
+from dagster._core.executor.child_process_executor import ChildProcessCrashException
 from dagster_shared.error import SerializableErrorInfo
 
+from meshhouse.dagster import apart
+from meshhouse.dagster.abandoned import process_tag
 from meshhouse.dagster.instance import mesh_instance
+from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.origin import give_origins, started_tags
+from meshhouse.dagster.relay import received
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.tags import NAMED, environment_tag
 from meshhouse.engines import engine as engine_of
+from meshhouse.engines import variables_of_jobs
 from meshhouse.errors import MeshError
 from meshhouse.extras import missing_module
 from meshhouse.repository import Product, Repository
@@ -40,6 +48,7 @@ def run(
     products: Sequence[str],
     definitions: MakeDefinitions,
     reporter: Reporter,
+    jobs: int = 1,
 ) -> bool:
     """Lands, builds, audits and publishes.
 
@@ -50,6 +59,7 @@ def run(
             with; what they do not need of their domain is left as it is.
         definitions: makes what is executed, see `orchestration.definitions`.
         reporter: receives what happens.
+        jobs: how many domains run at once, each in a process; one runs in this process.
 
     Returns:
         Whether every step succeeded.
@@ -63,28 +73,35 @@ def run(
     usable = _usable(repository, involved, reporter)
     parts = [product for product in parts if product.domain in usable]
     whole = [name for name in domains if name in usable]
-    built = definitions(repository, usable, reporter)
-    selection = dg.AssetSelection.groups(*whole) if whole else None
-    for product in parts:
-        part = _product_selection(repository, product)
-        selection = part if selection is None else selection | part
-    if selection is None:
-        return False
-    with mesh_instance(repository) as instance:
+    with ExitStack() as stack:
+        asked = ""
+        if jobs > 1 and len(usable) > 1:
+            address = stack.enter_context(received(reporter))
+            asked = apart.request(repository, usable, reporter, address, jobs)
+            stack.enter_context(apart.server(repository, asked, variables_of_jobs(jobs)))
+        built = definitions(repository, usable, reporter)
+        selection = dg.AssetSelection.groups(*whole) if whole else None
+        for product in parts:
+            part = _product_selection(repository, product)
+            selection = part if selection is None else selection | part
+        if selection is None:
+            return False
+        tags = {
+            **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
+            **environment_tag(repository),
+            **started_tags(),
+            **process_tag(repository),
+        }
+        keys = _keys(built, selection)
+        config: dict[str, Any] = {
+            # The reporter speaks to people; Dagster's events go to its instance.
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            **_asked_for(repository, usable, keys, reporter),
+        }
+        instance = stack.enter_context(mesh_instance(repository))
         give_origins(instance)
         try:
-            result = built.get_implicit_global_asset_job_def().execute_in_process(
-                instance=instance,
-                asset_selection=_keys(built, selection),
-                raise_on_error=False,
-                tags={
-                    **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
-                    **environment_tag(repository),
-                    **started_tags(),
-                },
-                # The reporter speaks to people; Dagster's events go to its instance.
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            )
+            result = _executed(instance, built, keys, tags, config, asked)
         except dg.DagsterExecutionInterruptedError as error:
             raise KeyboardInterrupt from error
     for event in result.filter_events(lambda each: each.is_step_failure):
@@ -102,6 +119,52 @@ def run(
     return result.success and len(usable) == len(involved)
 
 
+def _executed(
+    instance: dg.DagsterInstance,
+    built: dg.Definitions,
+    keys: list[dg.AssetKey],
+    tags: Mapping[str, str],
+    config: dict[str, Any],
+    asked: str,
+) -> dg.ExecuteInProcessResult | dg.JobExecutionResult:
+    """Executes assets in this process; or in several, where they were asked for."""
+    if not asked:
+        return built.get_implicit_global_asset_job_def().execute_in_process(
+            instance=instance,
+            asset_selection=keys,
+            raise_on_error=False,
+            tags=dict(tags),
+            run_config=config,
+        )
+    with dg.execute_job(
+        apart.job_of(asked),
+        instance=instance,
+        asset_selection=keys,
+        raise_on_error=False,
+        tags=dict(tags),
+        run_config=config,
+    ) as result:
+        return result
+
+
+def _asked_for(
+    repository: Repository,
+    names: Collection[str],
+    keys: Collection[dg.AssetKey],
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """The options of the run as configuration, so that executing it again means the same."""
+    options = {
+        "force": reporter.force,
+        "full_refresh": reporter.full_refresh,
+        "confirm": reporter.confirmed,
+    }
+    given = {name: value for name, value in options.items() if value}
+    landed = {raw_key(raw) for name in names for raw in repository.domain(name).raw_tables}
+    steps = {key.path[0] for key in keys if key not in landed}
+    return {"ops": {name: {"config": given} for name in sorted(steps)}} if given else {}
+
+
 def _record_not_started(
     repository: Repository, name: str, products: Collection[str] | None
 ) -> None:
@@ -116,6 +179,8 @@ def _said(error: SerializableErrorInfo) -> str:
     """What a step raised, without what Dagster wraps it in; a MeshError speaks for itself."""
     while error.cls_name == dg.DagsterExecutionStepExecutionError.__name__ and error.cause:
         error = error.cause
+    if error.cls_name == ChildProcessCrashException.__name__:
+        return "Its process was killed, maybe for want of memory. Run it with a smaller `--jobs`."
     text = error.message.strip()
     module = _NO_MODULE.search(text)
     if module and (not_installed := missing_module(module[1])):

@@ -82,6 +82,8 @@ UNWATCHED = Unwatched()
 
 def pass_on(event: Any, watch: Watch) -> None:
     """Tells a watch what one of dbt's events says."""
+    if watch is UNWATCHED:  # nobody wants the rows to be counted
+        return
     if event.info.name == "NodeStart":
         watch.started(event.data.node_info.unique_id)
     elif event.info.name == "NodeFinished":

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 
 from meshhouse.engines.protocol import Candidate, Engine
 from meshhouse.errors import UsageError
+from meshhouse.processes import cores, free_mib, jobs_by_default
 
 if TYPE_CHECKING:
     from meshhouse.lake import Lake
     from meshhouse.landing import Lander
     from meshhouse.repository import Repository
+
+_MIB_OF_LIBRARIES = 450
+"""Memory of a process that has loaded dbt, Dagster and Soda."""
+_LEAST_MIB = 200
+"""What DuckDB needs to get along; it writes to the disk what does not fit."""
+_MIB_OF_A_JOB = 1_000
 
 LANDERS = ("python", "spark")
 """Programs that can land: this Python process, or a Spark that it starts or connects to."""
@@ -32,6 +39,19 @@ def dbt_variables(domain: str) -> dict[str, str]:
             "SNOWFLAKE_PRIVATE_KEY_FILE": str(private_key_file()),
         }
     return {}
+
+
+def jobs_at_once() -> int:
+    """How many domains a run builds at once, if nobody says: by cores and memory."""
+    return 1 if os.environ.get("MESH_TARGET") == "spark" else jobs_by_default(_MIB_OF_A_JOB)
+
+
+def variables_of_jobs(jobs: int) -> dict[str, str]:
+    """Environment variables that divide this machine among processes that build at once."""
+    if (os.environ.get("MESH_TARGET") or "local") != "local":
+        return {}
+    memory = max(_LEAST_MIB, free_mib() // jobs - _MIB_OF_LIBRARIES)
+    return {"MESH_JOB_MIB": str(memory), "MESH_JOB_THREADS": str(max(1, cores() // jobs))}
 
 
 def host_programs() -> dict[str, str]:
@@ -105,6 +125,8 @@ __all__ = [
     "dbt_variables",
     "engine",
     "host_programs",
+    "jobs_at_once",
     "lake_of",
     "lander",
+    "variables_of_jobs",
 ]

@@ -240,10 +240,6 @@ class Engine(Protocol):
         """Writes the history of dbt snapshots as states that are published with the products."""
         ...
 
-    def row_counts(self, domain: Domain) -> dict[str, int]:
-        """Rows of each table that dbt built in the domain's own schema."""
-        ...
-
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes candidates that will not be published."""
         ...

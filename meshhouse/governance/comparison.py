@@ -6,7 +6,7 @@ Belongs here: the one argument of every rule, and what rules share. Not here: th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -68,6 +68,34 @@ class Comparison:
     def columns(self) -> Alignment:
         """The columns of both contracts beside each other; empty if the product is removed."""
         return align(self.before, self.after, self.before_statistics, self.after_statistics)
+
+    @property
+    def keeps_builds(self) -> bool:
+        """Whether both contracts keep hooks, branches for later builds, and macros of tests.
+
+        Publications of before `contract.FORMAT` 2 do not, and nothing can be compared with them.
+        """
+        return self.before.keeps_builds and self.after is not None and self.after.keeps_builds
+
+    @property
+    def of_later_builds(self) -> Comparison | None:
+        """The comparison of what later builds run, without statistics.
+
+        Statistics say nothing about it: the next rows are not there yet.
+
+        Returns:
+            None if later builds of both contracts run what the first ones run, or did not change.
+        """
+        if not self.keeps_builds or self.after is None:
+            return None
+        pair = self.before, self.after
+        before, after = (each.of_later_builds for each in pair)
+        olds, news = ([each.get("models") for each in both] for both in (pair, (before, after)))
+        if news == olds or news[0] == news[1]:
+            return None
+        return replace(
+            self, before=before, after=after, before_statistics=None, after_statistics=None
+        )
 
     def if_read(self, hits: Sequence[Hit], otherwise: Verdict = Verdict.MINOR) -> Verdict:
         """Breaking if the change hits a reader; a lower verdict if it hits none."""

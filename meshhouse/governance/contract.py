@@ -10,15 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-FORMAT = 1
-"""Raise it when the meaning of a key changes, so that contracts of before are read as they were."""
+FORMAT = 2
+"""Raise it when the meaning of a key changes, so that contracts of before are read as they were.
+
+Contracts of format 1 lack `later_builds`, `hooks`, and the `macros` of checks."""
 KEYS: Mapping[str, str] = {
-    "format": "how this table is read; 1",
+    "format": (
+        "how this table is read; 2. Format 1 lacks `later_builds`, `hooks` and the `macros` of "
+        "checks"
+    ),
     "product": "`domain.model`, without a version",
     "domain": "the domain",
     "model": "the dbt model",
@@ -44,12 +49,21 @@ KEYS: Mapping[str, str] = {
     ),
     "checks": (
         "every Soda check, data test and unit test: id, kind, column, threshold, "
-        "severity, filter, SQL in canonical form"
+        "severity, filter, SQL in canonical form; `macros`: a digest of the macros outside dbt "
+        "that a data test runs"
     ),
     "promises": "service-level objectives; see [promises](#promises)",
     "score": "threshold and weights of the score",
     "models": (
         "canonical SQL and materialization of the product and of the models that it is made of"
+    ),
+    "later_builds": (
+        "canonical SQL of its incremental models as later builds run it, with the branches of "
+        "`is_incremental()`"
+    ),
+    "hooks": (
+        "hooks of these models, seeds and snapshots, and of the project: when, SQL as written, and "
+        "a digest of the macros that they call"
     ),
     "code": "a digest of what else decides its rows: templates, hooks, snapshots, macros",
     "seeds": "seeds that it is made of, with a digest of the content",
@@ -140,7 +154,39 @@ class Contract:
         return tuple(self.get("grain.columns", ()))
 
     @property
+    def keeps_builds(self) -> bool:
+        """Whether it keeps what was added with format 2; see `FORMAT`."""
+        return int(self.get("format", 1)) > 1
+
+    @property
+    def of_later_builds(self) -> Contract:
+        """The contract with the SQL of later builds in place of the first one's."""
+        models = dict(self.get("models", {}))
+        for name, sql in self.get("later_builds", {}).items():
+            models[name] = {**models.get(name, {}), "sql": sql}
+        return Contract({**self.document, "models": models})
+
+    @property
     def sql(self) -> str:
         """The compiled SQL of the product's model, with the models that only it is made of."""
         model = str(self.document.get("model", ""))
         return str((self.get("models", {}).get(model) or {}).get("sql", ""))
+
+
+def accepted_by(checks: Iterable[Mapping[str, Any]]) -> list[Any] | None:
+    """The values that all checks of one column accept; None if no check restricts them.
+
+    A check that is switched off, only warns or has a filter counts only if there is no other one.
+    """
+    lists = [each for each in checks if each.get("values")]
+    strict = [
+        each["values"]
+        for each in lists
+        if each.get("enabled", True)
+        and not each.get("filter")
+        and each.get("severity", "error") == "error"
+    ]
+    first, *others = strict or [each["values"] for each in lists] or [None]
+    if first is None:
+        return None
+    return [value for value in first if all(str(value) in map(str, each) for each in others)]

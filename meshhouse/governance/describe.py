@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from meshhouse.governance.contract import FORMAT, KEYS, Contract
+from meshhouse.governance.contract import FORMAT, KEYS, Contract, accepted_by
 from meshhouse.governance.lineage import roots_of
 from meshhouse.governance.reading import Execution, Query, reads_in
 from meshhouse.governance.soda_queries import soda_queries
@@ -43,10 +43,10 @@ class Model:
     materialized: str
     unpinned: frozenset[str] = frozenset()
     """`domain.model` of the products that it refers to without a version."""
+    later_sql: str | None = None
+    """As later builds run it; None if the model is not incremental."""
     published: tuple[str, ...] = ()
     """The names under which consumers find it; empty if it is private."""
-    later: str = ""
-    """Its SQL after the first build, if that differs."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,6 @@ class Sources:
     """sqlglot's name of the SQL in which the models are rendered."""
     models: Sequence[Model]
     """The product's model and what it is made of in its domain."""
-    executed: Sequence[Model] = ()
-    """What a run of the product builds beside `models`: what only tests read, and snapshots."""
-    around: Sequence[Model] = ()
-    """Other models of the domain whose SQL the lineage of checks needs."""
-    test_queries: Sequence[Query] = ()
-    """What dbt's tests run, in the dialect of the models."""
     upstream: Sequence[Product] = ()
     """Products of other domains that the domain may read."""
     seeds: Mapping[str, str] = field(default_factory=dict)
@@ -86,6 +80,14 @@ class Sources:
     storage: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     """A digest of what decides the rows beside the rendered SQL; see `Manifest.code_of_rows`."""
+    hooks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """See `Manifest.hooks_of`."""
+    executed: Sequence[Model] = ()
+    """What a run of the product builds beside `models`: what only tests read, and snapshots."""
+    around: Sequence[Model] = ()
+    """Other models of the domain whose SQL the lineage of checks needs."""
+    test_queries: Sequence[Query] = ()
+    """What dbt's tests run, in the dialect of the models."""
 
 
 def describe(product: Product, sources: Sources) -> Contract:
@@ -102,7 +104,12 @@ def describe(product: Product, sources: Sources) -> Contract:
         }
         for each in sources.models
     }
-    execution = _execution(product, sources, models)
+    later = {
+        each.name: canonical(each.later_sql, sources.dialect, sources.names)
+        for each in sources.models
+        if each.later_sql is not None
+    }
+    execution = _execution(product, sources)
     checks = [*_soda_checks(sources), *sources.tests, *_units(sources.unit_tests)]
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -127,6 +134,8 @@ def describe(product: Product, sources: Sources) -> Contract:
         "promises": _promises(product),
         "score": _score(product),
         "models": models,
+        "later_builds": later,
+        "hooks": dict(sources.hooks),
         "code": sources.code or None,
         "seeds": dict(sources.seeds),
         "reads": reads_in(execution),
@@ -156,10 +165,7 @@ def _columns(
     found = []
     for column in product.columns:
         name = column.name.lower()
-        values = next(
-            (each["values"] for each in checks
-             if "values" in each and str(each.get("column")).lower() == name), None
-        )  # fmt: skip
+        values = accepted_by(each for each in checks if str(each.get("column")).lower() == name)
         traced = roots.get(name)
         entry = {
             "name": column.name,
@@ -195,40 +201,28 @@ def _grain_text(description: str) -> str:
     return next((each for each in sentences if each.lower().startswith("one row")), "")
 
 
-def _execution(
-    product: Product, sources: Sources, models: Mapping[str, Mapping[str, str]]
-) -> Execution:
+def _execution(product: Product, sources: Sources) -> Execution:
     """Everything that a run of the product executes, in canonical form."""
-    dialect, names, domain = sources.dialect, sources.names, sources.domain.name
+    executed = [*sources.models, *sources.executed]
 
-    def query(each: Model) -> Query:
-        known = models.get(each.name)
-        sql = known["sql"] if known else canonical(each.sql, dialect, names)
-        return Query(f"{domain}.{each.name}", sql, unpinned=each.unpinned)
+    def text(sql: str) -> str:
+        return canonical(sql, sources.dialect, sources.names)
 
-    built = {each.relation: query(each) for each in (*sources.models, *sources.executed)}
-    around = {each.relation: query(each) for each in sources.around}
-    texts = {relation: each.sql for relation, each in {**around, **built}.items()}
-    for each in (*sources.models, *sources.executed, *sources.around):
+    models: dict[str, tuple[str, ...]] = {}
+    queries = []
+    for each in (*executed, *sources.around):
+        builds = [text(sql) for sql in (each.sql, each.later_sql) if sql is not None]
+        models[each.relation] = tuple(dict.fromkeys(builds))
         # Checks of Soda use the published names.
-        texts |= dict.fromkeys(each.published, f"select * from {each.relation}")
-    later = [
-        Query(
-            f"{domain}.{each.name}", canonical(each.later, dialect, names), "", each.unpinned, True
-        )
-        for each in (*sources.models, *sources.executed)
-        if each.later
-    ]
-    tests = [
-        replace(each, sql=canonical(each.sql, dialect, names)) for each in sources.test_queries
-    ]
-    checks = soda_queries(product, sources.soda, dialect)
-    return Execution(
-        queries=[*built.values(), *later, *tests, *checks],
-        models=texts,
-        schemas=_schemas(sources),
-        products=sources.upstream,
-    )
+        models |= dict.fromkeys(each.published, (f"select * from {each.relation}",))
+    for each in executed:
+        query = Query(f"{sources.domain.name}.{each.name}", "", unpinned=each.unpinned)
+        first, *later = models[each.relation]
+        queries.append(replace(query, sql=first))
+        queries += [replace(query, sql=sql, is_later=True) for sql in later]
+    queries += [replace(each, sql=text(each.sql)) for each in sources.test_queries]
+    queries += soda_queries(product, sources.soda, sources.dialect)
+    return Execution(queries, models, _schemas(sources), sources.upstream)
 
 
 def _schemas(sources: Sources) -> dict[str, list[str]]:

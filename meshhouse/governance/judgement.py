@@ -6,6 +6,7 @@ runs/), or how it is printed (cli/).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from meshhouse.governance.change import Change, Verdict
@@ -19,11 +20,34 @@ def judge(comparison: Comparison) -> tuple[Change, ...]:
 
     Pure: needs neither warehouse nor ledger.
     """
-    found = [as_agreed(comparison, change) for rule in RULES for change in rule(comparison)]
+    found = _found(comparison)
     if comparison.is_same_code:
         found = [_of_events(each, comparison) for each in found]
+    else:
+        found += _of_later_builds(comparison, found)
     unique = {(each.key, each.what): each for each in found}
     return tuple(sorted(unique.values(), key=lambda each: (-each.verdict, each.row, each.subject)))
+
+
+def _found(comparison: Comparison) -> list[Change]:
+    return [as_agreed(comparison, change) for rule in RULES for change in rule(comparison)]
+
+
+def _of_later_builds(comparison: Comparison, known: Sequence[Change]) -> list[Change]:
+    """The changes that only the branches of `is_incremental()` make.
+
+    A change that the SQL of the first build makes as well is judged there, with its statistics.
+    """
+    later = comparison.of_later_builds
+    if later is None:
+        return []
+    first = replace(comparison, before_statistics=None, after_statistics=None)
+    seen = {(each.key, each.what) for each in (*known, *_found(first))}
+    return [
+        replace(each, what=f"In later builds: {each.what}")
+        for each in _found(later)
+        if (each.key, each.what) not in seen
+    ]
 
 
 LOST_ROWS = "D1"

@@ -6,7 +6,7 @@ for them (rules/).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,6 +120,11 @@ class Readers:
         return tuple(
             each for each in self.reads if BARE in each.how and each.column == name.lower()
         )
+
+    def hits_by_name(self, names: Collection[str]) -> tuple[Hit, ...]:
+        """The hits if names of the product, in lower case, stop working."""
+        found = [each for each in self._used() if each.relation.lower() in names]
+        return tuple(sorted({hit for each in found for hit in each.hits}))
 
     def _used(self) -> tuple[Read, ...]:
         """Reads of what the product has."""

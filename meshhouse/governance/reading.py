@@ -38,8 +38,8 @@ class Execution:
 
     queries: Sequence[Query]
     """In canonical form."""
-    models: Mapping[str, str]
-    """`schema.table` of each model of the domain -> its SQL."""
+    models: Mapping[str, Sequence[str]]
+    """`schema.table` of each model of the domain -> its SQL, of later builds too."""
     schemas: Mapping[str, Sequence[str]]
     """Relation -> columns of everything at which the lineage of the domain ends,
     every name of `products` included."""

@@ -25,6 +25,7 @@ from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
 from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.ledger_readers import reading
 from meshhouse.ledger import LEDGERS
 from meshhouse.locks import holders
 from meshhouse.repository import Repository
@@ -121,6 +122,11 @@ def _catalog(lake: Lake) -> Iterator[Finding]:
 
 
 def _tables(lake: Lake, deep: bool) -> Iterator[Finding]:
+    with reading(lake):
+        yield from _of_tables(lake, deep)
+
+
+def _of_tables(lake: Lake, deep: bool) -> Iterator[Finding]:
     for relation, location in sorted(lake.stored().items()):
         found = list(damage_of(relation, location, history=True, deep=deep))
         current = {each.file for each in damage_of(relation, location)} if found else set()

@@ -18,7 +18,7 @@ from meshhouse.lake import identity, object_store, ownership, storage
 from meshhouse.lake.damage import Damage, Damaged, read_metadata
 from meshhouse.lake.jdbc_catalog import CATALOG_NAME, JdbcCatalog
 from meshhouse.lake.rest_catalog import CatalogService, is_configured, service
-from meshhouse.lake.states import unpartitioned, with_schema
+from meshhouse.lake.states import COMPRESSION, unpartitioned, with_properties, with_schema
 from meshhouse.ledger import Conflict, Staged
 from meshhouse.repository.environment import (
     current_environment,
@@ -212,7 +212,8 @@ class Lake:
             io = storage.file_io(metadata.location)
             return staging_table(relation, metadata, "", io)
         self.check_own(table)
-        table.metadata = with_schema(unpartitioned(table.metadata), schema)
+        metadata = with_properties(table.metadata, _TABLE_PROPERTIES)
+        table.metadata = with_schema(unpartitioned(metadata), schema)
         return table
 
     def owns(self, location: str) -> bool:
@@ -345,4 +346,7 @@ _TABLE_PROPERTIES = {
     "write.target-file-size-bytes": str(128 * 1024 * 1024),
     # A zombie writer must fail: a retry inside pyiceberg would land its batch twice.
     "commit.retry.num-retries": "0",
+    # Each commit writes the metadata again: keep it short.
+    COMPRESSION: "gzip",
+    "write.metadata.previous-versions-max": "10",
 }

@@ -1,13 +1,13 @@
-"""Writing data files that no snapshot lists yet.
+"""Writing data files that no snapshot lists yet, and reading data files one by one.
 
-Belongs here: Arrow batches to Parquet files of a table, in bounded memory. Not here: adding the
-files to a snapshot (rewrite.py, or pyiceberg's append).
+Belongs here: Arrow batches to Parquet files of a table and back, in bounded memory. Not here:
+adding the files to a snapshot (rewrite.py, or pyiceberg's append).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from meshhouse.lake.storage import delete
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyiceberg.io import FileIO
     from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
+
+_ROWS_READ = 8_192
+_FIELD_ID = b"PARQUET:field_id"
 
 
 def write_files(
@@ -49,3 +53,27 @@ def remove_files(files: Iterable[DataFile]) -> None:
     """Deletes data files that no snapshot will list."""
     for file in files:
         delete(file.file_path)
+
+
+def rows_of(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
+    """The rows of one file with the table's current columns; columns added later are null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+    wanted = schema_to_pyarrow(table.schema())
+    with table.io.new_input(file.file_path).open() as opened, pq.ParquetFile(opened) as parquet:
+        position = {
+            int((field.metadata or {}).get(_FIELD_ID, -1)): index
+            for index, field in enumerate(parquet.schema_arrow)
+        }
+        for batch in parquet.iter_batches(_ROWS_READ):
+            columns = []
+            for field in wanted:
+                index = position.get(int(field.metadata[_FIELD_ID]))
+                columns.append(
+                    pa.nulls(batch.num_rows, field.type)
+                    if index is None
+                    else batch.column(index).cast(field.type)
+                )
+            yield pa.RecordBatch.from_arrays(columns, schema=wanted)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.heads import Key
 from meshhouse.lake import ownership
 from meshhouse.lake.catalog import Lake
+from meshhouse.lake.ledger_files import shorten
+from meshhouse.lake.storage import make_young
 from meshhouse.ledger import HEADS, Head, Staged
 
 if TYPE_CHECKING:
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table, Transaction
 
 RELATION = f"{ownership.LEDGER}.heads"
-KEPT_SNAPSHOTS = 25
-"""Snapshots that the metadata lists, because each commit copies the list. A reader holds one for
-less than a second; `mesh maintain` removes their files when they are a day old."""
+MOST_SNAPSHOTS = 12
+"""Snapshots from which the metadata is shortened."""
 FILE_PER_DOMAIN = "meshhouse.file-per-domain"
 """Property of a table whose small files must not be merged."""
 _PROPERTIES = {
@@ -58,7 +59,6 @@ def stage_heads(
         domains: whose rows are replaced; None for all.
         properties: to set.
     """
-    from meshhouse.lake.pyiceberg_private import remove_snapshots
     from meshhouse.lake.rewrite import exchange_files
     from meshhouse.lake.schema import iceberg_schema
 
@@ -72,12 +72,10 @@ def stage_heads(
         transaction.set_properties({**_PROPERTIES, **properties})
         new = _written(table, transaction, {**kept, **heads})
         exchange_files(transaction, old, new, uuid.uuid4(), merges=True)
-        snapshots = sorted(
-            transaction.table_metadata.snapshots, key=lambda each: each.sequence_number or 0
-        )
-        expired = [each.snapshot_id for each in snapshots[:-KEPT_SNAPSHOTS]]
-        if expired:
-            remove_snapshots(transaction, expired)
+        if len(transaction.table_metadata.snapshots) > MOST_SNAPSHOTS:
+            shorten(table, transaction, ())
+    for file in old:
+        make_young(file.file_path)  # a reader may just have begun with it
     return lake.staged(table, base)
 
 

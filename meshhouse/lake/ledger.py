@@ -13,10 +13,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.heads import CHANGE_HEADS, Key, after_commit, differing, domains_of, from_history
-from meshhouse.lake import ownership
+from meshhouse.lake import ledger_files, ownership
 from meshhouse.lake.catalog import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.heads import RELATION, head_of, stage_heads
+from meshhouse.lake.ledger_readers import prepare, reading
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import plain_path
 from meshhouse.lake.views import check_readable, connect_memory, enable_store
@@ -31,6 +32,7 @@ from meshhouse.ledger import (
     encoded,
     retry_conflicts,
 )
+from meshhouse.locks import advisory_lock
 from meshhouse.sql import literal, quote
 
 if TYPE_CHECKING:
@@ -59,22 +61,34 @@ class LakeLedger:
         domains = [row.get("domain") for rows in entries.values() for row in rows]
         ownership.check_recorded([each.alias_of or each.relation for each in changes], domains)
 
-        def change() -> None:
+        def change() -> set[str]:
             # Read first: if another process commits meanwhile, the state of heads is outdated.
             heads = self._heads_for(entries)
             number = self._next_number()
             new = {**entries, "contracts": self._new_contracts(entries, heads)}
-            appended = [self._append(name, rows, number) for name, rows in new.items() if rows]
+            shorter: set[str] = set()
+            appended = [
+                self._append(name, rows, number, shorter) for name, rows in new.items() if rows
+            ]
             if heads is not None:
                 appended.append(self._stage_heads(heads, entries, number))
+                if shorter:
+                    shorter.add(RELATION)
             self._lake.commit([*changes, *appended], keep=changes)
+            return shorter
 
+        prepare(self._lake)
+        began = ledger_files.now()
         try:
-            retry_conflicts(change, may_retry=_is_about_the_ledger)
+            # One at a time: of two domains that end together, the slower would start again.
+            with advisory_lock(self._lake.locks / "ledger.commit"), reading(self._lake):
+                shorter = retry_conflicts(change, may_retry=_is_about_the_ledger)
         except Conflict:
             for each in changes:
                 self._lake.discard(each)
             raise
+        for relation in shorter:
+            ledger_files.remove_unused(self._lake, relation, began)
 
     @explained()
     def entries(
@@ -85,6 +99,12 @@ class LakeLedger:
         Rows are ordered by the number of their commit. Rows of older versions have none. They are
         numbered here in the order of their commits, until `mesh maintain` stores the numbers.
         """
+        with reading(self._lake):
+            return self._entries(ledger, domain, since)
+
+    def _entries(
+        self, ledger: str, domain: str | None, since: datetime | None
+    ) -> list[dict[str, Any]]:
         location = self._lake.state(f"meshhouse.{ledger}")
         if location is None:
             return []
@@ -150,14 +170,16 @@ class LakeLedger:
                 staged = stage_heads(self._lake, base, right, None, {NUMBER: str(number)})
                 self._lake.commit([staged])
 
-        retry_conflicts(change)
+        with reading(self._lake):
+            retry_conflicts(change)
 
     def _heads(self, domain: str | None = None, documents: bool = True) -> dict[Key, Head]:
         """All stored heads of a domain, or of all domains; from history if they are outdated."""
-        location = self._up_to_date_heads()
-        if location is None:
-            return from_history(self, domain)
-        return _stored_heads(location, None if domain is None else [domain], documents)
+        with reading(self._lake):
+            location = self._up_to_date_heads()
+            if location is not None:
+                return _stored_heads(location, None if domain is None else [domain], documents)
+        return from_history(self, domain)
 
     def _up_to_date_heads(self) -> str | None:
         """The state of the table of heads; None if it does not exist or is outdated.
@@ -205,8 +227,9 @@ class LakeLedger:
 
     def _select(self, ledger: str, where: str) -> list[dict[str, Any]]:
         """Rows of a ledger table as they are stored; empty if there is no table."""
-        location = self._lake.state(f"{ownership.LEDGER}.{ledger}")
-        return _rows(location, where) if location else []
+        with reading(self._lake):
+            location = self._lake.state(f"{ownership.LEDGER}.{ledger}")
+            return _rows(location, where) if location else []
 
     def _numbered(self, location: str) -> list[dict[str, Any]]:
         """All rows of a ledger table; rows without a number are counted from one, oldest first."""
@@ -228,21 +251,23 @@ class LakeLedger:
         locations = [self._lake.state(f"meshhouse.{ledger}") for ledger in LEDGERS]
         return 1 + max((_last_number(location) for location in locations if location), default=0)
 
-    def _append(self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int) -> Staged:
+    def _append(
+        self, ledger: str, rows: Iterable[Mapping[str, Any]], number: int, shorter: set[str]
+    ) -> Staged:
+        """Stages new rows; notes in `shorter` a table from which files can be removed."""
         import pyarrow as pa
 
         from meshhouse.lake.schema import iceberg_schema
 
-        columns = LEDGERS[ledger]
-        schema = iceberg_schema(columns)
-        table = self._lake.stage(f"{ownership.LEDGER}.{ledger}", schema, writer=ownership.LEDGER)
+        relation = f"{ownership.LEDGER}.{ledger}"
+        table = self._lake.stage(relation, iceberg_schema(LEDGERS[ledger]), writer=ownership.LEDGER)
         base = table.metadata_location or None
         if base:  # another run may have appended since `number` was chosen
             number = max(number, 1 + _last_number(base))
-        with table.transaction() as transaction:
-            transaction.set_properties({NUMBER: str(number)})
-            rows_of = [{**encoded(row), "number": number} for row in rows]
-            transaction.append(pa.Table.from_pylist(rows_of, schema=table.schema().as_arrow()))
+        rows_of = [{**encoded(row), "number": number} for row in rows]
+        arrow = pa.Table.from_pylist(rows_of, schema=table.schema().as_arrow())
+        if ledger_files.append_rows(table, arrow, {NUMBER: str(number)}, "number"):
+            shorter.add(relation)
         return self._lake.staged(table, base)
 
 

@@ -13,13 +13,13 @@ from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import update_table_metadata
 
-from meshhouse.lake.pyiceberg_private import NoCatalog
+from meshhouse.lake.pyiceberg_private import NoCatalog, StagedTable
 from meshhouse.lake.states import write_metadata
 
 
 def staging_table(relation: str, metadata: TableMetadata, location: str, io: FileIO) -> Table:
     """A table at a metadata location; each commit only writes the next metadata file."""
-    return Table(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
+    return StagedTable(tuple(relation.split(".")), metadata, location, io, _Stage())  # type: ignore[arg-type]
 
 
 class _Stage(NoCatalog):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.files import replace
+from meshhouse.lake.damage import read_metadata
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.states import REWRITTEN, SAME_ROWS_AS, snapshot_id
 from meshhouse.lake.storage import plain_path
@@ -36,7 +37,7 @@ def as_of(metadata_location: str, snapshot: int, folder: Path, own_columns: bool
     if is_remote(metadata_location) or snapshot_id(metadata_location) == snapshot:
         return metadata_location  # in a store, readers derive the table's folder from the location
     source = Path(plain_path(metadata_location))
-    metadata = json.loads(source.read_bytes())
+    metadata = read_metadata(metadata_location)
     kept = [each for each in metadata["snapshots"] if snapshot in _stands_for(each)]
     if not kept:
         return metadata_location
@@ -52,7 +53,7 @@ def as_of(metadata_location: str, snapshot: int, folder: Path, own_columns: bool
     }  # fmt: skip
     logged = {"snapshot-id": shown, "timestamp-ms": metadata["last-updated-ms"]}
     metadata["snapshot-log"] = [*metadata.get("snapshot-log", []), logged]
-    path = folder / f"{shown}-{source.name}"
+    path = folder / f"{shown}-{source.name.replace('.gz.', '.')}"
     _write(path, json.dumps(metadata))
     return f"file://{path}"
 

@@ -26,10 +26,10 @@ from pathlib import Path
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
 from meshhouse.lake.object_store import is_remote
+from meshhouse.lake.orphans import locations
 from meshhouse.lake.storage import plain_path
 from meshhouse.locks import folder_lock, lock
 from meshhouse.maintenance.bundle import Bundle, Held, Index
-from meshhouse.maintenance.orphans import locations
 from meshhouse.repository.environment import ENVIRONMENTS
 
 Say = Callable[[str], None]

@@ -16,9 +16,9 @@ from pathlib import Path
 from meshhouse.engines.builds import audit_lake, plain_lake, work_lake
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.orphans import files_in, name_of, referenced
 from meshhouse.lake.storage import delete, plain_path
 from meshhouse.ledger import Conflict
-from meshhouse.maintenance.orphans import files_in, name_of, referenced
 from meshhouse.repository.environment import stored_schema, workspace
 from meshhouse.runs.retirement import SUFFIX as RETIRED
 
@@ -56,7 +56,7 @@ def remove_replaced_builds(lake: Lake, domain: str, older_than: timedelta) -> tu
     before = (datetime.now(UTC) - older_than).timestamp()
     count = size = 0
     for builds in (work, plain, audit_lake(home, domain)):
-        # List the files before reading the references; orphans.py says why.
+        # List the files before reading the references; lake/orphans.py says why.
         found = list(files_in(builds.location))
         kept = shown | _of_build(builds)
         for file in found:

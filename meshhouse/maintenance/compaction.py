@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.io.fileformat import FileFormatFactory
-from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestContent
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
-from meshhouse.lake.files import remove_files
+from meshhouse.lake.files import remove_files, rows_of
 from meshhouse.lake.manifests import is_small
 from meshhouse.lake.pyiceberg_private import bytes_written
 from meshhouse.lake.storage import delete
@@ -33,9 +31,7 @@ from meshhouse.lake.storage import delete
 WORTH_MERGING = 8
 """The number of small files, or of small manifests, from which merging is worth its cost."""
 
-_ROWS_READ = 8_192
 _ROW_GROUPS_PER_FILE = 8
-_FIELD_ID = b"PARQUET:field_id"
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,7 @@ def compact(table: Table, old: Sequence[DataFile], numbered: str = "") -> Compac
     writer, count = _Writer(table), 0
     try:
         for file in old:
-            for batch in _rows(table, file):
+            for batch in rows_of(table, file):
                 if numbered and (missing := batch[numbered].null_count):
                     batch = _with_numbers(batch, numbered, count)
                     count += missing
@@ -131,26 +127,6 @@ def compact(table: Table, old: Sequence[DataFile], numbered: str = "") -> Compac
         writer.discard()
         raise
     return Compaction(tuple(old), tuple(writer.files))
-
-
-def _rows(table: Table, file: DataFile) -> Iterator[pa.RecordBatch]:
-    """The rows of one file with the table's current columns; columns added later are null."""
-    wanted = schema_to_pyarrow(table.schema())
-    with table.io.new_input(file.file_path).open() as opened, pq.ParquetFile(opened) as parquet:
-        position = {
-            int((field.metadata or {}).get(_FIELD_ID, -1)): index
-            for index, field in enumerate(parquet.schema_arrow)
-        }
-        for batch in parquet.iter_batches(_ROWS_READ):
-            columns = []
-            for field in wanted:
-                index = position.get(int(field.metadata[_FIELD_ID]))
-                columns.append(
-                    pa.nulls(batch.num_rows, field.type)
-                    if index is None
-                    else batch.column(index).cast(field.type)
-                )
-            yield pa.RecordBatch.from_arrays(columns, schema=wanted)
 
 
 def _with_numbers(batch: pa.RecordBatch, column: str, count: int) -> pa.RecordBatch:

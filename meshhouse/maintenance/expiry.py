@@ -1,7 +1,7 @@
 """Expiry: decides which snapshots a table keeps.
 
 Belongs here: the decision, from the ledger and the time when each snapshot was replaced.
-Not here: deleting files (orphans.py), or committing the change (maintain.py).
+Not here: deleting files (lake/orphans.py), or committing the change (maintain.py).
 """
 
 from __future__ import annotations

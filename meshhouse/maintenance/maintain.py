@@ -1,7 +1,7 @@
 """Maintenance of tables while others land and read.
 
 Belongs here: choosing tables, locking, and committing to a table that others write to. Not
-here: what is merged, expired or removed (compaction.py, expiry.py, orphans.py, builds.py).
+here: what is merged, expired or removed (compaction.py, expiry.py, lake/orphans.py, builds.py).
 """
 
 from __future__ import annotations
@@ -116,12 +116,13 @@ def maintain(
                 # The lock of `mesh run` for the domain of a product or of a dbt snapshot's
                 # history. No run takes this lock for other tables. A table that moved to another
                 # domain has a name in both.
-                for owner in sorted({_owner(each) for each in names}):
+                for owner in owners_of(names):
                     waiting = f"{relation}: waiting for a run of {owner}"
                     path = locks / f"{owner}.run"
                     held.enter_context(lock(path, lambda holder, text=waiting: say(text)))
-                kept = set().union(*(needed.get(_published(each), set()) for each in names))
-                done.append(_maintain(lake, names[0], kept, older_than, retention))
+                done.append(
+                    _maintain(lake, names[0], kept_of(names, needed), older_than, retention)
+                )
         # With a catalog service, publications on one of its branches may refer to these files.
         if not relations and not lake.is_served:
             done += _maintain_builds(lake, older_than, say)
@@ -138,6 +139,16 @@ def _published(relation: str) -> str:
     """The name under which the ledger has a table, which may be retired."""
     before = shown_as(relation)
     return before[0] if before else relation
+
+
+def kept_of(names: Collection[str], needed: Mapping[str, set[int]]) -> set[int]:
+    """The snapshots of a table, given by all its names, that publications still need."""
+    return set().union(*(needed.get(_published(each), set()) for each in names))
+
+
+def owners_of(names: Collection[str]) -> list[str]:
+    """The domains whose runs change a table, given by all its names, sorted."""
+    return sorted({_owner(each) for each in names})
 
 
 def _owner(relation: str) -> str:
@@ -179,7 +190,7 @@ def maintain_while_landing(lake: Lake, relation: str) -> bool:
         False if other writers won every commit; then the next call does the work.
     """
     needed = needed_of(lake).get(relation, set())
-    return _tidy(lake, relation, needed, timedelta(0), KEPT_WHILE_LANDING) is not None
+    return tidy(lake, relation, needed, timedelta(0), KEPT_WHILE_LANDING) is not None
 
 
 def needed_of(lake: Lake) -> Mapping[str, set[int]]:
@@ -203,11 +214,11 @@ def _chosen(known: Iterable[str], wanted: Collection[str]) -> list[str]:
 def _maintain(
     lake: Lake, relation: str, needed: set[int], older_than: timedelta, retention: timedelta
 ) -> Maintained:
+    from meshhouse.lake.orphans import orphans
     from meshhouse.maintenance.compaction import layout
-    from meshhouse.maintenance.orphans import orphans
 
     before = layout(_load(lake, relation))
-    expired = _tidy(lake, relation, needed, retention)
+    expired = tidy(lake, relation, needed, retention)
     after = layout(_load(lake, relation))
     now = datetime.now(UTC)
     # With a catalog service, one of its branches may still refer to files that look orphaned.
@@ -227,10 +238,17 @@ def _maintain(
     )
 
 
-def _tidy(
+def tidy(
     lake: Lake, relation: str, needed: set[int], retention: timedelta, newest: int = 0
 ) -> int | None:
     """Commits a compaction and the expiry of snapshots, and retries after conflicts.
+
+    Args:
+        lake: where the table is.
+        relation: the table.
+        needed: snapshots that stay at any age.
+        retention: how long a replaced snapshot stays in the metadata.
+        newest: the number of newest snapshots that stay in any case.
 
     Returns:
         The number of expired snapshots; None if other writers won every attempt.

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from meshhouse.lake import Lake
 from meshhouse.lake.ledger import LakeLedger
+from meshhouse.lake.orphans import files_in
 from meshhouse.lake.storage import delete
 from meshhouse.locks import lock
-from meshhouse.maintenance.orphans import files_in
 from meshhouse.runs.retirement import SUFFIX, shown_as
 
 

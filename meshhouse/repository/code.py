@@ -55,6 +55,9 @@ _SOURCE_KEYS = ("identifier", "external")
 _SETTINGS = ("dispatch", "flags", "quoting", "query-comment")
 """Keys of dbt_project.yml that change what dbt renders and that no node repeats."""
 _HOOKS = ("pre-hook", "post-hook", "sql_header", "incremental_predicates")
+_AROUND = ("on-run-start", "on-run-end")
+_BEHIND_TESTS = ("get_test_sql", "get_where_subquery")
+"""Macros of dbt that every data test runs."""
 
 _SCHEME = "2"
 """How code versions are computed. Raise it with any change of `Code.version`: versions of
@@ -146,6 +149,58 @@ class Code:
             "variables": self._variables if "var" in words else None,
         }
         return _digest(json.dumps(decides, sort_keys=True, default=str).encode())
+
+    def hooks(self, identifiers: Iterable[str], own: str = "") -> dict[str, list[dict[str, Any]]]:
+        """The hooks of nodes, and those at the start and end of runs, as they are written.
+
+        Args:
+            identifiers: unique ids of models and of their ancestors.
+            own: the one that is called by its name without a version, like a product.
+
+        Returns:
+            Name of a node, or `project` -> its hooks: `when`, `sql`, and a digest of the `macros`
+            outside dbt that the hook calls.
+        """
+        found: dict[str, list[dict[str, Any]]] = {}
+        for identifier in sorted(identifiers):
+            node = self.node(identifier)
+            if node is None or not self.is_own(node):
+                continue
+            version = None if identifier == own else node.get("version")
+            name = node["name"] if version is None else f"{node['name']}_v{version}"
+            config = node.get("config") or {}
+            for when in ("pre-hook", "post-hook"):
+                for each in config.get(when) or ():
+                    text = each.get("sql") if isinstance(each, Mapping) else each
+                    self._add_hook(found, name, when, str(text or ""))
+        for _, node in sorted(self._content["nodes"].items()):
+            if node["resource_type"] == "operation" and self.is_own(node):
+                when = next((each for each in _AROUND if each in node.get("tags", ())), "on-run")
+                self._add_hook(found, "project", when, node["raw_code"])
+        return found
+
+    def _add_hook(self, found: dict[str, list[Any]], owner: str, when: str, text: str) -> None:
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if lines:
+            hook = {"when": when, "sql": "\n".join(lines)}
+            macros = self._macros_called([text], {})
+            found.setdefault(owner, []).append(
+                {**hook, "macros": _texts_digest(macros)} if macros else hook
+            )
+
+    def macros_of_test(self, node: Mapping[str, Any]) -> str:
+        """A digest of the macros outside dbt that a data test runs; empty if it runs dbt's only.
+
+        A macro of the domain replaces one of dbt with the same name: the test itself, such as
+        `test_not_null`, or a part of every test, such as `get_where_subquery`.
+        """
+        about = node.get("test_metadata") or {}
+        own = [name for name in self._by_name if name.startswith("materialization_test_")]
+        names = " ".join([*_BEHIND_TESTS, *own])
+        texts = [str(node.get("raw_code") or ""), *_strings(about.get("kwargs"))]
+        texts += [str((node.get("config") or {}).get("where") or ""), f"{{{{ {names} }}}}"]
+        macros = self._macros_called(texts, node)
+        return _texts_digest(macros) if macros else ""
 
     def parts(self, identifiers: Collection[str]) -> dict[str, str]:
         """The parts that `version` is computed from: name of each part -> its digest.
@@ -366,6 +421,10 @@ class Code:
 
     def _called(self, text: str) -> list[str]:
         return self._named(jinja_names(text))
+
+
+def _texts_digest(texts: Iterable[str]) -> str:
+    return _digest("\0".join(texts).encode())
 
 
 def _digest(content: bytes) -> str:

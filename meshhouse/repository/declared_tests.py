@@ -37,9 +37,15 @@ def _data_tests(manifest: Manifest, model: str) -> Iterator[dict[str, Any]]:
         if node["resource_type"] != "test":
             continue
         if node.get("attached_node") == model:
-            yield _generic(node)
+            yield {**_generic(node), **_macros(manifest, node)}
         elif not node.get("attached_node") and model in node["depends_on"]["nodes"]:
-            yield {**_common(node), "kind": "singular", "query": node["raw_code"]}
+            singular = {"kind": "singular", "query": node["raw_code"]}
+            yield {**_common(node), **singular, **_macros(manifest, node)}
+
+
+def _macros(manifest: Manifest, node: Mapping[str, Any]) -> dict[str, str]:
+    digest = manifest.macros_of_test(node)
+    return {"macros": digest} if digest else {}
 
 
 def unit_tests(manifest: Manifest, product: Product) -> list[str]:
@@ -74,6 +80,10 @@ def column_facts(manifest: Manifest, product: Product) -> ColumnFacts:
         if any(each["type"] in ("unique", "primary_key") for each in column["constraints"]):
             unique.add(name.lower())
     return ColumnFacts(meta, frozenset(unique))
+
+
+_COUNTS_ROWS = "count(*)"
+"""How dbt counts failing rows unless `fail_calc` says otherwise."""
 
 
 def _generic(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,6 +126,8 @@ def _common(node: Mapping[str, Any]) -> dict[str, Any]:
         found["filter"] = str(config["where"])
     if config.get("limit"):
         found["limit"] = config["limit"]
+    if config.get("fail_calc") not in (None, _COUNTS_ROWS):
+        found["fail_calc"] = str(config["fail_calc"])
     bounds = {key: config[key] for key in ("warn_if", "error_if") if config.get(key) != "!= 0"}
     if any(bounds.values()):
         found["must"] = {key: value for key, value in bounds.items() if value}

@@ -338,11 +338,21 @@ class Manifest:
         described = self.described(product)
         says = [described.description, *product.grain]
         says += [f"{key}: {text}" for key, text in sorted(described.owner.items())]
+        if product.deprecation_date:  # a new end must be judged and published
+            says.append(f"deprecation_date: {product.deprecation_date}")
         return self._code.version(self._deciding(product), [*says, *checks])
 
     def code_of_rows(self, product: Product) -> str:
         """A digest of the code that decides a product's rows, without texts and promises."""
         return self._code.of_rows(self.ancestors(product))
+
+    def hooks_of(self, product: Product) -> dict[str, list[dict[str, Any]]]:
+        """Hooks that write to what a product is made of; see `Code.hooks`."""
+        return self._code.hooks(self.ancestors(product), self.model_id(product))
+
+    def macros_of_test(self, node: Mapping[str, Any]) -> str:
+        """See `Code.macros_of_test`."""
+        return self._code.macros_of_test(node)
 
     def code_parts(self, product: Product) -> dict[str, str]:
         """The parts that the code version is computed from; see `Code.parts`."""

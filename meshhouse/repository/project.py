@@ -46,7 +46,18 @@ _NOT_READ = {"target", "logs", ".git", "__pycache__"}
 """Folders that tools write to."""
 
 PLATFORM_VARIABLES = frozenset(
-    {"MESH_ROOT", "MESH_HOME", "MESH_ENV", "MESH_RUN_ID", "MESH_PINS", "MESH_MEMORY_LIMIT"}
+    {
+        "MESH_ROOT",
+        "MESH_HOME",
+        "MESH_ENV",
+        "MESH_RUN_ID",
+        "MESH_PINS",
+        "MESH_MEMORY_LIMIT",
+        "MESH_STEPS",
+        "MESH_JOB_MIB",
+        "MESH_JOB_THREADS",
+        "MESH_JOBS",
+    }
 )
 """The mesh's own environment variables: they set where and when it runs, not what it builds."""
 _ENV_VAR = re.compile(r"\benv_var\s*\(\s*(?:(['\"])(?P<name>[^'\"]*)\1\s*[,)])?")

@@ -52,6 +52,7 @@ class DeclaredContracts:
             around=executed.around,
             test_queries=executed.tests,
             code=self._manifest.code_of_rows(product),
+            hooks=self._manifest.hooks_of(product),
             upstream=self._repository.provided(self._domain),
             seeds=self._manifest.seeds_of(product),
             names=self._executed.names,

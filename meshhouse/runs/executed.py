@@ -13,7 +13,7 @@ from functools import cached_property
 
 from meshhouse.governance.describe import Model
 from meshhouse.governance.reading import Query
-from meshhouse.lint.sql.rendering import PLAIN_TESTS, Compiled, FirstBuild
+from meshhouse.lint.sql.rendering import PLAIN_TESTS, FirstBuild
 from meshhouse.repository import Domain, Product
 from meshhouse.repository.manifest import Manifest
 
@@ -35,12 +35,13 @@ class Executed:
 class ExecutedSql:
     """What runs of one domain execute."""
 
-    def __init__(self, domain: Domain, manifest: Manifest, compiled: Compiled) -> None:
+    def __init__(self, domain: Domain, manifest: Manifest, compiled: Iterable[FirstBuild]) -> None:
         """Takes a domain, its fresh manifest, and all its SQL."""
         self._domain = domain
         self._manifest = manifest
-        self._compiled = compiled
-        self._first = {each.unique_id: each for each in compiled.first}
+        found = {each.unique_id: each for each in compiled}
+        self._first = {key: each for key, each in found.items() if each.materialized != "test"}
+        self._test_sql = {key: each.sql for key, each in found.items() if key not in self._first}
         self._products = {manifest.model_id(each): each for each in domain.products}
 
     @cached_property
@@ -99,15 +100,8 @@ class ExecutedSql:
             materialized=found.materialized,
             unpinned=self._manifest.unpinned_references(identifier),
             published=tuple(each.lower() for each in published.relations) if published else (),
-            later=self._later(found),
+            later_sql=found.later_sql,
         )
-
-    def _later(self, found: FirstBuild) -> str:
-        """The SQL of later builds; empty if all builds are the same."""
-        if found.materialized != "incremental":
-            return ""
-        later = self._compiled.later.get(found.unique_id) or self._unreadable(found.unique_id)
-        return "" if later == found.sql else later
 
     def _opaque(self, identifier: str) -> Model | None:
         """A model in Python: what it does with the relations that it reads is unknown."""
@@ -142,7 +136,7 @@ class ExecutedSql:
             is_plain = about.get("name") in PLAIN_TESTS and not about.get("namespace")
             if is_plain and not node["config"].get("where"):
                 continue
-            sql = self._compiled.tests.get(identifier) or self._unreadable(identifier)
+            sql = self._test_sql.get(identifier) or self._unreadable(identifier)
             unpinned = self._manifest.unpinned_references(identifier)
             name = str(node["name"])
             yield Query(self._tested(identifier, product), sql, name, unpinned)

@@ -17,9 +17,10 @@ from typing import Any
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.governance.contract import Contract
 from meshhouse.governance.deprecation import is_over, said, unknown_readers
 from meshhouse.heads import effective_publications, publications_of
-from meshhouse.ledger import Staged
+from meshhouse.ledger import Head, Staged
 from meshhouse.repository import Domain, Product, Repository, display_path
 from meshhouse.repository.references import Reading, readers
 from meshhouse.runs.names import entry_of, names_of, plain_of, standing_of
@@ -81,6 +82,13 @@ def retire(repository: Repository, engine: Engine, name: str, today: date) -> Re
     declared = declared_as(repository, relation)
     if declared is not None:
         _check_date(declared, today)
+        head = engine.ledger.heads(declared.domain).get(relation)
+        if head is not None and not is_announced(declared, head):
+            raise UsageError(
+                f"{relation} was not retired: its end, {declared.deprecation_date} "
+                f"({_place(declared)}), is not published. Run `mesh run {declared.domain}`, which "
+                "judges whether the notice is long enough."
+            )
     elif any(each.name == relation.partition(".")[0] for each in repository.broken):
         raise MeshError(
             f"{relation} may still be declared: its domain cannot be read. See `mesh check`."
@@ -177,22 +185,33 @@ def complete(
 def overdue(repository: Repository, engine: Engine, domain: Domain, today: date) -> list[str]:
     """Published products of a domain that are past their date and are not read any more.
 
+    People outside of the mesh learn of an end from what is published, so a date counts only once
+    it was judged and published, with its notice or with a waiver.
+
     None in an environment, where production's readers still count on production's products.
     """
     over = [each for each in domain.products if is_over(each, today)]
     if not over or repository.environment or unknown_readers(repository, domain.name):
         return []
     states = engine.states()
-    heads = engine.ledger.heads(domain.name, documents=False)
+    heads = engine.ledger.heads(domain.name)
     found = []
     for each in over:
         head = heads.get(each.relation)
-        if each.relation not in states or (head is not None and head.kind == "retire"):
+        if each.relation not in states or head is None or head.kind == "retire":
+            continue
+        if not is_announced(each, head):  # this run judges and publishes the date first
             continue
         names = names_of(engine, each.relation, _others(repository, each.relation))
         if not _readers(repository, each.relation, each, names):
             found.append(each.relation)
     return found
+
+
+def is_announced(product: Product, head: Head) -> bool:
+    """Whether the current publication of a product promises the end that is declared now."""
+    published = Contract.from_text(head.contract).get("deprecation_date") if head.contract else None
+    return bool(published) and str(published)[:10] == str(product.deprecated_on)
 
 
 def retired(engine: Engine) -> list[Retired]:

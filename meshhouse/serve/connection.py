@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.engines.builds import publishable
 from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
+from meshhouse.lake.ledger_readers import keep_reading
 from meshhouse.lake.object_store import is_remote
 from meshhouse.lake.views import ColumnsOf, connect_memory, create_views, enable_store
 from meshhouse.ledger import HEADS, LEDGERS
@@ -155,6 +156,7 @@ def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> An
 
 def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
     """The connection of `connect`, with DuckDB settings that must be set at the start."""
+    keep_reading(Lake(repository.home))  # before the states are read
     relations = published(repository)
     connection = connect_memory()
     for setting in settings:

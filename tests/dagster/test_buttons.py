@@ -115,6 +115,14 @@ def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(m
     assert len(mesh.history("shop.orders")) == 2
 
 
+def test_a_forced_run_of_mesh_run_is_forced_again(mesh):
+    mesh.sell(1, 2, 3)
+    mesh.run("run", "shop", "--force")
+    [again] = press(mesh, {"again": "ALL_STEPS"})
+    assert again["made"]["shop/orders"]["unchanged"] is False
+    assert len(mesh.history("shop.orders")) == 2
+
+
 def test_a_rejected_candidate_is_kept_apart_from_what_consumers_see(failed):
     check = "shop/orders: amount__invalid"
     run, alone = press(failed, {"look": True}, {"checks": [check]})
@@ -161,9 +169,15 @@ def test_what_dbt_does_is_shown_while_it_does_it_and_its_artifacts_are_kept(mesh
 def test_models_that_were_built_are_made_though_a_test_of_dbt_fails(mesh):
     mesh.sell(1, 2, 3)
     mesh.edit(
-        "domains/shop/models/products/orders.sql", "amount,", "null::decimal(12,2) as amount,"
+        "domains/shop/models/staging/stg_sales.sql",
+        "from {{ source('shop_raw', 'sales') }}",
+        "from {{ source('shop_raw', 'sales') }}\nunion all select null, null, null, null, null",
     )
+    check = "shop/build.stg_sales: not_null_stg_sales_sale_id"
     mesh.run("run", "shop", code=1)
-    [done] = press(mesh, {"look": True})
-    assert "shop/build.stg_sales" in done["made"]
-    assert "shop/orders" not in done["made"]
+    run, alone = press(mesh, {"look": True}, {"checks": [check]})
+    assert set(run["made"]) == {"shop/raw.sales", "shop/build.stg_sales"}
+    for done in (run, alone):
+        assert (done["checks"][check]["passed"], done["checks"][check]["failures"]) == (False, 1)
+        # The query that selects the failing rows.
+        assert "where sale_id is null" in done["checks"][check]["compiled SQL"]

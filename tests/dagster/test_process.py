@@ -25,10 +25,24 @@ def launch(mesh: Mesh, module: str, *keys: str) -> dict:
 @pytest.mark.parametrize("module", ["orchestration.definitions", "tests.dagster.apart"])
 def test_a_run_loads_its_domain_alone_whatever_the_executor(sold: Mesh, module):
     sold.sell(4)
-    keys = ["shop_raw/sales", "shop_build/stg_sales", "shop_build/orders", "shop/orders"]
+    keys = ["shop/raw.sales", "shop/build.stg_sales", "shop/build.orders", "shop/orders"]
     done = launch(sold, module, *keys)
     assert done["status"] == "SUCCESS", done["said"]
     assert sold.row("select count(*) from shop.orders") == (4,)
     assert done["parsed"] == ["shop"]
     in_own_processes = [each for each in done["said"] if "in subprocess" in each]
     assert len(in_own_processes) == (2 if module == "tests.dagster.apart" else 0)
+
+
+def test_a_run_of_the_job_of_the_whole_mesh_finds_its_job(mesh: Mesh):
+    """The page selects each of its assets, as if the run were about single domains."""
+    import dagster as dg
+
+    from meshhouse.dagster.process import domains_of
+
+    selected = frozenset({dg.AssetKey(["shop", "orders"])})
+    of = {
+        name: domains_of(mesh.repository, dg.DagsterRun(name, asset_selection=selected))
+        for name in ("whole_mesh", "run_shop", "__ASSET_JOB")
+    }
+    assert of == {"whole_mesh": None, "run_shop": ["shop"], "__ASSET_JOB": ["shop"]}

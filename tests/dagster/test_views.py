@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -139,6 +140,31 @@ def test_column_lineage_leads_to_raw_tables_and_products(mesh, described):
 def test_a_promise_is_a_freshness_policy(assets):
     assert assets["shop/orders"]["fresh"] == 24
     assert assets["shop/totals"]["fresh"] is None
+
+
+def test_a_policy_has_whole_seconds_so_that_the_page_shows_it(mesh):
+    """With 61.2 s, the page hid the policy."""
+    from meshhouse.dagster.freshness import product_freshness, source_policy
+
+    shop = mesh.repository.domain("shop")
+    promising = replace(shop.products[0], promises={"refreshed_within_hours": 0.017})
+    policy = product_freshness(mesh.repository, promising)
+    assert policy.fail_window.to_timedelta() == timedelta(seconds=61)
+    [raw] = shop.raw_tables
+    policy = source_policy(mesh.repository, replace(raw, error_after=timedelta(seconds=90.4)))
+    assert policy.fail_window.to_timedelta() == timedelta(seconds=90)
+
+
+def test_a_promise_that_no_run_can_measure_says_why(mesh):
+    """Its check is never evaluated, and grey on the page."""
+    from meshhouse.dagster.promises import promise_specs
+
+    shop = mesh.repository.domain("shop")
+    promises = {"retention_days": 30, "refreshed_within_hours": 24}
+    product = replace(shop.products[0], promises=promises)
+    fresh, kept = promise_specs(replace(shop, products=(product,)))
+    assert fresh.description.endswith("Every run measures it.")
+    assert kept.description.endswith("until `promises.retained_on` is declared as well.")
 
 
 def test_freshness_of_a_dbt_source_is_a_policy_and_a_check(described):

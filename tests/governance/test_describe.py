@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from meshhouse.governance.contract import accepted_by
 from meshhouse.governance.describe import Model, Sources, describe
 from meshhouse.governance.readers import Read, Readers
 from meshhouse.governance.reading import Query
@@ -120,7 +121,7 @@ def test_a_dbt_test_compares_what_a_model_passes_on(mesh):
 
 def test_a_condition_of_a_later_build_reads_but_bounds_nothing(mesh):
     staged = Model("stg", "crm_build.stg", STAGED, "incremental")
-    later = replace(staged, later=f"{STAGED} where sold_at > now() - interval 3 day")
+    later = replace(staged, later_sql=f"{STAGED} where sold_at > now() - interval 3 day")
     assert readers(mesh, staged).of_column("sold_at") == ()
     [read] = readers(mesh, later).of_column("sold_at")
     assert read.operators == {">", "or"}
@@ -185,3 +186,27 @@ def test_a_star_by_place_counts_behind_another_star(mesh):
     found = readers(mesh, staged, other, of_customers(sql))
     by_place = {each.reader for each in found.reads if {"star", "position"} <= each.how}
     assert by_place == {"crm.customers"}
+
+
+def test_what_only_later_builds_read_counts_as_read(mesh: Mesh):
+    """Otherwise a provider may remove a column that the next build of a consumer needs."""
+    crm, orders = mesh.repository.domain("crm"), mesh.repository.product("shop.orders")
+    product = mesh.repository.product("crm.customers")
+    first = "select customer_id, amount as spent from shop.orders"
+    later = f"{first} where sold_at > (select max(seen_at) from crm_build.customers)"
+    model = Model("customers", "crm_build.customers", first, "incremental", later_sql=later)
+    contract = describe(product, Sources(crm, "local", "duckdb", [model], [orders]))
+    reads = {each["column"]: each for each in contract.get("reads")}
+    assert {"customer_id", "amount", "sold_at"} <= reads.keys()
+    assert reads["sold_at"]["how"] == ["filter"]
+
+
+def test_a_column_accepts_what_all_its_checks_accept():
+    wide = {"values": ["paid", "open", "void"], "severity": "error"}
+    narrow = {"values": ["open", "paid"], "source": "dbt"}
+    assert accepted_by([wide, narrow]) == ["paid", "open"]
+    assert accepted_by([narrow, wide, {"kind": "missing"}]) == ["open", "paid"]
+    for weaker in ({"enabled": False}, {"severity": "warn"}, {"filter": "store_id = 1"}):
+        assert accepted_by([wide, {**narrow, **weaker}]) == wide["values"]
+        assert accepted_by([{**narrow, **weaker}]) == narrow["values"]
+    assert accepted_by([{"kind": "missing"}]) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import resource
 import subprocess
@@ -177,9 +178,9 @@ def test_status_reads_one_file_a_product_in_an_object_store(
     """Each file that is read costs a request."""
     lake = Lake(built.home)
     here = lake.visible()
-    there = {relation: f"s3://bucket/{relation}/1.metadata.json" for relation in here}
+    there = {relation: f"s3://bucket/{relation}/1.gz.metadata.json" for relation in here}
     of = {there[relation]: Path(plain_path(here[relation])).read_bytes() for relation in here}
-    of[there["shop.totals"]] = b"{"
+    of[there["shop.totals"]] = gzip.compress(b"{")
     asked: list[str] = []
     read_here = storage.read_bytes
 

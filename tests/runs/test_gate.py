@@ -158,6 +158,59 @@ def test_the_printed_confirmation_lets_the_next_run_publish(mesh):
     assert len(shown(mesh)) == 140
 
 
+INCREMENTAL = """{{{{ config(materialized='incremental', on_schema_change='append_new_columns') }}}}
+{sql}
+where true
+{{% if is_incremental() %}}
+and {filter}sale_id > (select max(order_id) from {{{{ this }}}})
+{{% endif %}}
+"""
+
+
+def test_a_filter_in_the_branch_for_later_builds_asks_for_a_confirmation(mesh):
+    """Otherwise rows vanish, beginning with the next events, and nobody learns of it."""
+    file = mesh.root / SQL
+    sql = file.read_text()
+    file.write_text(INCREMENTAL.format(sql=sql, filter=""))
+    mesh.run("run", "shop")
+    file.write_text(INCREMENTAL.format(sql=sql, filter="customer_id <> 3 and "))
+    assert "D2" in mesh.run("diff", "shop", code=None).stdout
+    message = refused(mesh)
+    assert "In later builds: Filters differ: new: `" in message
+    assert "crm.stg_shop__orders" in message
+    assert "`mesh confirm shop.orders D2 --fingerprint" in message
+
+
+@pytest.mark.parametrize("place", ["the model", "the project"])
+def test_a_hook_that_changes_figures_asks_for_a_confirmation(mesh, place):
+    hook = "update {{ this }} set amount = amount * 1.3 where order_id % 4 = 0"
+    if place == "the model":
+        mesh.edit(
+            YAML, "      access: public\n", f'      access: public\n      post_hook: "{hook}"\n'
+        )
+    else:
+        project = "domains/shop/dbt_project.yml"
+        at = "    +materialized: table\n"
+        mesh.edit(project, at, f'{at}    products:\n      orders:\n        +post-hook: "{hook}"\n')
+    message = refused(mesh)
+    assert f"Hooks of `orders` differ: new: `{hook}`." in message
+    assert "`mesh confirm shop.orders M2 --fingerprint" in message
+
+
+def test_a_macro_that_replaces_a_test_of_dbt_asks_for_a_confirmation(mesh):
+    mesh.edit(YAML, AMOUNT, AMOUNT.replace("}", ", data_tests: [not_null]}"))
+    mesh.run("run", "shop")
+    mesh.edit("domains/shop/dbt_project.yml", "[../../macros]", "[../../macros, macros]")
+    file = mesh.root / "domains/shop/macros/own.sql"
+    file.parent.mkdir()
+    file.write_text(
+        "{% test not_null(model, column_name) %}select 1 as x where false{% endtest %}\n"
+    )
+    message = refused(mesh)
+    assert "(V11)" in message
+    assert "was dbt's own, and now runs a macro of the domain" in message
+
+
 @pytest.mark.parametrize("where", ["a branch for later builds", "a hook", "another model's hook"])
 def test_code_that_the_first_build_does_not_run_is_other_code(mesh, where):
     """Otherwise silent changes would count as those of ordinary events."""
@@ -232,7 +285,10 @@ def test_a_contract_stores_the_same_sql_on_every_target(mesh, monkeypatch):
         for product in shop.products:
             contract = made.of(product)
             stored.setdefault(product.relation, []).append(
-                {key: contract.get(key) for key in ("models", "columns", "checks", "reads")}
+                {
+                    key: contract.get(key)
+                    for key in ("models", "later_builds", "columns", "checks", "reads", "hooks")
+                }
             )
     for first, second in stored.values():
         assert first == second

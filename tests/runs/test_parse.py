@@ -17,7 +17,7 @@ from meshhouse.runs.parse import fresh_manifest, parse_domains
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory) -> Repository:
     """Five domains, of which one refuses to be parsed; parsed two at once."""
-    repository = mesh_of(tmp_path_factory.mktemp("many") / "mesh", 5)
+    repository = mesh_of(tmp_path_factory.mktemp("many") / "mesh", 5, 2)
     broken = repository.domain("d003").path / "models" / "p0.sql"
     broken.write_text("{{ exceptions.raise_compiler_error('nothing to select') }}\n")
     parse_domains(repository, repository.domains, jobs=2)

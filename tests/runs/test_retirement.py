@@ -76,6 +76,16 @@ def test_a_version_ends_when_its_date_is_past_and_nobody_reads_it(mesh):
     # Past the date it is an error for the provider while a domain reads it.
     past = days_from_now(-1)
     mesh.edit(f"{PRODUCTS}/orders.yml", soon, past)
+    assert f"is retired on {past} instead of {soon}." in mesh.run("run", "shop", code=1).stderr
+    assert "Y2:deprecation_date" in mesh.run("diff", "shop", code=1).stdout
+    assert (
+        "is not published. Run `mesh run shop`"
+        in mesh.run("retire", "shop.orders.v1", code=2).stderr
+    )
+    mesh.run(
+        "waive", "shop.orders.v1", "Y2:deprecation_date", "--because", "Days pass faster in tests.",
+        "--owner", "Shop team <shop@tiny.example>", "--until", soon, "--consent", "crm",
+    )  # fmt: skip
     problem = f"shop.orders_v1 was promised until {past}, and is still read: crm (stg_shop__orders)"
     found = mesh.run("check", code=1).stdout
     assert re.search(rf"{PRODUCTS}/orders.yml:\d+: {re.escape(problem)}.", found), found

@@ -79,7 +79,7 @@ from range(n) as r(i)
 """The rows of `orders(n)`: ten orders on each day from 2017-01-01."""
 
 BASE: Mapping[str, Any] = {
-    "format": 1,
+    "format": 2,
     "product": "sales.orders",
     "domain": "sales",
     "model": "orders",
@@ -156,7 +156,7 @@ class Case:
             if sql is not None and document is not None:
                 document["models"][document["model"]]["sql"] = sql
         schema = [each["name"] for each in before["columns"]]
-        names = {before["product"], before["relation"]}
+        names = {before["product"], before["relation"], *before.get("aliases", ())}
         schemas = dict.fromkeys(names, schema)
         reads = [
             read

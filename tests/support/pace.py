@@ -30,6 +30,11 @@ _ONE_SESSION = {
 """Files that use the Spark session of their process. One worker gets them all: a second session
 would spend another minute of processor time until Java has compiled what these tests run."""
 _SECONDS = {
+    "dagster/test_page.py": 60,
+    "dagster/test_storage.py": 40,
+    "dagster/test_tools.py": 40,
+    "dagster/test_process.py": 40,
+    "cli/test_dev.py": 20,
     "journeys/test_retail.py": 317,
     "landing/test_chaos.py": 176,
     "journeys/test_contracts.py": 160,
@@ -44,12 +49,15 @@ _SECONDS = {
     "engines/spark/test_session.py": 71,
     "runs/test_kill.py": 70,
     "environments/test_environments.py": 60,
+    "dagster/test_buttons.py": 60,
     "runs/test_readers.py": 59,
     "engines/test_types.py": 58,
     "runs/test_gate.py": 57,
     "runs/test_corrections.py": 54,
     "runs/test_renaming.py": 45,
+    "dagster/test_browser.py": 120,
     "dagster/test_governance.py": 39,
+    "dagster/test_views.py": 25,
     "journeys/test_catalog_service.py": 38,
     "runs/test_snapshots.py": 38,
     "engines/spark/test_in_store.py": 38,

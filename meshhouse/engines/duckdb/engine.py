@@ -153,23 +153,6 @@ class DuckDBEngine(IcebergEngine):
                 )
             yield DuckDBReader(connection)
 
-    def row_counts(self, domain: Domain) -> dict[str, int]:
-        """Rows of each table in the domain's build schema."""
-        path = work_file(self._repository.workspace, domain.name)
-        if not path.exists():
-            return {}
-        with closing(_read_only(path)) as connection:
-            schema = self._repository.build_schema(domain.name)
-            names = connection.execute(
-                "select table_name from duckdb_tables() where schema_name = ?",
-                [schema],
-            ).fetchall()
-            counts = {}
-            for (name,) in names:
-                relation = f"{quote(schema)}.{quote(name)}"
-                (counts[name],) = connection.execute(f"select count(*) from {relation}").fetchone()
-            return counts
-
     def attach_build(self, product: Product, connection: duckdb.DuckDBPyConnection) -> Build | str:
         """Attaches the domain's DuckDB file, read-only."""
         import duckdb

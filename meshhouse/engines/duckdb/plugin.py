@@ -7,6 +7,7 @@ happens before or after dbt (engine.py).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,7 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Creates views over what the domain may read: as the run pinned it, or as it is now."""
+        _share(conn)
         enable_iceberg(conn)
         if self._is_unsigned_ours:
             conn.execute(f"set {UNSIGNED} = false")
@@ -56,6 +58,20 @@ class Plugin(BasePlugin):
         repository = Repository.find(folder)
         name = next(each for each in repository.domain_names if repository.folder(each) == folder)
         return repository, repository.domain(name)
+
+
+def _share(connection: DuckDBPyConnection) -> None:
+    """Leaves memory and cores to the other domains that the run builds at the same time.
+
+    Not in profiles.yml: dbt parses a project again if a variable of its profile has changed.
+    """
+    if threads := os.environ.get("MESH_JOB_THREADS"):
+        connection.execute(f"set threads = {int(threads)}")
+    if mib := os.environ.get("MESH_JOB_MIB"):
+        (now,) = connection.execute(
+            "select parse_formatted_bytes(current_setting('memory_limit')) // 1048576"
+        ).fetchone() or (0,)
+        connection.execute(f"set memory_limit = '{min(int(mib), now)}MiB'")
 
 
 @contextmanager

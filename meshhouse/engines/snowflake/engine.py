@@ -243,16 +243,6 @@ class SnowflakeEngine:
         """Returns an empty list: this target refuses snapshots."""
         return []
 
-    def row_counts(self, domain: Domain) -> dict[str, int]:
-        """Rows of each table that dbt built in the domain's own schema."""
-        session = connect(domain.name)
-        found = session.rows(
-            f"select table_name, row_count from {session.name('information_schema', 'tables')} "
-            "where table_schema = ? and table_type = 'BASE TABLE'",
-            self._repository.build_schema(domain.name).upper(),
-        )
-        return {name.lower(): int(rows or 0) for name, rows in found}
-
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Drops the candidates' generations, except those that are current."""
         states = self.states()

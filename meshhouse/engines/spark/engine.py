@@ -11,7 +11,6 @@ workers open data files by their full names.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,6 @@ from meshhouse.engines.spark.access import check_place, explained, session_of, s
 from meshhouse.engines.types import iceberg_types, require_contract_types
 from meshhouse.errors import MeshError
 from meshhouse.lake.states import write_metadata
-from meshhouse.lake.storage import read_bytes
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product
 
@@ -118,20 +116,6 @@ class SparkEngine(IcebergEngine):
     def stage_snapshots(self, domain: Domain, names: Sequence[str]) -> list[Staged]:
         """Returns an empty list: this target refuses snapshots."""
         return []
-
-    def row_counts(self, domain: Domain) -> dict[str, int]:
-        """Rows of each table in the domain's build schema."""
-        built = work_lake(self._repository.workspace, domain.name)
-        counts = {}
-        for relation, location in built.states().items():
-            schema, _, name = relation.partition(".")
-            if schema == self._repository.build_schema(domain.name):
-                metadata = json.loads(read_bytes(location))
-                current = metadata.get("current-snapshot-id")
-                for snapshot in metadata.get("snapshots", []):
-                    if snapshot["snapshot-id"] == current:
-                        counts[name] = int(snapshot["summary"].get("total-records", 0))
-        return counts
 
     def withdraw(self, candidates: Sequence[Candidate]) -> None:
         """Removes the staged metadata; dbt's tables stay for the next build."""

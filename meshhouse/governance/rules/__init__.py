@@ -13,6 +13,7 @@ from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.rules import (
     access,
     agreements,
+    builds,
     checks,
     columns,
     figures,
@@ -52,6 +53,7 @@ RULES: tuple[Rule, ...] = (
     *key_values.RULES,
     *meaning.RULES,
     *figures.RULES,
+    *builds.RULES,
     *storage.RULES,
     *rows.RULES,
     *topics.RULES,

@@ -23,13 +23,22 @@ def moved(comparison: Comparison) -> Iterator[Change]:
     if old == new:
         return
     row = "R2" if old[-1] != new[-1] else "R1"
-    has_alias = before.relation.lower() in {str(each).lower() for each in after.get("aliases", ())}
+    aliases = {str(each).lower() for each in after.get("aliases", ())}
+    has_alias = before.relation.lower() in aliases
     verb = "is renamed to" if row == "R2" else "moves to"
     yield change(
         row, "", f"`{_name(old)}` {verb} `{_name(new)}`.",
         "The old name still works." if has_alias else "Queries that use the old name fail.",
         Verdict.MINOR if has_alias else Verdict.BREAKING, comparison.readers.hits(),
     )  # fmt: skip
+    names = {str(each).lower() for each in before.get("aliases", ())}
+    lost = names - aliases - {after.relation.lower(), after.product.lower()}
+    if has_alias and (hits := comparison.readers.hits_by_name(lost)):
+        yield change(
+            row, "aliases", f"The former {listed(sorted(lost))} stops working.",
+            "Queries that use it fail. Rename the product once its readers use the present name.",
+            Verdict.BREAKING, hits,
+        )  # fmt: skip
 
 
 def kinds(comparison: Comparison) -> Iterator[Change]:

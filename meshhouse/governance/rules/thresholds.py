@@ -20,6 +20,7 @@ _COUNTS = frozenset({"row_count", "missing", "not_null", "invalid", "duplicate",
 def weaker(comparison: Comparison, old: Check, new: Check) -> Iterator[Change]:
     """V4, V5, V6, V8, V10, V11: what a check accepts, and which rows it looks at."""
     yield from _covered(old, new)
+    yield from _macros(comparison, old, new)
     yield from _pattern(comparison, old, new)
     yield from _threshold(comparison, old, new)
     yield from _range(comparison, old, new)
@@ -46,11 +47,37 @@ def _covered(old: Check, new: Check) -> Iterator[Change]:
             "V10", subject, f"The query of check {name} looks at fewer rows than before.",
             "The other rows are published unchecked.", Verdict.FORBIDDEN,
         )  # fmt: skip
-    elif covers is Covers.OTHER:
+    elif new.get("fail_calc") and new["fail_calc"] != old.get("fail_calc"):
+        yield change(
+            "V10", subject, f"Check {name} counts its failing rows with `{new['fail_calc']}`.",
+            "Rows that this does not count are published unchecked.", Verdict.FORBIDDEN,
+        )  # fmt: skip
+    elif covers is Covers.OTHER or new.get("fail_calc") != old.get("fail_calc"):
         yield change(
             "V11", subject, f"Check {name} has another query under the same name.",
             "It may find other rows than before: compare the two queries.", Verdict.MINOR,
         )  # fmt: skip
+
+
+def _macros(comparison: Comparison, old: Check, new: Check) -> Iterator[Change]:
+    """V11: the macros behind a check, of contracts that keep a digest of them."""
+    before, after = old.get("macros"), new.get("macros")
+    if before == after or not comparison.keeps_builds:
+        return
+    if before or old.get("kind") == "singular":
+        yield change(
+            "V11", str(old["id"]), f"Check {called(old)} runs other macros under the same name.",
+            "It may find other rows than before: compare the macros.", Verdict.MINOR,
+        )  # fmt: skip
+        return
+    column = str(old.get("column") or "")
+    hits = comparison.readers.hits(column) if column else comparison.readers.whole()
+    yield change(
+        "V11", str(old["id"]),
+        f"Check {called(old)} was dbt's own, and now runs a macro of the domain or of a package.",
+        "The macro may accept anything: confirm that it finds what dbt's own test found.",
+        Verdict.BREAKING, hits, is_silent=True,
+    )  # fmt: skip
 
 
 def _finds(old: Check, new: Check) -> Covers:

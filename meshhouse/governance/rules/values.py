@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from meshhouse.governance.change import Change, Verdict, listed
 from meshhouse.governance.comparison import Comparison, change
-from meshhouse.governance.contract import Contract
+from meshhouse.governance.contract import Contract, accepted_by
 from meshhouse.governance.readers import Read
 
 _WANTED = frozenset({"=", "in", "or"})
@@ -42,7 +42,7 @@ def _accepted(contract: Contract, column: str, only_enabled: bool) -> tuple[froz
         and (each.get("enabled", True) or not only_enabled)
     ]
     declared = contract.columns[column].get("accepted_values")
-    values = declared or [value for each in checks for value in each["values"]]
+    values = declared or accepted_by(checks) or ()
     return frozenset(map(str, values)), bool(checks)
 
 

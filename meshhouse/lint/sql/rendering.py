@@ -14,7 +14,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -71,25 +71,27 @@ def render(
     """
     note = repository.home / "check" / dialect.target / domain / "rendered.json"
     digest = _digest(repository, domain, dialect, left_out)
-    found = _noted(note, digest)
-    if found is None:
-        found = _rendered(repository, domain, dialect, left_out)
-        with suppress(OSError):  # the next check renders again
-            note.parent.mkdir(parents=True, exist_ok=True)
-            content = [{**asdict(each), "path": str(each.path)} for each in found]
-            files.replace(note, json.dumps({"digest": digest, "rendered": content}))
+    with suppress(TypeError, KeyError):  # a note of another version
+        if (noted := _noted(note, digest)) is not None:
+            return [Rendered(**{**each, "path": Path(each["path"])}) for each in noted]
+    found = _rendered(repository, domain, dialect, left_out)
+    _note(note, digest, [{**asdict(each), "path": str(each.path)} for each in found])
     return found
 
 
-def _noted(note: Path, digest: str) -> list[Rendered] | None:
+def _noted(note: Path, digest: str) -> list[dict[str, Any]] | None:
     """What was rendered before from the same files; None if they changed, or nothing was noted."""
     try:
         content = json.loads(note.read_text())
-        if content["digest"] != digest:
-            return None
-        return [Rendered(**{**each, "path": Path(each["path"])}) for each in content["rendered"]]
+        return list(content["rendered"]) if content["digest"] == digest else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _note(note: Path, digest: str, rendered: Sequence[Mapping[str, Any]]) -> None:
+    with suppress(OSError):  # the next time renders again
+        note.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(note, json.dumps({"digest": digest, "rendered": rendered}))
 
 
 def _digest(repository: Repository, domain: str, dialect: Dialect, left_out: Sequence[str]) -> str:
@@ -97,7 +99,8 @@ def _digest(repository: Repository, domain: str, dialect: Dialect, left_out: Seq
     with environment({"MESH_TARGET": dialect.target}):
         project = project_fingerprint(repository, repository.reading(domain))
     code = hashlib.sha256()
-    for path in [Path(__file__), *sorted(Path(meshhouse.repository.__file__).parent.glob("*.py"))]:
+    folders = Path(__file__).parent, Path(meshhouse.repository.__file__).parent
+    for path in sorted(path for folder in folders for path in folder.glob("*.py")):
         code.update(path.read_bytes())
     parts = [
         project, code.hexdigest(), str(repository.root), repository.environment, dialect.output,
@@ -140,7 +143,7 @@ def _rendered(
 
 @dataclass(frozen=True)
 class FirstBuild:
-    """SQL of a model as its first build would run it, whatever is built already."""
+    """SQL of a model, snapshot or test as a first build would run it, whatever is built already."""
 
     unique_id: str
     name: str
@@ -149,31 +152,36 @@ class FirstBuild:
     """`schema.table` that the SQL builds, in lower case."""
     sql: str
     materialized: str
+    later_sql: str | None = None
+    """As later builds run it, with the branches of `is_incremental()`; None if the model is not
+    incremental."""
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """The SQL that runs of a domain execute."""
+def first_builds(repository: Repository, domain: str) -> list[FirstBuild]:
+    """The SQL of a domain's models, without the branches of `is_incremental()`, and with them.
 
-    first: Sequence[FirstBuild]
-    """Of models and snapshots."""
-    later: Mapping[str, str]
-    """Unique id -> SQL of each incremental model as later builds run it."""
-    tests: Mapping[str, str]
-    """Unique id -> SQL of each data test that is more than a plain `unique` or `not_null`."""
+    Snapshots and data tests are among them, except tests that are a plain `unique` or `not_null`.
 
-
-def first_builds(repository: Repository, domain: str) -> Compiled:
-    """The SQL of a domain's models, without the branches of `is_incremental()`, and of its tests.
-
-    Contracts store the SQL of models, because it is the same before and after a table is built, on
-    every target, and at any time: see `contract_dialect` and `fixed_clock`. Later builds and tests
-    are missing if one of them does not render without the target.
+    Contracts store this SQL, because it is the same before and after a table is built, on every
+    target, and at any time: see `contract_dialect` and `fixed_clock`. What was rendered is noted,
+    because dbt takes a second for it, which is a third of a run without changed code.
 
     Raises:
         DbtFailed: a model does not render.
     """
     dialect = contract_dialect()
+    note = repository.workspace / "check" / dialect.target / domain / "first_builds.json"
+    digest = _digest(repository, domain, dialect, ())
+    with suppress(TypeError):  # a note of another version
+        if (noted := _noted(note, digest)) is not None:
+            return [FirstBuild(**each) for each in noted]
+    found = _first_builds(repository, domain, dialect)
+    if _digest(repository, domain, dialect, ()) == digest:  # no file was edited meanwhile
+        _note(note, digest, [asdict(each) for each in found])
+    return found
+
+
+def _first_builds(repository: Repository, domain: str, dialect: Dialect) -> list[FirstBuild]:
     with _dbt(repository, domain, dialect) as dbt:
         if dialect is dialect_in_use():
             # Without changed files this parse takes 0.2 s, because it reads what the domain's last
@@ -181,45 +189,25 @@ def first_builds(repository: Repository, domain: str) -> Compiled:
             manifest = invoke(repository, domain, ["parse", "--no-write-json"], {})
         else:
             manifest = dbt("parse")
+        manifest.macros[_INCREMENTAL].macro_sql = _IS_NEVER_INCREMENTAL
 
-        def compiled(is_incremental: str, *select: str) -> list[Any]:
-            manifest.macros[_INCREMENTAL].macro_sql = is_incremental
-            arguments = [*_OFFLINE, "--select", *select, "--indirect-selection", "empty"]
-            result = dbt("compile", *arguments, manifest=manifest, within=fixed_clock())
-            return [each for each in getattr(result, "results", ()) if each.node.language == "sql"]
+        def compiled(*selected: str) -> list[FirstBuild]:
+            select = ["--select", *selected, "--indirect-selection", "empty"]
+            result = dbt("compile", *_OFFLINE, *select, manifest=manifest, within=fixed_clock())
+            return _built(result)
 
-        nodes = list(manifest.nodes.values())
-        kinds = ["resource_type:model"]
-        if any(node.resource_type == "snapshot" for node in nodes):
-            kinds.append("resource_type:snapshot")
-        first = [
-            FirstBuild(
-                unique_id=each.node.unique_id,
-                name=each.node.name,
-                version=getattr(each.node, "version", None),
-                relation=_relation(each.node),
-                sql=_sql(each.node),
-                materialized=each.node.config.materialized,
-            )
-            for each in compiled(_IS_NEVER_INCREMENTAL, *kinds)
-        ]
-        later, tests = {}, {}
         # Each call of dbt takes 0.1 s, so they are made only if there is something to compile.
-        if any(each.materialized == "incremental" for each in first):
-            with suppress(DbtFailed):
-                found = compiled(_IS_INCREMENTAL, "config.materialized:incremental")
-                later = {each.node.unique_id: _sql(each.node) for each in found}
-        names = [".".join(node.fqn) for node in nodes if _is_telling(node)]
-        if names:
-            with suppress(DbtFailed):
-                found = compiled(_IS_NEVER_INCREMENTAL, *names)
-                tests = {each.node.unique_id: _sql(each.node) for each in found}
-    return Compiled(first, later, tests)
-
-
-def _sql(node: Any) -> str:
-    # Without the ephemeral models that dbt injects: they are separate results.
-    return node._pre_injected_sql or node.compiled_code or ""
+        kinds = {node.resource_type for node in manifest.nodes.values()} & {"model", "snapshot"}
+        first = compiled(*(f"resource_type:{each}" for each in sorted(kinds))) if kinds else []
+        tests = [".".join(each.fqn) for each in manifest.nodes.values() if _is_telling(each)]
+        if tests:
+            with suppress(DbtFailed):  # then their lineage is unknown
+                first += compiled(*tests)
+        if not any(each.materialized == "incremental" for each in first):
+            return first
+        manifest.macros[_INCREMENTAL].macro_sql = _IS_INCREMENTAL
+        later = {each.unique_id: each.sql for each in compiled("config.materialized:incremental")}
+    return [replace(each, later_sql=later.get(each.unique_id)) for each in first]
 
 
 def _is_telling(node: Any) -> bool:
@@ -229,6 +217,22 @@ def _is_telling(node: Any) -> bool:
     about = getattr(node, "test_metadata", None)
     is_plain = about is not None and not about.namespace and about.name in PLAIN_TESTS
     return not is_plain or bool(node.config.where)
+
+
+def _built(result: Any) -> list[FirstBuild]:
+    """The models of a call of `dbt compile`."""
+    return [
+        FirstBuild(
+            unique_id=each.node.unique_id,
+            name=each.node.name,
+            version=getattr(each.node, "version", None),
+            relation=_relation(each.node),
+            sql=each.node._pre_injected_sql or each.node.compiled_code or "",
+            materialized=each.node.config.materialized,
+        )
+        for each in getattr(result, "results", ())
+        if each.node.language == "sql"
+    ]
 
 
 @contextmanager

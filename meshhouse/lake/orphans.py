@@ -1,7 +1,8 @@
 """Orphans: files in a table's folder that none of its snapshots refers to.
 
 Belongs here: finding files that killed landers, refused commits and expired snapshots left.
-Not here: expiring snapshots (expiry.py).
+Not here: expiring snapshots
+(maintenance/expiry.py, ledger_files.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 
 from pyiceberg.table import Table
 
-from meshhouse.lake import Lake
+from meshhouse.lake.catalog import Lake
 from meshhouse.lake.storage import Stored, listing
 
 KEPT_STATES = 20
@@ -22,7 +23,13 @@ KEPT_STATES = 20
 _METADATA = re.compile(r"(\d+)-.*\.metadata\.json")
 
 
-def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime) -> list[Stored]:
+def orphans(
+    lake: Lake,
+    relation: str,
+    written_before: datetime,
+    since: datetime,
+    kept_states: int = KEPT_STATES,
+) -> list[Stored]:
     """Files that nothing refers to.
 
     Args:
@@ -32,6 +39,7 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
             commit them.
         since: metadata files that were current at this time or later are left out, because
             readers may use them.
+        kept_states: the number of newest metadata files that are left out.
     """
     table = lake.load(relation)
     if table is None:
@@ -41,7 +49,7 @@ def orphans(lake: Lake, relation: str, written_before: datetime, since: datetime
     found = list(files_in(table.location()))
     table = lake.load(relation)
     assert table is not None
-    kept = referenced(table) | _kept_metadata(found, table, since)
+    kept = referenced(table) | _kept_metadata(found, table, since, kept_states)
     for name, state in lake.stored().items():
         # Another name may show another state of the same folder.
         if state != table.metadata_location and state.startswith(f"{table.location()}/metadata/"):
@@ -82,7 +90,9 @@ def locations(table: Table) -> set[str]:
     return found
 
 
-def _kept_metadata(found: list[Stored], table: Table, since: datetime) -> set[str]:
+def _kept_metadata(
+    found: list[Stored], table: Table, since: datetime, kept_states: int
+) -> set[str]:
     """Names of the newest metadata files, and of those that were current since a given time.
 
     A metadata file was current until the next version was written.
@@ -97,7 +107,7 @@ def _kept_metadata(found: list[Stored], table: Table, since: datetime) -> set[st
     for version, files in versions.items():
         following = versions.get(version + 1, files)
         shown_until = max(file.written_at for file in following)
-        if version > newest - KEPT_STATES or shown_until > since.timestamp():
+        if version > newest - kept_states or shown_until > since.timestamp():
             kept |= _names(files)
     return kept
 
