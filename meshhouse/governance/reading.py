@@ -54,12 +54,16 @@ def reads_in(execution: Execution) -> list[dict[str, Any]]:
     `is_direct` false, if it filters, joins, groups or orders by a column of the product.
     """
     found: dict[tuple[object, ...], Read] = {}
-    for read in _reads(execution):
+    for read, is_later in _reads(execution):
         key = (
             read.reader, read.relation, read.column, read.check,
             read.is_direct, read.is_known, BARE in read.how,
         )  # fmt: skip
-        found[key] = _together(found[key], read) if key in found else read
+        before = found.get(key)
+        if is_later and read.operators and not (before and before.operators):
+            # The first build reads what this condition leaves out, so it bounds nothing.
+            read = replace(read, operators=read.operators | {OR})
+        found[key] = read if before is None else _together(before, read)
     ordered = sorted(
         found.values(), key=lambda each: (each.reader, each.relation, each.column, each.check)
     )
@@ -76,7 +80,8 @@ def _together(one: Read, other: Read) -> Read:
     )
 
 
-def _reads(execution: Execution) -> Iterator[Read]:
+def _reads(execution: Execution) -> Iterator[tuple[Read, bool]]:
+    """The reads of each query, and whether only later builds run it."""
     products = {
         name.lower(): execution.schemas[name.lower()]
         for each in execution.products
@@ -100,8 +105,4 @@ def _reads(execution: Execution) -> Iterator[Read]:
             plain = latest.get(read.relation)
             unpinned = query.unpinned if read.is_direct else all_unpinned
             relation = plain if plain in unpinned else read.relation
-            # `or`, because the first build reads what the condition of a later one leaves out.
-            loose = {OR} if query.is_later and read.operators else set()
-            yield replace(
-                read, relation=relation, check=query.check, operators=read.operators | loose
-            )
+            yield replace(read, relation=relation, check=query.check), query.is_later

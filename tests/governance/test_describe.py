@@ -125,6 +125,9 @@ def test_a_condition_of_a_later_build_reads_but_bounds_nothing(mesh):
     assert readers(mesh, staged).of_column("sold_at") == ()
     [read] = readers(mesh, later).of_column("sold_at")
     assert read.operators == {">", "or"}
+    always = replace(later, sql=str(later.later_sql))
+    [read] = readers(mesh, always).of_column("sold_at")
+    assert read.operators == {">"}
 
 
 def test_a_model_that_only_a_test_reads_is_a_reader(mesh):
