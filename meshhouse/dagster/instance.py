@@ -22,6 +22,7 @@ from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy.exc import OperationalError
 
+from meshhouse.dagster.abandoned import end_abandoned
 from meshhouse.dagster.home import SETTINGS, dagster_home
 from meshhouse.dagster.storage import CannotRecord, OpenEventLog, OpenSqliteStorage
 from meshhouse.errors import MeshError, UsageError
@@ -46,6 +47,7 @@ def mesh_instance(repository: Repository) -> Iterator[dg.DagsterInstance]:
     instance = _opened(home)
     try:
         with instance:
+            end_abandoned(repository, instance)
             yield instance
     except (CannotRecord, OperationalError) as error:
         raise MeshError(_cannot_write(home, instance, error)) from error

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from meshhouse.dagster.abandoned import show_life
 from meshhouse.dagster.jobs import WHOLE_MESH, domain_job
 from meshhouse.dagster.translator import safe_name
 from meshhouse.repository import Repository
@@ -53,6 +54,7 @@ def _location(make: MakeDefinitions, domains: Sequence[str] | None) -> dg.Defini
     if run is None:
         return make(repository, domains)
     if run.run_id not in _loaded:
+        show_life(repository, run.run_id)
         _loaded[run.run_id] = make(repository, domains_of(repository, run) or domains)
     return _loaded[run.run_id]
 
@@ -82,6 +84,6 @@ def domains_of(repository: Repository, run: dg.DagsterRun) -> list[str] | None:
     found = []
     for name in repository.domain_names:
         safe = safe_name(name)
-        if selected & {safe, f"{name}_raw", f"{name}_build", domain_job(safe)}:
+        if selected & {name, safe, domain_job(safe)}:  # each key begins with its domain
             found.append(name)
     return found or None

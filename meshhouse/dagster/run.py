@@ -17,6 +17,7 @@ from dagster._core.executor.child_process_executor import ChildProcessCrashExcep
 from dagster_shared.error import SerializableErrorInfo
 
 from meshhouse.dagster import apart
+from meshhouse.dagster.abandoned import process_tag
 from meshhouse.dagster.instance import mesh_instance
 from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.origin import give_origins, started_tags
@@ -89,6 +90,7 @@ def run(
             **({NAMED: " ".join(each.relation for each in parts)} if parts else {}),
             **environment_tag(repository),
             **started_tags(),
+            **process_tag(repository),
         }
         keys = _keys(built, selection)
         config: dict[str, Any] = {

@@ -32,6 +32,7 @@ from meshhouse.repository import Repository, display_path, printable
 from meshhouse.repository.manifest import manifest_path, target_folder
 
 _LOCK = threading.Lock()
+_PARSED = "partial_parse.msgpack"
 _QUIET_ENVIRONMENT = {
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "DBT_VERSION_CHECK": "false",
@@ -209,7 +210,7 @@ def invoke(
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
     options += ["--log-path", str(logs or repository.workspace / "logs" / domain)]
     options += ["--log-level", "none", "--log-level-file", "debug" if logs else "none"]
-    options += ["--target-path", str(target_folder(repository, domain))]
+    options += ["--target-path", str(_artifacts(repository, domain))]
     with (
         _LOCK,
         _without(_PARTS_ONLY),
@@ -233,6 +234,22 @@ def invoke(
     if outcome.exception is not None:
         raise DbtFailed(f"{domain}: {plain(_plain(outcome.exception))}") from outcome.exception
     return outcome.result
+
+
+def _artifacts(repository: Repository, domain: str) -> Path:
+    """Where dbt writes: the target folder, or one beside the builds if the checkout is read-only.
+
+    The second one begins with what `mesh prepare` wrote, so that dbt parses nothing again.
+    """
+    prepared = target_folder(repository, domain)
+    if not prepared.exists() or os.access(prepared, os.W_OK):
+        return prepared
+    own = repository.workspace / "target" / domain
+    own.mkdir(parents=True, exist_ok=True)
+    before, copy = prepared / _PARSED, own / _PARSED
+    if before.exists() and (not copy.exists() or copy.stat().st_mtime < before.stat().st_mtime):
+        shutil.copy2(before, copy)
+    return own
 
 
 def _mesh_variables(repository: Repository, domain: str) -> dict[str, str]:

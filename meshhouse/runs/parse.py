@@ -17,7 +17,13 @@ from meshhouse.errors import MeshError
 from meshhouse.locks import lock
 from meshhouse.processes import in_processes, jobs_by_default
 from meshhouse.repository import Domain, Repository
-from meshhouse.repository.manifest import Manifest, is_fresh, manifest_path, mark_fresh
+from meshhouse.repository.manifest import (
+    Manifest,
+    is_fresh,
+    manifest_path,
+    mark_fresh,
+    target_folder,
+)
 from meshhouse.repository.project import project_fingerprint
 
 _MIB_OF_A_PARSE = 250
@@ -63,6 +69,13 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
     if not is_fresh(repository, domain):
         for problem in repository.shared_problems:
             raise problem  # every domain is built with these files
+        folder = target_folder(repository, domain.name)
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise MeshError(
+                f"{domain.name}: its manifest is older than its files or was made with other "
+                f"variables, and {folder} is read-only. Run `mesh prepare` where the checkout is "
+                "built, with the variables that are set here."
+            )
         with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
             if not is_fresh(repository, domain):
                 fingerprint = project_fingerprint(repository, domain)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 
+import pytest
+
+from meshhouse import dbt
+from meshhouse.errors import MeshError
 from meshhouse.locks import lock_if_free
+from meshhouse.runs.parse import fresh_manifest
 from tests.conftest import WARM, Mesh
 
 DESCRIBE = Path(__file__).parents[1] / "dagster" / "describe.py"
@@ -53,6 +59,27 @@ def test_a_prepared_checkout_loads_without_a_change_to_it(mesh: Mesh, tmp_path: 
         json.loads(told.read_text())["assets"]
     )
     assert files(mesh.root) == before
+
+
+def test_a_read_only_checkout_runs_and_names_the_remedy_where_it_is_old(
+    mesh: Mesh, tmp_path: Path, monkeypatch
+):
+    repository = mesh.repository
+    shop = repository.domain("shop")
+    fresh_manifest(repository, shop)
+    monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
+    # Root, who runs these tests in CI, may write everywhere.
+    can = os.access
+    writes = lambda path, mode: can(path, mode) and mode != os.W_OK  # noqa: E731
+    monkeypatch.setattr(os, "access", writes)
+    before = files(mesh.root)
+    read_only = mesh.repository
+    dbt.invoke(read_only, "shop", ["list"], {})
+    assert files(mesh.root) == before
+    assert (tmp_path / "home" / "target" / "shop" / "partial_parse.msgpack").exists()
+    mesh.write("domains/shop/models/staging/another.sql", "select 1 as one")
+    with pytest.raises(MeshError, match=r"shop: its manifest is older .* Run `mesh prepare`"):
+        fresh_manifest(mesh.repository, mesh.repository.domain("shop"))
 
 
 def test_a_domain_that_does_not_parse_is_named_and_fails_the_build_of_an_image(mesh: Mesh):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
+from meshhouse.dagster.abandoned import PROCESS
+from meshhouse.dagster.home import dagster_home
+from meshhouse.locks import lock_if_free
 from tests.conftest import Mesh
 from tests.support import postgres_here
 
@@ -61,6 +64,34 @@ def test_sqlite_elsewhere_has_runs_and_events_in_one_place(sold: Mesh, tmp_path,
         place / "history/runs",
         place / "schedules",
     }
+
+
+@dg.job
+def killed() -> None: ...
+
+
+def test_a_run_whose_process_was_killed_takes_no_place_in_the_queue(sold: Mesh):
+    locks = sold.home / "locks" / "runs"
+    locks.mkdir(parents=True)
+    dead, alive, elsewhere = "dead", "alive", "elsewhere"
+    (locks / dead).touch()
+    with dg.DagsterInstance.from_config(str(dagster_home(sold.repository))) as instance:
+        runs = {
+            name: instance.create_run_for_job(
+                killed,
+                status=dg.DagsterRunStatus.STARTED,
+                tags={PROCESS: name},
+            ).run_id
+            for name in (dead, alive, elsewhere)
+        }
+    with lock_if_free(locks / alive):
+        sold.run("run", "shop", "--force")
+    with dg.DagsterInstance.from_config(str(dagster_home(sold.repository))) as instance:
+        found = {name: instance.get_run_by_id(run).status.value for name, run in runs.items()}
+        told = [str(entry.dagster_event) for entry in instance.all_logs(runs[dead])]
+    assert found == {dead: "FAILURE", alive: "STARTED", elsewhere: "STARTED"}
+    assert any("The process of this run was killed." in each for each in told)
+    assert not (locks / dead).exists()
 
 
 BAD = {

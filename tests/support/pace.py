@@ -30,6 +30,11 @@ _ONE_SESSION = {
 """Files that use the Spark session of their process. One worker gets them all: a second session
 would spend another minute of processor time until Java has compiled what these tests run."""
 _SECONDS = {
+    "dagster/test_page.py": 60,
+    "dagster/test_storage.py": 40,
+    "dagster/test_tools.py": 40,
+    "dagster/test_process.py": 40,
+    "cli/test_dev.py": 20,
     "journeys/test_retail.py": 317,
     "landing/test_chaos.py": 176,
     "journeys/test_contracts.py": 160,
