@@ -23,6 +23,7 @@ from meshhouse.runs.outcome import DomainRun
 CHECK = "compatibility"
 """The name of the check. Names of Soda's checks end with their type, so none is called so."""
 
+_UNJUDGED = "Not judged, because the run failed before. Consumers keep what they had."
 _FIRST = "Nothing to compare with: it was never published with a contract before."
 
 
@@ -45,7 +46,8 @@ def compatibility_results(
 ) -> Iterator[dg.AssetCheckResult]:
     """The outcome of every selected check.
 
-    Products that the run did not judge, because it failed before or left them out, have none.
+    A product that the run did not judge, because it failed before, has a warning that says so.
+    Without an outcome, Dagster would show the check as failed.
 
     Args:
         selected: the checks that Dagster asks for.
@@ -65,6 +67,9 @@ def compatibility_results(
             yield _unchanged(product, run.standing_changes[product.name])
         elif product.name in published:
             yield _result(product, True, _FIRST)
+        elif not run.ok and product.name in run.covered:
+            facts = {"consumers see": consumers.see(product.relation)}
+            yield _result(product, False, _UNJUDGED, facts, dg.AssetCheckSeverity.WARN)
 
 
 def declared_results(
