@@ -80,6 +80,11 @@ class Relation:
         return " ".join(parts)
 
 
+def reads_itself(condition: exp.Expression) -> bool:
+    """Whether a condition of an incremental build chooses the rows that are new."""
+    return f"from {ITSELF}" in text_of(condition)
+
+
 def bases(relation: Relation) -> set[str]:
     """The base tables of a relation's columns."""
     found = {each.table for tree in relation.columns.values() for each in tree.find_all(exp.Column)}

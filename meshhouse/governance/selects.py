@@ -14,7 +14,6 @@ from sqlglot import exp
 
 from meshhouse.governance.expressions import canonical, conjuncts, text_of
 from meshhouse.governance.relations import (
-    ITSELF,
     Join,
     Relation,
     Unreadable,
@@ -22,6 +21,7 @@ from meshhouse.governance.relations import (
     base_column,
     bases,
     limits,
+    reads_itself,
 )  # fmt: skip
 
 AMONG = "among rows with "
@@ -100,8 +100,7 @@ class Select:
 
     def _filter(self, clause: str) -> None:
         if self._tree.args.get(clause):
-            found = conjuncts(self.resolved(self._tree.args[clause].this))
-            self._predicates += [each for each in found if f"from {ITSELF}" not in text_of(each)]
+            self._predicates += conjuncts(self.resolved(self._tree.args[clause].this))
 
     def _add(self, tree: exp.Expression) -> Relation:
         is_query = isinstance(tree, exp.Table | exp.Subquery)
@@ -138,8 +137,10 @@ class Select:
             keys = conditions
         if kind in ("left", "semi", "anti"):
             # A filter inside decides what is joined, not which rows stay.
-            keys = [*keys, *made.predicates]
-            self._sources[name] = replace(made, predicates=())
+            inside = [each for each in made.predicates if not reads_itself(each)]
+            keys = [*keys, *inside]
+            new = tuple(each for each in made.predicates if reads_itself(each))
+            self._sources[name] = replace(made, predicates=new)
         texts = tuple(sorted({text_of(each) for each in keys}))
         # The sides of an inner join may change places; its tables are among the sources.
         self._joins.append(Join(kind, "" if kind in ("inner", "cross") else made.label, texts))
@@ -252,8 +253,9 @@ class Select:
         """Notes the rows that a rank counts: a later filter does not change it, this one does."""
         keys = window.args.get("partition_by") or []
         is_noted = any(isinstance(each, exp.Var) for each in keys)
-        if isinstance(window.this, RANKS) and not is_noted and self._predicates:
-            among = " and ".join(sorted({text_of(each) for each in self._predicates}))
+        conditions = {text_of(each) for each in self._predicates if not reads_itself(each)}
+        if isinstance(window.this, RANKS) and not is_noted and conditions:
+            among = " and ".join(sorted(conditions))
             window.set("partition_by", [*keys, exp.Var(this=f"{AMONG}{among}")])
 
     def _column(self, node: exp.Column) -> exp.Expression:

@@ -10,7 +10,7 @@ staging model leaves the shape as it is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import sqlglot
@@ -21,7 +21,7 @@ from meshhouse.governance.comparison import Comparison
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.expressions import Value, canonical, text_of, without_cast
 from meshhouse.governance.queries import Queries
-from meshhouse.governance.relations import Join, Unreadable
+from meshhouse.governance.relations import Join, Unreadable, reads_itself
 from meshhouse.governance.selects import AMONG
 
 DIALECT = "duckdb"
@@ -54,6 +54,8 @@ class Shape:
     """The base tables, such as `sales_raw.transactions`."""
     predicates: tuple[str, ...] = ()
     """The conditions on rows, except those that remove duplicates or sample; sorted."""
+    new_rows: tuple[str, ...] = field(default=(), compare=False)
+    """The conditions by which a later build of an incremental model chooses its rows; sorted."""
     joins: tuple[Join, ...] = ()
     orders: tuple[Order, ...] = ()
     """How duplicates are removed."""
@@ -120,12 +122,16 @@ def _shape(model: str, texts: tuple[tuple[str, str], ...], dialect: str) -> Shap
     columns = {
         name: Value(canonical(without_cast(tree))) for name, tree in relation.columns.items()
     }
-    predicates, orders, limits = (
+    predicates, new_rows, orders, limits = (
+        set(),
         set(),
         [Order(*each) for each in relation.orders],
         list(relation.limits),
     )
     for tree in relation.predicates:
+        if reads_itself(tree):
+            new_rows.add(text_of(tree))
+            continue
         chosen = _order(tree)
         if chosen is not None:
             orders.append(chosen)
@@ -137,6 +143,7 @@ def _shape(model: str, texts: tuple[tuple[str, str], ...], dialect: str) -> Shap
         columns=columns,
         sources=relation.sources,
         predicates=tuple(sorted(predicates)),
+        new_rows=tuple(sorted(new_rows)),
         joins=tuple(sorted(relation.joins, key=str)),
         orders=tuple(sorted(orders, key=str)),
         limits=tuple(sorted(limits)),

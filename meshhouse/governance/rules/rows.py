@@ -52,6 +52,9 @@ def filters(comparison: Comparison) -> Iterator[Change]:
     added = sorted({*after.predicates} - {*before.predicates})
     dropped = sorted({*before.predicates} - {*after.predicates})
     parts = [f"new: `{each}`" for each in added] + [f"dropped: `{each}`" for each in dropped]
+    if before.new_rows and after.new_rows and before.new_rows != after.new_rows:
+        old, new = (" and ".join(f"`{each}`" for each in one.new_rows) for one in (before, after))
+        parts.append(f"rows count as new by {new} instead of {old}")
     is_kept = _rules(before.orders) == _rules(after.orders)  # else it is D4
     if not parts and is_kept and _amongs(before.orders) != _amongs(after.orders):
         parts = ["they hold before instead of after duplicates are removed, or the reverse"]
