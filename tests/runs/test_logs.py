@@ -20,7 +20,7 @@ def test_runs_with_the_same_manifest_keep_it_once(mesh: Mesh):
     every = list((mesh.home / "logs" / "shop").glob("*/manifest.json"))
     [other] = [each for each in every if each not in same]
     found = [("a comment" in each.read_text(), each.stat().st_ino) for each in every]
-    assert sorted(has for has, _ in told) == [False, False, True]
+    assert sorted(has for has, _ in found) == [False, False, True]
     assert json.loads(other.read_text())["nodes"]
 
 
