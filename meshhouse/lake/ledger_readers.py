@@ -15,6 +15,8 @@ from pathlib import Path
 
 from meshhouse.lake.catalog import Lake
 
+LOCK = "ledger.readers"
+"""Name of the lock's file among the locks of a lake. A reader uses nothing but the files."""
 _TRIES = 10
 _LOOK_SECONDS = 0.01
 _kept: dict[Path, int] = {}
@@ -64,7 +66,7 @@ def unread(lake: Lake) -> Iterator[bool]:
 
 
 def _path(lake: Lake) -> Path:
-    return lake.locks / "ledger.readers"
+    return lake.locks / LOCK
 
 
 def _shared(path: Path) -> int | None:

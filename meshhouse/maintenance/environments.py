@@ -14,6 +14,7 @@ from pathlib import Path
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake.ledger_readers import LOCK
 from meshhouse.locks import lock_if_free
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import PRODUCTION, environment_name, workspace
@@ -52,8 +53,10 @@ def drop(repository: Repository, engine: Engine, name: str) -> None:
     own = workspace(repository.home, name)
     with ExitStack() as held:
         # Lock all domains, also those that never ran here: a run could start meanwhile.
-        runs = {own / "locks" / f"{domain}.run" for domain in repository.domain_names}
-        for path in sorted({*runs, *(own / "locks").glob("*")}):
+        locks = own / "locks"
+        runs = {locks / f"{domain}.run" for domain in repository.domain_names}
+        # An open connection does not keep an environment: its reader loses the tables.
+        for path in sorted({*runs, *locks.glob("*")} - {locks / LOCK}):
             holder = held.enter_context(lock_if_free(path))
             if holder:
                 raise MeshError(

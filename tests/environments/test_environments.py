@@ -22,6 +22,7 @@ from meshhouse.repository.environment import environment_name
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import build_models, run_domain
 from meshhouse.runs.selection import select, settled
+from meshhouse.serve.connection import connect
 from tests.conftest import Mesh
 from tests.support.kept import Kept
 
@@ -292,6 +293,15 @@ def test_dropping_one_keeps_environments_whose_names_begin_the_same(tried):
     assert names(tried) == ["ana_b"]
     assert Lake(tried.home).in_environment("ana_b").states() == before
     assert (tried.home / "environments/ana_b/build/shop/work.duckdb").exists()
+
+
+def test_an_open_connection_does_not_keep_an_environment(tried, monkeypatch):
+    monkeypatch.setenv("MESH_ENV", "ana")
+    with connect(tried.root) as connection:
+        assert connection.sql("select count(*) from shop.totals").fetchone() == (1,)
+        monkeypatch.delenv("MESH_ENV")
+        tried.run("env", "drop", "ana", "--yes")
+    assert names(tried) == ["ana_b"]
 
 
 def test_a_drop_that_was_stopped_is_finished_by_the_next_one(tried):
