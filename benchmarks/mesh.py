@@ -1,6 +1,7 @@
 """What running a mesh costs beside dbt and SQLMesh: many small domains, and the demo.
 
-    python -m benchmarks.mesh [--domains 20] [--location-domains 100] [--skip demo,sqlmesh,location]
+    python -m benchmarks.mesh [--domains 20] [--location-domains 100] [--publications 200]
+                               [--skip demo,sqlmesh,location,publications]
 
 Every figure is of whole processes, their start included. Wall time says what a person waits for.
 CPU time, the second figure, is what to compare while other programs use the machine. SQLMesh has a
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,11 +24,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.environments import environment
 from benchmarks.generated import dbt_project_of, mesh_of, sqlmesh_project_of
+from benchmarks.growth import EARLY, growth
 from benchmarks.runs import run_costs
 
 ROOT = Path(__file__).parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshhouse/benchmarks"
 SQLMESH = "sqlmesh[duckdb]==0.236.4"
 _LOAD = """
 import time
@@ -50,6 +51,8 @@ class Cost:
     said: str = ""
 
     def __str__(self) -> str:
+        if not self.cpu:
+            return f"{self.wall:.1f} s"
         return f"{self.wall:.1f} s, CPU {self.cpu:.1f} s"
 
 
@@ -60,11 +63,11 @@ def cost_of(command: Sequence[str], folder: Path, variables: Mapping[str, str] =
         RuntimeError: it failed; the message has its output.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MESH_")}
-    environment = {**kept, "PYTHONPATH": str(ROOT), **variables}
+    settings = {**kept, "PYTHONPATH": str(ROOT), **variables}
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=folder, env=settings, stdout=output, stderr=subprocess.STDOUT
         )
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
@@ -103,7 +106,7 @@ class Rows:
 
     def show(self) -> None:
         """Prints the table."""
-        Console(width=150).print(self._table)
+        Console(width=120).print(self._table)
         print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
 
 
@@ -118,7 +121,8 @@ def runs(rows: Rows, scratch: Path, domains: int, with_sqlmesh: bool) -> None:
     plan: list[str] = []
     if with_sqlmesh:
         sqlmesh_project_of(other, domains)
-        plan = [sqlmesh(), "plan", "--auto-apply", "--no-prompts"]
+        program = environment("sqlmesh-0.236.4", [SQLMESH]) / "sqlmesh"
+        plan = [str(program), "plan", "--auto-apply", "--no-prompts"]
 
     def theirs() -> dict[str, Cost]:
         return {"SQLMesh plan": cost_of(plan, other)} if plan else {}
@@ -132,7 +136,8 @@ def runs(rows: Rows, scratch: Path, domains: int, with_sqlmesh: bool) -> None:
     rows.add("nothing new", cost_of(run, mesh), "at most 2 s", theirs())
     _change(mesh / "domains" / "d007" / "models" / "p3.sql", 3)
     _change(plain / "models" / "d007" / "d007_p3.sql", 3)
-    _change(other / "models" / "d007" / "p3.sql", 3)
+    if plan:
+        _change(other / "models" / "d007" / "p3.sql", 3)
     one = {"dbt build -s": cost_of([*build, "-s", "d007_p3"], plain, quiet)} | theirs()
     rows.add("one model changed, mesh run", cost_of(run, mesh), "at most 5 s", one)
     _change(mesh / "domains" / "d007" / "models" / "p3.sql", 4)
@@ -140,25 +145,11 @@ def runs(rows: Rows, scratch: Path, domains: int, with_sqlmesh: bool) -> None:
 
 
 def _change(sql: Path, factor: int) -> None:
-    if sql.exists():
-        sql.write_text(sql.read_text().replace(f"amount * {factor - 1}", f"amount * {factor}"))
-
-
-def sqlmesh() -> str:
-    """SQLMesh's program, installed at first use."""
-    folder = CACHE / "sqlmesh"
-    program = folder / "bin" / "sqlmesh"
-    if not program.exists():
-        uv = shutil.which("uv")
-        if uv is None:
-            raise RuntimeError(
-                "uv is not on the path; install it, or leave out with --skip sqlmesh"
-            )
-        subprocess.run([uv, "venv", "--quiet", "--clear", str(folder)], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", str(folder), SQLMESH], check=True
-        )
-    return str(program)
+    text = sql.read_text()
+    changed = text.replace(f"amount * {factor - 1}", f"amount * {factor}")
+    if changed == text:
+        raise RuntimeError(f"{sql} has no `amount * {factor - 1}`, so nothing would be measured")
+    sql.write_text(changed)
 
 
 def location(rows: Rows, scratch: Path, domains: int) -> None:
@@ -182,6 +173,16 @@ def location(rows: Rows, scratch: Path, domains: int) -> None:
     rows.add(f"mesh check, {size}", cost_of(check, mesh), "at most 2 s of CPU")
 
 
+def publications(rows: Rows, count: int) -> None:
+    """The last publication of a product beside an early one, and the size of all of them."""
+    found = growth(count)
+    rows.add(
+        f"publication {count} of a product, 20 new rows each; .mesh {found.megabytes:.1f} MB",
+        Cost(found.late, found.late), "ratio at most 1.2, at most 10 MB",
+        {f"publication {EARLY}": Cost(found.early, found.early)},
+    )  # fmt: skip
+
+
 def demo(rows: Rows) -> None:
     """The demo's full run beside plain dbt."""
     found = run_costs()
@@ -196,7 +197,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m benchmarks.mesh")
     parser.add_argument("--domains", type=int, default=20, help="at least 8")
     parser.add_argument("--location-domains", type=int, default=100, help="at least 8")
-    parser.add_argument("--skip", default="", help="of runs, sqlmesh, location and demo")
+    parser.add_argument("--publications", type=int, default=200, help="more than 25")
+    parser.add_argument(
+        "--skip", default="", help="of runs, sqlmesh, location, publications and demo"
+    )
     asked = parser.parse_args()
     skipped = set(asked.skip.split(","))
     rows = Rows()
@@ -207,6 +211,8 @@ def main() -> None:
             rows.trying("runs", lambda: runs(rows, scratch, asked.domains, with_sqlmesh))
         if "location" not in skipped:
             rows.trying("location", lambda: location(rows, scratch, asked.location_domains))
+    if "publications" not in skipped:
+        rows.trying("publications", lambda: publications(rows, asked.publications))
     if "demo" not in skipped:
         rows.trying("demo", lambda: demo(rows))
     rows.show()

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import kafka
+from benchmarks.environments import CACHE, environment
 from benchmarks.kafka import CLEAN, CLIENTS, COLUMNS, ROUNDS, fill, lake
 from meshhouse.events.kafka.broker import Broker
 from meshhouse.events.kafka.confluent import ConfluentClient
@@ -51,7 +52,6 @@ LIMIT = 1_800.0
 """Seconds that one measurement may take, including downloads."""
 WARM = 20_000
 """Events in the small topic that a peer lands before the clock starts."""
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshhouse/benchmarks"
 
 Row = tuple[str, str, str, str, str]
 Measured = dict[str, Any]
@@ -434,7 +434,7 @@ def dlt(settings: KafkaSettings, topic: str) -> Measured:
     settings are dlt's defaults.
     """
     events = events_in(settings, topic)
-    python = dlt_python()
+    python = environment(_DLT[0].replace("[filesystem,parquet]==", "-"), [*_DLT]) / "python"
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "program.py"
         program.write_text(_DLT_PROGRAM)
@@ -448,30 +448,6 @@ def dlt(settings: KafkaSettings, topic: str) -> Measured:
         seconds = float(done.stdout.splitlines()[-1])
         check(f"read_parquet('{folder}/files/landed/purchases/*.parquet')", events, {})
     return {"rate": events / seconds}
-
-
-def dlt_python() -> Path:
-    """The Python of a virtual environment with dlt, which is created once."""
-    beside = Path(sys.executable).parent / "uv"
-    uv = str(beside) if beside.exists() else shutil.which("uv")
-    if uv is None:
-        raise RuntimeError("uv is neither beside Python nor on the path")
-    folder = CACHE / _DLT[0].replace("[filesystem,parquet]==", "-")
-    python, made = folder / "bin" / "python", folder / ".made"
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder.with_suffix(".lock")):
-        if not made.exists():
-            _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
-            _run(uv, "pip", "install", "--quiet", "--python", str(python), *_DLT)
-            made.touch()
-    return python
-
-
-def _run(*command: str) -> None:
-    # Run outside the repository, because its uv settings would constrain dlt's dependencies.
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CACHE)
-    if done.returncode:
-        raise RuntimeError(last_line(done.stderr))
 
 
 # All together
