@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import logging
 import os
 import re
 import shutil
@@ -168,6 +169,18 @@ def _run(
     return BuildResult(tuple(node_result(each) for each in getattr(result, "results", ())))
 
 
+def _runner_class() -> Any:
+    """The runner of dbt, without the handler that its telemetry gives to the root logger.
+
+    It would print every warning of other libraries, such as Kafka's while a broker is away.
+    """
+    handlers = list(logging.root.handlers)
+    from dbt.cli.main import dbtRunner
+
+    logging.root.handlers[:] = handlers
+    return dbtRunner
+
+
 def _keep_manifest(manifest: Path, kept: Path) -> None:
     """Keeps a run's manifest, as one file for all runs with the same: it has 0.6 MB and more."""
     others = [each for each in kept.parent.parent.glob(f"*/{kept.name}") if each != kept]
@@ -215,8 +228,6 @@ def invoke(
     Raises:
         DbtFailed: dbt failed; the message is dbt's own.
     """
-    from dbt.cli.main import dbtRunner
-
     command, *more = arguments
     folder = repository.folder(domain)
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
@@ -229,7 +240,7 @@ def invoke(
         environment({**_QUIET_ENVIRONMENT, **_mesh_variables(repository, domain), **variables}),
         within or nullcontext(),
     ):
-        runner = dbtRunner(manifest=manifest, callbacks=[lambda event: pass_on(event, watch)])
+        runner = _runner_class()(manifest=manifest, callbacks=[lambda event: pass_on(event, watch)])
         try:
             # dbt runs Jinja while it parses, and an endless loop must not block the mesh.
             with time_limit(parse_seconds()) if command == "parse" else nullcontext() as limit:
