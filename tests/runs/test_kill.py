@@ -22,8 +22,14 @@ def test_a_hundred_kills_lose_nothing_double_nothing_and_publish_nothing_by_half
     os.waitpid(killing.forked(lambda: killing.write_events(home, EVENTS)), 0)
     kills = finished = 0
     while kills < KILLS:
+        # Half of the time, a second domain publishes at once, as in `mesh run --jobs 2`.
+        rivals = [_rival(home)] if kills % 2 else []
         worker = killing.forked(lambda: killing.work(home))
-        if _ended_within(worker, moments.uniform(0.02, 0.4)):
+        has_ended = _ended_within(worker, moments.uniform(0.02, 0.4))
+        for rival in rivals:
+            os.kill(rival, signal.SIGKILL)
+            os.waitpid(rival, 0)
+        if has_ended:
             finished += 1
             assert os.waitpid(worker, 0)[1] == 0
             # Everything is landed: go on with new events.
@@ -38,6 +44,7 @@ def test_a_hundred_kills_lose_nothing_double_nothing_and_publish_nothing_by_half
     assert killing.result_of(lambda: killing.problems(home), tmp_path) == []
     landed = killing.result_of(lambda: _landed(home), tmp_path)
     assert landed == [EVENTS * (finished + 1)] * 2
+    assert killing.result_of(lambda: _rounds(home, killing.RIVAL), tmp_path) > 5
 
 
 def test_the_harness_sees_the_duplicates_of_a_plain_poll_append_commit_loop(
@@ -50,6 +57,10 @@ def test_the_harness_sees_the_duplicates_of_a_plain_poll_append_commit_loop(
         os.waitpid(worker, 0)
     duplicates = killing.result_of(lambda: _duplicates(home), tmp_path)
     assert duplicates > 0
+
+
+def _rival(home: Path) -> int:
+    return killing.forked(lambda: killing.publish_over_and_over(home, killing.RIVAL))
 
 
 def _ended_within(worker: int, seconds: float) -> bool:
@@ -74,6 +85,14 @@ def _landed(home: Path) -> list[int]:
             "(select count(*) from shop_raw.sales__rejected)"
         ).fetchone()
     return [rows, sum(killing.offsets(lake).values())]
+
+
+def _rounds(home: Path, domain: str) -> int:
+    """How often a domain has published."""
+    from meshhouse.lake import Lake
+    from meshhouse.lake.ledger import LakeLedger
+
+    return len(LakeLedger(Lake(home)).entries("publications", domain)) // len(killing.NAMES)
 
 
 def _duplicates(home: Path) -> int:

@@ -15,6 +15,8 @@ READERS = 2
 LOOKS = 5_000
 """Of each reader: ten thousand together."""
 LOOKS_PER_PUBLICATION = 200
+RIVALS = 40
+"""Publications of a second domain meanwhile."""
 
 
 @pytest.mark.timeout(1800)
@@ -25,6 +27,8 @@ def test_ten_thousand_looks_while_products_are_published_over_and_over_are_never
     os.waitpid(killing.forked(lambda: killing.publish_round(home, 0)), 0)
     ready, looked = os.pipe()
     publisher = killing.forked(lambda: _publish_over_and_over(home, ready))
+    # As in `mesh run --jobs 2`: a second domain commits to the same catalog and ledger.
+    rival = killing.forked(lambda: killing.publish_over_and_over(home, killing.RIVAL, RIVALS))
     folders = [tmp_path / str(number) for number in range(READERS)]
     try:
         for folder in folders:
@@ -37,8 +41,9 @@ def test_ten_thousand_looks_while_products_are_published_over_and_over_are_never
         ]
         assert [os.waitpid(reader, 0)[1] for reader in readers] == [0] * READERS
     finally:
-        os.kill(publisher, signal.SIGKILL)
-        os.waitpid(publisher, 0)
+        for each in (publisher, rival):
+            os.kill(each, signal.SIGKILL)
+            os.waitpid(each, 0)
     for folder in folders:
         seen = killing.answered(folder)
         assert seen["looks"] == LOOKS

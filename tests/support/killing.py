@@ -6,6 +6,7 @@ milliseconds, and the checker. Not here: the kills and assertions (tests/runs/te
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -46,16 +47,19 @@ def raw_table() -> RawTable:
     return RawTable("shop", "shop_raw", "sales", TOPIC, columns, "", False, Path("topics.yml"), 1)
 
 
-def product(name: str) -> Product:
-    """One of two products that must always be of the same round."""
+def product(name: str, domain: str = "shop") -> Product:
+    """One of two products of a domain that must always be of the same round."""
     return Product(
-        domain="shop", model=name, version=1, is_latest=True, description="", group=None,
+        domain=domain, model=name, version=1, is_latest=True, description="", group=None,
         columns=(Column("round", "bigint"), Column("id", "bigint")), contract=True,
         grain=("id",), promises={}, path=Path(f"{name}.yml"), line=1, sql_path=Path(f"{name}.sql"),
     )  # fmt: skip
 
 
-PRODUCTS = (product("orders"), product("order_lines"))
+NAMES = ("orders", "order_lines")
+PRODUCTS = tuple(map(product, NAMES))
+RIVAL = "stock"
+"""A second domain, which publishes at the same time."""
 
 
 def write_events(home: Path, count: int) -> None:
@@ -113,21 +117,28 @@ def finish(home: Path) -> None:
     publish_round(home, sum(landed.offsets.values()))
 
 
-def publish_round(home: Path, number: int) -> None:
-    """Publishes both products with the number of this round in every row."""
-    path = work_file(home, "shop")
+def publish_over_and_over(home: Path, domain: str, rounds: int | None = None) -> None:
+    """Publishes the products of a domain so many times, or until the process is killed."""
+    for number in itertools.islice(itertools.count(1), rounds):
+        publish_round(home, number, domain)
+
+
+def publish_round(home: Path, number: int, domain: str = "shop") -> None:
+    """Publishes both products of a domain with the number of this round in every row."""
+    products = [product(name, domain) for name in NAMES]
+    path = work_file(home, domain)
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(duckdb.connect(str(path))) as connection:
-        connection.execute("create schema if not exists shop_build")
-        for each in PRODUCTS:
+        connection.execute(f"create schema if not exists {domain}_build")
+        for each in products:
             connection.execute(
-                f"create or replace table shop_build.{each.name} as "
+                f"create or replace table {domain}_build.{each.name} as "
                 f"select {number}::bigint as round, range::bigint as id from range(50)"
             )
     engine = DuckDBEngine(_Home(home))
-    candidates = [engine.stage(each) for each in PRODUCTS]
+    candidates = [engine.stage(each) for each in products]
     entries = [
-        {"domain": "shop", "product": each.product.name, "rows": each.rows, "kind": "publish",
+        {"domain": domain, "product": each.product.name, "rows": each.rows, "kind": "publish",
          "snapshot_id": each.staged.snapshot_id, "finished_at": datetime.now(UTC)}
         for each in candidates
     ]  # fmt: skip
@@ -158,8 +169,9 @@ def problems(home: Path) -> list[str]:
     raw = raw_table()
     if raw.relation in states:
         found += _landing_problems(lake, states)
-    if PRODUCTS[0].relation in states or PRODUCTS[1].relation in states:
-        found += _publication_problems(states)
+    for domain in ("shop", RIVAL):
+        if {f"{domain}.{name}" for name in NAMES} & states.keys():
+            found += _publication_problems(states, domain)
     return found
 
 
@@ -183,15 +195,16 @@ def _landing_problems(lake: Lake, states: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _publication_problems(states: Mapping[str, str]) -> list[str]:
+def _publication_problems(states: Mapping[str, str], domain: str) -> list[str]:
     with connect_memory() as connection:
         create_views(connection, states)
         rounds = connection.execute(
-            "select distinct round from shop.orders union all "
-            "select distinct round from shop.order_lines"
+            f"select distinct round from {domain}.orders union all "
+            f"select distinct round from {domain}.order_lines"
         ).fetchall()
         snapshots = connection.execute(
-            "select product, count(*) from meshhouse.publications group by all"
+            "select product, count(*) from meshhouse.publications "
+            f"where domain = '{domain}' group by all"
         ).fetchall()
     found = []
     if len(rounds) != 2 or rounds[0] != rounds[1]:
