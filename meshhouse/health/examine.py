@@ -159,7 +159,8 @@ def _remedy(damage: Damage) -> str:
 
 def _locks(home: Path) -> Iterator[Finding]:
     held = 0
-    for path in sorted({*home.glob("locks/*"), *home.glob("environments/*/locks/*")}):
+    found_locks = {*home.glob("locks/**/*"), *home.glob("environments/*/locks/**/*")}
+    for path in sorted(each for each in found_locks if each.is_file()):
         found = holders(path)
         if found is None:
             what = "the system does not say which process holds it"

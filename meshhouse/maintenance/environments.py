@@ -56,7 +56,8 @@ def drop(repository: Repository, engine: Engine, name: str) -> None:
         locks = own / "locks"
         runs = {locks / f"{domain}.run" for domain in repository.domain_names}
         # An open connection does not keep an environment: its reader loses the tables.
-        for path in sorted({*runs, *locks.glob("*")} - {locks / LOCK}):
+        files = {each for each in locks.rglob("*") if each.is_file()}
+        for path in sorted({*runs, *files} - {locks / LOCK}):
             holder = held.enter_context(lock_if_free(path))
             if holder:
                 raise MeshError(

@@ -149,7 +149,8 @@ def test_who_reads_the_plain_name_counts_for_the_version_that_it_shows(mesh):
 
     # Back to version 1, the name would show another contract.
     mesh.edit(f"{PRODUCTS}/orders.yml", "latest_version: 2", "latest_version: 1")
-    assert "(Y6); it hits crm.stg_shop__orders" in mesh.run("run", "shop", code=1).stderr
+    message = mesh.run("run", "shop", code=1).stderr
+    assert "crm.stg_shop__orders.*" in message.partition("(Y6); it hits")[2]
 
 
 def test_one_version_can_be_run_by_its_alias(mesh):
@@ -326,8 +327,10 @@ def test_a_contract_tells_pinned_readers_from_those_of_the_latest_version(mesh):
         (each["reader"], each["relation"])
         for product in crm.products
         for each in contracts.of(product).get("reads", ())
+        if each.get("is_direct", True)
     }
     assert read == {
         ("crm.stg_shop__orders", "shop.orders"),
         ("crm.stg_shop__first_orders", "shop.orders_v1"),
+        ("crm.buyers", "shop.orders"),  # in the query of a check
     }
