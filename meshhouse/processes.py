@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -82,8 +83,7 @@ def in_processes(command: Sequence[str], inputs: Iterable[str], jobs: int) -> No
         inputs: texts without line breaks.
         jobs: how many processes.
     """
-    waiting = iter(list(inputs))
-    taking = threading.Lock()
+    waiting = deque(inputs)
     workers: list[subprocess.Popen[str]] = []
 
     def feed(worker: subprocess.Popen[str]) -> None:
@@ -91,9 +91,9 @@ def in_processes(command: Sequence[str], inputs: Iterable[str], jobs: int) -> No
         assert worker.stdout is not None
         with suppress(BrokenPipeError):
             while True:
-                with taking:
-                    line = next(waiting, None)
-                if line is None:
+                try:
+                    line = waiting.popleft()
+                except IndexError:
                     return
                 print(line, file=worker.stdin, flush=True)
                 if not worker.stdout.readline():
@@ -101,15 +101,21 @@ def in_processes(command: Sequence[str], inputs: Iterable[str], jobs: int) -> No
 
     try:
         # In a process group without a terminal: Ctrl-C ends this process, which ends them.
-        workers += [
-            subprocess.Popen(  # noqa: S603 - this Python
-                [sys.executable, "-m", *command], text=True, process_group=0,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            )
-            for _ in range(jobs)
-        ]  # fmt: skip
+        for _ in range(jobs):
+            workers.append(  # noqa: PERF401 - those that started end, even if one does not start
+                subprocess.Popen(  # noqa: S603 - this Python
+                    [sys.executable, "-m", *command], text=True, process_group=0,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                )
+            )  # fmt: skip
         with ThreadPoolExecutor(jobs) as threads:
-            list(threads.map(feed, workers))
+            try:
+                list(threads.map(feed, workers))
+            except BaseException:  # the threads are waited for, so their work must end first
+                waiting.clear()
+                for worker in workers:
+                    worker.kill()
+                raise
     finally:
         for worker in workers:
             worker.kill()

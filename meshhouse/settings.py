@@ -59,7 +59,7 @@ _MESH = Group(
             "MESH_JOBS",
             "",
             "Domains that are parsed or run at once. Without it, as many as cores and memory "
-            "allow.",
+            "allow; on Spark, runs take one at a time.",
         ),
         Setting("MESH_PARSE_SECONDS", "120", "Seconds that dbt may take to parse one domain."),
         Setting("MESH_HISTORY", "~/.meshhouse_history", "File with the history of the SQL shell."),

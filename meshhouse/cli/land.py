@@ -14,7 +14,7 @@ from meshhouse.cli.output import console, print_json
 from meshhouse.cli.run import TerminalReporter
 from meshhouse.engines import LANDERS, Engine, lake_of, lander
 from meshhouse.engines import engine as engine_of
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.landing import Landing, Pace, follow_table, land_table, reprocess_table
 from meshhouse.maintenance import keep_short, maintain_while_landing
 from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
@@ -103,8 +103,7 @@ def land(
     for raw in tables:
         progress = reporter.landing(raw)
         reporter.landed(land_table(repository, target.store, raw, progress, accept, lands))
-        if target.lake is not None:
-            keep_short(target.lake, [raw.relation, f"{raw.schema}.{raw.rejected}"])
+        _keep_short(target, raw, reporter)
     summary = reporter.summary([], 0)["landed"]
     if as_json:
         print_json(summary)
@@ -115,6 +114,16 @@ def land(
     rejected = sum(each["rejected"] for each in summary)
     console(quiet).print(f"{rows:,} rows landed, {rejected:,} events rejected")
     return code
+
+
+def _keep_short(target: Engine, raw: RawTable, reporter: TerminalReporter) -> None:
+    """Shortens a raw table; what goes wrong is a warning, because the rows are landed."""
+    if target.lake is None:
+        return
+    try:
+        keep_short(target.lake, [raw.relation, f"{raw.schema}.{raw.rejected}"])
+    except (MeshError, OSError) as error:
+        reporter.warned(f"{raw.relation} was not shortened; `mesh maintain` does it: {error}")
 
 
 def _follow(

@@ -19,7 +19,7 @@ from rich.progress import (
 from meshhouse.cli import interrupts
 from meshhouse.cli.forecast import show_forecasts
 from meshhouse.cli.output import console, counted, escaped, print_json, size
-from meshhouse.engines import engine, jobs_at_once
+from meshhouse.engines import check_jobs, engine, jobs_at_once
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
 from meshhouse.repository import RawTable, Repository, broken_because
@@ -130,11 +130,15 @@ class TerminalReporter:
                 f"[yellow]{why}[/]{' ' * max(1, 10 - len(why))}{run.domain}.{name}: {what}"
             )
         for line in run.warnings:
-            self._console.print("[yellow]warning[/]   ", end="")
-            self._console.print(escaped(f"{run.domain}: {line}"), markup=False)
+            self.warned(f"{run.domain}: {line}")
         if not run.ok:
             self.failed(run.domain, run.message)
             self._show_samples(run)
+
+    def warned(self, line: str) -> None:
+        """Something that a person should know, and that stopped nothing."""
+        self._console.print("[yellow]warning[/]   ", end="")
+        self._console.print(escaped(line), markup=False)
 
     def _begin(self, domain: str) -> None:
         """Forgets an earlier attempt at a domain: Dagster may retry a step."""
@@ -315,7 +319,7 @@ def _orchestrate(
             selection.products,
             run_definitions,
             reporter,
-            jobs if jobs is not None else _jobs_for(len(selection.domains)),
+            jobs or _jobs_for(len(selection.domains)),
         )
     finally:
         reporter.close()
@@ -370,6 +374,7 @@ def run(
         found = forecasts(repository, engine(repository), selection, force or full_refresh)
         failed = show_forecasts(found, selection.broken, quiet, as_json)
         return 1 if failed else 0
+    check_jobs(jobs or 1)
     summary, ok = execute(
         repository, targets, downstream, quiet or as_json, force, full_refresh, confirmed, jobs
     )

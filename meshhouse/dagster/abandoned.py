@@ -43,15 +43,23 @@ def end_abandoned(repository: Repository, instance: dg.DagsterInstance) -> None:
     if instance.run_launcher.supports_check_run_worker_health:
         return
     busy = instance.get_run_records(dg.RunsFilter(statuses=list(_BUSY)))
-    runs = {each.tags.get(PROCESS, each.run_id): each for each in (r.dagster_run for r in busy)}
+    runs = {_lock_of(each): each for each in (record.dagster_run for record in busy)}
     for path in _folder(repository).glob("*"):
         with lock_if_free(path) as holder:
             if holder:
                 continue
             if run := runs.get(path.name):
-                instance.report_run_failed(run, _ENDED)
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+                # It may have ended well between the list of runs and its lock.
+                now = instance.get_run_by_id(run.run_id)
+                if now is not None and now.status in _BUSY:
+                    instance.report_run_failed(now, _ENDED)
+                    instance.event_log_storage.free_concurrency_slots_for_run(now.run_id)
             path.unlink(missing_ok=True)
+
+
+def _lock_of(run: dg.DagsterRun) -> str:
+    """The name of a run's lock; Dagster copies the tags of a run that it executes again."""
+    return run.run_id if run.parent_run_id else run.tags.get(PROCESS, run.run_id)
 
 
 def _folder(repository: Repository) -> Path:

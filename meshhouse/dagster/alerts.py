@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from meshhouse.dagster.delivery import Alert, deliver
+from meshhouse.dagster.delivery import Alert, Undelivered, deliver
 from meshhouse.engines import engine as engine_of
 from meshhouse.repository import Repository
 from meshhouse.runs.status import ProductStatus, age, product_statuses
@@ -64,7 +64,12 @@ def late_sensor(repository: Repository, name: str, every_seconds: int) -> dg.Sen
         known: dict[str, str] = json.loads(context.cursor or "{}")
         new = [each for relation, each in late.items() if known.get(relation) != since[relation]]
         if new:
-            deliver(late_products(new, now))  # a failure keeps the cursor, so the next look repeats
+            try:
+                deliver(late_products(new, now))
+            except Undelivered as error:
+                if not error.others_did:  # the cursor stays, so the next look repeats it
+                    raise
+                context.log.error(str(error))
         context.update_cursor(json.dumps(since))
         return dg.SkipReason(f"{len(late)} late, {len(new)} of them since the last look.")
 

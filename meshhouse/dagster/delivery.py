@@ -12,6 +12,7 @@ import json
 import os
 import smtplib
 import ssl
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -33,6 +34,8 @@ _USER = "MESH_SMTP_USER"
 _PASSWORD = "MESH_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _SECONDS = 20
+_WAITS = (1.0, 3.0)
+"""Seconds before a second and a third attempt."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,21 @@ class Alert:
         return "\n".join([self.title, *self.lines, *link])
 
 
+class Undelivered(MeshError):
+    """A channel did not take an alert."""
+
+    def __init__(self, message: str, others_did: bool) -> None:
+        super().__init__(message)
+        self.others_did = others_did
+        """Whether another channel took it, so that people know."""
+
+
 def deliver(alert: Alert) -> None:
-    """Sends an alert to every channel that has a setting.
+    """Sends an alert to every channel that has a setting, a few times if it does not answer.
 
     Raises:
-        UsageError: no channel has one, or a setting is wrong.
-        MeshError: a channel did not take the alert; the others got it.
+        UsageError: no channel has one.
+        Undelivered: a channel did not take the alert, or its settings are wrong.
     """
     channels: list[tuple[str, Callable[[Alert], None]]] = [(WEBHOOK, _post), (EMAIL, _mail)]
     chosen = [(name, send) for name, send in channels if os.environ.get(name)]
@@ -70,11 +82,24 @@ def deliver(alert: Alert) -> None:
     failed = []
     for name, send in chosen:
         try:
-            send(alert)
+            _insist(send, alert)
+        except MeshError as error:  # a setting is wrong
+            failed.append(f"{name}: {str(error).removesuffix('.')}")
         except (OSError, HTTPException, smtplib.SMTPException) as error:
             failed.append(f"{name}: {_reason(error)}")
     if failed:
-        raise MeshError(f"An alert was not delivered. {'; '.join(failed)}. Check these settings.")
+        message = f"An alert was not delivered. {'; '.join(failed)}. Check these settings."
+        raise Undelivered(message, len(failed) < len(chosen))
+
+
+def _insist(send: Callable[[Alert], None], alert: Alert) -> None:
+    """Sends an alert; Dagster looks at a failed run only once, so a short outage must not count."""
+    for wait in _WAITS:
+        try:
+            return send(alert)
+        except (OSError, HTTPException, smtplib.SMTPException):
+            time.sleep(wait)
+    return send(alert)
 
 
 def _post(alert: Alert) -> None:

@@ -19,10 +19,11 @@ from dagster._core.execution.plan.execute_step import (
 )
 
 from meshhouse.dagster.checks import dbt_check
+from meshhouse.dbt import artifacts
 from meshhouse.dbt.watch import NodeResult
 from meshhouse.markdown import fenced
 from meshhouse.repository import Repository, printable
-from meshhouse.repository.manifest import Manifest, target_folder
+from meshhouse.repository.manifest import Manifest
 
 _MOST_SQL = 50_000
 """Characters of compiled SQL that an event keeps: databases of events are slow with megabytes."""
@@ -99,7 +100,7 @@ def compiled_sql(repository: Repository, manifest: Manifest, identifier: str) ->
     if node is None:  # a unit test
         return ""
     package = node["package_name"]
-    path = target_folder(repository, package) / "compiled" / package / node["original_file_path"]
+    path = artifacts(repository, package) / "compiled" / package / node["original_file_path"]
     if node["resource_type"] == "test" and path.is_dir():
         path = path / node["path"]
     return path.read_text(errors="replace") if path.is_file() else ""

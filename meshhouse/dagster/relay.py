@@ -1,6 +1,6 @@
 """What steps in other processes report, passed on to the reporter of this one.
 
-Belongs here: both ends of the socket. Not here: starting the processes (run.py), or what a person
+Belongs here: both ends of the socket. Not here: starting the processes (apart.py), or what a person
 sees (cli/run.py).
 """
 
@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.dagster.reporter import Reporter
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ class Relay:
         if self._connection is None:
             self._connection = Client(self._address)
         self._connection.send(what)
-        self._connection.recv()  # printed: what Dagster records next comes after it
+        # Wait until it is printed: what Dagster records next comes after it.
+        if (wrong := self._connection.recv()) is not None:
+            is_misuse, message = wrong
+            raise UsageError(message) if is_misuse else MeshError(message)
 
 
 @contextmanager
@@ -88,12 +92,16 @@ def _pass_on(connection: Connection, reporter: Reporter, lock: threading.Lock) -
     with suppress(EOFError, OSError), connection:  # the step has ended
         while True:
             name, *values = connection.recv()
+            wrong = None
             with lock, suppress(KeyboardInterrupt):  # Ctrl-C: the main thread ends the run
-                if name == "advance":
-                    relation, events = values
-                    progress[relation](events)
-                elif name == "landing":
-                    progress[values[0].relation] = reporter.landing(values[0])
-                else:
-                    getattr(reporter, name)(*values)
-            connection.send(None)
+                try:
+                    if name == "advance":
+                        relation, events = values
+                        progress[relation](events)
+                    elif name == "landing":
+                        progress[values[0].relation] = reporter.landing(values[0])
+                    else:
+                        getattr(reporter, name)(*values)
+                except MeshError as error:  # such as a broker that is away: the step says so
+                    wrong = isinstance(error, UsageError), str(error)
+            connection.send(wrong)

@@ -73,9 +73,10 @@ def run(
     usable = _usable(repository, involved, reporter)
     parts = [product for product in parts if product.domain in usable]
     whole = [name for name in domains if name in usable]
+    jobs = min(jobs, len(usable))  # the machine is divided among as many as there are
     with ExitStack() as stack:
         asked = ""
-        if jobs > 1 and len(usable) > 1:
+        if jobs > 1:
             address = stack.enter_context(received(reporter))
             asked = apart.request(repository, usable, reporter, address, jobs)
             stack.enter_context(apart.server(repository, asked, variables_of_jobs(jobs)))

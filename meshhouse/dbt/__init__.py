@@ -18,7 +18,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -185,11 +185,12 @@ def _keep_manifest(manifest: Path, kept: Path) -> None:
     """Keeps a run's manifest, as one file for all runs with the same: it has 0.6 MB and more."""
     others = [each for each in kept.parent.parent.glob(f"*/{kept.name}") if each != kept]
     newest = max(others, key=lambda each: each.stat().st_mtime_ns, default=None)
+    kept.unlink(missing_ok=True)  # it may be a file that other runs share
     if newest is not None and filecmp.cmp(manifest, newest, shallow=False):
-        kept.unlink(missing_ok=True)
-        os.link(newest, kept)
-    else:
-        shutil.copyfile(manifest, kept)
+        with suppress(OSError):  # a volume without hard links
+            os.link(newest, kept)
+            return
+    shutil.copyfile(manifest, kept)
 
 
 @contextmanager
@@ -233,7 +234,7 @@ def invoke(
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
     options += ["--log-path", str(logs or repository.workspace / "logs" / domain)]
     options += ["--log-level", "none", "--log-level-file", "debug" if logs else "none"]
-    options += ["--target-path", str(_artifacts(repository, domain))]
+    options += ["--target-path", str(artifacts(repository, domain))]
     with (
         _LOCK,
         _without(_PARTS_ONLY),
@@ -259,7 +260,7 @@ def invoke(
     return outcome.result
 
 
-def _artifacts(repository: Repository, domain: str) -> Path:
+def artifacts(repository: Repository, domain: str) -> Path:
     """Where dbt writes: the target folder, or one beside the builds if the checkout is read-only.
 
     The second one begins with what `mesh prepare` wrote, so that dbt parses nothing again.

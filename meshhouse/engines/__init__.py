@@ -46,6 +46,19 @@ def jobs_at_once() -> int:
     return 1 if os.environ.get("MESH_TARGET") == "spark" else jobs_by_default(_MIB_OF_A_JOB)
 
 
+def check_jobs(jobs: int) -> None:
+    """Refuses a number of domains at once that the current target cannot build.
+
+    Raises:
+        UsageError: it builds one domain at a time.
+    """
+    if jobs > 1 and os.environ.get("MESH_TARGET") == "spark":
+        raise UsageError(
+            f"--jobs {jobs}: the target spark builds one domain at a time, because all domains "
+            "share one session. Leave out --jobs."
+        )
+
+
 def variables_of_jobs(jobs: int) -> dict[str, str]:
     """Environment variables that divide this machine among processes that build at once."""
     if (os.environ.get("MESH_TARGET") or "local") != "local":

@@ -62,7 +62,7 @@ def read_metadata(location: str, relation: str = "") -> dict[str, Any]:
     file = plain_path(location)
     try:
         content = storage.read_bytes(location)
-        if file.endswith(".gz.metadata.json"):  # written by another engine
+        if file.endswith(".gz.metadata.json"):  # as Iceberg names compressed ones
             content = gzip.decompress(content)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise Damaged(Damage(relation, file, "is missing")) from error

@@ -7,11 +7,13 @@ here: the columns and meaning of the ledger (meshhouse/ledger.py).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from meshhouse.errors import MeshError
 from meshhouse.heads import CHANGE_HEADS, Key, after_commit, differing, domains_of, from_history
 from meshhouse.lake import ledger_files, ownership
 from meshhouse.lake.catalog import Lake
@@ -87,8 +89,10 @@ class LakeLedger:
             for each in changes:
                 self._lake.discard(each)
             raise
-        for relation in shorter:
-            ledger_files.remove_unused(self._lake, relation, began)
+        # The commit counts, whatever happens to old files; `mesh maintain` removes them later.
+        with suppress(MeshError, OSError):
+            for relation in shorter:
+                ledger_files.remove_unused(self._lake, relation, began)
 
     @explained()
     def entries(

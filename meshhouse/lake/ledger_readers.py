@@ -40,7 +40,12 @@ def keep_reading(lake: Lake) -> None:
     A connection shows the ledger as it was when it was opened, for as long as its owner likes.
     """
     path = _path(lake)
-    if path not in _kept and (descriptor := _shared(path)) is not None:
+    if path in _kept:
+        return
+    if lake.locks.is_dir():
+        with suppress(OSError):  # a reader that must not write keeps files once a writer has come
+            prepare(lake)
+    if (descriptor := _shared(path)) is not None:
         _kept[path] = descriptor
 
 
@@ -58,7 +63,8 @@ def unread(lake: Lake) -> Iterator[bool]:
 
     Most reads take some milliseconds, so they are waited for; connections that stay open are not.
     """
-    descriptor = os.open(_path(lake), os.O_RDONLY)
+    # NFS takes an exclusive lock only through a descriptor that is open for writing.
+    descriptor = os.open(_path(lake), os.O_RDWR)
     try:
         yield any(_is_free(descriptor, attempt) for attempt in range(_TRIES))
     finally:

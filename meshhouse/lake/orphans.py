@@ -1,8 +1,7 @@
 """Orphans: files in a table's folder that none of its snapshots refers to.
 
 Belongs here: finding files that killed landers, refused commits and expired snapshots left.
-Not here: expiring snapshots
-(maintenance/expiry.py, ledger_files.py).
+Not here: expiring snapshots (maintenance/expiry.py, ledger_files.py).
 """
 
 from __future__ import annotations

@@ -75,9 +75,10 @@ def check_products(
     }
     pins = pins_of(engine, domain, past_publications(engine.ledger, domain.name))
     with ExitStack() as stack:
+        # On Spark, all audits of a domain share a catalog, so this one must not meet a run's.
+        stack.enter_context(run_lock(repository, domain, watch))
         candidates: dict[str, Candidate] = {}
         if rejected:
-            stack.enter_context(run_lock(repository, domain, watch))
             candidates = stack.enter_context(_staged(engine, domain, manifest, rejected))
         for name in sorted({*asked} - {*candidates}):
             if f"{domain.name}.{name}" not in engine.visible():

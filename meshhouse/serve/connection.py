@@ -188,6 +188,7 @@ def refresh(
 ) -> None:
     """Moves a connection of `connect` to the current publications, all in one transaction."""
     repository = Repository.find(Path(path) if path else None)
+    keep_reading(Lake(repository.home))  # before the states are read
     relations, columns = published(repository), columns_of(repository)
     if isinstance(connection, Connection):
         connection.show(relations, columns)

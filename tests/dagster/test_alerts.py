@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from unittest.mock import Mock
 
 import dagster as dg
 import pytest
@@ -21,12 +22,14 @@ from orchestration.alerts import alerts
 
 
 class Hook(BaseHTTPRequestHandler):
-    """A receiver of webhooks; fails for the path /broken."""
+    """A receiver of webhooks; fails for the path /broken, and once for /flaky."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append(json.loads(body))
-        self.send_response(500 if self.path.endswith("broken") else 200)
+        is_first = len(self.server.got) == 1
+        fails = self.path.endswith("broken") or (self.path.endswith("flaky") and is_first)
+        self.send_response(500 if fails else 200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None: ...
@@ -75,6 +78,7 @@ def received(monkeypatch) -> Iterator[tuple[list, list]]:
             "MESH_DAGSTER_URL": "https://dagster.example/",
         }.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setattr("meshhouse.dagster.delivery._WAITS", (0, 0))
         yield posted, mailed
 
 
@@ -149,5 +153,28 @@ def test_alerts_are_off_and_say_so_where_nobody_receives_them(mesh, monkeypatch)
     with pytest.raises(UsageError, match="set MESH_ALERT_WEBHOOK or MESH_ALERT_EMAIL_TO"):
         deliver(Alert("run_failed", "Title", ()))
     monkeypatch.setenv("MESH_ALERT_WEBHOOK", "file:///etc/passwd")
-    with pytest.raises(UsageError, match="begins with https"):
+    with pytest.raises(MeshError, match="begins with https"):
         deliver(Alert("run_failed", "Title", ()))
+
+
+def test_a_channel_that_fails_once_is_asked_again(received, monkeypatch):
+    posted, mailed = received
+    monkeypatch.setenv("MESH_ALERT_WEBHOOK", f"{os.environ['MESH_ALERT_WEBHOOK']}/flaky")
+    deliver(Alert("run_failed", "Title", ()))
+    assert (len(posted), len(mailed)) == (2, 1)
+
+
+def test_a_late_product_is_not_told_twice_because_one_of_two_channels_fails(
+    sold, received, monkeypatch
+):
+    _, mailed = received
+    monkeypatch.setenv("MESH_ALERT_WEBHOOK", f"{os.environ['MESH_ALERT_WEBHOOK']}/broken")
+    sensor = late_sensor(sold.repository, "a_product_is_late", 300)
+    later = datetime.now(UTC) + timedelta(hours=26)
+    monkeypatch.setattr("meshhouse.dagster.alerts.datetime", Mock(now=lambda zone: later))
+    cursor = None
+    for _ in range(2):
+        with dg.DagsterInstance.ephemeral() as instance:
+            context = dg.build_sensor_context(instance=instance, cursor=cursor)
+            cursor = sensor.evaluate_tick(context).cursor
+    assert len(mailed) == 1

@@ -85,3 +85,9 @@ def _processes_of(mesh: Mesh) -> list[str]:
         except OSError:
             continue
     return found
+
+
+def test_a_target_with_one_session_refuses_several_jobs(many) -> None:
+    said = many.run("run", "--jobs", "2", code=2, environment={"MESH_TARGET": "spark"}).stderr
+    assert "builds one domain at a time" in said
+    assert len(said.splitlines()) == 1
