@@ -255,7 +255,10 @@ def test_a_deprecated_product_shows_its_end_and_its_readers(refused, mended):
     for done in (refused, mended):
         facts = done.made["shop/orders"]
         assert facts["deprecated until"].startswith("2999-01-31")
-        assert facts["still read by"] == "crm.stg_shop__orders of crm team <crm@tiny.example>"
+        assert facts["still read by"] == (
+            "crm.customers of crm team <crm@tiny.example>, "
+            "crm.stg_shop__orders of crm team <crm@tiny.example>"
+        )
     assert "deprecated until" not in mended.made["shop/totals"]
 
 
