@@ -43,7 +43,7 @@ def said(mesh: Mesh, *arguments: str, code: int, **options) -> str:
     [
         (["stat"], "mesh: There is no command `stat`. Did you mean `mesh status`?"),
         (["zzz"], "mesh: There is no command `zzz`. See `mesh --help`."),
-        (["run", "--forse"], "Did you mean '--force'? See `mesh --help`."),
+        (["run", "--froce"], "Did you mean '--force'? See `mesh --help`."),
         (["history"], "mesh: Missing argument 'DOMAIN.PRODUCT'. See `mesh --help`."),
         (["run", "shp"], "mesh: There is no domain `shp`. Domains: crm, shop, mesh."),
         (["run", "shop.order"], "mesh: shop publishes no product `order`. shop publishes: orders"),
