@@ -25,7 +25,7 @@ from meshhouse.health.ledger import ledger
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
 from meshhouse.lake.ledger import LakeLedger
-from meshhouse.lake.ledger_readers import reading
+from meshhouse.lake.ledger_readers import LOCK, reading
 from meshhouse.ledger import LEDGERS
 from meshhouse.locks import holders
 from meshhouse.repository import Repository
@@ -160,7 +160,8 @@ def _remedy(damage: Damage) -> str:
 def _locks(home: Path) -> Iterator[Finding]:
     held = 0
     found_locks = {*home.glob("locks/**/*"), *home.glob("environments/*/locks/**/*")}
-    for path in sorted(each for each in found_locks if each.is_file()):
+    # An open connection keeps old files of the ledger, and stops nobody.
+    for path in sorted(each for each in found_locks if each.is_file() and each.name != LOCK):
         found = holders(path)
         if found is None:
             what = "the system does not say which process holds it"
