@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def place_elsewhere(lake: Lake, **changes) -> str:
     table = lake.stage("lab.numbers", SCHEMA)
     table.metadata_location = write_metadata(table)
     path = Path(plain_path(table.metadata_location))
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    metadata = {**json.loads(gzip.decompress(path.read_bytes())), **changes}
+    path.write_bytes(gzip.compress(json.dumps(metadata).encode()))
     lake.commit([lake.staged(table, None)])
     return table.metadata_location
 

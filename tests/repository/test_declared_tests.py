@@ -28,7 +28,9 @@ def node(number: int, expression: str, column: str | None = None) -> dict[str, A
 def ids(*nodes: dict[str, Any]) -> dict[str, str]:
     """Id -> expression."""
     manifest: Any = SimpleNamespace(
-        nodes={each["name"]: each for each in nodes}, model_id=lambda product: MODEL
+        nodes={each["name"]: each for each in nodes},
+        model_id=lambda product: MODEL,
+        macros_of_test=lambda test: "",
     )
     product: Any = None
     return {each["id"]: each["arguments"]["expression"] for each in data_tests(manifest, product)}
