@@ -94,7 +94,7 @@ def contract_seconds(root: Path) -> tuple[float, float, float]:
     parsing = time.perf_counter() - started
     repository = Repository(root)
     started, used = time.perf_counter(), time.process_time()
-    found = declared_difference(repository, ledger, ["d000"])
+    found = declared_difference(repository, engine(repository), ["d000"])
     seconds, own = time.perf_counter() - started, time.process_time() - used
     assert found.judged
     assert not found.broken
