@@ -6,7 +6,6 @@ contract for each. The figure beside is what dbt needs to parse the one domain.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import duckdb
 
+from benchmarks.generated import mesh_of
 from meshhouse import dbt
 from meshhouse.engines import engine
 from meshhouse.repository import Repository
@@ -23,7 +23,7 @@ from meshhouse.runs.diff import declared_difference
 from meshhouse.runs.parse import fresh_manifest
 from meshhouse.runs.row_diff import compare_rows
 
-ROWS, DOMAINS, PRODUCTS = 1_000_000, 200, 10
+ROWS, DOMAINS = 1_000_000, 200
 _TABLE = (
     "select i as order_id, i % 1000 as customer_id, (i * 1.5)::decimal(14, 2) as amount, "
     "timestamp '2017-01-01' + to_seconds(i) as sold_at, 'text ' || i as note, i % 7 as kind "
@@ -71,7 +71,7 @@ def row_seconds() -> tuple[float, float]:
 
 def contract_seconds(root: Path) -> tuple[float, float, float]:
     """Seconds for the contracts of one changed domain, CPU seconds, and of dbt's parse of it."""
-    repository = generated(root)
+    repository = mesh_of(root, DOMAINS)
     ledger = engine(repository).ledger
     domain = repository.domain("d000")
     contract = DeclaredContracts(repository, domain, fresh_manifest(repository, domain))
@@ -99,47 +99,6 @@ def contract_seconds(root: Path) -> tuple[float, float, float]:
     assert found.judged
     assert not found.broken
     return seconds, own, parsing
-
-
-def generated(root: Path) -> Repository:
-    """A mesh of many domains, each with ten products over one topic."""
-    here = Repository.find().root
-    for name in ("macros", "profiles"):
-        shutil.copytree(here / name, root / name)
-    _project(root, "mesh")
-    for number in range(DOMAINS):
-        name = f"d{number:03}"
-        folder = root / "domains" / name
-        _project(folder, name)
-        models = folder / "models"
-        models.mkdir()
-        (models / "domain.yml").write_text(
-            f"groups:\n  - name: {name}\n    owner: {{name: {name}, email: {name}@mesh.example}}\n"
-        )
-        for at in range(PRODUCTS):
-            (models / f"p{at}.sql").write_text(
-                f"select cast({at} as bigint) as id, cast(amount * 2 as decimal(12, 2)) as amount\n"
-                "from (select cast(1 as decimal(12, 2)) as amount) as given\n"
-            )
-            (models / f"p{at}.checks.yml").write_text("checks:\n  - schema:\n")
-            (models / f"p{at}.yml").write_text(
-                f"models:\n  - name: p{at}\n    description: One row per id.\n    config:\n"
-                f"      access: public\n      group: {name}\n      contract: {{enforced: true}}\n"
-                "      meta: {grain: [id]}\n    columns:\n"
-                "      - {name: id, data_type: bigint, description: The id.}\n"
-                '      - {name: amount, data_type: "decimal(12,2)", description: What was paid.}\n'
-            )
-    return Repository(root)
-
-
-def _project(folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    macros = "macros" if name == "mesh" else "../../macros"
-    (folder / "dbt_project.yml").write_text(
-        f"name: {name}\nversion: 1.0.0\nconfig-version: 2\nprofile: meshhouse\n"
-        f"model-paths: [models]\nmacro-paths: [{macros}]\n"
-        f"models:\n  {name}:\n    +materialized: table\n"
-    )
 
 
 def _publication(domain: str, product: str, contract_hash: str) -> dict[str, object]:

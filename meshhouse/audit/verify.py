@@ -120,6 +120,13 @@ class AuditResult:
             for check in self.checks
         ]
 
+    def with_samples(self) -> list[dict[str, Any]]:
+        """The same, with the sample rows of each check."""
+        return [
+            {**stored, "samples": check.samples}
+            for stored, check in zip(self.as_json(), self.checks, strict=True)
+        ]
+
 
 def audit(
     product: Product,

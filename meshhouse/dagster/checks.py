@@ -11,8 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from meshhouse.audit import AuditResult, declared_checks
+from meshhouse.audit import declared_checks
 from meshhouse.dagster.consumers import Consumers
+from meshhouse.dagster.keys import product_key
 from meshhouse.dagster.translator import CheckSpec, MeshTranslator, safe_name
 from meshhouse.dbt.watch import NodeResult
 from meshhouse.engines import Candidate
@@ -59,9 +60,7 @@ def _tested(node: Mapping[str, Any]) -> str | None:
 def soda_check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     """The checks of each product's checks file, and those that the platform adds."""
     return [
-        CheckSpec(
-            key, asset=dg.AssetKey([domain.name, product.name]), description=about, blocking=True
-        )
+        CheckSpec(key, asset=product_key(product), description=about, blocking=True)
         for product in domain.products
         if product.checks_path.exists()
         for key, about in declared_checks(product).items()
@@ -105,10 +104,10 @@ def check_results(
             if dg.AssetCheckKey(asset, check["key"]) in selected:
                 yield soda_check(asset, check, {"unchanged": True, **_standing(run, name)})
     for candidate, result in run.audited:
-        asset = dg.AssetKey([domain.name, candidate.product.name])
+        asset = product_key(candidate.product)
         found = [
             soda_check(asset, check, {} if run.ok else about_candidate(candidate, consumers))
-            for check in with_samples(result)
+            for check in result.with_samples()
             if dg.AssetCheckKey(asset, check["key"]) in selected
         ]
         yield from found if run.ok else of_no_materialization(context, found)
@@ -187,14 +186,6 @@ def soda_check(
             **({"failing rows": rows_table(samples)} if samples else {}),
         },
     )
-
-
-def with_samples(result: AuditResult) -> list[dict[str, Any]]:
-    """The checks of an audit as the ledger stores them, and their sample rows besides."""
-    return [
-        {**stored, "samples": check.samples}
-        for stored, check in zip(result.as_json(), result.checks, strict=True)
-    ]
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from meshhouse.dagster.consumers import Consumers
+from meshhouse.dagster.keys import product_key
 from meshhouse.dagster.translator import CheckSpec
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
@@ -32,7 +33,7 @@ def compatibility_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     return [
         CheckSpec(
             CHECK,
-            asset=_key(product),
+            asset=product_key(product),
             description="No consumer is surprised: what changes since the current publication is "
             "allowed within the version, waived or confirmed.",
             blocking=True,
@@ -59,7 +60,7 @@ def compatibility_results(
     published = {entry["product"] for entry in run.published}
     for product in domain.products:
         relation = product.relation
-        if dg.AssetCheckKey(_key(product), CHECK) not in selected:
+        if dg.AssetCheckKey(product_key(product), CHECK) not in selected:
             continue
         if relation in judged:
             yield _judged(product, judged[relation], run.ok, consumers)
@@ -93,7 +94,9 @@ def declared_results(
     Raises:
         MeshError: the domain cannot be compared.
     """
-    products = [each for each in domain.products if dg.AssetCheckKey(_key(each), CHECK) in selected]
+    products = [
+        each for each in domain.products if dg.AssetCheckKey(product_key(each), CHECK) in selected
+    ]
     if not products:
         return
     # Loads a parser of SQL, which takes 0.3 s: only where it is asked for.
@@ -177,7 +180,7 @@ def _result(
 ) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=passed,
-        asset_key=_key(product),
+        asset_key=product_key(product),
         check_name=CHECK,
         severity=severity,
         description=sentence(said),
@@ -233,7 +236,3 @@ def _cell(names: list[str]) -> str:
 
 def _by(allowed: Mapping[str, Any] | None) -> str:
     return plain(f"{allowed['place']}: {allowed['why']}") if allowed else "-"
-
-
-def _key(product: Product) -> dg.AssetKey:
-    return dg.AssetKey([product.domain, product.name])

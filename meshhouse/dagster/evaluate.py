@@ -21,6 +21,7 @@ from meshhouse.dagster.checks import (
 from meshhouse.dagster.compatibility import declared_results
 from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.events import NodeEvents, compiled_sql
+from meshhouse.dagster.keys import product_key
 from meshhouse.dagster.live import Live
 from meshhouse.dagster.promises import Promises
 from meshhouse.dagster.reporter import Reporter
@@ -93,7 +94,11 @@ def evaluated(
     yield from found
     missing = set(asked) - {
         *(spec.key for spec in events.checked.values()),
-        *(dg.AssetCheckKey(_key(each), check["key"]) for each in looked for check in each.checks),
+        *(
+            dg.AssetCheckKey(product_key(each.product), check["key"])
+            for each in looked
+            for check in each.checks
+        ),
         *(dg.AssetCheckKey(each.asset_key, each.check_name) for each in found),
     }
     if failures or missing:
@@ -137,12 +142,8 @@ def _looked(
         facts = {"checked": consumers.see(looked.product.relation)}
     else:
         facts = about_candidate(looked.candidate, consumers)
-    results = [soda_check(_key(looked), check, facts) for check in looked.checks]
+    results = [soda_check(product_key(looked.product), check, facts) for check in looked.checks]
     if looked.candidate is None:
         yield from results
     else:
         yield from of_no_materialization(context, results)
-
-
-def _key(looked: Looked) -> dg.AssetKey:
-    return dg.AssetKey([looked.product.domain, looked.product.name])

@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from meshhouse.dagster.keys import product_key
 from meshhouse.dagster.translator import CheckSpec
 from meshhouse.governance.objectives import AVAILABLE, FRESHNESS, OBJECTIVES, RETENTION
 from meshhouse.ledger import Ledger
@@ -24,7 +25,7 @@ def promise_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     return [
         CheckSpec(
             _name(objective),
-            asset=_key(product),
+            asset=product_key(product),
             description=f"{product.relation} promises {objective}: "
             f"{product.promises[objective]:g}. {_measured(product, objective)}",
         )
@@ -55,7 +56,7 @@ class Promises:
     def results_now(self, selected: Collection[dg.AssetCheckKey]) -> Iterator[dg.AssetCheckResult]:
         """Like `results`; what can be measured without a run is measured now."""
         names = [each for each in self._domain.products
-                 if any(key.asset_key == _key(each) for key in selected)]  # fmt: skip
+                 if any(key.asset_key == product_key(each) for key in selected)]  # fmt: skip
         if not any(_promised(each) for each in names) or self._repository.environment:
             return iter(())
         return self._results(
@@ -69,7 +70,7 @@ class Promises:
     ) -> Iterator[dg.AssetCheckResult]:
         for product in self._domain.products:
             for status in statuses.get(product.relation, []):
-                key = dg.AssetCheckKey(_key(product), _name(status.last.objective))
+                key = dg.AssetCheckKey(product_key(product), _name(status.last.objective))
                 if key in selected and status.last.met is not None:
                     yield _result(key, status)
 
@@ -118,7 +119,3 @@ def _promised(product: Product) -> list[str]:
 def _name(objective: str) -> str:
     """The check's name. Names of Soda's checks end with their type, so none is called so."""
     return f"promise_{objective}"
-
-
-def _key(product: Product) -> dg.AssetKey:
-    return dg.AssetKey([product.domain, product.name])

@@ -19,7 +19,7 @@ from dagster_shared.error import SerializableErrorInfo
 from meshhouse.dagster import apart
 from meshhouse.dagster.abandoned import process_tag
 from meshhouse.dagster.instance import mesh_instance
-from meshhouse.dagster.keys import raw_key
+from meshhouse.dagster.keys import product_key, raw_key
 from meshhouse.dagster.origin import give_origins, started_tags
 from meshhouse.dagster.relay import received
 from meshhouse.dagster.reporter import Reporter
@@ -221,7 +221,7 @@ def _product_selection(repository: Repository, product: Product) -> dg.AssetSele
     domain = repository.domain(product.domain)
     manifest = Manifest(repository, domain)
     together = with_companions(repository, manifest, domain, [product.name])
-    keys = [dg.AssetKey([each.domain, each.name]) for each in together]
+    keys = list(map(product_key, together))
     return dg.AssetSelection.assets(*keys).upstream() & dg.AssetSelection.groups(domain.name)
 
 

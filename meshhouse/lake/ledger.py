@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ class LakeLedger:
             return shorter
 
         prepare(self._lake)
-        began = ledger_files.now()
+        began = datetime.now(UTC)
         try:
             # One at a time: of two domains that end together, the slower would start again.
             with advisory_lock(self._lake.locks / "ledger.commit"), reading(self._lake):

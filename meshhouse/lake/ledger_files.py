@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -129,11 +129,6 @@ def remove_unused(lake: Lake, relation: str, committed_at: datetime) -> None:
         before = committed_at - GRACE
         for file in orphans(lake, relation, before, before, _KEPT_STATES):
             delete(file.location)
-
-
-def now() -> datetime:
-    """The time, for `remove_unused`."""
-    return datetime.now(UTC)
 
 
 def _manifests(table: Table, snapshot: Snapshot | None) -> list[ManifestFile]:

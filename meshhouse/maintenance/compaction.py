@@ -24,12 +24,10 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.typedef import Record
 
 from meshhouse.lake.files import remove_files, rows_of
+from meshhouse.lake.ledger_files import WORTH_MERGING
 from meshhouse.lake.manifests import is_small
 from meshhouse.lake.pyiceberg_private import bytes_written
 from meshhouse.lake.storage import delete
-
-WORTH_MERGING = 8
-"""The number of small files, or of small manifests, from which merging is worth its cost."""
 
 _ROW_GROUPS_PER_FILE = 8
 

@@ -101,10 +101,7 @@ def check_products(
             if keys:
                 watch.say(f"{domain.name}: checking {product.relation}: {', '.join(sorted(keys))}")
                 result = audit(manifest.described(product), reader, readable, keys)
-                checks += [
-                    {**stored, "samples": check.samples}
-                    for stored, check in zip(result.as_json(), result.checks, strict=True)
-                ]
+                checks += result.with_samples()
             found.append(Looked(product, candidate, checks))
     return found
 
