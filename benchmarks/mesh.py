@@ -124,21 +124,21 @@ def runs(rows: Rows, scratch: Path, domains: int, with_sqlmesh: bool) -> None:
         program = environment("sqlmesh-0.236.4", [SQLMESH]) / "sqlmesh"
         plan = [str(program), "plan", "--auto-apply", "--no-prompts"]
 
-    def theirs() -> dict[str, Cost]:
+    def sqlmesh_plan() -> dict[str, Cost]:
         return {"SQLMesh plan": cost_of(plan, other)} if plan else {}
 
     full = cost_of(run, mesh)
     built = {"dbt build": cost_of(build, plain, quiet)}
     rows.add(
         f"full run, {domains} domains of 10 products", full, "at most 0.8 of dbt's",
-        built | theirs(),
+        built | sqlmesh_plan(),
     )  # fmt: skip
-    rows.add("nothing new", cost_of(run, mesh), "at most 2 s", theirs())
+    rows.add("nothing new", cost_of(run, mesh), "at most 2 s", sqlmesh_plan())
     _change(mesh / "domains" / "d007" / "models" / "p3.sql", 3)
     _change(plain / "models" / "d007" / "d007_p3.sql", 3)
     if plan:
         _change(other / "models" / "d007" / "p3.sql", 3)
-    one = {"dbt build -s": cost_of([*build, "-s", "d007_p3"], plain, quiet)} | theirs()
+    one = {"dbt build -s": cost_of([*build, "-s", "d007_p3"], plain, quiet)} | sqlmesh_plan()
     rows.add("one model changed, mesh run", cost_of(run, mesh), "at most 5 s", one)
     _change(mesh / "domains" / "d007" / "models" / "p3.sql", 4)
     rows.add("one model changed, mesh run PRODUCT", cost_of([*run, "d007.p3"], mesh), "at most 5 s")

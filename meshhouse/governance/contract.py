@@ -176,7 +176,7 @@ class Contract:
 def accepted_by(checks: Iterable[Mapping[str, Any]]) -> list[Any] | None:
     """The values that all checks of one column accept; None if no check restricts them.
 
-    A check that is switched off, only warns or has a filter counts only if there is no other one.
+    Checks that are switched off, only warn or have a filter count only if there are no others.
     """
     lists = [each for each in checks if each.get("values")]
     strict = [

@@ -38,27 +38,27 @@ def test_every_model_is_an_asset(both):
 
 
 def test_descriptions_code_tags_and_kinds_are_those_of_dagster_dbt(both):
-    for name, (own, theirs) in both.items():
-        described = (theirs.description or "").partition("\n")[0]
+    for name, (own, reference) in both.items():
+        described = (reference.description or "").partition("\n")[0]
         assert (own.description or "").startswith(described) or not described, name
-        assert bool(own.code_version) == bool(theirs.code_version), name
-        assert theirs.kinds - {"table", "view"} <= own.kinds, name
+        assert bool(own.code_version) == bool(reference.code_version), name
+        assert reference.kinds - {"table", "view"} <= own.kinds, name
         ours = {tag for tag in own.tags if not tag.startswith("dagster/kind")}
-        assert {tag for tag in theirs.tags if not tag.startswith("dagster/kind")} <= ours, name
+        assert {tag for tag in reference.tags if not tag.startswith("dagster/kind")} <= ours, name
 
 
 def test_an_asset_reads_as_many_assets_as_dagster_dbt_says(both):
-    for name, (own, theirs) in both.items():
-        assert len(own.deps) == len(theirs.deps), name
+    for name, (own, reference) in both.items():
+        assert len(own.deps) == len(reference.deps), name
         tails = {each.asset_key.path[-1].rpartition(".")[2] for each in own.deps}
-        assert tails == {each.asset_key.path[-1] for each in theirs.deps}, name
+        assert tails == {each.asset_key.path[-1] for each in reference.deps}, name
 
 
 def test_columns_and_materialization_are_there(both):
-    for name, (own, theirs) in both.items():
-        materialized = theirs.metadata["dagster-dbt/materialization_type"]
+    for name, (own, reference) in both.items():
+        materialized = reference.metadata["dagster-dbt/materialization_type"]
         assert own.metadata["materialized"] == materialized, name
-        columns = theirs.metadata.get("dagster/column_schema")
+        columns = reference.metadata.get("dagster/column_schema")
         if columns is not None:
             shown = {each.name for each in own.metadata["dagster/column_schema"].columns}
             assert {each.name for each in columns.columns} <= shown, name
