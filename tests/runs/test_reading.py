@@ -289,7 +289,7 @@ LISTINGS = duckdb.execute(
     "select distinct schema_name || '.' || view_name from duckdb_views() "
     "where schema_name in ('information_schema', 'pg_catalog') union all "
     "select distinct function_name || '()' from duckdb_functions() where function_type = 'table' "
-    "and function_name similar to '(duckdb|pg)_.*' and len(parameters) = 0"
+    "and function_name similar to '(duckdb|pg)_.*' and len(parameters) = 0 order by 1"
 ).fetchall()
 
 
