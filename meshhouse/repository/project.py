@@ -45,6 +45,9 @@ _CODE = (".sql", ".py", ".yml", ".yaml", ".md")
 _NOT_READ = {"target", "logs", ".git", "__pycache__"}
 """Folders that tools write to."""
 
+PLATFORM_MACROS = Path(__file__).parents[1] / "macros"
+"""The macros that come with the platform; a part of every domain's dbt project."""
+
 PLATFORM_VARIABLES = frozenset(
     {
         "MESH_ROOT",
@@ -133,6 +136,14 @@ def folders(folder: Path, *keys: str) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def shared_macros(root: Path) -> list[Path]:
+    """The folders of macros that belong to every domain: those of the platform and of the mesh.
+
+    `dbt_meshhouse.py` adds them to each project that dbt reads, so no `macro-paths` names them.
+    """
+    return [each for each in (PLATFORM_MACROS, root / "macros") if each.is_dir()]
+
+
 def files_below(folder: Path) -> Iterator[Path]:
     """Regular files in a folder; follows links, as which `dbt deps` installs local packages."""
     seen: set[str] = set()
@@ -148,7 +159,9 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def project_files(repository: Repository, domain: Domain) -> list[Path]:
     """Every file that a domain's manifest depends on."""
-    places = [*folders(domain.path), *packages(domain.path), repository.root / "profiles"]
+    root = repository.root
+    places = [*folders(domain.path), *packages(domain.path), *shared_macros(root)]
+    places.append(root / "profiles")
     found = {path for place in places for path in files_below(place)}
     found |= {domain.path / name for name in _FILES}
     # Injected nodes come from the declarations of upstream products.

@@ -136,8 +136,8 @@ FEATURES = {
         "on-run-end", old="profile",
     ),
     "own generate_schema_name in another folder": Feature(
-        PROJECT, "macro-paths: [../../macros, models]", "changes where", "Remove it",
-        "generate_schema_name", old="macro-paths: [../../macros]", found_in=STG_SALES,
+        PROJECT, "macro-paths: [models]\nmodel-paths", "changes where", "Remove it",
+        "generate_schema_name", old="model-paths", found_in=STG_SALES,
     ),
     "own generate_schema_name": new(
         f"{SHOP}/macros/names.sql",
