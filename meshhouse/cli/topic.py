@@ -1,7 +1,6 @@
 """`mesh topic`: create topics, list them, and show one.
 
-Belongs here: the group, and what a topic is. Not here: its events (topic_events.py), or how a table
-declares it (new_topic.py).
+Belongs here: the group, and what a topic is. Not here: its events (topic_events.py).
 """
 
 from __future__ import annotations
