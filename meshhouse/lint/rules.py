@@ -49,7 +49,7 @@ def check(repository: Repository, published: Mapping[str, Contract] | None = Non
         findings.update(check_domain(fresh, domain, policies))
         if not domain.problems:
             # Not among `refused`: a run can build such a model, it just builds it every time.
-            findings.update(hidden_findings(domain))
+            findings.update(hidden_findings(fresh, domain))
     return sorted(findings)
 
 
