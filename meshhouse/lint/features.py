@@ -248,9 +248,6 @@ def _macros(repository: Repository, domain: Domain) -> Iterator[Finding]:
                 continue
             text = path.read_text(errors="replace")
             for match in _MACRO.finditer(text):
-                # The mesh's own macro; `manifest_findings` checks the schema that it sets.
-                if shared in path.parents and match[1] == "generate_schema_name":
-                    continue
                 yield Finding(
                     path,
                     text.count("\n", 0, match.start(1)) + 1,

@@ -85,12 +85,13 @@ def _bad_column(column: Column, is_raw: bool) -> str | None:
 def _column(column: Located) -> Column:
     meta = meta_of(column)
     constraints = mappings(column.get("constraints"))
+    not_null = [each.line for each in constraints if each.get("type") == "not_null"]
     return Column(
         name=str(column.get("name")),
         data_type=text(column.get("data_type")) or "",
         description=prose(column),
-        required=keys.REQUIRED.of(meta) is True
-        or any(each.get("type") == "not_null" for each in constraints),
+        required=keys.REQUIRED.of(meta) is True or bool(not_null),
+        required_line=next(iter(not_null), None),
         line=column.line,
         classification=text(keys.CLASSIFICATION.of(meta)),
         unit=text(keys.UNIT.of(meta)),
