@@ -35,7 +35,7 @@ class DataType:
     parts: tuple[Part, ...] = ()
 
     def __str__(self) -> str:
-        """The canonical spelling, which is also Spark's: `struct<id bigint, tags array<string>>`."""
+        """The canonical spelling, also Spark's: `struct<id bigint, tags array<string>>`."""
         if self.kind == "decimal":
             return f"decimal({self.precision},{self.scale})"
         if not self.parts:
