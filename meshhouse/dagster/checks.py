@@ -62,7 +62,6 @@ def soda_check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     return [
         CheckSpec(key, asset=product_key(product), description=about, blocking=True)
         for product in domain.products
-        if product.checks_path.exists()
         for key, about in declared_checks(product).items()
     ]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import UTC, datetime
 from pathlib import Path
 
+from meshhouse.audit import read_checks
 from meshhouse.governance.contract import Contract
 from meshhouse.lint.collisions import colliding_checks, unknown_weights
 from meshhouse.lint.columns import selected_columns
@@ -27,7 +28,7 @@ from meshhouse.repository import DeclarationError, Domain, Product, Repository
 from meshhouse.repository.references import unresolved
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import without_comments
-from meshhouse.repository.yaml import Located, read_yaml
+from meshhouse.repository.yaml import Located
 
 _MOST_NAMED = 20
 _IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
@@ -181,11 +182,10 @@ def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> It
     yield from _declaration(domain, product)
     if product.checks_path in unusable:
         return
-    if product.checks_path.exists():
-        written = read_yaml(product.checks_path)
-        yield from _checks(product, written)
-        yield from colliding_checks(product, written)
-        yield from unknown_weights(product, written)
+    written = read_checks(product)
+    yield from _checks(product, written)
+    yield from colliding_checks(product, written)
+    yield from unknown_weights(product, written)
 
 
 _Requirement = tuple[Callable[[Domain, Product], bool], str, str]

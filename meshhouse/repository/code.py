@@ -60,7 +60,7 @@ _AROUND = ("on-run-start", "on-run-end")
 _BEHIND_TESTS = ("get_test_sql", "get_where_subquery")
 """Macros of dbt that every data test runs."""
 
-_SCHEME = "2"
+_SCHEME = "3"
 """How code versions are computed. Raise it with any change of `Code.version`: versions of
 different schemes cannot be compared. Versions of scheme 1 have no prefix."""
 

@@ -142,6 +142,10 @@ SCORE = Key(
     "`threshold`: the score below which a candidate is not published; `weights`: the weight of a "
     "check, by its key or its kind, such as `{invalid: 3}`; default 1",
 )  # fmt: skip
+MAY_BE_EMPTY = Key(
+    "may_be_empty", (PRODUCT,), FLAG,
+    "`true`: a candidate without rows may be published. Otherwise the audit refuses it",
+)  # fmt: skip
 EVERY_RUN = Key(
     "every_run", (PRODUCT, PRIVATE_MODEL), FLAG,
     "`true`, on any model: every run builds it, and `mesh check` accepts reads that no code "
@@ -160,7 +164,7 @@ DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mes
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, EVERY_RUN, SHARED, RENAMED_FROM,
+    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, MAY_BE_EMPTY, EVERY_RUN, SHARED, RENAMED_FROM,
     DAGSTER,
 )  # fmt: skip
 

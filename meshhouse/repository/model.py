@@ -28,6 +28,8 @@ class Column:
     data_type: str
     description: str = ""
     required: bool = False
+    required_line: int | None = None
+    """The line that says so; None where `line` does, or where nothing does."""
     line: int = 1
     classification: str | None = None
     """The kind of data in the column, such as `personal`."""
@@ -104,6 +106,10 @@ class Product:
     """The relation that its model had before, `domain.model`; None if it was not renamed."""
     owner: Mapping[str, str] = field(default_factory=dict)
     """Name and e-mail address of its owner; empty until `Manifest.described` fills it in."""
+    may_be_empty: bool = False
+    """Whether a candidate without rows may be published."""
+    meta_lines: Mapping[str, int] = field(default_factory=dict)
+    """Key of `config.meta`, or of its promises -> its line in the YAML file."""
 
     @property
     def name(self) -> str:

@@ -122,8 +122,26 @@ def variables(folder: Path) -> Mapping[str, Any]:
 
 def packages(folder: Path) -> list[Path]:
     """The folders of the packages that `dbt deps` has installed in a project."""
-    place = folder / str(settings(folder).get("packages-install-path") or "dbt_packages")
-    return sorted(each for each in place.glob("*") if each.is_dir())
+    return sorted(each for each in install_path(folder).glob("*") if each.is_dir())
+
+
+def install_path(folder: Path) -> Path:
+    """The folder in which `dbt deps` installs the packages of a project."""
+    return folder / str(settings(folder).get("packages-install-path") or "dbt_packages")
+
+
+def named_packages(folder: Path) -> list[str]:
+    """What `dbt deps` has to install in a project: the packages of its lock file, if it has one."""
+    for name in ("package-lock.yml", "packages.yml", "dependencies.yml"):
+        entries = _yaml(folder / name).get("packages")
+        if isinstance(entries, list) and entries:
+            return [_package(each) for each in entries if isinstance(each, dict)]
+    return []
+
+
+def _package(entry: Mapping[str, Any]) -> str:
+    keys = ("package", "git", "local", "tarball", "private", "name")
+    return str(next((entry[key] for key in keys if key in entry), "?"))
 
 
 def folders(folder: Path, *keys: str) -> list[Path]:

@@ -201,7 +201,6 @@ BROKEN = {
     "SQL link to nothing": link(f"{SHOP}/models/x.sql", "y.sql", "cannot be read: No such file"),
     "no dbt_project.yml": gone(PROJECT, f"{PROJECT}:1", "there is no such file"),
     "no SQL": gone(SQL, f"{ORDERS}:3", "product shop.orders has no SQL."),
-    "no checks": gone(CHECKS, f"{ORDERS}:3", "product shop.orders has no checks."),
     # dbt_project.yml and dependencies.yml
     "other name": swap(PROJECT, "name: shop", "name: sales", 1, "must be named `shop`"),
     "number for a name": swap(PROJECT, "name: shop", "name: 5", 1, NO_TEXT),

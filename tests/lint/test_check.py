@@ -149,22 +149,9 @@ MISTAKES = {
         ORDERS, "    description: What was bought. One row per order.\n", "",
         "product shop.orders has no description.", "end with the grain", at="- name: orders",
     ),
-    "no checks": Mistake(
-        CHECKS, "", None, "product shop.orders has no checks.",
-        "Write orders.checks.yml beside its SQL; verify its grain there.",
-        at="- name: orders", found_in=ORDERS,
-    ),
     "no SQL": Mistake(
         SQL, "", None, "product shop.orders has no SQL.", "Write the model beside its YAML",
         at="- name: orders", found_in=ORDERS,
-    ),
-    "grain not verified": Mistake(
-        CHECKS, "      - duplicate:\n", "", "nothing verifies the grain of shop.orders (order_id).",
-        "Add a `duplicate` check of exactly these columns.",
-    ),
-    "grain verified by more columns": Mistake(
-        CHECKS, "      - duplicate:\n", "      - invalid: {valid_min: 0}\n",
-        "nothing verifies the grain of shop.orders (order_id).", "Add a `duplicate` check",
     ),
     # Types
     "unknown type": Mistake(

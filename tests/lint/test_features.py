@@ -197,15 +197,6 @@ FEATURES = {
         f"{SHOP}/models/totals.yml", "", "has no SQL", "Write the model beside its YAML",
         "- name: totals",
     ),
-    "semantic models": new(
-        f"{SHOP}/models/metrics.yml", "version: 2\nsemantic_models: []\n",
-        "`semantic_models` is not a key that the mesh knows", "Known:", "semantic_models",
-    ),
-    "metrics": new(
-        f"{SHOP}/models/metrics.yml", "version: 2\nmetrics: []\n",
-        "`metrics` is not a key that the mesh knows",
-        "", "metrics",
-    ),
 }  # fmt: skip
 
 USABLE = {

@@ -66,8 +66,10 @@ def _sql(path: Path) -> str:
 
 
 def _checks(path: Path, unusable: Collection[Path]) -> tuple[Check, ...] | None:
-    if not path.exists() or path in unusable:
+    if path in unusable:
         return None
+    if not path.exists():
+        return ()
     content = _yaml(path)
     found = list(_each_check(None, content.get("checks")))
     for column in mappings(content.get("columns")):
