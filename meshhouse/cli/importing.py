@@ -58,7 +58,10 @@ def import_(path: Path, domain: str | None, owner: str | None, as_json: bool) ->
         out.print("To decide:")
     for at, decision in enumerate(done.decisions, start=1):
         out.print(f"{at:>2}. {decision}", markup=False)
-    out.print(f"Next: `mesh check`, then `mesh run {done.domain}`.", markup=False)
+    out.print("Next:")
+    for topic in done.topics:
+        out.print(f"    mesh topic create {done.domain}.{topic}", markup=False)
+    out.print(f"    mesh check\n    mesh run {done.domain}", markup=False)
 
 
 def _owner(text: str | None) -> tuple[str, str] | None:

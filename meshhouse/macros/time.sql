@@ -12,10 +12,6 @@
 {%- endmacro %}
 
 {#- Contracts and unit tests use the type names of declarations; Spark has other names for some. -#}
-{% macro spark__cast(expression, data_type) -%}
-    cast({{ expression }} as {{ spark_type(data_type) }})
-{%- endmacro %}
-
 {% macro spark_type(data_type) -%}
     {%- set words = {
         'text': 'string',

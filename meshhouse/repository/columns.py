@@ -14,7 +14,7 @@ from meshhouse.repository import keys, names
 from meshhouse.repository.model import Column
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mappings, meta_of
-from meshhouse.repository.types import parse_type
+from meshhouse.repository.types import parse_type, spelled
 from meshhouse.repository.yaml import Located
 
 _CONSTRAINTS = ("not_null", "unique", "primary_key", "foreign_key", "check", "custom")
@@ -71,9 +71,14 @@ def _bad_column(column: Column, is_raw: bool) -> str | None:
     if not column.data_type:
         return "no data_type is given."
     try:
-        parse_type(column.data_type)
+        kind = parse_type(column.data_type)
+        better = spelled(column.data_type)
     except ValueError as error:
         return str(error)
+    if better is not None:
+        return f"write the type as `{better}`, which dbt's macros translate for every target."
+    if not is_raw and kind != kind.as_held():
+        return "no table keeps a `not null` inside of a type; remove it, and add a check instead."
     return None
 
 

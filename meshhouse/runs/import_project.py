@@ -20,6 +20,8 @@ from meshhouse.dbt.packages import install_packages
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import sync
 from meshhouse.lint.columns import selected_columns
+from meshhouse.lint.hidden import hidden_findings
+from meshhouse.lint.rules import check_domain
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.locks import lock
 from meshhouse.repository import Repository, display_path, printable, unknown_product
@@ -49,6 +51,8 @@ from meshhouse.runs.import_trial import Trial, trial_repository, try_build
 from meshhouse.sql import quote
 
 _STAGE = ".importing"
+_FINDINGS = 10
+"""Most findings of `mesh check` that are listed."""
 _YAML = (".yml", ".yaml")
 _CODE = (".sql", ".py", *_YAML)
 
@@ -91,7 +95,7 @@ def import_project(
     with lock(repository.workspace / "locks" / "import"):
         shutil.rmtree(stage, ignore_errors=True)
         try:
-            done = _Import(repository, project, name, owner, stage).run(folder)
+            done = _explained(_Import(repository, project, name, owner, stage), folder)
             if folder.exists():
                 raise UsageError(f"{display_path(folder)} exists already; nothing was imported.")
             os.rename(stage / "domains" / name, folder)  # noqa: PTH104 - atomic, refuses a folder
@@ -99,6 +103,17 @@ def import_project(
             return done
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def _explained(work: _Import, folder: Path) -> Imported:
+    """Runs an import; messages name the project instead of its copy."""
+    try:
+        return work.run(folder)
+    except UsageError:
+        raise
+    except MeshError as error:
+        said = work.named(str(error))
+        raise MeshError(f"{said.rstrip('.')}. Nothing was imported.") from error
 
 
 def _free_folder(repository: Repository, project: ForeignProject, name: str) -> Path:
@@ -140,11 +155,18 @@ class _Import:
         self._folder = stage / "domains" / name
         self._others: dict[str, tuple[str, str]] = {}
         """Staging model -> domain and product that it reads."""
+        self._undescribed: list[str] = []
+
+    def named(self, text: str) -> str:
+        """A message in which the copy has the path of the project."""
+        for copy in (display_path(self._folder), str(self._folder)):
+            text = text.replace(copy, display_path(self._project.path))
+        return text
 
     def run(self, folder: Path) -> Imported:
         done = Imported(self._name, folder)
         with trial_repository(self._mesh.root, self._stage) as apart:
-            done.decisions += copy_project(self._project, self._folder, folder)
+            done.decisions += copy_project(self._project, self._folder)
             plan = self._sources(done)
             self._settings(plan, done)
             install_packages(apart, self._name)
@@ -154,7 +176,7 @@ class _Import:
             trial = try_build(apart, self._name, _raw_columns(plan))
             self._read_others(done)
             self._products(trial, done)
-            self._verify(Repository(self._stage))
+            self._verify(Repository(self._stage), done)
             for leftover in ("target", "logs", "dbt_packages/.user.yml"):
                 shutil.rmtree(self._folder / leftover, ignore_errors=True)
         return done
@@ -322,6 +344,11 @@ class _Import:
                 self._declare(found, trial, done)
         for name, reason in failed.items():
             done.decisions.append(f"`{name}` does not build here: {_shortened(reason)}")
+        if self._undescribed:
+            names = ", ".join(f"`{each}`" for each in self._undescribed)
+            done.decisions.append(
+                f"{names}: say in `description` what the product is, and what one row is."
+            )
         if not done.products:
             done.decisions.append(
                 "No model became a product. Give one a contract and `access: public`: "
@@ -343,9 +370,7 @@ class _Import:
             if place:
                 rest = with_entries(text, "models", {model.name: None})
                 _write(place, rest) if loaded(rest).keys() - {"version"} else place.unlink()
-            own = sql_path.with_suffix(".yml")
-            own = own if not own.exists() else own.with_name(f"{model.name}__product.yml")
-            _write(own, dumped({"models": [entry]}))
+            self._declare_beside(sql_path, entry)
         sql = before_sql = _read(sql_path)
         if model.materialized not in ("table", "incremental"):
             sql = with_setting(sql, "materialized", "table")
@@ -357,7 +382,7 @@ class _Import:
         if sql != before_sql:
             _write(sql_path, sql)
         if entry["description"] == said:
-            done.decisions.append(f"`{model.name}` has no description. Say what one row is.")
+            self._undescribed.append(model.name)
         if strangers:
             names = ", ".join(f"`{each}`" for each in strangers)
             done.decisions.append(
@@ -366,13 +391,40 @@ class _Import:
             )
         done.products.append(product)
 
-    def _verify(self, apart: Repository) -> None:
-        """Refuses a domain that the mesh cannot read; that is a mistake of the import."""
+    def _declare_beside(self, sql_path: Path, entry: Mapping[str, Any]) -> None:
+        """Writes a product's YAML, into the file of its name if that declares no model yet."""
+        own = sql_path.with_suffix(".yml")
+        text = dumped({"models": [entry]})
+        if own.exists():
+            before = _read(own)
+            joined = f"{text}\n{before.removeprefix('---').lstrip()}"
+            content = loaded(before)
+            if "models" not in content and loaded(joined) == {"models": [entry], **content}:
+                _write(own, joined)
+                return
+            own = own.with_name(f"{own.stem}__product.yml")
+        _write(own, text)
+
+    def _verify(self, apart: Repository, done: Imported) -> None:
+        """Adds what `mesh check` finds to the decisions.
+
+        Raises:
+            MeshError: the mesh cannot read the domain.
+        """
         domain = apart.reading(self._name)
         if domain.problems:
-            first = str(domain.problems[0]).replace(f"domains/{_STAGE}/", "")
             raise MeshError(
-                f"{display_path(self._project.path)} cannot become a domain as it is: {first}"
+                f"{display_path(self._project.path)} cannot become a domain as it is: "
+                f"{domain.problems[0]}"
+            )
+        findings = sorted({*check_domain(apart, domain), *hidden_findings(apart, domain)})
+        for each in findings[:_FINDINGS]:
+            place = f"{each.path.relative_to(self._folder)}:{each.line}"
+            done.decisions.append(f"`mesh check`: {place}: {each.problem} {each.remedy}".rstrip())
+        if len(findings) > _FINDINGS:
+            done.decisions.append(
+                f"`mesh check` finds {len(findings) - _FINDINGS} more; most are rules of this "
+                "mesh (policies.yml)."
             )
 
     # Files

@@ -18,6 +18,7 @@ from pathlib import Path
 from meshhouse import dbt
 from meshhouse.dbt.watch import node_result
 from meshhouse.engines.duckdb.trial import built_columns, create_empty, reserved_words
+from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.repository import Repository
 from meshhouse.repository.foreign.built import BuiltModel, built_models
 from meshhouse.repository.manifest import manifest_path
@@ -40,9 +41,11 @@ class Trial:
 def trial_repository(root: Path, apart: Path) -> Iterator[Repository]:
     """A repository for one domain, in a folder of its own, with the mesh's macros and profiles."""
     (apart / "domains").mkdir(parents=True)
-    for name in ("macros", "profiles"):
+    for name in ("macros", "profiles", "policies"):
         if (root / name).is_dir():
             shutil.copytree(root / name, apart / name)
+    if (root / "policies.yml").is_file():
+        shutil.copyfile(root / "policies.yml", apart / "policies.yml")
     (apart / "dbt_project.yml").write_text("name: mesh\nprofile: meshhouse\n")
     variables = {
         "MESH_ROOT": str(apart),
@@ -70,8 +73,10 @@ def try_build(
     create_empty(repository.workspace, domain, f"{domain}_raw", raw_tables)
     left_out = ("test", "unit_test", "saved_query", "exposure")
     options = [part for each in left_out for part in ("--exclude-resource-type", each)]
+    nothing = repository.root / "pins.json"
+    nothing.write_text("{}")  # of the lake, which has none of the tables
     dbt.parse(repository, domain)
-    result = dbt.invoke(repository, domain, ["build", *options], {})
+    result = dbt.invoke(repository, domain, ["build", *options], {PINS_VARIABLE: str(nothing)})
     nodes = [node_result(each) for each in getattr(result, "results", ())]
     failures = {
         each.name: " ".join(each.message.split())
