@@ -363,7 +363,7 @@ class _Import:
         entries = [each for each in loaded(text).get("models") or [] if isinstance(each, dict)]
         before = next((each for each in entries if each.get("name") == model.name), None)
         said = f"`{model.name}` of the dbt project {self._project.name}. Not described yet."
-        entry, strangers = entry_of(product, before, self._name, said)
+        entry, strangers = entry_of(product, before, self._name, said, trial.reserved)
         if place and place.parent == sql_path.parent:
             _write(place, with_entries(text, "models", {model.name: entry}))
         else:

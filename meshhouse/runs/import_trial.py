@@ -39,7 +39,7 @@ class Trial:
 
 @contextmanager
 def trial_repository(root: Path, apart: Path) -> Iterator[Repository]:
-    """A repository for one domain, in a folder of its own, with the mesh's macros and profiles."""
+    """A repository for one domain, in a separate folder, with the mesh's macros and profiles."""
     (apart / "domains").mkdir(parents=True)
     for name in ("macros", "profiles", "policies"):
         if (root / name).is_dir():

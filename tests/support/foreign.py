@@ -151,7 +151,7 @@ group by {{ combination_of_columns | join(', ') }} having count(*) > 1
 {% endtest %}
 """,
 }
-"""What stands in for dbt_utils, which comes from a registry."""
+"""A package in the place of dbt_utils, which comes from a registry."""
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:

@@ -4,7 +4,7 @@ Belongs here: removing and replacing entries of a YAML list, and settings of `co
 Not here: which of them (settings.py, sources.py, products.py).
 
 A YAML text is edited by lines, so comments stay. The result is read again; where it is not what
-was meant, as with entries in braces, the whole file is written anew without its comments.
+was meant, as with entries in braces, the whole file is written again without its comments.
 """
 
 from __future__ import annotations

@@ -109,7 +109,11 @@ def _is_exact(kind: str) -> bool:
 
 
 def entry_of(
-    product: NewProduct, before: Mapping[str, Any] | None, group: str, text: str
+    product: NewProduct,
+    before: Mapping[str, Any] | None,
+    group: str,
+    text: str,
+    reserved: Collection[str],
 ) -> tuple[dict[str, Any], list[str]]:
     """The entry of a product's YAML, and the declared columns that the model does not have.
 
@@ -118,6 +122,7 @@ def entry_of(
         before: the model's entry as it was; None if it had none.
         group: the group that owns it.
         text: its description, if it had none.
+        reserved: words that need quotes as names of columns.
     """
     before = dict(before or {})
     config = dict(before.pop("config", None) or {})
@@ -144,6 +149,8 @@ def entry_of(
     for name, kind in product.columns.items():
         is_key = product.grain == (name,)
         old = dict(described.pop(name.lower(), {}))
+        if needs_quotes(name, reserved):
+            old["quote"] = True
         columns.append(_column(name, kind, old, name.lower() in product.model.not_null, is_key))
     name, said = before.pop("name", product.model.name), before.pop("description", None)
     return (
@@ -177,6 +184,11 @@ def _column(
     return entry
 
 
+def needs_quotes(name: str, reserved: Collection[str]) -> bool:
+    """Whether SQL takes the name of a column in quotes only."""
+    return not _SIMPLE.fullmatch(name) or name in reserved
+
+
 def typed_sql(sql: str, columns: Mapping[str, str], reserved: Collection[str]) -> str:
     """A model's SQL whose columns have the types of the contract.
 
@@ -187,8 +199,7 @@ def typed_sql(sql: str, columns: Mapping[str, str], reserved: Collection[str]) -
     """
     casts = []
     for name, kind in columns.items():
-        plain = _SIMPLE.fullmatch(name) and name not in reserved
-        written = name if plain else f"{{{{ adapter.quote('{name}') }}}}"
+        written = f"{{{{ adapter.quote('{name}') }}}}" if needs_quotes(name, reserved) else name
         casts.append(f"    cast({written} as {_WRITTEN.get(kind, kind)}) as {written}")
     body = sql.strip().rstrip(";").rstrip()
     return (
