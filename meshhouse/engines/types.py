@@ -1,7 +1,8 @@
 """Comparison of a built table with the columns and types of its contract.
 
 Belongs here: that comparison, on every target. Not here: the comparison of a model's SQL with the
-contract, which dbt makes before it builds (meshhouse/macros/contracts.sql), or checks of values (audit/).
+contract, which dbt makes before it builds (meshhouse/macros/contracts.sql), or checks of values
+(audit/).
 """
 
 from __future__ import annotations

@@ -14,6 +14,16 @@
     {%- set promised = columns_of_query(get_empty_schema_sql(model['columns'])) -%}
     {%- set made = columns_of_query(sql) -%}
     {%- if made | sort(attribute='name') != promised | sort(attribute='name') -%}
+        {#- dbt's table of differences shortens types after 50 characters. -#}
+        {%- for mine in made -%}
+            {%- for theirs in promised if theirs['name'] | lower == mine['name'] | lower
+                and theirs['data_type'] != mine['data_type'] and '<' in theirs['data_type'] -%}
+                {%- do exceptions.raise_compiler_error(
+                    'Column ' ~ mine['name'] ~ ' is ' ~ mine['data_type']
+                    ~ ' and the contract says ' ~ theirs['data_type'] ~ '.'
+                ) -%}
+            {%- endfor -%}
+        {%- endfor -%}
         {%- do exceptions.raise_contract_error(promised, made) -%}
     {%- endif -%}
 {%- endmacro %}
