@@ -1,7 +1,7 @@
 """Comparison of a built table with the columns and types of its contract.
 
-Belongs here: that comparison, on every target. Not here: the comparison of a model's SQL with the
-contract, which dbt makes before it builds (meshhouse/macros/contracts.sql), or checks of values
+Belongs here: that comparison, on every target. Not here: the comparison of a model's SQL with
+the contract, which dbt makes before it builds (meshhouse/macros/contracts.sql), or checks of values
 (audit/).
 """
 

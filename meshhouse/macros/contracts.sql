@@ -15,12 +15,12 @@
     {%- set made = columns_of_query(sql) -%}
     {%- if made | sort(attribute='name') != promised | sort(attribute='name') -%}
         {#- dbt's table of differences shortens types after 50 characters. -#}
-        {%- for mine in made -%}
-            {%- for theirs in promised if theirs['name'] | lower == mine['name'] | lower
-                and theirs['data_type'] != mine['data_type'] and '<' in theirs['data_type'] -%}
+        {%- for found in made -%}
+            {%- for declared in promised if declared['name'] | lower == found['name'] | lower
+                and declared['data_type'] != found['data_type'] and '<' in declared['data_type'] -%}
                 {%- do exceptions.raise_compiler_error(
-                    'Column ' ~ mine['name'] ~ ' is ' ~ mine['data_type']
-                    ~ ' and the contract says ' ~ theirs['data_type'] ~ '.'
+                    'Column ' ~ found['name'] ~ ' is ' ~ found['data_type']
+                    ~ ' and the contract says ' ~ declared['data_type'] ~ '.'
                 ) -%}
             {%- endfor -%}
         {%- endfor -%}

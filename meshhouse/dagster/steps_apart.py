@@ -16,9 +16,9 @@ import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 from meshhouse.dagster.apart import REQUEST, begin, executor_of, warm
+from meshhouse.dagster.project import project_of
 from meshhouse.dagster.relay import Relay
 from meshhouse.repository import Repository
-from orchestration.definitions import run_definitions
 
 
 def definitions(request: str) -> dg.RepositoryDefinition:
@@ -33,6 +33,7 @@ def _made(request: str) -> dg.RepositoryDefinition:
     relay = Relay(asked["address"], asked["force"], asked["full_refresh"], asked["confirmed"])
     repository = Repository(Path(asked["root"]))
     executor = executor_of(asked["jobs"])
+    run_definitions = project_of(repository).run_definitions
     made = run_definitions(repository, asked["domains"], relay, executor).get_repository_def()
     made.get_job(IMPLICIT_ASSET_JOB_NAME)  # so that it is made before the first fork
     return made
