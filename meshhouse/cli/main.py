@@ -31,7 +31,7 @@ _COMMANDS = {
     "doctor": ("doctor", "Find damage, and say how to repair it."),
     "env": ("env", "List or drop environments."),
     "history": ("publications", "List the publications of a product."),
-    "new": ("new", "Write the files of a topic, or of the next version of a product."),
+    "new": ("new", "Write the files of a domain, topic, product, reference or version."),
     "init": ("init", "Write a new mesh, with an example domain that works."),
     "kafka": ("kafka", "Run a Kafka broker for this mesh, without Docker."),
     "land": ("land", "Land the events that wait in topics."),

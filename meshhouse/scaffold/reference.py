@@ -17,7 +17,7 @@ import yaml
 from meshhouse.errors import UsageError
 from meshhouse.repository import Domain, Product, Repository, display_path
 from meshhouse.repository.edit import inserted, last_line
-from meshhouse.repository.names import plain_column
+from meshhouse.repository.staging import column_sql
 from meshhouse.repository.yaml import DeclarationError, parse_yaml, read_text
 from meshhouse.scaffold.templates import rendered
 
@@ -61,7 +61,7 @@ def new_reference(
     values = {
         "model": model,
         "arguments": f"'{product.domain}', '{product.model}'{version}",
-        "columns": [plain_column(each) for each in columns],
+        "columns": [column_sql(each) for each in columns],
     }
     new = {consumer.path / path: text for path, text in rendered("reference", values).items()}
     if product.domain in consumer.upstream:
