@@ -146,7 +146,7 @@ REFUSED = {
     "no grain and no terminal": (
         ["product", "shop.x", "--from", "stg_sales"], "--grain is missing"
     ),
-    "a grain that is no column": (
+    "a grain without a column": (
         ["product", "shop.x", "--from", "stg_sales", "--grain", "nothing"],
         "`stg_sales` has no column `nothing`, which the grain names. Columns: sale_id",
     ),

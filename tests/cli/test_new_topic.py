@@ -86,7 +86,7 @@ def test_files_of_each_form_are_samples_and_the_domain_runs_at_once(mesh):
 
 def test_comments_and_layout_stay(mesh):
     before = (mesh.root / TOPICS).read_text()
-    written = before.replace("version: 2\n", "# Ours.\nversion: 2\n") + (
+    written = before.replace("version: 2\n", "# By the shop team.\nversion: 2\n") + (
         "          # The till adds nothing else.\n\n# The end.\n"
     )
     mesh.write(TOPICS, written)
