@@ -1,7 +1,7 @@
-"""Makes `ref('<domain>', '<product>')` read the published product, and brings the shared macros.
+"""Makes `ref('<domain>', '<product>')` read the published product, and brings what domains share.
 
 Belongs here: dbt-core's plugin interface. Not here: which products a domain may reference
-(repository/references.py), or which folders hold macros (repository/project.py).
+(repository/references.py), or which macros and settings domains share (repository/project.py).
 
 dbt-core finds plugins in top-level modules whose name begins with `dbt_`. It calls `initialize`
 after it has read `dbt_project.yml` and before it reads any other file, and `get_nodes` while it
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ from meshhouse.engines import engine
 from meshhouse.engines.iceberg import pinned
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product, Repository
-from meshhouse.repository.project import shared_macros
+from meshhouse.repository.project import add_defaults, shared_macros
 from meshhouse.repository.references import resolve
 
 READING_COMMANDS = {"build", "run", "test", "show", "snapshot", "retry", "clone"}
@@ -35,18 +36,18 @@ _BUILDING_COMMANDS = READING_COMMANDS - {"test", "show"}
 
 
 class MeshhousePlugin(dbtPlugin):
-    """Injects the products of the domains named in `dependencies.yml`, and the shared macros."""
+    """Injects the products of the domains named in `dependencies.yml`, and what domains share."""
 
     def initialize(self) -> None:
-        """Adds the macros of the platform and of the mesh to the folders of the project's macros.
+        """Adds the shared macros to the project, and the settings that all its models need.
 
-        They are macros of the project itself: dbt ignores a `generate_schema_name` of a package,
-        and prefers an adapter's version of a macro to that of a package.
+        The macros become macros of the project itself: dbt ignores a `generate_schema_name` of a
+        package, and prefers an adapter's version of a macro to that of a package.
 
         Raises:
             MeshError: dbt does not hand out the project.
         """
-        repository = self._repository()
+        repository = self._repository
         if repository is None:
             return
         context = click.get_current_context(silent=True)
@@ -62,13 +63,14 @@ class MeshhousePlugin(dbtPlugin):
             if macros.resolve() not in known:
                 # Relative, so that no manifest holds a path of this machine.
                 project.macro_paths.append(os.path.relpath(macros, folder))
+        add_defaults(project.models, repository.reading(self.project_name))
 
     @dbt_hook
     def get_nodes(self) -> PluginNodes:
         """A node for each product; it names the published relation, never the provider's build."""
         nodes = PluginNodes()
         flags = get_flags()
-        repository = self._repository()
+        repository = self._repository
         if repository is None:
             return nodes
         consumer = repository.domain(self.project_name)
@@ -92,6 +94,7 @@ class MeshhousePlugin(dbtPlugin):
             forget_builds(chosen.build_folder(consumer.name))
         return nodes
 
+    @cached_property
     def _repository(self) -> Repository | None:
         """The mesh; None for another dbt project in the same Python environment."""
         try:

@@ -149,8 +149,5 @@ def _sql(at: int) -> str:
 def _project(folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dbt_project.yml").write_text(
-        f"name: {name}\nversion: 1.0.0\nconfig-version: 2\nprofile: meshhouse\n"
-        "model-paths: [models]\n"
-        f"models:\n  {name}:\n    +materialized: table\n"
+        f"name: {name}\nprofile: meshhouse\nmodels:\n  {name}:\n    +materialized: table\n"
     )
-    (folder / ".dbtignore").write_text("*.checks.yml\n")  # dbt would read them as its own YAML

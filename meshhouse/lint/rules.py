@@ -31,7 +31,6 @@ from meshhouse.repository.sql import without_comments
 from meshhouse.repository.yaml import Located
 
 _MOST_NAMED = 20
-_IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
 
 
 def check(repository: Repository, published: Mapping[str, Contract] | None = None) -> list[Finding]:
@@ -94,7 +93,7 @@ def refused(
     )
     findings.update(unusable_waivers(domain))
     unusable = {each.path for each in domain.problems}
-    for rule in (_dbtignore, _references, _increments, _formats, rename_findings):
+    for rule in (_references, _increments, _formats, rename_findings):
         findings.update(rule(repository, domain))
     for product in domain.products:
         # A product that was only partly read would give false findings.
@@ -104,20 +103,6 @@ def refused(
         findings.update(feature_findings(repository, domain))
     findings.update((policies or DomainPolicies(repository)).errors(domain))
     return sorted(findings)
-
-
-def _dbtignore(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    path = domain.path / ".dbtignore"
-    if not any(product.checks_path.exists() for product in domain.products):
-        return
-    lines = path.read_text().split() if path.exists() else []
-    if not any(line in _IGNORED_CHECKS for line in lines):
-        yield Finding(
-            path,
-            1,
-            "dbt would read the checks files as its own YAML and fail.",
-            f"Add the line `{_IGNORED_CHECKS[0]}`.",
-        )
 
 
 def _references(repository: Repository, domain: Domain) -> Iterator[Finding]:

@@ -36,7 +36,7 @@
 {%- endmacro %}
 
 {% macro snowflake__nested_field(struct, path, data_type) -%}
-    cast(get_path({{ struct }}, '{{ path }}') as {{ data_type }})
+    {{- dbt.cast("get_path(" ~ struct ~ ", '" ~ path ~ "')", data_type) -}}
 {%- endmacro %}
 
 {% macro quoted_path(path) -%}

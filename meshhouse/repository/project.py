@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -160,6 +160,47 @@ def shared_macros(root: Path) -> list[Path]:
     `dbt_meshhouse.py` adds them to each project that dbt reads, so no `macro-paths` names them.
     """
     return [each for each in (PLATFORM_MACROS, root / "macros") if each.is_dir()]
+
+
+_EVERY_MODEL = {"file_format": "iceberg", "transient": False}
+"""What every model of a mesh needs: Spark publishes Iceberg tables, and Snowflake cannot clone a
+transient table. Other targets ignore both."""
+
+
+def add_defaults(models: dict[str, Any], domain: Domain) -> None:
+    """Adds the settings that every domain would repeat to `models` of its dbt_project.yml.
+
+    Settings of the domain win. A product is a table unless a setting says otherwise: a view, which
+    is dbt's default, cannot be published.
+
+    Args:
+        models: the settings as dbt has read them; changed in place.
+        domain: whose project it is.
+    """
+    for key, value in _EVERY_MODEL.items():
+        if key not in models:
+            models.setdefault(f"+{key}", value)
+    for product in domain.products:
+        if product.sql_path.is_relative_to(domain.path / "models"):
+            below = product.sql_path.relative_to(domain.path / "models").parent.parts
+            _make_a_table(models, (domain.name, *below, product.model))
+
+
+def _make_a_table(models: dict[str, Any], place: Sequence[str]) -> None:
+    """Sets the materialization of one model, unless a setting on the way to it does."""
+    at = models
+    for name in (*place, None):
+        if "+materialized" in at or "materialized" in at:
+            return
+        if name is None:
+            at["+materialized"] = "table"
+            return
+        below = at.get(name)
+        if below is not None and not isinstance(below, dict):
+            return  # a setting has the name of the model
+        if below is None:
+            below = at[name] = {}
+        at = below
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -205,14 +205,6 @@ MISTAKES = {
         "Read all its rows, with materialized='table'.", at="landed_since",
     ),
     # Files that dbt would read
-    "checks that dbt would read": Mistake(
-        f"{SHOP}/.dbtignore", "*.checks.yml", "*.md",
-        "dbt would read the checks files as its own YAML and fail.", "Add the line `*.checks.yml`.",
-    ),
-    "no .dbtignore": Mistake(
-        f"{SHOP}/.dbtignore", "", None, "dbt would read the checks files",
-        "Add the line `*.checks.yml`.",
-    ),
     # SQL, contract and checks that disagree
     "column that the contract lacks": Mistake(
         SQL, "select\n", "select\n    1 as extra,\n",
@@ -327,7 +319,7 @@ def test_this_repository_has_no_findings():
 
 
 def test_all_mistakes_are_found_at_once(mesh):
-    names = ["no owner", "reference outside staging", "no .dbtignore", "check of no column"]
+    names = ["no owner", "reference outside staging", "check of no column"]
     for name in names:
         make(mesh, MISTAKES[name])
     problems = " ".join(each.problem for each in check(mesh.repository))

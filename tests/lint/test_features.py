@@ -67,10 +67,6 @@ FEATURES = {
         "    products:\n      +materialized: view\n", NOT_A_TABLE, SET_TABLE,
         "      +materialized: view\n    staging",
     ),
-    "view by default": Feature(
-        PROJECT, "", "is built as a view, which is dbt's default", SET_TABLE, "select",
-        old=TABLE, found_in=SQL,
-    ),
     "own materialization": in_sql(
         "materialized='external'", "materialized as `external`", "Use one of table, incremental",
         STG_SALES,
