@@ -239,7 +239,7 @@ def _unconverted(texts: Sequence[str], data_type: str) -> int:
 def _nested(held: Sequence[Any], kind: str, events: int) -> Chosen:
     data_type, doubts = _array(held) if kind == "a list" else _object(held)
     if data_type is not None and is_type(data_type):
-        return data_type, doubts
+        return str(parse_type(data_type)), doubts
     return "string", (f"{_of(events, len(held))} have {kind}; the column holds its JSON text",)
 
 
