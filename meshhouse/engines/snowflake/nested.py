@@ -3,8 +3,9 @@
 Belongs here: nested values as JSON text, and the SQL that makes values of them. Not here: which
 types are nested (repository/datatype.py), or loading (landing.py).
 
-Numbers are written with all their digits, times as ISO 8601. Parquet's nested columns are not used:
-Snowflake would load their times and decimals in notations that it chooses.
+Decimals of more than 15 digits are written as text, as a reader of JSON may take numbers for
+doubles; times are ISO 8601. Parquet's nested columns are not used: Snowflake would load their times
+and decimals in notations that it chooses.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import pyarrow as pa
 
 from meshhouse.engines.snowflake.session import quote
 from meshhouse.repository.datatype import DataType
+
+_EXACT_IN_DOUBLE = 15
 
 
 def as_texts(table: pa.Table) -> pa.Table:
@@ -45,7 +48,7 @@ def json_text(value: Any, kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return f"[{','.join(json_text(each, kind.value_type) for each in value)}]"
     if isinstance(value, Decimal):
-        return f"{value:f}"
+        return f"{value:f}" if kind.precision <= _EXACT_IN_DOUBLE else f'"{value:f}"'
     if isinstance(value, datetime | date):
         return json.dumps(value.isoformat())
     return json.dumps(value, ensure_ascii=False)
