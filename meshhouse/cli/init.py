@@ -9,7 +9,7 @@ import click
 
 from meshhouse.cli.output import console, escaped
 from meshhouse.modes import keep_private
-from meshhouse.scaffold.mesh import SAMPLE_FILE, SAMPLE_TOPIC, new_mesh, send_samples
+from meshhouse.scaffold.mesh import SAMPLE_FILE, SAMPLE_KEY, SAMPLE_TOPIC, new_mesh, send_samples
 from meshhouse.scaffold.write import write_new
 
 
@@ -29,12 +29,15 @@ def init(folder: Path) -> None:
     if events:
         out.print(f"sent     {events} sample events to the topic {SAMPLE_TOPIC}")
     steps = [
-        *([] if folder.resolve() == Path.cwd() else [f"cd {escaped(shlex.quote(str(folder)))}"]),
-        *([] if events else [f"mesh tail {SAMPLE_FILE} --topic {SAMPLE_TOPIC} --once"]),
         "mesh run",
         'mesh sql "select * from shop.drink_sales"',
         "mesh dev",
     ]
+    if not events:
+        send = f"mesh topic produce {SAMPLE_TOPIC} {SAMPLE_FILE} --key {SAMPLE_KEY}"
+        steps = [f"mesh topic create {SAMPLE_TOPIC}", send, *steps]
+    if folder.resolve() != Path.cwd():
+        steps = [f"cd {escaped(shlex.quote(str(folder)))}", *steps]
     out.print("Next:")
     for step in steps:
         out.print(f"  {step}", markup=False)

@@ -32,7 +32,7 @@ _COMMANDS = {
     "env": ("env", "List or drop environments."),
     "history": ("publications", "List the publications of a product."),
     "import": ("importing", "Make an existing dbt project a domain."),
-    "new": ("new", "Write the files of a topic, or of the next version of a product."),
+    "new": ("new", "Write the files of a domain, topic, product, reference or version."),
     "init": ("init", "Write a new mesh, with an example domain that works."),
     "kafka": ("kafka", "Run a Kafka broker for this mesh, without Docker."),
     "land": ("land", "Land the events that wait in topics."),

@@ -1,12 +1,14 @@
 """`mesh new`: write files of the repository that follow a pattern.
 
-Belongs here: the group, and `mesh new version`. Not here: topics (new_topic.py).
+Belongs here: the group, and `mesh new version`. Not here: topics (new_topic.py), or domains,
+products and references (new_files.py).
 """
 
 from __future__ import annotations
 
 import click
 
+from meshhouse.cli.new_files import domain, product, reference
 from meshhouse.cli.new_topic import topic
 from meshhouse.cli.output import console
 from meshhouse.engines import engine
@@ -22,7 +24,8 @@ def new() -> None:
     """Write files of the repository that follow a pattern."""
 
 
-new.add_command(topic)
+for each in (domain, topic, product, reference):
+    new.add_command(each)
 
 
 @new.command()

@@ -12,7 +12,12 @@ from collections.abc import Collection, Sequence
 from meshhouse.repository.model import Column
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_EXTRA = {"event_at": "_timestamp", "landed_at": "_landed_at"}
+_EXTRA = {
+    "event_at": "_timestamp",
+    "landed_at": "_landed_at",
+    "event_partition": "_topic_partition",
+    "event_offset": "_offset",
+}
 """Column -> the column of each raw table that it shows."""
 _WORDS = """
     account all analyse analyze and anti any array as asc asof asymmetric at authorization between
@@ -49,7 +54,7 @@ def staging_sql(source: str, table: str, columns: Sequence[Column], changelog: b
     for column in columns:
         name = snake_case(column.name, taken)
         taken.add(name)
-        read = _read(column.name)
+        read = column_sql(column.name)
         shown.append(read if read == name else f"{read} as {name}")
     shown += [f"{read} as {name}" for name, read in _EXTRA.items()]
     listed = ",\n".join(f"        {each}" for each in shown)
@@ -75,8 +80,8 @@ def snake_case(name: str, taken: Collection[str]) -> str:
     return found
 
 
-def _read(name: str) -> str:
-    """A column of a raw table in SQL; quoted only if it must be."""
+def column_sql(name: str) -> str:
+    """A column in SQL, quoted only if it must be."""
     if _PLAIN.fullmatch(name) and name.lower() not in _RESERVED:
         return name
     return f"{{{{ adapter.quote('{name}') }}}}"

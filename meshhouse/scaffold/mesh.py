@@ -6,6 +6,7 @@ Belongs here: which files it has, where it cannot be, and the sample events. Not
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from meshhouse.repository import Repository
 from meshhouse.scaffold.templates import rendered
 
 SAMPLE_TOPIC = "shop.orders"
+SAMPLE_KEY = "order_id"
 SAMPLE_FILE = Path("domains/shop/samples/orders.jsonl")
 
 
@@ -26,7 +28,7 @@ def new_mesh(folder: Path) -> Mapping[Path, str]:
     """The files of a new mesh.
 
     Args:
-        folder: where it is to be; other files may be there.
+        folder: where the mesh will be; other files may be there.
 
     Raises:
         UsageError: the folder belongs to a mesh.
@@ -61,10 +63,11 @@ def send_samples(folder: Path) -> int:
     if os.environ.get("MESH_HOME") or uses_kafka(folder):
         return 0
     lines = (folder / SAMPLE_FILE).read_bytes().splitlines()
+    events = [(str(json.loads(line)[SAMPLE_KEY]).encode(), line) for line in lines]
     now = int(datetime.now(UTC).timestamp() * 1000)
     log = event_log(folder / ".mesh")
     log.create_topic(SAMPLE_TOPIC)
-    return log.append_events(SAMPLE_TOPIC, [(None, line, now, []) for line in lines], "mesh init")
+    return log.append_events(SAMPLE_TOPIC, [(*each, now, []) for each in events], "mesh init")
 
 
 def _project_name(folder: str) -> str:

@@ -10,7 +10,6 @@ statements `[% if %]`, in names and in texts, because dbt's own files hold `{{ }
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -20,9 +19,9 @@ from typing import Any
 
 import jinja2
 
+from meshhouse.repository.edit import scalar
+
 TEMPLATES = Path(__file__).parents[1] / "templates"
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9 _-]*[A-Za-z0-9]|[A-Za-z]")
-_YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
 def rendered(template: str, values: Mapping[str, Any]) -> dict[PurePosixPath, str]:
@@ -46,13 +45,6 @@ def rendered(template: str, values: Mapping[str, Any]) -> dict[PurePosixPath, st
     return found
 
 
-def yaml_text(text: str) -> str:
-    """A text as one YAML value: plain if it needs no quotes, else in double quotes."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _YAML_WORDS:
-        return text
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _path(path: Path, values: Mapping[str, Any]) -> PurePosixPath:
     text = _jinja().from_string(path.as_posix()).render(values).removesuffix(".j2")
     return PurePosixPath(re.sub(r"(^|/)dot_", r"\1.", text))
@@ -60,7 +52,7 @@ def _path(path: Path, values: Mapping[str, Any]) -> PurePosixPath:
 
 @cache
 def _jinja() -> jinja2.Environment:
-    made = jinja2.Environment(  # noqa: S701 - these files are no HTML
+    made = jinja2.Environment(  # noqa: S701 - these files are not HTML
         block_start_string="[%",
         block_end_string="%]",
         variable_start_string="[[",
@@ -72,5 +64,5 @@ def _jinja() -> jinja2.Environment:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    made.filters["yaml"] = yaml_text
+    made.filters["yaml"] = scalar
     return made

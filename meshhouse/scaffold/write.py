@@ -7,7 +7,7 @@ what is written (templates.py), or changes of files that exist (meshhouse/files.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,8 +38,11 @@ def check_new(paths: Mapping[Path, str]) -> None:
                 break
 
 
-def write_new(files: Mapping[Path, str]) -> None:
+def write_new(files: Mapping[Path, str]) -> Callable[[], None]:
     """Writes new files and their folders. After a failure, or Ctrl-C, none of them is left.
+
+    Returns:
+        A function that takes them back.
 
     Raises:
         UsageError: see `check_new`; nothing was written.
@@ -55,17 +58,23 @@ def write_new(files: Mapping[Path, str]) -> None:
                 file.write(text)
             # The process may have a stricter umask, for the mesh's data.
             path.chmod(mode_of_new_file())
-    except BaseException as error:
-        for each in reversed(made):
-            with suppress(OSError):  # a folder may hold a file of another program by now
-                each.rmdir() if each.is_dir() else each.unlink()
-        if isinstance(error, OSError):
-            what = display_path(Path(error.filename)) if error.filename else "A file"
-            raise MeshError(
-                f"{what} cannot be written: {error.strerror}. Nothing was written; correct this "
-                "and run the same command again."
-            ) from error
+    except OSError as error:
+        _remove(made)
+        what = display_path(Path(error.filename)) if error.filename else "A file"
+        raise MeshError(
+            f"{what} cannot be written: {error.strerror}. Nothing was written; correct this and "
+            "run the same command again."
+        ) from error
+    except BaseException:
+        _remove(made)
         raise
+    return lambda: _remove(made)
+
+
+def _remove(made: list[Path]) -> None:
+    for each in reversed(made):
+        with suppress(OSError):  # a folder may hold a file of another program by now
+            each.rmdir() if each.is_dir() else each.unlink()
 
 
 def _folder(folder: Path, made: list[Path]) -> None:

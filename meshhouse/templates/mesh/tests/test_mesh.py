@@ -21,7 +21,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     for path in SAMPLES:
         topic = f"{path.parents[1].name}.{path.stem}"
-        mesh(folder, "tail", str(path), "--topic", topic, "--once")
+        mesh(folder, "topic", "create", topic)
+        mesh(folder, "topic", "produce", topic, str(path))
     return folder
 
 
