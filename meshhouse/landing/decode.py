@@ -23,8 +23,9 @@ from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.texts import docs_of
 from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
-from meshhouse.landing.formats import DELETED, format_of
+from meshhouse.landing.formats import format_of
 from meshhouse.landing.formats.errors import Unreadable
+from meshhouse.landing.formats.marks import DELETED
 from meshhouse.landing.nested import typed_column
 from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable

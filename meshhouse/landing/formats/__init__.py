@@ -15,9 +15,6 @@ import pyarrow as pa
 from meshhouse.landing.formats.errors import BadDeclaration
 from meshhouse.repository import FORMATS, RawTable
 
-DELETED = "is_deletion"
-"""Column that a format may add: whether an event with a value deletes its key."""
-
 
 class Format(Protocol):
     """Reads events of one format. Not thread-safe."""
@@ -26,7 +23,7 @@ class Format(Protocol):
         """Events in `EVENT_SCHEMA`, with JSON in place of their `value`.
 
         The added column `reason` says why an event could not be converted; it is null for all
-        others. The value is null for these events and for tombstones. A column `DELETED` marks
+        others. The value is null for these events and for tombstones. A column `marks.DELETED` marks
         deletions that have a value, of facts about them.
 
         Raises:
@@ -81,4 +78,4 @@ def _meaningless(raw: RawTable, key: str, meant: str) -> BadDeclaration:
     )
 
 
-__all__ = ["DELETED", "BadDeclaration", "Format", "format_of"]
+__all__ = ["BadDeclaration", "Format", "format_of"]

@@ -16,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from meshhouse.landing.documents import json_text, parsed
-from meshhouse.landing.formats import DELETED, values
+from meshhouse.landing.formats import values
 from meshhouse.landing.formats.debezium_values import converted, fields_of
 from meshhouse.landing.formats.errors import BadDeclaration, Unreadable
+from meshhouse.landing.formats.marks import DELETED
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import parse_type
 
