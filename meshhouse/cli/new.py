@@ -1,9 +1,13 @@
-"""`mesh new version`: write the files of the next version of a product."""
+"""`mesh new`: write files of the repository that follow a pattern.
+
+Belongs here: the group, and `mesh new version`. Not here: topics (new_topic.py).
+"""
 
 from __future__ import annotations
 
 import click
 
+from meshhouse.cli.new_topic import topic
 from meshhouse.cli.output import console
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
@@ -16,6 +20,9 @@ from meshhouse.repository.new_version import new_version
 @click.group()
 def new() -> None:
     """Write files of the repository that follow a pattern."""
+
+
+new.add_command(topic)
 
 
 @new.command()

@@ -94,6 +94,12 @@ class TerminalReporter:
                 f"{counted(landing.rows, 'row')}{rejected} "
                 f"in {landing.seconds:.1f} s"
             )
+        if landing.new_fields:
+            self._console.print(
+                f"new       {landing.raw.relation}: undeclared fields "
+                f"{', '.join(landing.new_fields)}; `_rescued` has their values",
+                markup=False,
+            )
 
     def say(self, line: str) -> None:
         """What a domain is doing."""

@@ -4,7 +4,8 @@ Belongs here: turning each line or row of a file into the JSON text of one event
 the file. Not here: writing events to a topic (log/, kafka/), or types of columns (landing/).
 
 Values keep their text: a JSON line is sent byte for byte, and numbers never become doubles. A CSV
-column holds numbers if every cell that is not empty is a JSON number; `007` and `+1` are texts.
+column holds numbers if every cell that is not empty is a JSON number (`007` and `+1` are texts), and
+truth values if every one is `true` or `false`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }  # fmt: skip
 _IN_MEMORY = 8 << 20
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_LITERAL = re.compile(
+    r"(?P<number>-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?)|(?P<boolean>true|false)"
+)
 _DELIMITERS = ",;\t|"
 
 
@@ -110,22 +113,22 @@ class EventFile:
                 yield FileEvent(number, value, parsed(value, self.where(number)))
 
     def _csv(self) -> Iterator[FileEvent]:
-        numeric: list[bool] = []
         header: list[str] = []
+        kinds: list[set[str | None]] = []
         for _, cells in self._rows():  # once for the kinds of values, and once for the events
             if not header:
-                header, numeric = cells, [True] * len(cells)
+                header, kinds = cells, [set() for _ in cells]
                 continue
-            for place, cell in enumerate(cells):
-                if numeric[place] and cell and not _NUMBER.fullmatch(cell):
-                    numeric[place] = False
-        if not header:
-            return
+            for kind, cell in zip(kinds, cells, strict=True):
+                if cell and None not in kind:
+                    match = _LITERAL.fullmatch(cell)
+                    kind.add(match.lastgroup if match else None)
         names = [json.dumps(name, ensure_ascii=False) for name in header]
+        literal = [len(kind) == 1 and None not in kind for kind in kinds]
         for number, cells in _without_first(self._rows()):
             members = (
-                f"{name}:{_cell(cell, is_number)}"
-                for name, cell, is_number in zip(names, cells, numeric, strict=True)
+                f"{name}:{_cell(cell, is_literal)}"
+                for name, cell, is_literal in zip(names, cells, literal, strict=True)
             )
             value = ("{" + ",".join(members) + "}").encode()
             yield FileEvent(number, value, parsed(value, self.where(number)))
@@ -262,10 +265,10 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _cell(cell: str, is_number: bool) -> str:
+def _cell(cell: str, is_literal: bool) -> str:
     if not cell:
         return "null"
-    return cell if is_number else json.dumps(cell, ensure_ascii=False)
+    return cell if is_literal else json.dumps(cell, ensure_ascii=False)
 
 
 def _without_first(rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:

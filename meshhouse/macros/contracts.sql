@@ -14,6 +14,16 @@
     {%- set promised = columns_of_query(get_empty_schema_sql(model['columns'])) -%}
     {%- set made = columns_of_query(sql) -%}
     {%- if made | sort(attribute='name') != promised | sort(attribute='name') -%}
+        {#- dbt's table of differences shortens types after 50 characters. -#}
+        {%- for found in made -%}
+            {%- for declared in promised if declared['name'] | lower == found['name'] | lower
+                and declared['data_type'] != found['data_type'] and '<' in declared['data_type'] -%}
+                {%- do exceptions.raise_compiler_error(
+                    'Column ' ~ found['name'] ~ ' is ' ~ found['data_type']
+                    ~ ' and the contract says ' ~ declared['data_type'] ~ '.'
+                ) -%}
+            {%- endfor -%}
+        {%- endfor -%}
         {%- do exceptions.raise_contract_error(promised, made) -%}
     {%- endif -%}
 {%- endmacro %}

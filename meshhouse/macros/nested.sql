@@ -36,7 +36,7 @@
 {%- endmacro %}
 
 {% macro snowflake__nested_field(struct, path, data_type) -%}
-    cast(get_path({{ struct }}, '{{ path }}') as {{ data_type }})
+    {{- dbt.cast("get_path(" ~ struct ~ ", '" ~ path ~ "')", data_type) -}}
 {%- endmacro %}
 
 {% macro quoted_path(path) -%}
@@ -46,19 +46,20 @@
 {%- endmacro %}
 
 {#- A relation with one row per element of an array: its columns, the element as `item`, and the
-    place of the element from 1 as `item_number`. A row whose array is null or empty has none. -#}
-{% macro array_rows(relation, array, item='item') -%}
-    {{- adapter.dispatch('array_rows')(relation, array, item) -}}
+    place of the element from 1 as `item_number`. A row whose array is null or empty has none. For
+    elements that are not structs, give their type: Snowflake has only JSON values in arrays. -#}
+{% macro array_rows(relation, array, item='item', data_type=none) -%}
+    {{- adapter.dispatch('array_rows')(relation, array, item, data_type) -}}
 {%- endmacro %}
 
-{% macro duckdb__array_rows(relation, array, item) -%}
+{% macro duckdb__array_rows(relation, array, item, data_type) -%}
     (
         select *, unnest({{ array }}) as {{ item }}, generate_subscripts({{ array }}, 1) as {{ item }}_number
         from {{ relation }}
     )
 {%- endmacro %}
 
-{% macro spark__array_rows(relation, array, item) -%}
+{% macro spark__array_rows(relation, array, item, data_type) -%}
     (
         select source_rows.*, items.{{ item }}, items.place + 1 as {{ item }}_number
         from {{ relation }} as source_rows
@@ -66,9 +67,12 @@
     )
 {%- endmacro %}
 
-{% macro snowflake__array_rows(relation, array, item) -%}
+{% macro snowflake__array_rows(relation, array, item, data_type) -%}
     (
-        select source_rows.*, items.value as {{ item }}, items.index + 1 as {{ item }}_number
+        select
+            source_rows.*,
+            {{ dbt.cast('items.value', data_type) if data_type else 'items.value' }} as {{ item }},
+            items.index + 1 as {{ item }}_number
         from {{ relation }} as source_rows,
             lateral flatten(input => source_rows.{{ array }}) as items
     )

@@ -184,7 +184,7 @@ def test_a_csv_file_keeps_the_text_of_every_cell(place):
     place.run("produce", name, place.file("e.csv", content), "--key", "code")
     held = place.events(name)
     assert [each["value"].decode() for each in held] == [
-        '{"id":1,"amount":12.50,"code":"007","ok":"true","note":"two\\nlines; and \\"quotes\\""}',
+        '{"id":1,"amount":12.50,"code":"007","ok":true,"note":"two\\nlines; and \\"quotes\\""}',
         '{"id":2,"amount":null,"code":"12","ok":null,"note":"schön"}',
     ]
     assert [each["key"] for each in held] == [b"007", b"12"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from meshhouse.engines import engine
 from meshhouse.engines.snowflake.session import connect
+from meshhouse.landing import land_table
 from meshhouse.repository import BrokenDomain
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import run_domain
@@ -230,10 +232,10 @@ def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
     write_product(mesh, "tags", tags)
     mesh.write(
         "domains/shop/models/products/tags.sql",
-        "{% set tags = array_rows('made', 'tags', 'tag') %}\nwith made as (\n"
+        "{% set tags = array_rows('made', 'tags', 'tag', 'string') %}\nwith made as (\n"
         "    select k, {{ nested_field('customer', 'tags', 'array<string>') }} as tags\n"
         "    from {{ ref('nested_rows') }}\n)\n"
-        "select k, cast(tag as {{ dbt.type_string() }}) as tag, "
+        "select k, tag, "
         "cast(tag_number as bigint) as tag_number\nfrom {{ tags }} as listed\n",
     )
     write_product(mesh, "carts", {"lines": (LINES, "")})
@@ -267,6 +269,75 @@ def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
     done = build(mesh)
     assert done.outcome == "failed"
     assert re.search(r"(?i)decimal\(12,\s*3\)", done.message)
+
+
+EVENTS_YML = """
+sources:
+  - name: shop_raw
+    schema: shop_raw
+    description: What the shop sends.
+    tables:
+      - name: carts
+        description: One row per cart.
+        config: {meta: {topic: shop.carts, format: json}}
+        columns:
+          - {name: k, data_type: integer, description: x}
+          - {name: c, data_type: "__TYPE__", description: x}
+          - {name: tags, data_type: "array<string>", description: x}
+"""
+LINES_OF_CART = "array<struct<price decimal(12,2), day date>>"
+CART = (
+    "struct<id bigint, big decimal(38,10), at timestamptz, m map<string, double>, "
+    "lines array<struct<price decimal(12,2), day date>>, none array<struct<a integer>>>"
+)
+
+
+def test_nested_events_are_landed_and_read_on_every_target(target):
+    mesh = target.mesh
+    mesh.write("domains/shop/models/topics.yml", EVENTS_YML.replace("__TYPE__", CART))
+    value = {
+        "id": 2**63 - 1, "big": "1234567890123456789012345678.0123456789",
+        "at": "2024-03-10T02:30:00.123456+01:00", "m": {"a b": 0.1},
+        "lines": [{"price": 1.10, "day": "2024-02-29"}, None, {"price": "2"}],
+    }  # fmt: skip
+    first = {"k": 1, "c": {**value, "new": True}, "tags": ["x", ""]}
+    bad = {"k": 3, "c": {"lines": [{"price": 1.999}]}}
+    events = [first, {"k": 2, "c": None}, bad]
+    mesh.send("shop.carts", [(b"1", json.dumps(each).encode()) for each in events])
+    repository = mesh.repository
+    [raw] = repository.domain("shop").raw_tables
+    landed = land_table(repository, engine(repository).store, raw)
+    assert (landed.rows, landed.rejected, landed.new_fields) == (2, 1, ("c.new",))
+    found = {
+        "nested_field('c', 'id', 'bigint')": ("bigint", 2**63 - 1),
+        "nested_field('c', 'big', 'decimal(38,10)')": ("decimal(38,10)", Decimal(value["big"])),
+        "nested_field('line', 'price', 'decimal(12,2)')": ("decimal(12,2)", Decimal("1.10")),
+        "nested_field('line', 'day', 'date')": ("date", date(2024, 2, 29)),
+    }
+    columns = {f"c{n}": (kind, "") for n, (kind, _) in enumerate(found.values())}
+    columns["line_number"] = ("bigint", "")
+    write_product(mesh, "lines", columns)
+    listed = "".join(f", {{{{ {sql} }}}} as c{n}" for n, sql in enumerate(found))
+    mesh.write(
+        "domains/shop/models/products/lines.sql",
+        "with carts as (\n    select k, c, "
+        f"{{{{ nested_field('c', 'lines', '{LINES_OF_CART}') }}}} as lines\n"
+        "    from {{ source('shop_raw', 'carts') }}\n)\n"
+        f"select k{listed}, cast(line_number as bigint) as line_number\n"
+        "from {{ array_rows('carts', 'lines', 'line') }} as listed\n",
+    )
+    mesh.edit("domains/shop/models/products/lines.yml", "grain: [k]", "grain: [k, line_number]")
+    mesh.write("domains/shop/models/products/lines.checks.yml", "columns: []\n")
+    done = build(mesh)
+    assert (done.outcome, done.message) == ("published", "")
+    read = connect().rows if target.name == "snowflake" else mesh.rows
+    rows = read("select c0, c1, c2, c3 from shop.lines order by line_number")
+    same = [value for _, value in list(found.values())[:2]]
+    assert [list(row) for row in rows] == [
+        [*same, Decimal("1.10"), date(2024, 2, 29)],
+        [*same, None, None],
+        [*same, Decimal("2.00"), None],
+    ]
 
 
 def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):

@@ -1,4 +1,4 @@
-"""A raw table with nested columns: what is landed, added, refused, landed again and redriven."""
+"""A raw table with nested columns: what lands, what is added, refused, reprocessed and redriven."""
 
 from __future__ import annotations
 
