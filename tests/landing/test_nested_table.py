@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from meshhouse.errors import UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
+from meshhouse.lake.files import rows_of
 from meshhouse.landing.redrive import redrive
 from meshhouse.landing.reprocess import reprocess
 from meshhouse.repository import Column, RawTable
+from meshhouse.repository.datatype import DataType
 from tests.support.landing_place import RAW, Place
+
+from .test_nested import types, written
 
 SALE_ID = Column("sale_id", "bigint", required=True)
 CUSTOMER = "struct<name string, address struct<zip integer>>"
@@ -86,6 +94,13 @@ def test_an_added_nested_field_is_null_for_what_landed_before_and_was_rescued(pl
     before = place.lake.states()
     place.land(wider)
     assert place.lake.states() == before
+    now = place.lake.load(RAW.relation)
+    files = [task.file for task in now.scan().plan_files()]
+    compacted = [row for file in files for batch in rows_of(now, file) for row in batch.to_pylist()]
+    assert len(files) == 2
+    assert sorted((each["sale_id"], each["customer"], each["lines"]) for each in compacted) == [
+        row[:3] for row in rows
+    ]
 
     reprocess(place.log, place.lake, wider, {0: 0, 1: 0})
     again = place.select("sale_id, customer.vip, lines[1].gift.wrap, _rescued")
@@ -149,3 +164,35 @@ def test_null_and_empty_stay_apart_in_the_table_and_after_a_rewrite(place):
     ] * 3
     reprocess(place.log, place.lake, raw, {0: 3, 1: 3})
     assert place.select("sale_id, lines, m, s") == rows
+
+
+def as_duckdb(value: object, kind: DataType) -> object:
+    """A value as DuckDB's client gives it: a map is a dictionary."""
+    if value is None or not kind.is_nested:
+        return value
+    if kind.kind == "struct":
+        assert isinstance(value, dict)
+        return {part.name: as_duckdb(value[part.name], part.type) for part in kind.parts}
+    assert isinstance(value, list)
+    if kind.kind == "map":
+        return {key: as_duckdb(each, kind.parts[1].type) for key, each in value}
+    return [as_duckdb(each, kind.parts[0].type) for each in value]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_generated_types_and_values_are_read_back_from_the_table(data):
+    kind = data.draw(types())
+    cases = data.draw(st.lists(written(kind), min_size=1, max_size=6))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(EventLog(Path(folder, "events")), Lake(Path(folder)))
+        place.log.create_topic(RAW.topic, 2)
+        texts = enumerate(text for _, text in cases)
+        place.send(*(b'{"sale_id": %d, "v": %s}' % (n, text.encode()) for n, text in texts))
+        raw = replace(RAW, columns=(SALE_ID, Column("v", str(kind))))
+        assert place.land(raw).rows == len(cases)
+        expected = [(n, as_duckdb(value, kind)) for n, (value, _) in enumerate(cases)]
+        assert place.select("sale_id, v") == expected
+        before = place.select("sale_id, v, _offset")
+        reprocess(place.log, place.lake, raw, {0: 1, 1: 1})
+        assert place.select("sale_id, v, _offset") == before
