@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from decimal import Decimal
 
-from tests.support.guides import follow
+from tests.conftest import Mesh
 from tests.support.tiny import ROOT
 
 PAGE = ROOT / "docs" / "guides" / "nested-fields.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CART = {
     "cart_id": 1,
     "customer": {"id": 7, "address": {"zip": "04051", "city": "Basel"}},
     "lines": [{"sku": "a", "price": "1234567890.10", "tags": {"size": "L"}}, {"sku": "b"}],
     "payload": {"page": {"campaigns": ["spring"]}},
 }
+
+
+def follow(mesh: Mesh, page: str) -> list[str]:
+    """Writes the files of a page; returns its commands."""
+    commands: list[str] = []
+    for kind, text in BLOCK.findall(page):
+        if kind == "sh":
+            commands += text.splitlines()
+        else:
+            path = re.match(r"(?:#|--) (\S+)\n", text)
+            assert path, text
+            mesh.write(path[1], text)
+    return commands
 
 
 def test_the_guide_runs_and_publishes_nested_columns(mesh):
