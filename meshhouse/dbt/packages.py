@@ -7,6 +7,7 @@ which files of a package decide what is built (repository/project.py).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def install_packages(repository: Repository, domain: str) -> bool:
             f"reached, or copy {install_path(folder).name}/ from such a machine."
         ) from error
     install_path(folder).mkdir(exist_ok=True)
+    _make_links_relative(folder)
     _mark(folder).write_text(_digest(folder))
     return True
 
@@ -52,6 +54,15 @@ def _is_needed(folder: Path, named: Sequence[str]) -> bool:
         return mark.read_text() != _digest(folder) or len(packages(folder)) < len(named)
     # Installed by a plain `dbt deps`. dbt compares the numbers too.
     return len(packages(folder)) < len(named)
+
+
+def _make_links_relative(folder: Path) -> None:
+    """Lets links to local packages survive a move of the repository; dbt makes absolute ones."""
+    for link in install_path(folder).iterdir():
+        if link.is_symlink() and link.readlink().is_absolute():
+            target = os.path.relpath(link.resolve(), link.parent.resolve())
+            link.unlink()
+            link.symlink_to(target)
 
 
 def _mark(folder: Path) -> Path:

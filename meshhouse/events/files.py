@@ -4,8 +4,8 @@ Belongs here: turning each line or row of a file into the JSON text of one event
 the file. Not here: writing events to a topic (log/, kafka/), or types of columns (landing/).
 
 Values keep their text: a JSON line is sent byte for byte, and numbers never become doubles. A CSV
-column holds numbers if every cell that is not empty is a JSON number (`007` and `+1` are texts), and
-truth values if every one is `true` or `false`.
+column holds numbers if every cell that is not empty is a JSON number (`007` and `+1` are texts),
+and truth values if every one is `true` or `false`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
 from meshhouse.landing.formats import format_of
 from meshhouse.landing.formats.errors import Unreadable
+from meshhouse.landing.formats.marks import DELETED
 from meshhouse.landing.nested import typed_column
 from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable
@@ -129,6 +130,8 @@ class Decoder:
         """Rows of the events that the fast pass can type."""
         values, places = events["value"], pa.arange(0, events.num_rows)
         readable = pc.and_(pc.is_valid(values), pc.is_null(events["reason"]))
+        if DELETED in events.column_names:
+            readable = pc.and_(readable, pc.invert(events[DELETED]))
         if not pc.all(readable, min_count=0).as_py():
             values, places = values.filter(readable), places.filter(readable.combine_chunks())
         found = self._plain.read(values.combine_chunks())
@@ -192,7 +195,10 @@ class Decoder:
                     texts = pa.array(map(without_exponent, columns[place]), pa.string())
                 arrays[f"d{place}"] = texts
         arrays["reason"] = pa.array(reasons, pa.string())
-        arrays["is_deletion"] = pc.is_null(events["value"]).combine_chunks()
+        deleted = pc.is_null(events["value"])
+        if DELETED in events.column_names:
+            deleted = pc.or_(deleted, events[DELETED])
+        arrays["is_deletion"] = deleted.combine_chunks()
         return pa.table(arrays), nested
 
     @cached_property

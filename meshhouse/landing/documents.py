@@ -66,7 +66,7 @@ class Documents:
             Unreadable: the event is not a single JSON object.
         """
         try:
-            return self._texts(_parsed(value))
+            return self._texts(parsed(value))
         except RecursionError:  # possible if the caller already uses most of the stack
             raise Unreadable("is nested deeper than the stack allows") from None
 
@@ -82,7 +82,7 @@ class Documents:
                 others[name] = left
         if not document.keys() <= self._declared:
             others |= {key: each for key, each in document.items() if key not in self._declared}
-        texts.append(_json_text(others) if others else None)
+        texts.append(json_text(others) if others else None)
         return texts
 
 
@@ -96,7 +96,13 @@ def without_exponent(text: str | None) -> str | None:
     return format(number, "f") if abs(number.adjusted()) < _MOST_PLACES else text
 
 
-def _parsed(value: bytes) -> dict[str, Any]:
+def parsed(value: bytes) -> dict[str, Any]:
+    """The object of an event; each number is a text with its digits.
+
+    Raises:
+        Unreadable: the event is not a single JSON object.
+        RecursionError: it is nested deeper than the rest of the stack allows.
+    """
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -107,9 +113,26 @@ def _parsed(value: bytes) -> dict[str, Any]:
         raise Unreadable("is not JSON") from None
     if not isinstance(document, dict):
         raise Unreadable("is JSON, but not an object")
-    if "\\u" in text and _LONE_SURROGATE.search(_json_text(document)):
+    if "\\u" in text and _LONE_SURROGATE.search(json_text(document)):
         raise Unreadable("has half of a surrogate pair, which is not valid Unicode")
     return document
+
+
+def parsed_value(text: str, path: str) -> Any:
+    """The value of a field that holds JSON text, in the same form.
+
+    Raises:
+        Unreadable: the text is not JSON; the message names the field.
+    """
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise Unreadable(f"field `{path}`: `{text[:100]}` is not JSON") from None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a parsed value is a number."""
+    return isinstance(value, _Number)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -143,11 +166,11 @@ def field_text(value: Any, is_string: bool) -> str | None:
     # For types other than string a constant passes, so that the reject reason names the field.
     if value is None or (isinstance(value, str) and not (is_string and type(value) is _Constant)):
         return value
-    return _json_text(value)
+    return json_text(value)
 
 
-def _json_text(value: Any) -> str:
-    """A value as JSON.
+def json_text(value: Any) -> str:
+    """A parsed value as JSON.
 
     Plain loops, so that each level of nesting takes one level of the stack: events have up to
     `DEEPEST`, and Python allows 1,000. With `map` and comprehensions, 332 levels were too many.
@@ -161,12 +184,12 @@ def _json_text(value: Any) -> str:
     if isinstance(value, dict):
         members = []
         for key, each in value.items():
-            members.append(f"{encode_basestring(key)}:{_json_text(each)}")
+            members.append(f"{encode_basestring(key)}:{json_text(each)}")
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
         parts = []
         for each in value:
-            parts.append(_json_text(each))  # noqa: PERF401 - saves a level of the stack
+            parts.append(json_text(each))  # noqa: PERF401 - saves a level of the stack
         return "[" + ",".join(parts) + "]"
     return "null" if value is None else "true" if value else "false"
 

@@ -239,7 +239,7 @@ def _unconverted(texts: Sequence[str], data_type: str) -> int:
 def _nested(held: Sequence[Any], kind: str, events: int) -> Chosen:
     data_type, doubts = _array(held) if kind == "a list" else _object(held)
     if data_type is not None and is_type(data_type):
-        return data_type, doubts
+        return str(parse_type(data_type)), doubts
     return "string", (f"{_of(events, len(held))} have {kind}; the column holds its JSON text",)
 
 
@@ -283,8 +283,10 @@ def _landed(columns: list[Inferred], samples: Sequence[Sample]) -> list[Inferred
         refused = _refused(columns, samples)
         places = {each.name: place for place, each in enumerate(columns)}
         changed = False
-        for name, count in refused.items():
-            place = places.get(name)
+        for path, count in refused.items():
+            # A nested value is named by its path, such as `items[0].price`.
+            owners = [each for each in places if f"{path}.".startswith((f"{each}.", f"{each}["))]
+            place = places.get(max(owners, key=len, default=""))
             if place is None or columns[place].data_type == "string":
                 continue
             doubt = f"{_of(len(samples), count)} are not valid {columns[place].data_type}"
@@ -295,7 +297,7 @@ def _landed(columns: list[Inferred], samples: Sequence[Sample]) -> list[Inferred
 
 
 def _refused(columns: Sequence[Inferred], samples: Sequence[Sample]) -> Counter[str]:
-    """Column -> how many samples landing rejects because of it."""
+    """Column, or path of a nested value -> how many samples landing rejects because of it."""
     if not columns or not samples:
         return Counter()
     raw = RawTable(

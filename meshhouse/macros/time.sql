@@ -45,3 +45,20 @@
 {% macro snowflake__day_of_week(date) -%}
     cast(dayofweekiso({{ date }}) as integer)
 {%- endmacro %}
+
+{#- The date that an instant has in a time zone, such as 'America/New_York'. -#}
+{% macro date_in_zone(moment, zone) -%}
+    {{ adapter.dispatch('date_in_zone')(moment, zone) }}
+{%- endmacro %}
+
+{% macro default__date_in_zone(moment, zone) -%}
+    cast(timezone('{{ zone }}', {{ moment }}) as date)
+{%- endmacro %}
+
+{% macro spark__date_in_zone(moment, zone) -%}
+    to_date(from_utc_timestamp({{ moment }}, '{{ zone }}'))
+{%- endmacro %}
+
+{% macro snowflake__date_in_zone(moment, zone) -%}
+    cast(convert_timezone('{{ zone }}', {{ moment }}) as date)
+{%- endmacro %}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.repository import keys, names
-from meshhouse.repository.model import Column
+from meshhouse.repository.model import ENCODINGS, Column
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mappings, meta_of
 from meshhouse.repository.types import parse_type, spelled
@@ -70,6 +70,11 @@ def _bad_column(column: Column, is_raw: bool) -> str | None:
         return "landing adds a column of this name; rename yours."
     if not column.data_type:
         return "no data_type is given."
+    if column.encoding is not None and (column.encoding not in ENCODINGS or not is_raw):
+        return (
+            f"`encoding` is `{column.encoding}`; on a column of a topic it may be "
+            f"{', '.join(ENCODINGS)}."
+        )
     try:
         kind = parse_type(column.data_type)
         better = spelled(column.data_type)
@@ -95,6 +100,7 @@ def _column(column: Located) -> Column:
         line=column.line,
         classification=text(keys.CLASSIFICATION.of(meta)),
         unit=text(keys.UNIT.of(meta)),
+        encoding=text(keys.ENCODING.of(meta)),
     )
 
 

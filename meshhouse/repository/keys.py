@@ -40,7 +40,11 @@ class Key:
 
 TOPIC = Key("topic", (SOURCE_TABLE,), TEXT, "the topic")
 FORMAT = Key(
-    "format", (SOURCE_TABLE,), TEXT, "`json` (default), `avro`, `protobuf`, `text`", default="json"
+    "format",
+    (SOURCE_TABLE,),
+    TEXT,
+    "`json` (default), `avro`, `protobuf`, `debezium`, `text`",
+    default="json",
 )
 SCHEMA = Key("schema", (SOURCE_TABLE,), TEXT, "`avro` only: a schema file, relative to the domain")
 PATTERN = Key("pattern", (SOURCE_TABLE,), TEXT, "`text` only: how a line becomes columns")
@@ -56,6 +60,11 @@ MAX_REJECTED_PERCENT = Key(
 REQUIRED = Key(
     "required", (COLUMN,), FLAG, "`true`, on a column of a source table: events without it are "
     "rejected",
+)  # fmt: skip
+ENCODING = Key(
+    "encoding", (COLUMN,), TEXT,
+    "`debezium` only, for events without a schema: `milliseconds`, `microseconds` or `nanoseconds` "
+    "of a time, `text` or `base64` of a decimal",
 )  # fmt: skip
 CLASSIFICATION = Key(
     "classification", (COLUMN,), TEXT,
@@ -163,9 +172,9 @@ RENAMED_FROM = Key(
 DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
 
 KEYS = (
-    TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, MAY_BE_EMPTY, EVERY_RUN, SHARED, RENAMED_FROM,
-    DAGSTER,
+    TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, ENCODING,
+    CLASSIFICATION, *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, MAY_BE_EMPTY, EVERY_RUN,
+    SHARED, RENAMED_FROM, DAGSTER,
 )  # fmt: skip
 
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from meshhouse.repository.yaml import DeclarationError
 
 ROOT_DOMAIN = "mesh"
-FORMATS = ("json", "avro", "protobuf", "text")
+FORMATS = ("json", "avro", "protobuf", "debezium", "text")
 """Formats of events that a topic may declare."""
+ENCODINGS = ("milliseconds", "microseconds", "nanoseconds", "text", "base64")
+"""Encodings of times and decimals that a column may declare."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Column:
     """The kind of data in the column, such as `personal`."""
     unit: str | None = None
     """The unit or currency of its numbers."""
+    encoding: str | None = None
+    """For the format `debezium`: how values without a schema are written, one of `ENCODINGS`."""
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ COMPUTED = {
     "{{ larger_of('cast(1 as integer)', 'cast(null as integer)') }}": ("integer", 1),
     "{{ larger_of('cast(null as integer)', '2') }}": ("integer", 2),
     "{{ smaller_of('1', 'cast(2 as integer)') }}": ("integer", 1),
-    "{{ business_date(moment) }}": ("date", date(2024, 3, 9)),
+    "{{ date_in_zone(moment, 'America/New_York') }}": ("date", date(2024, 3, 9)),
 }  # fmt: skip
 CUSTOMER = (
     "struct<id bigint, `order` struct<at timestamp, total decimal(12,2)>, tags array<varchar>>"

@@ -72,7 +72,7 @@ def test_every_other_source_becomes_a_topic_with_types_of_the_mesh(mesh: Mesh, i
     }
     assert rides["columns"][0]["tests"] == ["unique", "not_null"]
     assert {each["name"] for each in weather["columns"]} == {"day", "rain"}
-    assert any("types of `day`, `rain`" in each for each in imported["decisions"])
+    assert any("weather: `day`, `rain`." in each for each in imported["decisions"])
 
 
 def test_tests_become_grain_and_constraints(mesh: Mesh, imported: dict):

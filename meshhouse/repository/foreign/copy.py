@@ -115,7 +115,10 @@ def _local_packages(project: ForeignProject, to: Path) -> list[str]:
                 continue
             place = (project.path / local).resolve()
             if not (place / "dbt_project.yml").is_file():
-                continue  # `dbt deps` says so
+                raise MeshError(
+                    f"{display_path(project.path / name)}: there is no dbt project in {local}. "
+                    "Correct the path of that package."
+                )
             if project.path in place.parents:
                 if not (to / local).exists():
                     _copy(place, to / local)

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from meshhouse.repository.edit import last_line
+
 
 class _Dumper(yaml.SafeDumper):
     """Indents lists, as people do."""
@@ -79,7 +81,7 @@ def _edited(
         return None
     lines = text.splitlines(keepends=True)
     if is_empty:
-        del lines[key.start_mark.line : _end(listed, lines)]
+        del lines[key.start_mark.line : last_line(listed) + 1]
         return "".join(lines)
     for node in reversed(listed.value):
         if not isinstance(node, yaml.MappingNode) or node.flow_style:
@@ -87,7 +89,7 @@ def _edited(
         name = next((str(v.value) for k, v in node.value if k.value == "name"), "")
         if name not in new:
             continue
-        start, end, entry = node.start_mark.line, _end(node, lines), new[name]
+        start, end, entry = node.start_mark.line, last_line(node) + 1, new[name]
         indent = " " * (node.start_mark.column - 2)
         written = dumped({"-": [entry]}).split("\n", 1)[1] if entry is not None else ""
         shifted = [f"{indent}{line[2:]}\n" if line else "\n" for line in written.splitlines()]
@@ -95,39 +97,53 @@ def _edited(
     return "".join(lines)
 
 
-def _end(node: yaml.Node, lines: Sequence[str]) -> int:
-    """The line after a block; comments and empty lines after it do not belong to it."""
-    end = node.end_mark.line + (1 if node.end_mark.column else 0)
-    end = min(end, len(lines))
-    while end > node.start_mark.line + 1 and re.fullmatch(r"\s*(#.*)?", lines[end - 1].rstrip()):
-        end -= 1
-    return end
-
-
 _CONFIG = re.compile(r"\{\{-?\s*config\s*\((?P<inside>.*?)\)\s*-?\}\}", re.DOTALL)
-_VALUE = r"""(?:'[^']*'|"[^"]*"|[\w.]+|\{\{.*?\}\}|var\([^()]*\)|env_var\([^()]*\)|target\.\w+)"""
 
 
-def with_config(text: str, change: Callable[[str], str]) -> str:
-    """SQL with what is inside `{{ config(...) }}` changed; an empty call disappears."""
+def with_config(text: str, change: Callable[[str, str], str | None]) -> str:
+    """SQL with some settings in its `{{ config(...) }}` changed; an empty call disappears.
+
+    Args:
+        text: the SQL.
+        change: name and text of a setting -> its new text; None removes it.
+    """
 
     def changed(match: re.Match[str]) -> str:
-        inside = change(match["inside"])
-        if inside == match["inside"]:
+        before = _arguments(match["inside"])
+        after = [change(each.partition("=")[0].strip(), each) for each in before]
+        if after == before:
             return match[0]
-        inside = re.sub(r",\s*(?=,|$)", "", inside.strip()).strip().strip(",").strip()
-        return f"{{{{ config({inside}) }}}}" if inside else ""
+        kept = [each.strip() for each in after if each is not None and each.strip()]
+        return f"{{{{ config({', '.join(kept)}) }}}}" if kept else ""
 
     return _CONFIG.sub(changed, text)
 
 
+def _arguments(inside: str) -> list[str]:
+    """The arguments of a call: the text between the commas outside brackets and quotes."""
+    found, depth, quote, start = [], 0, "", 0
+    for at, letter in enumerate(inside):
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "([{":
+            depth += 1
+        elif letter in ")]}":
+            depth -= 1
+        elif letter == "," and depth == 0:
+            found.append(inside[start:at])
+            start = at + 1
+    return [*found, inside[start:]]
+
+
 def without_settings(text: str, names: Sequence[str]) -> str:
     """SQL without some settings in its `config()`."""
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(names)})\s*=\s*{_VALUE}\s*,?")
-    return with_config(text, lambda inside: pattern.sub("", inside))
+    return with_config(text, lambda name, written: None if name in names else written)
 
 
 def with_setting(text: str, name: str, value: str) -> str:
     """SQL in whose `config()` a setting has another value, if it has one there."""
-    pattern = re.compile(rf"(?<!\w){name}\s*=\s*{_VALUE}")
-    return with_config(text, lambda inside: pattern.sub(f"{name}='{value}'", inside))
+    return with_config(
+        text, lambda found, written: f"{name}='{value}'" if found == name else written
+    )

@@ -47,10 +47,6 @@ def domain_settings(
     for tree in _TREES:
         if isinstance(old.get(tree), dict):
             new[tree] = _renamed(_without_places(old[tree]), project.name, domain)
-    models = new.setdefault("models", {})
-    own = models.setdefault(domain, {})
-    if isinstance(own, dict):
-        models[domain] = {"+file_format": "iceberg", "+transient": False, **own}
     if seeds_read and isinstance(new.get("seeds"), dict):
         new["seeds"] = _enabled(new["seeds"])
     return {key: value for key, value in new.items() if value not in ({}, None)}

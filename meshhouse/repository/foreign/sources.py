@@ -12,7 +12,7 @@ a topic, because events are the only way into a mesh.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class SourcePlan:
     """Seed -> description, columns and tests that the source's table had."""
     topics: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Raw table -> its entry in models/topics.yml."""
+    untyped: dict[str, list[str]] = field(default_factory=dict)
+    """Raw table -> its columns whose type nothing says."""
     decisions: list[str] = field(default_factory=list)
 
 
@@ -64,7 +66,23 @@ def plan_sources(
                     _read_seed(plan, key, seed, table)
                 else:
                     _topic(plan, project, domain, key, table, columns_read.get(key, ()))
+    plan.decisions += _about_topics(plan)
     return plan
+
+
+def _about_topics(plan: SourcePlan) -> Iterator[str]:
+    if plan.topics:
+        yield (
+            "The topics are empty. `mesh topic produce` sends rows from JSON lines, CSV or Parquet "
+            "files. Which system will send events?"
+        )
+    if plan.untyped:
+        tables = "; ".join(f"{name}: {_some(columns)}" for name, columns in plan.untyped.items())
+        yield (
+            f"Nothing says the types of these columns, so they are `{UNKNOWN}`. Correct them in "
+            f"models/topics.yml, or import again with a target/catalog.json of `dbt docs "
+            f"generate`. {tables}."
+        )
 
 
 def _read_seed(plan: SourcePlan, key: Source, seed: str, table: Mapping[str, Any]) -> None:
@@ -101,20 +119,14 @@ def _topic(
     entry["config"] = {"meta": {**meta, "topic": f"{domain}.{name}", "format": "json"}}
     entry["columns"], unknown = _columns(project, key, table, read)
     plan.topics[name] = entry
-    where = f"source('{key[0]}', '{key[1]}') became the topic `{domain}.{name}`"
     if not entry["columns"]:
         entry["columns"] = [{"name": "id", "data_type": UNKNOWN}]
         plan.decisions.append(
-            f"{where}, but nothing says which columns it has. List them in models/topics.yml."
+            f"source('{key[0]}', '{key[1]}') became the topic `{domain}.{name}`, but nothing says "
+            "which columns it has. List them in models/topics.yml."
         )
     elif unknown:
-        plan.decisions.append(
-            f"{where}, but nothing says the types of {_some(unknown)}: they are `{UNKNOWN}`. "
-            "Correct them in models/topics.yml. (A target/catalog.json of `dbt docs generate` in "
-            "the project would say them.)"
-        )
-    else:
-        plan.decisions.append(f"{where}. Send its rows to that topic as JSON events.")
+        plan.untyped[name] = unknown
 
 
 def _columns(
