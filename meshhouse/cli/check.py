@@ -34,7 +34,7 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
     """
     started = time.monotonic()
     repository = Repository.find()
-    findings = find(repository, _published(repository))
+    findings = find(repository, _published)
     refused, notices = published_findings(repository, findings)
     findings = sorted({*findings, *refused})
     if target is not None:
