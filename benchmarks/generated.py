@@ -62,14 +62,13 @@ select {{ names | join(', ') }} from {{ model }} where false
 def mesh_of(root: Path, domains: int, products: int = PRODUCTS) -> Repository:
     """Writes a mesh of so many domains, and returns it."""
     here = Repository.find(Path(__file__).parent).root
-    for name in ("macros", "profiles"):
-        shutil.copytree(here / name, root / name)
-    _project(root, "mesh", "macros")
+    shutil.copytree(here / "profiles", root / "profiles")
+    _project(root, "mesh")
     (root / "domains").mkdir()
     for number in range(domains):
         name = f"d{number:03}"
         folder = root / "domains" / name
-        _project(folder, name, "../../macros")
+        _project(folder, name)
         models = folder / "models"
         models.mkdir()
         (models / "domain.yml").write_text(
@@ -147,11 +146,8 @@ def _sql(at: int) -> str:
     )
 
 
-def _project(folder: Path, name: str, macros: str) -> None:
+def _project(folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dbt_project.yml").write_text(
-        f"name: {name}\nversion: 1.0.0\nconfig-version: 2\nprofile: meshhouse\n"
-        f"model-paths: [models]\nmacro-paths: [{macros}]\n"
-        f"models:\n  {name}:\n    +materialized: table\n"
+        f"name: {name}\nprofile: meshhouse\nmodels:\n  {name}:\n    +materialized: table\n"
     )
-    (folder / ".dbtignore").write_text("*.checks.yml\n")  # dbt would read them as its own YAML

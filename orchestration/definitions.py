@@ -1,7 +1,7 @@
 """The code location: everything that Dagster shows of the mesh.
 
-Belongs here: putting assets, sensors and schedules together; add your own assets, jobs and
-resources in `definitions`. Not here: the values (steps.py, sensors.py, schedules.py).
+Belongs here: which decisions make the project; your own assets, jobs and resources. Not here: the
+decisions (steps.py, sensors.py, schedules.py, alerts.py).
 """
 
 from __future__ import annotations
@@ -10,55 +10,31 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from meshhouse.dagster.jobs import WHOLE_MESH, mesh_jobs
-from meshhouse.dagster.mesh import mesh_assets, run_assets
 from meshhouse.dagster.process import domain_location, whole_location
-from meshhouse.dagster.reporter import Reporter
-from meshhouse.repository import ROOT_DOMAIN, Repository
+from meshhouse.dagster.project import Project
+from meshhouse.repository import Repository
 from orchestration.alerts import alerts
 from orchestration.schedules import schedules, upkeep
 from orchestration.sensors import sensors
 from orchestration.steps import EXECUTOR, STEPS
 
+PROJECT = Project(
+    steps=STEPS,
+    executor=EXECUTOR,
+    sensors=sensors,
+    schedules=schedules,
+    upkeep=upkeep,
+    alerts=alerts,
+)
+run_definitions = PROJECT.run_definitions  # what `mesh run` executes
+
 
 def definitions(repository: Repository, domains: Sequence[str] | None = None) -> dg.Definitions:
     """Everything of these domains; None for the whole mesh.
 
-    A broken domain is one asset that says what is wrong with it. Some domains alone are what a
-    run needs, or one code location of several. Maintenance and alerts then come with the root
-    domain.
+    To add your own, return `dg.Definitions.merge(..., dg.Definitions(assets=[...]))`.
     """
-    assets = mesh_assets(repository, STEPS, domains)
-    jobs = mesh_jobs(assets)
-    if domains is None:
-        starts = schedules(repository, jobs)
-    else:
-        del jobs[WHOLE_MESH]
-        starts = upkeep(repository) if ROOT_DOMAIN in domains else []
-    of_the_mesh = domains is None or ROOT_DOMAIN in domains
-    return dg.Definitions(
-        assets=assets,
-        jobs=list(jobs.values()),
-        sensors=[*sensors(repository, domains), *(alerts(repository) if of_the_mesh else [])],
-        schedules=starts,
-        executor=EXECUTOR,
-    )
-
-
-def run_definitions(
-    repository: Repository,
-    domains: list[str],
-    reporter: Reporter,
-    executor: dg.ExecutorDefinition = EXECUTOR,
-) -> dg.Definitions:
-    """What `mesh run` executes: the assets of these domains. It does not wait for pools.
-
-    Raises:
-        MeshError: a domain's dbt project does not parse.
-    """
-    return dg.Definitions(
-        assets=run_assets(repository, domains, STEPS, reporter), executor=executor
-    )
+    return PROJECT.definitions(repository, domains)
 
 
 @dg.definitions

@@ -23,6 +23,7 @@ MAY_NAME_ENGINES = {
     "meshhouse/settings.py",  # names of environment variables
     "meshhouse/lake/moves.py",  # the name of a folder
     "meshhouse/repository/project.py",  # names of packages that decide what is built
+    "meshhouse/repository/foreign/types.py",  # the adapters of projects from elsewhere
 }
 
 

@@ -33,7 +33,7 @@ def code() -> list[Path]:
 
 def templates() -> list[Path]:
     found = [ROOT / "profiles" / "profiles.yml", ROOT / "profiles" / "kafka.yml"]
-    for folder in ("macros", "models", "domains"):
+    for folder in ("meshhouse/macros", "models", "domains"):
         found += sorted((ROOT / folder).rglob("*.sql"))
     return found
 

@@ -1,7 +1,7 @@
 """The Soda contract of a product: its checks file, completed from its dbt contract.
 
-Belongs here: adding columns, types and default checks, so that a domain need not declare them
-twice. Not here: running the contract (verify.py).
+Belongs here: adding columns, types and derived checks, so that a domain need not declare them
+twice. Not here: which checks are derived (derived.py), or running the contract (verify.py).
 """
 
 from __future__ import annotations
@@ -10,26 +10,24 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from meshhouse.engines.protocol import PREVIOUS_SUFFIX, Names, PlainNames
+from meshhouse.audit.derived import derived_checks
+from meshhouse.engines.protocol import Names, PlainNames
 from meshhouse.repository import Product
-from meshhouse.repository.keys import KEEPS_ROWS_PERCENT
 from meshhouse.repository.types import DataType, parse_type
 from meshhouse.repository.yaml import Located, read_yaml
 
 DATA_SOURCE = "mesh"
-ROWS_AGAINST_PREVIOUS = "rows_against_previous"
-"""Qualifier of the check that the mesh adds to every product."""
 _SQL = ("expression", "filter", "query", "rows_tested_query")
 """Keys of a check whose values are SQL."""
 
 
 def read_checks(product: Product) -> Located:
-    """The content of `<product>.checks.yml`.
+    """The content of `<product>.checks.yml`; empty if there is no such file.
 
     Raises:
-        DeclarationError: the file is missing or is not YAML.
+        DeclarationError: the file is not YAML.
     """
-    return read_yaml(product.checks_path)
+    return read_yaml(product.checks_path) if product.checks_path.exists() else Located()
 
 
 class _AsDeclared(PlainNames):
@@ -39,8 +37,8 @@ class _AsDeclared(PlainNames):
 def soda_contract(product: Product, names: Names | None = None) -> dict[str, Any]:
     """The complete contract, ready for Soda.
 
-    Columns and types come from the dbt contract. The schema check is added unless the domain
-    wrote one; the row count against the previous publication is always added.
+    Columns and types come from the dbt contract. Checks that the declaration implies are added
+    unless the domain wrote them; see derived.py.
 
     Args:
         product: the product that the contract describes.
@@ -51,21 +49,28 @@ def soda_contract(product: Product, names: Names | None = None) -> dict[str, Any
     checks_of = {
         str(column.get("name")): column for column in written.get("columns") or [] if column
     }
+    derived = derived_checks(product, written)
     columns = []
     for column in product.columns:
         entry = dict(checks_of.pop(column.name, {}))
+        checks = [
+            *(entry.pop("checks", None) or []),
+            *({each.kind: dict(each.body)} for each in derived if each.column == column.name),
+        ]
+        if checks:  # Soda refuses an empty list
+            entry["checks"] = checks
         kind = _type(parse_type(column.data_type), names.type_names)
         columns.append({**_named(entry, names), "name": names.column(column.name), **kind})
     columns += [dict(unknown) for unknown in checks_of.values()]
-    checks = [_named(check, names) for check in written.get("checks") or []]
-    if not any("schema" in check for check in checks):
-        checks.insert(0, {"schema": None})
-    checks.append(_named(_row_count_against_previous(product), names))
+    checks = [
+        *(written.get("checks") or []),
+        *({each.kind: dict(each.body)} for each in derived if each.column is None),
+    ]
     return {
         **{key: value for key, value in written.items() if key not in ("columns", "checks")},
         "dataset": f"{DATA_SOURCE}/{names.dataset(product.relation)}",
         "columns": columns,
-        "checks": checks,
+        "checks": [_named(check, names) for check in checks],
     }
 
 
@@ -110,6 +115,8 @@ def _named(written: Any, names: Names) -> Any:
 
 
 def _type(data_type: DataType, type_names: Mapping[str, str]) -> dict[str, Any]:
+    if data_type.is_nested:
+        return {}  # Soda compares only the outermost word; engines/types.py compares all of it
     if data_type.kind == "decimal":
         return {
             "data_type": "decimal",
@@ -117,19 +124,3 @@ def _type(data_type: DataType, type_names: Mapping[str, str]) -> dict[str, Any]:
             "numeric_scale": data_type.scale,
         }
     return {"data_type": type_names.get(data_type.kind, data_type.kind)}
-
-
-def _row_count_against_previous(product: Product) -> dict[str, Any]:
-    least = KEEPS_ROWS_PERCENT.of(product.promises)
-    published = f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
-    return {
-        "metric": {
-            "qualifier": ROWS_AGAINST_PREVIOUS,
-            "name": "Rows, as percent of the previous publication",
-            "query": (
-                f"select coalesce(100.0 * (select count(*) from {product.relation}) / "
-                f"nullif((select count(*) from {published}), 0), 100.0)"
-            ),
-            "threshold": {"must_be_greater_than_or_equal": float(least)},
-        }
-    }

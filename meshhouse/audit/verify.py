@@ -20,7 +20,8 @@ from typing import Any
 
 import yaml
 
-from meshhouse.audit.contract import DATA_SOURCE, ROWS_AGAINST_PREVIOUS, check_key, soda_contract
+from meshhouse.audit.contract import DATA_SOURCE, check_key, soda_contract
+from meshhouse.audit.derived import ROWS_AGAINST_PREVIOUS
 from meshhouse.audit.samples import Readable, sample_rows
 from meshhouse.engines.protocol import Reader
 from meshhouse.errors import MeshError
@@ -154,9 +155,10 @@ def audit(
         detail = "; ".join(dict.fromkeys(errors)) or (
             f"{declared} checks are declared, {len(results)} were evaluated"
         )
+        path = product.checks_path if product.checks_path.exists() else product.path
         raise MeshError(
             f"The checks of {product.relation} could not be run: {detail}. "
-            f"See {display_path(product.checks_path)}."
+            f"See {display_path(path)}."
         )
     checks = tuple(_check_result(each, product, reader, contract, readable) for each in results)
     return AuditResult(product, checks, started_at, datetime.now(UTC))

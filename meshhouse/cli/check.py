@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
 
 import click
 
-from meshhouse.cli.output import console, escaped, print_json
-from meshhouse.errors import MeshError
+from meshhouse.cli.output import console, escaped, excerpt, print_json, width
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.governance.contract import Contract
 from meshhouse.lint import Finding, target_findings
 from meshhouse.lint import check as find
+from meshhouse.lint.explain import explain as explained
 from meshhouse.repository import Repository, display_path
 from meshhouse.repository.policies import read_policies
 from meshhouse.runs.published_check import published_findings
+
+_WIDEST_NAME = 32
+"""Characters of the column of names in `--explain`; a longer name pushes its text to the right."""
 
 
 @click.command()
@@ -21,9 +26,10 @@ from meshhouse.runs.published_check import published_findings
     "--target",
     help="Also check that every model runs on this target, or on `all`: local, spark, snowflake.",
 )
+@click.option("--explain", metavar="PRODUCT", help="List each check of a product and its origin.")
 @click.option("--quiet", is_flag=True, help="Print findings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print findings as JSON.")
-def check(target: str | None, quiet: bool, as_json: bool) -> int:
+def check(target: str | None, explain: str | None, quiet: bool, as_json: bool) -> int:
     """Check every declaration: owners, contracts, grains, references, columns, checks, policies.
 
     Where something is published, also check what changed of it: a change that a run would refuse
@@ -31,9 +37,16 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
 
     With --target, also check the SQL of every model as it would be sent to that target: its
     syntax, and that the target has each function and type. Needs no database.
+
+    With --explain, only list what verifies one product, such as `sales.orders`: checks that follow
+    from its contract, written checks, dbt tests, promises, policies and defaults of the platform.
     """
     started = time.monotonic()
     repository = Repository.find()
+    if explain is not None:
+        if target is not None or quiet:
+            raise UsageError("--explain lists checks and finds nothing: leave out the others.")
+        return _explain(repository, explain, as_json)
     findings = find(repository, _published)
     refused, notices = published_findings(repository, findings)
     findings = sorted({*findings, *refused})
@@ -65,6 +78,35 @@ def check(target: str | None, quiet: bool, as_json: bool) -> int:
     for notice in notices:
         click.echo(f"mesh: {escaped(notice)}", err=True)
     return 1 if any(not each.is_warning for each in findings) else 0
+
+
+def _explain(repository: Repository, relation: str, as_json: bool) -> int:
+    product = repository.product(relation)
+    found = explained(repository, product)
+    if as_json:
+        print_json(
+            [
+                {
+                    "check": each.check,
+                    "from": each.origin,
+                    "file": display_path(each.path) if each.path else None,
+                    "line": each.line,
+                    "says": each.says,
+                }
+                for each in found
+            ]
+        )
+        return 0
+    limit = (width() or 80) - 1
+    click.echo(f"{product.relation}: {len(found)} checks")
+    for (origin, path), group in groupby(found, key=lambda each: (each.origin, each.path)):
+        click.echo(f"\n{origin}" + (f", {display_path(path)}" if path else ""))
+        listed = list(group)
+        wide = min(_WIDEST_NAME, max(len(each.check) for each in listed))
+        for each in listed:
+            line = f"{each.line or '':>4}  {each.check:<{wide}}  {each.says}"
+            click.echo(excerpt(line, limit))
+    return 0
 
 
 def _published(repository: Repository) -> dict[str, Contract]:

@@ -39,6 +39,8 @@ def dev(port: int, host: str, locations: str) -> None:
     from meshhouse.dagster.home import dagster_home, unused_home
     from meshhouse.dagster.instance import check_instance
     from meshhouse.dagster.locations import workspace_file
+    from meshhouse.dagster.origin import MODULE
+    from meshhouse.dagster.project import project_of
 
     if unused := unused_home(repository):
         click.echo(f"mesh: {escaped(unused)}", err=True)
@@ -49,9 +51,10 @@ def dev(port: int, host: str, locations: str) -> None:
     # Warnings between libraries are not for users; a developer can set the variable.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     program = str(Path(sys.executable).with_name("dagster"))
-    arguments = ["dev", "-m", "orchestration.definitions", "-p", str(port), "-h", host]
+    project_of(repository)  # before Dagster, whose message is a page of traceback
+    arguments = ["dev", "-m", MODULE, "-d", str(repository.root), "-p", str(port), "-h", host]
     if locations == "per-domain":
-        arguments[1:3] = ["-w", str(workspace_file(repository))]
+        arguments[1:5] = ["-w", str(workspace_file(repository))]
     os.execv(program, [program, *arguments])  # noqa: S606 - the installed dagster, no shell
 
 

@@ -1,6 +1,7 @@
 """Detection of Ctrl-C, even if a library hides it.
 
-Belongs here: whether Ctrl-C was pressed. Not here: the reaction (main.py).
+Belongs here: whether Ctrl-C was pressed, and a flag for commands that finish their batch first. Not
+here: the reaction (main.py).
 
 Dagster replaces Python's signal handler and loses an interruption between two steps; DuckDB and
 Arrow turn it into other errors. Python writes the number of each signal to a file descriptor before
@@ -13,6 +14,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _state = {"reads": -1, "arrived": False}
@@ -59,3 +62,18 @@ def stop_if_arrived() -> None:
     """
     if arrived():
         raise KeyboardInterrupt
+
+
+@contextmanager
+def until_signalled() -> Iterator[Callable[[], bool]]:
+    """Makes Ctrl-C and SIGTERM only set a flag, so that the current batch is finished."""
+    received: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [
+        signal.signal(each, lambda number, frame: received.append(number)) for each in signals
+    ]
+    try:
+        yield lambda: bool(received)
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)

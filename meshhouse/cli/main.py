@@ -32,7 +32,9 @@ _COMMANDS = {
     "doctor": ("doctor", "Find damage, and say how to repair it."),
     "env": ("env", "List or drop environments."),
     "history": ("publications", "List the publications of a product."),
-    "new": ("new", "Write the files of the next version of a product."),
+    "import": ("importing", "Make an existing dbt project a domain."),
+    "new": ("new", "Write the files of a domain, topic, product, reference or version."),
+    "init": ("init", "Write a new mesh, with an example domain that works."),
     "kafka": ("kafka", "Run a Kafka broker for this mesh, without Docker."),
     "land": ("land", "Land the events that wait in topics."),
     "rejected": ("rejected", "Show, replay or discard rejected events."),
@@ -47,6 +49,7 @@ _COMMANDS = {
     "sql": ("sql", "Run a query over published products."),
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
+    "topic": ("topic", "Create, fill, show and read topics."),
     "waive": ("waive", "Allow one refused change of a product until a date."),
 }
 """Command -> the module of this package that defines it, and its line in `mesh --help`."""
@@ -62,7 +65,9 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _ = _COMMANDS[cmd_name]
-        return getattr(importlib.import_module(f"meshhouse.cli.{module}"), cmd_name)
+        # `import` is a word of Python, so its function has another name.
+        function = "import_" if cmd_name == "import" else cmd_name
+        return getattr(importlib.import_module(f"meshhouse.cli.{module}"), function)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -1,9 +1,15 @@
-"""`mesh new version`: write the files of the next version of a product."""
+"""`mesh new`: write files of the repository that follow a pattern.
+
+Belongs here: the group, and `mesh new version`. Not here: topics (new_topic.py), or domains,
+products and references (new_files.py).
+"""
 
 from __future__ import annotations
 
 import click
 
+from meshhouse.cli.new_files import domain, product, reference
+from meshhouse.cli.new_topic import topic
 from meshhouse.cli.output import console
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
@@ -16,6 +22,10 @@ from meshhouse.repository.new_version import new_version
 @click.group()
 def new() -> None:
     """Write files of the repository that follow a pattern."""
+
+
+for each in (domain, topic, product, reference):
+    new.add_command(each)
 
 
 @new.command()

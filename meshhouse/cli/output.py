@@ -52,6 +52,35 @@ def escaped(text: str) -> str:
     )
 
 
+def excerpt(value: str | bytes | None, limit: int | None = 80) -> str | None:
+    """A value of unknown origin as a line for people; other bytes are hexadecimal digits.
+
+    Control characters are escaped, because events come from other systems: they could move the
+    cursor, change colours or hide text.
+
+    Args:
+        value: the value.
+        limit: the characters after which it is cut; None to show all.
+    """
+    if value is None:
+        return None
+    text = text_of(value) if isinstance(value, bytes) else value
+    if text is None:
+        text = f"0x{value[:limit].hex()}"  # type: ignore[union-attr]
+    if limit is None:
+        return escaped(text)
+    line = escaped(text[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def text_of(value: bytes) -> str | None:
+    """The text of some bytes; None if they are not UTF-8."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
 ) -> Table:
@@ -64,6 +93,18 @@ def table(
         cells = zip(row, numbers, strict=True)
         shown.add_row(*(cell(value, separators=number) for value, number in cells))
     return shown
+
+
+def print_texts(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
+) -> None:
+    """Prints a table as a result; its texts are neither markup nor emoji, such as `:smile:`."""
+    from rich.text import Text
+
+    shown = table(columns, [], right)
+    for row in rows:
+        shown.add_row(*(Text(each) if isinstance(each, str) else cell(each) for each in row))
+    results().print(shown)
 
 
 def fitting(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from meshhouse.cli.output import cell, console, escaped, print_json, results, table
+from meshhouse.cli.output import console, excerpt, print_json, print_texts, text_of
 from meshhouse.engines import engine, lake_of
 from meshhouse.errors import UsageError
 from meshhouse.landing.redrive import discard as discard_events
@@ -23,7 +23,6 @@ from meshhouse.landing.rejected import (
 )
 from meshhouse.repository import RawTable, Repository
 
-_WIDTH = 80
 _REASONS = 3
 
 _reason = click.option("--reason", metavar="TEXT", help="Only events whose reason contains this.")
@@ -48,7 +47,7 @@ def list_(targets: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([_as_json(each) for each in found])
         return
-    _print(
+    print_texts(
         ["table", "topic", "rejected", "newest", "reasons"],
         [
             (each.raw.relation, each.raw.topic, each.events, each.newest, _reasons(each))
@@ -77,15 +76,15 @@ def show(name: str, reason: str | None, limit: int, as_json: bool) -> None:
     if not events:
         _nothing(raw, reason)
         return
-    _print(
+    print_texts(
         ["position", "time", "key", "reason", "value"],
         [
             (
                 f"{each.partition}/{each.offset}",
                 each.timestamp,
-                _shown(each.key),
-                _shown(each.reason),
-                _shown(each.value),
+                excerpt(each.key),
+                excerpt(each.reason),
+                excerpt(each.value),
             )
             for each in events
         ],
@@ -143,49 +142,17 @@ def discard(name: str, reason: str | None, yes: bool) -> None:
 
 
 def _nothing(raw: RawTable, reason: str | None) -> None:
-    because = f" for a reason that contains `{_shown(reason)}`" if reason else ""
+    because = f" for a reason that contains `{excerpt(reason)}`" if reason else ""
     console().print(f"Nothing of {raw.relation} is rejected{because}.", markup=False)
 
 
 def _reasons(summary: Summary) -> str:
     if summary.events is None:
         return "(never landed)"
-    lines = [f"{events:,} {_shown(reason)}" for reason, events in summary.reasons[:_REASONS]]
+    lines = [f"{events:,} {excerpt(reason)}" for reason, events in summary.reasons[:_REASONS]]
     if len(summary.reasons) > _REASONS:
         lines.append("...")
     return "\n".join(lines)
-
-
-def _print(columns: list[str], rows: list[tuple], right: tuple[str, ...] = ()) -> None:
-    from rich.text import Text
-
-    shown = table(columns, [], right)
-    for row in rows:
-        # As text, because rich looks for markup and `:smile:` in a string.
-        shown.add_row(*(Text(each) if isinstance(each, str) else cell(each) for each in row))
-    results().print(shown)
-
-
-def _shown(value: str | bytes | None) -> str | None:
-    """A value as a line for people: long texts are cut, other bytes are hexadecimal digits.
-
-    Control characters are escaped, because events come from other systems: they could move the
-    cursor, change colours or hide text.
-    """
-    if value is None:
-        return None
-    text = _text(value) if isinstance(value, bytes) else value
-    if text is None:
-        text = f"0x{value[:_WIDTH].hex()}"
-    line = escaped(text[: _WIDTH + 1])
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
-
-
-def _text(value: bytes) -> str | None:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _as_json(summary: Summary) -> dict[str, Any]:
@@ -201,7 +168,7 @@ def _as_json(summary: Summary) -> dict[str, Any]:
 def _event_as_json(event: RejectedEvent) -> dict[str, Any]:
     text = encoded = None
     if event.value is not None:
-        text = _text(event.value)
+        text = text_of(event.value)
         encoded = base64.b64encode(event.value).decode() if text is None else None
     return {
         "partition": event.partition,

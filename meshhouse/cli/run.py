@@ -94,6 +94,12 @@ class TerminalReporter:
                 f"{counted(landing.rows, 'row')}{rejected} "
                 f"in {landing.seconds:.1f} s"
             )
+        if landing.new_fields:
+            self._console.print(
+                f"new       {landing.raw.relation}: undeclared fields "
+                f"{', '.join(landing.new_fields)}; `_rescued` has their values",
+                markup=False,
+            )
 
     def say(self, line: str) -> None:
         """What a domain is doing."""
@@ -307,8 +313,8 @@ def _orchestrate(
 
     warnings.filterwarnings("ignore", module="dagster")
     from meshhouse.dagster.home import unused_home
+    from meshhouse.dagster.project import project_of
     from meshhouse.dagster.run import run as execute_definitions
-    from orchestration.definitions import run_definitions
 
     if unused := unused_home(repository):
         click.echo(f"mesh: {escaped(unused)}", err=True)
@@ -317,7 +323,7 @@ def _orchestrate(
             repository,
             selection.whole,
             selection.products,
-            run_definitions,
+            project_of(repository).run_definitions,
             reporter,
             jobs or _jobs_for(len(selection.domains)),
         )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from meshhouse.cli.interrupts import until_signalled
 from meshhouse.cli.output import console, print_json
 from meshhouse.events import event_log
 from meshhouse.events.source import Producer
@@ -54,7 +52,7 @@ def tail(
 
         sink = KafkaLines(settings)
     shown_on = console(quiet or as_json)
-    with _until_signalled() as stopped:
+    with until_signalled() as stopped:
         shipped = ship(
             file,
             topic,
@@ -79,18 +77,3 @@ def tail(
     else:
         skipped = f", {shipped.skipped:,} skipped as too long" if shipped.skipped else ""
         shown_on.print(f"{topic}: {shipped.lines:,} lines shipped{skipped}", markup=False)
-
-
-@contextmanager
-def _until_signalled() -> Iterator[Callable[[], bool]]:
-    """Makes Ctrl-C and SIGTERM only set a flag, so that the current batch is finished."""
-    received: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [
-        signal.signal(each, lambda number, frame: received.append(number)) for each in signals
-    ]
-    try:
-        yield lambda: bool(received)
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)

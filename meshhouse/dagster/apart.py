@@ -30,7 +30,7 @@ from meshhouse.repository import Repository
 
 REQUEST = "MESH_STEPS"
 """Environment variable of the server: what its processes execute."""
-MODULE = "orchestration.steps_apart"
+MODULE = "meshhouse.dagster.steps_apart"
 LOADED = (
     "dagster._core.executor.multiprocess",
     "dagster._core.workspace.context",

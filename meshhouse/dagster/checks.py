@@ -62,7 +62,6 @@ def soda_check_specs(domain: Domain) -> list[dg.AssetCheckSpec]:
     return [
         CheckSpec(key, asset=product_key(product), description=about, blocking=True)
         for product in domain.products
-        if product.checks_path.exists()
         for key, about in declared_checks(product).items()
     ]
 
@@ -71,15 +70,17 @@ def check_results(
     context: dg.AssetExecutionContext,
     run: DomainRun,
     specs: Mapping[str, dg.AssetCheckSpec],
+    manifest: Manifest,
     domain: Domain,
     consumers: Consumers,
 ) -> Iterator[Any]:
-    """The outcome of every selected check in a run, or of the check that it passed before.
+    """The outcome of every selected check in a run, or what it was before for one left out.
 
     Args:
         context: of the step.
         run: what it did.
         specs: dbt's unique id -> check, of the tests that are not recorded yet.
+        manifest: the domain's.
         domain: whose checks they are.
         consumers: what consumers see after the run.
     """
@@ -91,13 +92,8 @@ def check_results(
             continue
         if node is not None and node.status != "skipped":
             yield dbt_check(spec, node)
-        elif node is None and (ran or run.ok):  # left out: it stands as it passed before
-            yield dg.AssetCheckResult(
-                passed=True,
-                asset_key=spec.asset_key,
-                check_name=spec.name,
-                metadata={"unchanged": True},
-            )
+        elif node is None and (ran or run.ok):
+            yield _as_before(context.instance, spec, manifest.nodes.get(identifier, {}))
     for name, results in run.standing_checks.items():
         asset = dg.AssetKey([domain.name, name])
         for check in results:
@@ -111,6 +107,30 @@ def check_results(
             if dg.AssetCheckKey(asset, check["key"]) in selected
         ]
         yield from found if run.ok else of_no_materialization(context, found)
+
+
+def _as_before(
+    instance: dg.DagsterInstance, spec: dg.AssetCheckSpec, node: Mapping[str, Any]
+) -> dg.AssetCheckResult:
+    """What a test that a run left out has found before.
+
+    A test that fails stops a publication, so one of an unchanged product passed, or it warned. Only
+    Dagster's record knows which. It is asked for tests that can warn, at two queries each.
+    """
+    warned = None
+    config = node.get("config", {})
+    if config.get("severity") == "warn" or config.get("warn_if") != config.get("error_if"):
+        records = instance.event_log_storage.get_asset_check_summary_records([spec.key])
+        last = records[spec.key].last_completed_check_execution_record
+        if last is not None and last.evaluation is not None and not last.evaluation.passed:
+            warned = last.evaluation
+    return dg.AssetCheckResult(
+        passed=warned is None,
+        asset_key=spec.asset_key,
+        check_name=spec.name,
+        severity=warned.severity if warned else dg.AssetCheckSeverity.ERROR,
+        metadata={**(warned.metadata if warned else {}), "unchanged": True},
+    )
 
 
 def of_no_materialization(

@@ -138,7 +138,7 @@ def _products_step(
         promises = Promises(repository, engine.ledger, domain)
         yield from events.outputs()
         others = {name: each for name, each in checks.items() if name not in events.checked}
-        yield from check_results(context, run, others, domain, consumers)
+        yield from check_results(context, run, others, manifest, domain, consumers)
         yield from compatibility_results(asked, domain, run, consumers)
         yield from promises.results(asked if chosen else ())
         if run.ok:

@@ -6,7 +6,7 @@ Belongs here: a contract's roots as columns of assets. Not here: finding the roo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -28,7 +28,7 @@ def column_lineage(domain: Domain, contract: Contract) -> dg.TableColumnLineage 
         None if nothing is known of any column.
     """
     found = {
-        name: list(_sources(domain, column.get("roots") or ()))
+        name: _sources(domain, column.get("roots") or ())
         for name, column in contract.columns.items()
     }
     known: Mapping[str, Sequence[dg.TableColumnDep]] = {
@@ -37,11 +37,13 @@ def column_lineage(domain: Domain, contract: Contract) -> dg.TableColumnLineage 
     return dg.TableColumnLineage(known) if known else None
 
 
-def _sources(domain: Domain, roots: Sequence[str]) -> Iterator[dg.TableColumnDep]:
+def _sources(domain: Domain, roots: Sequence[str]) -> list[dg.TableColumnDep]:
+    found: dict[tuple[dg.AssetKey, str], dg.TableColumnDep] = {}
     for root in roots:
         schema, _, rest = root.partition(".")
         table, _, path = rest.partition(".")
         # A root without a column is a count of rows. Of a path in a struct, Dagster has the column.
         if column := path.partition(".")[0]:
             key = relation_key(domain, f"{schema}.{table}")
-            yield dg.TableColumnDep(asset_key=key, column_name=column)
+            found[key, column] = dg.TableColumnDep(asset_key=key, column_name=column)
+    return [*found.values()]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from meshhouse.dagster.abandoned import end_abandoned
 from meshhouse.dagster.keys import raw_key
 from meshhouse.dagster.tags import LANDS
 from meshhouse.engines import Engine
@@ -32,7 +33,8 @@ def landing_sensor(
 ) -> dg.SensorDefinition:
     """Starts landing where a topic holds events that its raw table does not.
 
-    It also tells Dagster of what was landed without it, so that whatever follows is built.
+    It also tells Dagster of what was landed without it, so that whatever follows is built, and
+    which runs were killed. A code server that restarts would otherwise leave them running.
 
     Args:
         repository: the mesh.
@@ -51,6 +53,7 @@ def landing_sensor(
         description="Starts landing where a topic holds events that its raw table does not.",
     )
     def events_wait(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        end_abandoned(repository, context.instance)
         engine = engine_of(repository)
         states = engine.states()
         seen: dict[str, str] = json.loads(context.cursor or "{}")

@@ -234,7 +234,8 @@ def invoke(
     options = ["--project-dir", str(folder), "--profiles-dir", str(repository.root / "profiles")]
     options += ["--log-path", str(logs or repository.workspace / "logs" / domain)]
     options += ["--log-level", "none", "--log-level-file", "debug" if logs else "none"]
-    options += ["--target-path", str(artifacts(repository, domain))]
+    if command != "deps":  # it writes no artifacts
+        options += ["--target-path", str(artifacts(repository, domain))]
     with (
         _LOCK,
         _without(_PARTS_ONLY),

@@ -1,7 +1,8 @@
 """Comparison of a built table with the columns and types of its contract.
 
-Belongs here: that comparison, on every target. Not here: the comparison of a model's SQL with the
-contract, which dbt makes before it builds (macros/contracts.sql), or checks of values (audit/).
+Belongs here: that comparison, on every target. Not here: the comparison of a model's SQL with
+the contract, which dbt makes before it builds (meshhouse/macros/contracts.sql), or checks of values
+(audit/).
 """
 
 from __future__ import annotations
@@ -77,15 +78,9 @@ def duckdb_type(name: str) -> str:
 
 def iceberg_types(schema: Schema) -> dict[str, str]:
     """Column -> declared name of its Iceberg type, or Iceberg's own name if none matches."""
-    from pyiceberg.types import DecimalType
+    from meshhouse.lake.schema import declared_type
 
-    from meshhouse.lake.schema import iceberg_type
-    from meshhouse.repository.types import SIMPLE_TYPES
-
-    words = {iceberg_type(DataType(kind)): kind for kind in SIMPLE_TYPES.values()}
     return {
-        field.name: f"decimal({field.field_type.precision},{field.field_type.scale})"
-        if isinstance(field.field_type, DecimalType)
-        else words.get(field.field_type, str(field.field_type))
+        field.name: str(declared_type(field.field_type) or field.field_type)
         for field in schema.fields
     }

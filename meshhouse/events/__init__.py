@@ -16,6 +16,7 @@ from meshhouse.events.source import Source
 
 if TYPE_CHECKING:
     from meshhouse.events.kafka.source import KafkaSource
+    from meshhouse.events.kafka.writer import KafkaWriter
 
 
 def event_log(home: Path) -> EventLog:
@@ -37,6 +38,22 @@ def open_source(root: Path, home: Path) -> Source:
     return _kafka(tuple(sorted(settings.properties.items())), os.getpid())
 
 
+def open_writer(root: Path, home: Path) -> EventLog | KafkaWriter:
+    """Creates topics and writes events in the place that `open_source` reads.
+
+    Raises:
+        UsageError: the settings of Kafka cannot be used.
+    """
+    from meshhouse.events.kafka.settings import kafka_settings
+
+    settings = kafka_settings(root)
+    if settings is None:
+        return event_log(home)
+    from meshhouse.events.kafka.writer import KafkaWriter
+
+    return KafkaWriter(settings)
+
+
 def uses_kafka(root: Path) -> bool:
     """Whether the topics of a mesh are in Kafka."""
     from meshhouse.events.kafka.settings import kafka_settings
@@ -53,4 +70,4 @@ def _kafka(properties: tuple[tuple[str, str], ...], process: int) -> KafkaSource
     return KafkaSource(KafkaSettings(dict(properties)))
 
 
-__all__ = ["EventLog", "Source", "event_log", "open_source", "uses_kafka"]
+__all__ = ["EventLog", "Source", "event_log", "open_source", "open_writer", "uses_kafka"]

@@ -20,7 +20,7 @@ class UnknownTopic(UsageError):
         held = f"It holds: {', '.join(known)}." if known else "It holds no topic yet."
         super().__init__(
             f"There is no topic `{topic}` in {place}. {held} "
-            "Correct the name, or create the topic (`mesh replay` creates the demo's)."
+            f"Correct the name, or create the topic: `mesh topic create {topic}`."
         )
         self.topic = topic
 

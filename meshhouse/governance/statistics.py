@@ -53,6 +53,7 @@ _UNITS = (("day", 10), ("month", 7), ("year", 4))
 """Unit -> characters of a date's text that name it."""
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
 _NUMBERS = frozenset({"bigint", "integer", "decimal", "double"})
+_NESTED = frozenset({"struct", "array", "map"})
 _MODULUS = 2**64
 _SEPARATOR, _NULL = literal("\x1f"), literal("\x1e")
 _SPARE = 60
@@ -98,6 +99,8 @@ class _Column:
         DuckDB and Spark hash the stored integer of a decimal, which is 100 for 1.00 and 0.0100. A
         double tells amounts of 15 digits apart.
         """
+        if self.kind in _NESTED:
+            return self.text  # Spark cannot hash a map
         wider = {"decimal": "double", "integer": "bigint"}.get(self.kind)
         return f"cast({self.sql} as {wider})" if wider else self.sql
 

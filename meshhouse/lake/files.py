@@ -34,8 +34,9 @@ def write_files(
         batches: the rows, in the order in which the files will hold them.
         write_id: part of the files' names; unique for each attempt.
     """
-    from pyiceberg.io.pyarrow import bin_pack_record_batches, write_file
     from pyiceberg.table import TableProperties, WriteTask
+
+    from meshhouse.lake.projection import bin_pack_record_batches, write_file
 
     target = int(metadata.properties[TableProperties.WRITE_TARGET_FILE_SIZE_BYTES])
     files: list[DataFile] = []

@@ -35,8 +35,9 @@ PRIVATE = {
     ),
     "pyiceberg.table.Transaction": ("_apply", "table_metadata"),
     "pyiceberg.catalog.rest.RestCatalog": ("_create_session",),
+    "pyiceberg.io.pyarrow.ArrowProjectionVisitor": ("_cast_if_needed", "_construct_field"),
 }  # fmt: skip
-"""Class -> its private methods that are called or replaced here."""
+"""Class -> its private methods that are called or replaced here, or in projection.py."""
 
 
 class Exchange(_OverwriteFiles):

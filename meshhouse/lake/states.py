@@ -103,23 +103,16 @@ def with_schema(metadata: Any, wanted: Schema) -> Any:
         update_table_metadata,
     )
 
-    from meshhouse.lake.schema import widens
+    from meshhouse.lake.evolution import Ids, evolved, shape
 
-    current = {field.name: field for field in metadata.schema().fields}
-    if _shape(metadata.schema()) == _shape(wanted):
+    def shapes(schema: Schema) -> list[tuple[Any, ...]]:
+        return [
+            (each.name, shape(each.field_type), each.required, each.doc) for each in schema.fields
+        ]
+
+    if shapes(metadata.schema()) == shapes(wanted):
         return metadata
-    next_id = metadata.last_column_id
-    fields = []
-    for field in wanted.fields:
-        known = current.get(field.name)
-        if known is not None and (
-            known.field_type == field.field_type or widens(known.field_type, field.field_type)
-        ):
-            field_id = known.field_id
-        else:
-            next_id += 1
-            field_id = next_id
-        fields.append(field.model_copy(update={"field_id": field_id}))
+    fields = evolved(metadata.schema().fields, wanted.fields, Ids(metadata.last_column_id))
     for known_schema in metadata.schemas:
         # Two checkouts with different descriptions may land alternately. Reusing an earlier schema
         # keeps the metadata from growing with each landing.
@@ -130,7 +123,3 @@ def with_schema(metadata: Any, wanted: Schema) -> Any:
     return update_table_metadata(
         metadata, (AddSchemaUpdate(schema=schema), SetCurrentSchemaUpdate(schema_id=-1))
     )
-
-
-def _shape(schema: Schema) -> list[tuple[Any, ...]]:
-    return [(each.name, each.field_type, each.required, each.doc) for each in schema.fields]

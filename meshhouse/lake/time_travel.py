@@ -76,7 +76,7 @@ def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:
     """The id of the schema for a snapshot: today's, unless a field id now means another column."""
     from pyiceberg.schema import Schema
 
-    from meshhouse.lake.schema import widens
+    from meshhouse.lake.evolution import keeps
 
     schemas = {each["schema-id"]: each for each in metadata["schemas"]}
     today = metadata["current-schema-id"]
@@ -84,9 +84,7 @@ def _schema_for(snapshot: dict[str, Any], metadata: dict[str, Any]) -> int:
     fields = {each.field_id: each for each in Schema.model_validate(schemas[today]).fields}
     for old in Schema.model_validate(schemas[then]).fields:
         new = fields.get(old.field_id, old)
-        if new.name != old.name or not (
-            new.field_type == old.field_type or widens(old.field_type, new.field_type)
-        ):
+        if new.name != old.name or not keeps(old.field_type, new.field_type):
             return then
     return today
 

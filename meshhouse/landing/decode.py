@@ -2,8 +2,8 @@
 
 Belongs here: the decision which events become rows. It is made twice, with the same result. Most
 events are plain, and one pass types them (plain.py). Every other event is parsed by itself
-(documents.py, convert.py); that path defines the rule. Not here: turning other formats into JSON
-(formats/), reading events, or writing rows (land.py).
+(documents.py, convert.py, nested.py); that path defines the rule. Not here: turning other formats
+into JSON (formats/), reading events, or writing rows (land.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -25,6 +25,8 @@ from meshhouse.landing.convert import converted
 from meshhouse.landing.documents import Documents, without_exponent
 from meshhouse.landing.formats import format_of
 from meshhouse.landing.formats.errors import Unreadable
+from meshhouse.landing.formats.marks import DELETED
+from meshhouse.landing.nested import typed_column
 from meshhouse.landing.plain import PlainReader
 from meshhouse.repository import RawTable
 from meshhouse.repository.types import DataType, parse_type
@@ -71,6 +73,7 @@ class Decoder:
         self._raw = raw
         self._format = format_of(raw)
         self._columns = [(column, parse_type(column.data_type)) for column in raw.columns]
+        self._nested = [at for at, (_, kind) in enumerate(self._columns) if kind.is_nested]
         self._connection = duckdb.connect(config={"threads": 1})
         self._connection.execute("set TimeZone = 'UTC'")
         self._documents = Documents([(column.name, kind) for column, kind in self._columns])
@@ -79,7 +82,8 @@ class Decoder:
     @property
     def columns(self) -> list[tuple[str, DataType]]:
         """Names and types of the raw table's columns."""
-        return [(column.name, kind) for column, kind in self._columns] + list(METADATA_COLUMNS)
+        held = [(column.name, kind.as_held()) for column, kind in self._columns]
+        return held + list(METADATA_COLUMNS)
 
     @property
     def schema(self) -> Schema:
@@ -126,6 +130,8 @@ class Decoder:
         """Rows of the events that the fast pass can type."""
         values, places = events["value"], pa.arange(0, events.num_rows)
         readable = pc.and_(pc.is_valid(values), pc.is_null(events["reason"]))
+        if DELETED in events.column_names:
+            readable = pc.and_(readable, pc.invert(events[DELETED]))
         if not pc.all(readable, min_count=0).as_py():
             values, places = values.filter(readable), places.filter(readable.combine_chunks())
         found = self._plain.read(values.combine_chunks())
@@ -137,7 +143,8 @@ class Decoder:
 
     def _exactly(self, events: pa.Table, places: pa.Array) -> tuple[pa.Table | None, pa.Table]:
         """Parses events one by one; returns rows (None if there are none) and rejections."""
-        texts = self._texts(events).append_column("place", places)
+        texts, nested = self._texts(events)
+        texts = texts.append_column("place", places)
         if not texts["reason"].null_count:  # all are rejected already: saves a query per batch
             judged = texts.select(["reason", "place"]).rename_columns(["_reason", "_place"])
             return None, judged
@@ -146,14 +153,20 @@ class Decoder:
             judged = self._connection.execute(self._statement).to_arrow_table()
         finally:
             self._connection.unregister("texts")
+        for at, values in nested.items():
+            judged = judged.add_column(at, f"v{at}", values)
         # `filter` copies, which frees DuckDB's memory; see `_ask`.
         good = pc.is_null(judged["_reason"])
         rows = judged.drop_columns("_reason").filter(good)
         return rows, judged.select(["_reason", "_place"]).filter(pc.invert(good))
 
-    def _texts(self, events: pa.Table) -> pa.Table:
-        """For each event: the text of every field, its undeclared fields, and a reject reason."""
-        nothing: list[str | None] = [None] * (len(self._columns) + 1)
+    def _texts(self, events: pa.Table) -> tuple[pa.Table, dict[int, pa.Array]]:
+        """For each event: the text of every field, its undeclared fields, and a reject reason.
+
+        Nested columns are typed here, because their values are not single texts: position of the
+        column -> its values.
+        """
+        nothing: list[Any] = [None] * (len(self._columns) + 1)
         found, reasons = [], []
         values, known = events["value"].to_pylist(), events["reason"].to_pylist()
         for value, reason in zip(values, known, strict=True):
@@ -167,28 +180,40 @@ class Decoder:
             reasons.append(reason)
         columns = list(zip(*found, strict=True)) if found else [()] * len(nothing)
         arrays = {"rescued": pa.array(columns[-1], pa.string())}
-        for place, (_, kind) in enumerate(self._columns):
+        nested: dict[int, pa.Array] = {}
+        for place, (column, kind) in enumerate(self._columns):
+            if kind.is_nested:
+                values = columns[place]
+                nested[place], bad = typed_column(column.name, kind, values, self._ask)
+                reasons = [each or bad.get(at) for at, each in enumerate(reasons)]
+                present = [None if each is None else "" for each in values]
+                arrays[f"f{place}"] = pa.array(present, pa.string())
+                continue
             texts = arrays[f"f{place}"] = pa.array(columns[place], pa.string())
             if kind.kind in _EXACT:
                 if pc.any(pc.match_substring(texts, "e", ignore_case=True)).as_py():
                     texts = pa.array(map(without_exponent, columns[place]), pa.string())
                 arrays[f"d{place}"] = texts
         arrays["reason"] = pa.array(reasons, pa.string())
-        arrays["is_deletion"] = pc.is_null(events["value"]).combine_chunks()
-        return pa.table(arrays)
+        deleted = pc.is_null(events["value"])
+        if DELETED in events.column_names:
+            deleted = pc.or_(deleted, events[DELETED])
+        arrays["is_deletion"] = deleted.combine_chunks()
+        return pa.table(arrays), nested
 
     @cached_property
     def _statement(self) -> str:
         """SQL that types texts. Columns are numbered, so that declared names cannot collide."""
-        values = ", ".join(
-            f"{converted(f'd{place}' if kind.kind in _EXACT else f'f{place}', kind)} as v{place}"
-            for place, (_, kind) in enumerate(self._columns)
+        single = [(at, kind) for at, (_, kind) in enumerate(self._columns) if not kind.is_nested]
+        values = "".join(
+            f", {converted(f'd{at}' if kind.kind in _EXACT else f'f{at}', kind)} as v{at}"
+            for at, kind in single
         )
-        names = ", ".join(f"v{place}" for place in range(len(self._columns)))
+        names = "".join(f"v{at}, " for at, _ in single)
         return f"""
-            with typed as (select *, {values} from texts)
+            with typed as (select *{values} from texts)
             select
-                {names},
+                {names}
                 rescued as _rescued,
                 is_deletion as _tombstone,
                 place as _place,
@@ -210,7 +235,7 @@ class Decoder:
                 f"{literal(f'` is not a valid {kind}')}",
             )
             for place, (column, kind) in enumerate(self._columns)
-            if kind.kind != "string"
+            if kind.kind != "string" and not kind.is_nested
         ]
         return " ".join(f"when {condition} then {reason}" for condition, reason in cases)
 

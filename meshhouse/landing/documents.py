@@ -1,7 +1,8 @@
 """Parsing: from the JSON text of one event to the exact text of each of its fields.
 
-Belongs here: the check that an event is a JSON object, and numbers as they were written. Not here:
-converting the texts to types (convert.py), or the fast pass over plain events (plain.py).
+Belongs here: the check that an event is a JSON object, numbers as they were written, and undeclared
+fields. Not here: converting the texts to types (convert.py), the shape of nested values
+(nested.py), or the fast pass over plain events (plain.py).
 
 Python's parser passes every number on as text, so no number becomes a double. Together with the
 rest of the exact path it takes 15 us of CPU time per event of 8 columns (decision 0045).
@@ -51,30 +52,37 @@ class Documents:
         self._names = [name for name, _ in fields]
         self._strings = [kind.kind == "string" for _, kind in fields]
         self._declared = frozenset(self._names)
+        self._nested = [(place, name, kind) for place, (name, kind) in enumerate(fields)
+                        if kind.is_nested]  # fmt: skip
 
-    def read(self, value: bytes) -> list[str | None]:
+    def read(self, value: bytes) -> list[Any]:
         """Returns the text of each declared field, then the other fields as one JSON text.
 
-        The text of a null or absent field is None. The text of a nested value is JSON without
-        white space and with its numbers as they were written.
+        The text of a null or absent field is None. For a field with a nested type, it is the
+        parsed value in place of a text. For other types, the text of a nested value is JSON
+        without white space and with its numbers as they were written.
 
         Raises:
             Unreadable: the event is not a single JSON object.
         """
         try:
-            return self._texts(_parsed(value))
+            return self._texts(parsed(value))
         except RecursionError:  # possible if the caller already uses most of the stack
             raise Unreadable("is nested deeper than the stack allows") from None
 
-    def _texts(self, document: dict[str, Any]) -> list[str | None]:
-        texts = list(map(document.get, self._names))
-        if not _TEXTS.issuperset(map(type, texts)):
-            texts = list(map(_field_text, texts, self._strings))
-        if document.keys() <= self._declared:
-            texts.append(None)
-        else:
-            others = {key: each for key, each in document.items() if key not in self._declared}
-            texts.append(_json_text(others))
+    def _texts(self, document: dict[str, Any]) -> list[Any]:
+        texts = values = list(map(document.get, self._names))
+        if not _TEXTS.issuperset(map(type, values)):
+            texts = list(map(field_text, values, self._strings))
+        others = {}
+        for place, name, kind in self._nested:
+            texts[place] = values[place]
+            left = undeclared(values[place], kind)
+            if left is not None:
+                others[name] = left
+        if not document.keys() <= self._declared:
+            others |= {key: each for key, each in document.items() if key not in self._declared}
+        texts.append(json_text(others) if others else None)
         return texts
 
 
@@ -88,7 +96,13 @@ def without_exponent(text: str | None) -> str | None:
     return format(number, "f") if abs(number.adjusted()) < _MOST_PLACES else text
 
 
-def _parsed(value: bytes) -> dict[str, Any]:
+def parsed(value: bytes) -> dict[str, Any]:
+    """The object of an event; each number is a text with its digits.
+
+    Raises:
+        Unreadable: the event is not a single JSON object.
+        RecursionError: it is nested deeper than the rest of the stack allows.
+    """
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -99,9 +113,26 @@ def _parsed(value: bytes) -> dict[str, Any]:
         raise Unreadable("is not JSON") from None
     if not isinstance(document, dict):
         raise Unreadable("is JSON, but not an object")
-    if "\\u" in text and _LONE_SURROGATE.search(_json_text(document)):
+    if "\\u" in text and _LONE_SURROGATE.search(json_text(document)):
         raise Unreadable("has half of a surrogate pair, which is not valid Unicode")
     return document
+
+
+def parsed_value(text: str, path: str) -> Any:
+    """The value of a field that holds JSON text, in the same form.
+
+    Raises:
+        Unreadable: the text is not JSON; the message names the field.
+    """
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise Unreadable(f"field `{path}`: `{text[:100]}` is not JSON") from None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a parsed value is a number."""
+    return isinstance(value, _Number)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -122,15 +153,24 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _field_text(value: Any, is_string: bool) -> str | None:
+def field_text(value: Any, is_string: bool) -> str | None:
+    """The text of a parsed value; nested values are JSON.
+
+    Args:
+        value: a value of a document.
+        is_string: whether the field has the type string.
+
+    Raises:
+        Unreadable: the value contains NaN or an infinity, which JSON does not have.
+    """
     # For types other than string a constant passes, so that the reject reason names the field.
     if value is None or (isinstance(value, str) and not (is_string and type(value) is _Constant)):
         return value
-    return _json_text(value)
+    return json_text(value)
 
 
-def _json_text(value: Any) -> str:
-    """A value as JSON.
+def json_text(value: Any) -> str:
+    """A parsed value as JSON.
 
     Plain loops, so that each level of nesting takes one level of the stack: events have up to
     `DEEPEST`, and Python allows 1,000. With `map` and comprehensions, 332 levels were too many.
@@ -144,11 +184,35 @@ def _json_text(value: Any) -> str:
     if isinstance(value, dict):
         members = []
         for key, each in value.items():
-            members.append(f"{encode_basestring(key)}:{_json_text(each)}")
+            members.append(f"{encode_basestring(key)}:{json_text(each)}")
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
         parts = []
         for each in value:
-            parts.append(_json_text(each))  # noqa: PERF401 - saves a level of the stack
+            parts.append(json_text(each))  # noqa: PERF401 - saves a level of the stack
         return "[" + ",".join(parts) + "]"
     return "null" if value is None else "true" if value else "false"
+
+
+def undeclared(value: Any, kind: DataType) -> Any:
+    """The parts of a value that its type does not declare, at their places; None without any.
+
+    In an array, null stands for each element before the last one that has undeclared fields.
+    """
+    if kind.kind == "struct" and isinstance(value, dict):
+        declared = {part.name: part for part in kind.parts}
+        found = {}
+        for name, each in value.items():
+            left = undeclared(each, declared[name].type) if name in declared else each
+            if left is not None or name not in declared:
+                found[name] = left
+        return found or None
+    if kind.kind == "map" and isinstance(value, dict):
+        lefts = {key: undeclared(each, kind.parts[1].type) for key, each in value.items()}
+        return {key: left for key, left in lefts.items() if left is not None} or None
+    if kind.kind == "array" and isinstance(value, list):
+        listed = [undeclared(each, kind.parts[0].type) for each in value]
+        while listed and listed[-1] is None:
+            listed.pop()
+        return listed or None
+    return None

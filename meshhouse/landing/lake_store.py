@@ -7,6 +7,7 @@ Belongs here: the lake behind the protocol `RawStore`. Not here: the commits of 
 from __future__ import annotations
 
 from meshhouse.lake import Lake
+from meshhouse.lake.evolution import is_same
 from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.schema import iceberg_type
 from meshhouse.lake.states import table_properties
@@ -45,7 +46,7 @@ class LakeStore:
             wanted = {each.name: iceberg_type(parse_type(each.data_type)) for each in raw.columns}
         except ValueError:
             return False  # landing reports which type is wrong
-        return all(held.get(name) == kind for name, kind in wanted.items())
+        return all(name in held and is_same(held[name], kind) for name, kind in wanted.items())
 
     def writer(self, raw: RawTable) -> LakeTableWriter:
         """See `RawStore`."""

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake import Lake
+from meshhouse.lake.evolution import lost
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.object_store import explained
-from meshhouse.lake.schema import iceberg_schema, iceberg_type, widens
+from meshhouse.lake.schema import declared_type, iceberg_schema, iceberg_type
 from meshhouse.lake.texts import COMMENT, bounded
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Pending, Plan, stamped
@@ -243,9 +244,18 @@ def check_columns(raw: RawTable, current: Table) -> None:
                 "the table holds its values. Declare it again; a model need not use it."
             )
         wanted = iceberg_type(declared[existing.name])
-        if wanted != existing.field_type and not widens(existing.field_type, wanted):
+        problem = lost(existing.field_type, wanted, existing.name)
+        if problem is None:
+            continue
+        path, old, new = problem
+        if new is None:
             raise UsageError(
-                f"{place}: column `{existing.name}` of {raw.relation} holds "
-                f"{existing.field_type}; its type cannot become {wanted} without losing some of "
-                "them. Declare the old type (or a wider one) and cast in staging."
+                f"{place}: the field `{path}` of {raw.relation} is no longer declared, but the "
+                "table holds its values. Declare it again; a model need not use it."
             )
+        raise UsageError(
+            f"{place}: {'column' if path == existing.name else 'the field'} `{path}` of "
+            f"{raw.relation} holds {declared_type(old) or old}; its type cannot become "
+            f"{declared_type(new) or new} without losing some of them. Declare the old type (or a "
+            "wider one) and cast in staging."
+        )

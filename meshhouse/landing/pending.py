@@ -6,7 +6,7 @@ it. Not here: committing them (target.py), or writing files (lake_table.py, engi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from meshhouse.events.source import EventBatch
 from meshhouse.landing.decode import Decoded
+from meshhouse.sql import literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,18 +117,44 @@ def stamped(rows: pa.Table, landed_at: datetime) -> pa.Table:
 
 
 def unknown_fields(rows: pa.Table | None) -> list[str]:
-    """Names of the undeclared fields in `_rescued`, from its first thousand values."""
+    """Paths of the undeclared fields in `_rescued`, from its first thousand values."""
     if rows is None or rows["_rescued"].null_count == rows.num_rows:
         return []
     import duckdb
     import pyarrow as pa
 
     rescued = rows["_rescued"].drop_null().slice(0, RESCUED_SAMPLE)
+    nested = {field.name for field in rows.schema if pa.types.is_nested(field.type)}
     # DuckDB's parser, because Python's fails on deep nesting and on long numbers.
     with closing(duckdb.connect()) as connection:
         connection.register("rescued", pa.table({"document": rescued}))
-        found = connection.execute(
-            "select distinct left(unnest(json_keys(document)), 200) as name from rescued "
-            "order by name"
-        )
-        return [name for (name,) in found.fetchall()]
+
+        def names(keys: str) -> list[str]:
+            found = connection.execute(f"select distinct unnest({keys}) as name from rescued")
+            return [name for (name,) in found.fetchall()]
+
+        found = [name for name in names("json_keys(document)") if name not in nested]
+        for name in nested:
+            for path, label, declared in _structs(
+                rows.schema.field(name).type, f'$."{name}"', name
+            ):
+                keys = f"json_keys(document, {literal(path)})"
+                keys = f"flatten({keys})" if "*" in path else keys
+                found += [f"{label}.{each}" for each in names(keys) if each not in declared]
+    return sorted({name[:200] for name in found})
+
+
+def _structs(kind: pa.DataType, path: str, label: str) -> Iterator[tuple[str, str, set[str]]]:
+    """The path of each struct in a type as JSON and as text, with its declared fields."""
+    import pyarrow as pa
+
+    if pa.types.is_struct(kind):
+        nested = [field for field in kind if pa.types.is_nested(field.type)]
+        # What an undeclared field holds is undeclared as well, so only declared ones are entered.
+        yield path, label, {field.name for field in nested}
+        for field in nested:
+            yield from _structs(field.type, f'{path}."{field.name}"', f"{label}.{field.name}")
+    elif pa.types.is_map(kind):
+        yield from _structs(kind.item_type, f"{path}.*", f"{label}[]")
+    elif pa.types.is_list(kind):
+        yield from _structs(kind.value_type, f"{path}[*]", f"{label}[]")

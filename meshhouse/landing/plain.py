@@ -6,9 +6,10 @@ the same row, or leaves the event to it.
 
 Arrow's reader takes the digits of integers and decimals from the text. It refuses values that do
 not fit, repeated and undeclared fields, strings for integers, numbers for strings, lone surrogates
-and control characters. This module checks for what the reader accepts wrongly: invalid UTF-8, NaN,
-decimals with too many digits, years that Iceberg cannot store, and events without exactly one
-object.
+and control characters, at every level of structs and lists. This module checks for what the reader
+accepts wrongly: invalid UTF-8, NaN, decimals with too many digits, years that Iceberg cannot store,
+and events without exactly one object. The reader has no maps, so a table with a map has no plain
+events.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from meshhouse.repository import Column
-from meshhouse.repository.types import DataType
+from meshhouse.repository.datatype import DataType, Part
 from meshhouse.sql import literal, quote
 
 _SMALL = 16
@@ -64,7 +65,9 @@ class PlainReader:
         self._ask = ask
         self.schema = pa.schema([(column.name, arrow_type(kind)) for column, kind in columns])
         self._wide = pa.schema([(column.name, _wide_type(kind)) for column, kind in columns])
-        self._has_scale = any(kind.kind == "decimal" and kind.scale for _, kind in columns)
+        self._has_scale = any(_any(kind, lambda each: each.scale > 0) for _, kind in columns)
+        self._has_map = any(_any(kind, lambda each: each.kind == "map") for _, kind in columns)
+        self._has_object = any(kind.is_nested for _, kind in columns)
         self._options = pj.ParseOptions(
             explicit_schema=pa.schema([(column.name, _read_as(kind)) for column, kind in columns]),
             unexpected_field_behavior="error",
@@ -78,10 +81,15 @@ class PlainReader:
                 plausible, pc.invert(pc.match_substring_regex(values, _HUGE_NUMBER))
             )
         places = pc.indices_nonzero(plausible)
-        if not self._columns or not len(places):
+        if not self._columns or not len(places) or self._has_map:
             return self._plain([], [])
         if len(places) < len(values):
             values = values.take(places)
+        if self._has_object:
+            # The rest of one broken event could be the value of a column in the event before it.
+            values, places = self._likely(_VALID, values, places)
+            if not len(places):
+                return self._plain([], [])
         texts = _Joined(values)
         rows, row = self._typed(texts)
         for check in _VALID, self._fitting:
@@ -165,8 +173,9 @@ class PlainReader:
             table = pj.read_json(
                 texts.buffer, read_options=_READ_OPTIONS, parse_options=self._options
             )
-            # Every text begins with `{`, and no column accepts an object. So each text has at
-            # least one object, and as many rows as texts mean that each has exactly one.
+            # Every text begins with `{`, and no column accepts an object, or every text is valid
+            # JSON. So each text has at least one object, and as many rows as texts mean that each
+            # has exactly one.
             if table.num_rows != texts.count:
                 return None, None
             return table.cast(self._wide), None
@@ -178,7 +187,11 @@ class PlainReader:
         """A mask of the rows that are certainly right; None if all are."""
         sure: Any = None
         for (column, kind), values in zip(self._columns, table.columns, strict=True):
-            good = _in_range(values, kind)
+            good = (
+                _allowed(values.combine_chunks(), kind)
+                if kind.is_nested
+                else (_in_range(values, kind))
+            )
             if good is not None:
                 good = pc.fill_null(good, True)
             if column.required and values.null_count:
@@ -230,7 +243,16 @@ def arrow_type(kind: DataType) -> pa.DataType:
     """Arrow's type for a declared type."""
     if kind.kind == "decimal":
         return pa.decimal128(kind.precision, kind.scale)
-    return _SIMPLE[kind.kind]
+    return _composed(kind, arrow_type) if kind.is_nested else _SIMPLE[kind.kind]
+
+
+def _composed(kind: DataType, of: Callable[[DataType], pa.DataType]) -> pa.DataType:
+    """Arrow's type for a nested type, with the types that `of` gives to its parts."""
+    types = [of(part.type) for part in kind.parts]
+    if kind.kind == "struct":
+        names = [part.name for part in kind.parts]
+        return pa.struct(list(zip(names, types, strict=True)))
+    return pa.map_(*types) if kind.kind == "map" else pa.list_(*types)
 
 
 _SIMPLE = {
@@ -247,7 +269,7 @@ _SIMPLE = {
 
 def _fits(text: str, kind: DataType) -> str:
     """SQL that decides in most cases whether the reader accepts a value for a type."""
-    if kind.kind == "string":
+    if kind.kind == "string" or kind.is_nested:
         return "true"
     cast = f"try_cast({text} as {kind}) is not null"
     if kind.kind in ("bigint", "integer", "decimal"):
@@ -258,6 +280,8 @@ def _fits(text: str, kind: DataType) -> str:
 
 def _read_as(kind: DataType) -> pa.DataType:
     # The reader accepts numbers as dates and drops the zone of a `timestamp`; casts do not.
+    if kind.is_nested:
+        return _composed(kind, _read_as)
     return pa.string() if kind.kind in ("date", "timestamp") else _wide_type(kind)
 
 
@@ -269,7 +293,12 @@ def _wide_type(kind: DataType) -> pa.DataType:
     """
     if kind.kind == "decimal":
         return pa.decimal256(76, kind.scale)
-    return arrow_type(kind)
+    return _composed(kind, _wide_type) if kind.is_nested else arrow_type(kind)
+
+
+def _any(kind: DataType, holds: Callable[[DataType], bool]) -> bool:
+    """Whether a type or one of its parts, at any level, has a property."""
+    return holds(kind) or any(_any(part.type, holds) for part in kind.parts)
 
 
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)  # noqa: DTZ001
@@ -292,6 +321,37 @@ def _in_range(values: pa.ChunkedArray, kind: DataType) -> pa.ChunkedArray | None
     else:
         return None
     return None if pc.all(good, min_count=0).as_py() else good
+
+
+def _allowed(values: Any, kind: DataType) -> Any:
+    """A mask of the structs or arrays whose parts a table may hold; None if all are allowed."""
+    found: Any = None
+    if kind.kind == "struct":
+        for number, part in enumerate(kind.parts):
+            inner = pc.struct_field(values, number)  # null where the struct is null
+            good = _part_allowed(inner, part, pc.is_valid(values))
+            if good is not None:
+                found = good if found is None else pc.and_(found, good)
+        return found
+    inner, (part,) = pc.list_flatten(values), kind.parts
+    good = _part_allowed(inner, part, pa.repeat(True, len(inner)))
+    if good is None:
+        return None
+    bad = pc.unique(pc.list_parent_indices(values).filter(pc.invert(good)))
+    return pc.invert(pc.is_in(pa.array(range(len(values)), bad.type), bad))
+
+
+def _part_allowed(values: Any, part: Part, around: Any) -> Any:
+    """The same for the parts of some values, of which those in `around` are not null."""
+    if part.type.is_nested:
+        good = _allowed(values, part.type)
+    else:
+        good = _in_range(values, part.type)
+        good = None if good is None else pc.fill_null(good, True)
+    if part.required and values.null_count:
+        present = pc.or_(pc.is_valid(values), pc.invert(around))
+        good = present if good is None else pc.and_(good, present)
+    return good
 
 
 def _between(values: pa.ChunkedArray, low: Any, high: Any) -> pa.ChunkedArray:

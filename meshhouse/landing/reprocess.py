@@ -236,7 +236,8 @@ def _exchange(
         The staged state, or None if nothing changes, and the number of replaced rows.
     """
     from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan, Or
-    from pyiceberg.io.pyarrow import ArrowScan
+
+    from meshhouse.lake.projection import ArrowScan
 
     base, taken = table.metadata_location or None, 0
     inside: Any = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from meshhouse.audit import ROWS_AGAINST_PREVIOUS, check_key
+from meshhouse.audit import check_key, derived_checks
 from meshhouse.lint.finding import Finding
 from meshhouse.repository import Product
 from meshhouse.repository.shapes import mappings
@@ -26,7 +26,7 @@ def colliding_checks(product: Product, written: Located) -> Iterator[Finding]:
         written: the content of its checks file.
     """
     seen: dict[str, str] = {
-        check_key("metric", None, ROWS_AGAINST_PREVIOUS): "a check that the mesh adds"
+        key.casefold(): "a check that the mesh adds" for key in _derived(product, written)
     }
     for key, line in _keys(written):
         other = seen.get(key.casefold())
@@ -49,8 +49,8 @@ def unknown_weights(product: Product, written: Located) -> Iterator[Finding]:
         product: with the weights.
         written: the content of its checks file.
     """
-    kinds = {"schema", "metric"}  # the mesh adds a check of each to every product
-    known = {check_key("metric", None, ROWS_AGAINST_PREVIOUS), "schema"}
+    derived = _derived(product, written)
+    kinds, known = set(derived.values()), set(derived)
     for key, _ in _keys(written):
         known.add(key)
     for place in (written, *mappings(written.get("columns"))):
@@ -64,6 +64,14 @@ def unknown_weights(product: Product, written: Located) -> Iterator[Finding]:
                 "key nor the kind of one of its checks.",
                 f"Kinds: {', '.join(sorted(kinds))}. Keys: {', '.join(sorted(known))}.",
             )
+
+
+def _derived(product: Product, written: Located) -> dict[str, str]:
+    """Key -> kind of each check that the mesh adds."""
+    return {
+        check_key(each.kind, each.column, each.body.get("qualifier")): each.kind
+        for each in derived_checks(product, written)
+    }
 
 
 def _keys(written: Located) -> Iterator[tuple[str, int]]:

@@ -130,15 +130,7 @@ def _product(product: Product, model: Model) -> Iterator[Finding]:
             "Keep the Python in a private model and select its columns in a product in SQL.",
         )
     built_as = model.settings.get("materialized")
-    if built_as is None:
-        yield Finding(
-            model.path,
-            1,
-            f"product {product.relation} is built as a view, which is dbt's default; only a table "
-            "can be published.",
-            _MAKE_A_TABLE,
-        )
-    elif built_as.value in ("view", "ephemeral"):
+    if built_as is not None and built_as.value in ("view", "ephemeral"):
         yield Finding(
             built_as.path,
             built_as.line,
@@ -248,9 +240,6 @@ def _macros(repository: Repository, domain: Domain) -> Iterator[Finding]:
                 continue
             text = path.read_text(errors="replace")
             for match in _MACRO.finditer(text):
-                # The mesh's own macro; `manifest_findings` checks the schema that it sets.
-                if shared in path.parents and match[1] == "generate_schema_name":
-                    continue
                 yield Finding(
                     path,
                     text.count("\n", 0, match.start(1)) + 1,

@@ -14,7 +14,8 @@ from meshhouse.repository import RawTable
 
 def format_findings(raw: RawTable) -> Iterator[Finding]:
     """A finding for each mistake in the format of a topic's events."""
-    if raw.format == "json" and raw.pattern is None and raw.schema_path is None:
+    is_encoded = any(column.encoding is not None for column in raw.columns)
+    if raw.format == "json" and raw.pattern is None and raw.schema_path is None and not is_encoded:
         return
     # These import DuckDB and Arrow, which checking a mesh of JSON topics does not need.
     from meshhouse.landing.formats import BadDeclaration, format_of

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from meshhouse.lint.finding import Finding
-from meshhouse.repository import DeclarationError, Domain
+from meshhouse.repository import DeclarationError, Domain, Repository
 from meshhouse.repository.hidden import HiddenInput, hidden_inputs, jinja_names
 from meshhouse.repository.hidden_words import CHANCE, CLOCK, FILE, GRAPH, NAME, SESSION, UNSEEN
 from meshhouse.repository.keys import EVERY_RUN
-from meshhouse.repository.project import files_below, folders, packages
+from meshhouse.repository.project import files_below, folders, packages, shared_macros
 from meshhouse.repository.yaml import Located, read_yaml
 
 _MACRO = re.compile(r"\{%-?\s*macro\s+(\w+).*?\{%-?\s*endmacro\s*-?%\}", re.DOTALL)
@@ -30,9 +30,9 @@ _REMEDIES = {
 }
 
 
-def hidden_findings(domain: Domain) -> Iterator[Finding]:
+def hidden_findings(repository: Repository, domain: Domain) -> Iterator[Finding]:
     """A finding for each hidden input of a model, unless `every_run` allows it."""
-    macros = _macros(domain.path)
+    macros = _macros(repository, domain)
     hidden = _hidden_in(macros)
     meant = _built_in_every_run(domain)
     for folder in folders(domain.path, "model-paths", "snapshot-paths"):
@@ -65,16 +65,17 @@ def _finding(path: Path, line: int, problem: str, kind: str) -> Finding:
     )
 
 
-def _macros(folder: Path) -> dict[str, list[str]]:
+def _macros(repository: Repository, domain: Domain) -> dict[str, list[str]]:
     """Name -> texts of the macros; `spark__name` is listed under `name` too (see dispatch)."""
     found: dict[str, list[str]] = {}
-    for project in (folder, *packages(folder)):
-        for place in folders(project, "macro-paths"):
-            for path in files_below(place):
-                text = path.read_text(errors="replace") if path.suffix == ".sql" else ""
-                for match in _MACRO.finditer(text):
-                    for name in {match[1], match[1].rpartition("__")[2]}:
-                        found.setdefault(name, []).append(match.group())
+    projects = (domain.path, *packages(domain.path))
+    places = [place for project in projects for place in folders(project, "macro-paths")]
+    for place in dict.fromkeys([*places, *shared_macros(repository.root)]):
+        for path in files_below(place):
+            text = path.read_text(errors="replace") if path.suffix == ".sql" else ""
+            for match in _MACRO.finditer(text):
+                for name in {match[1], match[1].rpartition("__")[2]}:
+                    found.setdefault(name, []).append(match.group())
     return found
 
 

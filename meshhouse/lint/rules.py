@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import UTC, datetime
 from pathlib import Path
 
+from meshhouse.audit import read_checks
 from meshhouse.governance.contract import Contract
 from meshhouse.lint.collisions import colliding_checks, unknown_weights
 from meshhouse.lint.columns import selected_columns
@@ -27,10 +28,9 @@ from meshhouse.repository import DeclarationError, Domain, Product, Repository
 from meshhouse.repository.references import unresolved
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.sql import without_comments
-from meshhouse.repository.yaml import Located, read_yaml
+from meshhouse.repository.yaml import Located
 
 _MOST_NAMED = 20
-_IGNORED_CHECKS = ("*.checks.yml", "**/*.checks.yml")
 
 
 def check(
@@ -51,7 +51,7 @@ def check(
         findings.update(check_domain(fresh, domain, policies))
         if not domain.problems:
             # Not among `refused`: a run can build such a model, it just builds it every time.
-            findings.update(hidden_findings(domain))
+            findings.update(hidden_findings(fresh, domain))
     return sorted(findings)
 
 
@@ -96,7 +96,7 @@ def refused(
     )
     findings.update(unusable_waivers(domain))
     unusable = {each.path for each in domain.problems}
-    for rule in (_dbtignore, _references, _increments, _formats, rename_findings):
+    for rule in (_references, _increments, _formats, rename_findings):
         findings.update(rule(repository, domain))
     for product in domain.products:
         # A product that was only partly read would give false findings.
@@ -106,20 +106,6 @@ def refused(
         findings.update(feature_findings(repository, domain))
     findings.update((policies or DomainPolicies(repository)).errors(domain))
     return sorted(findings)
-
-
-def _dbtignore(repository: Repository, domain: Domain) -> Iterator[Finding]:
-    path = domain.path / ".dbtignore"
-    if not any(product.checks_path.exists() for product in domain.products):
-        return
-    lines = path.read_text().split() if path.exists() else []
-    if not any(line in _IGNORED_CHECKS for line in lines):
-        yield Finding(
-            path,
-            1,
-            "dbt would read the checks files as its own YAML and fail.",
-            f"Add the line `{_IGNORED_CHECKS[0]}`.",
-        )
 
 
 def _references(repository: Repository, domain: Domain) -> Iterator[Finding]:
@@ -184,11 +170,10 @@ def _product(domain: Domain, product: Product, unusable: Collection[Path]) -> It
     yield from _declaration(domain, product)
     if product.checks_path in unusable:
         return
-    if product.checks_path.exists():
-        written = read_yaml(product.checks_path)
-        yield from _checks(product, written)
-        yield from colliding_checks(product, written)
-        yield from unknown_weights(product, written)
+    written = read_checks(product)
+    yield from _checks(product, written)
+    yield from colliding_checks(product, written)
+    yield from unknown_weights(product, written)
 
 
 _Requirement = tuple[Callable[[Domain, Product], bool], str, str]

@@ -22,6 +22,7 @@ from typing import Any
 from meshhouse.repository.hidden import hidden_in_value, hidden_inputs, jinja_names
 from meshhouse.repository.keys import EVERY_RUN
 from meshhouse.repository.project import (
+    PLATFORM_MACROS,
     connection,
     environment_named,
     packages,
@@ -59,7 +60,7 @@ _AROUND = ("on-run-start", "on-run-end")
 _BEHIND_TESTS = ("get_test_sql", "get_where_subquery")
 """Macros of dbt that every data test runs."""
 
-_SCHEME = "2"
+_SCHEME = "3"
 """How code versions are computed. Raise it with any change of `Code.version`: versions of
 different schemes cannot be compared. Versions of scheme 1 have no prefix."""
 
@@ -216,17 +217,20 @@ class Code:
         macros = [self._macros[identifier] for identifier, _ in decides["macros"]]
         files = {path for node in (*nodes, *macros) for path in self._files_of(node)}
         files |= {self._folder / name for name in ("dbt_project.yml", "vars.yml")}
-        found = {
-            os.path.relpath(path, self._root): _digest(path.read_bytes())
-            for path in files
-            if path.is_file()
-        }
+        found = {self._place(path): _digest(path.read_bytes()) for path in files if path.is_file()}
         for name, value in decides["environment"].items():
             found[f"environment variable {name}"] = _digest(str(value).encode())
         for name, number in decides["tools"].items():
             found[f"version of {name}"] = str(number)
         profile = json.dumps(decides["profile"], sort_keys=True, default=str)
         return {**found, "target in profiles/profiles.yml": _digest(profile.encode())}
+
+    def _place(self, path: Path) -> str:
+        """A file's path in the repository; the same wherever the platform is installed."""
+        path = Path(os.path.normpath(path))
+        if path.is_relative_to(PLATFORM_MACROS):
+            return f"meshhouse/macros/{path.relative_to(PLATFORM_MACROS)}"
+        return os.path.relpath(path, self._root)
 
     def _files_of(self, node: Mapping[str, Any]) -> list[Path]:
         """The files that declare a node or macro, in this project or in an installed package."""

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.repository import keys, names
-from meshhouse.repository.model import Column
+from meshhouse.repository.model import ENCODINGS, Column
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mappings, meta_of
-from meshhouse.repository.types import parse_type
+from meshhouse.repository.types import parse_type, spelled
 from meshhouse.repository.yaml import Located
 
 _CONSTRAINTS = ("not_null", "unique", "primary_key", "foreign_key", "check", "custom")
@@ -70,25 +70,37 @@ def _bad_column(column: Column, is_raw: bool) -> str | None:
         return "landing adds a column of this name; rename yours."
     if not column.data_type:
         return "no data_type is given."
+    if column.encoding is not None and (column.encoding not in ENCODINGS or not is_raw):
+        return (
+            f"`encoding` is `{column.encoding}`; on a column of a topic it may be "
+            f"{', '.join(ENCODINGS)}."
+        )
     try:
-        parse_type(column.data_type)
+        kind = parse_type(column.data_type)
+        better = spelled(column.data_type)
     except ValueError as error:
         return str(error)
+    if better is not None:
+        return f"write the type as `{better}`, which dbt's macros translate for every target."
+    if not is_raw and kind != kind.as_held():
+        return "no table keeps a `not null` inside of a type; remove it, and add a check instead."
     return None
 
 
 def _column(column: Located) -> Column:
     meta = meta_of(column)
     constraints = mappings(column.get("constraints"))
+    not_null = [each.line for each in constraints if each.get("type") == "not_null"]
     return Column(
         name=str(column.get("name")),
         data_type=text(column.get("data_type")) or "",
         description=prose(column),
-        required=keys.REQUIRED.of(meta) is True
-        or any(each.get("type") == "not_null" for each in constraints),
+        required=keys.REQUIRED.of(meta) is True or bool(not_null),
+        required_line=next(iter(not_null), None),
         line=column.line,
         classification=text(keys.CLASSIFICATION.of(meta)),
         unit=text(keys.UNIT.of(meta)),
+        encoding=text(keys.ENCODING.of(meta)),
     )
 
 

@@ -177,17 +177,6 @@ class _Reader:
                 project.line_of("model-paths"),
                 "`model-paths` must be [models]: declarations are read from that folder.",
             )
-        macros = project.get("macro-paths", ["macros"])
-        shared = (self._root / "macros").resolve()
-        if shared.is_dir() and isinstance(macros, list):
-            known = [(self._folder / str(each)).resolve() for each in macros]
-            if shared not in known:
-                relative = os.path.relpath(shared, self._folder)
-                self._problems.add(
-                    path,
-                    project.line_of("macro-paths"),
-                    f"`macro-paths` must list {relative}, the macros of the mesh.",
-                )
 
     def _upstream(self) -> tuple[str, ...]:
         path = self._folder / "dependencies.yml"

@@ -40,7 +40,11 @@ class Key:
 
 TOPIC = Key("topic", (SOURCE_TABLE,), TEXT, "the topic")
 FORMAT = Key(
-    "format", (SOURCE_TABLE,), TEXT, "`json` (default), `avro`, `protobuf`, `text`", default="json"
+    "format",
+    (SOURCE_TABLE,),
+    TEXT,
+    "`json` (default), `avro`, `protobuf`, `debezium`, `text`",
+    default="json",
 )
 SCHEMA = Key("schema", (SOURCE_TABLE,), TEXT, "`avro` only: a schema file, relative to the domain")
 PATTERN = Key("pattern", (SOURCE_TABLE,), TEXT, "`text` only: how a line becomes columns")
@@ -56,6 +60,11 @@ MAX_REJECTED_PERCENT = Key(
 REQUIRED = Key(
     "required", (COLUMN,), FLAG, "`true`, on a column of a source table: events without it are "
     "rejected",
+)  # fmt: skip
+ENCODING = Key(
+    "encoding", (COLUMN,), TEXT,
+    "`debezium` only, for events without a schema: `milliseconds`, `microseconds` or `nanoseconds` "
+    "of a time, `text` or `base64` of a decimal",
 )  # fmt: skip
 CLASSIFICATION = Key(
     "classification", (COLUMN,), TEXT,
@@ -142,6 +151,10 @@ SCORE = Key(
     "`threshold`: the score below which a candidate is not published; `weights`: the weight of a "
     "check, by its key or its kind, such as `{invalid: 3}`; default 1",
 )  # fmt: skip
+MAY_BE_EMPTY = Key(
+    "may_be_empty", (PRODUCT,), FLAG,
+    "`true`: a candidate without rows may be published. Otherwise the audit refuses it",
+)  # fmt: skip
 EVERY_RUN = Key(
     "every_run", (PRODUCT, PRIVATE_MODEL), FLAG,
     "`true`, on any model: every run builds it, and `mesh check` accepts reads that no code "
@@ -159,9 +172,9 @@ RENAMED_FROM = Key(
 DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
 
 KEYS = (
-    TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, CLASSIFICATION,
-    *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, EVERY_RUN, SHARED, RENAMED_FROM,
-    DAGSTER,
+    TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, ENCODING,
+    CLASSIFICATION, *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, MAY_BE_EMPTY, EVERY_RUN,
+    SHARED, RENAMED_FROM, DAGSTER,
 )  # fmt: skip
 
 

@@ -37,7 +37,8 @@ class Map:
     is_open: bool = False
     """Whether other keys are allowed."""
     finds_misspelt: bool = False
-    """For an open mapping: whether a key that resembles one of `keys` is a misfit."""
+    """For an open mapping: whether a key that resembles one of `keys`, or that the mesh reads only
+    in another mapping, is a misfit."""
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     """A key that the mesh does not read in this mapping -> the mapping in which it does."""
     is_of_the_mesh: bool = False
@@ -111,7 +112,7 @@ def _map(value: Any, shape: Map, line: int, where: str) -> Iterator[Misfit]:
 
 
 def _finds_misspelt(key: str, shape: Map) -> bool:
-    return shape.finds_misspelt and _looks_misspelt(key, shape)
+    return shape.finds_misspelt and (key in shape.elsewhere or _looks_misspelt(key, shape))
 
 
 def _looks_misspelt(key: str, shape: Map) -> bool:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from meshhouse.repository.yaml import DeclarationError
 
 ROOT_DOMAIN = "mesh"
-FORMATS = ("json", "avro", "protobuf", "text")
+FORMATS = ("json", "avro", "protobuf", "debezium", "text")
 """Formats of events that a topic may declare."""
+ENCODINGS = ("milliseconds", "microseconds", "nanoseconds", "text", "base64")
+"""Encodings of times and decimals that a column may declare."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,15 @@ class Column:
     data_type: str
     description: str = ""
     required: bool = False
+    required_line: int | None = None
+    """The line that says so; None where `line` does, or where nothing does."""
     line: int = 1
     classification: str | None = None
     """The kind of data in the column, such as `personal`."""
     unit: str | None = None
     """The unit or currency of its numbers."""
+    encoding: str | None = None
+    """For the format `debezium`: how values without a schema are written, one of `ENCODINGS`."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,10 @@ class Product:
     """The relation that its model had before, `domain.model`; None if it was not renamed."""
     owner: Mapping[str, str] = field(default_factory=dict)
     """Name and e-mail address of its owner; empty until `Manifest.described` fills it in."""
+    may_be_empty: bool = False
+    """Whether a candidate without rows may be published."""
+    meta_lines: Mapping[str, int] = field(default_factory=dict)
+    """Key of `config.meta`, or of its promises -> its line in the YAML file."""
 
     @property
     def name(self) -> str:

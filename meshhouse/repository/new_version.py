@@ -10,7 +10,7 @@ compared with what was meant.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from meshhouse.errors import UsageError
+from meshhouse.repository.edit import indented, inserted, last_line
 from meshhouse.repository.model import Domain, Product
 from meshhouse.repository.yaml import display_path
 
@@ -89,9 +90,9 @@ def _declared(product: Product, text: str, model: yaml.MappingNode, number: int)
     if "versions" not in keys:
         added = (
             f"latest_version: 1\nversions:\n  - v: 1\n    defined_in: {product.sql_path.stem}\n"
-            f"  - v: {number}\n{_indented(_COLUMNS, '    ')}"
+            f"  - v: {number}\n{indented(_COLUMNS, '    ')}"
         )
-        return _inserted(lines, _last_line(model), _indented(added, indent), end)
+        return inserted(lines, last_line(model), indented(added, indent), end)
     key, versions = keys["versions"]
     if versions.flow_style or any(each.flow_style for each in versions.value):
         raise UsageError(
@@ -101,17 +102,17 @@ def _declared(product: Product, text: str, model: yaml.MappingNode, number: int)
     source = next(each for each in versions.value if _number(each) == product.version)
     dash = " " * (source.start_mark.column - 2)
     entry = f"- v: {number}\n{_rest(lines, source)}"
-    inserted = _inserted(lines, _last_line(versions), _indented(entry, dash), end)
+    extended = inserted(lines, last_line(versions), indented(entry, dash), end)
     if "latest_version" in keys:
-        return inserted
-    lines = inserted.splitlines(keepends=True)
+        return extended
+    lines = extended.splitlines(keepends=True)
     latest = f"{indent}latest_version: {product.latest_version}\n"
-    return _inserted(lines, key.start_mark.line - 1, latest, end)
+    return inserted(lines, key.start_mark.line - 1, latest, end)
 
 
 def _rest(lines: list[str], source: yaml.MappingNode) -> str:
     """What a version declares, without what the next one must not have in common with it."""
-    column, last = source.start_mark.column, _last_line(source)
+    column, last = source.start_mark.column, last_line(source)
     kept = []
     starts = [key.start_mark.line for key, _ in source.value]
     for (key, _), end in zip(source.value, [*starts[1:], last + 1], strict=True):
@@ -120,7 +121,7 @@ def _rest(lines: list[str], source: yaml.MappingNode) -> str:
         block = [line.rstrip("\r\n") for line in lines[key.start_mark.line : end]]
         kept += ["  " + line[column:] if line.strip() else "" for line in block]
     if not any(key.value == "columns" for key, _ in source.value):
-        kept += _indented(_COLUMNS, "  ").splitlines()
+        kept += indented(_COLUMNS, "  ").splitlines()
     return "".join(f"{line}\n" for line in kept)
 
 
@@ -142,36 +143,6 @@ def _model(product: Product, text: str) -> yaml.MappingNode:
                 )
             return entry
     raise UsageError(f"{display_path(product.path)} does not declare `{product.model}`.")
-
-
-def _leaves(node: yaml.Node) -> Iterator[yaml.Node]:
-    if isinstance(node, yaml.ScalarNode) or getattr(node, "flow_style", False) or not node.value:
-        yield node
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield from _leaves(key)
-            yield from _leaves(value)
-    else:
-        for each in node.value:
-            yield from _leaves(each)
-
-
-def _last_line(node: yaml.Node) -> int:
-    """The last line with content of a block, counted from 0; comments after it do not count."""
-    ends = (each.end_mark for each in _leaves(node))
-    return max(end.line - 1 if end.column == 0 else end.line for end in ends)
-
-
-def _inserted(lines: list[str], after: int, text: str, end: str) -> str:
-    """The lines with a text after one of them, with the line ends of the file."""
-    before, behind = lines[: after + 1], lines[after + 1 :]
-    if before and not before[-1].endswith("\n"):
-        before[-1] += end
-    return "".join([*before, text.replace("\n", end), *behind])
-
-
-def _indented(text: str, by: str) -> str:
-    return "".join(f"{by}{line}\n" if line else "\n" for line in text.splitlines())
 
 
 def _renamed(text: str, product: Product, name: str) -> str:

@@ -94,6 +94,8 @@ class ProductsReader:
                     if is_versioned
                     else path.parent / f"{name.replace('/', '_')}.sql",
                     deprecation_date=self._deprecated(path, model, version),
+                    may_be_empty=keys.MAY_BE_EMPTY.of(meta) is True,
+                    meta_lines={**meta.lines, **mapping(keys.PROMISES.of(meta)).lines},
                 )
             )
         return products

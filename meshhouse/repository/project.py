@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +44,9 @@ _CODE = (".sql", ".py", ".yml", ".yaml", ".md")
 """Suffixes of files in which dbt renders Jinja; it does not render seeds and fixtures."""
 _NOT_READ = {"target", "logs", ".git", "__pycache__"}
 """Folders that tools write to."""
+
+PLATFORM_MACROS = Path(__file__).parents[1] / "macros"
+"""The macros that come with the platform; a part of every domain's dbt project."""
 
 PLATFORM_VARIABLES = frozenset(
     {
@@ -119,8 +122,26 @@ def variables(folder: Path) -> Mapping[str, Any]:
 
 def packages(folder: Path) -> list[Path]:
     """The folders of the packages that `dbt deps` has installed in a project."""
-    place = folder / str(settings(folder).get("packages-install-path") or "dbt_packages")
-    return sorted(each for each in place.glob("*") if each.is_dir())
+    return sorted(each for each in install_path(folder).glob("*") if each.is_dir())
+
+
+def install_path(folder: Path) -> Path:
+    """The folder in which `dbt deps` installs the packages of a project."""
+    return folder / str(settings(folder).get("packages-install-path") or "dbt_packages")
+
+
+def named_packages(folder: Path) -> list[str]:
+    """What `dbt deps` has to install in a project: the packages of its lock file, if it has one."""
+    for name in ("package-lock.yml", "packages.yml", "dependencies.yml"):
+        entries = _yaml(folder / name).get("packages")
+        if isinstance(entries, list) and entries:
+            return [_package(each) for each in entries if isinstance(each, dict)]
+    return []
+
+
+def _package(entry: Mapping[str, Any]) -> str:
+    keys = ("package", "git", "local", "tarball", "private", "name")
+    return str(next((entry[key] for key in keys if key in entry), "?"))
 
 
 def folders(folder: Path, *keys: str) -> list[Path]:
@@ -131,6 +152,55 @@ def folders(folder: Path, *keys: str) -> list[Path]:
         paths = named if isinstance(named, list) else [named]
         found += [Path(os.path.normpath(folder / str(path))) for path in paths if path]
     return list(dict.fromkeys(found))
+
+
+def shared_macros(root: Path) -> list[Path]:
+    """The folders of macros that belong to every domain: those of the platform and of the mesh.
+
+    `dbt_meshhouse.py` adds them to each project that dbt reads, so no `macro-paths` names them.
+    """
+    return [each for each in (PLATFORM_MACROS, root / "macros") if each.is_dir()]
+
+
+_EVERY_MODEL = {"file_format": "iceberg", "transient": False}
+"""What every model of a mesh needs: Spark publishes Iceberg tables, and Snowflake cannot clone a
+transient table. Other targets ignore both."""
+
+
+def add_defaults(models: dict[str, Any], domain: Domain) -> None:
+    """Adds the settings that every domain would repeat to `models` of its dbt_project.yml.
+
+    Settings of the domain win. A product is a table unless a setting says otherwise: a view, which
+    is dbt's default, cannot be published.
+
+    Args:
+        models: the settings as dbt has read them; changed in place.
+        domain: whose project it is.
+    """
+    for key, value in _EVERY_MODEL.items():
+        if key not in models:
+            models.setdefault(f"+{key}", value)
+    for product in domain.products:
+        if product.sql_path.is_relative_to(domain.path / "models"):
+            below = product.sql_path.relative_to(domain.path / "models").parent.parts
+            _make_a_table(models, (domain.name, *below, product.model))
+
+
+def _make_a_table(models: dict[str, Any], place: Sequence[str]) -> None:
+    """Sets the materialization of one model, unless a setting on the way to it does."""
+    at = models
+    for name in (*place, None):
+        if "+materialized" in at or "materialized" in at:
+            return
+        if name is None:
+            at["+materialized"] = "table"
+            return
+        below = at.get(name)
+        if below is not None and not isinstance(below, dict):
+            return  # a setting has the name of the model
+        if below is None:
+            below = at[name] = {}
+        at = below
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -148,7 +218,9 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def project_files(repository: Repository, domain: Domain) -> list[Path]:
     """Every file that a domain's manifest depends on."""
-    places = [*folders(domain.path), *packages(domain.path), repository.root / "profiles"]
+    root = repository.root
+    places = [*folders(domain.path), *packages(domain.path), *shared_macros(root)]
+    places.append(root / "profiles")
     found = {path for place in places for path in files_below(place)}
     found |= {domain.path / name for name in _FILES}
     # Injected nodes come from the declarations of upstream products.

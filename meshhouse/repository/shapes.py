@@ -46,13 +46,23 @@ def _any(*names: str) -> dict[str, Any]:
 
 
 def _meta(place: str) -> Map:
-    """The shape of `config.meta` in a place."""
-    return Map(place, declared.keys_of(place), elsewhere=declared.elsewhere(place))
+    """The shape of `config.meta` in a place: the mesh's keys, and any that the domain adds."""
+    return Map(
+        place,
+        declared.keys_of(place),
+        is_open=True,
+        finds_misspelt=True,
+        elsewhere=declared.elsewhere(place),
+    )
 
 
 _TESTS = Many(ANY)
 _COLUMN_META = _meta(declared.COLUMN)
 _FRESHNESS = _any("freshness", "loaded_at_field", "loaded_at_query")
+_SEMANTIC_LAYER = (
+    "semantic_model", "metrics", "agg_time_dimension", "primary_entity", "derived_semantics",
+)  # fmt: skip
+"""Keys of a model for tools that read dbt's semantic layer."""
 
 
 def _column(meta: Any) -> Map:
@@ -121,7 +131,10 @@ def _model(meta: Map, column: Map) -> Map:
         "name": TEXT, "description": TEXT, "config": config, "meta": meta, "columns": Many(column),
         "constraints": Many(_open("a constraint", type=TEXT)), "data_tests": _TESTS,
         "tests": _TESTS, "versions": Many(version), "access": TEXT, "group": TEXT,
-        **_any("latest_version", "deprecation_date", "docs", "quote_columns", "time_spine"),
+        **_any(
+            "latest_version", "deprecation_date", "docs", "quote_columns", "time_spine",
+            *_SEMANTIC_LAYER,
+        ),
     }  # fmt: skip
     return Map("a model", keys, required=("name",))
 
@@ -181,7 +194,11 @@ PROPERTIES = Map(
             )
         ),
         **dict.fromkeys(
-            ("exposures", "macros", "snapshots", "seeds", "analyses"), Many(_open("an entry"))
+            (
+                "exposures", "macros", "snapshots", "seeds", "analyses", "semantic_models",
+                "metrics", "saved_queries",
+            ),
+            Many(_open("an entry")),
         ),
         **_any("version", "data_tests", "tests", "functions", "anchors"),
     },

@@ -1,13 +1,15 @@
 """The types that declarations use; each means the same on every target.
 
-Belongs here: reading a `data_type`. Not here: the names of a type in an engine, in Iceberg or
-in Soda (engines/types.py, lake/schema.py, audit/contract.py).
+Belongs here: reading a `data_type`. Not here: what a type is (datatype.py), or the names of a type
+in an engine, in Iceberg or in Soda (engines/types.py, lake/schema.py, audit/contract.py).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from meshhouse.repository import names
+from meshhouse.repository.datatype import DEEPEST, KEY_KINDS, DataType, Part
 
 SIMPLE_TYPES = {
     "bigint": "bigint",
@@ -29,9 +31,12 @@ _INSTEAD = {
     "float8 double_precision": "Use `double`.",
     "time timetz": "Use `string` (`HH:MM:SS`), a whole number of seconds, or `timestamp`.",
     "uuid guid": "Use `string`.",
-    "json jsonb variant object": "Use `string` that holds the JSON text.",
-    "array list map struct row record": "Use a product with one row per element, or `string` that "
+    "json jsonb variant object": "Use `struct<id bigint>` or another nested type, or `string` that "
     "holds the JSON text.",
+    "list": "Use `array<type>`.",
+    "array": "Say what it holds: `array<string>`.",
+    "map": "Say what it holds: `map<string, double>`.",
+    "struct row record": "Name its fields: `struct<id bigint, name string>`.",
     "interval": "Use a whole number of days or seconds.",
     "binary varbinary blob bytea bytes": "Use `string` that holds hexadecimal digits.",
     "char character nchar bpchar string text varchar nvarchar": "Lengths are not kept on every "
@@ -51,33 +56,136 @@ _INSTEAD = {
 _DECIMAL = re.compile(r"(?:decimal|numeric)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)")
 
 
-@dataclass(frozen=True)
-class DataType:
-    """A declared type: its kind and, for a decimal, precision and scale."""
-
-    kind: str
-    precision: int = 0
-    scale: int = 0
-
-    def __str__(self) -> str:
-        return f"decimal({self.precision},{self.scale})" if self.kind == "decimal" else self.kind
-
-
 def parse_type(text: str) -> DataType:
-    """The type that a declaration means.
+    """The type that a declaration or an engine means.
+
+    A nested type may have the spelling of any engine: `struct<a bigint>`, `struct(a bigint)`,
+    `struct<a: bigint>`, `array<string>` or `varchar[]`.
 
     Raises:
-        ValueError: the type is unknown; the message lists the known ones.
+        ValueError: the type is unknown; the message says what is wrong and lists the known types.
     """
-    normal = " ".join(text.lower().split())
-    if normal in SIMPLE_TYPES:
-        return DataType(SIMPLE_TYPES[normal])
-    match = _DECIMAL.fullmatch(normal)
-    if match and 1 <= int(match[1]) <= 38 and int(match[2]) <= int(match[1]):
-        return DataType("decimal", int(match[1]), int(match[2]))
-    names = ", ".join(sorted(set(SIMPLE_TYPES.values())))
-    instead = f"{_instead(normal)} ".lstrip()
-    raise ValueError(f"`{text}` is not a known type. {instead}Types: {names}, decimal(p,s).")
+    tokens = _TOKEN.findall(text)
+    reader = _Reader(text, tokens)
+    found = reader.type()
+    if reader.at < len(tokens):
+        raise reader.bad()
+    if found.levels > DEEPEST:
+        raise ValueError(f"`{text[:60]}...` has more than {DEEPEST} levels of nested types.")
+    return found
+
+
+def spelled(text: str) -> str | None:
+    """How to write a nested type that a declaration writes in another way; None if it is right.
+
+    dbt's macros translate one spelling for every engine (macros/types.sql).
+    """
+    found = parse_type(text)
+    plain = re.sub(r"\s*:\s*", " ", text.lower())
+    if not found.is_nested or ("(" not in _DECIMAL.sub("", plain) and "[" not in plain):
+        return None
+    return str(found)
+
+
+_TOKEN = re.compile(r"""\s*("(?:[^"]|"")*"|`[^`]*`|\w+|\[\d*\]|\S)""")
+_OPEN = {"<": ">", "(": ")"}
+_NESTED = {"struct": "struct", "row": "struct", "array": "array", "map": "map"}
+
+
+class _Reader:
+    """Reads a type from its tokens, by recursive descent."""
+
+    def __init__(self, text: str, tokens: list[str]) -> None:
+        self.text, self.tokens, self.at, self.depth = text, tokens, 0, 0
+
+    def bad(self, what: str = "") -> ValueError:
+        """The error for a text that is not a type."""
+        known = ", ".join(sorted(set(SIMPLE_TYPES.values())))
+        instead = what or _instead(" ".join(self.text.lower().split()))
+        return ValueError(
+            f"`{self.text}` is not a known type. {f'{instead} '.lstrip()}Types: {known}, "
+            "decimal(p,s), array<type>, map<string, type>, struct<name type, ...>."
+        )
+
+    def next(self, ahead: int = 0) -> str:
+        """A token that is not read yet, in lower case; empty at the end."""
+        at = self.at + ahead
+        return self.tokens[at].lower() if at < len(self.tokens) else ""
+
+    def take(self, *wanted: str) -> bool:
+        """Steps over these tokens if they come next."""
+        if any(self.next(ahead) != each for ahead, each in enumerate(wanted)):
+            return False
+        self.at += len(wanted)
+        return True
+
+    def type(self) -> DataType:
+        self.depth += 1
+        if self.depth > 2 * DEEPEST:
+            raise self.bad("It is nested too deeply.")
+        found = self.nested() if self.next() in _NESTED and self.next(1) in _OPEN else self.scalar()
+        while re.fullmatch(r"\[\d*\]", self.next()):
+            self.at += 1
+            found = DataType("array", parts=(Part("element", found),))
+        self.depth -= 1
+        return found
+
+    def scalar(self) -> DataType:
+        start = self.at
+        if self.take("timestamp", "with", "time", "zone"):
+            return DataType("timestamptz")
+        self.at += 1
+        if self.next() == "(":
+            while self.next() and not self.take(")"):
+                self.at += 1
+        text = "".join(self.tokens[start : self.at]).lower()
+        if text in SIMPLE_TYPES:
+            return DataType(SIMPLE_TYPES[text])
+        match = _DECIMAL.fullmatch(text)
+        if match and 1 <= int(match[1]) <= 38 and int(match[2]) <= int(match[1]):
+            return DataType("decimal", int(match[1]), int(match[2]))
+        if self.depth > 1 and text:
+            raise self.bad(f"`{text}` in it: {_instead(text)}" if _instead(text) else
+                           f"It has a part of the unknown type `{text}`.")  # fmt: skip
+        raise self.bad()
+
+    def nested(self) -> DataType:
+        kind, end = _NESTED[self.next()], _OPEN[self.next(1)]
+        self.at += 2
+        wanted = {"array": ("element",), "map": ("key", "value")}.get(kind)
+        parts: list[Part] = []
+        while True:
+            name = wanted[len(parts)] if wanted and len(parts) < len(wanted) else self.name()
+            of = self.type()
+            parts.append(Part(name, of, self.take("not", "null")))
+            if self.take(end):
+                break
+            if not self.take(","):
+                raise self.bad(f"Its {kind} is not closed, or a comma is missing.")
+        if wanted and len(parts) != len(wanted):
+            raise self.bad(f"A {kind} has {len(wanted)} types: {', '.join(wanted)}.")
+        return self.checked(DataType(kind, parts=tuple(parts)))
+
+    def checked(self, found: DataType) -> DataType:
+        folded = [part.name.lower() for part in found.parts]
+        twice = next((each for each in folded if folded.count(each) > 1), None)
+        if twice is not None:
+            raise self.bad(f"It has the field `{twice}` twice; engines do not tell case apart.")
+        if found.kind == "map" and found.parts[0].type.kind not in KEY_KINDS:
+            raise self.bad(f"The keys of a map are {', '.join(KEY_KINDS)} on every target.")
+        return found
+
+    def name(self) -> str:
+        if not re.match(r'["`]|\w', self.next()) or not re.match(r'[\w"`:]', self.next(1)):
+            raise self.bad("A field of a struct has a name and a type: `struct<id bigint>`.")
+        found = self.tokens[self.at]
+        self.at += 1
+        self.take(":")
+        if found[0] in '"`':
+            found = found[1:-1].replace('""', '"')
+        if problem := names.bad_column(found):
+            raise self.bad(problem)
+        return found
 
 
 def _instead(normal: str) -> str:

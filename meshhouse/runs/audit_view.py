@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from meshhouse.audit import PREVIOUS_SUFFIX, Readable
+from meshhouse.audit import Readable
 from meshhouse.engines import Candidate, Engine
-from meshhouse.engines.protocol import Reader
+from meshhouse.engines.protocol import PREVIOUS_SUFFIX, Reader
 from meshhouse.repository import Domain, Repository
 
 

@@ -140,12 +140,14 @@ def statuses_now(
     for product in products:
         last = _last_refresh(heads.get(product.relation))
         look = Look(at=now, refreshed=False, published=False, last_refresh=last)
-        measured = measure(product, look, before.get(product.relation, []))
-        fresh = {each.objective: each for each in measured}
-        found[product.relation] = [
-            replace(status, last=fresh.get(status.last.objective, status.last))
-            for status in found[product.relation]
-        ]
+        known = {each.last.objective: each for each in found[product.relation]}
+        for each in measure(product, look, before.get(product.relation, [])):
+            if each.objective in known:
+                known[each.objective] = replace(known[each.objective], last=each)
+            else:  # no run of the last 30 days has measured it
+                percent = float(product.promises.get(AVAILABLE, AVAILABILITY))
+                known[each.objective] = ObjectiveStatus(each, budget([each], now, percent))
+        found[product.relation] = [known[name] for name in OBJECTIVES if name in known]
     return found
 
 

@@ -17,7 +17,7 @@ from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, che
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Product, display_path
-from meshhouse.repository.keys import SCORE
+from meshhouse.repository.keys import MAY_BE_EMPTY, SCORE
 from meshhouse.repository.manifest import Manifest
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.plan import Decision
@@ -157,6 +157,16 @@ def _fewer_rows(product: Product, failed: Sequence[CheckResult]) -> str:
     )
 
 
+def _no_rows(product: Product, failed: Sequence[CheckResult]) -> str:
+    """How to go on where a candidate has no rows, and nobody wrote a check of their number."""
+    if not any(check.key == "row_count" and check.value == 0 for check in failed):
+        return ""
+    return (
+        f" (if it may be empty, set `{MAY_BE_EMPTY.name}: true` in its config.meta, "
+        f"{display_path(product.path)}:{product.line})"
+    )
+
+
 def rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
     """Which candidates failed which checks, and how to go on."""
     parts = []
@@ -177,5 +187,6 @@ def rejection(audited: Sequence[tuple[Candidate, AuditResult]]) -> str:
         parts.append(
             f"{candidate.product.relation} failed {len(failed)} of {len(result.checks)} checks: "
             f"{checks}{_fewer_rows(candidate.product, failed)}"
+            f"{_no_rows(candidate.product, failed)}"
         )
     return f"{UNPUBLISHED} " + ". ".join(parts)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from meshhouse import dbt, garbage
+from meshhouse.dbt.packages import install_packages
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
 from meshhouse.processes import in_processes, jobs_by_default
@@ -79,8 +80,9 @@ def fresh_manifest(repository: Repository, domain: Domain) -> Manifest:
             )
         with lock(repository.workspace / "locks" / f"{domain.name}.parse"):
             if not is_fresh(repository, domain):
-                fingerprint = project_fingerprint(repository, domain)
                 manifest_path(repository, domain.name).unlink(missing_ok=True)
+                install_packages(repository, domain.name)
+                fingerprint = project_fingerprint(repository, domain)
                 try:
                     dbt.parse(repository, domain.name)
                 except dbt.DbtFailed as error:

@@ -159,41 +159,25 @@ nearest_first as (
 
     from both_directions
 
-),
-
-final as (
-
-    select
-        cast(nearest_first.product_id as bigint) as product_id,
-        cast(nearest_first.related_product_id as bigint) as related_product_id,
-        cast(nearest_first.neighbour_rank as integer) as neighbour_rank,
-        cast(nearest_first.similarity as decimal(9, 6)) as similarity,
-        cast(
-            {{ ratio(
-                'nearest_first.shared_households * households_counted.all_households',
-                'nearest_first.households * nearest_first.related_households',
-            ) }} as decimal(12, 4)
-        ) as lift,
-        cast(nearest_first.households as bigint) as households,
-        cast(nearest_first.related_households as bigint) as related_households,
-        cast(nearest_first.shared_households as bigint) as shared_households
-
-    from nearest_first
-
-    cross join households_counted
-
-    where nearest_first.neighbour_rank <= {{ neighbours }}
-
 )
 
 select
-    product_id,
-    related_product_id,
-    neighbour_rank,
-    similarity,
-    lift,
-    households,
-    related_households,
-    shared_households
+    cast(nearest_first.product_id as bigint) as product_id,
+    cast(nearest_first.related_product_id as bigint) as related_product_id,
+    cast(nearest_first.neighbour_rank as integer) as neighbour_rank,
+    cast(nearest_first.similarity as decimal(9, 6)) as similarity,
+    cast(
+        {{ ratio(
+            'nearest_first.shared_households * households_counted.all_households',
+            'nearest_first.households * nearest_first.related_households',
+        ) }} as decimal(12, 4)
+    ) as lift,
+    cast(nearest_first.households as bigint) as households,
+    cast(nearest_first.related_households as bigint) as related_households,
+    cast(nearest_first.shared_households as bigint) as shared_households
 
-from final
+from nearest_first
+
+cross join households_counted
+
+where nearest_first.neighbour_rank <= {{ neighbours }}

@@ -82,33 +82,19 @@ best_first as (
 
     from not_bought_yet
 
-),
-
-final as (
-
-    select
-        cast(best_first.household_id as bigint) as household_id,
-        cast(best_first.place as integer) as rank,
-        cast(best_first.product_id as bigint) as product_id,
-        cast(catalogue.product_category as string) as product_category,
-        cast(catalogue.product_type as string) as product_type,
-        cast(best_first.score as decimal(12, 6)) as score
-
-    from best_first
-
-    left join catalogue
-        on best_first.product_id = catalogue.product_id
-
-    where best_first.place <= 10
-
 )
 
 select
-    household_id,
-    rank,
-    product_id,
-    product_category,
-    product_type,
-    score
+    cast(best_first.household_id as bigint) as household_id,
+    cast(best_first.place as integer) as rank,
+    cast(best_first.product_id as bigint) as product_id,
+    cast(catalogue.product_category as string) as product_category,
+    cast(catalogue.product_type as string) as product_type,
+    cast(best_first.score as decimal(12, 6)) as score
 
-from final
+from best_first
+
+left join catalogue
+    on best_first.product_id = catalogue.product_id
+
+where best_first.place <= 10

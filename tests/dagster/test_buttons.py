@@ -115,6 +115,22 @@ def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(m
     assert len(mesh.history("shop.orders")) == 2
 
 
+def test_a_test_that_warned_is_still_a_warning_when_nothing_changed(mesh):
+    staging = "domains/shop/models/staging/stg_sales.yml"
+    mesh.edit(staging, "data_tests: [not_null]", "data_tests: [not_null, accepted_values: "
+              "{arguments: {values: [1]}, config: {severity: warn}}]")  # fmt: skip
+    mesh.sell(1, 2, 3)
+    mesh.run("run", "shop")
+    assets = ["shop/build.stg_sales", "shop/build.orders", "shop/orders"]
+    before, after = press(mesh, {"look": True}, {"assets": assets})
+    [check] = [name for name in before["checks"] if "accepted_values" in name]
+    assert before["checks"][check]["passed"] is False
+    assert (after["status"], after["checks"][check]["unchanged"]) == ("SUCCESS", True)
+    assert after["checks"][check]["passed"] is False
+    assert after["checks"][check]["failures"] == 2
+    assert after["checks"]["shop/build.stg_sales: not_null_stg_sales_sale_id"]["passed"] is True
+
+
 def test_a_forced_run_of_mesh_run_is_forced_again(mesh):
     mesh.sell(1, 2, 3)
     mesh.run("run", "shop", "--force")

@@ -7,6 +7,7 @@ import pytest
 
 from meshhouse.dagster.abandoned import PROCESS
 from meshhouse.dagster.home import dagster_home
+from meshhouse.dagster.sensor import landing_sensor
 from meshhouse.locks import lock_if_free
 from tests.conftest import Mesh
 from tests.support import postgres_here
@@ -70,9 +71,20 @@ def test_sqlite_elsewhere_has_runs_and_events_in_one_place(sold: Mesh, tmp_path,
 def killed() -> None: ...
 
 
-def test_a_run_whose_process_was_killed_takes_no_place_in_the_queue(sold: Mesh):
+def run_again(mesh: Mesh) -> None:
+    mesh.run("run", "shop", "--force")
+
+
+def look_of_the_sensor(mesh: Mesh) -> None:
+    with dg.DagsterInstance.from_config(str(dagster_home(mesh.repository))) as instance:
+        sensor = landing_sensor(mesh.repository, "events_wait", 30)
+        sensor(dg.build_sensor_context(instance=instance))
+
+
+@pytest.mark.parametrize("then", [run_again, look_of_the_sensor])
+def test_a_run_whose_process_was_killed_takes_no_place_in_the_queue(sold: Mesh, then):
     locks = sold.home / "locks" / "runs"
-    locks.mkdir(parents=True)
+    locks.mkdir(parents=True, exist_ok=True)
     dead, alive, elsewhere = "dead", "alive", "elsewhere"
     (locks / dead).touch()
     with dg.DagsterInstance.from_config(str(dagster_home(sold.repository))) as instance:
@@ -85,7 +97,7 @@ def test_a_run_whose_process_was_killed_takes_no_place_in_the_queue(sold: Mesh):
             for name in (dead, alive, elsewhere)
         }
     with lock_if_free(locks / alive):
-        sold.run("run", "shop", "--force")
+        then(sold)
     with dg.DagsterInstance.from_config(str(dagster_home(sold.repository))) as instance:
         found = {name: instance.get_run_by_id(run).status.value for name, run in runs.items()}
         told = [str(entry.dagster_event) for entry in instance.all_logs(runs[dead])]

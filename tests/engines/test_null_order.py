@@ -18,7 +18,7 @@ TARGETS = pytest.mark.parametrize(
 
 def sql(path: str, call: str = "") -> str:
     """A file's SQL, with stand-ins for other models and macros."""
-    shared = (ROOT / "macros/incremental.sql").read_text()
+    shared = (ROOT / "meshhouse/macros/incremental.sql").read_text()
     return jinja2.Template(shared + (ROOT / path).read_text() + call).render(
         ref=str, type_timestamptz=lambda: "timestamptz", ratio=lambda *_: "0", seconds_between=min
     )
@@ -66,7 +66,7 @@ def test_the_last_event_of_a_key_counts_and_clocks_decide_between_partitions_onl
 ):
     changes = f"{', '.join(events)}) as t({CHANGES})"
     query = sql(
-        "macros/changelog.sql",
+        "meshhouse/macros/changelog.sql",
         "select _topic_partition, _offset from {{ newest_per_key('events') }}",
     )
     assert rows(nulls, {"events": changes}, query) == newest

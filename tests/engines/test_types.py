@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 
 from meshhouse.engines import engine
 from meshhouse.engines.snowflake.session import connect
+from meshhouse.landing import land_table
 from meshhouse.repository import BrokenDomain
 from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import run_domain
@@ -79,8 +82,48 @@ COMPUTED = {
     "{{ larger_of('cast(1 as integer)', 'cast(null as integer)') }}": ("integer", 1),
     "{{ larger_of('cast(null as integer)', '2') }}": ("integer", 2),
     "{{ smaller_of('1', 'cast(2 as integer)') }}": ("integer", 1),
-    "{{ business_date(moment) }}": ("date", date(2024, 3, 9)),
+    "{{ date_in_zone(moment, 'America/New_York') }}": ("date", date(2024, 3, 9)),
 }  # fmt: skip
+CUSTOMER = (
+    "struct<id bigint, `order` struct<at timestamp, total decimal(12,2)>, tags array<varchar>>"
+)
+LINES = "array<struct<tag string, at bigint>>"
+PAYLOAD = """'{"a": {"b": [1.5, "x"], "c d": "é"}, "n": null, "t": true}'"""
+NESTED = {
+    # SQL with macros over the columns of `nested_rows`: declared type, value on every target
+    "{{ json_text('payload', 'a.b[0]') }}": ("string", "1.5"),
+    "{{ json_text('payload', 'a.b[1]') }}": ("string", "x"),
+    "{{ json_text('payload', 'a.c d') }}": ("string", "é"),
+    "{{ json_text('payload', 'n') }}": ("string", None),
+    "{{ json_text('payload', 'a.z') }}": ("string", None),
+    "{{ json_text('payload', 't') }}": ("string", "true"),
+    "{{ json_text(\"'{'\", 'a') }}": ("string", None),
+    "{{ nested_field('customer', 'order.total', 'decimal(12,2)') }}": (
+        "decimal(12,2)", Decimal("9.50")
+    ),
+    "{{ nested_field('customer', 'id', 'bigint') }}": ("bigint", 2**63 - 1),
+    "{{ nested_field('customer', 'order.at', 'timestamp') }}": (
+        "timestamp", datetime.fromisoformat("2024-03-10 02:30:00.123456")
+    ),
+}  # fmt: skip
+NESTED_ROWS = """
+with made as (
+    select
+        cast(1 as integer) as k,
+        cast(__PAYLOAD__ as {{ dbt.type_string() }}) as payload,
+        {{ dbt.cast(struct_of({
+            'id': 'cast(9223372036854775807 as bigint)',
+            'order': struct_of({
+                'at': "cast('2024-03-10 02:30:00.123456' as timestamp)",
+                'total': 'cast(9.50 as decimal(12, 2))',
+            }),
+            'tags': "array_construct('a', 'b')" if target.type == 'snowflake' else "array('a', 'b')"
+                if target.type == 'spark' else "['a', 'b']",
+        }), '__CUSTOMER__') }} as customer
+)
+select __COLUMNS__
+from made
+"""
 NARROW = (("integer", "cast(3000000000 as bigint)"), ("integer", "cast(-2147483649 as bigint)"))
 """DuckDB and Spark refuse the type. Snowflake has one type for integers and refuses the value."""
 
@@ -174,6 +217,127 @@ def test_each_type_is_published_as_declared_and_no_other_is(target):
     assert done.outcome == "failed"
     refused = set(re.findall(r"model (\w+):", done.message))
     assert [each for n, each in enumerate(wrong) if f"wrong_{n}" not in refused] == []
+
+
+def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
+    mesh = target.mesh
+    columns = {f"c{number}": (declared, "") for number, (declared, _) in enumerate(NESTED.values())}
+    columns |= {"customer": (CUSTOMER, ""), "payload": ("string", "")}
+    write_product(mesh, "nested_rows", columns)
+    listed = ["k", *(f"{sql} as c{n}" for n, sql in enumerate(NESTED)), "customer", "payload"]
+    sql = NESTED_ROWS.replace("__PAYLOAD__", PAYLOAD).replace("__CUSTOMER__", CUSTOMER)
+    path = "domains/shop/models/products/nested_rows.sql"
+    mesh.write(path, sql.replace("__COLUMNS__", ",\n    ".join(listed)))
+    tags = {"tag": ("string", ""), "tag_number": ("bigint", "")}
+    write_product(mesh, "tags", tags)
+    mesh.write(
+        "domains/shop/models/products/tags.sql",
+        "{% set tags = array_rows('made', 'tags', 'tag', 'string') %}\nwith made as (\n"
+        "    select k, {{ nested_field('customer', 'tags', 'array<string>') }} as tags\n"
+        "    from {{ ref('nested_rows') }}\n)\n"
+        "select k, tag, "
+        "cast(tag_number as bigint) as tag_number\nfrom {{ tags }} as listed\n",
+    )
+    write_product(mesh, "carts", {"lines": (LINES, "")})
+    mesh.write(
+        "domains/shop/models/products/carts.sql",
+        "select k, {{ dbt.cast(array_of(struct_of({'tag': 'tag', 'at': 'tag_number'}), "
+        f"'-tag_number'), '{LINES}') }}}} as lines\nfrom {{{{ ref('tags') }}}}\ngroup by k\n",
+    )
+    tags_yml = "domains/shop/models/products/tags.yml"
+    mesh.edit(tags_yml, "meta: {grain: [k]}", "meta: {grain: [k, tag]}")
+    mesh.write("domains/shop/models/products/tags.checks.yml", "columns: []\n")
+    done = build(mesh)
+    assert (done.outcome, done.message) == ("published", "")
+    read = connect().rows if target.name == "snowflake" else mesh.rows
+    names = ", ".join(f"c{number}" for number in range(len(NESTED)))
+    [made] = read(f"select {names} from shop.nested_rows")
+    assert list(made) == [each for _, each in NESTED.values()]
+    assert read("select tag, tag_number from shop.tags order by tag_number") == [("a", 1), ("b", 2)]
+    if target.name == "snowflake":
+        return
+    [(customer, lines)] = mesh.rows(
+        "select customer, lines from shop.nested_rows join shop.carts using (k)"
+    )
+    moment = datetime.fromisoformat("2024-03-10 02:30:00.123456")
+    assert customer == {
+        "id": 2**63 - 1, "order": {"at": moment, "total": Decimal("9.50")}, "tags": ["a", "b"],
+    }  # fmt: skip
+    assert lines == [{"tag": "b", "at": 2}, {"tag": "a", "at": 1}]
+    wrong = CUSTOMER.replace("total decimal(12,2)", "total decimal(12,3)")
+    mesh.edit("domains/shop/models/products/nested_rows.yml", CUSTOMER, wrong)
+    done = build(mesh)
+    assert done.outcome == "failed"
+    assert re.search(r"(?i)decimal\(12,\s*3\)", done.message)
+
+
+EVENTS_YML = """
+sources:
+  - name: shop_raw
+    schema: shop_raw
+    description: What the shop sends.
+    tables:
+      - name: carts
+        description: One row per cart.
+        config: {meta: {topic: shop.carts, format: json}}
+        columns:
+          - {name: k, data_type: integer, description: x}
+          - {name: c, data_type: "__TYPE__", description: x}
+          - {name: tags, data_type: "array<string>", description: x}
+"""
+LINES_OF_CART = "array<struct<price decimal(12,2), day date>>"
+CART = (
+    "struct<id bigint, big decimal(38,10), at timestamptz, m map<string, double>, "
+    "lines array<struct<price decimal(12,2), day date>>, none array<struct<a integer>>>"
+)
+
+
+def test_nested_events_are_landed_and_read_on_every_target(target):
+    mesh = target.mesh
+    mesh.write("domains/shop/models/topics.yml", EVENTS_YML.replace("__TYPE__", CART))
+    value = {
+        "id": 2**63 - 1, "big": "1234567890123456789012345678.0123456789",
+        "at": "2024-03-10T02:30:00.123456+01:00", "m": {"a b": 0.1},
+        "lines": [{"price": 1.10, "day": "2024-02-29"}, None, {"price": "2"}],
+    }  # fmt: skip
+    first = {"k": 1, "c": {**value, "new": True}, "tags": ["x", ""]}
+    bad = {"k": 3, "c": {"lines": [{"price": 1.999}]}}
+    events = [first, {"k": 2, "c": None}, bad]
+    mesh.send("shop.carts", [(b"1", json.dumps(each).encode()) for each in events])
+    repository = mesh.repository
+    [raw] = repository.domain("shop").raw_tables
+    landed = land_table(repository, engine(repository).store, raw)
+    assert (landed.rows, landed.rejected, landed.new_fields) == (2, 1, ("c.new",))
+    found = {
+        "nested_field('c', 'id', 'bigint')": ("bigint", 2**63 - 1),
+        "nested_field('c', 'big', 'decimal(38,10)')": ("decimal(38,10)", Decimal(value["big"])),
+        "nested_field('line', 'price', 'decimal(12,2)')": ("decimal(12,2)", Decimal("1.10")),
+        "nested_field('line', 'day', 'date')": ("date", date(2024, 2, 29)),
+    }
+    columns = {f"c{n}": (kind, "") for n, (kind, _) in enumerate(found.values())}
+    columns["line_number"] = ("bigint", "")
+    write_product(mesh, "lines", columns)
+    listed = "".join(f", {{{{ {sql} }}}} as c{n}" for n, sql in enumerate(found))
+    mesh.write(
+        "domains/shop/models/products/lines.sql",
+        "with carts as (\n    select k, c, "
+        f"{{{{ nested_field('c', 'lines', '{LINES_OF_CART}') }}}} as lines\n"
+        "    from {{ source('shop_raw', 'carts') }}\n)\n"
+        f"select k{listed}, cast(line_number as bigint) as line_number\n"
+        "from {{ array_rows('carts', 'lines', 'line') }} as listed\n",
+    )
+    mesh.edit("domains/shop/models/products/lines.yml", "grain: [k]", "grain: [k, line_number]")
+    mesh.write("domains/shop/models/products/lines.checks.yml", "columns: []\n")
+    done = build(mesh)
+    assert (done.outcome, done.message) == ("published", "")
+    read = connect().rows if target.name == "snowflake" else mesh.rows
+    rows = read("select c0, c1, c2, c3 from shop.lines order by line_number")
+    same = [value for _, value in list(found.values())[:2]]
+    assert [list(row) for row in rows] == [
+        [*same, Decimal("1.10"), date(2024, 2, 29)],
+        [*same, None, None],
+        [*same, Decimal("2.00"), None],
+    ]
 
 
 def test_a_run_refuses_a_type_that_not_every_target_has_with_its_line(mesh):

@@ -29,8 +29,8 @@ from tests.conftest import ROOT, Mesh
 from tests.support.snowflake_here import Snowflake, needs_snowflake
 from tests.support.spark_here import needs_spark
 
-FOLDERS = ("domains", "models", "macros", "profiles")
-FILES = ("dbt_project.yml", "dependencies.yml", ".dbtignore")
+FOLDERS = ("domains", "models", "profiles")
+FILES = ("dbt_project.yml", "dependencies.yml")
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def move(old: str, new: str, place: str, words: str) -> Broken:
 def domain(name: str, words: str) -> Broken:
     """Adds a domain of this name."""
     file = f"domains/{name}/dbt_project.yml"
-    project = f"name: {json.dumps(name)}\nmacro-paths: [../../macros]\n"
+    project = f"name: {json.dumps(name)}\n"
     shown = printable(name)
     return put(file, project, 1, words, f"domains/{shown}/dbt_project.yml")
 
@@ -201,16 +201,14 @@ BROKEN = {
     "SQL link to nothing": link(f"{SHOP}/models/x.sql", "y.sql", "cannot be read: No such file"),
     "no dbt_project.yml": gone(PROJECT, f"{PROJECT}:1", "there is no such file"),
     "no SQL": gone(SQL, f"{ORDERS}:3", "product shop.orders has no SQL."),
-    "no checks": gone(CHECKS, f"{ORDERS}:3", "product shop.orders has no checks."),
     # dbt_project.yml and dependencies.yml
     "other name": swap(PROJECT, "name: shop", "name: sales", 1, "must be named `shop`"),
     "number for a name": swap(PROJECT, "name: shop", "name: 5", 1, NO_TEXT),
     "model-paths": swap(PROJECT, "[models]", "[sql]", 5, "`model-paths` must be [models]"),
     "model-paths as text": swap(PROJECT, "[models]", "models", 5, NO_LIST),
-    "macro-paths": swap(PROJECT, "[../../macros]", "[macros]", 6, "must list ../../macros"),
     "unknown key of a project": swap(PROJECT, "profile:", "profil:", 4,
                                      "`profil` is not a key that the mesh knows in dbt_project.yml. Did you mean"),
-    "models as list": swap(PROJECT, "models:\n  shop:", "models:\n  - shop:", 10, NO_MAPPING),
+    "models as list": swap(PROJECT, "models:\n  shop:", "models:\n  - shop:", 9, NO_MAPPING),
     "root called otherwise": swap("dbt_project.yml", "name: mesh", "name: m", 1,
                                   "the root dbt project must be named `mesh`"),
     "dependency on itself": put(DEPENDENCIES, "projects:\n  - name: shop\n", 2, "names itself"),

@@ -149,22 +149,9 @@ MISTAKES = {
         ORDERS, "    description: What was bought. One row per order.\n", "",
         "product shop.orders has no description.", "end with the grain", at="- name: orders",
     ),
-    "no checks": Mistake(
-        CHECKS, "", None, "product shop.orders has no checks.",
-        "Write orders.checks.yml beside its SQL; verify its grain there.",
-        at="- name: orders", found_in=ORDERS,
-    ),
     "no SQL": Mistake(
         SQL, "", None, "product shop.orders has no SQL.", "Write the model beside its YAML",
         at="- name: orders", found_in=ORDERS,
-    ),
-    "grain not verified": Mistake(
-        CHECKS, "      - duplicate:\n", "", "nothing verifies the grain of shop.orders (order_id).",
-        "Add a `duplicate` check of exactly these columns.",
-    ),
-    "grain verified by more columns": Mistake(
-        CHECKS, "      - duplicate:\n", "      - invalid: {valid_min: 0}\n",
-        "nothing verifies the grain of shop.orders (order_id).", "Add a `duplicate` check",
     ),
     # Types
     "unknown type": Mistake(
@@ -218,14 +205,6 @@ MISTAKES = {
         "Read all its rows, with materialized='table'.", at="landed_since",
     ),
     # Files that dbt would read
-    "checks that dbt would read": Mistake(
-        f"{SHOP}/.dbtignore", "*.checks.yml", "*.md",
-        "dbt would read the checks files as its own YAML and fail.", "Add the line `*.checks.yml`.",
-    ),
-    "no .dbtignore": Mistake(
-        f"{SHOP}/.dbtignore", "", None, "dbt would read the checks files",
-        "Add the line `*.checks.yml`.",
-    ),
     # SQL, contract and checks that disagree
     "column that the contract lacks": Mistake(
         SQL, "select\n", "select\n    1 as extra,\n",
@@ -340,7 +319,7 @@ def test_this_repository_has_no_findings():
 
 
 def test_all_mistakes_are_found_at_once(mesh):
-    names = ["no owner", "reference outside staging", "no .dbtignore", "check of no column"]
+    names = ["no owner", "reference outside staging", "check of no column"]
     for name in names:
         make(mesh, MISTAKES[name])
     problems = " ".join(each.problem for each in check(mesh.repository))

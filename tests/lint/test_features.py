@@ -67,10 +67,6 @@ FEATURES = {
         "    products:\n      +materialized: view\n", NOT_A_TABLE, SET_TABLE,
         "      +materialized: view\n    staging",
     ),
-    "view by default": Feature(
-        PROJECT, "", "is built as a view, which is dbt's default", SET_TABLE, "select",
-        old=TABLE, found_in=SQL,
-    ),
     "own materialization": in_sql(
         "materialized='external'", "materialized as `external`", "Use one of table, incremental",
         STG_SALES,
@@ -136,8 +132,8 @@ FEATURES = {
         "on-run-end", old="profile",
     ),
     "own generate_schema_name in another folder": Feature(
-        PROJECT, "macro-paths: [../../macros, models]", "changes where", "Remove it",
-        "generate_schema_name", old="macro-paths: [../../macros]", found_in=STG_SALES,
+        PROJECT, "macro-paths: [models]\nmodel-paths", "changes where", "Remove it",
+        "generate_schema_name", old="model-paths", found_in=STG_SALES,
     ),
     "own generate_schema_name": new(
         f"{SHOP}/macros/names.sql",
@@ -196,15 +192,6 @@ FEATURES = {
     "YAML in a parent folder": Feature(
         f"{SHOP}/models/totals.yml", "", "has no SQL", "Write the model beside its YAML",
         "- name: totals",
-    ),
-    "semantic models": new(
-        f"{SHOP}/models/metrics.yml", "version: 2\nsemantic_models: []\n",
-        "`semantic_models` is not a key that the mesh knows", "Known:", "semantic_models",
-    ),
-    "metrics": new(
-        f"{SHOP}/models/metrics.yml", "version: 2\nmetrics: []\n",
-        "`metrics` is not a key that the mesh knows",
-        "", "metrics",
     ),
 }  # fmt: skip
 

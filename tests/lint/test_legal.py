@@ -138,6 +138,11 @@ LEGAL: dict[str, Edit] = {
         "      - {name: a, config: {meta: {source_system: till}}, meta: {unit: kg}}\n",
         READS: reads("stg_sales"),
     }),
+    "own keys in meta of a product": swap(ORDERS, "grain: [order_id]", "grain: [order_id]\n        slack: sales\n        owner: {team: a}"),
+    "own keys in meta of a source table": swap(TOPICS, "meta: {topic: shop.sales,", "meta: {steward: ana, topic: shop.sales,"),
+    "own keys in meta of a contract's column": swap(ORDERS, "name: order_id,", "name: order_id, config: {meta: {source_system: till}},"),
+    "semantic layer": put({f"{SHOP}/models/metrics.yml": "semantic_models: [{name: a}]\nmetrics: [{name: b}]\nsaved_queries: [{name: c}]\n"}),
+    "semantic layer within a model": model("    semantic_model: {enabled: true}\n    agg_time_dimension: a\n    metrics: []\n"),
     "tests of a model": model("    tests: []\n    quote_columns: true\n    docs: {show: true}\n"),
     "meta of a product": swap(ORDERS, "      meta:\n        grain: [order_id]\n        promises: {refreshed_within_hours: 24}\n",
                               "    meta:\n      grain: [order_id]\n"),
@@ -239,8 +244,8 @@ def test_a_name_with_a_look_alike_is_refused(name):
 
 
 STYLE: dict[str, Edit] = {
+    "key of a column in meta of a product": swap(ORDERS, "grain: [order_id]", "grain: [order_id]\n        unit: USD"),
     "own key of a model": model("    our_team: x\n"),
-    "own key in meta of a product": swap(ORDERS, "grain: [order_id]", "grain: [order_id]\n        slack: sales"),
     "own key in config": swap(ORDERS, "      group: shop\n", "      group: shop\n      cost_center: 5\n"),
     "read outside staging": swap("domains/crm/models/products/customers.sql", "ref('stg_shop__orders')", "ref('shop', 'orders')"),
     "column that the contract lacks": swap(SQL, "select\n", "select\n    1 as extra,\n"),
@@ -248,6 +253,8 @@ STYLE: dict[str, Edit] = {
 MATTERS: dict[str, tuple[Edit, str]] = {
     "misspelt key of a model": (model("    data_test: []\n"), "Did you mean `data_tests`?"),
     "misspelt key of a private model's meta": (model("    meta: {evry_run: true}\n"), "Did you mean `every_run`?"),
+    "misspelt grain": (swap(ORDERS, "grain: [order_id]", "grains: [order_id]"), "Did you mean `grain`?"),
+    "misspelt key of a source table": (swap(TOPICS, "topic: shop.sales,", "topic: shop.sales, change_log: true,"), "Did you mean `changelog`?"),
     "misspelt classification": (
         swap(ORDERS, "name: order_id,", "name: order_id, meta: {clasification: personal},"), "Did you mean `classification`?",
     ),

@@ -49,7 +49,7 @@ def prepare(mesh: Mesh) -> None:
     mesh.write(f"{SHOP}/snapshots/history.yml", SNAPSHOT)
     mesh.write(f"{SHOP}/data/rates.csv", "customer_id,rate\n1,2\n")
     mesh.edit(f"{SHOP}/dbt_project.yml", "\nflags:", f"{ADDED}\nflags:")
-    mesh.edit(f"{SHOP}/dbt_project.yml", "macro-paths: [", "macro-paths: [own, ")
+    mesh.edit(f"{SHOP}/dbt_project.yml", "model-paths:", "macro-paths: [own]\nmodel-paths:")
     mesh.write(f"{SHOP}/own/own_factor.sql", macro("own_factor", "{{ deeper() }}"))
     mesh.write(f"{SHOP}/own/deeper.sql", macro("deeper", "3"))
     mesh.write("helpers/dbt_project.yml", "name: helpers\nversion: '1.0.0'\nvars: {inner: 1}\n")

@@ -200,7 +200,6 @@ def test_a_hook_that_changes_figures_asks_for_a_confirmation(mesh, place):
 def test_a_macro_that_replaces_a_test_of_dbt_asks_for_a_confirmation(mesh):
     mesh.edit(YAML, AMOUNT, AMOUNT.replace("}", ", data_tests: [not_null]}"))
     mesh.run("run", "shop")
-    mesh.edit("domains/shop/dbt_project.yml", "[../../macros]", "[../../macros, macros]")
     file = mesh.root / "domains/shop/macros/own.sql"
     file.parent.mkdir()
     file.write_text(

@@ -28,7 +28,6 @@ name: depot
 version: "1.0.0"
 config-version: 2
 profile: meshhouse
-macro-paths: [../../macros]
 models:
   depot:
     +materialized: table

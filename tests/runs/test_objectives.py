@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from meshhouse.engines import engine
+from meshhouse.runs.objectives import statuses_now
 from tests.conftest import Mesh
 
 PROMISES = (
@@ -88,3 +89,15 @@ def test_an_environment_keeps_no_promises(promising):
     assert len(entries(promising)) == before
     shown = promising.run("show", "shop.orders", "--json", environment={"MESH_ENV": "ann"})
     assert json.loads(shown.stdout)["objectives"][0]["measured"] == 0
+
+
+def test_the_age_of_a_product_that_no_run_measured_for_long_is_measured_now(promising):
+    repository = promising.repository
+    product = repository.product("shop.orders")
+    later = datetime.now(UTC) + timedelta(days=40)
+    found = statuses_now(engine(repository).ledger, [product], later, "shop")["shop.orders"]
+    fresh, available = found
+    assert fresh.last.objective == "refreshed_within_hours"
+    assert fresh.last.measured == pytest.approx(40 * 24, abs=1)
+    assert (fresh.last.met, fresh.budget.left_percent) == (False, 0.0)
+    assert (available.last.objective, available.last.met) == ("availability_percent", False)

@@ -69,7 +69,7 @@ checks:
   - duplicate: {columns: [order_id]}
 """
 SQL = "select order_id, amount from {{ source('sales_raw', 'sales') }}"
-PROJECT = "name: {name}\nprofile: meshhouse\nmodel-paths: [models]\nmacro-paths: [../../macros]\n"
+PROJECT = "name: {name}\nprofile: meshhouse\nmodel-paths: [models]\n"
 OTHER = """
 models:
   - name: customers
@@ -114,8 +114,7 @@ def make(root: Path, example: Mapping[str, str]) -> Repository:
         "models/customers.checks.yml": "checks: [{duplicate: {columns: [customer_id]}}]",
     }
     write(root / "domains" / "crm", crm)
-    write(root, {"dbt_project.yml": PROJECT.format(name="mesh").replace("../../", "")})
-    (root / "macros").mkdir(exist_ok=True)
+    write(root, {"dbt_project.yml": PROJECT.format(name="mesh")})
     return Repository(root)
 
 

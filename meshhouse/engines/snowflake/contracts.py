@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from meshhouse.engines.snowflake.database import column_type
 from meshhouse.engines.snowflake.session import Session, quote
 from meshhouse.errors import MeshError
 from meshhouse.repository import Product
@@ -49,6 +50,9 @@ def declared_words(
 
 
 def _word(kind: str, precision: int | None, scale: int | None, declared: DataType | None) -> str:
+    if declared is not None and declared.is_nested:
+        # Fakesnow calls every type of JSON a variant.
+        return str(declared) if kind.lower() in (column_type(declared), "variant") else kind.lower()
     if kind != "NUMBER":
         return _WORDS.get(kind, kind.lower())
     if not scale and declared is not None and declared.kind in _RANGES:

@@ -42,6 +42,9 @@ _TYPES = {
     "timestamptz": "timestamp_tz(6)",
     "double": "float",
     "binary": "binary",
+    "struct": "object",
+    "map": "object",
+    "array": "array",
 }
 
 

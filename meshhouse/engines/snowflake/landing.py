@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines.snowflake.database import Database, Move, column_type, next_state
 from meshhouse.engines.snowflake.ledger import SnowflakeLedger
+from meshhouse.engines.snowflake.nested import as_texts, empty_column, loaded_column
 from meshhouse.engines.snowflake.session import literal, quote
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
@@ -57,6 +58,7 @@ class SnowflakeTableWriter:
         self._raw = raw
         self._lander = Lander()
         self._properties: dict[str, str] = {}
+        self._kinds = {column.name: parse_type(column.data_type) for column in raw.columns}
         self._narrow: dict[str, DataType] = {}
         """Decimal columns that the table stores with fewer digits than declared."""
         self._entry: dict[str, Any] = {}
@@ -81,7 +83,7 @@ class SnowflakeTableWriter:
         """See `TableWriter`."""
         raw = self._raw
         existing = self._database.columns(raw.relation)
-        declared = {column.name: parse_type(column.data_type) for column in raw.columns}
+        declared = self._kinds
         place = f"{display_path(raw.path)}:{raw.line}"
         for name, found in existing.items():
             if name.startswith("_"):
@@ -185,14 +187,16 @@ class SnowflakeTableWriter:
         import pyarrow.parquet as parquet
 
         file = local / f"{uuid.uuid4().hex}.parquet"
-        parquet.write_table(table, file, compression="zstd", coerce_timestamps="us")
+        parquet.write_table(as_texts(table), file, compression="zstd", coerce_timestamps="us")
         place = f"@{self._database.ensure_stage(_STAGE)}/{folder}"
+        kinds = self._kinds
+        columns = ", ".join(empty_column(name, kinds.get(name)) for name in table.column_names)
         waiting = self._session.relation(f"{relation}__landing")
         try:
             self._session.execute(f"put {literal(f'file://{file}')} {place} auto_compress = false")
             self._session.execute(
                 f"create or replace temporary table {waiting} as "
-                f"select * from {self._session.relation(relation)} where false"
+                f"select {columns} from {self._session.relation(relation)} where false"
             )
             self._session.execute(
                 f"copy into {waiting} from {place} "
@@ -211,9 +215,10 @@ class SnowflakeTableWriter:
         statement would then be committed on its own.
         """
         columns = ", ".join(quote(name) for name in loaded.columns)
+        values = ", ".join(loaded_column(name, self._kinds.get(name)) for name in loaded.columns)
         done = self._session.execute(
             f"insert into {self._session.relation(loaded.relation)} ({columns}) "
-            f"select {columns} from {loaded.waiting} where exists "
+            f"select {values} from {loaded.waiting} where exists "
             f"(select 1 from {self._database.states_table} where relation = ? and state = ?)",
             move.relation,
             move.state,
@@ -228,6 +233,8 @@ def _holds(found: tuple[str, int | None, int | None], declared: DataType) -> boo
     wanted = column_type(declared).partition("(")[0].strip()
     if kind.lower() in ("text", "varchar"):
         return wanted == "varchar"
+    if kind.lower() == "variant":  # fakesnow's word for each type of JSON
+        return declared.is_nested
     if kind.lower() != wanted.lower():
         return False
     if declared.kind == "decimal":

@@ -1,4 +1,4 @@
-"""Writing events to Kafka, for `mesh replay` and `mesh tail`.
+"""Writing events to Kafka, for `mesh replay`, `mesh tail` and `mesh topic`.
 
 Belongs here: creating topics, and appending events. Not here: reading (source.py), or client
 libraries (python.py, confluent.py).
@@ -10,7 +10,7 @@ safe because the client is idempotent: the cluster holds a producer's first even
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,7 @@ from meshhouse.events.kafka.library import Sender
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.log.frames import Position
-from meshhouse.events.log.partitioner import partition_of
+from meshhouse.events.log.partitioner import by_partition, partition_of
 from meshhouse.events.source import Outgoing, Topic
 
 PRODUCER_HEADER = "meshhouse.producer"
@@ -36,6 +36,8 @@ class KafkaWriter:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._source = KafkaSource(settings)
+        self._turn = 0
+        """How many events without a key `append_events` has distributed."""
 
     def topics(self) -> list[str]:
         """Names of all topics, sorted."""
@@ -111,6 +113,35 @@ class KafkaWriter:
         self._sender.flush()
         self._sequences[place] = max(known, sequence + events.num_rows)
         return events.num_rows - skip
+
+    def append_events(
+        self,
+        topic: str,
+        events: pa.RecordBatch,
+        producer: str,
+        partition: int | None = None,
+    ) -> int:
+        """Appends new events, each to the partition that Kafka's default partitioner chooses.
+
+        A repeated call stores the events twice. After a failure, a part of them may be stored.
+
+        Args:
+            topic: a topic that exists.
+            events: key, value, timestamp and headers, as in `EVENT_SCHEMA`.
+            producer: the producer's name, which a cluster does not store.
+            partition: the partition for all events; None to choose by key, and events without a
+                key in rotation.
+        """
+        parts: Iterable[tuple[int, pa.RecordBatch]] = [(partition or 0, events)]
+        if partition is None:
+            count = len(self.describe(topic).partitions)
+            parts = by_partition(events, count, nulls_from=self._turn)
+            self._turn += events["key"].null_count
+        for number, part in parts:
+            for event in _rows(part):
+                self._sender.send(topic, number, event, [])
+        self._sender.flush()
+        return events.num_rows
 
     @cached_property
     def _sequences(self) -> dict[tuple[str, int], int]:

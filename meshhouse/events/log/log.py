@@ -215,15 +215,22 @@ class EventLog:
         return target.append(list(stored_batches(events)), producer, sequence)
 
     def append_events(
-        self, topic: str, events: Iterable[Event] | pa.RecordBatch | pa.Table, producer: str
+        self,
+        topic: str,
+        events: Iterable[Event] | pa.RecordBatch | pa.Table,
+        producer: str,
+        partition: int | None = None,
     ) -> int:
         """Stores new events, each in the partition that Kafka would choose for its key.
 
-        For tests and small producers: a repeated call stores the events twice.
+        A repeated call stores the events twice. With `partition`, all go to that one.
         """
         facts = self._facts(topic)
         if not isinstance(events, pa.RecordBatch | pa.Table):
             events = from_rows(events)
+        if partition is not None:
+            target = self._open(topic, partition, facts)
+            return target.append(list(stored_batches(events)), producer, None)
         targets = [self._open(topic, n, facts) for n in range(facts["partitions"])]
         written = 0
         for batch in list(stored_batches(events)):

@@ -14,7 +14,6 @@ from meshhouse.governance.policies.rule import (
     DomainFacts,
     Mesh,
     Options,
-    ProductFacts,
     Rule,
 )
 from meshhouse.repository.keys import GRAIN as GRAIN_KEY
@@ -56,55 +55,6 @@ GRAIN = Rule(
 )
 
 
-def _checks_file(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[Breach]:
-    for each in domain.products:
-        if not each.checks_path.exists():
-            yield each.breach(
-                "has no checks.",
-                f"Write {each.checks_path.name} beside its SQL; verify its grain there.",
-            )
-
-
-CHECKS_FILE = Rule(
-    name="checks_file",
-    demands="Every product has a checks file.",
-    because="Without checks, the audit passes whatever was built.",
-    remedy="Write <product>.checks.yml beside its SQL; verify its grain there.",
-    check=_checks_file,
-    passes={"checks": "checks: [{duplicate: {columns: [order_id]}}]"},
-    fails={"checks": ""},
-    is_core=True,
-)
-
-
-def _grain_checked(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[Breach]:
-    for each in domain.products:
-        grain = each.product.grain
-        if each.checks is None or not grain or set(grain) in map(set, _unique(each)):
-            continue
-        text = f"nothing verifies the grain of {each.product.relation} ({', '.join(grain)})."
-        yield Breach(each.checks_path, 1, text, each.product.relation)
-
-
-def _unique(product: ProductFacts) -> Iterator[tuple[str, ...]]:
-    for check in product.checks or ():
-        if check.kind == "duplicate":
-            columns = (check.column,) if check.column else check.body.get("columns") or ()
-            yield tuple(map(str, columns))
-
-
-GRAIN_CHECKED = Rule(
-    name="grain_checked",
-    demands="A check finds duplicates of the grain.",
-    because="A grain that nobody verifies is a hope.",
-    remedy="Add a `duplicate` check of exactly these columns.",
-    check=_grain_checked,
-    passes={"checks": "checks: [{duplicate: {columns: [order_id]}}]"},
-    fails={"checks": "checks: [{row_count: {threshold: {must_be_greater_than: 0}}}]"},
-    is_core=True,
-)
-
-
 def _real_check(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[Breach]:
     for each in domain.products:
         real = [check for check in each.checks or () if check.kind not in options["not_counted"]]
@@ -116,7 +66,7 @@ def _real_check(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[B
 
 REAL_CHECKS = Rule(
     name="real_checks",
-    demands="Every product has checks of what its rows say, not only of their shape and number.",
+    demands="Every product has written checks of what its rows say, not only of their number.",
     because="Figures times 100 have the right columns and the right number of rows.",
     remedy="Add checks of values: `invalid`, `missing`, `failed_rows`, `aggregate` or `metric`.",
     check=_real_check,
@@ -131,8 +81,10 @@ REAL_CHECKS = Rule(
 
 def _row_count(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[Breach]:
     for each in domain.products:
-        if each.checks is not None and not any(map(_counts_rows, each.checks)):
-            yield each.breach("has no check of its number of rows.")
+        if not each.product.may_be_empty or each.checks is None:
+            continue  # the mesh refuses a candidate without rows
+        if not any(map(_counts_rows, each.checks)):
+            yield each.breach("may be empty, and has no check of its number of rows.")
 
 
 def _counts_rows(check: Check) -> bool:
@@ -142,15 +94,15 @@ def _counts_rows(check: Check) -> bool:
 
 ROW_COUNT = Rule(
     name="row_count",
-    demands="A check bounds the number of rows of every product.",
+    demands="A product that may be empty has a check of its number of rows.",
     because="An empty product passes every check of its rows.",
-    remedy="Add a `row_count` check, or a `metric` check of count(*).",
+    remedy="Add a `row_count` check or a `metric` check of count(*), or remove `may_be_empty`.",
     check=_row_count,
-    passes={
-        "checks": "checks: [{row_count: {threshold: {must_be_greater_than: 0}}}, "
-        "{duplicate: {columns: [order_id]}}]"
+    passes={"product": "config: {meta: {may_be_empty: null}}", "checks": ""},
+    fails={
+        "product": "config: {meta: {may_be_empty: true}}",
+        "checks": "checks: [{duplicate: {columns: [order_id]}}]",
     },
-    fails={"checks": "checks: [{duplicate: {columns: [order_id]}}]"},
 )
 
 
@@ -227,8 +179,6 @@ MATERIALIZED = Rule(
 RULES = (
     CONTRACT_ENFORCED,
     GRAIN,
-    CHECKS_FILE,
-    GRAIN_CHECKED,
     REAL_CHECKS,
     ROW_COUNT,
     DBT_TESTS,

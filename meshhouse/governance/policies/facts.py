@@ -19,8 +19,8 @@ from meshhouse.repository.waivers import read_waivers
 from meshhouse.repository.yaml import Located, read_yaml
 
 _MATERIALIZED = re.compile(r"""\bmaterialized\s*=\s*(?:(['"])(\w+)\1)?""")
-_DEFAULT = "view"
-"""What dbt makes of a model without a materialization."""
+_DEFAULT = "table"
+"""What the mesh makes of a product without a materialization; see repository/project.py."""
 
 
 def facts_of(domain: Domain) -> DomainFacts:
@@ -66,8 +66,10 @@ def _sql(path: Path) -> str:
 
 
 def _checks(path: Path, unusable: Collection[Path]) -> tuple[Check, ...] | None:
-    if not path.exists() or path in unusable:
+    if path in unusable:
         return None
+    if not path.exists():
+        return ()
     content = _yaml(path)
     found = list(_each_check(None, content.get("checks")))
     for column in mappings(content.get("columns")):

@@ -49,7 +49,7 @@ class ProductFacts:
 
     product: Product
     checks: tuple[Check, ...] | None
-    """None if there is no checks file, or none that can be read."""
+    """Those that the team wrote; None if they cannot be read."""
     checks_path: Path
     sql: str
     """Without comments; empty if it cannot be read."""

@@ -23,7 +23,8 @@ class Format(Protocol):
         """Events in `EVENT_SCHEMA`, with JSON in place of their `value`.
 
         The added column `reason` says why an event could not be converted; it is null for all
-        others. The value is null for these events and for tombstones.
+        others. The value is null for these events and for tombstones. A column `marks.DELETED` marks
+        deletions that have a value, of facts about them.
 
         Raises:
             MeshError: a schema cannot be fetched. No event is rejected for that.
@@ -45,6 +46,9 @@ def format_of(raw: RawTable) -> Format | None:
         raise _meaningless(raw, "pattern", "text")
     if raw.schema_path is not None and raw.format != "avro":
         raise _meaningless(raw, "schema", "avro")
+    encoded = next((column for column in raw.columns if column.encoding is not None), None)
+    if encoded is not None and raw.format != "debezium":
+        raise _meaningless(raw, "encoding", "debezium")
     # Imported on demand: most topics are JSON, and these imports take 0.1 s.
     if raw.format == "avro":
         from meshhouse.landing.formats.avro import avro
@@ -54,6 +58,10 @@ def format_of(raw: RawTable) -> Format | None:
         from meshhouse.landing.formats.protobuf import protobuf
 
         return protobuf(raw)
+    if raw.format == "debezium":
+        from meshhouse.landing.formats.debezium import Changes
+
+        return Changes(raw)
     if raw.format == "text":
         from meshhouse.landing.formats.text import Lines
 

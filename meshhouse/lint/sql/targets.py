@@ -19,11 +19,10 @@ from meshhouse.lint.sql.dialects import Dialect, use_instead
 from meshhouse.lint.sql.differences import Difference, differences
 from meshhouse.lint.sql.kinds import Columns, annotated, made_columns
 from meshhouse.lint.sql.names import Name, NotReadable, Statement, read
-from meshhouse.lint.sql.rendering import Rendered, render
+from meshhouse.lint.sql.rendering import PLACE, Rendered, asks_database, render
 from meshhouse.repository import Repository
 from meshhouse.repository.types import is_type
 
-_PLACE = re.compile(r"\(([\w./-]+\.(?:sql|yml))\)")
 _LOCATED = re.compile(r"(\S+\.(?:sql|yml|yaml)):(\d+): (.*)", re.DOTALL)
 _HEADING = re.compile(r"^\w+ Error in \w+ \S+ \(\S+\)\s*")
 
@@ -89,7 +88,7 @@ def _domain(
             rendered = render(repository, domain, dialect, left_out)
             break
         except DbtFailed as error:
-            place = _PLACE.search(str(error))
+            place = PLACE.search(str(error))
             yield _not_rendered(repository, domain, dialect, error)
             if place is None or place[1] in left_out:
                 return  # the error does not name one more model to leave out
@@ -104,11 +103,11 @@ def _not_rendered(
     text = str(error).removeprefix(f"{domain}: ")
     if found := _LOCATED.match(text):  # the mistake affects every target and names its place
         return Finding(repository.root / found[1], int(found[2]), found[3], "")
-    place = _PLACE.search(text)
+    place = PLACE.search(text)
     file = place[1] if place else "dbt_project.yml"
     problem = f"dbt cannot render this for target {dialect.target}: {_HEADING.sub('', text)}"
     remedy = ""
-    if "connection never acquired" in text:
+    if asks_database(text):
         problem = (
             f"this queries the database while dbt renders it, but a check for target "
             f"{dialect.target} runs without a database."

@@ -426,3 +426,24 @@ def test_a_retirement_that_was_interrupted_is_completed_and_so_is_its_undoing(
     with pytest.raises(MeshError, match="is not retired"):
         unretire(mesh.repository, engine(mesh.repository), "shop.totals", today)
     assert rows("select orders from shop.totals") == [(1,)]
+
+
+def test_checks_follow_from_the_contract_without_a_checks_file(mesh, chosen):
+    products = "domains/shop/models/products"
+    for name in ("orders", "totals"):
+        (mesh.root / products / f"{name}.checks.yml").unlink()
+    text = (mesh.root / products / "orders.yml").read_text()
+    mesh.write(f"{products}/orders.yml", text[: text.index("unit_tests:")])
+    mesh.edit(f"{products}/orders.yml", "grain: [order_id]", "grain: [order_id, sold_at]")
+    mesh.sell(*range(1, 20))
+    land(mesh, chosen)
+    assert run(mesh, chosen, "shop").message == ""
+    mesh.edit(f"{products}/orders.sql", "from {{ ref('stg_sales') }}",
+              "from {{ ref('stg_sales') }}, (values (1), (2)) as twice (number)")  # fmt: skip
+    done = run(mesh, chosen, "shop")
+    assert done.outcome == "rejected"
+    assert "Rows that repeat the grain order_id, sold_at: found 19, must be 0" in done.message
+    mesh.edit(f"{products}/orders.sql", "as twice (number)", "as twice (number) where false")
+    done = run(mesh, chosen, "shop")
+    assert "Rows: found 0, must be more than 0" in done.message
+    assert rows("select count(*) from shop.orders") == [(19,)]

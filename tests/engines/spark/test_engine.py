@@ -137,3 +137,25 @@ def test_versions_are_published_side_by_side_and_the_plain_name_shows_the_latest
     counts = [sold.row(f"select count(*) from shop.{name}")[0]
               for name in ("orders", "orders_v2", "orders_v1")]  # fmt: skip
     assert counts == [19, 19, 20]
+
+
+def test_checks_follow_from_the_contract_without_a_checks_file(sold, spark):
+    """Spark itself ignores `not_null` on Iceberg tables, so only the audit can find a null."""
+    products = "domains/shop/models/products"
+    for name in ("orders", "totals"):
+        (sold.root / products / f"{name}.checks.yml").unlink()
+    text = (sold.root / products / "orders.yml").read_text()
+    sold.write(f"{products}/orders.yml", text[: text.index("unit_tests:")])
+    sold.edit(f"{products}/orders.yml", "grain: [order_id]", "grain: [order_id, sold_at]")
+    sold.edit(f"{products}/orders.yml", "description: Who bought.}",
+              "description: Who bought., constraints: [{type: not_null}]}")  # fmt: skip
+    assert run(sold, "shop").outcome == "published"
+    sold.edit(f"{products}/orders.sql", "cast(customer_id as bigint)",
+              "cast(nullif(customer_id, 1) as bigint)")  # fmt: skip
+    sold.edit(f"{products}/orders.sql", "from {{ ref('stg_sales') }}",
+              "from {{ ref('stg_sales') }}, (select explode(sequence(1, 2)) as twice)")  # fmt: skip
+    done = run(sold, "shop")
+    assert done.outcome == "rejected"
+    assert "Rows without a value (column customer_id): found 38, must be 0" in done.message
+    assert "Rows that repeat the grain order_id, sold_at: found 19, must be 0" in done.message
+    assert sold.row("select count(*), count(customer_id) from shop.orders") == (19, 19)

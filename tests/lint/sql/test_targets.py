@@ -22,7 +22,7 @@ select
     {{ add_days('cast(sold_at as date)', 1) }} as b,
     {{ seconds_between('sold_at', 'sold_at') }} as c,
     {{ ratio('amount', 'sale_id') }} as d,
-    {{ business_date('sold_at') }} as e,
+    {{ date_in_zone('sold_at', 'America/New_York') }} as e,
     {{ dbt.dateadd('month', 1, 'sold_at') }} as f,
     {{ dbt.datediff('sold_at', 'sold_at', 'month') }} as g,
     {{ dbt.date_trunc('month', 'sold_at') }} as h,

@@ -8,20 +8,10 @@ audience as (
 
     from {{ ref('stg_campaign_audience') }}
 
-),
-
-final as (
-
-    select
-        cast(campaign_id as bigint) as campaign_id,
-        cast(household_id as bigint) as household_id
-
-    from audience
-
 )
 
 select
-    campaign_id,
-    household_id
+    cast(campaign_id as bigint) as campaign_id,
+    cast(household_id as bigint) as household_id
 
-from final
+from audience

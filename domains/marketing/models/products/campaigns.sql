@@ -34,35 +34,20 @@ coupons_counted as (
 
     group by campaign_id
 
-),
-
-final as (
-
-    select
-        cast(descriptions.campaign_id as bigint) as campaign_id,
-        cast(descriptions.campaign_type as string) as campaign_type,
-        cast(descriptions.start_date as date) as start_date,
-        cast(descriptions.end_date as date) as end_date,
-        -- The last day is a day of the campaign too.
-        cast({{ days_between('descriptions.start_date', 'descriptions.end_date') }} + 1 as integer)
-            as duration_days,
-        cast(coalesce(coupons_counted.coupons, 0) as bigint) as coupons,
-        cast(coalesce(coupons_counted.products, 0) as bigint) as products
-
-    from descriptions
-
-    left join coupons_counted
-        on descriptions.campaign_id = coupons_counted.campaign_id
-
 )
 
 select
-    campaign_id,
-    campaign_type,
-    start_date,
-    end_date,
-    duration_days,
-    coupons,
-    products
+    cast(descriptions.campaign_id as bigint) as campaign_id,
+    cast(descriptions.campaign_type as string) as campaign_type,
+    cast(descriptions.start_date as date) as start_date,
+    cast(descriptions.end_date as date) as end_date,
+    -- The last day is a day of the campaign too.
+    cast({{ days_between('descriptions.start_date', 'descriptions.end_date') }} + 1 as integer)
+        as duration_days,
+    cast(coalesce(coupons_counted.coupons, 0) as bigint) as coupons,
+    cast(coalesce(coupons_counted.products, 0) as bigint) as products
 
-from final
+from descriptions
+
+left join coupons_counted
+    on descriptions.campaign_id = coupons_counted.campaign_id

@@ -10,24 +10,12 @@ redemptions as (
 
     from {{ ref('stg_coupon_redemptions') }}
 
-),
-
-final as (
-
-    select
-        cast(household_id as bigint) as household_id,
-        cast(coupon_upc as bigint) as coupon_upc,
-        cast(campaign_id as bigint) as campaign_id,
-        cast(redemption_date as date) as redemption_date
-
-    from redemptions
-
 )
 
 select
-    household_id,
-    coupon_upc,
-    campaign_id,
-    redemption_date
+    cast(household_id as bigint) as household_id,
+    cast(coupon_upc as bigint) as coupon_upc,
+    cast(campaign_id as bigint) as campaign_id,
+    cast(redemption_date as date) as redemption_date
 
-from final
+from redemptions

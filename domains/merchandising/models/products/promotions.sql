@@ -40,7 +40,9 @@ select
     cast(product_id as bigint) as product_id,
     cast(store_id as bigint) as store_id,
     cast(week as integer) as week,
-    cast({{ week_start_date('week') }} as date) as week_start_date,
+    -- Weeks start on Monday. Week 1 has one day with data: Sunday, 1 January 2017.
+    cast({{ add_days("cast('2016-12-26' as date)", '7 * (cast(week as integer) - 1)') }} as date)
+        as week_start_date,
     cast(display_location_code as string) as display_location_code,
     cast(
         case display_location_code

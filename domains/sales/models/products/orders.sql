@@ -1,41 +1,20 @@
-{{
-    config(
-        materialized='incremental',
-        incremental_strategy=replace_rows_strategy(),
-        unique_key='basket_id',
-        on_schema_change='fail',
-    )
-}}
+{{ config(
+    materialized='incremental', incremental_strategy=replace_rows_strategy(),
+    unique_key='basket_id', on_schema_change='fail',
+) }}
 
 with
-
-lines as (
-
-    select * from {{ ref('order_lines') }}
-
-),
-
-{% if is_incremental() %}
-
-    touched_baskets as (
-
-        select distinct basket_id
-
-        from lines
-
-        where {{ landed_since_last_build() }}
-
-    ),
-
-{% endif %}
 
 -- A late line changes the totals of its order, so all lines of its basket are added up again.
 lines_to_count as (
 
-    select * from lines
+    select * from {{ ref('order_lines') }}
 
     {% if is_incremental() %}
-        where basket_id in (select touched_baskets.basket_id from touched_baskets)
+        where basket_id in (
+            select late.basket_id from {{ ref('order_lines') }} as late
+            where {{ landed_since_last_build() }}
+        )
     {% endif %}
 
 )

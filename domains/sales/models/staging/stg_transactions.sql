@@ -19,7 +19,8 @@ renamed as (
         coalesce(coupon_disc, 0) as coupon_discount,
         coalesce(coupon_match_disc, 0) as coupon_match_discount,
         transaction_timestamp as ordered_at,
-        {{ business_date('transaction_timestamp') }} as order_date,
+        -- Stores close their books at midnight in New York.
+        {{ date_in_zone('transaction_timestamp', 'America/New_York') }} as order_date,
         _timestamp as event_at,
         _landed_at as landed_at,
         _topic_partition as event_partition,

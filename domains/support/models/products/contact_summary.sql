@@ -58,45 +58,31 @@ households as (
     union distinct
     select household_id from message_summary
 
-),
-
-final as (
-
-    select
-        cast(households.household_id as bigint) as household_id,
-        cast(coalesce(ticket_summary.tickets, 0) as bigint) as tickets,
-        cast(coalesce(ticket_summary.open_tickets, 0) as bigint) as open_tickets,
-        cast(coalesce(message_summary.messages, 0) as bigint) as messages,
-        -- An agent's message is not a contact by the household. On some engines greatest() is
-        -- null if one argument is null.
-        cast(
-            coalesce(
-                greatest(ticket_summary.last_opened_at, message_summary.last_written_at),
-                ticket_summary.last_opened_at,
-                message_summary.last_written_at
-            ) as {{ type_timestamptz() }}
-        ) as last_contact_at,
-        cast(
-            {{ ratio('ticket_summary.satisfaction_total', 'ticket_summary.satisfaction_answers') }}
-            as decimal(4, 2)
-        ) as average_satisfaction
-
-    from households
-
-    left join ticket_summary
-        on households.household_id = ticket_summary.household_id
-
-    left join message_summary
-        on households.household_id = message_summary.household_id
-
 )
 
 select
-    household_id,
-    tickets,
-    open_tickets,
-    messages,
-    last_contact_at,
-    average_satisfaction
+    cast(households.household_id as bigint) as household_id,
+    cast(coalesce(ticket_summary.tickets, 0) as bigint) as tickets,
+    cast(coalesce(ticket_summary.open_tickets, 0) as bigint) as open_tickets,
+    cast(coalesce(message_summary.messages, 0) as bigint) as messages,
+    -- An agent's message is not a contact by the household. On some engines greatest() is
+    -- null if one argument is null.
+    cast(
+        coalesce(
+            greatest(ticket_summary.last_opened_at, message_summary.last_written_at),
+            ticket_summary.last_opened_at,
+            message_summary.last_written_at
+        ) as {{ type_timestamptz() }}
+    ) as last_contact_at,
+    cast(
+        {{ ratio('ticket_summary.satisfaction_total', 'ticket_summary.satisfaction_answers') }}
+        as decimal(4, 2)
+    ) as average_satisfaction
 
-from final
+from households
+
+left join ticket_summary
+    on households.household_id = ticket_summary.household_id
+
+left join message_summary
+    on households.household_id = message_summary.household_id

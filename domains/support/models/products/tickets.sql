@@ -118,41 +118,21 @@ lifecycles as (
     left join messages_counted
         on newest_events.ticket_id = messages_counted.ticket_id
 
-),
-
-final as (
-
-    select
-        cast(ticket_id as bigint) as ticket_id,
-        cast(household_id as bigint) as household_id,
-        cast(topic as string) as topic,
-        cast(priority as string) as priority,
-        cast(status as string) as status,
-        cast(opened_at as {{ type_timestamptz() }}) as opened_at,
-        cast(first_answered_at as {{ type_timestamptz() }}) as first_answered_at,
-        cast(closed_at as {{ type_timestamptz() }}) as closed_at,
-        cast(updated_at as {{ type_timestamptz() }}) as updated_at,
-        cast({{ ratio(seconds_between('opened_at', 'closed_at'), 3600) }} as decimal(12, 2))
-            as hours_to_close,
-        cast(satisfaction as integer) as satisfaction,
-        cast(messages as bigint) as messages
-
-    from lifecycles
-
 )
 
 select
-    ticket_id,
-    household_id,
-    topic,
-    priority,
-    status,
-    opened_at,
-    first_answered_at,
-    closed_at,
-    updated_at,
-    hours_to_close,
-    satisfaction,
-    messages
+    cast(ticket_id as bigint) as ticket_id,
+    cast(household_id as bigint) as household_id,
+    cast(topic as string) as topic,
+    cast(priority as string) as priority,
+    cast(status as string) as status,
+    cast(opened_at as {{ type_timestamptz() }}) as opened_at,
+    cast(first_answered_at as {{ type_timestamptz() }}) as first_answered_at,
+    cast(closed_at as {{ type_timestamptz() }}) as closed_at,
+    cast(updated_at as {{ type_timestamptz() }}) as updated_at,
+    cast({{ ratio(seconds_between('opened_at', 'closed_at'), 3600) }} as decimal(12, 2))
+        as hours_to_close,
+    cast(satisfaction as integer) as satisfaction,
+    cast(messages as bigint) as messages
 
-from final
+from lifecycles

@@ -1,0 +1,128 @@
+"""Checks that a product's declaration implies, so that its team does not write them.
+
+Belongs here: which checks follow from constraints, grain and promises, and which the mesh adds to
+every product. Not here: the complete contract (contract.py), or running it (verify.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from meshhouse.engines.protocol import PREVIOUS_SUFFIX
+from meshhouse.repository import Product
+from meshhouse.repository.keys import GRAIN, KEEPS_ROWS_PERCENT
+from meshhouse.repository.shapes import mapping, mappings
+from meshhouse.repository.yaml import Located
+
+ROWS_AGAINST_PREVIOUS = "rows_against_previous"
+"""Qualifier of the check that compares the number of rows with the publication before."""
+GRAIN_QUALIFIER = "grain"
+"""Qualifier of the check of a grain of several columns; the team may write others of its kind."""
+
+
+class Origin(Enum):
+    """What a derived check follows from, in the words that people read."""
+
+    CONSTRAINT = "constraint"
+    GRAIN = "grain"
+    PROMISE = "promise"
+    PLATFORM = "platform default"
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One check that nobody wrote."""
+
+    kind: str
+    column: str | None
+    body: Mapping[str, Any]
+    """What Soda reads; with the names of columns and relations as they are declared."""
+    origin: Origin
+    line: int | None = None
+    """The line in the product's YAML file that implies it; None for a default."""
+
+
+def derived_checks(product: Product, written: Located) -> tuple[Derived, ...]:
+    """The checks that the declaration of a product implies, and the defaults of the mesh.
+
+    A written check of the same kind and columns takes the place of a derived one, with its name,
+    threshold and filter. Only the row count against the previous publication is always added.
+
+    Args:
+        product: as it is declared.
+        written: the content of its checks file; empty if it has none.
+    """
+    there = set(_written(written))
+    derived = (
+        Derived("schema", None, {"name": "Columns and types of the contract"}, Origin.PLATFORM),
+        *_row_count(product),
+        *_missing(product),
+        *_duplicate(product),
+    )
+    kept = (each for each in derived if (each.kind, _columns(each)) not in there)
+    return (*kept, _row_count_against_previous(product))
+
+
+def _written(written: Located) -> Iterator[tuple[str, frozenset[str]]]:
+    """Kind and columns of each check in a checks file."""
+    for check in mappings(written.get("checks")):
+        for kind, body in check.items():
+            columns = mapping(body).get("columns") if kind == "duplicate" else None
+            yield kind, frozenset(map(str, columns if isinstance(columns, list) else ()))
+    for column in mappings(written.get("columns")):
+        for check in mappings(column.get("checks")):
+            for kind in check:
+                yield kind, frozenset([str(column.get("name"))])
+
+
+def _columns(derived: Derived) -> frozenset[str]:
+    columns = derived.body.get("columns") or filter(None, [derived.column])
+    return frozenset(columns)
+
+
+def _row_count(product: Product) -> Iterator[Derived]:
+    if not product.may_be_empty:
+        body = {"name": "Rows", "threshold": {"must_be_greater_than": 0}}
+        yield Derived("row_count", None, body, Origin.PLATFORM)
+
+
+def _missing(product: Product) -> Iterator[Derived]:
+    for column in product.columns:
+        if column.required:
+            line = column.required_line or column.line
+            yield Derived(
+                "missing", column.name, {"name": "Rows without a value"}, Origin.CONSTRAINT, line
+            )
+
+
+def _duplicate(product: Product) -> Iterator[Derived]:
+    line, name = product.meta_lines.get(GRAIN.name), "Rows that repeat the grain"
+    if len(product.grain) == 1:
+        yield Derived("duplicate", product.grain[0], {"name": name}, Origin.GRAIN, line)
+    elif product.grain:
+        body = {
+            "name": f"{name} {', '.join(product.grain)}",
+            "qualifier": GRAIN_QUALIFIER,
+            "columns": list(product.grain),
+        }
+        yield Derived("duplicate", None, body, Origin.GRAIN, line)
+
+
+def _row_count_against_previous(product: Product) -> Derived:
+    least = KEEPS_ROWS_PERCENT.of(product.promises)
+    published = f"{product.domain}{PREVIOUS_SUFFIX}.{product.name}"
+    body = {
+        "qualifier": ROWS_AGAINST_PREVIOUS,
+        "name": "Rows, as percent of the previous publication",
+        "query": (
+            f"select coalesce(100.0 * (select count(*) from {product.relation}) / "
+            f"nullif((select count(*) from {published}), 0), 100.0)"
+        ),
+        "threshold": {"must_be_greater_than_or_equal": float(least)},
+    }
+    line = product.meta_lines.get(KEEPS_ROWS_PERCENT.name)
+    origin = Origin.PLATFORM if line is None else Origin.PROMISE
+    return Derived("metric", None, body, origin, line)

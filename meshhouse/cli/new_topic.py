@@ -1,0 +1,257 @@
+"""`mesh new topic`: declare a topic from samples of its events, with a staging model.
+
+Belongs here: reading samples, writing the files, and saying what is uncertain. Not here: which
+columns fit the samples (landing/infer.py), or the text of the files (repository/new_topic.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from meshhouse import files
+from meshhouse.cli.output import console, counted, escaped
+from meshhouse.errors import UsageError
+from meshhouse.events import Source, event_log, open_source, uses_kafka
+from meshhouse.events.files import BadEvent, open_events, parsed
+from meshhouse.governance.classes import looks_personal
+from meshhouse.landing.infer import Inference, Inferred, Sample, infer
+from meshhouse.repository import Column, Domain, Repository, display_path
+from meshhouse.repository.new_topic import (
+    AS_SENT,
+    KEY_AS_SENT,
+    NewFiles,
+    NewTopic,
+    new_topic,
+    refuse_name,
+)
+
+_BYTES = 64 << 20
+"""Most bytes of samples: they are held in memory."""
+_BATCH_BYTES = 4 << 20
+_LOOKED_AT = 1_000
+"""Values of a column in which personal data is looked for."""
+
+
+@dataclass
+class Samples:
+    """Events from which columns are inferred."""
+
+    name: str
+    events: list[Sample] = field(default_factory=list)
+    unreadable: int = 0
+    """Events of a topic that are not JSON objects."""
+    tombstones: int = 0
+    """Events of a topic without a value."""
+
+
+@click.command()
+@click.argument("name", metavar="DOMAIN.TABLE")
+@click.option("--from", "origin", metavar="FILE|TOPIC",
+              help="Sample events: a file, or a topic; by default the topic itself.")  # fmt: skip
+@click.option("--topic", metavar="NAME", help="The topic; by default DOMAIN.TABLE.")
+@click.option("--key", metavar="COLUMN", help="The column whose text is the key of the events.")
+@click.option("--samples", "most", type=click.IntRange(min=1), default=10_000, show_default=True,
+              help="Events to read: the first of a file, the newest of a topic.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def topic(
+    name: str, origin: str | None, topic: str | None, key: str | None, most: int, quiet: bool
+) -> None:
+    """Declare a topic and its raw table from sample events, with a staging model.
+
+    Nothing is overwritten. Whatever is uncertain is printed: read it before the first run.
+    """
+    repository = Repository.find()
+    domain, table = _named(repository, name)
+    source = open_source(repository.root, repository.home)
+    samples, topic = _samples(source, origin, topic or name, topic is not None, most)
+    if not samples.events:
+        raise UsageError(f"{samples.name} holds no event that is a JSON object, so there is no "
+                         "sample. Name another one with --from.")  # fmt: skip
+    inferred = infer(samples.events, key)
+    if key is not None and key not in {each.name for each in inferred.columns}:
+        known = ", ".join(each.name for each in inferred.columns)
+        raise UsageError(f"The samples have no field `{key}`, which is the key. Fields: {known}.")
+    if not inferred.columns:
+        raise UsageError(f"The events of {samples.name} have no field that can be a column.")
+    columns = tuple(_column(each, samples, key) for each in inferred.columns)
+    new = NewTopic(domain, table, topic, columns, key, changelog=samples.tombstones > 0)
+    made = new_topic(new)
+    out = console(quiet)
+    out.print(f"read      {counted(len(samples.events), 'event')} of {samples.name}", markup=False)
+    write(repository, domain, made)
+    for path in made.files:
+        did = "changed" if path in made.changed else "wrote"
+        out.print(f"{did:<9} {display_path(path)}", markup=False)
+    for line in _doubts(new, inferred, samples):
+        out.print(f"uncertain {escaped(line)}", markup=False)
+    where = _created(repository, source, topic)
+    if where == "created":
+        out.print(f"created   topic {topic} with 1 partition, in the event log", markup=False)
+    declaration = next(iter(made.files))
+    for at, step in enumerate(_steps(new, declaration, origin, where), start=1):
+        out.print(f"{at}. {step}", markup=False)
+
+
+def _created(repository: Repository, source: Source, topic: str) -> str | None:
+    """`created` or `absent` for a topic that did not exist; None for one that did.
+
+    An empty topic of the event log costs nothing. In a cluster, its owner chooses the partitions.
+    """
+    if topic in source.topics():
+        return None
+    if uses_kafka(repository.root):
+        return "absent"
+    event_log(repository.home).create_topic(topic)
+    return "created"
+
+
+def write(repository: Repository, domain: Domain, made: NewFiles) -> None:
+    """Writes new files; takes them back if the domain can then no longer be used.
+
+    Raises:
+        UsageError: the domain would be broken; nothing is changed.
+    """
+    before = {path: path.read_bytes() if path.exists() else None for path in made.files}
+    try:
+        for path, text in made.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(path, text)
+        problems = Repository(repository.root).reading(domain.name).problems
+        if problems:
+            raise UsageError(f"Nothing was written: {problems[0]}")
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.write_bytes(content)
+        raise
+
+
+def _named(repository: Repository, name: str) -> tuple[Domain, str]:
+    domain, dot, table = name.partition(".")
+    if not dot or not table:
+        raise UsageError(f"`{name}` is not a raw table. Write DOMAIN.TABLE, such as shop.visits.")
+    found = repository.domain(domain.removesuffix("_raw"))
+    refuse_name(found, table)
+    return found, table
+
+
+def _samples(
+    source: Source, origin: str | None, topic: str, is_named: bool, most: int
+) -> tuple[Samples, str]:
+    """The samples, and the topic that is declared."""
+    path = Path(origin) if origin else None
+    if path is not None and (path.exists() or path.suffix.lower() in _ENDINGS):
+        with open_events(path, None) as content:
+            found = Samples(str(path))
+            events = (Sample(each.value, each.fields) for each in content.events())
+            found.events = list(_bounded(islice(events, most)))
+        return found, topic
+    named = origin or topic
+    if named in source.topics():
+        return _of_topic(source, named, most), topic if is_named else named
+    if origin:
+        raise UsageError(
+            f"`{origin}` is neither a file nor a topic. `mesh topic list` lists the topics."
+        )
+    raise UsageError(
+        f"There is no topic `{topic}` to take samples from. Name a file with --from, or create the "
+        f"topic and send events: `mesh topic create {topic}`, `mesh topic produce {topic} FILE`."
+    )
+
+
+_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+
+
+def _of_topic(source: Source, topic: str, most: int) -> Samples:
+    held = source.describe(topic).partitions
+    share = max(1, most // max(1, sum(each.end > each.begin for each in held.values())))
+    ranges = {
+        number: (max(each.begin, each.end - share), each.end)
+        for number, each in held.items()
+        if each.end > each.begin
+    }
+    found = Samples(f"topic {topic}")
+    found.events = list(_bounded(_decoded(source, topic, ranges, found)))
+    return found
+
+
+def _decoded(
+    source: Source, topic: str, ranges: dict[int, tuple[int, int]], found: Samples
+) -> Iterator[Sample]:
+    if not ranges:
+        return
+    for batch in source.read(topic, ranges, _BATCH_BYTES):
+        for value in batch.events["value"].to_pylist():
+            if value is None:
+                found.tombstones += 1
+                continue
+            try:
+                yield Sample(value, parsed(value, ""))
+            except BadEvent:
+                found.unreadable += 1
+
+
+def _bounded(events: Iterator[Sample]) -> Iterator[Sample]:
+    size = 0
+    for each in events:
+        yield each
+        size += len(each.value)
+        if size >= _BYTES:
+            return
+
+
+def _column(inferred: Inferred, samples: Samples, key: str | None) -> Column:
+    values = (each.fields.get(inferred.name) for each in samples.events[:_LOOKED_AT])
+    texts = [each for each in values if type(each) is str and inferred.data_type == "string"]
+    described: dict[str, Any] = {"type": inferred.data_type}
+    is_personal = looks_personal(inferred.name, described, texts)
+    return Column(
+        name=inferred.name,
+        data_type=inferred.data_type,
+        description=KEY_AS_SENT if inferred.name == key else AS_SENT,
+        required=inferred.required,
+        classification="personal" if is_personal else None,
+    )
+
+
+def _doubts(new: NewTopic, inferred: Inference, samples: Samples) -> Iterator[str]:
+    count = len(samples.events)
+    for column, each in zip(new.columns, inferred.columns, strict=True):
+        for doubt in each.doubts:
+            yield f"{each.name}: {each.data_type}; {doubt}"
+        if column.classification:
+            yield f"{each.name}: looks personal, so it is classified as such"
+    for name, reason in inferred.left_out.items():
+        yield f"{name}: not a column, because {reason}; its values land in `_rescued`"
+    seen = "the only event" if count == 1 else f"all {count:,} events"
+    if required := [each.name for each in new.columns if each.required]:
+        yield f"required: {', '.join(required)}, in {seen}; events without one are rejected"
+    else:
+        yield f"required: no column, because none is in {seen}"
+    if samples.unreadable:
+        yield f"{samples.unreadable:,} events are not JSON objects; landing rejects them"
+    if samples.tombstones:
+        yield (
+            f"changelog: true, because {samples.tombstones:,} events have no value; an event "
+            "replaces the earlier one of its key"
+        )
+
+
+def _steps(
+    new: NewTopic, declaration: Path, origin: str | None, where: str | None
+) -> Iterator[str]:
+    key = f" --key {new.key}" if new.key else ""
+    if where == "absent":
+        yield f"`mesh topic create {new.topic} --partitions N`: the cluster does not have it."
+    if where is not None:
+        yield f"`mesh topic produce {new.topic} {origin or 'FILE'}{key}`, if you want the samples."
+    yield f"Say in {display_path(declaration)} what each column holds. Now it says: {AS_SENT}"
+    yield f"`mesh check`, then `mesh run {new.domain.name}`: it lands {new.relation}."

@@ -1,0 +1,173 @@
+"""Debezium: the state of a row after each change of a database table.
+
+Belongs here: envelopes with and without schema, deletions, keys, and the position of a change in
+its source. Not here: single values (debezium_values.py), or deletions as rows (decode.py).
+
+Written by the JSON converter of Kafka Connect. Debezium writes all changes of one key to one
+partition in the source's order, so `newest_per_key` finds the last state of each row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from meshhouse.landing.documents import json_text, parsed
+from meshhouse.landing.formats import values
+from meshhouse.landing.formats.debezium_values import converted, fields_of
+from meshhouse.landing.formats.errors import BadDeclaration, Unreadable
+from meshhouse.landing.formats.marks import DELETED
+from meshhouse.repository import RawTable
+from meshhouse.repository.types import parse_type
+
+_STATES = {"c": "after", "u": "after", "r": "after", "d": "before"}
+_REFUSED = {
+    "t": "truncates the whole table, which no row can show. Take a new snapshot with the connector "
+    "into a new topic",
+    "m": "is a message of the database's log and not a change of a row",
+}
+
+
+class Changes:
+    """Reads change events of one table. Not thread-safe."""
+
+    def __init__(self, raw: RawTable) -> None:
+        """Takes the declared types, which decide how values are read.
+
+        Raises:
+            BadDeclaration: the topic is not declared as a changelog.
+        """
+        if not raw.changelog:
+            raise BadDeclaration(
+                raw.path,
+                raw.line,
+                f"{raw.relation} has the format debezium, whose events replace and delete rows.",
+                "Add `changelog: true` to its config.meta.",
+            )
+        self._columns = {
+            column.name: (parse_type(column.data_type), column.encoding) for column in raw.columns
+        }
+
+    def as_json(self, events: pa.Table) -> pa.Table:
+        """See `meshhouse.landing.formats.Format`; also unwraps keys, and marks deletions."""
+        texts: list[bytes | None] = []
+        reasons: list[str | None] = []
+        deleted: list[bool] = []
+        for value in events["value"].to_pylist():
+            text, reason, is_deletion = None, None, False
+            if value is not None:
+                try:
+                    row, is_deletion = self._row(parsed(value))
+                    text = json_text(row).encode()
+                except Unreadable as unreadable:
+                    reason = str(unreadable)
+                except RecursionError:
+                    reason = "is nested deeper than the stack allows"
+            texts.append(text)
+            reasons.append(reason)
+            deleted.append(is_deletion)
+        keys = pa.array(map(_key, events["key"].to_pylist()), events.schema.field("key").type)
+        for name, array in (("key", keys), ("value", pa.array(texts, pa.binary()))):
+            events = events.set_column(events.schema.get_field_index(name), name, array)
+        events = events.append_column("reason", pa.array(reasons, pa.string()))
+        return events.append_column(DELETED, pa.array(deleted, pa.bool_()))
+
+    def _row(self, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The state of a row as JSON values, and whether the change deletes it."""
+        schema, payload = document.get("schema"), document
+        if document.keys() == {"schema", "payload"}:
+            if document["payload"] is None:
+                raise Unreadable("is a Debezium envelope without a payload")
+            payload = document["payload"]
+        if not isinstance(payload, Mapping) or not {"op", "source"} <= payload.keys():
+            raise Unreadable(
+                "is not a Debezium envelope with `op` and `source`. If the connector flattens its "
+                "events, declare `format: json`"
+            )
+        op = str(payload["op"])
+        if op in _REFUSED:
+            raise Unreadable(_REFUSED[op])
+        if op not in _STATES:
+            raise Unreadable(f"has the unknown operation `{str(op)[:20]}`")
+        facts = self._facts(payload)
+        if op == "d":
+            return facts, True
+        state = payload.get("after")
+        if not isinstance(state, Mapping):
+            raise Unreadable(f"has the operation `{op}`, but no object `after`")
+        kinds = _fields_of(schema, "after") if payload is not document else {}
+        row: dict[str, Any] = {}
+        for name, value in state.items():
+            if name in self._columns:
+                kind, encoding = self._columns[name]
+                value = converted(value, kinds.get(name), kind, encoding, name)
+            row[name] = value
+        return {**facts, **row}, False
+
+    def _facts(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Facts about a change, for the columns that declare them."""
+        source = payload["source"] if isinstance(payload["source"], Mapping) else {}
+        return {
+            name: fact(payload, source) for name, fact in _FACTS.items() if name in self._columns
+        }
+
+
+def _fields_of(schema: Any, name: str) -> dict[str, Mapping[str, Any]]:
+    """Field -> schema, of the struct that an envelope has under a name."""
+    return fields_of(fields_of(schema).get(name))
+
+
+def _key(key: bytes | None) -> bytes | None:
+    """A key without its schema, because the schema of equal keys may change."""
+    if key is None or not key.lstrip().startswith(b"{"):
+        return key
+    try:
+        document = parsed(key)
+    except (Unreadable, RecursionError):
+        return key
+    schema = document.get("schema")
+    is_wrapped = document.keys() == {"schema", "payload"} and isinstance(schema, Mapping)
+    return json_text(document["payload"] if is_wrapped else document).encode()
+
+
+def _moment_of(millis: Any) -> Any:
+    text = str(millis)
+    return str(values.moment(int(text), 1000)) if re.fullmatch("-?[0-9]{1,20}", text) else None
+
+
+def position(source: Mapping[str, Any]) -> str | None:
+    """The place of a change in its source's log, as a text that sorts like the log.
+
+    None for connectors whose log has no such order.
+    """
+    connector = source.get("connector")
+    if connector == "postgresql" and source.get("lsn") is not None:
+        return _padded(source["lsn"])
+    if connector in ("mysql", "mariadb") and source.get("file"):
+        number = str(source["file"]).rpartition(".")[2]
+        parts = [number, source.get("pos"), source.get("row") or 0]
+        padded = [_padded(each) for each in parts]
+        return ":".join(each for each in padded if each) if all(padded) else None
+    if connector == "sqlserver" and source.get("commit_lsn"):
+        serial = _padded(source.get("event_serial_no") or 0)
+        return f"{source['commit_lsn']}:{source.get('change_lsn') or ''}:{serial}"
+    if connector == "oracle" and source.get("scn"):
+        return _padded(source["scn"])
+    return None
+
+
+def _padded(number: Any) -> str | None:
+    text = str(number)
+    return text.zfill(20) if re.fullmatch("[0-9]{1,20}", text) else None
+
+
+_FACTS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Any]] = {
+    "__op": lambda payload, source: payload["op"],
+    "__position": lambda payload, source: position(source),
+    "__source_time": lambda payload, source: _moment_of(source.get("ts_ms")),
+    "__table": lambda payload, source: source.get("table"),
+}
+"""Columns that a declaration may have in addition to those of the source's table."""

@@ -1,0 +1,134 @@
+"""Copies the files of a dbt project that a domain takes over.
+
+Belongs here: which files, and where they go. Not here: their content.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from pathlib import Path
+
+from meshhouse.errors import MeshError
+from meshhouse.repository.foreign.edit import dumped, loaded
+from meshhouse.repository.foreign.project import FILES, FOLDERS, ForeignProject
+from meshhouse.repository.yaml import display_path
+
+_LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "target", "logs")
+
+
+def copy_project(project: ForeignProject, to: Path) -> list[str]:
+    """Copies a project into a new folder, and returns what a person should know of it.
+
+    Args:
+        project: as it was found.
+        to: the new folder.
+    """
+    to.mkdir(parents=True)
+    for kind in FOLDERS:
+        for folder in project.folders(kind):
+            if project.path not in folder.resolve().parents:
+                raise MeshError(
+                    f"{display_path(folder)} is not a folder within the project, and only the "
+                    "project is copied. Move it there first."
+                )
+            _copy(folder, to / kind)
+    for folder in _docs(project):
+        _copy(folder, to / "models", (".md",))
+    for name in FILES:
+        if (project.path / name).is_file():
+            shutil.copyfile(project.path / name, to / name)
+    (to / "models").mkdir(exist_ok=True)
+    if project.packages_path.is_dir():
+        # `dbt deps` installs local packages as links.
+        for package in sorted(each for each in project.packages_path.iterdir() if each.is_dir()):
+            _copy(package.resolve(), to / "dbt_packages" / package.name)
+    return [*_padded(to), *_local_packages(project, to)]
+
+
+def _docs(project: ForeignProject) -> list[Path]:
+    """Folders with nothing but descriptions; dbt also finds those beside models."""
+    named = project.settings.get("docs-paths")
+    taken = [folder for kind in FOLDERS for folder in project.folders(kind)]
+    places = [project.path / str(each) for each in (named if isinstance(named, list) else [])]
+    return [
+        each
+        for each in places
+        if each.is_dir() and not any(each == one or one in each.parents for one in taken)
+    ]
+
+
+def _copy(folder: Path, to: Path, suffixes: tuple[str, ...] = ()) -> None:
+    """Copies regular files; two folders of one kind are laid over each other."""
+    for place, names, files in os.walk(folder, followlinks=False):
+        left_out = _LEFT_OUT(place, [*names, *files])
+        names[:] = [each for each in names if each not in left_out]
+        for name in files:
+            source = Path(place, name)
+            if name in left_out or not source.is_file():
+                continue
+            if suffixes and source.suffix not in suffixes:
+                continue
+            target = to / source.relative_to(folder)
+            if target.exists():
+                raise MeshError(
+                    f"{display_path(source)}: the project has two files of this name in folders "
+                    "of one kind, which a domain has once. Rename one."
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+
+def _padded(to: Path) -> list[str]:
+    """Fills rows of seeds that have fewer values than the header, as dbt does elsewhere.
+
+    DuckDB refuses them.
+    """
+    said = []
+    for path in sorted((to / "seeds").rglob("*.csv")):
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            try:
+                rows = list(csv.reader(file))
+            except (csv.Error, UnicodeDecodeError):
+                continue  # the trial build says what is wrong
+        width = len(rows[0]) if rows else 0
+        if any(len(row) < width for row in rows if row):
+            with path.open("w", newline="", encoding="utf-8") as file:
+                lines = ([*row, *[""] * (width - len(row))] for row in rows if row)
+                csv.writer(file, lineterminator="\n").writerows(lines)
+            said.append(f"Rows of the seed {path.name} had fewer values than columns; it has "
+                        "empty values there now.")  # fmt: skip
+    return said
+
+
+def _local_packages(project: ForeignProject, to: Path) -> list[str]:
+    """Copies packages that are folders; those outside the project go to `packages/`."""
+    said = []
+    for name in ("packages.yml", "dependencies.yml"):
+        path = to / name
+        content = loaded(path.read_text()) if path.is_file() else {}
+        entries = content.get("packages")
+        for entry in entries if isinstance(entries, list) else []:
+            local = entry.get("local") if isinstance(entry, dict) else None
+            if not isinstance(local, str) or "{{" in local:
+                continue
+            place = (project.path / local).resolve()
+            if not (place / "dbt_project.yml").is_file():
+                raise MeshError(
+                    f"{display_path(project.path / name)}: there is no dbt project in {local}. "
+                    "Correct the path of that package."
+                )
+            if project.path in place.parents:
+                if not (to / local).exists():
+                    _copy(place, to / local)
+                continue
+            entry["local"] = f"packages/{place.name}"
+            _copy(place, to / "packages" / place.name)
+            path.write_text(dumped(content))
+            (to / "package-lock.yml").unlink(missing_ok=True)
+            said.append(
+                f"The package {local} is outside the project: it was copied to "
+                f"packages/{place.name}. Is that where it should live?"
+            )
+    return said

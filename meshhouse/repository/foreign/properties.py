@@ -1,0 +1,76 @@
+"""YAML and SQL files of a project, without what the mesh decides.
+
+Belongs here: places of tables, types of an adapter, sources. Not here: products (products.py), or
+dbt_project.yml (settings.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from meshhouse.repository.foreign.edit import loaded, with_entries, without_settings
+from meshhouse.repository.foreign.settings import PLACES
+from meshhouse.repository.foreign.types import mesh_type
+
+_SECTIONS = ("models", "seeds", "snapshots")
+_COLUMN_TYPES = "column_types"
+
+
+def cleaned_yaml(text: str, adapter: str) -> str:
+    """A YAML file of dbt whose models, seeds and snapshots say no place and only known types."""
+    for section in _SECTIONS:
+        entries = loaded(text).get(section)
+        if isinstance(entries, list):
+            new = {
+                str(each.get("name")): _cleaned(each, adapter)
+                for each in entries
+                if isinstance(each, dict)
+            }
+            changed = {
+                name: each
+                for name, each in new.items()
+                if any(old.get("name") == name and old != each for old in entries)
+            }
+            if changed:
+                text = with_entries(text, section, changed)
+    return text
+
+
+def without_sources(text: str) -> tuple[str, list[Mapping[str, Any]]]:
+    """A YAML file without its sources, and their entries."""
+    entries = loaded(text).get("sources")
+    if not isinstance(entries, list):
+        return text, []
+    found = [each for each in entries if isinstance(each, dict)]
+    return with_entries(text, "sources", {str(each.get("name")): None for each in found}), found
+
+
+def cleaned_sql(text: str) -> str:
+    """SQL whose `config()` says no place."""
+    return without_settings(text, PLACES)
+
+
+def _cleaned(entry: Mapping[str, Any], adapter: str) -> dict[str, Any]:
+    kept = {key: value for key, value in entry.items() if key not in PLACES}
+    if isinstance(kept.get("config"), dict):
+        config = {k: v for k, v in kept["config"].items() if k.removeprefix("+") not in PLACES}
+        if config.get("full_refresh") is False:
+            del config["full_refresh"]
+        if isinstance(config.get(_COLUMN_TYPES), dict):
+            config[_COLUMN_TYPES] = {
+                name: mesh_type(str(kind), adapter) or kind
+                for name, kind in config[_COLUMN_TYPES].items()
+            }
+        kept["config"] = config
+        if not config and entry["config"]:
+            del kept["config"]
+    if isinstance(kept.get("columns"), list):
+        kept["columns"] = [_typed(each, adapter) for each in kept["columns"]]
+    return kept
+
+
+def _typed(column: Any, adapter: str) -> Any:
+    if not isinstance(column, dict) or not isinstance(column.get("data_type"), str):
+        return column
+    return {**column, "data_type": mesh_type(column["data_type"], adapter) or column["data_type"]}

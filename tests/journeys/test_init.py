@@ -1,0 +1,40 @@
+"""From the wheel alone to a mesh: `mesh init`, a published product, Dagster, and its own tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.installed import Installed, install
+from tests.support.tiny import ROOT
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return install(tmp_path_factory.mktemp("installed"))
+
+
+def test_a_mesh_from_the_wheel_runs_and_loads_in_dagster(installed: Installed, tmp_path: Path):
+    mesh = tmp_path / "café mesh"
+    installed.run("mesh", "init", str(mesh), folder=tmp_path)
+    places = installed.run(
+        "python", "-c", "import sys, meshhouse, dbt_meshhouse as plugin\n"
+        "print(*sys.path, meshhouse.__file__, plugin.__file__, sep='\\n')", folder=mesh,
+    )  # fmt: skip
+    assert str(ROOT) not in [each.rstrip("/") for each in places.splitlines()]
+    assert places.count(str(installed.folder)) >= 3
+    assert "published shop.drink_sales: 4 rows" in installed.run("mesh", "run", folder=mesh)
+    assert " 0 findings" in f" {installed.run('mesh', 'check', folder=mesh)}"
+    assert '"espresso",12,14,35.00' in installed.run(
+        "mesh", "sql", "select * from shop.drink_sales", "--format", "csv", folder=mesh
+    )
+    # Plain dbt finds the macros of the platform, too.
+    built = installed.run(
+        "python", "-m", "dbt.cli.main", "build", "--profiles-dir", "../../profiles",
+        folder=mesh / "domains" / "shop",
+    )  # fmt: skip
+    assert "Completed successfully" in built
+    validated = installed.run("python", "-m", "dagster", "definitions", "validate", folder=mesh)
+    assert "Validation successful for code location orchestration.definitions" in validated
+    assert "3 passed" in installed.run("python", "-m", "pytest", "-q", folder=mesh)

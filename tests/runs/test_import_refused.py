@@ -1,0 +1,91 @@
+"""An import that cannot be done says why in one line, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.runs.import_project import import_project
+from tests.conftest import Mesh
+from tests.support.foreign import bikes, write
+
+PROJECT = "name: bikes\nprofile: x\n"
+REFUSED = {
+    "no project": ({"a.txt": ""}, UsageError, "has no dbt_project.yml"),
+    "no name": ({"dbt_project.yml": "profile: x\n"}, UsageError, "gives the project no `name`"),
+    "bad name": ({"dbt_project.yml": "name: My__Bikes\n"}, UsageError, "Give another name with"),
+    "taken name": ({"dbt_project.yml": "name: shop\n"}, UsageError, "overwrites nothing"),
+    "not YAML": ({"models/a.yml": ": no: ["}, UsageError, "models/a.yml:1: this is not valid YAML"),
+    "another project": (
+        {"models/a.sql": "select 1 as a from {{ ref('nowhere', 'b') }}"},
+        MeshError, "there is neither a domain nor an installed package `nowhere`",
+    ),
+    "no product": (
+        {"models/a.sql": "select 1 as a from {{ ref('shop', 'order') }}"},
+        MeshError, "shop publishes no product `order`",
+    ),
+    "no package": (
+        {"packages.yml": "packages:\n  - local: ../nowhere\n"},
+        MeshError, "packages.yml: there is no dbt project in ../nowhere",
+    ),
+    "no Jinja": (
+        {"models/a.sql": "select {% if %}"}, MeshError, "models/a.sql:1: Expected an expression",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_says_why_and_leaves_nothing(mesh: Mesh, tmp_path: Path, name: str):
+    files, kind, words = REFUSED[name]
+    base = {} if name == "no project" else {"dbt_project.yml": PROJECT}
+    project = write(tmp_path / "bikes", {**base, **files})
+    with pytest.raises(MeshError) as caught:
+        import_project(mesh.repository, project, None, None)
+    assert type(caught.value) is kind or isinstance(caught.value, kind)
+    assert words in str(caught.value)
+    assert ".importing" not in str(caught.value)
+    assert sorted(each.name for each in (mesh.root / "domains").iterdir()) == ["crm", "shop"]
+
+
+def test_a_killed_import_is_no_domain_and_the_next_one_works(mesh: Mesh, tmp_path: Path):
+    project = bikes(tmp_path)
+    stage = mesh.root / "domains" / ".importing"
+    process = mesh.start("import", str(project))
+    for _ in range(600):
+        if stage.exists():
+            break
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert mesh.repository.domain_names == ("crm", "shop", "mesh")
+    done = import_project(mesh.repository, project, None, ("Bikes", "bikes@tiny.example"))
+    assert [each.model.name for each in done.products] == ["customers", "daily", "kinds"]
+    assert not stage.exists()
+    assert mesh.repository.domain("bikes").owner()["email"] == "bikes@tiny.example"
+
+
+def test_products_of_other_domains_are_read_through_staging(mesh: Mesh, tmp_path: Path):
+    project = write(
+        tmp_path / "of bikes",
+        {
+            "dbt_project.yml": PROJECT,
+            "dependencies.yml": "projects:\n  - name: shop\n  - name: gone\n",
+            "models/big.sql": "select order_id, amount from {{ ref('shop', 'orders') }}",
+            "models/big.yml": "models:\n  - name: big\n    columns:\n"
+            "      - {name: order_id, tests: [unique, not_null]}\n",
+        },
+    )
+    done = import_project(mesh.repository, project, None, None)
+    assert any("reads shop.orders through models/staging/" in each for each in done.decisions)
+    domain = mesh.repository.domain("bikes")
+    assert domain.upstream == ("shop",)
+    [reference] = domain.references
+    assert reference.path.name == "stg_shop__orders.sql"
+    [product] = domain.products
+    types = {each.name: each.data_type for each in product.columns}
+    assert types == {"order_id": "bigint", "amount": "decimal(12,2)"}
