@@ -23,8 +23,8 @@ class Format(Protocol):
         """Events in `EVENT_SCHEMA`, with JSON in place of their `value`.
 
         The added column `reason` says why an event could not be converted; it is null for all
-        others. The value is null for these events and for tombstones. A column `marks.DELETED` marks
-        deletions that have a value, of facts about them.
+        others. The value is null for these events and for tombstones. A column `DELETED`
+        (marks.py) marks deletions that have a value, of facts about them.
 
         Raises:
             MeshError: a schema cannot be fetched. No event is rejected for that.

@@ -225,6 +225,13 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
         ),
     ),
     (
+        shapes.field_of_struct,
+        Difference(
+            "a field of a struct behind a dot", "the field", "the field", "an error",
+            "Use the macro `nested_field(struct, path, data_type)`.",
+        ),
+    ),
+    (
         lambda node, name: isinstance(node, exp.Bracket),
         Difference(
             "an element of an array", "counts from 1", "counts from 0", "counts from 0",

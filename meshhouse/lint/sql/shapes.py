@@ -35,6 +35,12 @@ def named(*names: str) -> Matches:
     return lambda node, name: name in names
 
 
+def field_of_struct(node: exp.Expression, name: str) -> bool:
+    """A field such as `customer.address.zip`; the outermost of several."""
+    is_field = isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier)
+    return is_field and not isinstance(node.parent, exp.Dot)
+
+
 def _is_literal(node: exp.Expression | None) -> bool:
     return isinstance(node, exp.Literal | exp.Boolean) or (
         isinstance(node, exp.Neg | exp.Paren | exp.Cast) and _is_literal(node.this)
