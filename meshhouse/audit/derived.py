@@ -7,7 +7,7 @@ every product. Not here: the complete contract (contract.py), or running it (ver
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -48,34 +48,60 @@ class Derived:
 def derived_checks(product: Product, written: Located) -> tuple[Derived, ...]:
     """The checks that the declaration of a product implies, and the defaults of the mesh.
 
-    A written check of the same kind and columns takes the place of a derived one, with its name,
-    threshold and filter. Only the row count against the previous publication is always added.
+    A written check of the same kind and columns takes the place of a derived one, with its name
+    and, for the schema and the number of rows, its threshold. A written check of missing or
+    duplicate values that tolerates some, or leaves rows out, is weaker than the declaration: it
+    stands beside the derived one. The row count against the previous publication is always added.
 
     Args:
         product: as it is declared.
         written: the content of its checks file; empty if it has none.
     """
-    there = set(_written(written))
+    there, weaker = set(), set()
+    for kind, columns, body in _written(written):
+        (weaker if _is_weaker(kind, body) else there).add((kind, columns))
     derived = (
         Derived("schema", None, {"name": "Columns and types of the contract"}, Origin.PLATFORM),
         *_row_count(product),
         *_missing(product),
         *_duplicate(product),
     )
-    kept = (each for each in derived if (each.kind, _columns(each)) not in there)
+    kept = (
+        _apart(each) if (each.kind, _columns(each)) in weaker else each
+        for each in derived
+        if (each.kind, _columns(each)) not in there
+    )
     return (*kept, _row_count_against_previous(product))
 
 
-def _written(written: Located) -> Iterator[tuple[str, frozenset[str]]]:
-    """Kind and columns of each check in a checks file."""
+def _written(
+    written: Located,
+) -> Iterator[tuple[str, frozenset[str], Mapping[str, Any]]]:
+    """Kind, columns and body of each check in a checks file."""
     for check in mappings(written.get("checks")):
         for kind, body in check.items():
             columns = mapping(body).get("columns") if kind == "duplicate" else None
-            yield kind, frozenset(map(str, columns if isinstance(columns, list) else ()))
+            named = frozenset(map(str, columns if isinstance(columns, list) else ()))
+            yield kind, named, mapping(body)
     for column in mappings(written.get("columns")):
         for check in mappings(column.get("checks")):
-            for kind in check:
-                yield kind, frozenset([str(column.get("name"))])
+            for kind, body in check.items():
+                yield kind, frozenset([str(column.get("name"))]), mapping(body)
+
+
+def _is_weaker(kind: str, body: Mapping[str, Any]) -> bool:
+    """Whether a written check lets pass what the declaration excludes."""
+    if kind not in ("missing", "duplicate"):
+        return False
+    threshold = mapping(body.get("threshold"))
+    return bool(body.get("filter")) or any(
+        name != "metric" and (name, value) != ("must_be", 0) for name, value in threshold.items()
+    )
+
+
+def _apart(derived: Derived) -> Derived:
+    """A derived check with a qualifier, because a written one has its kind and columns."""
+    return replace(derived, body={"qualifier": derived.origin.value, **derived.body})
 
 
 def _columns(derived: Derived) -> frozenset[str]:

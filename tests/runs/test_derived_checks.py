@@ -117,6 +117,34 @@ def test_a_written_check_of_the_same_kind_takes_the_place_of_the_derived_one(
 
 
 @pytest.mark.parametrize(
+    "weaker",
+    [
+        "missing: {filter: order_id > 5}",
+        "missing: {threshold: {metric: percent, must_be_less_than: 5}}",
+    ],
+)
+def test_a_written_check_that_tolerates_what_the_contract_excludes_stands_beside_it(bare, weaker):
+    mesh = bare
+    mesh.edit(YAML, *NEVER_NULL)
+    mesh.write(CHECKS, f"columns:\n  - {{name: customer_id, checks: [{weaker}]}}\n")
+    assert {"customer_id__missing", "customer_id__missing__constraint"} <= {*keys(mesh)}
+    mesh.sell(1)
+    mesh.run("run", "shop")
+    assert mesh.row("select count(*) from shop.orders") == (1,)
+
+
+def test_duplicates_of_the_grain_are_refused_although_a_written_check_leaves_them_out(bare):
+    mesh = bare
+    mesh.edit(SQL, "from {{ ref('stg_sales') }}", "from {{ ref('stg_sales') }}, (values (1), (2))")
+    mesh.write(
+        CHECKS, "columns:\n  - {name: order_id, checks: [duplicate: {filter: order_id > 5}]}\n"
+    )
+    mesh.sell(3)
+    said = mesh.run("run", "shop", code=1).stderr
+    assert "Rows that repeat the grain (column order_id): found 1, must be 0" in said
+
+
+@pytest.mark.parametrize(
     "written",
     [
         "checks:\n  - duplicate: {columns: [customer_id, sold_at]}\n",

@@ -55,7 +55,8 @@ class Followed:
             file = _FILE.match(block)
             if kind != "sh":
                 assert file, f"neither commands nor a file: {block}"
-                self.mesh.write(file[1], block)
+                # A comment is a row of a CSV file.
+                self.mesh.write(file[1], block.removeprefix(file[0]) if kind == "csv" else block)
             elif background:
                 self._background.append(subprocess.Popen(
                     self._script(f"exec {block}"), shell=True, executable="/bin/bash",
