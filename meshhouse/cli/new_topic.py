@@ -6,6 +6,7 @@ columns fit the samples (landing/infer.py), or the text of the files (repository
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,6 +21,7 @@ from meshhouse.errors import UsageError
 from meshhouse.events import Source, event_log, open_source, uses_kafka
 from meshhouse.events.files import BadEvent, open_events, parsed
 from meshhouse.governance.classes import looks_personal
+from meshhouse.governance.policies.meaning import personal_in_topics
 from meshhouse.landing.infer import Inference, Inferred, Sample, infer
 from meshhouse.repository import Column, Domain, Repository, display_path
 from meshhouse.repository.new_topic import (
@@ -79,7 +81,8 @@ def topic(
         raise UsageError(f"The samples have no field `{key}`, which is the key. Fields: {known}.")
     if not inferred.columns:
         raise UsageError(f"The events of {samples.name} have no field that can be a column.")
-    columns = tuple(_column(each, samples, key) for each in inferred.columns)
+    personal = personal_in_topics(repository)
+    columns = tuple(_column(each, samples, key, personal) for each in inferred.columns)
     new = NewTopic(domain, table, topic, columns, key, changelog=samples.tombstones > 0)
     made = new_topic(new)
     out = console(quiet)
@@ -208,11 +211,14 @@ def _bounded(events: Iterator[Sample]) -> Iterator[Sample]:
             return
 
 
-def _column(inferred: Inferred, samples: Samples, key: str | None) -> Column:
+def _column(
+    inferred: Inferred, samples: Samples, key: str | None, personal: re.Pattern[str]
+) -> Column:
     values = (each.fields.get(inferred.name) for each in samples.events[:_LOOKED_AT])
     texts = [each for each in values if type(each) is str and inferred.data_type == "string"]
     described: dict[str, Any] = {"type": inferred.data_type}
-    is_personal = looks_personal(inferred.name, described, texts)
+    name = inferred.name
+    is_personal = bool(personal.search(name)) or looks_personal(name, described, texts)
     return Column(
         name=inferred.name,
         data_type=inferred.data_type,

@@ -98,11 +98,10 @@ def list_(as_json: bool) -> None:
                      "\n".join(_lag_text(each, described) for each in lags) or None))  # fmt: skip
     columns = ["topic", "partitions", "events", "raw table", "lag"]
     results().print(table(columns, rows, right=("partitions", "events")))
-    absent = sorted(declared - set(held))
-    if absent:
+    if absent := sorted(declared - set(held)):
+        count = f"{counted(len(absent), 'declared topic')} {'is' if len(absent) == 1 else 'are'}"
         console().print(
-            f"{', '.join(absent)}: declared, but not in {_place(repository)}. Create: "
-            f"`mesh topic create {absent[0]}`.",
+            f"{count} not in {_place(repository)}. Create: `mesh topic create {absent[0]}`.",
             markup=False,
         )
 

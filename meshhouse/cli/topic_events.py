@@ -96,7 +96,7 @@ def produce(
         print_json({"topic": name, "events": sent, "in_file": total, "complete": done})
     else:
         out.print(f"{counted(sent, 'event')} sent to {name}", markup=False)
-        if done:
+        if done and sent:
             _say_what_is_next(out, name, [raw.relation for raw in tables])
     if not done:
         click.echo(f"mesh: {_rest(content.name, skip + sent, total)}", err=True)
@@ -140,22 +140,26 @@ def _send(
     advance: Callable[[int], None],
     stopped: Callable[[], bool],
 ) -> int:
-    """Sends batch by batch; returns how many events the topic holds now."""
-    sent = 0
-    for batch in _batches(_after(_rows(content, key, lambda: False), skip)):
-        if stopped():
-            break
-        try:
+    """Sends batch by batch; returns how many events were sent."""
+    sent = tried = 0
+    try:
+        for batch in _batches(_after(_rows(content, key, lambda: False), skip)):
+            if stopped():
+                break
+            tried = len(batch)
             write(from_rows(batch))
-        except MeshError as error:
-            at_most = len(batch)
-            raise type(error)(
-                f"{error} {counted(skip + sent, 'event')} of {content.name} were sent before; of "
-                f"the next {at_most:,}, some may have been. `--skip {skip + sent}` sends all that "
-                "are missing, and those a second time."
-            ) from error
-        sent += len(batch)
-        advance(len(batch))
+            sent, tried = sent + tried, 0
+            advance(len(batch))
+    except MeshError as error:
+        done = skip + sent
+        unsure = f" Of the next {tried:,}, some may have been sent, too." if tried else ""
+        kind = UsageError if isinstance(error, UsageError) else MeshError
+        # The rest of the message is a remedy for commands that a user can simply repeat.
+        reason = str(error).partition(". ")[0].rstrip(".")
+        raise kind(
+            f"{reason}. Of {content.name}, {counted(done, 'event')} were sent.{unsure} "
+            f"`--skip {done}` sends the rest."
+        ) from error
     return sent
 
 

@@ -185,6 +185,8 @@ def open_events(path: Path | None, form: str | None, stdin: IO[bytes] | None = N
         assert stdin is not None
         return EventFile(_copied(stdin), "standard input", form or "jsonl")
     chosen = form or _SUFFIXES.get(path.suffix.lower())
+    if not path.exists():
+        raise UsageError(f"There is no file {path}.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder. Name a file in it.")
     if chosen is None:

@@ -146,7 +146,7 @@ def test_every_file_can_be_extended(mesh, content):
         (["visits", "--from", "v.jsonl"], "`visits` is not a raw table"),
         (["shop.visits"], "There is no topic `shop.visits` to take samples from"),
         (["shop.visits", "--from", "nowhere"], "`nowhere` is neither a file nor a topic"),
-        (["shop.visits", "--from", "none.jsonl"], "none.jsonl cannot be read"),
+        (["shop.visits", "--from", "none.jsonl"], "There is no file none.jsonl"),
         (["shop.visits", "--from", "empty.jsonl"], "empty.jsonl holds no event"),
         (["shop.visits", "--from", "v.jsonl", "--key", "x"], "The samples have no field `x`"),
         (["shop.visits", "--from", "v.jsonl", "--topic", "a b"], "cannot be the name of a topic"),

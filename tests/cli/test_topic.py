@@ -18,6 +18,7 @@ import pytest
 
 from meshhouse.events import event_log
 from meshhouse.events.kafka.source import KafkaSource
+from meshhouse.locks import folder_lock
 from tests.conftest import WARM, Mesh
 from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
@@ -320,3 +321,50 @@ def test_json_is_not_sent_to_a_topic_that_declares_another_format(place):
     place.mesh.edit(TOPICS, "{topic: shop.sales, format: json}", f"{{topic: {name}, format: avro}}")
     line = place.refused("produce", name, place.file("e.jsonl", "{}"))
     assert "shop_raw.sales declares that topic" in line
+
+
+def test_an_interrupted_command_says_what_it_sent_and_how_to_send_the_rest(mesh, tmp_path):
+    mesh.run("topic", "create", "many")
+    mesh.write("e.jsonl", "".join(f'{{"n": {n}}}\n' for n in range(25_000)))
+    held = mesh.home / "events" / "many" / "0" / "lock"
+    output = tmp_path / "out", tmp_path / "err"
+    with folder_lock(held):  # the command waits for its first batch to be stored
+        arguments = ["topic", "produce", "many", "e.jsonl"]
+        process = WARM.start(arguments, mesh.root, mesh.environment, output)
+        wait_until(lambda: opened(process, held), 60, "the first batch")
+        os.kill(process, signal.SIGINT)
+    assert WARM.wait(process, 60) == 130
+    last = output[1].read_text().splitlines()[-1]
+    assert "Interrupted: 10,000 of 25,000 events of e.jsonl were sent." in last
+    assert "`--skip 10000`" in last
+    mesh.run("topic", "produce", "many", "e.jsonl", "--skip", "10000")
+    values = [
+        json.loads(value)["n"]
+        for batch in event_log(mesh.home).read("many", {0: (0, 25_000)}, 1 << 20)
+        for value in batch.events["value"].to_pylist()
+    ]
+    assert values == list(range(25_000))
+
+
+@pytest.mark.server
+def test_what_the_cluster_refuses_is_said_with_what_was_sent(mesh, broker):
+    cluster = Cluster(broker)
+    name, servers = cluster.create(), cluster.settings.bootstrap_servers
+    large = json.dumps({"text": "x" * 5_000_000})
+    mesh.write("e.jsonl", '{"n": 1}\n' * 10_000 + f"{large}\n")
+    environment = {"KAFKA_BOOTSTRAP_SERVERS": servers}
+    done = mesh.run("topic", "produce", name, "e.jsonl", environment=environment, code=1)
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"mesh: Kafka at {servers}: ")
+    assert "again" not in line
+    assert "Of e.jsonl, 10,000 events were sent. Of the next 1, some may have been" in line
+    assert "`--skip 10000` sends the rest." in line
+    source = KafkaSource(cluster.settings)
+    assert source.describe(name).partitions[0].end == 10_000
+    source.close()
+
+
+def opened(process: int, path: Path) -> bool:
+    """Whether a process has opened a file."""
+    links = [each.readlink() for each in Path(f"/proc/{process}/fd").iterdir() if each.is_symlink()]
+    return path in links

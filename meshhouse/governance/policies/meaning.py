@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from meshhouse.governance.policies.naming import columns_of
 from meshhouse.governance.policies.rule import Breach, DomainFacts, Mesh, Options, Rule
+from meshhouse.repository import Repository
 from meshhouse.repository.classes import is_personal
 from meshhouse.repository.keys import CLASSIFICATION, RETENTION_DAYS, UNIT
+from meshhouse.repository.policies import read_policies
 
 _NUMBERS = ("bigint", "integer", "decimal", "double")
 
@@ -98,6 +100,19 @@ CLASSIFICATION_OF_TOPICS = Rule(
     fails={"topic_column": "{name: email, data_type: string}"},
     options={"names": _PERSONAL_NAMES},
 )
+
+
+def personal_in_topics(repository: Repository) -> re.Pattern[str]:
+    """The names of a topic's columns that need a classification in this federation.
+
+    A parameter that cannot be used is a finding of `mesh check`; then the default counts.
+    """
+    setting = read_policies(repository.root).rules.get(CLASSIFICATION_OF_TOPICS.name)
+    patterns = setting.parameters.get("names") if setting else None
+    try:
+        return _words(map(str, patterns or _PERSONAL_NAMES))
+    except (TypeError, re.error):
+        return _words(_PERSONAL_NAMES)
 
 
 def _retention(domain: DomainFacts, mesh: Mesh, options: Options) -> Iterator[Breach]:
