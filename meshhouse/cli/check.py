@@ -47,7 +47,7 @@ def check(target: str | None, explain: str | None, quiet: bool, as_json: bool) -
         if target is not None or quiet:
             raise UsageError("--explain lists checks and finds nothing: leave out the others.")
         return _explain(repository, explain, as_json)
-    findings = find(repository, _published(repository))
+    findings = find(repository, _published)
     refused, notices = published_findings(repository, findings)
     findings = sorted({*findings, *refused})
     if target is not None:

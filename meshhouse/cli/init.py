@@ -8,18 +8,25 @@ from pathlib import Path
 import click
 
 from meshhouse.cli.output import console, escaped
+from meshhouse.errors import UsageError
 from meshhouse.modes import keep_private
 from meshhouse.scaffold.mesh import SAMPLE_FILE, SAMPLE_KEY, SAMPLE_TOPIC, new_mesh, send_samples
 from meshhouse.scaffold.write import write_new
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def init(folder: Path) -> None:
+@click.argument("folder", type=click.Path(file_okay=False))
+def init(folder: str) -> None:
     """Write a new mesh into FOLDER, with an example domain that works.
 
     The folder may hold other files, such as those of a new Git repository; none is overwritten.
     """
+    if not folder.strip():
+        raise UsageError("FOLDER is empty. Name a folder, such as `mesh init mymesh`.")
+    _write(Path(folder))
+
+
+def _write(folder: Path) -> None:
     files = new_mesh(folder)
     write_new(files)
     keep_private(folder / ".mesh")

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from meshhouse import garbage
 from meshhouse.cli import interrupts
 from meshhouse.cli.output import escaped
 from meshhouse.errors import MeshError, UsageError
@@ -105,6 +106,7 @@ def _keep_private() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `mesh`."""
+    garbage.look_seldom()
     sys.exit(run(cli, sys.argv[1:] if arguments is None else arguments))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import dagster as dg
 from dagster._check import CheckError
 
+from meshhouse import garbage
 from meshhouse.dagster.broken import broken_asset
 from meshhouse.dagster.domain import domain_assets, landing_assets
 from meshhouse.dagster.reporter import Reporter, Silent
@@ -30,6 +31,7 @@ def mesh_assets(
         settings: how steps behave.
         domains: names; None for every domain.
     """
+    garbage.look_seldom()
     # Another domain is not even read, except for what these domains refer to.
     named = repository.readings if domains is None else tuple(map(repository.reading, domains))
     parse_domains(repository, [each for each in named if not each.problems])

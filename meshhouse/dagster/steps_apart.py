@@ -6,6 +6,7 @@ processes are forked. Not here: starting them (meshhouse/dagster/run.py).
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from contextlib import suppress
@@ -15,6 +16,7 @@ from pathlib import Path
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
+from meshhouse import garbage
 from meshhouse.dagster.apart import REQUEST, begin, executor_of, warm
 from meshhouse.dagster.project import project_of
 from meshhouse.dagster.relay import Relay
@@ -39,7 +41,10 @@ def _made(request: str) -> dg.RepositoryDefinition:
     return made
 
 
+garbage.look_seldom()  # in the server, and so in each of its processes
 if request := os.environ.get(REQUEST):
     with suppress(Exception):  # each step then says what is wrong
         _made(request)
         warm(json.loads(request))
+    # Its processes then neither look through these objects nor copy the memory that holds them.
+    gc.freeze()

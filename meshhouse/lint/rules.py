@@ -33,16 +33,19 @@ from meshhouse.repository.yaml import Located
 _MOST_NAMED = 20
 
 
-def check(repository: Repository, published: Mapping[str, Contract] | None = None) -> list[Finding]:
+def check(
+    repository: Repository,
+    published: Callable[[Repository], Mapping[str, Contract]] = lambda repository: {},
+) -> list[Finding]:
     """Every finding in a repository, sorted by file and line. Needs neither data nor dbt.
 
     Args:
-        repository: what is checked.
-        published: published relation -> its current contract, for policies that look at it.
+        repository: what is checked; its files are read again.
+        published: gives published relation -> its current contract, for policies that look at it.
     """
     fresh = Repository(repository.root)
     findings = {Finding(each.path, each.line, each.problem, "") for each in fresh.shared_problems}
-    policies = DomainPolicies(fresh, published)
+    policies = DomainPolicies(fresh, published(fresh))
     findings.update(policies.in_file())
     for domain in fresh.readings:
         findings.update(check_domain(fresh, domain, policies))

@@ -7,6 +7,7 @@ one error for a file that cannot be used. Not here: the meaning of the keys (sha
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _constru
 
 
 def read_yaml(path: Path) -> Located:
-    """The mapping in a YAML file; an empty file is an empty mapping.
+    """The mapping in a YAML file; an empty file is an empty mapping. Callers do not change it.
 
     Raises:
         DeclarationError: the file cannot be read, is not valid YAML, or is not a mapping.
@@ -100,8 +101,7 @@ def read_yaml(path: Path) -> Located:
 def parse_yaml(path: Path, text: str) -> Located:
     """As `read_yaml`, for a text that is or will be the content of a file."""
     try:
-        _measure(text)
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - built on CSafeLoader
+        value = _loaded(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         # The position of an unclosed bracket or quote may be after the last line.
@@ -119,6 +119,16 @@ def parse_yaml(path: Path, text: str) -> Located:
     if not isinstance(value, Located):
         raise DeclarationError(path, 1, "the file must hold a mapping of keys to values.")
     return value
+
+
+@lru_cache(maxsize=2_048)
+def _loaded(text: str) -> Any:
+    """The value of a YAML text, the same object for the same text: nobody may change it.
+
+    `mesh check` reads each file six times, because each rule reads what it is about.
+    """
+    _measure(text)
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - built on CSafeLoader
 
 
 def read_text(path: Path) -> str:

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from meshhouse.runs.import_files import CODE, PACKAGES, YAML, Files
 from meshhouse.runs.import_others import OtherDomains
 from meshhouse.runs.import_products import Products
 from meshhouse.runs.import_trial import trial_repository, try_build
+from meshhouse.runs.import_waivers import waive_what_is_missing
 
 _STAGE = ".importing"
 _FINDINGS = 10
@@ -248,7 +250,7 @@ class _Import:
         return f"ref('{self._others.staged(path.name, project, model)}')"
 
     def _group(self, done: Imported) -> None:
-        name, email = self._owner or (f"{self._name} team", f"{self._name}@example.com")
+        name, email = self._owned_by
         group = {"name": self._name, "owner": {"name": name, "email": email}}
         self.files.write(self.files.new("models/domain.yml"), dumped({"groups": [group]}))
         if self._owner is None:
@@ -256,6 +258,11 @@ class _Import:
                 "Who owns the domain? models/domain.yml has a placeholder: write the team's name "
                 "and e-mail address."
             )
+
+    @property
+    def _owned_by(self) -> tuple[str, str]:
+        """Name and address of the owner, or placeholders."""
+        return self._owner or (f"{self._name} team", f"{self._name}@example.com")
 
     def _settings(self, plan: SourcePlan, done: Imported) -> None:
         seeds = [each for names in plan.seeds.values() for each in names]
@@ -278,15 +285,16 @@ class _Import:
                 f"{display_path(self._project.path)} cannot become a domain as it is: "
                 f"{domain.problems[0]}"
             )
-        findings = sorted({*check_domain(apart, domain), *hidden_findings(apart, domain)})
+        owner = "{} <{}>".format(*self._owned_by)
+        today = datetime.now(UTC).date()
+        done.decisions += waive_what_is_missing(apart, domain, owner, self._project.name, today)
+        found = {*check_domain(apart, domain), *hidden_findings(apart, domain)}
+        findings = sorted(each for each in found if not each.is_warning)
         for each in findings[:_FINDINGS]:
             place = f"{each.path.relative_to(self.files.folder)}:{each.line}"
             done.decisions.append(f"`mesh check`: {place}: {each.problem} {each.remedy}".rstrip())
         if len(findings) > _FINDINGS:
-            done.decisions.append(
-                f"`mesh check` finds {len(findings) - _FINDINGS} more; most are rules of this "
-                "mesh (policies.yml)."
-            )
+            done.decisions.append(f"`mesh check` finds {len(findings) - _FINDINGS} more.")
 
 
 def _raw_columns(plan: SourcePlan) -> dict[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from meshhouse import dbt
+from meshhouse import dbt, garbage
 from meshhouse.dbt.packages import install_packages
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
@@ -51,6 +51,7 @@ def parse_domains(repository: Repository, domains: Iterable[Domain], jobs: int =
 
 def _parse_what_is_named() -> None:
     """The work of a process: domains come on standard input, one a line."""
+    garbage.look_seldom()
     root = Path(sys.argv[1])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may look like an answer

@@ -38,6 +38,8 @@ def published_findings(
     except Exception as error:  # noqa: BLE001
         said = " ".join(str(error).split()) or type(error).__name__
         return [], [f"Nothing was compared with what is published: {said}"]
+    if not published:
+        return [], []
     faulty = {_domain_of(repository, each.path) for each in others if not each.is_warning}
     faulty |= {domain.name for domain in repository.broken}
     targets = sorted(published - faulty)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from meshhouse.errors import UsageError
 from meshhouse.repository import Repository, names, printable
-from meshhouse.scaffold.templates import rendered
+from meshhouse.scaffold.templates import refuse_unwritable, rendered
 
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,}")
 
@@ -60,8 +60,7 @@ def new_domain(
             f"`{printable(owner.email)}` is not an e-mail address, such as {name}@example.com."
         )
     for text in (owner.name, owner.contact, about):
-        if printable(text) != text:
-            raise UsageError(f"`{printable(text)}` holds characters that cannot be printed.")
+        refuse_unwritable(text)
     values = {
         "name": name,
         "owner": owner.name.strip() or f"{name} team",

@@ -18,7 +18,7 @@ from meshhouse.repository.staging import column_sql
 from meshhouse.repository.types import parse_type
 from meshhouse.scaffold.columns import columns_of_model, columns_of_product
 from meshhouse.scaffold.reference import Reference, new_reference, staging_model
-from meshhouse.scaffold.templates import rendered
+from meshhouse.scaffold.templates import refuse_unwritable, rendered
 
 _OF_EVENTS = ("event_at", "landed_at", "event_partition", "event_offset")
 """Columns of a staging model by which its newest event for each key is known."""
@@ -151,6 +151,7 @@ def new_product(
                 f"`{source.model}` has no column `{printable(column)}`, which the grain names. "
                 f"Columns: {', '.join(known)}."
             )
+    refuse_unwritable(description)
     said = " ".join(description.split()) or (
         f"{_words(name).capitalize()} of the domain {domain.name}, made from {source.model}."
     )
@@ -164,7 +165,7 @@ def new_product(
         "source": source.model,
         "grain": list(grain),
         "grain_yaml": f"[{', '.join(scalar(each) for each in grain)}]",
-        "newest_of": repr([column_sql(each) for each in grain]) if newest else "",
+        "newest_of": f"[{', '.join(map(_in_jinja, grain))}]" if newest else "",
         "columns": [_column(each, each.name in grain) for each in columns],
     }
     return {domain.path / path: text for path, text in rendered("product", values).items()}
@@ -193,6 +194,12 @@ def _sql_type(data_type: str) -> str:
     if kind.kind == "timestamptz":
         return "{{ type_timestamptz() }}"
     return str(kind).replace(",", ", ")
+
+
+def _in_jinja(name: str) -> str:
+    """A column as an argument of a macro."""
+    found = column_sql(name)
+    return found.strip("{} ") if found.startswith("{{") else repr(found)
 
 
 def _words(name: str) -> str:

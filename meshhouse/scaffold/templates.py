@@ -19,6 +19,8 @@ from typing import Any
 
 import jinja2
 
+from meshhouse.errors import UsageError
+from meshhouse.repository import printable
 from meshhouse.repository.edit import scalar
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -43,6 +45,18 @@ def rendered(template: str, values: Mapping[str, Any]) -> dict[PurePosixPath, st
                 text = _jinja().from_string(text).render(values)
             found[_path(path.relative_to(top), values)] = text
     return found
+
+
+def refuse_unwritable(text: str) -> None:
+    """Refuses a text from a user that dbt, or a terminal, would not show as it is.
+
+    Raises:
+        UsageError: it holds Jinja, or characters that cannot be printed.
+    """
+    if printable(text) != text:
+        raise UsageError(f"`{printable(text)}` holds characters that cannot be printed.")
+    if re.search(r"\{[{%#]", text):
+        raise UsageError(f"`{text}` holds Jinja, which dbt would run. Write it without `{{`.")
 
 
 def _path(path: Path, values: Mapping[str, Any]) -> PurePosixPath:

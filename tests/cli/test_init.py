@@ -72,6 +72,12 @@ def test_where_nothing_can_be_written_nothing_is_left(tmp_path):
     assert said.startswith("mesh: file is not a folder, so nothing can be written below it.")
 
 
+def test_a_folder_without_a_name_is_not_the_working_directory(tmp_path):
+    """As `mesh init "$FOLDER"` asks for where the variable is not set."""
+    assert "FOLDER is empty." in init(tmp_path / "x", "", code=2)
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_events_that_nobody_asked_for_go_nowhere_else(tmp_path):
     home = tmp_path / "home"
     said = init(tmp_path / "mesh", MESH_HOME=str(home))

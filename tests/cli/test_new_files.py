@@ -129,6 +129,9 @@ REFUSED = {
     "an owner that is an escape": (
         ["domain", "web", "--email", "a@b.example", "--owner", "\x1b[2J"], "cannot be printed"
     ),
+    "an owner that is Jinja": (
+        ["domain", "web", "--email", "a@b.example", "--owner", "{{ x }}"], "holds Jinja"
+    ),
     "a product without a domain": (
         ["product", "orders"], "Write DOMAIN.NAME, such as sales.orders."
     ),
@@ -172,6 +175,30 @@ REFUSED = {
 @pytest.mark.parametrize(("arguments", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_refused_in_one_line_and_changes_nothing(shared, arguments, said):
     assert said in refused(shared, *arguments)
+
+
+def test_the_root_domain_reads_products_too(mesh: Mesh):
+    mesh.sell(1)
+    mesh.run("run")
+    mesh.run("new", "product", "mesh.order_list", "--from", "shop.orders")
+    assert mesh.run("check").stderr.startswith("0 findings")
+    mesh.run("run", "mesh.order_list")
+    assert mesh.rows("select count(*) from mesh.order_list") == [(1,)]
+
+
+def test_names_that_sql_reserves_are_quoted(mesh: Mesh):
+    mesh.sell(1)
+    mesh.write(
+        "domains/shop/models/staging/stg_odd.sql",
+        """select sale_id as "order", amount as "group", _timestamp as event_at,
+        _landed_at as landed_at, _topic_partition as event_partition, _offset as event_offset
+        from {{ source('shop_raw', 'sales') }}""",
+    )
+    arguments = ["--from", "stg_odd", "--grain", "order", "--description", "Odd: 'a' \"b\" # c"]
+    mesh.run("new", "product", "shop.odd", *arguments)
+    mesh.run("run", "shop.odd")
+    assert mesh.rows('select "order" from shop.odd') == [(1,)]
+    assert mesh.run("show", "shop.odd").stdout.startswith("shop.odd: Odd: 'a' \"b\" # c One row")
 
 
 def test_sql_that_does_not_run_gives_no_columns(mesh: Mesh):

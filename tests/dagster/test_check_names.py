@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from meshhouse.dagster.checks import soda_check_specs
 from tests.conftest import Mesh
 
 PRODUCTS = "domains/shop/models/products"
@@ -46,3 +47,11 @@ def test_names_that_dagster_would_join_or_refuse_do_not_stop_a_run(mesh: Mesh):
         "shop.orders",
         "shop.orders_total",
     ]
+
+
+def test_derived_checks_are_asset_checks_without_a_checks_file(mesh: Mesh):
+    (mesh.root / f"{PRODUCTS}/orders.checks.yml").unlink()
+    keys = [each.key for each in soda_check_specs(mesh.repository.domain("shop"))]
+    of_orders = {each.name for each in keys if each.asset_key.path == ["shop", "orders"]}
+    assert of_orders == {"order_id__duplicate", "row_count", "schema",
+                         "metric__rows_against_previous"}  # fmt: skip

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from meshhouse.dagster.apart import LOADED
 from tests.conftest import WARM, Mesh
 
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -46,3 +48,8 @@ def test_a_run_of_the_job_of_the_whole_mesh_finds_its_job(mesh: Mesh):
         for name in ("whole_mesh", "run_shop", "__ASSET_JOB")
     }
     assert of == {"whole_mesh": None, "run_shop": ["shop"], "__ASSET_JOB": ["shop"]}
+
+
+def test_the_server_of_parallel_steps_finds_every_module_that_it_loads_early() -> None:
+    # multiprocessing ignores a module that is missing; each step would then load it by itself.
+    assert [each for each in LOADED if find_spec(each) is None] == []

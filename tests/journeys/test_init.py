@@ -1,4 +1,4 @@
-"""From the wheel alone to a mesh: `mesh init`, a published product, Dagster, and its own tests."""
+"""From the wheel alone to a mesh: `mesh init`, the tutorial, Dagster, and the mesh's own tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.installed import Installed, install
 from tests.support.tiny import ROOT
+from tests.support.tutorial import steps
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,19 @@ def test_a_mesh_from_the_wheel_runs_and_loads_in_dagster(installed: Installed, t
     validated = installed.run("python", "-m", "dagster", "definitions", "validate", folder=mesh)
     assert "Validation successful for code location orchestration.definitions" in validated
     assert "3 passed" in installed.run("python", "-m", "pytest", "-q", folder=mesh)
+
+
+def test_the_tutorial_works_as_written(installed: Installed, tmp_path: Path):
+    folder, printed = tmp_path, ""
+    for step in steps((ROOT / "docs" / "tutorial.md").read_text()):
+        if step.kind == "file":
+            path = folder / step.note
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(step.text)
+        elif step.kind == "text":
+            said = [each for each in step.text.splitlines() if each not in printed]
+            assert not said, printed
+        elif step.note != "install":
+            script = f"set -e\n{step.text}"
+            printed = installed.run("bash", "-c", script, folder=folder, code=step.exit_code)
+            folder = next(iter(tmp_path.glob("bikes")), tmp_path)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.lint.rules import check_domain
+from meshhouse.repository.waivers import read_waivers
 from meshhouse.runs.import_project import import_project
 from tests.conftest import Mesh
 from tests.support.foreign import bikes, write
+from tests.support.tiny import ROOT
 
 PROJECT = "name: bikes\nprofile: x\n"
 REFUSED = {
@@ -89,3 +93,17 @@ def test_products_of_other_domains_are_read_through_staging(mesh: Mesh, tmp_path
     [product] = domain.products
     types = {each.name: each.data_type for each in product.columns}
     assert types == {"order_id": "bigint", "amount": "decimal(12,2)"}
+
+
+def test_rules_of_the_mesh_that_no_project_keeps_get_waivers_with_an_end(mesh: Mesh, tmp_path):
+    mesh.write("policies.yml", (ROOT / "policies.yml").read_text())
+    done = import_project(mesh.repository, bikes(tmp_path), None, ("Bikes", "bikes@tiny.example"))
+    said = next(each for each in done.decisions if "have waivers until" in each)
+    assert "column_descriptions" in said
+    found = check_domain(mesh.repository, mesh.repository.domain("bikes"))
+    assert [str(each) for each in found if not each.is_warning] == []
+    waivers = read_waivers(mesh.root / "domains/bikes").waivers
+    today = datetime.now(UTC).date()
+    assert {each.owner for each in waivers} == {"Bikes <bikes@tiny.example>"}
+    assert all(today < each.until <= today + timedelta(days=31) for each in waivers)
+    assert "bikes.customers" in {each.product for each in waivers}

@@ -1,21 +1,3 @@
-with
-
-households as (
-
-    select
-        household_id,
-        age,
-        income,
-        home_ownership,
-        marital_status,
-        household_size,
-        household_comp,
-        kids_count
-
-    from {{ ref('stg_households') }}
-
-)
-
 select
     cast(household_id as bigint) as household_id,
     cast(age as string) as age,
@@ -26,4 +8,4 @@ select
     cast(household_comp as string) as household_comp,
     cast(kids_count as string) as kids_count
 
-from households
+from {{ ref('stg_households') }}

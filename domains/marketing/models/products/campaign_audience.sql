@@ -1,17 +1,5 @@
-with
-
-audience as (
-
-    select
-        campaign_id,
-        household_id
-
-    from {{ ref('stg_campaign_audience') }}
-
-)
-
 select
     cast(campaign_id as bigint) as campaign_id,
     cast(household_id as bigint) as household_id
 
-from audience
+from {{ ref('stg_campaign_audience') }}

@@ -1,20 +1,3 @@
-with
-
-products as (
-
-    select
-        product_id,
-        manufacturer_id,
-        department,
-        brand,
-        product_category,
-        product_type,
-        package_size
-
-    from {{ ref('stg_products') }}
-
-)
-
 select
     cast(product_id as bigint) as product_id,
     cast(manufacturer_id as bigint) as manufacturer_id,
@@ -24,4 +7,4 @@ select
     cast(product_type as string) as product_type,
     cast(package_size as string) as package_size
 
-from products
+from {{ ref('stg_products') }}

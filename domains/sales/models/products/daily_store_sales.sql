@@ -1,21 +1,3 @@
-with
-
-orders as (
-
-    select
-        store_id,
-        order_date,
-        household_id,
-        units,
-        sales_value,
-        retail_discount,
-        coupon_discount,
-        coupon_match_discount
-
-    from {{ ref('orders') }}
-
-)
-
 select
     cast(store_id as bigint) as store_id,
     cast(order_date as date) as order_date,
@@ -27,6 +9,6 @@ select
     cast(sum(coupon_discount) as decimal(18, 2)) as coupon_discount,
     cast(sum(coupon_match_discount) as decimal(18, 2)) as coupon_match_discount
 
-from orders
+from {{ ref('orders') }}
 
 group by store_id, order_date

@@ -1,0 +1,22 @@
+"""How often Python looks for garbage in the mesh's own processes.
+
+Belongs here: the one setting. Not here: which processes need it; each calls it when it starts.
+"""
+
+from __future__ import annotations
+
+import gc
+
+_NEW_OBJECTS = 20_000
+"""New objects after which Python looks through them; its default is 700."""
+
+
+def look_seldom() -> None:
+    """Lets this process look for garbage less often.
+
+    A run loads modules, manifests and definitions, millions of objects that stay. Looking through
+    them again and again took 15 % of a run, and a third of loading a code location. Peak memory
+    stays the same.
+    """
+    _, second, third = gc.get_threshold()
+    gc.set_threshold(_NEW_OBJECTS, second, third)
