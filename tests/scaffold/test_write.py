@@ -23,7 +23,7 @@ def test_a_failure_leaves_nothing_that_was_not_there_before(tmp_path):
 def test_what_was_written_can_be_taken_back(tmp_path):
     undo = write_new({tmp_path / "new" / "a.sql": "ä\r\n"})
     assert (tmp_path / "new" / "a.sql").read_bytes() == "ä\r\n".encode()
-    (tmp_path / "new" / "of someone else").touch()
+    (tmp_path / "new" / "of an editor").touch()
     undo()
     assert [*tmp_path.rglob("*.sql")] == []
-    assert (tmp_path / "new" / "of someone else").exists()
+    assert (tmp_path / "new" / "of an editor").exists()
