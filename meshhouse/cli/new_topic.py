@@ -147,7 +147,8 @@ def _named(repository: Repository, name: str) -> tuple[Domain, str]:
     if domain not in repository.domain_names:
         known = ", ".join(repository.domain_names)
         raise UsageError(
-            f"There is no domain `{domain}`. Domains: {known}. `mesh new domain {domain}` writes it."
+            f"There is no domain `{domain}`. Domains: {known}. "
+            f"`mesh new domain {domain}` writes it."
         )
     found = repository.domain(domain)
     refuse_name(found, table)
