@@ -143,7 +143,14 @@ def _named(repository: Repository, name: str) -> tuple[Domain, str]:
     domain, dot, table = name.partition(".")
     if not dot or not table:
         raise UsageError(f"`{name}` is not a raw table. Write DOMAIN.TABLE, such as shop.visits.")
-    found = repository.domain(domain.removesuffix("_raw"))
+    domain = domain.removesuffix("_raw")
+    if domain not in repository.domain_names:
+        known = ", ".join(repository.domain_names)
+        raise UsageError(
+            f"There is no domain `{domain}`. Domains: {known}. "
+            f"`mesh new domain {domain}` writes it."
+        )
+    found = repository.domain(domain)
     refuse_name(found, table)
     return found, table
 
