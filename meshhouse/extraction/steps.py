@@ -247,7 +247,7 @@ class _Run:
         path = self._kept.folder / sending.parcel
         if not path.exists():
             raise MeshError(
-                f"{path} is gone, and it holds events of {sending.taken.name} that may not be in "
+                f"{path} is gone, and it holds events of {sending.taken.name} that might not be in "
                 f"topic {self._raw.topic} yet. Restore it from a copy."
             )
         if not send_parcel(
@@ -259,7 +259,7 @@ class _Run:
         path.unlink()
         self._files += 1
         self._events += sending.taken.events
-        self._say(f"{sending.taken.name}: {sending.taken.events:,} events")
+        self._say(f"{sending.taken.name}, events: {sending.taken.events:,}")
         return True
 
     def _form(self, file: Found) -> str:
