@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -354,3 +355,15 @@ def test_a_run_extracts_before_it_lands(inbox):
     shown = json.loads(inbox.mesh.run("topic", "show", inbox.topic, "--json").stdout)
     assert shown["events"] == 4
     assert [(each["landed"], each["lag"]) for each in shown["raw_tables"]] == [(True, 0)]
+
+
+def test_a_restored_mesh_knows_which_files_were_taken(inbox, tmp_path):
+    inbox.put("a.csv", range(3))
+    inbox.run()
+    inbox.mesh.run("land", "shop_raw.sales")
+    inbox.mesh.run("backup", str(tmp_path / "copy"))
+    shutil.rmtree(inbox.mesh.home)
+    inbox.mesh.run("restore", str(tmp_path / "copy"))
+    inbox.put("b.csv", range(3, 5))
+    inbox.run()
+    assert inbox.numbers() == [0, 1, 2, 3, 4]
