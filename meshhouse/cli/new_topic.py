@@ -7,6 +7,7 @@ columns fit the samples (landing/infer.py), or the text of the files (repository
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -45,6 +46,7 @@ class Samples:
     """Events from which columns are inferred."""
 
     name: str
+    file: Path | None = None
     events: list[Sample] = field(default_factory=list)
     unreadable: int = 0
     """Events of a topic that are not JSON objects."""
@@ -97,7 +99,7 @@ def topic(
     if where == "created":
         out.print(f"created   topic {topic} with 1 partition, in the event log", markup=False)
     declaration = next(iter(made.files))
-    for at, step in enumerate(_steps(new, declaration, origin, where), start=1):
+    for at, step in enumerate(_steps(new, declaration, samples.file, where), start=1):
         out.print(f"{at}. {step}", markup=False)
 
 
@@ -141,7 +143,14 @@ def _named(repository: Repository, name: str) -> tuple[Domain, str]:
     domain, dot, table = name.partition(".")
     if not dot or not table:
         raise UsageError(f"`{name}` is not a raw table. Write DOMAIN.TABLE, such as shop.visits.")
-    found = repository.domain(domain.removesuffix("_raw"))
+    domain = domain.removesuffix("_raw")
+    if domain not in repository.domain_names:
+        known = ", ".join(repository.domain_names)
+        raise UsageError(
+            f"There is no domain `{domain}`. Domains: {known}. "
+            f"`mesh new domain {domain}` writes it."
+        )
+    found = repository.domain(domain)
     refuse_name(found, table)
     return found, table
 
@@ -153,7 +162,7 @@ def _samples(
     path = Path(origin) if origin else None
     if path is not None and (path.exists() or path.suffix.lower() in _ENDINGS):
         with open_events(path, None) as content:
-            found = Samples(str(path))
+            found = Samples(str(path), path)
             events = (Sample(each.value, each.fields) for each in content.events())
             found.events = list(_bounded(islice(events, most)))
         return found, topic
@@ -251,13 +260,12 @@ def _doubts(new: NewTopic, inferred: Inference, samples: Samples) -> Iterator[st
         )
 
 
-def _steps(
-    new: NewTopic, declaration: Path, origin: str | None, where: str | None
-) -> Iterator[str]:
-    key = f" --key {new.key}" if new.key else ""
+def _steps(new: NewTopic, declaration: Path, file: Path | None, where: str | None) -> Iterator[str]:
+    key = f" --key {shlex.quote(new.key)}" if new.key else ""
     if where == "absent":
         yield f"`mesh topic create {new.topic} --partitions N`: the cluster does not have it."
-    if where is not None:
-        yield f"`mesh topic produce {new.topic} {origin or 'FILE'}{key}`, if you want the samples."
+    if where is not None and file is not None:
+        sent = f"mesh topic produce {new.topic} {shlex.quote(str(file))}{key}"
+        yield f"`{sent}`, if you want the samples."
     yield f"Say in {display_path(declaration)} what each column holds. Now it says: {AS_SENT}"
     yield f"`mesh check`, then `mesh run {new.domain.name}`: it lands {new.relation}."

@@ -48,9 +48,12 @@ def explain(repository: Repository, product: Product) -> list[Explained]:
         product: one of its products.
 
     Raises:
-        DeclarationError: its checks file cannot be read.
+        DeclarationError: the file of the product or of its checks cannot be used.
     """
     domain = repository.reading(product.domain)
+    for problem in domain.problems:
+        if problem.path in (product.path, product.checks_path):
+            raise problem
     found = [
         *_audit(product),
         *_dbt_tests(domain, product),
@@ -96,7 +99,7 @@ def _says(kind: str, body: Mapping[str, Any]) -> str:
     name = str(body.get("name") or kind)
     limits = [
         f"{key.replace('_', ' ')} {value}"
-        for key, value in mapping_of(body.get("threshold")).items()
+        for key, value in _mapping(body.get("threshold")).items()
         if key.startswith("must")
     ]
     if not limits and kind in ("missing", "duplicate"):
@@ -104,7 +107,7 @@ def _says(kind: str, body: Mapping[str, Any]) -> str:
     return f"{name}: {' and '.join(limits)}" if limits else name
 
 
-def mapping_of(value: Any) -> Mapping[str, Any]:
+def _mapping(value: Any) -> Mapping[str, Any]:
     """A value if it is a mapping of any kind, otherwise an empty mapping."""
     return value if isinstance(value, Mapping) else {}
 

@@ -32,7 +32,9 @@
 {%- endmacro %}
 
 {% macro default__nested_field(struct, path, data_type) -%}
-    {{- dbt.cast('(' ~ struct ~ ').' ~ quoted_path(path), data_type) -}}
+    {%- set field = '(' ~ struct ~ ').' ~ quoted_path(path) -%}
+    {#- A field that holds structs has its declared type; a cast on Spark goes by position. -#}
+    {{- field if 'struct' in data_type | lower else dbt.cast(field, data_type) -}}
 {%- endmacro %}
 
 {% macro snowflake__nested_field(struct, path, data_type) -%}
@@ -78,29 +80,70 @@
     )
 {%- endmacro %}
 
-{#- A struct of fields, given as name -> SQL: `struct_of({'sku': 'sku', 'price': 'price'})`. -#}
-{% macro struct_of(fields) -%}
-    {{- adapter.dispatch('struct_of')(fields) -}}
+{#- A struct with exactly the fields of a type, given as name -> SQL:
+    `struct_of({'sku': 'sku', 'price': 'price'}, 'struct<sku string, price decimal(12,2)>')`. It has
+    the order of the type, whatever the order of the fields is: a cast would take them by name on
+    DuckDB and by position on Spark. -#}
+{% macro struct_of(fields, data_type) -%}
+    {%- set made, declared = [], [] -%}
+    {%- for name, kind in fields_of_struct(data_type) -%}
+        {%- do declared.append(name) -%}
+        {%- if name not in fields -%}
+            {%- do exceptions.raise_compiler_error('struct_of misses the field `' ~ name ~ '` of ' ~ data_type) -%}
+        {%- endif -%}
+        {%- set sql = fields[name] if 'struct' in kind | lower else dbt.cast(fields[name], kind) -%}
+        {%- do made.append((name, sql)) -%}
+    {%- endfor -%}
+    {%- for name in fields if name not in declared -%}
+        {%- do exceptions.raise_compiler_error('struct_of has the field `' ~ name ~ '`, which is not in ' ~ data_type) -%}
+    {%- endfor -%}
+    {{- adapter.dispatch('struct_of_typed')(made) -}}
 {%- endmacro %}
 
-{% macro duckdb__struct_of(fields) -%}
-    {%- set made = [] -%}
-    {%- for name, sql in fields.items() -%}{%- do made.append('"' ~ name ~ '" := ' ~ sql) -%}{%- endfor -%}
-    struct_pack({{ made | join(', ') }})
+{% macro duckdb__struct_of_typed(made) -%}
+    {%- set listed = [] -%}
+    {%- for name, sql in made -%}{%- do listed.append('"' ~ name ~ '" := ' ~ sql) -%}{%- endfor -%}
+    struct_pack({{ listed | join(', ') }})
 {%- endmacro %}
 
-{% macro spark__struct_of(fields) -%}
-    named_struct({{ names_and_values(fields) }})
+{% macro spark__struct_of_typed(made) -%}
+    named_struct({{ names_and_values(made) }})
 {%- endmacro %}
 
-{% macro snowflake__struct_of(fields) -%}
-    object_construct_keep_null({{ names_and_values(fields) }})
+{% macro snowflake__struct_of_typed(made) -%}
+    object_construct_keep_null({{ names_and_values(made) }})
 {%- endmacro %}
 
-{% macro names_and_values(fields) -%}
-    {%- set made = [] -%}
-    {%- for name, sql in fields.items() -%}{%- do made.append("'" ~ name ~ "', " ~ sql) -%}{%- endfor -%}
-    {{- made | join(', ') -}}
+{% macro names_and_values(made) -%}
+    {%- set listed = [] -%}
+    {%- for name, sql in made -%}{%- do listed.append("'" ~ name ~ "', " ~ sql) -%}{%- endfor -%}
+    {{- listed | join(', ') -}}
+{%- endmacro %}
+
+{#- The fields of a struct type, as a list of name and type. -#}
+{% macro fields_of_struct(data_type) -%}
+    {%- set text = data_type | string | trim -%}
+    {%- if not modules.re.match('(?is)struct\\s*<.*>$', text) -%}
+        {%- do exceptions.raise_compiler_error('`' ~ text ~ '` is not a type like `struct<id bigint>`') -%}
+    {%- endif -%}
+    {%- set state = namespace(depth=0, part='') -%}
+    {%- set parts = [] -%}
+    {%- for sign in text[text.index('<') + 1:-1] -%}
+        {%- set state.depth = state.depth + (1 if sign in '<(' else -1 if sign in '>)' else 0) -%}
+        {%- if sign == ',' and state.depth == 0 -%}
+            {%- do parts.append(state.part) -%}
+            {%- set state.part = '' -%}
+        {%- else -%}
+            {%- set state.part = state.part ~ sign -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do parts.append(state.part) -%}
+    {%- set fields = [] -%}
+    {%- for part in parts -%}
+        {%- set found = modules.re.match('(?s)\\s*(?:`([^`]+)`|([A-Za-z_]\\w*))\\s*:?\\s*(.+?)\\s*$', part) -%}
+        {%- do fields.append((found.group(1) or found.group(2), found.group(3))) -%}
+    {%- endfor -%}
+    {{ return(fields) }}
 {%- endmacro %}
 
 {#- An aggregate: the array of an expression over the rows of a group, in the order of another

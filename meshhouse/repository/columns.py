@@ -81,9 +81,15 @@ def _bad_column(column: Column, is_raw: bool) -> str | None:
     except ValueError as error:
         return str(error)
     if better is not None:
-        return f"write the type as `{better}`, which dbt's macros translate for every target."
+        return (
+            f"write the type `{column.data_type}` as `{better}`, which dbt's macros translate for "
+            "every target."
+        )
     if not is_raw and kind != kind.as_held():
-        return "no table keeps a `not null` inside of a type; remove it, and add a check instead."
+        return (
+            f"no table keeps a `not null` inside of a type such as `{column.data_type}`; remove "
+            "it, and add a check instead."
+        )
     return None
 
 

@@ -84,7 +84,7 @@ class _Reader:
         sql = [read_sql(path) for path in paths if path.suffix == ".sql"]
         topics = TopicsReader(self._problems, self._name, self._folder)
         raw_tables = tuple(topics.read(declared))
-        products, private = ProductsReader(self._problems, self._name).read(declared)
+        products, private = self._products(project).read(declared)
         for product in products:
             if product.checks_path.exists():
                 self._problems.yaml(product.checks_path)
@@ -110,6 +110,9 @@ class _Reader:
             problems=tuple(dict.fromkeys(self._problems.found)),
             unknown_keys=tuple(self._problems.unknown_keys),
         )
+
+    def _products(self, project: Located) -> ProductsReader:
+        return ProductsReader(self._problems, self._name, self._folder, project)
 
     # Files
 

@@ -14,6 +14,7 @@ from typing import Any
 from meshhouse.repository import keys, names
 from meshhouse.repository import versions as versioned
 from meshhouse.repository.columns import is_number, prose, read_columns, text
+from meshhouse.repository.folders import settings_of_folders
 from meshhouse.repository.misfits import NUMBER
 from meshhouse.repository.model import Column, Product
 from meshhouse.repository.problems import Problems
@@ -29,10 +30,20 @@ _EARLIEST_VERSION, _LAST_VERSION = 1, 9_999
 class ProductsReader:
     """Reads models from YAML files."""
 
-    def __init__(self, problems: Problems, domain: str) -> None:
-        """Takes the name of a domain; problems of its models are added to `problems`."""
+    def __init__(self, problems: Problems, domain: str, folder: Path, project: Located) -> None:
+        """Takes a domain.
+
+        Args:
+            problems: problems of its models are added.
+            domain: its name.
+            folder: its dbt project.
+            project: its dbt_project.yml, which may set `access`, `group`, `contract` and `meta`
+                for folders.
+        """
         self._problems = problems
         self._name = domain
+        self._models = folder / "models"
+        self._project = project
 
     def read(self, declared: Sequence[tuple[Path, Located]]) -> tuple[list[Product], list[str]]:
         """The products, and the names of the models that are not public."""
@@ -54,6 +65,7 @@ class ProductsReader:
 
     def _products(self, path: Path, model: Located) -> list[Product]:
         config, name = mapping(model.get("config")), str(model.get("name"))
+        folder = settings_of_folders(self._project, self._name, self._models, path.parent / name)
         self._access(path, name, model)
         self._access(path, name, config)
         versions = self._versions(path, model)
@@ -63,13 +75,19 @@ class ProductsReader:
         for number, version in (versions if is_versioned else {1: Located()}).items():
             self._access(path, name, version)
             settings = versioned.merged(config, mapping(version.get("config")))
-            access = settings.get("access", version.get("access", model.get("access")))
+            access = settings.get(
+                "access", version.get("access", model.get("access", folder.get("access")))
+            )
             if access != "public":
                 continue
-            meta = mapping(settings.get("meta", model.get("meta")))
+            own_meta = mapping(settings.get("meta", model.get("meta")))
+            inherited = Located(mapping(folder.get("meta")))
+            inherited.line = own_meta.line if own_meta else model.line
+            meta = versioned.merged(inherited, own_meta)
             columns = read_columns(
                 self._problems, path, versioned.columns_of(model, version), f"{self._name}.{name}"
             )
+            contract = mapping(settings.get("contract", folder.get("contract")))
             threshold, weights = self._score(path, meta)
             products.append(
                 Product(
@@ -81,8 +99,8 @@ class ProductsReader:
                     latest_version=latest,
                     columns=columns,
                     description=prose(version) or prose(model),
-                    group=text(settings.get("group", model.get("group"))),
-                    contract=mapping(settings.get("contract")).get("enforced") is True,
+                    group=text(settings.get("group", model.get("group", folder.get("group")))),
+                    contract=contract.get("enforced") is True,
                     grain=self._grain(meta),
                     promises=self._promises(path, meta, columns),
                     threshold=threshold,

@@ -82,7 +82,8 @@ def spelled(text: str) -> str | None:
     """
     found = parse_type(text)
     plain = re.sub(r"\s*:\s*", " ", text.lower())
-    if not found.is_nested or ("(" not in _DECIMAL.sub("", plain) and "[" not in plain):
+    other = re.search(r'[(\["]', _DECIMAL.sub("", plain)) if found.is_nested else None
+    if other is None:
         return None
     return str(found)
 
@@ -183,6 +184,10 @@ class _Reader:
         self.take(":")
         if found[0] in '"`':
             found = found[1:-1].replace('""', '"')
+        elif not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", found):
+            raise self.bad(f"Write the name of its field `{found}` in backticks.")
+        if re.search(r"[][<>(),:]", found):
+            raise self.bad(f"A field cannot have the name `{found}`: signs of types are in it.")
         if problem := names.bad_column(found):
             raise self.bad(problem)
         return found

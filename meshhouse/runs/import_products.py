@@ -6,7 +6,7 @@ which models become products, and their content (repository/foreign/products.py)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ _LONGEST_REASON = 300
 class Products:
     """The products of one project."""
 
-    def __init__(self, files: Files, group: str, project: str, trial: Trial) -> None:
+    def __init__(
+        self, files: Files, group: str, project: str, trial: Trial, public: Collection[str]
+    ) -> None:
         """Takes what is known.
 
         Args:
@@ -44,7 +46,9 @@ class Products:
             group: the group that owns the products.
             project: the name that the project had.
             trial: what the trial build found.
+            public: models that the project calls public.
         """
+        self._public = public
         self._files = files
         self._group = group
         self._project = project
@@ -58,7 +62,7 @@ class Products:
     def declare(self) -> None:
         """Declares every model that can be a product."""
         failures = self._trial.failures
-        for model in chosen(self._trial.models):
+        for model in chosen(self._trial.models, self._public):
             if model.name in failures:
                 continue
             found = product_of(model, self._trial.columns.get(model.name))
@@ -69,6 +73,12 @@ class Products:
                 )
             else:
                 self._declare(found)
+        for model in self._trial.models:
+            if model.is_versioned and model.name in self._public:
+                self.decisions.append(
+                    f"`{model.name}` has versions and stays private. To publish them, give it "
+                    "`access: public`, a contract, `meta.grain` and typed columns."
+                )
         for name, reason in failures.items():
             self.decisions.append(f"`{name}` does not build here: {_shortened(reason)}")
         if self._undescribed:

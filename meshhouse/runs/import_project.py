@@ -24,6 +24,7 @@ from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.rules import check_domain
 from meshhouse.locks import lock
 from meshhouse.repository import Repository, display_path
+from meshhouse.repository.folders import settings_of_folders
 from meshhouse.repository.foreign import calls
 from meshhouse.repository.foreign.columns import columns_read
 from meshhouse.repository.foreign.copy import copy_project
@@ -35,7 +36,13 @@ from meshhouse.repository.foreign.products import (
     NewProduct,
 )
 from meshhouse.repository.foreign.project import ForeignProject, read_foreign
-from meshhouse.repository.foreign.properties import cleaned_sql, cleaned_yaml, without_sources
+from meshhouse.repository.foreign.properties import (
+    access_in_yaml,
+    cleaned_sql,
+    cleaned_yaml,
+    is_public_in_sql,
+    without_sources,
+)
 from meshhouse.repository.foreign.settings import domain_settings, dropped_settings
 from meshhouse.repository.foreign.sources import SourcePlan, plan_sources, topics_file
 from meshhouse.repository.names import bad_domain
@@ -146,6 +153,8 @@ class _Import:
         self._stage = stage
         self.files = Files(stage / "domains" / name, project.path)
         self._others = OtherDomains(repository, self.files)
+        self._access: dict[str, bool] = {}
+        """Model -> whether the project calls it public, where it says so."""
 
     def run(self, folder: Path) -> Imported:
         """Makes the domain in the folder of the import.
@@ -167,7 +176,8 @@ class _Import:
             self._others.stand_in()
             trial = try_build(apart, self._name, _raw_columns(plan))
             done.decisions += self._others.read()
-            products = Products(self.files, self._name, self._project.name, trial)
+            public = {name for name, is_public in self._access.items() if is_public}
+            products = Products(self.files, self._name, self._project.name, trial, public)
             products.declare()
             done.products, done.casts = products.declared, products.casts
             done.decisions += products.decisions
@@ -213,6 +223,7 @@ class _Import:
         removed: set[str] = set()
         for path in self.files.below(".", *CODE):
             before = self.files.read(path)
+            self._note_access(path, before)
             text, names = self._rewritten(path, before, plan)
             removed |= set(names)
             if text != before:
@@ -226,6 +237,19 @@ class _Import:
                 f"The project's own {names} was left out: the mesh decides where tables are. "
                 f"Everything is built in `{self._name}_build`."
             )
+
+    def _note_access(self, path: Path, text: str) -> None:
+        """Notes which models a file calls public. They become public again as products."""
+        if self.files.folder / "models" not in path.parents:
+            return
+        if path.suffix in YAML:
+            self._access |= access_in_yaml(text)
+        below = path.relative_to(self.files.folder).with_suffix("")
+        folder = settings_of_folders(
+            self._project.settings, self._project.name, Path("models"), below
+        )
+        if path.suffix == ".sql" and (is_public_in_sql(text) or folder.get("access") == "public"):
+            self._access.setdefault(path.stem, True)
 
     def _rewritten(self, path: Path, text: str, plan: SourcePlan) -> tuple[str, list[str]]:
         """A file as the domain has it, and the names of the macros that were left out."""

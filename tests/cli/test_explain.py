@@ -100,7 +100,8 @@ def test_misuse_is_one_line(mesh, arguments, said):
     assert "Traceback" not in done.stderr
 
 
-def test_a_checks_file_that_cannot_be_read_is_named(mesh):
-    mesh.write(CHECKS, "checks: [\n")
+@pytest.mark.parametrize("checks", ["checks: [\n", "checks: text\n"])
+def test_a_checks_file_that_cannot_be_used_is_named(mesh, checks):
+    mesh.write(CHECKS, checks)
     done = mesh.run("check", "--explain", "shop.orders", code=2)
     assert f"{CHECKS}:" in done.stderr

@@ -74,7 +74,9 @@ def test_files_of_each_form_are_samples_and_the_domain_runs_at_once(mesh):
     mesh.write("visits.csv", "visit_id,paid,day\n1,12.50,2017-01-01\n2,,2017-01-02\n")
     said = mesh.run("new", "topic", "shop.visits", "--from", "visits.csv").stderr
     assert "created   topic shop.visits with 1 partition, in the event log" in said
-    assert "`mesh topic produce shop.visits visits.csv`" in said
+    assert "1. `mesh topic produce shop.visits visits.csv`" in said
+    other = mesh.run("new", "topic", "shop.sold", "--from", "shop.sales", "--topic", "shop.sold")
+    assert "topic produce" not in other.stderr  # a topic cannot be sent as a file
     types = [each["data_type"] for each in declared(mesh, "visits")["columns"]]
     assert types == ["bigint", "decimal(18,2)", "date"]
     mesh.run("topic", "produce", "shop.visits", "visits.csv")

@@ -111,15 +111,15 @@ with made as (
     select
         cast(1 as integer) as k,
         cast(__PAYLOAD__ as {{ dbt.type_string() }}) as payload,
-        {{ dbt.cast(struct_of({
-            'id': 'cast(9223372036854775807 as bigint)',
-            'order': struct_of({
-                'at': "cast('2024-03-10 02:30:00.123456' as timestamp)",
-                'total': 'cast(9.50 as decimal(12, 2))',
-            }),
+        {{ struct_of({
             'tags': "array_construct('a', 'b')" if target.type == 'snowflake' else "array('a', 'b')"
                 if target.type == 'spark' else "['a', 'b']",
-        }), '__CUSTOMER__') }} as customer
+            'order': struct_of({
+                'total': 'cast(9.50 as decimal(12, 2))',
+                'at': "cast('2024-03-10 02:30:00.123456' as timestamp)",
+            }, 'struct<at timestamp, total decimal(12,2)>'),
+            'id': 'cast(9223372036854775807 as bigint)',
+        }, '__CUSTOMER__') }} as customer
 )
 select __COLUMNS__
 from made
@@ -241,8 +241,8 @@ def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
     write_product(mesh, "carts", {"lines": (LINES, "")})
     mesh.write(
         "domains/shop/models/products/carts.sql",
-        "select k, {{ dbt.cast(array_of(struct_of({'tag': 'tag', 'at': 'tag_number'}), "
-        f"'-tag_number'), '{LINES}') }}}} as lines\nfrom {{{{ ref('tags') }}}}\ngroup by k\n",
+        "select k, {{ array_of(struct_of({'at': 'tag_number', 'tag': 'tag'}, "
+        f"'{LINES[6:-1]}'), '-tag_number') }}}} as lines\nfrom {{{{ ref('tags') }}}}\ngroup by k\n",
     )
     tags_yml = "domains/shop/models/products/tags.yml"
     mesh.edit(tags_yml, "meta: {grain: [k]}", "meta: {grain: [k, tag]}")

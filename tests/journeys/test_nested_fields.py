@@ -13,6 +13,7 @@ from tests.support.tiny import ROOT
 
 PAGE = ROOT / "docs" / "guides" / "nested-fields.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CUSTOMER = "struct<id bigint, address struct<zip string, city string>>"
 CART = {
     "cart_id": 1,
     "customer": {"id": 7, "address": {"zip": "04051", "city": "Basel"}},
@@ -58,18 +59,20 @@ def test_the_guide_runs_and_publishes_nested_columns(mesh):
     assert mesh.run("check", "--target", "all").returncode == 0
     staging = "domains/shop/models/staging/stg_carts.sql"
     macro = "{{ nested_field('customer', 'address.zip', 'string') }} as zip"
-    mesh.edit(staging, macro, "customer.address.zip as zip")
+    cast = f"{{{{ dbt.cast('customer', '{CUSTOMER}') }}}} as whole"
+    mesh.edit(staging, macro, f"customer.address.zip as zip,\n    {cast}")
     found = mesh.run("check", "--target", "all", code=1)
     assert re.search(
         r"stg_carts.sql:5: a field of a struct behind a dot is not the same.*nested_field",
         (found.stdout + found.stderr).replace("\n", " "),
     )
-    mesh.edit(staging, "customer.address.zip as zip", macro)
+    assert "stg_carts.sql:6: a cast of a struct is not the same" in found.stdout + found.stderr
+    mesh.edit(staging, f"customer.address.zip as zip,\n    {cast}", macro)
     mesh.edit(
         "domains/shop/models/products/carts.yml", "price decimal(12,2)>>", "price decimal(12,3)>>"
     )
     mesh.edit(
-        "domains/shop/models/products/carts.sql", "price decimal(12,2)>>", "price decimal(12,3)>>"
+        "domains/shop/models/products/carts.sql", "price decimal(12,2)>", "price decimal(12,3)>"
     )
     diff = mesh.run("diff", "shop.carts", code=None).stdout
     assert "lines.price" in diff

@@ -73,9 +73,10 @@ FEATURES = {
     ),
     "alias in SQL": in_sql("alias='purchases'", "has an alias", "Remove the alias"),
     "alias in YAML": in_yaml("alias: purchases", "has an alias", "Remove the alias"),
-    "access in dbt_project.yml": in_project(
-        "    +access: public\n", "its YAML does not say so", "Set `access: public` in the model",
-        "+access: public",
+    "access in dbt_project.yml of a model without YAML": Feature(
+        "domains/crm/dbt_project.yml", "    staging:\n      +access: public\n",
+        "its YAML does not say so", "Set `access: public` in the model", "+access: public",
+        "    staging:\n",
     ),
     "access in SQL": in_sql(
         "access='public'", "its YAML does not say so", "Set `access: public` in", STG_SALES

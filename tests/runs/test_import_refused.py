@@ -95,6 +95,30 @@ def test_products_of_other_domains_are_read_through_staging(mesh: Mesh, tmp_path
     assert types == {"order_id": "bigint", "amount": "decimal(12,2)"}
 
 
+def test_public_models_that_cannot_be_products_become_private(mesh: Mesh, tmp_path: Path):
+    key = "columns: [{name: a, data_tests: [unique, not_null]}]"
+    project = write(
+        tmp_path / "public",
+        {
+            "dbt_project.yml": f"{PROJECT}models:\n  bikes:\n    marts:\n      +access: public\n",
+            "models/marts/good.sql": "select 1 as a",
+            "models/marts/keyless.sql": "select 1 as a",
+            "models/marts/failing.sql": "{{ config(access='public') }}select nothing()",
+            "models/other.sql": "select 1 as a",
+            "models/marts/kept.sql": "select 1 as a",
+            "models/marts/m.yml": f"models:\n  - name: good\n    access: public\n    {key}\n"
+            "  - name: keyless\n    config: {access: public}\n"
+            f"  - name: kept\n    access: protected\n    {key}\n",
+        },
+    )
+    done = import_project(mesh.repository, project, None, None)
+    assert [each.model.name for each in done.products] == ["good"]
+    assert not [each for each in done.decisions if "mesh check" in each]
+    domain = mesh.repository.domain("bikes")
+    assert [each.relation for each in domain.products] == ["bikes.good"]
+    assert [str(each) for each in check_domain(mesh.repository, domain)] == []
+
+
 def test_rules_of_the_mesh_that_no_project_keeps_get_waivers_with_an_end(mesh: Mesh, tmp_path):
     mesh.write("policies.yml", (ROOT / "policies.yml").read_text())
     done = import_project(mesh.repository, bikes(tmp_path), None, ("Bikes", "bikes@tiny.example"))

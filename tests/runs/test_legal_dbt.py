@@ -42,6 +42,10 @@ models:
       +materialized: view
       +access: private
       +meta: {team: tills, reviewed: true}
+    products:
+      +access: public
+      +contract: {enforced: true}
+      +meta: {on_call: {primary: ana}, grain: [order_id]}
 seeds:
   shop:
     +quote_columns: false
@@ -88,11 +92,7 @@ DOUBLED = """\
 models:
   - name: doubled
     description: Large sales, doubled. One row per order.
-    config:
-      access: public
-      group: shop
-      contract: {enforced: true}
-      meta: {grain: [order_id], slack: "#sales", on_call: {primary: ana}}
+    config: {meta: {slack: "#sales"}}
     columns:
       - name: order_id
         data_type: bigint
@@ -175,6 +175,12 @@ def test_a_model_may_query_the_database_while_dbt_renders_it(mesh: Mesh, run: li
 def test_a_change_in_an_installed_package_builds_again(mesh: Mesh, run: list[str]):
     mesh.edit("packages/arithmetic/macros/times.sql", "{{ a }} * {{ b }}", "{{ a }} * {{ b }} * 1")
     assert published(run_local(mesh, "shop")) == ["doubled"]
+
+
+def test_settings_of_a_folder_make_products(mesh: Mesh):
+    product = mesh.repository.product("shop.doubled")
+    assert (product.group, product.contract, product.grain) == ("shop", True, ("order_id",))
+    assert "days" in mesh.repository.domain("shop").private_models
 
 
 def test_status_knows_every_product(mesh: Mesh, run: list[str]):

@@ -35,7 +35,7 @@ _SECONDS = {
     "dagster/test_tools.py": 40,
     "dagster/test_process.py": 40,
     "cli/test_dev.py": 20,
-    "journeys/test_init.py": 45,
+    "journeys/test_init.py": 120,
     "journeys/test_retail.py": 317,
     "landing/test_chaos.py": 176,
     "journeys/test_contracts.py": 160,

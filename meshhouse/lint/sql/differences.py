@@ -232,6 +232,13 @@ _RULES: tuple[tuple[shapes.Matches, Difference], ...] = (
         ),
     ),
     (
+        shapes.cast_of_struct,
+        Difference(
+            "a cast of a struct", "takes fields by name", "takes fields by position", "an error",
+            "Use the macro `struct_of(fields, data_type)`, or leave the cast out.",
+        ),
+    ),
+    (
         lambda node, name: isinstance(node, exp.Bracket),
         Difference(
             "an element of an array", "counts from 1", "counts from 0", "counts from 0",

@@ -41,6 +41,13 @@ def field_of_struct(node: exp.Expression, name: str) -> bool:
     return is_field and not isinstance(node.parent, exp.Dot)
 
 
+def cast_of_struct(node: exp.Expression, name: str) -> bool:
+    """A cast to a type that holds structs, of anything but null."""
+    if not isinstance(node, exp.Cast | exp.TryCast) or isinstance(node.this, exp.Null):
+        return False
+    return any(each.this == exp.DType.STRUCT for each in node.to.find_all(exp.DataType))
+
+
 def _is_literal(node: exp.Expression | None) -> bool:
     return isinstance(node, exp.Literal | exp.Boolean) or (
         isinstance(node, exp.Neg | exp.Paren | exp.Cast) and _is_literal(node.this)

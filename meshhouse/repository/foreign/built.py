@@ -27,7 +27,6 @@ class BuiltModel:
     """The name of the table or view that dbt built."""
     materialized: str
     language: str
-    access: str
     group: str | None
     is_versioned: bool
     is_time_spine: bool
@@ -115,7 +114,6 @@ def _model(
         relation=node["alias"],
         materialized=config["materialized"],
         language=node.get("language") or "sql",
-        access=node.get("access") or "protected",
         group=node.get("group"),
         is_versioned=node.get("version") is not None,
         is_time_spine=bool(node.get("time_spine")) or node["name"] == "metricflow_time_spine",

@@ -147,3 +147,9 @@ def with_setting(text: str, name: str, value: str) -> str:
     return with_config(
         text, lambda found, written: f"{name}='{value}'" if found == name else written
     )
+
+
+def with_setting_removed(text: str, name: str, value: str) -> str:
+    """SQL without a setting in its `config()`, if it has a certain value."""
+    written = re.compile(rf"\s*{name}\s*=\s*(['\"]){re.escape(value)}\1\s*")
+    return with_config(text, lambda _, each: None if written.fullmatch(each) else each)

@@ -37,20 +37,24 @@ class NewProduct:
     """Whether the SQL gives some column another type, so that casts are needed."""
 
 
-def chosen(models: Sequence[BuiltModel]) -> list[BuiltModel]:
+def chosen(models: Sequence[BuiltModel], public: Collection[str]) -> list[BuiltModel]:
     """The models that are meant for others.
 
-    Those that the project calls public; without any, those in a folder `marts`; without one, those
-    that no other model reads, and those of exposures and semantic models.
+    Args:
+        models: all models of the project.
+        public: names of those that the project calls public.
+
+    Returns:
+        Those that the project calls public; without any, those in a folder `marts`; without one,
+        those that no other model reads, and those of exposures and semantic models.
     """
     candidates = [
         each
         for each in models
         if not each.is_time_spine and each.language == "sql" and not each.is_versioned
     ]
-    public = [each for each in candidates if each.access == "public"]
-    if public or any(each.access == "public" for each in models):
-        return public
+    if public:
+        return [each for each in candidates if each.name in public]
     marts = [each for each in candidates if _MARTS & set(PurePosixPath(each.path).parts[:-1])]
     if marts:
         return marts

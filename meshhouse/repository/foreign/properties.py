@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from meshhouse.repository.foreign.edit import loaded, with_entries, without_settings
+from meshhouse.repository.foreign.edit import (
+    loaded,
+    with_entries,
+    with_setting_removed,
+    without_settings,
+)
 from meshhouse.repository.foreign.settings import PLACES
 from meshhouse.repository.foreign.types import mesh_type
 
@@ -47,14 +52,44 @@ def without_sources(text: str) -> tuple[str, list[Mapping[str, Any]]]:
 
 
 def cleaned_sql(text: str) -> str:
-    """SQL whose `config()` says no place."""
-    return without_settings(text, PLACES)
+    """SQL whose `config()` says neither a place nor that the model is public."""
+    return without_settings(with_setting_removed(text, "access", "public"), PLACES)
+
+
+def access_in_yaml(text: str) -> dict[str, bool]:
+    """Model -> whether it is public, for the models of a YAML file that say their access."""
+    entries = loaded(text).get("models")
+    models = [each for each in (entries if isinstance(entries, list) else [])
+              if isinstance(each, dict)]  # fmt: skip
+    return {str(each.get("name")): "public" in said for each in models if (said := _access(each))}
+
+
+def is_public_in_sql(text: str) -> bool:
+    """Whether the `config()` of a model calls it public."""
+    return with_setting_removed(text, "access", "public") != text
+
+
+def _access(entry: Mapping[str, Any]) -> set[str]:
+    """What an entry and its versions say about access."""
+    config = entry.get("config")
+    places = [entry, config if isinstance(config, dict) else {}]
+    said = {str(each["access"]) for each in places if each.get("access")}
+    versions = [each for each in entry.get("versions") or [] if isinstance(each, dict)]
+    return said.union(*map(_access, versions))
 
 
 def _cleaned(entry: Mapping[str, Any], adapter: str) -> dict[str, Any]:
-    kept = {key: value for key, value in entry.items() if key not in PLACES}
+    kept = {key: value for key, value in entry.items() if _stays(key, value)}
+    if isinstance(kept.get("versions"), list):
+        kept["versions"] = [
+            _cleaned(each, adapter) if isinstance(each, dict) else each for each in kept["versions"]
+        ]
     if isinstance(kept.get("config"), dict):
-        config = {k: v for k, v in kept["config"].items() if k.removeprefix("+") not in PLACES}
+        config = {
+            key: value
+            for key, value in kept["config"].items()
+            if _stays(key.removeprefix("+"), value)
+        }
         if config.get("full_refresh") is False:
             del config["full_refresh"]
         if isinstance(config.get(_COLUMN_TYPES), dict):
@@ -68,6 +103,11 @@ def _cleaned(entry: Mapping[str, Any], adapter: str) -> dict[str, Any]:
     if isinstance(kept.get("columns"), list):
         kept["columns"] = [_typed(each, adapter) for each in kept["columns"]]
     return kept
+
+
+def _stays(key: str, value: Any) -> bool:
+    """Whether a setting stays before it is known which models become products."""
+    return key not in PLACES and (key, value) != ("access", "public")
 
 
 def _typed(column: Any, adapter: str) -> Any:

@@ -22,6 +22,8 @@ _FLAGS = {
     "send_anonymous_usage_stats": False,
     "require_ref_searches_node_package_before_root": True,
 }
+_DECIDED = (("full_refresh", False), ("access", "public"))
+"""Settings of folders that the mesh refuses, or that the YAML of each product has."""
 _HOOKS = ("on-run-start", "on-run-end")
 
 
@@ -83,7 +85,7 @@ def _without_places(tree: Any) -> Any:
     for key, value in tree.items():
         name = key.removeprefix("+").replace("-", "_")
         is_setting = key.startswith("+") or not isinstance(value, dict)
-        if is_setting and (name in PLACES or (name == "full_refresh" and value is False)):
+        if is_setting and (name in PLACES or (name, value) in _DECIDED):
             continue
         inner = _without_places(value)
         if inner == {} and value != {}:
