@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from meshhouse.dagster.sinks import has_sinks, sinks_job
 from meshhouse.events import event_log
@@ -14,12 +15,10 @@ GRAIN = "        grain: [order_id]\n"
 
 
 def declare(mesh: Mesh, *sinks: str) -> None:
-    text = (mesh.root / ORDERS).read_text()
-    before, _, after = text.partition(GRAIN)
-    kept = "\n".join(line for line in after.splitlines() if not line.startswith("          - "))
+    """Gives the product these sinks, in place of those that it has."""
+    text = re.sub(r"        sinks:\n(          - .*\n)+", "", (mesh.root / ORDERS).read_text())
     lines = "".join(f"          - {each}\n" for each in sinks)
-    kept = kept.replace("        sinks:\n", "")
-    mesh.write(ORDERS, f"{before}{GRAIN}        sinks:\n{lines}{kept}\n")
+    mesh.write(ORDERS, text.replace(GRAIN, f"{GRAIN}        sinks:\n{lines}"))
 
 
 def findings(mesh: Mesh) -> str:
