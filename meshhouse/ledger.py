@@ -114,6 +114,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("added", _BIGINT),
         ("changed", _BIGINT),
         ("removed", _BIGINT),
+        # Names of the delivered columns, sorted.
+        ("columns", _STRING),
         ("message", _STRING),
     ),
     "runs": (

@@ -50,6 +50,8 @@ class Outcome:
     added: int = 0
     changed: int = 0
     removed: int = 0
+    columns: tuple[str, ...] = ()
+    """What it received, sorted; empty if that is unknown."""
     note: str = ""
     """Why it has all rows, if that is unexpected."""
     problem: str = ""
@@ -188,8 +190,11 @@ class _OneSink:
     def _deliver(self, full: bool) -> Iterator[Outcome]:
         last = _last(self._past)
         recorded = last["publication"] if last else None
+        self._columns = tuple(str(last["columns"] or "").split(", ")) if last else ()
         writer = writer_of(self._repository, self._sink)
         position = writer.position(self._product.relation, recorded)
+        if position != recorded:  # a delivery that no entry describes
+            self._columns = ()
         numbers = [each["number"] for each in self._shown]
         at = numbers.index(position) if position in numbers and not full else None
         if at == len(numbers) - 1:
@@ -231,6 +236,10 @@ class _OneSink:
         columns = [kept.columns(each["snapshot_id"]) for each in (before, after)]
         if columns[0] != columns[1]:
             return following, None, f"its columns changed in publication {after['number']}"
+        self._now = after
+        if tuple(sorted(self._allowed(columns[1]))) != self._columns:
+            # Else rows that did not change would keep a column that is now left out.
+            return following, None, "it is declared to receive other columns than it has"
         return following, before, ""
 
     def _send(
@@ -262,9 +271,10 @@ class _OneSink:
             else kept.rows(snapshot, columns, grain)
         )
         writer.deliver(delivery, _counted(rows, counts))
+        self._columns = tuple(sorted(columns))
         return Outcome(
             product.relation, self._sink.name, number, delivery.since,
-            counts[ADDED], counts[CHANGED], counts[REMOVED], note,
+            counts[ADDED], counts[CHANGED], counts[REMOVED], self._columns, note,
         )  # fmt: skip
 
     def _allowed(self, types: Mapping[str, str]) -> dict[str, str]:
@@ -320,6 +330,7 @@ class _OneSink:
             "added": outcome.added,
             "changed": outcome.changed,
             "removed": outcome.removed,
+            "columns": ", ".join(outcome.columns) or None,
             "message": outcome.problem or outcome.note or None,
             "started_at": now,
             "finished_at": now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -109,8 +110,6 @@ def test_a_failing_sink_is_said_and_tried_again(mesh, monkeypatch):
 
 
 def test_personal_columns_are_refused_unless_they_are_named(mesh):
-    from dataclasses import replace
-
     mail = replace(COLUMNS[1], classification="personal")
     mesh.with_columns(COLUMNS[0], mail, COLUMNS[2])
     mesh.publish("(1, 'ada@example.org', 1)")
@@ -157,3 +156,16 @@ def test_a_broker_gets_what_a_killed_delivery_sent_again(tmp_path, broker, monke
         sorted(kinds(events[:2])) == sorted(kinds(events[2:])) == [(1, "changed"), (2, "removed")]
     )
     assert {headers["meshhouse.publication"] for _, _, headers in events} == {str(second)}
+
+
+def test_other_declared_columns_are_a_full_refresh(mesh):
+    mesh.publish("(1, 'a', 1), (2, 'b', 2)")
+    mesh.deliver()
+    mesh.product = replace(mesh.product, sinks=(replace(TOPIC, without=("name",)),))
+    mesh.publish("(1, 'a', 1), (2, 'b', 3)")
+    [done] = mesh.deliver()
+    assert (done.since, done.added) == (None, 2)
+    assert "other columns than it has" in done.note
+    mesh.publish("(1, 'a', 1), (2, 'c', 3)")  # in a column that it does not get
+    [done] = mesh.deliver()
+    assert (done.added, done.changed, done.removed) == (0, 0, 0)
