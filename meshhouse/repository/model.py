@@ -42,6 +42,18 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Extraction:
+    """Where events of a topic come from, other than from producers: files."""
+
+    files: str
+    """A pattern of paths, relative to the folder of the domain, or of an object store."""
+    key: str | None = None
+    """The column whose text is the key of an event."""
+    format: str | None = None
+    """What the files hold; None if their suffixes say so."""
+
+
+@dataclass(frozen=True)
 class RawTable:
     """A topic and the typed table that its events land in: `<schema>.<name>`."""
 
@@ -67,6 +79,8 @@ class RawTable:
     """dbt's `freshness` of the source: a check warns where no event landed for so long."""
     error_after: timedelta | None = None
     """As `warn_after`; then the check fails."""
+    extraction: Extraction | None = None
+    """What `mesh extract` and runs send to the topic."""
 
     @property
     def relation(self) -> str:
