@@ -320,6 +320,19 @@ def test_misuse_is_one_line(inbox):
     [line] = inbox.run(code=2).stderr.splitlines()
     assert "There is no folder" in line
     assert "files: in/*.csv" in line
+    inbox.folder.mkdir()
+    link = inbox.folder / "a.csv"
+    link.symlink_to("nowhere.csv")
+    [line] = inbox.run(code=2).stderr.splitlines()
+    assert "in/a.csv is a link to a file that does not exist" in line
+    link.unlink()
+    os.mkfifo(link)
+    [line] = inbox.run(code=2).stderr.splitlines()
+    assert "in/a.csv is not a regular file" in line
+    link.unlink()
+    os.close(os.open(os.fsencode(inbox.folder) + b"/\xff.csv", os.O_CREAT))
+    [line] = inbox.run(code=2).stderr.splitlines()
+    assert "is not UTF-8. Rename it." in line
     inbox.mesh.edit(TOPICS, "key: sale_id", "key: nothing, format: xml")
     said = inbox.mesh.run("check", code=1)
     text = said.stdout + said.stderr
