@@ -117,6 +117,7 @@ def _land(
                 f"{raw.relation}: {again.replaced} events reprocessed, as {again.rows} "
                 f"rows and {again.rejected} rejected events"
             )
+        _extract(context, repository, raw)
         advance = _progress(context, raw, reporter.landing(raw))
         done = land_table(repository, engine.store, raw, advance)
     except MeshError as error:
@@ -133,6 +134,19 @@ def _land(
             f"{', '.join(done.new_fields)}. They are kept in `_rescued`."
         )
     return done
+
+
+def _extract(context: dg.AssetExecutionContext, repository: Repository, raw: RawTable) -> None:
+    """Sends new files to the topic of a raw table that declares them."""
+    if raw.extraction is None:
+        return
+    from meshhouse.extraction import extract  # only few domains extract
+
+    done = extract(repository, raw, say=lambda line: context.log.info(f"{raw.relation}: {line}"))
+    for name in done.unsettled:
+        context.log.info(f"{raw.relation}: {name} is being written; the next run takes it")
+    if refusal := done.refusal():
+        raise MeshError(refusal)
 
 
 def _progress(

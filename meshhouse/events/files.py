@@ -184,7 +184,7 @@ def open_events(path: Path | None, form: str | None, stdin: IO[bytes] | None = N
     if path is None:
         assert stdin is not None
         return EventFile(_copied(stdin), "standard input", form or "jsonl")
-    chosen = form or _SUFFIXES.get(path.suffix.lower())
+    chosen = form or form_of(path.name)
     if not path.exists():
         raise UsageError(f"There is no file {path}.")
     if path.is_dir():
@@ -201,6 +201,11 @@ def open_events(path: Path | None, form: str | None, stdin: IO[bytes] | None = N
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
     return EventFile(content, str(path), chosen)
+
+
+def form_of(name: str) -> str | None:
+    """The form that the suffix of a name says; None if it says nothing."""
+    return _SUFFIXES.get(Path(name).suffix.lower())
 
 
 def parsed(value: bytes, where: str) -> dict[str, Any]:

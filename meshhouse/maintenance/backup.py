@@ -86,9 +86,13 @@ def back_up(
                     lambda holder: say(f"waiting for `mesh maintain` ({holder})"),
                 )
             )
+        # A state and its topic must be of the same instant.
+        for path in sorted((lake.home / "extract").glob("*.lock")):
+            held.enter_context(lock(path, lambda holder: say(f"waiting for process {holder}")))
         known = bundle.index()
         bundle.sweep(known.id if known else None)
         _add_tail(taking)
+        _add_extracted(taking)
         _add_builds(taking)
         _add_lake(taking)
         _add_events(taking)
@@ -135,6 +139,13 @@ def _add_tail(taking: _Taking) -> None:
     """How far log files were shipped. Copied before the events, so that no line is skipped."""
     for path in sorted((taking.lake.home / "tail").rglob("*")):
         if path.is_file():
+            taking.add_from_home(path)
+
+
+def _add_extracted(taking: _Taking) -> None:
+    """Which files were extracted, and the parcels that are being sent."""
+    for pattern in ("*.db", "*.arrow"):
+        for path in sorted((taking.lake.home / "extract").glob(pattern)):
             taking.add_from_home(path)
 
 

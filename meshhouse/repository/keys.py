@@ -48,6 +48,18 @@ FORMAT = Key(
 )
 SCHEMA = Key("schema", (SOURCE_TABLE,), TEXT, "`avro` only: a schema file, relative to the domain")
 PATTERN = Key("pattern", (SOURCE_TABLE,), TEXT, "`text` only: how a line becomes columns")
+EXTRACT_FILES, EXTRACT_KEY, EXTRACT_FORMAT = "files", "key", "format"
+EXTRACT = Key(
+    "extract", (SOURCE_TABLE,),
+    Map(
+        "extract",
+        {EXTRACT_FILES: TEXT, EXTRACT_KEY: TEXT, EXTRACT_FORMAT: TEXT},
+        required=(EXTRACT_FILES,),
+        is_of_the_mesh=True,
+    ),
+    "[files that become events](guides/files.md): `files`, a path or `s3://` address with `*`; "
+    "`key`, the column that is the key of an event; `format`, if the suffix does not say it",
+)  # fmt: skip
 CHANGELOG = Key(
     "changelog", (SOURCE_TABLE,), FLAG,
     "`true`: an event replaces the earlier event of its key; an event without a value deletes the "
@@ -169,12 +181,38 @@ RENAMED_FROM = Key(
     "the name before a renaming or a move, `domain.model`; "
     "[it stays readable](how-to.md#rename-or-move-a-product) for the notice period",
 )  # fmt: skip
+_OF_EACH_SINK = {"clear": Many(TEXT), "without": Many(TEXT)}
+SINKS = Key(
+    "sinks", (PRODUCT,),
+    Many(
+        Map(
+            "a sink",
+            {
+                "postgres": Map(
+                    "a sink `postgres`", {"table": TEXT, "connection": TEXT, **_OF_EACH_SINK},
+                    required=("table", "connection"), is_of_the_mesh=True,
+                ),
+                "kafka": Map(
+                    "a sink `kafka`", {"topic": TEXT, **_OF_EACH_SINK}, required=("topic",),
+                    is_of_the_mesh=True,
+                ),
+                "python": Map(
+                    "a sink `python`", {"file": TEXT, **_OF_EACH_SINK}, required=("file",),
+                    is_of_the_mesh=True,
+                ),
+            },
+            is_of_the_mesh=True,
+        )
+    ),
+    "places that receive the changed rows of each publication: "
+    "[PostgreSQL, a topic, or a function](guides/sinks.md)",
+)  # fmt: skip
 DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
 
 KEYS = (
-    TOPIC, FORMAT, SCHEMA, PATTERN, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, ENCODING,
+    TOPIC, FORMAT, SCHEMA, PATTERN, EXTRACT, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, ENCODING,
     CLASSIFICATION, *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, MAY_BE_EMPTY, EVERY_RUN,
-    SHARED, RENAMED_FROM, DAGSTER,
+    SHARED, RENAMED_FROM, SINKS, DAGSTER,
 )  # fmt: skip
 
 

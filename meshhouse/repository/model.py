@@ -42,6 +42,18 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Extraction:
+    """Where events of a topic come from, other than from producers: files."""
+
+    files: str
+    """A pattern of paths, relative to the folder of the domain, or of an object store."""
+    key: str | None = None
+    """The column whose text is the key of an event."""
+    format: str | None = None
+    """What the files hold; None if their suffixes say so."""
+
+
+@dataclass(frozen=True)
 class RawTable:
     """A topic and the typed table that its events land in: `<schema>.<name>`."""
 
@@ -67,6 +79,8 @@ class RawTable:
     """dbt's `freshness` of the source: a check warns where no event landed for so long."""
     error_after: timedelta | None = None
     """As `warn_after`; then the check fails."""
+    extraction: Extraction | None = None
+    """What `mesh extract` and runs send to the topic."""
 
     @property
     def relation(self) -> str:
@@ -77,6 +91,29 @@ class RawTable:
     def rejected(self) -> str:
         """Name of the table of rejected events, in the same schema."""
         return f"{self.name}__rejected"
+
+
+@dataclass(frozen=True)
+class Sink:
+    """A place outside the lake that receives the changed rows of each publication."""
+
+    kind: str
+    """`postgres`, `kafka` or `python`."""
+    target: str
+    """The table, the topic, or the Python file."""
+    connection: str = ""
+    """The environment variable with the connection to PostgreSQL."""
+    clear: tuple[str, ...] = ()
+    """Personal columns that it receives in clear."""
+    without: tuple[str, ...] = ()
+    """Columns that it does not receive."""
+    line: int = 1
+
+    @property
+    def name(self) -> str:
+        """Its name in the ledger and in messages."""
+        place = f"{self.kind}:{self.target}"
+        return f"{place}@{self.connection}" if self.connection else place
 
 
 @dataclass(frozen=True)
@@ -112,6 +149,8 @@ class Product:
     """Name and e-mail address of its owner; empty until `Manifest.described` fills it in."""
     may_be_empty: bool = False
     """Whether a candidate without rows may be published."""
+    sinks: tuple[Sink, ...] = ()
+    """What receives its changed rows after each publication."""
     meta_lines: Mapping[str, int] = field(default_factory=dict)
     """Key of `config.meta`, or of its promises -> its line in the YAML file."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from meshhouse.repository import keys, names
 from meshhouse.repository.columns import is_number, prose, read_columns, text
+from meshhouse.repository.extraction import read_extraction
 from meshhouse.repository.model import RawTable
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mappings, meta_of
@@ -81,6 +82,7 @@ class TopicsReader:
             self._problems.add(path, meta.line_of(keys.TOPIC.name), problem)
         percent = self._percent(path, table, meta)
         events_schema = self._events_schema(path, meta)
+        extraction = read_extraction(self._problems, path, table, meta)
         entries = mappings(table.get("columns"))
         columns = read_columns(self._problems, path, entries, f"{schema}.{name}", is_raw=True)
         if not columns:
@@ -102,6 +104,7 @@ class TopicsReader:
             pattern=text(keys.PATTERN.of(meta)),
             schema_path=events_schema,
             max_rejected_percent=percent,
+            extraction=extraction,
         )
 
     def _events_schema(self, path: Path, meta: Located) -> Path | None:
