@@ -185,7 +185,7 @@ class _Import:
             public = {name for name, is_public in self._access.items() if is_public}
             products = Products(self.files, self._group_name, self._project.name, trial, public)
             products.declare()
-            # What was declared may not fit, such as a private model that a product reads.
+            # What was declared might not fit, such as a private model that a product reads.
             dbt.parse(apart, self._name)
             done.decisions += self._others.read()
             done.products, done.casts = products.declared, products.casts

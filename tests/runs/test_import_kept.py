@@ -65,7 +65,8 @@ sources:
       - name: raw_a
         columns: [{name: a, data_tests: [not_null, unique]}, {name: b, data_tests: [not_null]}]
       - name: sent
-        config: {freshness: {error_after: {count: 2, period: day}}, tags: [pii], event_time: sentAt}
+        config: {freshness: {error_after: {count: 2, period: day}}, tags: [pii], event_time: sentAt,
+          enabled: "{{ target.name != 'x' }}"}
         columns: [{name: orderId, data_type: integer}, {name: sentAt, data_type: timestamp}]
       - name: unwatched
         freshness: null
@@ -139,7 +140,7 @@ def test_settings_of_a_source_stay_with_each_of_its_topics(mesh: Mesh, done: Imp
     assert unwatched["config"]["freshness"] is None
     assert done.decisions.count(next(each for each in done.decisions if "capitals" in each)) == 1
     assert any("sent: `orderId`, `sentAt`" in each for each in done.decisions)
-    assert any("left out: `overrides` of erp." in each for each in done.decisions)
+    assert any("left out: `enabled` of erp.sent, `overrides` of erp." in each for each in done.decisions)
 
 
 def test_settings_and_constraints_stay_or_are_named(mesh: Mesh, done: Imported):

@@ -57,6 +57,7 @@ def chosen(models: Sequence[BuiltModel], public: Collection[str]) -> list[BuiltM
     ]
     if public:
         return [each for each in candidates if each.name in public]
+    candidates = [each for each in candidates if not each.is_private]
     marts = [each for each in candidates if _MARTS & set(PurePosixPath(each.path).parts[:-1])]
     if marts:
         return marts

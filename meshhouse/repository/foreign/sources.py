@@ -158,6 +158,8 @@ def _topic(
         if kept in table:
             entry[kept] = table[kept]
     config = config_of(source, table)
+    if config.pop("enabled", True) is not True:
+        plan.not_kept.append(f"`enabled` of {key[0]}.{key[1]}")
     meta = {**config.get("meta", {}), "topic": f"{domain}.{name}", "format": "json"}
     entry["config"] = {
         **{each: value for each, value in config.items() if each not in PLACES}, "meta": meta,
