@@ -25,6 +25,21 @@ REFUSED = {
     "bad name": ({"dbt_project.yml": "name: My__Bikes\n"}, UsageError, "Give another name with"),
     "taken name": ({"dbt_project.yml": "name: shop\n"}, UsageError, "overwrites nothing"),
     "not YAML": ({"models/a.yml": ": no: ["}, UsageError, "models/a.yml:1: this is not valid YAML"),
+    "models that are a number": (
+        {"models/a.yml": "version: 2\nmodels: 3"}, UsageError, "models/a.yml:2: `models` must be",
+    ),
+    "a source without tables": (
+        {"models/a.yml": "sources:\n  - name: x\n    tables: 3"},
+        UsageError, "models/a.yml:3: `tables` must be a list of mappings",
+    ),
+    "tests that are a word": (
+        {"seeds/a.yml": "seeds:\n  - name: x\n    columns:\n      - {name: a, tests: unique}"},
+        UsageError, "seeds/a.yml:4: `tests` must be a list",
+    ),
+    "a config that is a list": (
+        {"models/a.yml": "models:\n  - {name: a, config: [b]}"},
+        UsageError, "models/a.yml:2: `config` must be a mapping",
+    ),
     "another project": (
         {"models/a.sql": "select 1 as a from {{ ref('nowhere', 'b') }}"},
         MeshError, "there is neither a domain nor an installed package `nowhere`",
