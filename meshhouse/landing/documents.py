@@ -25,6 +25,7 @@ _MOST_PLACES = 100
 _WITH_EXPONENT = re.compile(
     r"[ \t\r\n]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,9}[ \t\r\n]*"
 )
+_HALF_A_PAIR = "half of a surrogate pair, which is not valid Unicode"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -113,8 +114,8 @@ def parsed(value: bytes) -> dict[str, Any]:
         raise Unreadable("is not JSON") from None
     if not isinstance(document, dict):
         raise Unreadable("is JSON, but not an object")
-    if "\\u" in text and _LONE_SURROGATE.search(json_text(document)):
-        raise Unreadable("has half of a surrogate pair, which is not valid Unicode")
+    if _has_half_a_pair(text, document):
+        raise Unreadable(f"has {_HALF_A_PAIR}")
     return document
 
 
@@ -123,11 +124,22 @@ def parsed_value(text: str, path: str) -> Any:
 
     Raises:
         Unreadable: the text is not JSON; the message names the field.
+        RecursionError: it is nested deeper than the rest of the stack allows.
     """
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError:
         raise Unreadable(f"field `{path}`: `{text[:100]}` is not JSON") from None
+    except Unreadable as unreadable:
+        raise Unreadable(f"field `{path}`: its JSON {unreadable}") from None
+    if _has_half_a_pair(text, value):
+        raise Unreadable(f"field `{path}`: its JSON has {_HALF_A_PAIR}")
+    return value
+
+
+def _has_half_a_pair(text: str, value: Any) -> bool:
+    """Whether a parsed value has a text that UTF-8 cannot hold; only an escape can write one."""
+    return "\\u" in text and _LONE_SURROGATE.search(json_text(value)) is not None
 
 
 def is_number(value: Any) -> bool:

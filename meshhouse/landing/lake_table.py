@@ -37,6 +37,7 @@ from meshhouse.repository.types import DataType, parse_type
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyiceberg.manifest import DataFile
+    from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
 
@@ -197,13 +198,8 @@ class LakeTableWriter:
 
     def _raw_table(self, location: str | None) -> Table:
         known, table = self._table
-        return self._lake.stage(
-            self._raw.relation,
-            self._schema,
-            at=location,
-            table=table if known == location else None,
-            writer=self._raw.domain,
-        )
+        current = table if known == location else None
+        return staged_table(self._lake, self._raw, self._schema, location, current)
 
     def _rejected_table(self) -> Table:
         relation = f"{self._raw.schema}.{self._raw.rejected}"
@@ -227,6 +223,36 @@ def _kind(before: Mapping[str, str], snapshot_id: int | None) -> dict[str, str]:
 def commit_lock(lake: Lake, raw: RawTable) -> Path:
     """The lock file for commits to a raw table by processes on this machine."""
     return lake.locks / f"{raw.relation}.commit"
+
+
+def staged_table(
+    lake: Lake,
+    raw: RawTable,
+    schema: Schema,
+    at: str | None = None,
+    table: Table | None = None,
+) -> Table:
+    """A raw table whose commits write metadata files that readers do not see: see `Lake.stage`.
+
+    Every change of a raw table begins here, because `Lake.stage` gives a column that does not fit
+    a new id, with which readers find none of its earlier values.
+
+    Args:
+        lake: holds the table.
+        raw: its declaration.
+        schema: the declared columns.
+        at: the metadata location to build on; the default is the current one.
+        table: the table at that location, if the caller has loaded it.
+
+    Raises:
+        UsageError: the declared columns no longer fit the table.
+    """
+    table = lake.load(raw.relation, at) if table is None else table
+    if table is None:
+        return lake.stage(raw.relation, schema, writer=raw.domain)
+    check_columns(raw, table)
+    location = at or table.metadata_location
+    return lake.stage(raw.relation, schema, at=location, table=table, writer=raw.domain)
 
 
 def check_columns(raw: RawTable, current: Table) -> None:

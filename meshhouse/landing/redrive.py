@@ -28,7 +28,7 @@ from meshhouse.lake.ledger import LakeLedger
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
-from meshhouse.landing.lake_table import check_columns, commit_lock
+from meshhouse.landing.lake_table import check_columns, commit_lock, staged_table
 from meshhouse.landing.rejected import EVERYTHING, Choice, never_landed, relation
 from meshhouse.landing.store import LANDED_AT, last_landed_at, next_landed_at
 from meshhouse.ledger import ATTEMPTS, Conflict, Staged, retry_conflicts
@@ -237,7 +237,7 @@ class _Change:
     def _target(self) -> Table | None:
         if self._decoder is None:
             return None
-        return self._lake.stage(self._raw.relation, self._decoder.schema, writer=self._raw.domain)
+        return staged_table(self._lake, self._raw, self._decoder.schema)
 
     def _collect(self, rejected: Table, landed_at: datetime, batch: _Batch) -> None:
         """Adds data files to a batch until it is large enough for one transaction."""

@@ -23,7 +23,7 @@ from meshhouse.lake.rewrite import exchange_files
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.states import REWRITTEN
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
-from meshhouse.landing.lake_table import check_columns, commit_lock
+from meshhouse.landing.lake_table import check_columns, commit_lock, staged_table
 from meshhouse.landing.pending import stamped
 from meshhouse.landing.pipeline import BATCH_BYTES
 from meshhouse.landing.store import (
@@ -104,7 +104,7 @@ def reprocess(
         progress: is called with the number of events after each piece.
 
     Raises:
-        UsageError: the table was never landed.
+        UsageError: the table was never landed, or the declared columns do not fit it.
         MeshError: the topic no longer holds those events, or is not the one that was landed.
     """
     topic = source.describe(raw.topic)
@@ -182,7 +182,7 @@ def _replace(lake: Lake, raw: RawTable, piece: _Piece, done: Reprocessed) -> Non
     def change() -> tuple[int, int]:
         written: list[DataFile] = []
         try:
-            raw_table = lake.stage(raw.relation, Decoder(raw).schema, writer=raw.domain)
+            raw_table = staged_table(lake, raw, Decoder(raw).schema)
             landed_at = next_landed_at(last_landed_at(raw_table.properties))
             time = landed_at.isoformat()
             properties = {LANDED_AT: time, REWRITTEN: time}

@@ -70,8 +70,7 @@ class RawTarget:
         self._raw = raw
         self._writer = writer
         self._source = {"cluster_id": topic.cluster_id, "topic_id": topic.topic_id}
-        self._state: RawState = writer.read()
-        writer.check_columns()
+        self._state = self._read()
         self._passed_over: dict[tuple[int, int], int] = {}
         """(partition, landed offset) -> first offset that still exists."""
         self._floor: dict[int, int] = {}
@@ -119,10 +118,20 @@ class RawTarget:
         return next_landed_at(self._state.landed_at)
 
     def refresh(self) -> dict[int, int]:
-        """Reads the table again if it has changed; returns its offsets."""
+        """Reads the table again if it has changed; returns its offsets.
+
+        Raises:
+            UsageError: the declared columns no longer fit the table.
+        """
         if self._writer.current() != self._state.state:
-            self._state = self._writer.read()
+            self._state = self._read()
         return self.offsets
+
+    def _read(self) -> RawState:
+        """Reads the table, and checks it: a lander with a newer declaration may have changed it."""
+        state = self._writer.read()
+        self._writer.check_columns()
+        return state
 
     def starts(self, topic: Topic, accept: Accept = ()) -> dict[int, int]:
         """Returns the next offset to land in each partition of the topic.
@@ -159,6 +168,7 @@ class RawTarget:
 
         Raises:
             Fenced: another lander landed these partitions.
+            UsageError: a lander with a newer declaration changed the table's columns.
             Overtaken: the write plan (`pending.Plan`) of the data files no longer fits the table.
         """
         import pyarrow as pa

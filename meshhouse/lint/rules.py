@@ -22,6 +22,7 @@ from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.policies import DomainPolicies
 from meshhouse.lint.renames import former_name_findings, rename_findings
+from meshhouse.lint.sinks import sink_findings
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.lint.waivers import unusable_waivers, waiver_findings
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
@@ -70,6 +71,8 @@ def check_domain(
     findings.update(deprecation_findings(repository, domain, today))
     findings.update(former_name_findings(repository, domain))
     findings.update(_orphans(domain))
+    # Not among `refused`: a sink must not stop a publication, so it refuses its delivery itself.
+    findings.update(sink_findings(repository, domain))
     unusable = {each.path for each in domain.problems}
     for product in domain.products:
         if not unusable & {product.path, product.sql_path}:

@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyiceberg.table import Table
 
 from meshhouse.errors import UsageError
 from meshhouse.events import EventLog
 from meshhouse.lake import Lake
 from meshhouse.lake.files import rows_of
+from meshhouse.landing import LakeStore, lake_table
+from meshhouse.landing.decode import Decoder
+from meshhouse.landing.land import land
+from meshhouse.landing.pending import Pending
 from meshhouse.landing.redrive import redrive
 from meshhouse.landing.reprocess import reprocess
+from meshhouse.landing.target import open_target
 from meshhouse.repository import Column, RawTable
 from meshhouse.repository.datatype import DataType
 from tests.support.landing_place import RAW, Place
@@ -140,6 +147,61 @@ def test_an_event_that_was_rejected_for_a_nested_value_is_redriven_with_a_wider_
     done = redrive(place.lake, wide)
     assert (done.moved, done.kept) == (1, 0)
     assert place.select("sale_id, customer.address.zip") == [(1, 2**40), (2, 4051)]
+
+
+WIDER = table("struct<name string, vip boolean, address struct<zip integer>>")
+
+
+def test_a_lander_with_an_older_declaration_stops_and_no_value_is_lost(place):
+    place.send(*(order(number, customer=ANNA) for number in range(8)))
+    topic = place.log.describe(RAW.topic)
+    ends = {number: each.end for number, each in topic.partitions.items()}
+    assert all(ends.values())
+    old, new = (open_target(LakeStore(place.lake), raw, topic, ()) for raw in (table(), WIDER))
+
+    def read(raw: RawTable, partition: int) -> Pending:
+        pending = Pending()
+        for batch in place.log.read(RAW.topic, {partition: (0, ends[partition])}, 1 << 20):
+            events = pa.Table.from_batches([batch.events])
+            pending.add(0, batch, Decoder(raw).decode(partition, events, datetime.now(UTC)))
+        return pending
+
+    for target in (old, new):
+        target.starts(topic)
+    new.commit(read(WIDER, 1))
+    landed = place.select("sale_id, customer.name, customer.address.zip")
+    assert len(landed) == ends[1]
+    for _ in range(2):  # a second attempt must not pass either
+        with pytest.raises(UsageError, match=r"the field `customer\.vip` of shop_raw\.sales is no"):
+            old.commit(read(table(), 0))
+    assert place.select("sale_id, customer.name, customer.address.zip") == landed
+    assert landed[0][1:] == ("Anna", 4051)
+
+
+@pytest.mark.parametrize("change", ["reprocess", "redrive"])
+def test_a_wider_declaration_that_lands_meanwhile_stops_a_change(place, monkeypatch, change):
+    zipped = {"name": "Anna", "address": {"zip": "x"}}
+    place.send(order(1, customer=ANNA), order(2, customer=zipped), order(3, customer=ANNA))
+    place.land(table())
+
+    checked = lake_table.check_columns
+
+    def then_landed(raw: RawTable, current: Table) -> None:
+        checked(raw, current)
+        monkeypatch.undo()
+        place.send(*(order(number, customer={**ANNA, "vip": True}) for number in range(4, 8)))
+        land(place.log, LakeStore(Lake(place.lake.warehouse.parent)), WIDER)
+
+    monkeypatch.setattr(f"meshhouse.landing.{change}.check_columns", then_landed)
+    begin = {
+        "reprocess": lambda: reprocess(place.log, place.lake, table(), {0: 0, 1: 0}),
+        "redrive": lambda: redrive(place.lake, table()),
+    }[change]
+    with pytest.raises(UsageError, match=r"the field `customer\.vip` of shop_raw\.sales is no"):
+        begin()
+    assert place.select("sale_id, customer.name, customer.vip") == [
+        (1, "Anna", None), (3, "Anna", None), *((number, "Anna", True) for number in range(4, 8))
+    ]  # fmt: skip
 
 
 def test_null_and_empty_stay_apart_in_the_table_and_after_a_rewrite(place):

@@ -24,6 +24,7 @@ from meshhouse.repository import RawTable
 from meshhouse.repository.types import parse_type
 
 _STATES = {"c": "after", "u": "after", "r": "after", "d": "before"}
+_TOO_DEEP = "is nested deeper than the stack allows"
 _REFUSED = {
     "t": "truncates the whole table, which no row can show. Take a new snapshot with the connector "
     "into a new topic",
@@ -56,21 +57,24 @@ class Changes:
         texts: list[bytes | None] = []
         reasons: list[str | None] = []
         deleted: list[bool] = []
-        for value in events["value"].to_pylist():
+        keys: list[bytes | None] = []
+        for key, value in zip(events["key"].to_pylist(), events["value"].to_pylist(), strict=True):
             text, reason, is_deletion = None, None, False
-            if value is not None:
-                try:
+            try:
+                if value is not None:
                     row, is_deletion = self._row(parsed(value))
                     text = json_text(row).encode()
-                except Unreadable as unreadable:
-                    reason = str(unreadable)
-                except RecursionError:
-                    reason = "is nested deeper than the stack allows"
-            texts.append(text)
+                key = _key(key)
+            except Unreadable as unreadable:
+                reason = str(unreadable)
+            except RecursionError:
+                reason = _TOO_DEEP
+            texts.append(text if reason is None else None)
             reasons.append(reason)
             deleted.append(is_deletion)
-        keys = pa.array(map(_key, events["key"].to_pylist()), events.schema.field("key").type)
-        for name, array in (("key", keys), ("value", pa.array(texts, pa.binary()))):
+            keys.append(key)
+        kind = events.schema.field("key").type
+        for name, array in (("key", pa.array(keys, kind)), ("value", pa.array(texts, pa.binary()))):
             events = events.set_column(events.schema.get_field_index(name), name, array)
         events = events.append_column("reason", pa.array(reasons, pa.string()))
         return events.append_column(DELETED, pa.array(deleted, pa.bool_()))
@@ -121,16 +125,27 @@ def _fields_of(schema: Any, name: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _key(key: bytes | None) -> bytes | None:
-    """A key without its schema, because the schema of equal keys may change."""
+    """A key without its schema, because the schema of equal keys may change.
+
+    Raises:
+        Unreadable: it cannot be written as JSON.
+    """
     if key is None or not key.lstrip().startswith(b"{"):
         return key
     try:
         document = parsed(key)
-    except (Unreadable, RecursionError):
+    except Unreadable:
         return key
+    except RecursionError:
+        raise Unreadable(f"has a key that {_TOO_DEEP}") from None
     schema = document.get("schema")
     is_wrapped = document.keys() == {"schema", "payload"} and isinstance(schema, Mapping)
-    return json_text(document["payload"] if is_wrapped else document).encode()
+    try:
+        return json_text(document["payload"] if is_wrapped else document).encode()
+    except Unreadable as unreadable:
+        raise Unreadable(f"has a key that {unreadable}") from None
+    except RecursionError:
+        raise Unreadable(f"has a key that {_TOO_DEEP}") from None
 
 
 def _moment_of(millis: Any) -> Any:

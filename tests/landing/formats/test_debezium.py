@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -297,17 +298,46 @@ def test_the_topic_must_be_a_changelog():
     assert "Add `changelog: true`" in str(refused.value)
 
 
+@pytest.mark.parametrize("key", ['{"id":NaN}', '{"schema":{},"payload":-Infinity}',
+                                 f'{{"a":{"[" * 5_000}{"]" * 5_000}}}'])  # fmt: skip
+def test_a_key_that_json_does_not_have_is_the_reason_of_a_rejection(key):
+    value = bare(payload("c", None, CUSTOMER, POSTGRES))
+    done = keyed(changes(CUSTOMERS), (key.encode(), value), (key.encode(), None), (b"1", value))
+    assert done.rows["_key"].to_pylist() == ["1"]
+    assert done.rejected["_key"].to_pylist() == [key, key]
+    assert all(
+        each.startswith("has a key that is ") for each in done.rejected["reason"].to_pylist()
+    )
+
+
+def test_half_a_surrogate_pair_inside_a_column_of_json_is_rejected():
+    value = bare(payload("c", None, {"id": 1, "doc": r'{"s": "\ud800"}'}, POSTGRES))
+    by = changes({"id": "bigint", "doc": "struct<s string>"})
+    assert reason(by, value).startswith("field `doc`: its JSON has half of a surrogate pair")
+    twice = bare(payload("c", None, {"id": 1, "doc": '{"s": "a", "s": "b"}'}, POSTGRES))
+    assert reason(by, twice) == "field `doc`: its JSON has the field `s` more than once"
+
+
+_ODD = st.sampled_from([math.nan, math.inf, "\ud800", r'{"s": "\ud800"}', '{"s": NaN}', "[" * 900])
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | _ODD,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["schema", "payload", "op", "source", "after", "fields", "field"]),
+        st.sampled_from(
+            ["schema", "payload", "op", "source", "after", "fields", "field", "doc", "s"]),
         inner, max_size=5),
 ))  # fmt: skip
 def test_no_document_stops_landing(document):
-    by = changes({**CUSTOMERS, "at": "timestamp", **FACTS})
+    by = changes(
+        {**CUSTOMERS, "at": "timestamp", "doc": "struct<s string, l array<date>>", **FACTS}
+    )
     odd = {"schema": document, "payload": {"op": "c", "source": document, "after": document}}
     fields = {"fields": [{"field": "after", "fields": document}]}
     odder = {"schema": fields, "payload": {"op": "u", "source": {}, "after": {"at": document}}}
-    done = decoded(by, *(json.dumps(each).encode() for each in (document, odd, odder)))
-    assert done.rows.num_rows + done.rejected.num_rows == 3
+    after = {"op": "u", "source": {}, "after": {"doc": document}}
+    keys = ({"id": document}, {"schema": {}, "payload": document}, document, 1)
+    texts = [json.dumps(each).encode() for each in (document, odd, odder, after)]
+    done = keyed(by, *zip((json.dumps(each).encode() for each in keys), texts, strict=True))
+    assert done.rows.num_rows + done.rejected.num_rows == 4
