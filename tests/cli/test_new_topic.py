@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import textwrap
 import time
 from pathlib import Path
 
@@ -234,8 +233,9 @@ def test_a_call_waits_for_another_edit_and_keeps_it(mesh):
             os.path.realpath(each).endswith("/declarations.lock") for each in descriptors.iterdir()
         ):
             time.sleep(0.02)
-        other = "      - name: other\n        config: {meta: {topic: shop.other}}\n        columns: [{name: a, data_type: bigint}]\n"
-        mesh.write(TOPICS, before + indented_like(before, other))
+        other = "- {name: other, config: {meta: {topic: shop.other}}, columns: [%s]}\n"
+        added = other % "{name: a, data_type: bigint}"
+        mesh.write(TOPICS, before + indented_like(before, added))
     said, _ = call.communicate(timeout=120)
     assert call.returncode == 0, said
     assert declared(mesh, "other")
@@ -245,4 +245,4 @@ def test_a_call_waits_for_another_edit_and_keeps_it(mesh):
 def indented_like(text: str, entry: str) -> str:
     """An entry with the indentation of the first table of a declaration."""
     [dash] = [line.index("-") for line in text.splitlines() if "- name: sales" in line]
-    return textwrap.indent(textwrap.dedent(entry), " " * dash)
+    return " " * dash + entry
