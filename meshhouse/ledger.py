@@ -103,6 +103,21 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("measured", DataType("double")),
         ("met", DataType("boolean")),
     ),
+    # What sinks received; see sinks/. `publication` is the number of the publication.
+    "deliveries": (
+        *_COMMON,
+        ("product", _STRING),
+        ("sink", _STRING),
+        ("kind", _STRING),
+        ("publication", _BIGINT),
+        ("since", _BIGINT),
+        ("added", _BIGINT),
+        ("changed", _BIGINT),
+        ("removed", _BIGINT),
+        # Names of the delivered columns, sorted.
+        ("columns", _STRING),
+        ("message", _STRING),
+    ),
     "runs": (
         *_COMMON,
         ("outcome", _STRING),

@@ -12,11 +12,13 @@ import dagster as dg
 
 from meshhouse.dagster.jobs import WHOLE_MESH, Job
 from meshhouse.dagster.maintenance import maintenance_job
+from meshhouse.dagster.sinks import has_sinks, sinks_job
 from meshhouse.engines import engine
 from meshhouse.repository import Repository
 
 EVERY_NIGHT = "0 4 * * *"
 EVERY_HOUR = "0 * * * *"
+EVERY_FIVE_MINUTES = "*/5 * * * *"
 
 
 def schedules(repository: Repository, jobs: Mapping[str, Job]) -> list[dg.ScheduleDefinition]:
@@ -36,13 +38,24 @@ def schedules(repository: Repository, jobs: Mapping[str, Job]) -> list[dg.Schedu
 
 
 def upkeep(repository: Repository) -> list[dg.ScheduleDefinition]:
-    """Maintenance of tables. A target that keeps its own tables maintains them itself."""
+    """Maintenance of tables, and deliveries to sinks.
+
+    A target that keeps its own tables maintains them itself.
+    """
     if engine(repository).lake is None:
         return []
+    deliveries = [
+        dg.ScheduleDefinition(
+            name="sinks_every_five_minutes",
+            job=sinks_job(repository),
+            cron_schedule=EVERY_FIVE_MINUTES,
+        )
+    ]
     return [
+        *(deliveries if has_sinks(repository) else ()),
         dg.ScheduleDefinition(
             name="maintenance_every_night",
             job=maintenance_job(repository),
             cron_schedule=EVERY_NIGHT,
-        )
+        ),
     ]

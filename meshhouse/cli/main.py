@@ -47,6 +47,7 @@ _COMMANDS = {
     "rollback": ("publications", "Publish a product's previous publication again."),
     "run": ("run", "Land, build, audit and publish."),
     "show": ("show", "Show what a product is, and how to read it."),
+    "sinks": ("sinks", "Show what sinks have received, or deliver what they lack."),
     "sql": ("sql", "Run a query over published products."),
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),

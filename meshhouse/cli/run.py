@@ -19,6 +19,7 @@ from rich.progress import (
 from meshhouse.cli import interrupts
 from meshhouse.cli.forecast import show_forecasts
 from meshhouse.cli.output import console, counted, escaped, print_json, size
+from meshhouse.cli.sinks import deliver_and_say
 from meshhouse.engines import check_jobs, engine, jobs_at_once
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
@@ -284,9 +285,12 @@ def execute(
     ok = not left.domains or _orchestrate(repository, left, reporter, jobs)
     ok = ok and not selection.broken
     reporter.left_over(leftovers(repository, chosen))
+    # After every publication of the run, so that a sink cannot delay one.
+    delivered = deliver_and_say(repository, selection.domains, not quiet)
     summary = reporter.summary(
         [each.name for each in selection.domains], time.monotonic() - started
     )
+    summary["delivered"] = delivered
     shown = console(quiet)
     for domain in summary["not_run"]:
         shown.print(

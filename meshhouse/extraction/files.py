@@ -119,6 +119,8 @@ def _refuse(error: OSError) -> None:
 
 
 def _listed(name: str, path: Path) -> Found:
+    if path.is_symlink() and not path.exists():
+        raise UsageError(f"{name} is a link to a file that does not exist. Remove or correct it.")
     info = path.stat()
     if not path.is_file():
         raise UsageError(f"{name} is not a regular file. Move it out of the folder.")

@@ -22,6 +22,7 @@ from meshhouse.lint.formats import format_findings
 from meshhouse.lint.hidden import hidden_findings
 from meshhouse.lint.policies import DomainPolicies
 from meshhouse.lint.renames import former_name_findings, rename_findings
+from meshhouse.lint.sinks import sink_findings
 from meshhouse.lint.sql.dialects import dialect_in_use
 from meshhouse.lint.waivers import unusable_waivers, waiver_findings
 from meshhouse.repository import DeclarationError, Domain, Product, Repository
@@ -70,6 +71,8 @@ def check_domain(
     findings.update(deprecation_findings(repository, domain, today))
     findings.update(former_name_findings(repository, domain))
     findings.update(_orphans(domain))
+    # Not among `refused`: a sink must not stop a publication, so it refuses its delivery itself.
+    findings.update(sink_findings(repository, domain))
     unusable = {each.path for each in domain.problems}
     for product in domain.products:
         if not unusable & {product.path, product.sql_path}:
@@ -249,8 +252,25 @@ def _first(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _checks(product: Product, written: Located) -> Iterator[Finding]:
     names = {column.name for column in product.columns}
     path = product.checks_path
+    if "filter" in written:
+        yield Finding(
+            path,
+            written.line_of("filter"),
+            "this `filter` would leave rows out of every check, also of those that the declaration "
+            f"of {product.relation} implies.",
+            "Write `filter` in each check that it is meant for.",
+        )
+    lines: dict[str, int] = {}
     for column in mappings(written.get("columns")):
         name = str(column.get("name"))
+        if name in lines:
+            yield Finding(
+                path,
+                column.line,
+                f"`{name}` has an entry in line {lines[name]} already.",
+                "Write all checks of a column in one entry.",
+            )
+        lines.setdefault(name, column.line)
         if name not in names:
             yield Finding(
                 path,

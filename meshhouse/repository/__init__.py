@@ -13,6 +13,7 @@ from meshhouse.repository.model import (
     Domain,
     Product,
     RawTable,
+    Sink,
 )
 from meshhouse.repository.read import (
     BrokenDomain,
@@ -34,6 +35,7 @@ __all__ = [
     "Product",
     "RawTable",
     "Repository",
+    "Sink",
     "broken_because",
     "display_path",
     "has_packages",

@@ -181,12 +181,38 @@ RENAMED_FROM = Key(
     "the name before a renaming or a move, `domain.model`; "
     "[it stays readable](how-to.md#rename-or-move-a-product) for the notice period",
 )  # fmt: skip
+_OF_EACH_SINK = {"clear": Many(TEXT), "without": Many(TEXT)}
+SINKS = Key(
+    "sinks", (PRODUCT,),
+    Many(
+        Map(
+            "a sink",
+            {
+                "postgres": Map(
+                    "a sink `postgres`", {"table": TEXT, "connection": TEXT, **_OF_EACH_SINK},
+                    required=("table", "connection"), is_of_the_mesh=True,
+                ),
+                "kafka": Map(
+                    "a sink `kafka`", {"topic": TEXT, **_OF_EACH_SINK}, required=("topic",),
+                    is_of_the_mesh=True,
+                ),
+                "python": Map(
+                    "a sink `python`", {"file": TEXT, **_OF_EACH_SINK}, required=("file",),
+                    is_of_the_mesh=True,
+                ),
+            },
+            is_of_the_mesh=True,
+        )
+    ),
+    "places that receive the changed rows of each publication: "
+    "[PostgreSQL, a topic, or a function](guides/sinks.md)",
+)  # fmt: skip
 DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
 
 KEYS = (
     TOPIC, FORMAT, SCHEMA, PATTERN, EXTRACT, CHANGELOG, MAX_REJECTED_PERCENT, REQUIRED, ENCODING,
     CLASSIFICATION, *DESCRIBED, GRAIN, PROMISES, *IN_PROMISES, SCORE, MAY_BE_EMPTY, EVERY_RUN,
-    SHARED, RENAMED_FROM, DAGSTER,
+    SHARED, RENAMED_FROM, SINKS, DAGSTER,
 )  # fmt: skip
 
 

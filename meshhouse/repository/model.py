@@ -98,6 +98,29 @@ class RawTable:
 
 
 @dataclass(frozen=True)
+class Sink:
+    """A place outside the lake that receives the changed rows of each publication."""
+
+    kind: str
+    """`postgres`, `kafka` or `python`."""
+    target: str
+    """The table, the topic, or the Python file."""
+    connection: str = ""
+    """The environment variable with the connection to PostgreSQL."""
+    clear: tuple[str, ...] = ()
+    """Personal columns that it receives in clear."""
+    without: tuple[str, ...] = ()
+    """Columns that it does not receive."""
+    line: int = 1
+
+    @property
+    def name(self) -> str:
+        """Its name in the ledger and in messages."""
+        place = f"{self.kind}:{self.target}"
+        return f"{place}@{self.connection}" if self.connection else place
+
+
+@dataclass(frozen=True)
 class Product:
     """A dbt model with `access: public`."""
 
@@ -130,6 +153,8 @@ class Product:
     """Name and e-mail address of its owner; empty until `Manifest.described` fills it in."""
     may_be_empty: bool = False
     """Whether a candidate without rows may be published."""
+    sinks: tuple[Sink, ...] = ()
+    """What receives its changed rows after each publication."""
     meta_lines: Mapping[str, int] = field(default_factory=dict)
     """Key of `config.meta`, or of its promises -> its line in the YAML file."""
 

@@ -19,6 +19,7 @@ from meshhouse.repository.misfits import NUMBER
 from meshhouse.repository.model import Column, Product
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mapping, mappings
+from meshhouse.repository.sinks import read_sinks
 from meshhouse.repository.yaml import Located
 
 _ACCESS = ("public", "protected", "private")
@@ -112,6 +113,7 @@ class ProductsReader:
                     if is_versioned
                     else path.parent / f"{name.replace('/', '_')}.sql",
                     deprecation_date=self._deprecated(path, model, version),
+                    sinks=read_sinks(self._problems, path, meta),
                     may_be_empty=keys.MAY_BE_EMPTY.of(meta) is True,
                     meta_lines={**meta.lines, **mapping(keys.PROMISES.of(meta)).lines},
                 )

@@ -63,7 +63,7 @@ class RowDifference:
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """A column that both tables have, with SQL of its value in a form that can be compared."""
 
     name: str
@@ -79,7 +79,7 @@ class _Tables:
     after: str
     columns_before: tuple[str, ...]
     columns_after: tuple[str, ...]
-    pairs: tuple[_Pair, ...]
+    pairs: tuple[Pair, ...]
     clear: frozenset[str]
 
     def shown(self, name: str, value: str) -> str:
@@ -110,20 +110,21 @@ def compare_rows(
         for table in (before, after)
     ]
     tables = _Tables(
-        rows, before, after, tuple(described[0]), tuple(described[1]), tuple(_pairs(*described)),
+        rows, before, after, tuple(described[0]), tuple(described[1]), tuple(pairs(*described)),
         frozenset(each.lower() for each in clear),
     )  # fmt: skip
     because = _why_not_by(grain, tables)
     return _as_a_whole(tables, because) if because else _by_key(tables, grain)
 
 
-def _pairs(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[_Pair]:
+def pairs(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Pair]:
+    """The columns that two tables share, from name -> type of each."""
     spelled = {name.lower(): name for name in before}
     for number, (name, text) in enumerate(after.items()):
         own = spelled.get(name.lower())
         if own is not None:
             form = _form(before[own], text)
-            yield _Pair(name, number, form.format(quote(own)), form.format(quote(name)))
+            yield Pair(name, number, form.format(quote(own)), form.format(quote(name)))
 
 
 def _form(before: str, after: str) -> str:
@@ -245,7 +246,7 @@ def _by_key(tables: _Tables, grain: Sequence[str]) -> RowDifference:
 
 
 def _changed_examples(
-    tables: _Tables, key: Sequence[str], values: Sequence[_Pair]
+    tables: _Tables, key: Sequence[str], values: Sequence[Pair]
 ) -> Iterator[Example]:
     place = {name.lower(): number for number, name in enumerate(tables.columns_before)}
     shown = [f"{_shown(tables, 'after', name)} as a{at}"

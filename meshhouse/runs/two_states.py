@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.governance.clear import clear_columns
 from meshhouse.governance.contract import Contract
 from meshhouse.lake import snapshot_id
 from meshhouse.lake.object_store import is_remote
@@ -23,7 +24,6 @@ from meshhouse.lake.time_travel import as_of
 from meshhouse.lake.views import connect_memory, create_views
 from meshhouse.ledger import Head
 from meshhouse.repository import Product, Repository
-from meshhouse.repository.classes import is_personal
 from meshhouse.runs.diff import Publication
 from meshhouse.runs.row_diff import RowDifference, compare_rows
 from meshhouse.sql import literal, quote_relation
@@ -77,7 +77,7 @@ def rows_of_publications(
             views[f"{name}.rows"] = found
         create_views(connection, views)
         grain = after.contract.grain if after.contract else product.grain
-        clear = _clear(product, [before.contract, after.contract])
+        clear = clear_columns(product, [before.contract, after.contract])
         difference = _compared(connection, *views, grain, clear)
     return RowsOfTwo(product.relation, _named(before), _named(after), difference)
 
@@ -109,7 +109,7 @@ def rows_of_build(
             return build
         create_views(connection, {"earlier.rows": location})
         published = Contract.from_text(head.contract) if head.contract else None
-        clear = _clear(product, [published])
+        clear = clear_columns(product, [published])
         difference = _compared(connection, "earlier.rows", build.relation, product.grain, clear)
     return RowsOfTwo(
         product.relation,
@@ -157,16 +157,6 @@ def _compared(
 
     tables = [each if each.startswith('"') else quote_relation(each) for each in (before, after)]
     return compare_rows(rows, *tables, tuple(grain), clear)
-
-
-def _clear(product: Product, contracts: Iterable[Contract | None]) -> frozenset[str]:
-    """Columns, in lower case, whose values may be shown: those that are never declared personal."""
-    declared = [{"name": each.name, "classification": each.classification}
-                for each in product.columns]  # fmt: skip
-    recorded = [each for contract in contracts if contract for each in contract.columns.values()]
-    columns = [*declared, *recorded]
-    personal = {str(each["name"]).lower() for each in columns if is_personal(each)}
-    return frozenset(str(each["name"]).lower() for each in columns) - personal
 
 
 def _named(publication: Publication) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -320,6 +321,19 @@ def test_misuse_is_one_line(inbox):
     [line] = inbox.run(code=2).stderr.splitlines()
     assert "There is no folder" in line
     assert "files: in/*.csv" in line
+    inbox.folder.mkdir()
+    link = inbox.folder / "a.csv"
+    link.symlink_to("nowhere.csv")
+    [line] = inbox.run(code=2).stderr.splitlines()
+    assert "in/a.csv is a link to a file that does not exist" in line
+    link.unlink()
+    os.mkfifo(link)
+    [line] = inbox.run(code=2).stderr.splitlines()
+    assert "in/a.csv is not a regular file" in line
+    link.unlink()
+    os.close(os.open(os.fsencode(inbox.folder) + b"/\xff.csv", os.O_CREAT))
+    [line] = inbox.run(code=2).stderr.splitlines()
+    assert "is not UTF-8. Rename it." in line
     inbox.mesh.edit(TOPICS, "key: sale_id", "key: nothing, format: xml")
     said = inbox.mesh.run("check", code=1)
     text = said.stdout + said.stderr
@@ -341,3 +355,15 @@ def test_a_run_extracts_before_it_lands(inbox):
     shown = json.loads(inbox.mesh.run("topic", "show", inbox.topic, "--json").stdout)
     assert shown["events"] == 4
     assert [(each["landed"], each["lag"]) for each in shown["raw_tables"]] == [(True, 0)]
+
+
+def test_a_restored_mesh_knows_which_files_were_taken(inbox, tmp_path):
+    inbox.put("a.csv", range(3))
+    inbox.run()
+    inbox.mesh.run("land", "shop_raw.sales")
+    inbox.mesh.run("backup", str(tmp_path / "copy"))
+    shutil.rmtree(inbox.mesh.home)
+    inbox.mesh.run("restore", str(tmp_path / "copy"))
+    inbox.put("b.csv", range(3, 5))
+    inbox.run()
+    assert inbox.numbers() == [0, 1, 2, 3, 4]

@@ -441,6 +441,15 @@ BROKEN = {
     "unknown check": put(CHECKS, "checks:\n  - rowcount:\n", 2, "Did you mean `row_count`?"),
     "unknown key of a check": put(CHECKS, "checks:\n  - failed_rows: {querry: a}\n", 2,
                                   "`querry` is not a key that the mesh knows in a check `failed_rows`"),
+    "filter of all checks": put(CHECKS, "filter: order_id > 5\n", 1, "Write `filter` in each check"),
+    "column with two entries": put(CHECKS, "columns:\n  - {name: order_id, checks: [missing: ]}\n"
+                                   "  - {name: order_id, checks: [invalid: {valid_min: 0}]}\n", 3,
+                                   "`order_id` has an entry in line 2 already."),
+    "expression of a column": put(CHECKS, "columns:\n  - {name: order_id, column_expression: '1'}\n", 2,
+                                  "`column_expression` is not a key"),
+    "expression of a check": put(CHECKS, "columns:\n  - name: order_id\n    checks:\n"
+                                 "      - missing: {column_expression: '1'}\n", 4,
+                                 "`column_expression` is not a key"),
     "duplicate without columns": put(CHECKS, "checks:\n  - duplicate:\n", 2, "has no `columns`"),
     "query as list": put(CHECKS, "checks:\n  - failed_rows: {query: [a]}\n", 2, NO_TEXT),
     "checks broken": put(CHECKS, "checks: [\n", 1, "this is not valid YAML"),

@@ -53,6 +53,7 @@ class Postgres:
             password=self.password,
             dbname="postgres",
         )
+        connection.set_client_encoding("UTF8")  # the database's own is SQL_ASCII
         with connection, connection.cursor() as cursor:
             cursor.execute(sql)
             rows = cursor.fetchall()

@@ -138,8 +138,8 @@ class KafkaWriter:
             parts = by_partition(events, count, nulls_from=self._turn)
             self._turn += events["key"].null_count
         for number, part in parts:
-            for event in _rows(part):
-                self._sender.send(topic, number, event, [])
+            for event, headers in zip(_rows(part), _headers(part), strict=True):
+                self._sender.send(topic, number, event, headers)
         self._sender.flush()
         return events.num_rows
 
@@ -204,4 +204,13 @@ def _rows(events: pa.RecordBatch) -> Iterator[tuple[bytes | None, bytes | None, 
     millis = events["timestamp"].cast(pa.int64())
     return zip(
         events["key"].to_pylist(), events["value"].to_pylist(), millis.to_pylist(), strict=True
+    )
+
+
+def _headers(events: pa.RecordBatch) -> Iterator[list[tuple[str, bytes | None]]]:
+    if "headers" not in events.schema.names:
+        return iter([[] for _ in range(events.num_rows)])
+    return (
+        [(each["key"], each["value"]) for each in given or ()]
+        for given in events["headers"].to_pylist()
     )
