@@ -6,6 +6,7 @@ every product. Not here: the complete contract (contract.py), or running it (ver
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -49,9 +50,9 @@ def derived_checks(product: Product, written: Located) -> tuple[Derived, ...]:
     """The checks that the declaration of a product implies, and the defaults of the mesh.
 
     A written check of the same kind and columns takes the place of a derived one, with its name
-    and, for the schema and the number of rows, its threshold. A written check of missing or
-    duplicate values that tolerates some, or leaves rows out, is weaker than the declaration: it
-    stands beside the derived one. The row count against the previous publication is always added.
+    and, for the schema and the number of rows, its threshold. A written check that accepts what
+    the derived one excludes stands beside it: see `_is_weaker`. The row count against the previous
+    publication is always added.
 
     Args:
         product: as it is declared.
@@ -89,14 +90,66 @@ def _written(
                 yield kind, frozenset([str(column.get("name"))]), mapping(body)
 
 
+_HARMLESS = {
+    "row_count": {"name", "qualifier", "attributes", "threshold"},
+    "duplicate": {"name", "qualifier", "attributes", "threshold", "columns"},
+    # Values that count as missing make the check stricter.
+    "missing": {
+        "name", "qualifier", "attributes", "threshold", "missing_values", "missing_format",
+    },
+}  # fmt: skip
+"""Kind -> keys that do not make a written check weaker than the derived one."""
+
+
 def _is_weaker(kind: str, body: Mapping[str, Any]) -> bool:
-    """Whether a written check lets pass what the declaration excludes."""
-    if kind not in ("missing", "duplicate"):
+    """Whether a written check lets pass what the derived one excludes, or only warns of it.
+
+    A key that is not known to be harmless, such as `filter`, counts as weaker: the derived check
+    is then evaluated as well, which costs little.
+    """
+    if kind not in _HARMLESS:
         return False
     threshold = mapping(body.get("threshold"))
-    return bool(body.get("filter")) or any(
-        name != "metric" and (name, value) != ("must_be", 0) for name, value in threshold.items()
-    )
+    if set(body) - _HARMLESS[kind]:
+        return True
+    if kind == "row_count":
+        return _accepts_no_rows(threshold)
+    limits = {key: value for key, value in threshold.items() if key not in ("metric", "level")}
+    return not _fails(threshold) or any(each != ("must_be", 0) for each in limits.items())
+
+
+def _fails(threshold: Mapping[str, Any]) -> bool:
+    """Whether a candidate fails by this threshold; otherwise it only warns."""
+    return str(threshold.get("level") or "fail").lower() == "fail"
+
+
+_COMPARED = {
+    "be": operator.eq,
+    "not_be": operator.ne,
+    "be_greater_than": operator.gt,
+    "be_greater_than_or_equal": operator.ge,
+    "be_less_than": operator.lt,
+    "be_less_than_or_equal": operator.le,
+}
+
+
+def _accepts_no_rows(threshold: Mapping[str, Any]) -> bool:
+    """Whether a check of the number of rows lets 0 rows pass."""
+    failing = [each for each in (threshold, mapping(threshold.get("additional"))) if _fails(each)]
+    limits = [limit for each in failing for limit in each.items() if limit[0].startswith("must_")]
+    if not limits:  # Soda's threshold is then more than 0
+        return not _fails(threshold)
+    return any(_accepts_zero(key.removeprefix("must_"), bound) for key, bound in limits)
+
+
+def _accepts_zero(comparison: str, bound: Any) -> bool:
+    """Whether 0 passes one comparison of a threshold; true if that cannot be decided."""
+    if comparison in ("be_between", "be_not_between"):
+        bounds = [_accepts_zero(f"be_{key}", each) for key, each in mapping(bound).items()]
+        return all(bounds) if comparison == "be_between" else not bounds or any(bounds)
+    if comparison not in _COMPARED or not isinstance(bound, int | float):
+        return True
+    return bool(_COMPARED[comparison](0, bound))
 
 
 def _apart(derived: Derived) -> Derived:

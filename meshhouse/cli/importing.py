@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from meshhouse.cli.output import console, print_json
+from meshhouse.cli.output import console, escaped, print_json
 from meshhouse.errors import UsageError
 from meshhouse.repository import Repository, display_path
 
@@ -29,9 +29,8 @@ def import_(path: Path, domain: str | None, owner: str | None, as_json: bool) ->
     from meshhouse.runs.import_project import import_project
 
     repository = Repository.find()
-    out = console()
     if not as_json:
-        out.print(f"reading {display_path(path)}", markup=False)
+        _say(f"reading {display_path(path)}")
     done = import_project(repository, path, domain, _owner(owner))
     if as_json:
         print_json(
@@ -45,23 +44,29 @@ def import_(path: Path, domain: str | None, owner: str | None, as_json: bool) ->
             }
         )
         return
-    out.print(f"wrote   {display_path(done.folder)}", markup=False)
+    _say(f"wrote   {display_path(done.folder)}")
     for source, seeds in done.seeds.items():
-        out.print(f"source  {source}: models read the seeds {', '.join(seeds)}", markup=False)
+        _say(f"source  {source}: models read the seeds {', '.join(seeds)}")
     for topic in done.topics:
-        out.print(f"topic   {done.domain}.{topic}", markup=False)
+        _say(f"topic   {done.domain}.{topic}")
     for product in done.products:
         cast = ", with casts" if product.model.name in done.casts else ""
         line = f"product {done.domain}.{product.model.name}: one row per {', '.join(product.grain)}"
-        out.print(f"{line}{cast}", markup=False)
+        _say(f"{line}{cast}")
     if done.decisions:
-        out.print("To decide:")
+        _say("To decide:")
     for at, decision in enumerate(done.decisions, start=1):
-        out.print(f"{at:>2}. {decision}", markup=False)
-    out.print("Next:")
+        _say(f"{at:>2}. {decision}")
+    _say("Next:")
     for topic in done.topics:
-        out.print(f"    mesh topic create {done.domain}.{topic}", markup=False)
-    out.print(f"    mesh check\n    mesh run {done.domain}", markup=False)
+        _say(f"    mesh topic create {done.domain}.{topic}")
+    _say("    mesh check")
+    _say(f"    mesh run {done.domain}")
+
+
+def _say(line: str) -> None:
+    """Prints a line that may have names and messages of the project, safe for a terminal."""
+    console().print(escaped(line), markup=False)
 
 
 def _owner(text: str | None) -> tuple[str, str] | None:

@@ -35,6 +35,8 @@ _MOST_FIELDS = 100
 """Fields of a nested object above which its fields are data, not a structure."""
 _DIGITS_OF_PEOPLE = 9
 """Most digits after the point that people write; more of them come from binary numbers."""
+_LEAST_SCALE = 2
+"""Samples with prices such as 4.2 and 3.1 say nothing about 4.25, which comes later."""
 _WIDEST = 38
 _USUAL = 18
 _BIGINT = range(-(2**63), 2**63)
@@ -136,9 +138,35 @@ def _type(held: Sequence[Any], events: int) -> Chosen:
     texts = [each for each in held if _kind(each) == "text"]
     if set(kinds) == {"a number", "text"} and all(map(_NUMBER.fullmatch, texts)):
         chosen, doubts = _number(held, events)
-        return chosen, (f"{_of(events, len(texts))} have text", *doubts)
+        if chosen == "string":
+            return chosen, doubts
+        lost = _changed(texts, chosen)
+        if not lost:
+            return chosen, (f"{_of(events, len(texts))} have text", *doubts)
+        why = f"; as numbers, {lost:,} of the texts would lose zeros, a sign or an exponent"
+    else:
+        why = ""
     shares = ", ".join(f"{count:,} have {kind}" for kind, count in kinds.most_common())
-    return "string", (f"of {_of(events)}, {shares}",)
+    return "string", (f"of {_of(events)}, {shares}{why}",)
+
+
+def _changed(texts: Sequence[str], data_type: str) -> int:
+    """How many texts, such as `01234`, would read differently as numbers.
+
+    A decimal may add zeros: `9.9` is `9.90`. But then no other text may be `9.90`.
+    """
+    spellings: dict[str, set[str]] = {}
+    lost = 0
+    for text in texts:
+        if data_type == "double":
+            printed = repr(float(text))
+            lost += printed != text
+        else:
+            printed = f"{Decimal(text):.{parse_type(data_type).scale}f}"
+            is_negative_zero = text.startswith("-") and not Decimal(text)
+            lost += not printed.startswith(text) or is_negative_zero
+        spellings.setdefault(printed, set()).add(text)
+    return lost or sum(len(each) - 1 for each in spellings.values())
 
 
 def _kind(value: Any) -> str:
@@ -158,19 +186,27 @@ def _number(texts: Sequence[str], events: int) -> Chosen:
         numbers = [Decimal(each) for each in texts]
     except InvalidOperation:  # an exponent of more than 18 digits
         return "string", ("some exponents are out of the range of every type",)
-    written = {max(0, -_exponent(each)) for each in numbers}
-    scale, whole = max(written), max(max(0, each.adjusted() + 1) for each in numbers)
-    if scale <= _DIGITS_OF_PEOPLE and whole + scale <= _WIDEST:
-        width = _USUAL if whole + scale <= _USUAL else _WIDEST
-        varies = len(written) > 1
-        doubt = f"{min(written)} to {scale} digits after the point; more would be rejected"
-        return f"decimal({width},{scale})", (doubt,) if varies else ()
+    seen = max(max(0, -_exponent(each)) for each in numbers)
+    whole = max(max(0, each.adjusted() + 1) for each in numbers)
+    if seen <= _DIGITS_OF_PEOPLE and whole + seen <= _WIDEST:
+        return _decimal(whole, seen, len(texts))
     if all(map(_is_binary, texts)):
-        return "double", (f"up to {scale} digits after the point, as binary numbers have",)
-    scale = max(max(0, -_exponent(_shortest(each))) for each in numbers)
-    if whole + scale <= _WIDEST:
-        return f"decimal({_WIDEST},{scale})", (f"up to {scale} digits after the point",)
-    return "string", (f"up to {whole} digits before the point and {scale} after it",)
+        return "double", (f"up to {seen} digits after the point, as binary numbers have",)
+    seen = max(max(0, -_exponent(_shortest(each))) for each in numbers)
+    if whole + seen <= _WIDEST:
+        return _decimal(whole, seen, len(texts))
+    return "string", (f"up to {whole} digits before the point and {seen} after it",)
+
+
+def _decimal(whole: int, seen: int, values: int) -> Chosen:
+    """A decimal for numbers with that many digits before the point, and `seen` after it."""
+    scale = max(seen, min(_LEAST_SCALE, _WIDEST - whole))
+    width = _USUAL if whole + scale <= _USUAL else _WIDEST
+    doubt = (
+        f"at most {seen} digit{'s' * (seen != 1)} after the point in {values:,} "
+        f"value{'s' * (values != 1)}; values with more than {scale} are rejected"
+    )
+    return f"decimal({width},{scale})", (doubt,)
 
 
 def _integer(texts: Sequence[str], events: int) -> Chosen:

@@ -252,8 +252,25 @@ def _first(names: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _checks(product: Product, written: Located) -> Iterator[Finding]:
     names = {column.name for column in product.columns}
     path = product.checks_path
+    if "filter" in written:
+        yield Finding(
+            path,
+            written.line_of("filter"),
+            "this `filter` would leave rows out of every check, also of those that the declaration "
+            f"of {product.relation} implies.",
+            "Write `filter` in each check that it is meant for.",
+        )
+    lines: dict[str, int] = {}
     for column in mappings(written.get("columns")):
         name = str(column.get("name"))
+        if name in lines:
+            yield Finding(
+                path,
+                column.line,
+                f"`{name}` has an entry in line {lines[name]} already.",
+                "Write all checks of a column in one entry.",
+            )
+        lines.setdefault(name, column.line)
         if name not in names:
             yield Finding(
                 path,

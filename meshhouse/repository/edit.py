@@ -60,13 +60,23 @@ def end_of_block(lines: Sequence[str], last: int, indent: int) -> int:
     return last
 
 
-def scalar(text: str) -> str:
-    """A text as a YAML value on one line, quoted if it must be."""
-    if not re.search(r"[\n#:]|^\W|\s$", text):
+def scalar(text: str, in_brackets: bool = False) -> str:
+    """A text as a YAML value on one line, quoted if it must be.
+
+    Args:
+        text: the value.
+        in_brackets: whether it is written in `[...]` or `{...}`, where a comma ends it.
+    """
+    special = r"[\n#:,\[\]{}]|^\W|\s$" if in_brackets else r"[\n#:]|^\W|\s$"
+    if not re.search(special, text):
         try:
             if yaml.safe_load(f"- {text}\n") == [text]:
                 return text
         except yaml.YAMLError:
             pass
-    written = yaml.safe_dump([text], default_flow_style=True, width=10**9, allow_unicode=True)
+    # Only double quotes keep a line end on one line, as `\n`.
+    style = '"' if len(f"{text}.".splitlines()) > 1 else None
+    written = yaml.safe_dump(
+        [text], default_flow_style=True, default_style=style, width=10**9, allow_unicode=True
+    )
     return written.strip()[1:-1]

@@ -6,7 +6,7 @@ which models become products, and their content (repository/foreign/products.py)
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from meshhouse.repository.foreign.products import (
     NewProduct,
     chosen,
     entry_of,
+    left_out_constraints,
     product_of,
     typed_sql,
 )
@@ -48,7 +49,7 @@ class Products:
             trial: what the trial build found.
             public: models that the project calls public.
         """
-        self._public = public
+        self._public = set(public)
         self._files = files
         self._group = group
         self._project = project
@@ -74,13 +75,17 @@ class Products:
             else:
                 self._declare(found)
         for model in self._trial.models:
-            if model.is_versioned and model.name in self._public:
+            called = {model.name, Path(model.path).stem}
+            if model.is_versioned and called & self._public:
                 self.decisions.append(
                     f"`{model.name}` has versions and stays private. To publish them, give it "
                     "`access: public`, a contract, `meta.grain` and typed columns."
                 )
         for name, reason in failures.items():
-            self.decisions.append(f"`{name}` does not build here: {_shortened(reason)}")
+            private = ", and stays private, although the project calls it public"
+            said = private if name in self._public else ""
+            self.decisions.append(f"`{name}` does not build here{said}: {_shortened(reason)}")
+        self.decisions += self._not_products()
         if self._undescribed:
             names = ", ".join(f"`{each}`" for each in self._undescribed)
             self.decisions.append(
@@ -91,6 +96,25 @@ class Products:
                 "No model became a product. Give one a contract and `access: public`: "
                 "docs/guides/import-a-dbt-project.md shows how."
             )
+
+    def _not_products(self) -> Iterator[str]:
+        """A decision for each public model that can never be a product."""
+        known = {each.name: each for each in self._trial.models}
+        known |= {Path(each.path).stem: each for each in known.values() if each.is_versioned}
+        for name in sorted(self._public - self._trial.failures.keys()):
+            model = known.get(name)
+            if model is None:
+                yield (
+                    f"`{name}` is public in the project, but dbt does not build it: it is disabled "
+                    "or has no file. When it is built, declare it with `access: public`."
+                )
+            elif model.language != "sql":
+                yield (
+                    f"`{name}` stays private, because it is written in {model.language.title()}, "
+                    "and dbt enforces no contract there. Publish a model in SQL that reads it."
+                )
+            elif model.is_time_spine:
+                yield f"`{name}` stays private, because it is the time spine of metrics."
 
     def _declare(self, product: NewProduct) -> None:
         model = product.model
@@ -110,6 +134,11 @@ class Products:
         self._give_types(product, sql_path)
         if entry["description"] == said:
             self._undescribed.append(model.name)
+        if constraints := left_out_constraints(before):
+            self.decisions.append(
+                f"Constraints of `{model.name}` were left out: {', '.join(constraints)}. "
+                "Tests such as `relationships` check the same on every target."
+            )
         if strangers:
             names = ", ".join(f"`{each}`" for each in strangers)
             self.decisions.append(

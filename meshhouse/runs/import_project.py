@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from meshhouse import dbt
+from meshhouse.dbt.ignored import ignored_by_dbt
 from meshhouse.dbt.packages import install_packages
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import sync
@@ -31,6 +33,7 @@ from meshhouse.repository.foreign.copy import copy_project
 from meshhouse.repository.foreign.edit import (
     dumped,
     loaded,
+    with_entries,
 )
 from meshhouse.repository.foreign.products import (
     NewProduct,
@@ -38,11 +41,14 @@ from meshhouse.repository.foreign.products import (
 from meshhouse.repository.foreign.project import ForeignProject, read_foreign
 from meshhouse.repository.foreign.properties import (
     access_in_yaml,
+    cleaned_python,
     cleaned_sql,
     cleaned_yaml,
+    is_public_in_python,
     is_public_in_sql,
     without_sources,
 )
+from meshhouse.repository.foreign.said import merged
 from meshhouse.repository.foreign.settings import domain_settings, dropped_settings
 from meshhouse.repository.foreign.sources import SourcePlan, plan_sources, topics_file
 from meshhouse.repository.names import bad_domain
@@ -88,7 +94,7 @@ def import_project(
         UsageError: the project cannot be read, or the domain exists already.
         MeshError: dbt cannot read the project as a domain.
     """
-    project = read_foreign(path.resolve())
+    project = read_foreign(path.resolve(), ignored_by_dbt(path.resolve()))
     name = domain or project.name
     folder = _free_folder(repository, project, name)
     stage = repository.root / "domains" / _STAGE
@@ -153,6 +159,7 @@ class _Import:
         self._stage = stage
         self.files = Files(stage / "domains" / name, project.path)
         self._others = OtherDomains(repository, self.files)
+        self._group_name = name
         self._access: dict[str, bool] = {}
         """Model -> whether the project calls it public, where it says so."""
 
@@ -175,10 +182,12 @@ class _Import:
             self._group(done)
             self._others.stand_in()
             trial = try_build(apart, self._name, _raw_columns(plan))
-            done.decisions += self._others.read()
             public = {name for name, is_public in self._access.items() if is_public}
-            products = Products(self.files, self._name, self._project.name, trial, public)
+            products = Products(self.files, self._group_name, self._project.name, trial, public)
             products.declare()
+            # What was declared might not fit, such as a private model that a product reads.
+            dbt.parse(apart, self._name)
+            done.decisions += self._others.read()
             done.products, done.casts = products.declared, products.casts
             done.decisions += products.decisions
             self._verify(done)
@@ -199,7 +208,7 @@ class _Import:
         dialect = self._project.adapter
         plan = plan_sources(self._project, self._name, declared, columns_read(sql, dialect))
         if plan.topics:
-            content = dumped(topics_file(self._name, plan.topics))
+            content = dumped(topics_file(self._name, plan))
             self.files.write(self.files.new("models/topics.yml"), content)
         if plan.seed_entries:
             self._describe_seeds(plan)
@@ -208,16 +217,22 @@ class _Import:
         return plan
 
     def _describe_seeds(self, plan: SourcePlan) -> None:
-        """Keeps what sources said about tables that are seeds now, unless the seed has its own."""
-        known = {
-            str(each.get("name"))
-            for folder in ("seeds", "models")
-            for path in self.files.below(folder, *YAML)
-            for each in loaded(self.files.read(path)).get("seeds") or []
-        }
-        entries = [entry for seed, entry in plan.seed_entries.items() if seed not in known]
-        if entries:
-            self.files.write(self.files.new("seeds/sources.yml"), dumped({"seeds": entries}))
+        """Keeps what sources said about tables that are seeds now, in the entry of the seed."""
+        missing = dict(plan.seed_entries)
+        for folder in ("seeds", "models"):
+            for path in self.files.below(folder, *YAML):
+                text = self.files.read(path)
+                entries = loaded(text).get("seeds")
+                own = {
+                    str(each["name"]): merged(each, missing.pop(str(each["name"])))
+                    for each in (entries if isinstance(entries, list) else [])
+                    if isinstance(each, dict) and str(each.get("name")) in missing
+                }
+                if own:
+                    self.files.write(path, with_entries(text, "seeds", own))
+        if missing:
+            content = dumped({"seeds": list(missing.values())})
+            self.files.write(self.files.new("seeds/sources.yml"), content)
 
     def _rewrite(self, plan: SourcePlan, done: Imported) -> None:
         removed: set[str] = set()
@@ -248,7 +263,8 @@ class _Import:
         folder = settings_of_folders(
             self._project.settings, self._project.name, Path("models"), below
         )
-        if path.suffix == ".sql" and (is_public_in_sql(text) or folder.get("access") == "public"):
+        in_code = is_public_in_sql(text) if path.suffix == ".sql" else is_public_in_python(text)
+        if path.suffix in (".sql", ".py") and (in_code or folder.get("access") == "public"):
             self._access.setdefault(path.stem, True)
 
     def _rewritten(self, path: Path, text: str, plan: SourcePlan) -> tuple[str, list[str]]:
@@ -257,23 +273,35 @@ class _Import:
         if self.files.folder / "macros" in path.parents:
             text, removed = calls.without_own_macros(text)
         text = calls.with_sources(text, plan.calls)
-        text = calls.with_refs(text, lambda project, model: self._ref(path, project, model))
+        text = calls.with_refs(text, lambda *named: self._ref(path, *named))
         text = calls.with_project_name(text, self._project.name, self._name)
         if path.suffix == ".sql":
             text = cleaned_sql(text)
+        elif path.suffix == ".py":
+            text = cleaned_python(text)
         elif path.suffix in YAML:
             text = cleaned_yaml(text, self._project.adapter)
         return text, removed
 
-    def _ref(self, path: Path, project: str, model: str) -> str | None:
-        """The call that replaces `ref('project', 'model')`; None if it stays."""
+    def _ref(self, path: Path, project: str, model: str, rest: str) -> str | None:
+        """The call that replaces `ref('project', 'model' rest)`; None if it stays."""
         if project == self._project.name:
-            return f"ref('{model}')"
+            return f"ref('{model}'{rest})"
         if (self.files.folder / PACKAGES / project).is_dir():
             return None
-        return f"ref('{self._others.staged(path.name, project, model)}')"
+        return f"ref('{self._others.staged(path.name, project, model, rest)}')"
 
     def _group(self, done: Imported) -> None:
+        own = self._own_group()
+        if own is not None:
+            name, place = own
+            self._group_name = name
+            if self._owner is not None:
+                done.decisions.append(
+                    f"`--owner` was not written: the project has the group `{name}` in {place}, "
+                    "and its owner stays. Is that the owner of the domain?"
+                )
+            return
         name, email = self._owned_by
         group = {"name": self._name, "owner": {"name": name, "email": email}}
         self.files.write(self.files.new("models/domain.yml"), dumped({"groups": [group]}))
@@ -282,6 +310,16 @@ class _Import:
                 "Who owns the domain? models/domain.yml has a placeholder: write the team's name "
                 "and e-mail address."
             )
+
+    def _own_group(self) -> tuple[str, str] | None:
+        """A group of the project that is called like the domain, and the file that declares it."""
+        for path in self.files.below(".", *YAML):
+            entries = loaded(self.files.read(path)).get("groups")
+            for each in entries if isinstance(entries, list) else []:
+                name = str(each.get("name")) if isinstance(each, dict) else ""
+                if name.lower() == self._name:
+                    return name, str(path.relative_to(self.files.folder))
+        return None
 
     @property
     def _owned_by(self) -> tuple[str, str]:

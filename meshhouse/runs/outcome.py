@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshhouse import dbt
-from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, check_key
+from meshhouse.audit import ROWS_AGAINST_PREVIOUS, AuditResult, CheckResult, Origin, check_key
 from meshhouse.engines import Candidate
 from meshhouse.errors import MeshError
 from meshhouse.repository import Domain, Product, display_path
@@ -159,7 +159,8 @@ def _fewer_rows(product: Product, failed: Sequence[CheckResult]) -> str:
 
 def _no_rows(product: Product, failed: Sequence[CheckResult]) -> str:
     """How to go on where a candidate has no rows, and nobody wrote a check of their number."""
-    if not any(check.key == "row_count" and check.value == 0 for check in failed):
+    derived = {check_key("row_count", None, each) for each in (None, Origin.PLATFORM.value)}
+    if not any(check.key in derived and check.value == 0 for check in failed):
         return ""
     return (
         f" (if it may be empty, set `{MAY_BE_EMPTY.name}: true` in its config.meta, "

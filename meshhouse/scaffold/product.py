@@ -164,7 +164,7 @@ def new_product(
         "group": group,
         "source": source.model,
         "grain": list(grain),
-        "grain_yaml": f"[{', '.join(scalar(each) for each in grain)}]",
+        "grain_yaml": f"[{', '.join(scalar(each, in_brackets=True) for each in grain)}]",
         "newest_of": f"[{', '.join(map(_in_jinja, grain))}]" if newest else "",
         "columns": [_column(each, each.name in grain) for each in columns],
     }
@@ -183,7 +183,9 @@ def _column(column: Column, in_grain: bool) -> Mapping[str, object]:
         "data_type": column.data_type,
         "description": described,
         "required": in_grain or column.required,
-        "meta": ", ".join(f"{key.name}: {scalar(value)}" for key, value in marks if value),
+        "meta": ", ".join(
+            f"{key.name}: {scalar(value, in_brackets=True)}" for key, value in marks if value
+        ),
     }
 
 

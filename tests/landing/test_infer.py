@@ -55,7 +55,20 @@ def of(field: str, *values: str) -> tuple[str, tuple[str, ...]]:
         (['"2017-01-01"', '"2017-01-01T12:00:00"'], "string"),
         (['"007"', '"1"'], "string"),
         (['"a"', "1"], "string"),
-        (['"12.5"', "1"], "decimal(18,1)"),
+        (['"12.5"', "1"], "decimal(18,2)"),
+        (["4.2", "3.1"], "decimal(18,2)"),
+        (["12345678901234567.5"], "decimal(38,2)"),
+        (["1234567890123456789012345678901234567.5"], "decimal(38,1)"),
+        (["52.3702157", "4.9"], "decimal(18,7)"),
+        (["12345", '"01234"'], "string"),
+        (["12345", '"-01"'], "string"),
+        (["12345", '"-0"'], "string"),
+        (["12345", '"+1"'], "string"),
+        (["12345", '"1e3"'], "string"),
+        (["2.5", '"2.50"', '"2.5"'], "string"),
+        (["0.1234567890123456", '"1.50"'], "string"),
+        (["0.12345678901234567890123", '"1.000000000000000000000000"'], "string"),
+        (['[{"lat": 4.2, "lon": 5.25}]'], "array<struct<lat decimal(18,2), lon decimal(18,2)>>"),
         (["null", "null"], "string"),
         (["NaN".lower().replace("nan", "null"), "1"], "bigint"),
     ],
@@ -71,7 +84,15 @@ def test_a_type_is_the_narrowest_that_keeps_every_sample(values, data_type):
         (["1", '"a"', '"b"'], "of 3 events, 2 have text, 1 have a number"),
         (["null", "null"], "no value in 2 events"),
         (['"1.5"'], "every value is a number in quotes; declare a number if it is one"),
-        (["1.5", "1.25"], "1 to 2 digits after the point; more would be rejected"),
+        (["4.2", "3.1"],
+         "at most 1 digit after the point in 2 values; values with more than 2 are rejected"),
+        (["52.3702157"],
+         "at most 7 digits after the point in 1 value; values with more than 7 are rejected"),
+        (['{"lat": 4.2}'],
+         "`lat`: at most 1 digit after the point in 1 value; values with more than 2 are rejected"),
+        (["1", "2", '"01234"'],
+         "of 3 events, 2 have a number, 1 have text; "
+         "as numbers, 1 of the texts would lose zeros, a sign or an exponent"),
         (["1", str(2**63)], "1 of 2 events do not fit bigint"),
         (['"2017-01-01"', '"soon"', '"2018-01-01"'],
          "2 of 3 events look like a date, the others do not"),
@@ -112,6 +133,13 @@ _NEARLY = st.sampled_from(
      "1 ", "+1", ".5", "1.", "NaN", "true", "", "2017-01-01T12:00:00 Europe/Berlin", "\u0661"]
 ).map(json.dumps)  # fmt: skip
 _TEXTS = st.text().filter(lambda text: text.isprintable()).map(json.dumps) | _NEARLY
+_DIGITS = st.text("0123456789", min_size=1, max_size=4)
+_NUMBERS_IN_QUOTES = st.builds(
+    '"{}{}{}{}"'.format, st.sampled_from(["", "", "-", "+"]), _DIGITS | st.just("0"),
+    st.just("") | _DIGITS.map(".{}".format), st.sampled_from(["", "", "", "e0", "E2", "e-1"]),
+)  # fmt: skip
+"""Codes that look like numbers, such as `"01234"`."""
+_CODES = st.integers(0, 9999).map(str) | _DECIMALS | _FLOATS | _NUMBERS_IN_QUOTES
 _BOOLEANS = st.sampled_from(["true", "false"])
 _LEAVES = st.just("null") | _INTEGERS | _DECIMALS | _FLOATS | _DAYS | _ZONED | _TEXTS | _BOOLEANS
 _NESTED = st.recursive(
@@ -133,7 +161,7 @@ _ALIKE = st.builds(
 )  # fmt: skip
 _KINDS = st.sampled_from(
     [_INTEGERS, _DECIMALS, _FLOATS, _EXPONENTS, _DAYS, _TIMES, _ZONED, _FINE, _TEXTS, _BOOLEANS,
-     _NESTED, _ALIKE]
+     _NESTED, _ALIKE, _CODES]
 )  # fmt: skip
 
 
@@ -163,8 +191,12 @@ def test_the_samples_land_without_a_rejection_and_without_a_changed_value(texts)
     assert decoded.rows["_rescued"].null_count == len(texts)
     for column in found.columns:
         values = decoded.rows[column.name].to_pylist()
-        for sample, value in zip(samples, values, strict=True):
-            assert_same(sample.fields.get(column.name), value)
+        sent = [each.fields.get(column.name) for each in samples]
+        for each, value in zip(sent, values, strict=True):
+            assert_same(each, value)
+        codes = {each: value for each, value in zip(sent, values, strict=True) if type(each) is str}
+        if column.data_type.startswith(("bigint", "decimal", "double")):
+            assert len(set(codes.values())) == len(codes)  # `1.1` and `1.10` stay different codes
 
 
 def landed(found: Inference, texts: list[str]) -> Any:
@@ -203,5 +235,12 @@ def meant_by(sent: str, value: Any) -> Any:
         return date.fromisoformat(sent)
     if isinstance(value, float):
         assert Decimal(repr(value)) == Decimal(sent)
+        assert isinstance(sent, Number) or repr(value) == sent
         return value
-    return Decimal(sent) if isinstance(value, int | Decimal) else sent
+    if isinstance(value, int | Decimal):
+        if not isinstance(sent, Number):  # it prints as the text that was sent, with more zeros
+            printed = f"{value:f}" if isinstance(value, Decimal) else str(value)
+            assert printed.startswith(sent)
+            assert set(printed[len(sent) :]) <= {".", "0"}
+        return Decimal(sent)
+    return sent

@@ -293,6 +293,9 @@ BROKEN = {
     "column twice": raw_column("amount", "is here twice (first in line 14)"),
     "column in other case": raw_column("Amount", "is here twice, in other case"),
     "unknown type": swap(TOPICS, "timestamptz", "money", 15, "`money` is not a known type"),
+    "encoding without effect": swap(
+        TOPICS, 'data_type: "decimal(12,2)", ', 'data_type: "decimal(12,2)", config: {meta: '
+        "{encoding: milliseconds}}, ", 14, "holds no timestamp or timestamptz; remove it"),
     "type as list": swap(TOPICS, "data_type: timestamptz", "data_type: [a]", 15, NO_TEXT),
     "no type": swap(TOPICS, "data_type: timestamptz, ", "", 15, "no data_type is given"),
     "huge decimal": swap(TOPICS, "decimal(12,2)", "decimal(99,2)", 14, "is not a known type"),
@@ -438,6 +441,15 @@ BROKEN = {
     "unknown check": put(CHECKS, "checks:\n  - rowcount:\n", 2, "Did you mean `row_count`?"),
     "unknown key of a check": put(CHECKS, "checks:\n  - failed_rows: {querry: a}\n", 2,
                                   "`querry` is not a key that the mesh knows in a check `failed_rows`"),
+    "filter of all checks": put(CHECKS, "filter: order_id > 5\n", 1, "Write `filter` in each check"),
+    "column with two entries": put(CHECKS, "columns:\n  - {name: order_id, checks: [missing: ]}\n"
+                                   "  - {name: order_id, checks: [invalid: {valid_min: 0}]}\n", 3,
+                                   "`order_id` has an entry in line 2 already."),
+    "expression of a column": put(CHECKS, "columns:\n  - {name: order_id, column_expression: '1'}\n", 2,
+                                  "`column_expression` is not a key"),
+    "expression of a check": put(CHECKS, "columns:\n  - name: order_id\n    checks:\n"
+                                 "      - missing: {column_expression: '1'}\n", 4,
+                                 "`column_expression` is not a key"),
     "duplicate without columns": put(CHECKS, "checks:\n  - duplicate:\n", 2, "has no `columns`"),
     "query as list": put(CHECKS, "checks:\n  - failed_rows: {query: [a]}\n", 2, NO_TEXT),
     "checks broken": put(CHECKS, "checks: [\n", 1, "this is not valid YAML"),

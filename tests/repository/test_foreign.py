@@ -5,9 +5,15 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from meshhouse.repository.foreign.calls import with_project_name, without_own_macros
+from meshhouse.repository.foreign.calls import (
+    version_in,
+    with_project_name,
+    with_refs,
+    without_own_macros,
+)
 from meshhouse.repository.foreign.columns import columns_read
 from meshhouse.repository.foreign.edit import with_entries, with_setting, without_settings
+from meshhouse.repository.foreign.products import typed_sql
 from meshhouse.repository.foreign.settings import _without_places
 from meshhouse.repository.foreign.types import mesh_type
 
@@ -150,3 +156,31 @@ def test_columns_of_a_source_are_those_that_its_only_reader_selects():
     assert columns_read([sql, joined, "select (("], "") == {
         ("s", "t"): ["id", "price", "at", "deleted"]
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models:\n-   name: a\n    description: x\n-   name: b\n",
+        "models:\n  - name: a\n    description: &said x\n  - name: b\n    description: *said\n",
+    ],
+)
+def test_valid_yaml_of_any_style_can_be_edited(text):
+    edited = yaml.safe_load(with_entries(text, "models", {"a": {"name": "a", "config": {}}}))
+    assert edited["models"] == [{"name": "a", "config": {}}, yaml.safe_load(text)["models"][1]]
+
+
+def test_a_ref_keeps_the_version_that_it_asks_for():
+    asked = "select * from {{ ref('old', 'dim', v=1) }} join {{ ref('old', 'fact') }}"
+    assert with_refs(asked, lambda _, model, rest: f"ref('{model}'{rest})") == (
+        "select * from {{ ref('dim', v=1) }} join {{ ref('fact') }}"
+    )
+    assert [version_in(each) for each in ("", ", v=1", ", version = '2' ")] == [None, "1", "2"]
+    with pytest.raises(ValueError, match="newest"):
+        version_in(", v=newest ~ 1")
+
+
+def test_a_cast_to_a_nested_type_is_written_for_each_target():
+    sql = typed_sql("select tags, at from x", {"tags": "array<string>", "at": "timestamptz"}, ())
+    assert "cast(tags as {{ engine_type('array<string>') }}) as tags" in sql
+    assert mesh_type("struct<orderId string>") == "struct<orderId string>"

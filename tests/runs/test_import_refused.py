@@ -25,6 +25,21 @@ REFUSED = {
     "bad name": ({"dbt_project.yml": "name: My__Bikes\n"}, UsageError, "Give another name with"),
     "taken name": ({"dbt_project.yml": "name: shop\n"}, UsageError, "overwrites nothing"),
     "not YAML": ({"models/a.yml": ": no: ["}, UsageError, "models/a.yml:1: this is not valid YAML"),
+    "models that are a number": (
+        {"models/a.yml": "version: 2\nmodels: 3"}, UsageError, "models/a.yml:2: `models` must be",
+    ),
+    "a source without tables": (
+        {"models/a.yml": "sources:\n  - name: x\n    tables: 3"},
+        UsageError, "models/a.yml:3: `tables` must be a list of mappings",
+    ),
+    "tests that are a word": (
+        {"seeds/a.yml": "seeds:\n  - name: x\n    columns:\n      - {name: a, tests: unique}"},
+        UsageError, "seeds/a.yml:4: `tests` must be a list",
+    ),
+    "a config that is a list": (
+        {"models/a.yml": "models:\n  - {name: a, config: [b]}"},
+        UsageError, "models/a.yml:2: `config` must be a mapping",
+    ),
     "another project": (
         {"models/a.sql": "select 1 as a from {{ ref('nowhere', 'b') }}"},
         MeshError, "there is neither a domain nor an installed package `nowhere`",
@@ -36,6 +51,17 @@ REFUSED = {
     "no package": (
         {"packages.yml": "packages:\n  - local: ../nowhere\n"},
         MeshError, "packages.yml: there is no dbt project in ../nowhere",
+    ),
+    "packages are not YAML": (
+        {"packages.yml": "packages: ["}, UsageError, "packages.yml:1: this is not valid YAML",
+    ),
+    "no such version": (
+        {"models/a.sql": "select 1 as a from {{ ref('shop', 'orders', v=7) }}"},
+        MeshError, "reads version 7 of shop.orders, which is not published. Versions: none",
+    ),
+    "no plain version": (
+        {"models/a.sql": "select 1 as a from {{ ref('shop', 'orders', v=newest) }}"},
+        MeshError, "which version that is cannot be known",
     ),
     "no Jinja": (
         {"models/a.sql": "select {% if %}"}, MeshError, "models/a.sql:1: Expected an expression",
@@ -54,6 +80,16 @@ def test_it_says_why_and_leaves_nothing(mesh: Mesh, tmp_path: Path, name: str):
     assert words in str(caught.value)
     assert ".importing" not in str(caught.value)
     assert sorted(each.name for each in (mesh.root / "domains").iterdir()) == ["crm", "shop"]
+
+
+def test_a_linked_folder_is_refused(mesh: Mesh, tmp_path: Path):
+    outside = write(tmp_path / "outside", {"a.sql": "select 1 as a"})
+    project = write(
+        tmp_path / "bikes", {"dbt_project.yml": PROJECT, "models/b.sql": "select 1 as b"}
+    )
+    (project / "models/linked").symlink_to(outside)
+    with pytest.raises(MeshError, match="models/linked is a link to a folder"):
+        import_project(mesh.repository, project, None, None)
 
 
 def test_a_killed_import_is_no_domain_and_the_next_one_works(mesh: Mesh, tmp_path: Path):
@@ -79,6 +115,7 @@ def test_products_of_other_domains_are_read_through_staging(mesh: Mesh, tmp_path
         {
             "dbt_project.yml": PROJECT,
             "dependencies.yml": "projects:\n  - name: shop\n  - name: gone\n",
+            "models/old/stg_shop__orders.sql": "select 1 as mine",
             "models/big.sql": "select order_id, amount from {{ ref('shop', 'orders') }}",
             "models/big.yml": "models:\n  - name: big\n    columns:\n"
             "      - {name: order_id, tests: [unique, not_null]}\n",
@@ -89,7 +126,9 @@ def test_products_of_other_domains_are_read_through_staging(mesh: Mesh, tmp_path
     domain = mesh.repository.domain("bikes")
     assert domain.upstream == ("shop",)
     [reference] = domain.references
-    assert reference.path.name == "stg_shop__orders.sql"
+    assert reference.path.name == "stg_shop__orders_2.sql"
+    own = domain.path / "models/old/stg_shop__orders.sql"
+    assert own.read_text() == "select 1 as mine"
     [product] = domain.products
     types = {each.name: each.data_type for each in product.columns}
     assert types == {"order_id": "bigint", "amount": "decimal(12,2)"}

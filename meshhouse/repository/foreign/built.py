@@ -28,6 +28,8 @@ class BuiltModel:
     materialized: str
     language: str
     group: str | None
+    is_private: bool
+    """Whether the project says that only its group may read it."""
     is_versioned: bool
     is_time_spine: bool
     on_schema_change: str
@@ -115,6 +117,7 @@ def _model(
         materialized=config["materialized"],
         language=node.get("language") or "sql",
         group=node.get("group"),
+        is_private=(node.get("access") or config.get("access")) == "private",
         is_versioned=node.get("version") is not None,
         is_time_spine=bool(node.get("time_spine")) or node["name"] == "metricflow_time_spine",
         on_schema_change=config.get("on_schema_change") or "ignore",

@@ -13,6 +13,9 @@ Source = tuple[str, str]
 """Name of a source and of its table."""
 _SOURCE = re.compile(r"""\bsource\(\s*(['"])([^'"]+)\1\s*,\s*(['"])([^'"]+)\3\s*\)""")
 _REF = re.compile(r"""\bref\(\s*(['"])(\w+)\1\s*,\s*(['"])(\w+)\3(?P<rest>[^()]*)\)""")
+_VERSION = re.compile(
+    r"""\s*,\s*v(?:ersion)?\s*=\s*(?:(['"])(?P<quoted>[\w.]+)\1|(?P<number>[\d.]+))\s*,?\s*"""
+)
 MACROS_OF_THE_MESH = (
     "generate_schema_name", "generate_alias_name", "generate_database_name", "ref", "source",
 )  # fmt: skip
@@ -29,19 +32,31 @@ def sources_in(text: str) -> Iterator[Source]:
     yield from ((match[2], match[4]) for match in _SOURCE.finditer(text))
 
 
-def refs_in(text: str) -> Iterator[tuple[str, str]]:
-    """Project and model of each `ref` with two arguments."""
-    yield from ((match[2], match[4]) for match in _REF.finditer(text))
-
-
 def with_sources(text: str, new: Mapping[Source, str]) -> str:
     """A text in which calls of some sources are replaced by other calls."""
     return _SOURCE.sub(lambda match: new.get((match[2], match[4]), match[0]), text)
 
 
-def with_refs(text: str, new: Callable[[str, str], str | None]) -> str:
-    """A text in which `ref('project', 'model')` is replaced, where `new` gives another call."""
-    return _REF.sub(lambda match: new(match[2], match[4]) or match[0], text)
+def with_refs(text: str, new: Callable[[str, str, str], str | None]) -> str:
+    """A text in which `ref('project', 'model')` is replaced, where `new` gives another call.
+
+    `new` also gets the text after the model, such as `, v=1`.
+    """
+    return _REF.sub(lambda match: new(match[2], match[4], match["rest"]) or match[0], text)
+
+
+def version_in(rest: str) -> str | None:
+    """The version that a `ref` asks for, from the text after its model; None if it asks for none.
+
+    Raises:
+        ValueError: it says something else than a version.
+    """
+    if not rest.strip(", \n\t"):
+        return None
+    found = _VERSION.fullmatch(rest)
+    if found is None:
+        raise ValueError(rest)
+    return found["quoted"] or found["number"]
 
 
 def with_project_name(text: str, old: str, new: str) -> str:

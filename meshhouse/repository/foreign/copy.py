@@ -8,14 +8,18 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from meshhouse.errors import MeshError
 from meshhouse.repository.foreign.edit import dumped, loaded
 from meshhouse.repository.foreign.project import FILES, FOLDERS, ForeignProject
-from meshhouse.repository.yaml import display_path
+from meshhouse.repository.yaml import display_path, read_yaml
 
-_LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc", "target", "logs")
+_LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "*.pyc")
+_WRITTEN_BY_DBT = {"target", "logs"}
+"""Folders in that of a dbt project; deeper ones are folders of models."""
 
 
 def copy_project(project: ForeignProject, to: Path) -> list[str]:
@@ -26,6 +30,7 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
         to: the new folder.
     """
     to.mkdir(parents=True)
+    ignored: list[Path] = []
     for kind in FOLDERS:
         for folder in project.folders(kind):
             if project.path not in folder.resolve().parents:
@@ -33,9 +38,10 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
                     f"{display_path(folder)} is not a folder within the project, and only the "
                     "project is copied. Move it there first."
                 )
-            _copy(folder, to / kind)
+            _refuse_links(folder)
+            ignored += _copy(folder, to / kind, is_ignored=project.is_ignored)
     for folder in _docs(project):
-        _copy(folder, to / "models", (".md",))
+        ignored += _copy(folder, to / "models", (".md",), is_ignored=project.is_ignored)
     for name in FILES:
         if (project.path / name).is_file():
             shutil.copyfile(project.path / name, to / name)
@@ -43,8 +49,26 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
     if project.packages_path.is_dir():
         # `dbt deps` installs local packages as links.
         for package in sorted(each for each in project.packages_path.iterdir() if each.is_dir()):
-            _copy(package.resolve(), to / "dbt_packages" / package.name)
-    return [*_padded(to), *_local_packages(project, to)]
+            _copy_package(package.resolve(), to / "dbt_packages" / package.name)
+    return [*_about(ignored), *_padded(to), *_local_packages(project, to)]
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuses links to folders: a copy would lose them, or take what is outside the project."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.is_symlink() and not name.startswith("."):
+                raise MeshError(
+                    f"{display_path(path)} is a link to a folder, and links are not copied. Put "
+                    "the folder itself there."
+                )
+
+
+def _about(ignored: Sequence[Path]) -> Iterator[str]:
+    if ignored:
+        names = ", ".join(sorted({each.name for each in ignored})[:5])
+        yield f"Not copied, because .dbtignore names them: {len(ignored)} files, such as {names}."
 
 
 def _docs(project: ForeignProject) -> list[Path]:
@@ -59,16 +83,44 @@ def _docs(project: ForeignProject) -> list[Path]:
     ]
 
 
-def _copy(folder: Path, to: Path, suffixes: tuple[str, ...] = ()) -> None:
-    """Copies regular files; two folders of one kind are laid over each other."""
+def _copy_package(folder: Path, to: Path) -> None:
+    """Copies a whole dbt project, without what dbt has written there."""
+    _copy(folder, to, left_out=_WRITTEN_BY_DBT)
+
+
+def _copy(
+    folder: Path,
+    to: Path,
+    suffixes: tuple[str, ...] = (),
+    left_out: Collection[str] = (),
+    is_ignored: Callable[[Path], bool] = lambda path: False,
+) -> list[Path]:
+    """Copies regular files; two folders of one kind are laid over each other.
+
+    Args:
+        folder: what is copied.
+        to: the folder that gets its content.
+        suffixes: of the files; empty for all.
+        left_out: names of folders in `folder` that are not copied.
+        is_ignored: whether a file is not copied.
+
+    Returns:
+        The files that were ignored.
+    """
+    ignored = []
     for place, names, files in os.walk(folder, followlinks=False):
-        left_out = _LEFT_OUT(place, [*names, *files])
-        names[:] = [each for each in names if each not in left_out]
+        unwanted = _LEFT_OUT(place, [*names, *files])
+        if Path(place) == folder:
+            unwanted |= set(left_out)
+        names[:] = [each for each in names if each not in unwanted]
         for name in files:
             source = Path(place, name)
-            if name in left_out or not source.is_file():
+            if name in unwanted or not source.is_file():
                 continue
             if suffixes and source.suffix not in suffixes:
+                continue
+            if is_ignored(source):
+                ignored.append(source)
                 continue
             target = to / source.relative_to(folder)
             if target.exists():
@@ -78,6 +130,7 @@ def _copy(folder: Path, to: Path, suffixes: tuple[str, ...] = ()) -> None:
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+    return ignored
 
 
 def _padded(to: Path) -> list[str]:
@@ -107,7 +160,10 @@ def _local_packages(project: ForeignProject, to: Path) -> list[str]:
     said = []
     for name in ("packages.yml", "dependencies.yml"):
         path = to / name
-        content = loaded(path.read_text()) if path.is_file() else {}
+        content: dict[str, Any] = {}
+        if path.is_file():
+            read_yaml(path)  # says in which line it is not valid
+            content = loaded(path.read_text(encoding="utf-8-sig"))
         entries = content.get("packages")
         for entry in entries if isinstance(entries, list) else []:
             local = entry.get("local") if isinstance(entry, dict) else None
@@ -121,10 +177,10 @@ def _local_packages(project: ForeignProject, to: Path) -> list[str]:
                 )
             if project.path in place.parents:
                 if not (to / local).exists():
-                    _copy(place, to / local)
+                    _copy_package(place, to / local)
                 continue
             entry["local"] = f"packages/{place.name}"
-            _copy(place, to / "packages" / place.name)
+            _copy_package(place, to / "packages" / place.name)
             path.write_text(dumped(content))
             (to / "package-lock.yml").unlink(missing_ok=True)
             said.append(

@@ -67,7 +67,14 @@ def with_entries(text: str, section: str, new: Mapping[str, Mapping[str, Any] | 
     if wanted == before:
         return text
     edited = _edited(text, section, new, section not in wanted)
-    return edited if edited is not None and loaded(edited) == wanted else dumped(wanted)
+    return edited if edited is not None and _holds(edited, wanted) else dumped(wanted)
+
+
+def _holds(text: str, wanted: Mapping[str, Any]) -> bool:
+    try:
+        return loaded(text) == wanted
+    except yaml.YAMLError:  # such as an alias whose anchor was in an entry that was replaced
+        return False
 
 
 def _edited(

@@ -21,6 +21,8 @@ _WITHIN = ("stg_", "int_", "base_", "src_", "tmp_", "prep_", "raw_", "staging_",
 """Prefixes of models that are steps on the way to others."""
 _WITHIN_FOLDERS = {"staging", "intermediate", "base", "utils", "util", "prep"}
 _SIMPLE = re.compile(r"[a-z_][a-z0-9_]*")
+_KEPT = {"not_null", "unique", "primary_key", "check"}
+"""Constraints of columns that a product can have; DuckDB enforces all of them."""
 _WRITTEN = {"string": "{{ dbt.type_string() }}", "timestamptz": "{{ type_timestamptz() }}"}
 """Type -> how a cast writes it, where targets call it differently."""
 
@@ -55,6 +57,7 @@ def chosen(models: Sequence[BuiltModel], public: Collection[str]) -> list[BuiltM
     ]
     if public:
         return [each for each in candidates if each.name in public]
+    candidates = [each for each in candidates if not each.is_private]
     marts = [each for each in candidates if _MARTS & set(PurePosixPath(each.path).parts[:-1])]
     if marts:
         return marts
@@ -124,7 +127,7 @@ def entry_of(
     Args:
         product: what is declared.
         before: the model's entry as it was; None if it had none.
-        group: the group that owns it.
+        group: the group that owns it, unless the project gave the model one.
         text: its description, if it had none.
         reserved: words that need quotes as names of columns.
     """
@@ -135,7 +138,12 @@ def entry_of(
         before.pop(moved, None)
         config.pop(moved, None)
     config.pop("contract", None)
-    config = {"access": "public", "group": group, "contract": {"enforced": True}, **config}
+    config = {
+        "access": "public",
+        "group": product.model.group or group,
+        "contract": {"enforced": True},
+        **config,
+    }
     if product.model.materialized not in ("table", "incremental"):
         config["materialized"] = "table"
     if product.model.materialized == "incremental" and product.model.on_schema_change not in (
@@ -170,13 +178,13 @@ def _column(
     if before.get("description"):
         entry["description"] = before["description"]
     constraints = [each for each in before.get("constraints") or [] if isinstance(each, dict)]
-    constraints = [each for each in constraints if each.get("type") == "not_null"]
-    if is_not_null and not constraints:
-        constraints = [{"type": "not_null"}]
+    implied = {"unique", "primary_key"} if is_key else set()
+    constraints = [each for each in constraints if each.get("type") in _KEPT - implied]
+    if is_not_null and not any(each["type"] == "not_null" for each in constraints):
+        constraints = [{"type": "not_null"}, *constraints]
     if constraints:
         entry["constraints"] = constraints
-    implied = {"not_null"} if constraints else set()
-    implied |= {"unique"} if is_key else set()
+    implied |= {each["type"] for each in constraints if each["type"] == "not_null"}
     for key, value in before.items():
         if key in ("name", "data_type", "description", "constraints"):
             continue
@@ -188,9 +196,28 @@ def _column(
     return entry
 
 
+def left_out_constraints(before: Mapping[str, Any] | None) -> list[str]:
+    """Constraints of columns that a product cannot have, each as `type` of `column`."""
+    columns = (before or {}).get("columns")
+    return [
+        f"`{constraint.get('type')}` of `{column.get('name')}`"
+        for column in (columns if isinstance(columns, list) else [])
+        if isinstance(column, dict)
+        for constraint in column.get("constraints") or []
+        if isinstance(constraint, dict) and constraint.get("type") not in _KEPT
+    ]
+
+
 def needs_quotes(name: str, reserved: Collection[str]) -> bool:
     """Whether SQL takes the name of a column in quotes only."""
     return not _SIMPLE.fullmatch(name) or name in reserved
+
+
+def sql_type(kind: str) -> str:
+    """A type of the mesh as SQL writes it, the same on every target."""
+    if "<" in kind:
+        return f"{{{{ engine_type('{kind}') }}}}"
+    return _WRITTEN.get(kind, kind)
 
 
 def typed_sql(sql: str, columns: Mapping[str, str], reserved: Collection[str]) -> str:
@@ -204,7 +231,7 @@ def typed_sql(sql: str, columns: Mapping[str, str], reserved: Collection[str]) -
     casts = []
     for name, kind in columns.items():
         written = f"{{{{ adapter.quote('{name}') }}}}" if needs_quotes(name, reserved) else name
-        casts.append(f"    cast({written} as {_WRITTEN.get(kind, kind)}) as {written}")
+        casts.append(f"    cast({written} as {sql_type(kind)}) as {written}")
     body = sql.strip().rstrip(";").rstrip()
     return (
         "{#- Each column gets the type of its contract, which means the same on every target. -#}\n"

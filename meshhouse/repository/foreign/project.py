@@ -7,7 +7,7 @@ here: what has to change (settings.py, sources.py, products.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class ForeignProject:
     """dbt's name of the adapter that it was written for; empty if nothing says so."""
     catalogue: Mapping[tuple[str, str], Mapping[str, str]]
     """(source, table) -> column -> type, as `dbt docs generate` found them."""
+    is_ignored: Callable[[Path], bool] = lambda path: False
+    """Whether `.dbtignore` names a file of the project."""
 
     def folders(self, kind: str) -> list[Path]:
         """The existing folders of one kind; keys of `FOLDERS`."""
@@ -58,7 +60,12 @@ class ForeignProject:
 
     def seeds(self) -> dict[str, str]:
         """Name of each seed in lower case -> its name."""
-        found = [path.stem for folder in self.folders("seeds") for path in folder.rglob("*.csv")]
+        found = [
+            path.stem
+            for folder in self.folders("seeds")
+            for path in folder.rglob("*.csv")
+            if not self.is_ignored(path)
+        ]
         return {each.lower(): each for each in found}
 
     @property
@@ -68,8 +75,12 @@ class ForeignProject:
         return self.path / str(named or "dbt_packages")
 
 
-def read_foreign(path: Path) -> ForeignProject:
+def read_foreign(path: Path, is_ignored: Callable[[Path], bool]) -> ForeignProject:
     """Reads a dbt project.
+
+    Args:
+        path: its folder.
+        is_ignored: whether `.dbtignore` names a file.
 
     Raises:
         UsageError: there is none in that folder, or dbt_project.yml cannot be used.
@@ -85,7 +96,9 @@ def read_foreign(path: Path) -> ForeignProject:
     name = settings.get("name")
     if not isinstance(name, str) or not name:
         raise DeclarationError(file, 1, "it gives the project no `name`.")
-    return ForeignProject(path, name, settings, _adapter(path, settings), _catalogue(path))
+    return ForeignProject(
+        path, name, settings, _adapter(path, settings), _catalogue(path), is_ignored
+    )
 
 
 def _adapter(path: Path, settings: Located) -> str:

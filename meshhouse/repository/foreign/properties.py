@@ -6,6 +6,7 @@ dbt_project.yml (settings.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from meshhouse.repository.foreign.types import mesh_type
 
 _SECTIONS = ("models", "seeds", "snapshots")
 _COLUMN_TYPES = "column_types"
+_PUBLIC_IN_PYTHON = re.compile(
+    r"""(?P<before>\bdbt\.config\((?:[^()]*[\s,])?)access\s*=\s*(['"])public\2\s*,?\s*"""
+)
 
 
 def cleaned_yaml(text: str, adapter: str) -> str:
@@ -54,6 +58,16 @@ def without_sources(text: str) -> tuple[str, list[Mapping[str, Any]]]:
 def cleaned_sql(text: str) -> str:
     """SQL whose `config()` says neither a place nor that the model is public."""
     return without_settings(with_setting_removed(text, "access", "public"), PLACES)
+
+
+def cleaned_python(text: str) -> str:
+    """A Python model whose `dbt.config()` does not say that it is public."""
+    return _PUBLIC_IN_PYTHON.sub(r"\g<before>", text)
+
+
+def is_public_in_python(text: str) -> bool:
+    """Whether the `dbt.config()` of a model calls it public."""
+    return _PUBLIC_IN_PYTHON.search(text) is not None
 
 
 def access_in_yaml(text: str) -> dict[str, bool]:

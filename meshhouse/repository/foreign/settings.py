@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from meshhouse.repository.foreign.project import ForeignProject
+from meshhouse.repository.foreign.project import FOLDERS, ForeignProject
 
 _KEPT = ("description", "version", "require-dbt-version", "query-comment", "dispatch")
 _TREES = (
     "models", "seeds", "snapshots", "tests", "data_tests", "unit_tests", "sources", "exposures",
-    "metrics", "semantic-models", "saved-queries",
+    "metrics", "semantic-models", "saved-queries", "functions",
 )  # fmt: skip
 PLACES = ("schema", "database", "target_schema", "target_database")
 """Settings that say where a table is built, which the mesh decides."""
@@ -25,6 +25,13 @@ _FLAGS = {
 _DECIDED = (("full_refresh", False), ("access", "public"))
 """Settings of folders that the mesh refuses, or that the YAML of each product has."""
 _HOOKS = ("on-run-start", "on-run-end")
+_REPLACED = {
+    "name", "profile", "vars", "flags", "config-version", "target-path", "log-path",
+    "clean-targets",
+    "packages-install-path", "modules-path", "docs-paths", "asset-paths", "quoting",
+    *(key for keys, _ in FOLDERS.values() for key in keys),
+}  # fmt: skip
+"""Settings that have another value in a domain, which has its own folders and tables."""
 
 
 def domain_settings(
@@ -62,6 +69,10 @@ def dropped_settings(project: ForeignProject) -> Iterator[str]:
                 f"`{name}` of dbt_project.yml was left out: what it writes is neither audited nor "
                 "undone. Move what is needed to a `pre_hook` or `post_hook` of a model."
             )
+    known = {*_HOOKS, *_KEPT, *_TREES, *_REPLACED}
+    if others := [str(each) for each in project.settings if each not in known]:
+        names = ", ".join(f"`{each}`" for each in others)
+        yield f"{names} of dbt_project.yml did not stay. Does a model need what was set there?"
 
 
 def _dispatch(entry: Any, old: str, new: str) -> Any:

@@ -18,6 +18,8 @@ from typing import Any
 
 from meshhouse.repository.foreign.calls import Source
 from meshhouse.repository.foreign.project import ForeignProject
+from meshhouse.repository.foreign.said import config_of, is_watched, merged, not_kept
+from meshhouse.repository.foreign.settings import PLACES
 from meshhouse.repository.foreign.types import mesh_type
 from meshhouse.repository.names import bad_name
 
@@ -38,6 +40,14 @@ class SourcePlan:
     """Raw table -> its entry in models/topics.yml."""
     untyped: dict[str, list[str]] = field(default_factory=dict)
     """Raw table -> its columns whose type nothing says."""
+    described: dict[str, str] = field(default_factory=dict)
+    """Source -> its description."""
+    unwatched: list[str] = field(default_factory=list)
+    """Seeds whose source had a limit of freshness."""
+    not_kept: list[str] = field(default_factory=list)
+    """Settings of sources that were left out, with their place."""
+    capitals: dict[str, list[str]] = field(default_factory=dict)
+    """Raw table -> its declared columns with capitals."""
     decisions: list[str] = field(default_factory=list)
 
 
@@ -63,10 +73,15 @@ def plan_sources(
                 key = (str(source.get("name")), name)
                 seed = seeds.get(str(table.get("identifier") or name).lower())
                 if seed is not None:
-                    _read_seed(plan, key, seed, table)
+                    _read_seed(plan, key, seed, source, table)
                 else:
-                    _topic(plan, project, domain, key, table, columns_read.get(key, ()))
+                    read = columns_read.get(key, ())
+                    _topic(plan, project, domain, key, source, table, read)
+        if source.get("description"):
+            plan.described[str(source.get("name"))] = str(source["description"])
+        plan.not_kept += not_kept(source)
     plan.decisions += _about_topics(plan)
+    plan.decisions += _about_settings(plan)
     return plan
 
 
@@ -85,13 +100,39 @@ def _about_topics(plan: SourcePlan) -> Iterator[str]:
         )
 
 
-def _read_seed(plan: SourcePlan, key: Source, seed: str, table: Mapping[str, Any]) -> None:
+def _about_settings(plan: SourcePlan) -> Iterator[str]:
+    if plan.capitals:
+        tables = "; ".join(f"{name}: {_some(columns)}" for name, columns in plan.capitals.items())
+        yield (
+            f"These columns have capitals, and a name in an event must match exactly: {tables}. Do "
+            "events have these names? Correct them in models/topics.yml."
+        )
+    if plan.unwatched:
+        yield (
+            f"The freshness of the sources of {_some(plan.unwatched)} was left out: these are "
+            "seeds now, whose rows change only with their files."
+        )
+    if plan.not_kept:
+        listed = ", ".join(plan.not_kept)
+        yield f"Settings of sources that a topic does not have were left out: {listed}."
+
+
+def _read_seed(
+    plan: SourcePlan, key: Source, seed: str, source: Mapping[str, Any], table: Mapping[str, Any]
+) -> None:
     plan.calls[key] = f"ref('{seed}')"
     plan.seeds.setdefault(key[0], []).append(seed)
     kept = ("description", "columns", "tests", "data_tests", "docs")
-    entry = {name: table[name] for name in kept if table.get(name)}
-    if entry:
-        plan.seed_entries.setdefault(seed, {"name": seed, **entry})
+    entry: dict[str, Any] = {"name": seed}
+    entry |= {name: table[name] for name in kept if table.get(name)}
+    config = config_of(source, table)
+    if is_watched(config):
+        plan.unwatched.append(seed)
+    said = {name: config[name] for name in ("meta", "tags") if config.get(name)}
+    if said:
+        entry["config"] = said
+    if len(entry) > 1:
+        plan.seed_entries[seed] = merged(plan.seed_entries.get(seed, {}), entry)
 
 
 def _topic(
@@ -99,6 +140,7 @@ def _topic(
     project: ForeignProject,
     domain: str,
     key: Source,
+    source: Mapping[str, Any],
     table: Mapping[str, Any],
     read: Iterable[str],
 ) -> None:
@@ -112,11 +154,16 @@ def _topic(
     entry: dict[str, Any] = {"name": name}
     if table.get("description"):
         entry["description"] = table["description"]
-    for kept in ("loaded_at_field", "loaded_at_query", "freshness", "tests", "data_tests"):
+    for kept in ("docs", "tests", "data_tests"):
         if kept in table:
             entry[kept] = table[kept]
-    meta = _meta(table)
-    entry["config"] = {"meta": {**meta, "topic": f"{domain}.{name}", "format": "json"}}
+    config = config_of(source, table)
+    if config.pop("enabled", True) is not True:
+        plan.not_kept.append(f"`enabled` of {key[0]}.{key[1]}")
+    meta = {**config.get("meta", {}), "topic": f"{domain}.{name}", "format": "json"}
+    entry["config"] = {
+        **{each: value for each, value in config.items() if each not in PLACES}, "meta": meta,
+    }  # fmt: skip
     entry["columns"], unknown = _columns(project, key, table, read)
     plan.topics[name] = entry
     if not entry["columns"]:
@@ -127,6 +174,9 @@ def _topic(
         )
     elif unknown:
         plan.untyped[name] = unknown
+    declared = [str(each.get("name")) for each in _declared(table)]
+    if capitals := [each for each in declared if each != each.lower()]:
+        plan.capitals[name] = capitals
 
 
 def _columns(
@@ -134,9 +184,8 @@ def _columns(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Columns of a topic, and the names of those whose type is not known."""
     found: dict[str, dict[str, Any]] = {}
-    for column in table.get("columns") or []:
-        if isinstance(column, dict) and column.get("name"):
-            found[str(column["name"]).lower()] = dict(column)
+    for column in _declared(table):
+        found[str(column["name"]).lower()] = dict(column)
     reported = {name.lower(): kind for name, kind in project.catalogue.get(key, {}).items()}
     for name in [*reported, *(str(each).lower() for each in read)]:
         found.setdefault(name, {"name": name})
@@ -145,14 +194,27 @@ def _columns(
         kind = mesh_type(str(column.get("data_type") or reported.get(name) or ""), project.adapter)
         if kind is None:
             unknown.append(str(column["name"]))
-        columns.append({**column, "name": name, "data_type": kind or UNKNOWN})
+        columns.append({**column, "data_type": kind or UNKNOWN})
     return columns, unknown
 
 
-def topics_file(domain: str, topics: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _declared(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    columns = table.get("columns")
+    return [
+        each
+        for each in (columns if isinstance(columns, list) else [])
+        if isinstance(each, dict) and each.get("name")
+    ]
+
+
+def topics_file(domain: str, plan: SourcePlan) -> dict[str, Any]:
     """The content of models/topics.yml."""
     raw = f"{domain}_raw"
-    return {"sources": [{"name": raw, "schema": raw, "tables": list(topics.values())}]}
+    source: dict[str, Any] = {"name": raw, "schema": raw}
+    if plan.described:
+        said = (f"{name}: {text.strip()}" for name, text in plan.described.items())
+        source["description"] = "\n".join(said)
+    return {"sources": [{**source, "tables": list(plan.topics.values())}]}
 
 
 def _is_disabled(*entries: Mapping[str, Any]) -> bool:
@@ -162,11 +224,6 @@ def _is_disabled(*entries: Mapping[str, Any]) -> bool:
 def _config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     config = entry.get("config")
     return config if isinstance(config, dict) else {}
-
-
-def _meta(table: Mapping[str, Any]) -> dict[str, Any]:
-    meta = _config(table).get("meta", table.get("meta"))
-    return dict(meta) if isinstance(meta, dict) else {}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ def mesh_type(text: str, adapter: str = "") -> str | None:
     """
     found = _TYPE.fullmatch(" ".join(text.lower().split()))
     if found is None:
-        return text.lower() if is_type(text) else None
+        return _nested(text) if is_type(text) else None
     zone = f" {found['zone']}" if found["zone"] else ""
     word = f"{found['word'].strip()}{zone}".replace(" ", "_")
     digits = [int(each) for each in re.findall(r"\d+", found["digits"] or "")]
@@ -71,3 +71,8 @@ def mesh_type(text: str, adapter: str = "") -> str | None:
             return None
         return f"decimal({min(precision, _MOST_DIGITS)},{min(scale, _MOST_DIGITS)})"
     return kind
+
+
+def _nested(text: str) -> str:
+    """A type as it was written, if it has fields: JSON and consumers know them by these names."""
+    return text if "<" in text else text.lower()
