@@ -13,10 +13,10 @@ from meshhouse.cli.new_topic import topic
 from meshhouse.cli.output import console
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
-from meshhouse.files import replace
 from meshhouse.governance.policies import notice_days
 from meshhouse.repository import Repository, display_path
 from meshhouse.repository.new_version import new_version
+from meshhouse.scaffold.write import editing, write_changes
 
 
 @click.group()
@@ -48,10 +48,13 @@ def version(product: str) -> None:
             f"{found.relation} was never published, so nobody depends on it: change it in place. "
             "A new version is for what consumers read."
         )
-    made = new_version(domain, found)
+    with editing(repository) as current:
+        made = new_version(current.domain(domain.name), current.product(product))
+        changed = {path: made.files[path] for path in made.changed}
+        absent = {path: text for path, text in made.files.items() if path not in changed}
+        write_changes(current, domain.name, absent, changed)
     out = console()
-    for path, text in made.files.items():
-        replace(path, text)
+    for path in made.files:
         did = "changed" if path in made.changed else "wrote"
         out.print(f"{did:<8} {display_path(path)}", markup=False)
     number, name = made.number, f"{found.domain}.{found.model}"

@@ -6,16 +6,17 @@ is written (scaffold/), topics (new_topic.py), or versions (new.py).
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
 from meshhouse.cli.output import console, escaped
 from meshhouse.errors import UsageError
-from meshhouse.files import replace
 from meshhouse.repository import Domain, Product, Repository, display_path, printable
+from meshhouse.repository.new_topic import KEY_AS_SENT
 from meshhouse.scaffold.columns import columns_of_product
 from meshhouse.scaffold.domain import Owner, check_domain_name, new_domain
 from meshhouse.scaffold.product import (
@@ -26,7 +27,7 @@ from meshhouse.scaffold.product import (
     source_of,
 )
 from meshhouse.scaffold.reference import new_reference
-from meshhouse.scaffold.write import check_new, write_new
+from meshhouse.scaffold.write import editing, write_changes, write_new
 
 
 @click.command()
@@ -45,7 +46,9 @@ def domain(
     if email is None:
         email = _asked(f"E-mail address of {owner or team}", None, "--email")
     person = Owner(owner or team, email, contact or "")
-    _write(repository, None, new_domain(repository, name, person, about or ""), {})
+    files = new_domain(repository, name, person, about or "")
+    write_new(files)
+    _say(files, ())
     _next(
         f"mesh new topic {name}.TABLE --from FILE.jsonl     declares events, from samples",
         f"mesh new reference {name} --to DOMAIN.PRODUCT     reads another domain's product",
@@ -75,8 +78,13 @@ def product(name: str, origin: str | None, grain: str | None, description: str |
         origin = _asked(f"What it is made from ({known or 'nothing yet'})", None, "--from")
     source = source_of(repository, found, origin)
     columns = _grain(source, grain)
-    files = {**source.new, **new_product(found, model, source, columns, description or "")}
-    _write(repository, found, files, source.changed)
+    with editing(repository) as current:
+        found = current.domain(found.name)
+        if source.new or source.changed:  # made from files that another call may have changed
+            source = source_of(current, found, origin)
+        files = {**source.new, **new_product(found, model, source, columns, description or "")}
+        write_changes(current, found.name, files, source.changed)
+    _say(files, source.changed)
     sql = next(path for path in files if path.name == f"{model}.sql")
     _next(
         f"Edit {display_path(sql)}: leave out columns, compute others.",
@@ -100,10 +108,12 @@ def reference(consumer: str, relation: str | None) -> None:
             for each in other.products
         ]
         relation = _asked(f"Which product ({', '.join(others) or 'none yet'})", None, "--to")
-    read = _product(repository, relation)
-    columns = [each.name for each in columns_of_product(repository, read)]
-    made = new_reference(repository, reader, read, columns)
-    _write(repository, reader, made.new, made.changed)
+    with editing(repository) as current:
+        reader, read = current.domain(consumer), _product(current, relation)
+        columns = [each.name for each in columns_of_product(current, read)]
+        made = new_reference(current, reader, read, columns)
+        write_changes(current, reader.name, made.new, made.changed)
+    _say(made.new, made.changed)
     _next(
         f"Read it with ref('{made.model}'); remove the columns that {reader.name} does not need.",
         f"mesh new product {reader.name}.NAME --from {made.model}",
@@ -132,7 +142,9 @@ def _grain(source: Source, grain: str | None) -> Sequence[str]:
         if source.grain and set(source.grain) <= {each.name for each in source.columns}:
             return source.grain
         known = ", ".join(each.name for each in source.columns)
-        grain = _asked(f"The columns that identify a row (of {known})", None, "--grain")
+        keys = [each.name for each in source.columns if each.description == KEY_AS_SENT]
+        key = keys[0] if len(keys) == 1 else None
+        grain = _asked(f"The columns that identify a row (of {known})", key, "--grain")
     columns = [each.strip() for each in grain.split(",") if each.strip()]
     if not columns or len(set(columns)) < len(columns):
         raise UsageError(
@@ -148,33 +160,14 @@ def _asked(question: str, default: str | None, option: str) -> str:
         UsageError: there is no terminal.
     """
     if not sys.stdin.isatty():
-        raise UsageError(f"{option} is missing, and there is no terminal to ask. Give {option}.")
+        example = f", such as {option} {shlex.quote(default)}" if default else ""
+        raise UsageError(
+            f"{option} is missing, and there is no terminal to ask. Give {option}{example}."
+        )
     return str(click.prompt(escaped(question), default=default, err=True))
 
 
-def _write(
-    repository: Repository,
-    domain: Domain | None,
-    new: Mapping[Path, str],
-    changed: Mapping[Path, str],
-) -> None:
-    """Writes new files and changes others; takes all of it back if the domain is broken by it."""
-    check_new(new)
-    before = {path: path.read_text(encoding="utf-8") for path in changed}
-    undo: list[Callable[[], object]] = []
-    try:
-        undo.append(write_new(new))
-        for path, text in changed.items():
-            undo.append(lambda path=path: replace(path, before[path]))
-            replace(path, text)
-        if domain is not None:
-            problems = Repository(repository.root).reading(domain.name).problems
-            if problems:
-                raise UsageError(f"Nothing was written: {problems[0]}")
-    except BaseException:
-        for each in reversed(undo):
-            each()
-        raise
+def _say(new: Iterable[Path], changed: Iterable[Path]) -> None:
     out = console()
     for path in new:
         out.print(f"wrote    {escaped(display_path(path))}", markup=False)

@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from meshhouse import files
 from meshhouse.cli.output import console, counted, escaped
 from meshhouse.errors import UsageError
 from meshhouse.events import Source, event_log, open_source, uses_kafka
@@ -28,11 +27,11 @@ from meshhouse.repository import Column, Domain, Repository, display_path
 from meshhouse.repository.new_topic import (
     AS_SENT,
     KEY_AS_SENT,
-    NewFiles,
     NewTopic,
     new_topic,
     refuse_name,
 )
+from meshhouse.scaffold.write import editing, write_changes
 
 _BYTES = 64 << 20
 """Most bytes of samples: they are held in memory."""
@@ -85,11 +84,15 @@ def topic(
         raise UsageError(f"The events of {samples.name} have no field that can be a column.")
     personal = personal_in_topics(repository)
     columns = tuple(_column(each, samples, key, personal) for each in inferred.columns)
-    new = NewTopic(domain, table, topic, columns, key, changelog=samples.tombstones > 0)
-    made = new_topic(new)
+    with editing(repository) as current:
+        domain = current.domain(domain.name)
+        new = NewTopic(domain, table, topic, columns, key, changelog=samples.tombstones > 0)
+        made = new_topic(new)
+        changed = {path: made.files[path] for path in made.changed}
+        absent = {path: text for path, text in made.files.items() if path not in changed}
+        write_changes(current, domain.name, absent, changed)
     out = console(quiet)
     out.print(f"read      {counted(len(samples.events), 'event')} of {samples.name}", markup=False)
-    write(repository, domain, made)
     for path in made.files:
         did = "changed" if path in made.changed else "wrote"
         out.print(f"{did:<9} {display_path(path)}", markup=False)
@@ -114,29 +117,6 @@ def _created(repository: Repository, source: Source, topic: str) -> str | None:
         return "absent"
     event_log(repository.home).create_topic(topic)
     return "created"
-
-
-def write(repository: Repository, domain: Domain, made: NewFiles) -> None:
-    """Writes new files; takes them back if the domain can then no longer be used.
-
-    Raises:
-        UsageError: the domain would be broken; nothing is changed.
-    """
-    before = {path: path.read_bytes() if path.exists() else None for path in made.files}
-    try:
-        for path, text in made.files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(path, text)
-        problems = Repository(repository.root).reading(domain.name).problems
-        if problems:
-            raise UsageError(f"Nothing was written: {problems[0]}")
-    except BaseException:
-        for path, content in before.items():
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                path.write_bytes(content)
-        raise
 
 
 def _named(repository: Repository, name: str) -> tuple[Domain, str]:

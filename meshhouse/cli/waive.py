@@ -13,6 +13,7 @@ from meshhouse.lint.waivers import misspelt_product
 from meshhouse.repository import Domain, Repository, display_path, printable
 from meshhouse.repository.new_waivers import add_confirmation, add_waiver
 from meshhouse.repository.waivers import NAME
+from meshhouse.scaffold.write import editing
 
 
 @click.command()
@@ -44,7 +45,8 @@ def waive(
     if consent:
         _known(repository, domain, consent)
         entry["consent"] = list(dict.fromkeys(consent))
-    line = add_waiver(domain.path, entry)
+    with editing(repository):
+        line = add_waiver(domain.path, entry)
     out = console()
     out.print(f"Wrote {display_path(domain.path / NAME)}:{line}.", markup=False)
     if not consent:
@@ -88,7 +90,8 @@ def confirm(
         "owner": owner or _owner(domain, product),
         "fingerprint": fingerprint,
     }
-    line = add_confirmation(domain.path, entry)
+    with editing(repository):
+        line = add_confirmation(domain.path, entry)
     console().print(
         f"Wrote {display_path(domain.path / NAME)}:{line}.\nNext: commit the file, then run "
         f"`mesh run {domain.name}`. Remove the confirmation when the change is published.",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import display_path
+from meshhouse.repository.foreign.forms import check_form
+from meshhouse.repository.foreign.project import FOLDERS
 from meshhouse.repository.yaml import parse_yaml
 
 YAML = (".yml", ".yaml")
@@ -46,14 +48,16 @@ class Files:
         """The text of a file.
 
         Raises:
-            MeshError: it is not UTF-8, or not YAML although its name says so.
+            MeshError: it is not UTF-8, or not YAML of dbt although its name says so.
         """
         try:
             text = path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
             raise MeshError(f"{display_path(path)} is not UTF-8 text. Save it as UTF-8.") from error
         if path.suffix in YAML:
-            parse_yaml(path, text)
+            content = parse_yaml(path, text)
+            if path.relative_to(self.folder).parts[0] in FOLDERS:
+                check_form(path, content)
         return text
 
     def write(self, path: Path, text: str) -> None:

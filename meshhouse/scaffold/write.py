@@ -1,19 +1,72 @@
-"""Writes new files, all of them or none, and overwrites nothing.
+"""Writes new files and changes of declarations, all of them or none, and overwrites nothing.
 
-Belongs here: the refusal to overwrite, and taking back what a failed call has written. Not here:
-what is written (templates.py), or changes of files that exist (meshhouse/files.py).
+Belongs here: the refusal to overwrite, one editing call at a time, and taking back what a failed
+call has written. Not here: what is written (templates.py), or replacing one file
+(meshhouse/files.py).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.files import replace
+from meshhouse.locks import lock
 from meshhouse.modes import mode_of_new_file
-from meshhouse.repository import display_path
+from meshhouse.repository import Repository, display_path
+
+_LOCK = "declarations.lock"
+
+
+@contextmanager
+def editing(repository: Repository) -> Iterator[Repository]:
+    """Waits until no other call edits declarations; yields the repository, read again.
+
+    An edit must be made from what is read inside. Otherwise, of two calls that extend one file at
+    the same time, the last would write it without the entry of the first.
+    """
+    with lock(repository.home / _LOCK):
+        yield Repository(repository.root)
+
+
+def write_changes(
+    repository: Repository, domain: str, new: Mapping[Path, str], changed: Mapping[Path, str]
+) -> None:
+    """Writes new files and changes others; takes all of it back if the domain is broken by it.
+
+    Args:
+        repository: from `editing`.
+        domain: the domain that is read again afterwards.
+        new: files that do not exist.
+        changed: files that exist -> their new text.
+
+    Raises:
+        UsageError: a new file exists, or the domain would be broken; nothing is changed.
+        MeshError: a new file cannot be written; nothing is changed.
+    """
+    check_new(new)
+    before = {path: path.read_bytes().decode() for path in changed}
+    undo: list[Callable[[], object]] = []
+    try:
+        undo.append(write_new(new))
+        for path, text in changed.items():
+            undo.append(lambda path=path, text=text: _put_back(path, text, before[path]))
+            replace(path, text)
+        if problems := Repository(repository.root).reading(domain).problems:
+            raise UsageError(f"Nothing was written: {problems[0]}")
+    except BaseException:
+        for each in reversed(undo):
+            each()
+        raise
+
+
+def _put_back(path: Path, written: str, before: str) -> None:
+    """Restores a file, unless an editor has saved other content meanwhile."""
+    if path.read_bytes() == written.encode():
+        replace(path, before)
 
 
 def check_new(paths: Mapping[Path, str]) -> None:

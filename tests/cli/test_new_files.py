@@ -70,8 +70,10 @@ def test_from_a_new_domain_to_a_published_product(mesh: Mesh):
 def test_an_event_that_came_twice_is_one_row_of_a_product_from_a_topic(mesh: Mesh):
     mesh.write("sales.jsonl", "".join(sale(n)[1].decode() + "\n" for n in (1, 2, 1)))
     mesh.run("new", "domain", "tills", "--email", "tills@tiny.example")
-    mesh.run("new", "topic", "tills.slips", "--from", "sales.jsonl")
+    mesh.run("new", "topic", "tills.slips", "--from", "sales.jsonl", "--key", "sale_id")
     mesh.run("topic", "produce", "tills.slips", "sales.jsonl")
+    said = refused(mesh, "product", "tills.sales", "--from", "tills_raw.slips")
+    assert said.endswith("Give --grain, such as --grain sale_id.")
     mesh.run("new", "product", "tills.sales", "--from", "tills_raw.slips", "--grain", "sale_id")
     mesh.run("new", "product", "tills.same", "--from", "tills.slips", "--grain", "sale_id")
     assert mesh.run("check").stderr.startswith("0 findings")

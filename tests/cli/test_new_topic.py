@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from meshhouse.lake import Lake
 from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.scaffold.write import editing
 from tests.cli.test_topic import Place, place  # noqa: F401 - a fixture
 from tests.conftest import Mesh
 
@@ -212,3 +217,32 @@ def test_deletions_in_a_topic_make_it_a_changelog(mesh):
     mesh.run("check")
     mesh.run("run", "shop")
     assert declared(mesh, "visits")["config"]["meta"]["changelog"] is True
+
+
+def test_a_call_waits_for_another_edit_and_keeps_it(mesh):
+    mesh.write("v.jsonl", lines(*VISITS))
+    arguments = mesh.command("new", "topic", "shop.visits", "--from", "v.jsonl")
+    with editing(mesh.repository):
+        before = (mesh.root / TOPICS).read_text()
+        call = subprocess.Popen(
+            arguments, cwd=mesh.root, env=mesh.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        descriptors = Path(f"/proc/{call.pid}/fd")
+        while call.poll() is None and not any(
+            os.path.realpath(each).endswith("/declarations.lock") for each in descriptors.iterdir()
+        ):
+            time.sleep(0.02)
+        other = "- {name: other, config: {meta: {topic: shop.other}}, columns: [%s]}\n"
+        added = other % "{name: a, data_type: bigint}"
+        mesh.write(TOPICS, before + indented_like(before, added))
+    said, _ = call.communicate(timeout=120)
+    assert call.returncode == 0, said
+    assert declared(mesh, "other")
+    assert declared(mesh, "visits")
+
+
+def indented_like(text: str, entry: str) -> str:
+    """An entry with the indentation of the first table of a declaration."""
+    [dash] = [line.index("-") for line in text.splitlines() if "- name: sales" in line]
+    return " " * dash + entry

@@ -25,6 +25,21 @@ REFUSED = {
     "bad name": ({"dbt_project.yml": "name: My__Bikes\n"}, UsageError, "Give another name with"),
     "taken name": ({"dbt_project.yml": "name: shop\n"}, UsageError, "overwrites nothing"),
     "not YAML": ({"models/a.yml": ": no: ["}, UsageError, "models/a.yml:1: this is not valid YAML"),
+    "models that are a number": (
+        {"models/a.yml": "version: 2\nmodels: 3"}, UsageError, "models/a.yml:2: `models` must be",
+    ),
+    "a source without tables": (
+        {"models/a.yml": "sources:\n  - name: x\n    tables: 3"},
+        UsageError, "models/a.yml:3: `tables` must be a list of mappings",
+    ),
+    "tests that are a word": (
+        {"seeds/a.yml": "seeds:\n  - name: x\n    columns:\n      - {name: a, tests: unique}"},
+        UsageError, "seeds/a.yml:4: `tests` must be a list",
+    ),
+    "a config that is a list": (
+        {"models/a.yml": "models:\n  - {name: a, config: [b]}"},
+        UsageError, "models/a.yml:2: `config` must be a mapping",
+    ),
     "another project": (
         {"models/a.sql": "select 1 as a from {{ ref('nowhere', 'b') }}"},
         MeshError, "there is neither a domain nor an installed package `nowhere`",
@@ -65,6 +80,16 @@ def test_it_says_why_and_leaves_nothing(mesh: Mesh, tmp_path: Path, name: str):
     assert words in str(caught.value)
     assert ".importing" not in str(caught.value)
     assert sorted(each.name for each in (mesh.root / "domains").iterdir()) == ["crm", "shop"]
+
+
+def test_a_linked_folder_is_refused(mesh: Mesh, tmp_path: Path):
+    outside = write(tmp_path / "outside", {"a.sql": "select 1 as a"})
+    project = write(
+        tmp_path / "bikes", {"dbt_project.yml": PROJECT, "models/b.sql": "select 1 as b"}
+    )
+    (project / "models/linked").symlink_to(outside)
+    with pytest.raises(MeshError, match="models/linked is a link to a folder"):
+        import_project(mesh.repository, project, None, None)
 
 
 def test_a_killed_import_is_no_domain_and_the_next_one_works(mesh: Mesh, tmp_path: Path):

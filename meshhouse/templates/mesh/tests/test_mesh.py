@@ -1,7 +1,12 @@
-"""What must work before a change of this mesh is merged: `make test`."""
+"""What must work before a change of this mesh is merged: `make test`.
+
+`domains/<domain>/samples/<raw table>.jsonl` holds sample events. A domain whose raw tables all have
+some, and whose upstream domains are such, must publish its products from them.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,20 +15,38 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from meshhouse.repository import Domain, RawTable, Repository
+
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES = sorted(ROOT.glob("domains/*/samples/*.jsonl"))
-"""Events of the topic `<domain>.<file name>`."""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty lake with the sample events."""
+    """A lake without tables, every declared topic, and the sample events."""
     folder = tmp_path_factory.mktemp("home")
-    for path in SAMPLES:
-        topic = f"{path.parents[1].name}.{path.stem}"
+    tables = [raw for domain in Repository(ROOT).readings for raw in domain.raw_tables]
+    for topic in sorted({raw.topic for raw in tables}):
         mesh(folder, "topic", "create", topic)
-        mesh(folder, "topic", "produce", topic, str(path))
+    for raw in tables:
+        if samples(raw).exists():
+            mesh(folder, "topic", "produce", raw.topic, str(samples(raw)))
     return folder
+
+
+def samples(raw: RawTable) -> Path:
+    """The file of a raw table's sample events."""
+    return ROOT / "domains" / raw.domain / "samples" / f"{raw.name}.jsonl"
+
+
+def sampled() -> list[Domain]:
+    """The domains with products that can be built from sample events alone."""
+    found: dict[str, Domain] = {}
+    for domain in Repository(ROOT).domains:  # upstream domains come first
+        if set(domain.upstream) <= set(found) and all(
+            samples(raw).exists() for raw in domain.raw_tables
+        ):
+            found[domain.name] = domain
+    return [domain for domain in found.values() if domain.products]
 
 
 def mesh(home: Path, *arguments: str) -> str:
@@ -45,8 +68,13 @@ def test_declarations_have_no_findings(home: Path) -> None:
 
 
 def test_sample_events_become_published_products(home: Path) -> None:
-    mesh(home, "run")
-    assert mesh(home, "status", "--json").count('"published_at"')
+    domains = sampled()
+    if not domains:
+        pytest.skip("no domain with products has sample events for all of its raw tables")
+    mesh(home, "run", *(domain.name for domain in domains))
+    status = json.loads(mesh(home, "status", "--json"))
+    published = {each["product"] for each in status if each["published_at"]}
+    assert {each.relation for domain in domains for each in domain.products} <= published
 
 
 def test_dagster_loads_every_definition(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
