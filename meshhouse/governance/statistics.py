@@ -23,11 +23,14 @@ for a key (`immutable: true` in the contract) and a hash of their values for eac
 it is missing without such columns. `counts` holds the rows and a checksum of each day, of each
 month if there are over 400 days, of each year if there are over 400 months. The checksum
 is about the columns `of`, in any order of rows; it is comparable only if `method` is equal too.
+Maps, and columns that contain one, are neither in `of` nor in `immutable`: the order of a map's
+entries means nothing, and a hash depends on it.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -54,6 +57,8 @@ _UNITS = (("day", 10), ("month", 7), ("year", 4))
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
 _NUMBERS = frozenset({"bigint", "integer", "decimal", "double"})
 _NESTED = frozenset({"struct", "array", "map"})
+_MAP = re.compile(r"\bmap\s*[<(]", re.IGNORECASE)
+"""A map in a declared type, or in DuckDB's spelling, at any level."""
 _MODULUS = 2**64
 _SEPARATOR, _NULL = literal("\x1f"), literal("\x1e")
 _SPARE = 60
@@ -76,6 +81,9 @@ class _Column:
     is_personal: bool
     is_immutable: bool = False
     """Must not change for a key."""
+    has_map: bool = False
+    """Whether it is a map or contains one: Spark does not define the order of a map's entries, so
+    equal values have different texts."""
 
     @property
     def is_plain(self) -> bool:
@@ -214,6 +222,7 @@ def _column(name: str, data_type: str, contract: Contract, reader: Reader) -> _C
         sql=reader.quote(reader.column(name)),
         is_personal=is_personal(promised),
         is_immutable=bool(promised.get("immutable")),
+        has_map=_MAP.search(data_type) is not None,
     )
 
 
@@ -310,7 +319,7 @@ def _immutable(
 ) -> dict[str, Any] | None:
     """For each key of the sketch, a hash of the columns that must not change for it."""
     clear = (each for each in columns if each.is_immutable and not each.is_personal)
-    fixed = sorted(clear, key=lambda each: each.name)
+    fixed = sorted((each for each in clear if not each.has_map), key=lambda each: each.name)
     if not fixed or not sketch:
         return None
     values = _hash([each.text for each in fixed])
@@ -350,7 +359,8 @@ def _periods(
     if column is None:
         return None
     # Sorted, because the order of columns means nothing.
-    others = sorted((each for each in columns if each is not column), key=lambda each: each.name)
+    summed = (each for each in columns if each is not column and not each.has_map)
+    others = sorted(summed, key=lambda each: each.name)
     method, checksum = reader.checksum([each.value for each in others])
     day = f"cast({column.sql} as date)"
     found = reader.rows(

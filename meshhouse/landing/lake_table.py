@@ -18,21 +18,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meshhouse.errors import MeshError, UsageError
+from meshhouse.errors import MeshError
 from meshhouse.lake import Lake
-from meshhouse.lake.evolution import lost
 from meshhouse.lake.files import remove_files, write_files
 from meshhouse.lake.object_store import explained
-from meshhouse.lake.schema import declared_type, iceberg_schema, iceberg_type
+from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.texts import COMMENT, bounded
+from meshhouse.landing.columns import check_column
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Pending, Plan, stamped
 from meshhouse.landing.store import Notes, RawState, raw_state
 from meshhouse.landing.unrecorded import UNRECORDED, Lander
 from meshhouse.ledger import Conflict, Staged
 from meshhouse.locks import advisory_lock
-from meshhouse.repository import RawTable, display_path
-from meshhouse.repository.types import DataType, parse_type
+from meshhouse.repository import RawTable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -257,31 +256,6 @@ def staged_table(
 
 def check_columns(raw: RawTable, current: Table) -> None:
     """Refuses a declaration that would lose values of the table."""
-    declared: dict[str, DataType] = {
-        column.name: parse_type(column.data_type) for column in raw.columns
-    }
     for existing in current.schema().fields:
-        if existing.name.startswith("_"):
-            continue
-        place = f"{display_path(raw.path)}:{raw.line}"
-        if existing.name not in declared:
-            raise UsageError(
-                f"{place}: column `{existing.name}` of {raw.relation} is no longer declared, but "
-                "the table holds its values. Declare it again; a model need not use it."
-            )
-        wanted = iceberg_type(declared[existing.name])
-        problem = lost(existing.field_type, wanted, existing.name)
-        if problem is None:
-            continue
-        path, old, new = problem
-        if new is None:
-            raise UsageError(
-                f"{place}: the field `{path}` of {raw.relation} is no longer declared, but the "
-                "table holds its values. Declare it again; a model need not use it."
-            )
-        raise UsageError(
-            f"{place}: {'column' if path == existing.name else 'the field'} `{path}` of "
-            f"{raw.relation} holds {declared_type(old) or old}; its type cannot become "
-            f"{declared_type(new) or new} without losing some of them. Declare the old type (or a "
-            "wider one) and cast in staging."
-        )
+        if not existing.name.startswith("_"):
+            check_column(raw, existing.name, existing.field_type)

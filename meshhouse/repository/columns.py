@@ -80,6 +80,13 @@ def _bad_column(column: Column, is_raw: bool) -> str | None:
         better = spelled(column.data_type)
     except ValueError as error:
         return str(error)
+    if column.encoding is not None:
+        encoded = ENCODINGS[column.encoding]
+        if not encoded & kind.leaves:
+            return (
+                f"`encoding: {column.encoding}` has no effect on the type `{column.data_type}`, "
+                f"which holds no {' or '.join(sorted(encoded))}; remove it."
+            )
     if better is not None:
         return (
             f"write the type `{column.data_type}` as `{better}`, which dbt's macros translate for "

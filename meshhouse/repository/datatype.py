@@ -58,6 +58,13 @@ class DataType:
         """1 for a type without parts."""
         return 1 + max((part.type.levels for part in self.parts), default=0)
 
+    @property
+    def leaves(self) -> frozenset[str]:
+        """The kinds of the values at the ends of all levels."""
+        if not self.parts:
+            return frozenset({self.kind})
+        return frozenset().union(*(part.type.leaves for part in self.parts))
+
     def as_held(self) -> DataType:
         """The type without `not null`, which events must follow but which tables do not store."""
         if not self.parts:

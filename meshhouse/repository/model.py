@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 ROOT_DOMAIN = "mesh"
 FORMATS = ("json", "avro", "protobuf", "debezium", "text")
 """Formats of events that a topic may declare."""
-ENCODINGS = ("milliseconds", "microseconds", "nanoseconds", "text", "base64")
-"""Encodings of times and decimals that a column may declare."""
+_MOMENTS, _DECIMALS = frozenset({"timestamp", "timestamptz"}), frozenset({"decimal"})
+ENCODINGS = {
+    **dict.fromkeys(("milliseconds", "microseconds", "nanoseconds"), _MOMENTS),
+    **dict.fromkeys(("text", "base64"), _DECIMALS),
+}
+"""Encoding that a column may declare -> the types of values that it is for."""
 
 
 @dataclass(frozen=True)

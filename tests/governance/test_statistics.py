@@ -114,6 +114,23 @@ def test_what_cannot_be_ordered_or_added_has_counts_only(connection):
     assert found["keys"] is None
 
 
+@pytest.mark.parametrize("column", ["{}", "[{}]", "{{'m': {}}}"])
+def test_the_order_of_the_entries_of_a_map_is_no_change(connection, column):
+    fixed = [{"name": "m", "type": "string", "immutable": True}, *CONTRACT.document["columns"]]
+    contract = Contract({**CONTRACT.document, "columns": fixed})
+    before, after = (
+        statistics_of(
+            connection,
+            f"(select 1 as order_id, 7 as paid, date '2026-01-01' as d, {column.format(m)} as m)",
+            contract,
+        )
+        for m in ("map {'a': 1, 'b': 2}", "map {'b': 2, 'a': 1}")
+    )
+    assert before["periods"] == after["periods"]
+    assert before["periods"]["of"] == ["order_id", "paid"]
+    assert before["keys"] == after["keys"]
+
+
 @pytest.mark.parametrize("value", ["'nan'::double", "'infinity'::double"])
 def test_numbers_that_json_lacks_become_text(connection, value):
     found = statistics_of(connection, f"(select {value} as share)", CONTRACT)

@@ -293,6 +293,9 @@ BROKEN = {
     "column twice": raw_column("amount", "is here twice (first in line 14)"),
     "column in other case": raw_column("Amount", "is here twice, in other case"),
     "unknown type": swap(TOPICS, "timestamptz", "money", 15, "`money` is not a known type"),
+    "encoding without effect": swap(
+        TOPICS, 'data_type: "decimal(12,2)", ', 'data_type: "decimal(12,2)", config: {meta: '
+        "{encoding: milliseconds}}, ", 14, "holds no timestamp or timestamptz; remove it"),
     "type as list": swap(TOPICS, "data_type: timestamptz", "data_type: [a]", 15, NO_TEXT),
     "no type": swap(TOPICS, "data_type: timestamptz, ", "", 15, "no data_type is given"),
     "huge decimal": swap(TOPICS, "decimal(12,2)", "decimal(99,2)", 14, "is not a known type"),

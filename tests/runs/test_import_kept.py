@@ -32,8 +32,8 @@ FILES = {
     "    versions: [{v: 1}, {v: 2}]\n",
     "models/dim_v1.sql": "select 1 as a",
     "models/dim_v2.sql": "select 2 as a, 3 as b",
-    "models/marts/product.sql": "{{ config(group='team') }}\n"
-    "select s.a, s.b from {{ ref('stg_a') }} as s join {{ ref('old', 'dim', v=1) }} as d using (a)",
+    "models/marts/product.sql": "select s.a, s.b from {{ ref('stg_a') }} as s\n"
+    "join {{ ref('old', 'dim', v=1) }} as d using (a)",
     "models/marts/other.sql": "select 1 as a",
     "models/marts/broken.sql": "select nothing_like_this(1) as a",
     "models/marts/snake.py": "def model(dbt, session):\n"
@@ -43,6 +43,7 @@ FILES = {
 models:
 -   name: product
     access: public
+    group: team
     columns:
       - {{name: a, data_tests: [unique, not_null], constraints: [{{type: check, expression: a > 0}},
          {{type: foreign_key, to: "ref('dim')", to_columns: [a]}}]}}

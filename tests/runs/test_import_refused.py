@@ -82,6 +82,16 @@ def test_it_says_why_and_leaves_nothing(mesh: Mesh, tmp_path: Path, name: str):
     assert sorted(each.name for each in (mesh.root / "domains").iterdir()) == ["crm", "shop"]
 
 
+def test_a_linked_folder_is_refused(mesh: Mesh, tmp_path: Path):
+    outside = write(tmp_path / "outside", {"a.sql": "select 1 as a"})
+    project = write(
+        tmp_path / "bikes", {"dbt_project.yml": PROJECT, "models/b.sql": "select 1 as b"}
+    )
+    (project / "models/linked").symlink_to(outside)
+    with pytest.raises(MeshError, match="models/linked is a link to a folder"):
+        import_project(mesh.repository, project, None, None)
+
+
 def test_a_killed_import_is_no_domain_and_the_next_one_works(mesh: Mesh, tmp_path: Path):
     project = bikes(tmp_path)
     stage = mesh.root / "domains" / ".importing"

@@ -7,8 +7,10 @@ Belongs here: uploading Parquet to a stage, COPY, and storing the offsets. Not h
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,8 @@ from meshhouse.engines.snowflake.ledger import SnowflakeLedger
 from meshhouse.engines.snowflake.nested import as_texts, empty_column, loaded_column
 from meshhouse.engines.snowflake.session import literal, quote
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.lake.schema import iceberg_type
+from meshhouse.landing.columns import check_column
 from meshhouse.landing.decode import REJECTED_COLUMNS, Decoder
 from meshhouse.landing.pending import Pending, stamped
 from meshhouse.landing.store import Notes, RawState, raw_state
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 
 TOTAL_ROWS = "meshhouse.total-rows"
 TOTAL_REJECTED = "meshhouse.total-rejected"
+NESTED = "meshhouse.nested-columns"
+"""Column -> declared type, of the nested columns: Snowflake only knows that each is an object."""
 _STAGE = "landing"
 _ENTRY_SECONDS = 60.0
 """A continuous landing starts a new ledger entry after this time, not with every commit."""
@@ -46,6 +52,8 @@ class _Loaded:
     waiting: str
     rows: int
     columns: tuple[str, ...]
+    kinds: Mapping[str, DataType]
+    """Declared types of its columns; a column without one is loaded as it is."""
 
 
 class SnowflakeTableWriter:
@@ -84,6 +92,7 @@ class SnowflakeTableWriter:
         raw = self._raw
         existing = self._database.columns(raw.relation)
         declared = self._kinds
+        nested = json.loads(self._properties.get(NESTED, "{}"))
         place = f"{display_path(raw.path)}:{raw.line}"
         for name, found in existing.items():
             if name.startswith("_"):
@@ -99,6 +108,8 @@ class SnowflakeTableWriter:
                     f"type cannot become {declared[name]}. Declare the old type (or, of a decimal, "
                     "more digits of the same scale) and cast in staging."
                 )
+            if name in nested:
+                check_column(raw, name, iceberg_type(parse_type(nested[name])))
             if declared[name].kind == "decimal" and found[1] != declared[name].precision:
                 self._narrow[name] = declared[name]
 
@@ -119,6 +130,7 @@ class SnowflakeTableWriter:
             **notes.properties,
             TOTAL_ROWS: str(on.total_rows + counts[0]),
             TOTAL_REJECTED: str(rejected_before + counts[1]),
+            **self._nested(),
         }
         base = on.snapshot_id
         state = next_state(base, landed_at)
@@ -127,10 +139,10 @@ class SnowflakeTableWriter:
         folder = uuid.uuid4().hex
         with TemporaryDirectory(prefix="mesh-landing-") as local:
             waiting = [
-                self._load(relation, stamped(table, landed_at), Path(local), f"{folder}/{name}")
-                for name, relation, table in (
-                    ("rows", raw.relation, rows),
-                    ("rejected", f"{raw.schema}.{raw.rejected}", rejected),
+                self._load(relation, kinds, stamped(table, landed_at), Path(local), folder)
+                for relation, kinds, table in (
+                    (raw.relation, self._kinds, rows),
+                    (f"{raw.schema}.{raw.rejected}", dict(REJECTED_COLUMNS), rejected),
                 )
                 if table is not None and table.num_rows
             ]
@@ -146,6 +158,11 @@ class SnowflakeTableWriter:
         self._entry = entry
         self._properties = properties
         return self._state_of(state)
+
+    def _nested(self) -> dict[str, str]:
+        """The property `NESTED`, if the table has nested columns."""
+        kinds = {name: str(kind.as_held()) for name, kind in self._kinds.items() if kind.is_nested}
+        return {NESTED: json.dumps(kinds)} if kinds else {}
 
     def _state_of(self, state: int) -> RawState:
         total = int(self._properties.get(TOTAL_ROWS, 0))
@@ -182,14 +199,20 @@ class SnowflakeTableWriter:
             )
         self._narrow = {}
 
-    def _load(self, relation: str, table: pa.Table, local: Path, folder: str) -> _Loaded:
+    def _load(
+        self,
+        relation: str,
+        kinds: Mapping[str, DataType],
+        table: pa.Table,
+        local: Path,
+        folder: str,
+    ) -> _Loaded:
         """Uploads a table and copies it into a temporary one, outside the transaction."""
         import pyarrow.parquet as parquet
 
         file = local / f"{uuid.uuid4().hex}.parquet"
         parquet.write_table(as_texts(table), file, compression="zstd", coerce_timestamps="us")
-        place = f"@{self._database.ensure_stage(_STAGE)}/{folder}"
-        kinds = self._kinds
+        place = f"@{self._database.ensure_stage(_STAGE)}/{folder}/{file.stem}"
         columns = ", ".join(empty_column(name, kinds.get(name)) for name in table.column_names)
         waiting = self._session.relation(f"{relation}__landing")
         try:
@@ -206,7 +229,7 @@ class SnowflakeTableWriter:
         finally:
             with suppress(MeshError):  # an earlier error must not be hidden by this one
                 self._session.execute(f"remove {place}")
-        return _Loaded(relation, waiting, table.num_rows, tuple(table.column_names))
+        return _Loaded(relation, waiting, table.num_rows, tuple(table.column_names), kinds)
 
     def _insert(self, loaded: _Loaded, move: Move) -> None:
         """Moves loaded rows to their table, if the transaction is still open.
@@ -215,7 +238,7 @@ class SnowflakeTableWriter:
         statement would then be committed on its own.
         """
         columns = ", ".join(quote(name) for name in loaded.columns)
-        values = ", ".join(loaded_column(name, self._kinds.get(name)) for name in loaded.columns)
+        values = ", ".join(loaded_column(name, loaded.kinds.get(name)) for name in loaded.columns)
         done = self._session.execute(
             f"insert into {self._session.relation(loaded.relation)} ({columns}) "
             f"select {values} from {loaded.waiting} where exists "

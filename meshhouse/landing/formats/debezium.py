@@ -49,7 +49,8 @@ class Changes:
                 "Add `changelog: true` to its config.meta.",
             )
         self._columns = {
-            column.name: (parse_type(column.data_type), column.encoding) for column in raw.columns
+            column.name: (parse_type(column.data_type), frozenset(filter(None, [column.encoding])))
+            for column in raw.columns
         }
 
     def as_json(self, events: pa.Table) -> pa.Table:
@@ -106,8 +107,8 @@ class Changes:
         row: dict[str, Any] = {}
         for name, value in state.items():
             if name in self._columns:
-                kind, encoding = self._columns[name]
-                value = converted(value, kinds.get(name), kind, encoding, name)
+                kind, encodings = self._columns[name]
+                value = converted(value, kinds.get(name), kind, encodings, name)
             row[name] = value
         return {**facts, **row}, False
 

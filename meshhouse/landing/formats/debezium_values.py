@@ -47,7 +47,11 @@ _VARIABLE = "io.debezium.data.VariableScaleDecimal"
 
 
 def converted(
-    value: Any, schema: Mapping[str, Any] | None, kind: DataType, encoding: str | None, path: str
+    value: Any,
+    schema: Mapping[str, Any] | None,
+    kind: DataType,
+    encodings: frozenset[str],
+    path: str,
 ) -> Any:
     """A value as JSON that converts to its declared type.
 
@@ -55,7 +59,8 @@ def converted(
         value: as parsed; numbers are texts with their digits.
         schema: Kafka Connect's schema of the value; None if the event has none.
         kind: the declared type.
-        encoding: how the declaration says that values without a schema are encoded.
+        encodings: how the declaration says that values without a schema are encoded, at every
+            level: the column's `encoding`, if it has one.
         path: the field, for messages.
 
     Raises:
@@ -71,9 +76,9 @@ def converted(
     if kind.kind == "boolean" and is_number(value) and value in ("0", "1"):
         return value == "1"  # MySQL's boolean is tinyint(1)
     if kind.is_nested:
-        return _nested(value, schema, kind, path)
+        return _nested(value, schema, kind, encodings, path)
     if schema is None:
-        return _without_schema(value, kind, encoding, path)
+        return _without_schema(value, kind, encodings, path)
     return _with_schema(value, schema, kind, path)
 
 
@@ -85,14 +90,15 @@ def _with_schema(value: Any, schema: Mapping[str, Any], kind: DataType, path: st
         return _decimal(value, scale, path)
     if name == _VARIABLE and isinstance(value, Mapping):
         return _decimal(value.get("value"), value.get("scale"), path)
+    if schema.get("type") == "bytes" and kind.kind != "string":
+        raise Unreadable(
+            f"field `{path}`: `{str(value)[:100]}` is bytes in base64 and not a {kind}. Declare "
+            "`string` and decode it in staging"
+        )
     if kind.kind in ("bigint", "integer"):
         return value  # the count itself was asked for
-    if name in _MOMENTS:
-        return str(values.moment(_count(value, path), _MOMENTS[name], ""))
-    if name in _DATES:
-        return str(values.day(_count(value, path)))
-    if name in _CLOCKS:
-        return str(values.time_of_day(_count(value, path), _CLOCKS[name]))
+    if name in (*_MOMENTS, *_DATES, *_CLOCKS):
+        return _time(name, value, path)
     if name in _ISO:
         return str(value).removesuffix("Z")
     if not name and kind.kind in ("date", *_TIMES, "decimal") and is_number(value):
@@ -102,47 +108,67 @@ def _with_schema(value: Any, schema: Mapping[str, Any], kind: DataType, path: st
     return value
 
 
-def _without_schema(value: Any, kind: DataType, encoding: str | None, path: str) -> Any:
+def _time(name: str, value: Any, path: str) -> str:
+    """The text of a count that has a logical type of time."""
+    if name in _MOMENTS:
+        return _moment(value, _MOMENTS[name], path)
+    if name in _DATES:
+        return _day(value, path)
+    return _text_of(values.time_of_day(_count(value, path), _CLOCKS[name]), "time of day", path)
+
+
+def _without_schema(value: Any, kind: DataType, encodings: frozenset[str], path: str) -> Any:
     if kind.kind == "date" and is_number(value):
-        return str(values.day(_count(value, path)))  # as numbers, dates are always days
+        return _day(value, path)  # as numbers, dates are always days
     if kind.kind in _TIMES and is_number(value):
-        if encoding not in _PER_SECOND:
+        per_second = next((n for word, n in _PER_SECOND.items() if word in encodings), None)
+        if per_second is None:
             raise Unreadable(
                 f"field `{path}`: `{value}` counts parts of a second, but the event has no schema "
                 f"that says which. Declare `encoding`: {', '.join(_PER_SECOND)}"
             )
-        return str(values.moment(_count(value, path), _PER_SECOND[encoding], ""))
+        return _moment(value, per_second, path)
     if kind.kind == "decimal" and not is_number(value):
-        if encoding == "base64":
-            return _decimal(value, kind.scale, path)
-        if encoding != "text":
+        if "text" in encodings:
+            return value
+        if "base64" not in encodings:
             raise Unreadable(
                 f"field `{path}`: `{str(value)[:100]}` may be a decimal or base64, and the event "
                 "has no schema that says which. Declare `encoding`: text, or base64 for unscaled "
                 f"bytes with a scale of {kind.scale}"
             )
+        return _decimal(value, kind.scale, path)
     return value
 
 
-def _nested(value: Any, schema: Mapping[str, Any] | None, kind: DataType, path: str) -> Any:
+def _nested(
+    value: Any,
+    schema: Mapping[str, Any] | None,
+    kind: DataType,
+    encodings: frozenset[str],
+    path: str,
+) -> Any:
     """A struct, array or map; each part is converted by its own schema and type."""
     schema = schema or {}
     if isinstance(value, str) and schema.get("name") in ("io.debezium.data.Json", None):
         value = parsed_value(value, path)  # a column of JSON in the source
         schema = {}
+        encodings |= {"text"}  # JSON holds no unscaled bytes of decimals
     if kind.kind == "struct" and isinstance(value, Mapping):
         fields = fields_of(schema)
         types = {part.name: part.type for part in kind.parts}
         return {
-            name: _part(each, fields.get(name), types.get(name), f"{path}.{name}")
+            name: _part(each, fields.get(name), types.get(name), encodings, f"{path}.{name}")
             for name, each in value.items()
         }
     if kind.kind == "array" and isinstance(value, list):
         items, of = schema.get("items"), kind.parts[0].type
-        return [_part(each, items, of, f"{path}[{at}]") for at, each in enumerate(value)]
+        return [_part(each, items, of, encodings, f"{path}[{at}]") for at, each in enumerate(value)]
     if kind.kind == "map" and isinstance(value, Mapping):
         items, of = schema.get("values"), kind.parts[1].type
-        return {key: _part(each, items, of, f"{path}[{key}]") for key, each in value.items()}
+        return {
+            key: _part(each, items, of, encodings, f"{path}[{key}]") for key, each in value.items()
+        }
     return value  # landing rejects it
 
 
@@ -153,10 +179,31 @@ def fields_of(schema: Any) -> dict[str, Mapping[str, Any]]:
     return {str(each.get("field")): each for each in fields}
 
 
-def _part(value: Any, schema: Any, kind: DataType | None, path: str) -> Any:
+def _part(
+    value: Any, schema: Any, kind: DataType | None, encodings: frozenset[str], path: str
+) -> Any:
     if kind is None:
         return value
-    return converted(value, schema if isinstance(schema, Mapping) else None, kind, None, path)
+    known = schema if isinstance(schema, Mapping) else None
+    return converted(value, known, kind, encodings, path)
+
+
+def _moment(value: Any, per_second: int, path: str) -> str:
+    return _text_of(values.moment(_count(value, path), per_second, ""), "timestamp", path)
+
+
+def _day(value: Any, path: str) -> str:
+    return _text_of(values.day(_count(value, path)), "date", path)
+
+
+def _text_of(time: str | int, what: str, path: str) -> str:
+    """A time as text; a count that no text stands for must not become one in a string column."""
+    if isinstance(time, str):
+        return time
+    raise Unreadable(
+        f"field `{path}`: `{time}` is not a valid {what}, and may be the database's infinity. "
+        "Declare `bigint` to keep the count"
+    )
 
 
 def _count(value: Any, path: str) -> int:

@@ -38,6 +38,7 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
                     f"{display_path(folder)} is not a folder within the project, and only the "
                     "project is copied. Move it there first."
                 )
+            _refuse_links(folder)
             ignored += _copy(folder, to / kind, is_ignored=project.is_ignored)
     for folder in _docs(project):
         ignored += _copy(folder, to / "models", (".md",), is_ignored=project.is_ignored)
@@ -50,6 +51,18 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
         for package in sorted(each for each in project.packages_path.iterdir() if each.is_dir()):
             _copy_package(package.resolve(), to / "dbt_packages" / package.name)
     return [*_about(ignored), *_padded(to), *_local_packages(project, to)]
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuses links to folders: a copy would lose them, or take what is outside the project."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.is_symlink() and not name.startswith("."):
+                raise MeshError(
+                    f"{display_path(path)} is a link to a folder, and links are not copied. Put "
+                    "the folder itself there."
+                )
 
 
 def _about(ignored: Sequence[Path]) -> Iterator[str]:

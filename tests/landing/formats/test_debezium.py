@@ -189,6 +189,44 @@ def test_without_a_schema_the_declaration_says_how_values_are_encoded():
     assert "`JxA=` may be a decimal or base64" in reason(changes(columns), value)
 
 
+def test_an_encoding_counts_at_every_level_of_a_nested_column():
+    price = base64.b64encode(b"\x04\xd2").decode()
+    state = {"s": {"at": 1712917800123, "l": [{"at": None}]}, "p": {"CHF": price},
+             "doc": '{"price": "12.34", "at": 1712917800123}'}  # fmt: skip
+    columns = {"s": "struct<at timestamp, l array<struct<at timestamp>>>",
+               "p": "map<string, decimal(10,2)>",
+               "doc": "struct<price decimal(10,2), at timestamp>"}  # fmt: skip
+    encodings = {"s": "milliseconds", "p": "base64", "doc": "milliseconds"}
+    value = bare(payload("c", None, state, POSTGRES))
+    at = datetime(2024, 4, 12, 10, 30, 0, 123000)  # noqa: DTZ001
+    assert row(changes(columns, encodings), value) == {
+        "s": {"at": at, "l": [{"at": None}]}, "p": [("CHF", Decimal("12.34"))],
+        "doc": {"price": Decimal("12.34"), "at": at},
+    }  # fmt: skip
+    assert "field `s.at`" in reason(changes(columns), value)
+    assert "field `p[CHF]`" in reason(changes(columns, {"s": "milliseconds"}), value)
+
+
+@pytest.mark.parametrize("kind", ["decimal(10,2)", "bigint", "integer", "double", "timestamp"])
+@pytest.mark.parametrize("logical", ["", "io.debezium.data.Bits"])
+def test_bytes_that_look_like_a_number_are_none(kind, logical):
+    event = with_schema(payload("c", None, {"v": "1234"}, MYSQL), field("v", "bytes", logical))
+    assert "`1234` is bytes in base64" in reason(changes({"v": kind}), event)
+    assert row(changes({"v": "string"}), event) == {"v": "1234"}
+
+
+@pytest.mark.parametrize(
+    ("logical", "count"),
+    [("MicroTimestamp", 9223372036825200000), ("Date", 2**31 - 1), ("MicroTime", 86_400_000_000),
+     ("Timestamp", -(2**63))],
+)  # fmt: skip
+def test_a_count_without_a_text_is_kept_only_as_a_number(logical, count):
+    column = field("v", "int64", f"io.debezium.time.{logical}")
+    event = with_schema(payload("c", None, {"v": count}, POSTGRES), column)
+    assert f"`{count}` is not a valid" in reason(changes({"v": "string"}), event)
+    assert row(changes({"v": "bigint"}), event) == {"v": count}
+
+
 def test_a_deletion_and_its_tombstone_delete_the_key():
     by = changes({**CUSTOMERS, **FACTS})
     key = b'{"id":1}'
