@@ -5,25 +5,25 @@
 {%- endmacro %}
 
 {% macro duckdb__json_text(json, path) -%}
-    case when json_valid({{ json }}) then json_extract_string({{ json }}, {{ json_path(path, '."', '"') }}) end
+    case when json_valid({{ json }}) then json_extract_string({{ json }}, {{ json_path(path, '$.', '"') }}) end
 {%- endmacro %}
 
 {% macro spark__json_text(json, path) -%}
-    get_json_object({{ json }}, {{ json_path(path, '.', '') }})
+    get_json_object({{ json }}, {{ json_path(path, '$.', '') }})
 {%- endmacro %}
 
 {% macro snowflake__json_text(json, path) -%}
-    cast(get_path(try_parse_json({{ json }}), '{{ path }}') as varchar)
+    cast(get_path(try_parse_json({{ json }}), {{ json_path(path, '', '"') }}) as varchar)
 {%- endmacro %}
 
-{#- A path as a SQL text: `$."customer"."tags"[0]`. -#}
-{% macro json_path(path, before, after) -%}
-    {%- set parts = ['$'] -%}
+{#- A path as a SQL text: `'$."customer"."tags"[0]'`. -#}
+{% macro json_path(path, root, quote) -%}
+    {%- set parts = [] -%}
     {%- for step in path.split('.') -%}
         {%- set name, bracket, place = step.partition('[') -%}
-        {%- do parts.append(before ~ name ~ after ~ bracket ~ place) -%}
+        {%- do parts.append(quote ~ name ~ quote ~ bracket ~ place) -%}
     {%- endfor -%}
-    '{{ parts | join('') | replace("'", "''") }}'
+    '{{ root }}{{ dbt.escape_single_quotes(parts | join('.')) }}'
 {%- endmacro %}
 
 {#- A field inside of a struct: `nested_field('customer', 'address.zip', 'integer')`. -#}
@@ -38,7 +38,9 @@
 {%- endmacro %}
 
 {% macro snowflake__nested_field(struct, path, data_type) -%}
-    {{- dbt.cast("get_path(" ~ struct ~ ", '" ~ path ~ "')", data_type) -}}
+    {#- Without quotes, `zip code` would not be a valid path. -#}
+    {%- set steps = dbt.escape_single_quotes(quoted_path(path)) -%}
+    {{- dbt.cast("get_path(" ~ struct ~ ", '" ~ steps ~ "')", data_type) -}}
 {%- endmacro %}
 
 {% macro quoted_path(path) -%}
@@ -116,7 +118,7 @@
 
 {% macro names_and_values(made) -%}
     {%- set listed = [] -%}
-    {%- for name, sql in made -%}{%- do listed.append("'" ~ name ~ "', " ~ sql) -%}{%- endfor -%}
+    {%- for name, sql in made -%}{%- do listed.append("'" ~ dbt.escape_single_quotes(name) ~ "', " ~ sql) -%}{%- endfor -%}
     {{- listed | join(', ') -}}
 {%- endmacro %}
 
@@ -147,13 +149,14 @@
 {%- endmacro %}
 
 {#- An aggregate: the array of an expression over the rows of a group, in the order of another
-    expression, without nulls. -#}
+    expression, which must differ between the rows of a group: the order of equal ones is not
+    defined. Elements that are null are left out; an element whose order is null comes last. -#}
 {% macro array_of(expression, order_by) -%}
     {{- adapter.dispatch('array_of')(expression, order_by) -}}
 {%- endmacro %}
 
 {% macro duckdb__array_of(expression, order_by) -%}
-    coalesce(list({{ expression }} order by {{ order_by }}) filter (where {{ expression }} is not null), [])
+    coalesce(list({{ expression }} order by {{ order_by }} nulls last) filter (where {{ expression }} is not null), [])
 {%- endmacro %}
 
 {% macro spark__array_of(expression, order_by) -%}
@@ -161,12 +164,18 @@
         array_sort(
             collect_list(named_struct('place', {{ order_by }}, 'item', {{ expression }}))
                 filter (where {{ expression }} is not null),
-            (a, b) -> case when a.place < b.place then -1 when a.place > b.place then 1 else 0 end
+            (a, b) -> case
+                when a.place < b.place then -1
+                when a.place > b.place then 1
+                when a.place is null and b.place is not null then 1
+                when a.place is not null and b.place is null then -1
+                else 0
+            end
         ),
         each -> each.item
     )
 {%- endmacro %}
 
 {% macro snowflake__array_of(expression, order_by) -%}
-    array_agg({{ expression }}) within group (order by {{ order_by }})
+    array_agg({{ expression }}) within group (order by {{ order_by }} nulls last)
 {%- endmacro %}

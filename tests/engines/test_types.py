@@ -85,15 +85,17 @@ COMPUTED = {
     "{{ date_in_zone(moment, 'America/New_York') }}": ("date", date(2024, 3, 9)),
 }  # fmt: skip
 CUSTOMER = (
-    "struct<id bigint, `order` struct<at timestamp, total decimal(12,2)>, tags array<varchar>>"
+    "struct<id bigint, `order` struct<at timestamp, total decimal(12,2)>, tags array<varchar>, "
+    "`home address` struct<`zip code` string>>"
 )
 LINES = "array<struct<tag string, at bigint>>"
-PAYLOAD = """'{"a": {"b": [1.5, "x"], "c d": "é"}, "n": null, "t": true}'"""
+PAYLOAD = """'{"a": {"b": [1.5, "x"], "c d": "é", "it\\u0027s": "y"}, "n": null, "t": true}'"""
 NESTED = {
     # SQL with macros over the columns of `nested_rows`: declared type, value on every target
     "{{ json_text('payload', 'a.b[0]') }}": ("string", "1.5"),
     "{{ json_text('payload', 'a.b[1]') }}": ("string", "x"),
     "{{ json_text('payload', 'a.c d') }}": ("string", "é"),
+    "{{ json_text('payload', \"a.it's\") }}": ("string", "y"),
     "{{ json_text('payload', 'n') }}": ("string", None),
     "{{ json_text('payload', 'a.z') }}": ("string", None),
     "{{ json_text('payload', 't') }}": ("string", "true"),
@@ -102,6 +104,7 @@ NESTED = {
         "decimal(12,2)", Decimal("9.50")
     ),
     "{{ nested_field('customer', 'id', 'bigint') }}": ("bigint", 2**63 - 1),
+    "{{ nested_field('customer', 'home address.zip code', 'string') }}": ("string", "80331"),
     "{{ nested_field('customer', 'order.at', 'timestamp') }}": (
         "timestamp", datetime.fromisoformat("2024-03-10 02:30:00.123456")
     ),
@@ -119,6 +122,7 @@ with made as (
                 'at': "cast('2024-03-10 02:30:00.123456' as timestamp)",
             }, 'struct<at timestamp, total decimal(12,2)>'),
             'id': 'cast(9223372036854775807 as bigint)',
+            'home address': struct_of({'zip code': "'80331'"}, 'struct<`zip code` string>'),
         }, '__CUSTOMER__') }} as customer
 )
 select __COLUMNS__
@@ -238,11 +242,14 @@ def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
         "select k, tag, "
         "cast(tag_number as bigint) as tag_number\nfrom {{ tags }} as listed\n",
     )
-    write_product(mesh, "carts", {"lines": (LINES, "")})
+    carts = {"lines": (LINES, ""), "nulls_last": ("array<string>", "")}
+    write_product(mesh, "carts", carts)
     mesh.write(
         "domains/shop/models/products/carts.sql",
         "select k, {{ array_of(struct_of({'at': 'tag_number', 'tag': 'tag'}, "
-        f"'{LINES[6:-1]}'), '-tag_number') }}}} as lines\nfrom {{{{ ref('tags') }}}}\ngroup by k\n",
+        f"'{LINES[6:-1]}'), '-tag_number') }}}} as lines,\n"
+        "{{ array_of('tag', 'nullif(tag_number, 1)') }} as nulls_last\n"
+        "from {{ ref('tags') }}\ngroup by k\n",
     )
     tags_yml = "domains/shop/models/products/tags.yml"
     mesh.edit(tags_yml, "meta: {grain: [k]}", "meta: {grain: [k, tag]}")
@@ -254,6 +261,8 @@ def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
     [made] = read(f"select {names} from shop.nested_rows")
     assert list(made) == [each for _, each in NESTED.values()]
     assert read("select tag, tag_number from shop.tags order by tag_number") == [("a", 1), ("b", 2)]
+    [(nulls_last,)] = read("select nulls_last from shop.carts")
+    assert "".join(re.findall(r"\w", str(nulls_last))) == "ba"
     if target.name == "snowflake":
         return
     [(customer, lines)] = mesh.rows(
@@ -262,6 +271,7 @@ def test_nested_values_and_their_macros_are_the_same_on_every_target(target):
     moment = datetime.fromisoformat("2024-03-10 02:30:00.123456")
     assert customer == {
         "id": 2**63 - 1, "order": {"at": moment, "total": Decimal("9.50")}, "tags": ["a", "b"],
+        "home address": {"zip code": "80331"},
     }  # fmt: skip
     assert lines == [{"tag": "b", "at": 2}, {"tag": "a", "at": 1}]
     wrong = CUSTOMER.replace("total decimal(12,2)", "total decimal(12,3)")

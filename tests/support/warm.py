@@ -225,7 +225,7 @@ def _become(request: dict[str, Any]) -> None:
 
 def _run(arguments: list[str], record: Path) -> int:
     try:
-        if arguments[0] == "run":
+        if arguments[0] == "run" and "--dry-run" not in arguments:
             _give_record(record, os.environ)
         if arguments and Path(arguments[0]).is_absolute():
             sys.argv = arguments

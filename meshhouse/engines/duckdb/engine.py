@@ -7,6 +7,7 @@ in the same way (engines/iceberg.py).
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -247,7 +248,12 @@ class DuckDBReader(PlainNames):
 def _read_only(path: Path) -> duckdb.DuckDBPyConnection:
     import duckdb
 
-    connection = duckdb.connect(str(path), read_only=True)
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.ConnectionException:
+        # dbt leaves its connection to the garbage collector where the frames of an error hold it.
+        gc.collect()
+        connection = duckdb.connect(str(path), read_only=True)
     connection.execute("set TimeZone = 'UTC'")
     return connection
 
