@@ -198,7 +198,10 @@ class LakeTableWriter:
     def _raw_table(self, location: str | None) -> Table:
         known, table = self._table
         current = table if known == location else None
-        return staged_table(self._lake, self._raw, self._schema, location, current)
+        staged = staged_table(self._lake, self._raw, self._schema, location, current)
+        if (staged.metadata_location or None) != location:  # another lander made the table
+            raise Conflict([self._raw.relation])
+        return staged
 
     def _rejected_table(self) -> Table:
         relation = f"{self._raw.schema}.{self._raw.rejected}"
@@ -248,7 +251,9 @@ def staged_table(
     """
     table = lake.load(raw.relation, at) if table is None else table
     if table is None:
-        return lake.stage(raw.relation, schema, writer=raw.domain)
+        new = lake.stage(raw.relation, schema, writer=raw.domain)
+        # Another lander may have made the table since `load`.
+        return staged_table(lake, raw, schema) if new.metadata_location else new
     check_columns(raw, table)
     location = at or table.metadata_location
     return lake.stage(raw.relation, schema, at=location, table=table, writer=raw.domain)

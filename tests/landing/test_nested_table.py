@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,7 +26,7 @@ from meshhouse.landing.land import land
 from meshhouse.landing.pending import Pending
 from meshhouse.landing.redrive import redrive
 from meshhouse.landing.reprocess import reprocess
-from meshhouse.landing.target import open_target
+from meshhouse.landing.target import Fenced, open_target
 from meshhouse.repository import Column, RawTable
 from meshhouse.repository.datatype import DataType
 from tests.support.landing_place import RAW, Place
@@ -176,6 +177,25 @@ def test_a_lander_with_an_older_declaration_stops_and_no_value_is_lost(place):
             old.commit(read(table(), 0))
     assert place.select("sale_id, customer.name, customer.address.zip") == landed
     assert landed[0][1:] == ("Anna", 4051)
+
+
+def test_a_rival_that_makes_the_table_first_is_noticed(place, monkeypatch):
+    place.send(*(order(number, customer=ANNA) for number in range(8)))
+    stage, rivals = place.lake.stage, [Lake(place.lake.warehouse.parent)]
+
+    def late(*arguments: object, **options: object) -> Table:
+        if rivals:
+            # As if the rival were on another machine, where it has another lock.
+            monkeypatch.setattr(lake_table, "advisory_lock", lambda path: nullcontext())
+            land(place.log, LakeStore(rivals.pop()), WIDER)
+        return stage(*arguments, **options)
+
+    monkeypatch.setattr(place.lake, "stage", late)
+    with pytest.raises((Fenced, UsageError)):
+        place.land(table())
+    with pytest.raises(UsageError, match=r"`customer\.vip` of shop_raw\.sales is no longer"):
+        place.land(table())
+    assert place.select("customer.name") == [("Anna",)] * 8
 
 
 @pytest.mark.parametrize("change", ["reprocess", "redrive"])
