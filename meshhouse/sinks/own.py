@@ -6,12 +6,11 @@ named (repository/sinks.py).
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 from meshhouse.errors import MeshError
+from meshhouse.own_code import failure, load_function
 from meshhouse.repository import Repository
 from meshhouse.repository.sinks import FOLDER
 from meshhouse.sinks.delivery import Change, Delivery
@@ -43,12 +42,8 @@ class OwnSink:
             raise MeshError(self._described(error)) from None
 
     def _load(self) -> Callable[..., Any]:
-        # Not importlib: it would leave __pycache__ in a folder that people review.
-        module = ModuleType(f"meshhouse_sink_{self._path.stem}")
-        module.__file__ = str(self._path)
-        exec(compile(self._path.read_text("utf-8"), str(self._path), "exec"), module.__dict__)  # noqa: S102 - the repository's own code, like its macros
-        function = getattr(module, FUNCTION, None)
-        if not callable(function):
+        function = load_function(self._path, FUNCTION)
+        if function is None:
             raise MeshError(
                 f"there is no function `{FUNCTION}(publication, rows)` in `{self._file}`."
             )
@@ -56,14 +51,7 @@ class OwnSink:
 
     def _described(self, error: BaseException) -> str:
         """The kind of error and its line; its text is left out, as it may hold a password."""
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(self._path)
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-        where = f" in line {line}" if line else ""
         return (
-            f"`{self._file}` failed with {type(error).__name__}{where}. To have a text shown, "
+            f"`{self._file}` failed with {failure(self._path, error)}. To have a text shown, "
             "raise meshhouse.errors.MeshError."
         )

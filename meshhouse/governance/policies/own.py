@@ -6,13 +6,12 @@ Belongs here: loading a file of `policies/`, and calling its function so that no
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from meshhouse.governance.policies.rule import Breach, DomainFacts, Mesh
+from meshhouse.own_code import failure, load_function
 
 FUNCTION = "check"
 
@@ -56,24 +55,12 @@ class OwnCheck:
         return found
 
     def _load(self) -> Callable[..., Any]:
-        # Not importlib: it would leave __pycache__ in a folder that people review.
-        module = ModuleType(f"meshhouse_policy_{self._path.stem}")
-        module.__file__ = str(self._path)
-        exec(compile(self._path.read_text("utf-8"), str(self._path), "exec"), module.__dict__)  # noqa: S102 - the repository's own code, like its macros
-        function = getattr(module, FUNCTION, None)
-        if not callable(function):
+        function = load_function(self._path, FUNCTION)
+        if function is None:
             raise RuleFailed(f"there is no function `{FUNCTION}(domain, mesh)` in it.")
         return function
 
     def _described(self, error: BaseException) -> str:
-        lines = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if frame.filename == str(self._path)
-        ]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
-        where = f" in line {line}" if line else ""
         text = " ".join(str(error).split())
-        return (
-            f"{type(error).__name__}{where}: {text}" if text else f"{type(error).__name__}{where}."
-        )
+        failed = failure(self._path, error)
+        return f"{failed}: {text}" if text else f"{failed}."
