@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import replace
 
 import pytest
 
 from meshhouse.repository import Column, Sink
 from tests.support import postgres_here
-from tests.support.killing import forked
 from tests.support.sinking import COLUMNS, MORE, SinkMesh
 
 ORDERS = "select id, name, paid from {}.orders order by id"
@@ -73,14 +70,7 @@ def test_a_delivery_that_is_killed_after_its_commit_is_not_repeated(mesh, server
     assert mesh.deliver()[0].ok
     second = mesh.publish("(1, 'b', 1)")
 
-    def killed_before_the_record():
-        from meshhouse.sinks.deliver import _OneSink
-
-        _OneSink._record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        mesh.deliver()
-
-    _, status = os.waitpid(forked(killed_before_the_record), 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    mesh.deliver_and_be_killed()
     before = rows(server, "select xmin, ctid, name from {}.orders", schema)
     assert before[0][2] == "b"
     [state] = mesh.states()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 from dataclasses import replace
 
 import pytest
 
 from meshhouse.repository import Sink
 from tests.support.kafka_topics import Cluster
-from tests.support.killing import forked
 from tests.support.sinking import COLUMNS, MORE, SinkMesh
 
 TOPIC = Sink("kafka", "published.orders", clear=("name",))
@@ -141,14 +139,7 @@ def test_a_broker_gets_what_a_killed_delivery_sent_again(tmp_path, broker, monke
     assert mesh.deliver()[0].ok
     second = mesh.publish("(1, 'a', 5)")
 
-    def killed_before_the_record():
-        from meshhouse.sinks.deliver import _OneSink
-
-        _OneSink._record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        mesh.deliver()
-
-    _, status = os.waitpid(forked(killed_before_the_record), 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    mesh.deliver_and_be_killed()
     [done] = mesh.deliver()
     assert (done.number, done.changed, done.removed) == (second, 1, 1)
     events = mesh.events(topic)[2:]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ import duckdb
 from meshhouse.engines.duckdb.engine import DuckDBEngine, work_file
 from meshhouse.events import open_source
 from meshhouse.repository import Column, Domain, Product, Repository, Sink
+from tests.support.killing import forked
 
 COLUMNS = (Column("id", "bigint"), Column("name", "varchar"), Column("paid", "decimal(12,2)"))
 MORE = Column("note", "varchar")
@@ -67,6 +70,18 @@ class SinkMesh:
         from meshhouse.sinks import deliver
 
         return deliver(self.repository, self.engine(), [self.domain], **options)
+
+    def deliver_and_be_killed(self) -> None:
+        """Delivers in a process that is killed after the commit and before its record."""
+
+        def killed_before_the_record():
+            from meshhouse.sinks.deliver import _OneSink
+
+            _OneSink._record = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            self.deliver()
+
+        _, status = os.waitpid(forked(killed_before_the_record), 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
 
     def states(self):
         from meshhouse.sinks import sink_states
