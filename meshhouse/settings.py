@@ -63,6 +63,12 @@ _MESH = Group(
         ),
         Setting("MESH_PARSE_SECONDS", "120", "Seconds that dbt may take to parse one domain."),
         Setting("MESH_HISTORY", "~/.meshhouse_history", "File with the history of the SQL shell."),
+        Setting(
+            "MESH_CATALOG_URL",
+            "",
+            "Where readers find the catalog site, for links to its pages. Without "
+            "it, nothing links to them.",
+        ),
         Setting("COLUMNS", "", "Width of tables. Without it, the terminal's; a pipe has no limit."),
     ),
 )

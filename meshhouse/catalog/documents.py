@@ -1,0 +1,282 @@
+"""Documents: what the catalog knows of products, domains and topics, as plain facts.
+
+Belongs here: frozen dataclasses, and their form as JSON. Not here: where facts come from
+(gather.py), or how people see them (pages/).
+
+A document holds facts, not sentences that age: a page computes "3 h ago" when it is read. Whatever
+is unknown is None or empty, and pages say "unknown".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who answers for a domain or product."""
+
+    name: str = ""
+    email: str = ""
+    contact: str = ""
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """One model of another domain that reads a column."""
+
+    reader: str
+    """`domain.model`."""
+    how: tuple[str, ...]
+    """See `governance/readers.py`."""
+    into: tuple[str, ...] = ()
+    """The reader's columns that the values reach."""
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """One column of a product or topic."""
+
+    name: str
+    type: str
+    description: str = ""
+    required: bool = False
+    unique: bool = False
+    classification: str = ""
+    unit: str = ""
+    accepted: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    """What it is computed from: topic fields and columns of other products, `domain.table.column`."""
+    lineage_known: bool = True
+    null_share: float | None = None
+    distinct: int | None = None
+    top: tuple[tuple[str, int], ...] = ()
+    """The most frequent values with their counts; never of protected columns."""
+    readers: tuple[ColumnUse, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckFacts:
+    """One check of a product, with its last result."""
+
+    id: str
+    name: str
+    column: str
+    source: str
+    """Where it comes from, such as `soda`, `dbt` or `contract`."""
+    severity: str
+    result: str
+    """`passed`, `warned`, `failed` or `not run`."""
+    found: str = ""
+    """The measured number, as the audit recorded it."""
+
+
+@dataclass(frozen=True)
+class PromiseFacts:
+    """One service-level objective with its last 30 days."""
+
+    objective: str
+    target: float
+    measured: float | None
+    met: bool | None
+    at: datetime | None
+    budget_left_percent: float | None
+    days: tuple[tuple[date, str], ...] = ()
+    """Day -> `kept`, `broken` or `not measured`, oldest first."""
+
+
+@dataclass(frozen=True)
+class PublicationFacts:
+    """One publication in a product's history."""
+
+    number: int
+    kind: str
+    at: datetime
+    version: int
+    rows: int | None
+    bytes: int | None
+    score: float | None
+    run_id: str
+    done_by: str = ""
+    changes: tuple[str, ...] = ()
+    """What it changed for consumers, as sentences."""
+
+
+@dataclass(frozen=True)
+class ReaderFacts:
+    """One domain that reads the product."""
+
+    domain: str
+    owner: Owner
+    models: tuple[str, ...]
+    columns: tuple[str, ...]
+    reads_30_days: int | None = None
+    last_read: datetime | None = None
+
+
+@dataclass(frozen=True)
+class VersionFacts:
+    """One version of the product's model."""
+
+    relation: str
+    version: int
+    is_latest: bool
+    deprecated_on: date | None
+    readers: tuple[str, ...] = ()
+    """Domains that still read it."""
+
+
+@dataclass(frozen=True)
+class CostFacts:
+    """What a product costs; see operations for how it is measured."""
+
+    bytes: int | None = None
+    seconds: float | None = None
+    """Seconds of builds and audits in the last 30 days."""
+    credits: float | None = None
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """Masked rows of a public product, taken when it was published."""
+
+    columns: tuple[str, ...] = ()
+    rows: tuple[tuple[str | None, ...], ...] = ()
+
+
+@dataclass(frozen=True)
+class ProductFacts:
+    """A product as its page shows it."""
+
+    relation: str
+    domain: str
+    model: str
+    version: int
+    is_latest: bool
+    sentence: str
+    """The first sentence of the description."""
+    description: str
+    grain: tuple[str, ...]
+    grain_text: str
+    owner: Owner
+    state: str
+    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged` or `no promise`: the worst
+    that holds."""
+    why: str = ""
+    """What is behind a bad state, in one sentence."""
+    published_at: datetime | None = None
+    refreshed_at: datetime | None = None
+    refreshed_within_hours: float | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    score: float | None = None
+    checks_passed: int = 0
+    checks_run: int = 0
+    deprecated_on: date | None = None
+    classification: str = ""
+    """The most protected class of its columns."""
+    tags: tuple[str, ...] = ()
+    columns: tuple[ColumnFacts, ...] = ()
+    checks: tuple[CheckFacts, ...] = ()
+    promises: tuple[PromiseFacts, ...] = ()
+    publications: tuple[PublicationFacts, ...] = ()
+    """Newest first, at most 90."""
+    readers: tuple[ReaderFacts, ...] = ()
+    versions: tuple[VersionFacts, ...] = ()
+    reads: tuple[str, ...] = ()
+    """Relations of other domains that it is built from."""
+    topics: tuple[str, ...] = ()
+    """Raw tables of its domain that it is built from, `schema.table`."""
+    cost: CostFacts = field(default_factory=CostFacts)
+    sample: SampleFacts | None = None
+    ledger_position: int = 0
+    """Number of the last commit that says anything of this product."""
+
+
+@dataclass(frozen=True)
+class TopicFacts:
+    """A topic and its raw table."""
+
+    domain: str
+    table: str
+    """Name of the raw table without its schema."""
+    topic: str
+    format: str
+    description: str
+    columns: tuple[ColumnFacts, ...]
+    rows: int | None = None
+    landed_at: datetime | None = None
+    lag: int | None = None
+    """Events that wait; None if nobody asked."""
+    rejected: tuple[tuple[str, int], ...] = ()
+    """Reason -> events."""
+    products: tuple[str, ...] = ()
+    """Products of its domain that are built from it."""
+
+
+@dataclass(frozen=True)
+class DomainFacts:
+    """A domain and what it owns."""
+
+    name: str
+    description: str
+    owner: Owner
+    products: tuple[str, ...]
+    topics: tuple[str, ...]
+    """Raw tables, without their schema."""
+    reads_from: tuple[str, ...]
+    """Domains whose products it reads."""
+    read_by: tuple[str, ...]
+    state: str
+    """The worst state of its products."""
+    promises_kept_percent: float | None = None
+    waivers: tuple[str, ...] = ()
+    """Open waivers, as sentences."""
+    problem: str = ""
+    """Why no run can build it; empty if it is fine."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a column's way from topic fields to a product."""
+
+    at: str
+    """`domain.model.column`, or `domain.table.column` of a topic field."""
+    kind: str
+    """`topic`, `model` or `product`."""
+    how: str
+    """`same value`, `computed`, `counted`, `filter only` or `unknown`."""
+    sql: str
+    """The expression; empty for a topic field."""
+    inputs: tuple[str, ...] = ()
+    """`at` of the steps before."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """All documents of one catalog."""
+
+    built_at: datetime
+    domains: tuple[DomainFacts, ...]
+    products: tuple[ProductFacts, ...]
+    topics: tuple[TopicFacts, ...]
+    traces: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
+    """`domain.product.column` -> its steps, the column itself last."""
+
+
+def as_json(document: Any) -> dict[str, Any]:
+    """A document as JSON values: dates as ISO text, tuples as lists."""
+    return _plain(asdict(document))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return value

@@ -1,0 +1,60 @@
+"""Where each page and file of the catalog is, relative to the root of the site.
+
+Belongs here: names of files, links between them, and links from elsewhere. Not here: the content.
+
+Names of domains, products and raw tables are validated identifiers, so they are safe in a path.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from urllib.parse import quote
+
+from meshhouse.settings import value
+
+INDEX = "index.html"
+LINEAGE = "lineage.html"
+OPERATIONS = "operations.html"
+POLICIES = "policies.html"
+LEDGER = "ledger.html"
+GLOSSARY = "glossary.html"
+
+
+def domain(name: str) -> str:
+    """The page of a domain."""
+    return f"domains/{name}.html"
+
+
+def topic(domain: str, table: str) -> str:
+    """The page of a topic, by the raw table that it lands in."""
+    return f"topics/{domain}/{table}.html"
+
+
+def product(relation: str, extension: str = "html") -> str:
+    """The page of a product, or the file with its facts: `json`, `odcs.yaml`, `odps.yaml`.
+
+    Args:
+        relation: `domain.name`, such as `sales.orders_v1`.
+        extension: of the file.
+    """
+    domain, _, name = relation.partition(".")
+    return f"products/{domain}/{name}.{extension}"
+
+
+def columns(relation: str, column: str = "") -> str:
+    """The page with the column traces of a product, at a column if one is given."""
+    page = product(relation, "columns.html")
+    return f"{page}#{quote(column.lower())}" if column else page
+
+
+def relative(target: str, page: str) -> str:
+    """The link to a file of the site from one of its pages, which works from `file://` too."""
+    file, _, anchor = target.partition("#")
+    link = posixpath.relpath(file, posixpath.dirname(page) or ".")
+    return f"{link}#{anchor}" if anchor else link
+
+
+def public_url(target: str) -> str | None:
+    """The address of a page for readers elsewhere; None if nobody said where the site is."""
+    prefix = value("MESH_CATALOG_URL").rstrip("/")
+    return f"{prefix}/{target}" if prefix else None
