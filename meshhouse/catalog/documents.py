@@ -49,7 +49,7 @@ class ColumnFacts:
     unit: str = ""
     accepted: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
-    """What it is computed from: topic fields and columns of other products, `domain.table.column`."""
+    """Topic fields and columns of other products behind it, as `domain.table.column`."""
     lineage_known: bool = True
     null_share: float | None = None
     distinct: int | None = None
