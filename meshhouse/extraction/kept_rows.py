@@ -59,7 +59,7 @@ class KeptRows(Kept):
         self._origin = identity
 
     def begin(self, sending: Sending) -> None:
-        """See `Kept`; from the first parcel on, the origin may not change."""
+        """See `Kept`; from the first parcel on, the origin must not change."""
         self._do("insert or ignore into origin values (1, ?)", self._origin)
         super().begin(sending)
 

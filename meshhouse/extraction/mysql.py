@@ -50,7 +50,7 @@ _BINARY = (
     "geomcollection", "vector",
 )  # fmt: skip
 _REASONS = {
-    1044: "its user may not use the database", 1045: "MySQL refuses the user or the password",
+    1044: "its user is refused by the database", 1045: "MySQL refuses the user or the password",
     1049: "its database does not exist", 2003: "nothing answers at its host and port",
     1251: "the server asks for a password in a form that PyMySQL does not know",
     1040: "the server has too many connections",

@@ -95,7 +95,7 @@ def wanted(raw: RawTable, source: SourceTable, key: str | None, table: Table) ->
     there = table.columns()
     if not there:
         raise UsageError(
-            f"{where} does not exist in the database of {source.connection}, or its user may not "
+            f"{where} does not exist in the database of {source.connection}, or its user cannot "
             "see it. Correct `table`, or grant usage of the schema and select on the table."
         )
     named = [column.name for column in raw.columns]
