@@ -69,7 +69,7 @@ class CheckFacts:
     """Where it comes from, such as `soda`, `dbt` or `contract`."""
     severity: str
     result: str
-    """`passed`, `warned`, `failed` or `not run`."""
+    """`passed`, `warned`, `failed` or `not run`; `not recorded` of a dbt test that only warns."""
     found: str = ""
     """The measured number, as the audit recorded it."""
 
@@ -163,8 +163,8 @@ class ProductFacts:
     grain_text: str
     owner: Owner
     state: str
-    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged` or `no promise`: the worst
-    that holds."""
+    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged`, `no promise`, or `not
+    declared` if no run publishes it any more: the worst that holds."""
     why: str = ""
     """What is behind a bad state, in one sentence."""
     published_at: datetime | None = None
@@ -194,6 +194,8 @@ class ProductFacts:
     sample: SampleFacts | None = None
     ledger_position: int = 0
     """Number of the last commit that says anything of this product."""
+    yours: str = ""
+    """`owned` or `read` by the domain for which the catalog is made; empty otherwise."""
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,8 @@ class Mesh:
     topics: tuple[TopicFacts, ...]
     traces: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
     """`domain.product.column` -> its steps, the column itself last."""
+    consumer: str = ""
+    """The domain for which the catalog is made; empty for everyone."""
 
 
 def as_json(document: Any) -> dict[str, Any]:
