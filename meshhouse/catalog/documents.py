@@ -1,7 +1,7 @@
 """Documents: what the catalog knows of products, domains and topics, as plain facts.
 
 Belongs here: frozen dataclasses, and their form as JSON. Not here: where facts come from
-(gather.py), or how people see them (pages/).
+(gather/), or how people see them (pages/).
 
 A document holds facts, not sentences that age: a page computes "3 h ago" when it is read. Whatever
 is unknown is None or empty, and pages say "unknown".
