@@ -1,7 +1,7 @@
 """Traces: the way of each product column from topic fields, across the domains of a mesh.
 
 Belongs here: joining the steps of all contracts, and remembering the steps of a contract. Not here:
-steps inside one domain (governance/lineage/steps.py), or how people see a trace (drawing.py).
+steps inside one domain (governance/lineage/steps.py), or pages.
 
 The steps of a contract are found once and kept in a file under its hash. Parsing the SQL of a
 contract takes 10 ms, so that nothing of it is done before a page asks for a trace.

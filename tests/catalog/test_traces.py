@@ -19,7 +19,7 @@ def contract(relation, models, columns, reads=(), topics=(), **more):
             "columns": [{"name": each} for each in columns],
             "reads": [{"relation": each, "reader": f"{domain}.x"} for each in reads],
             "topics": {
-                table: {"raw_table": table, "fields": dict.fromkeys(fields, {})}
+                table: {"raw_table": table, "fields": {key: {} for key in fields}}
                 for table, fields in dict(topics).items()
             },
             **more,
@@ -141,7 +141,8 @@ def test_steps_are_remembered_until_a_contract_or_what_it_reads_changes(tmp_path
     json.loads(files[0].read_text())
     more = replace(ORDERS, document={**ORDERS.document, "columns": [{"name": "basket"}]})
     changed = Traces([more, PEOPLE], tmp_path)
-    assert changed["mesh.people.best"] and changed["sales.orders.basket"]
+    assert changed["mesh.people.best"]
+    assert changed["sales.orders.basket"]
     assert len(list(tmp_path.iterdir())) == 5
 
 
