@@ -25,7 +25,7 @@ def inputs_of(contract: Contract, products: Collection[str]) -> tuple[str, ...]:
         products: relations of all products of the mesh, in lower case.
 
     Returns:
-        `domain.product` of its own and of other domains, `schema.table` of raw tables.
+        `domain.product`, whatever the domain, `schema.table` of raw tables.
     """
     domain, own = str(contract.get("domain", "")).lower(), contract.relation.lower()
     models = {str(name).lower(): each for name, each in contract.get("models", {}).items()}
