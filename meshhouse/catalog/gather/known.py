@@ -78,6 +78,11 @@ class Sources:
     versions: Mapping[str, Sequence[Known]] = field(default_factory=dict)
     """`domain.model` -> the products of its versions."""
 
+    @cached_property
+    def relations(self) -> frozenset[str]:
+        """The relations of all products, in lower case."""
+        return frozenset(each.relation.lower() for each in self.products)
+
 
 def read_sources(
     repository: Repository, engine: Engine, now: datetime, consumer: str = ""

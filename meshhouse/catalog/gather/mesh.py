@@ -13,10 +13,14 @@ from meshhouse.catalog.gather.domains import domains_of
 from meshhouse.catalog.gather.known import read_sources
 from meshhouse.catalog.gather.products import product_of
 from meshhouse.catalog.gather.topics import topics_of
+from meshhouse.catalog.traces import Traces
 from meshhouse.engines import Engine
 from meshhouse.errors import UsageError
 from meshhouse.repository import Repository, printable
 from meshhouse.runs.status import broken_domains
+
+_TRACES = "traces"
+"""Folder with the steps of columns, which take 10 ms of parsing for each contract."""
 
 
 def gather(
@@ -47,4 +51,6 @@ def gather(
     )
     topics = tuple(topics_of(sources, products))
     domains = tuple(domains_of(sources, products, topics, broken))
-    return Mesh(now, domains, products, topics, consumer=consumer)
+    contracts = [each.contract for each in sources.products if each.contract is not None]
+    traces = Traces(contracts, repository.workspace / _TRACES)
+    return Mesh(now, domains, products, topics, traces, traces.digests(), consumer)

@@ -22,6 +22,7 @@ from meshhouse.catalog.gather.clear import most_protected
 from meshhouse.catalog.gather.columns import clear_columns, columns_of
 from meshhouse.catalog.gather.history import publications_of, state_of
 from meshhouse.catalog.gather.known import Known, Sources
+from meshhouse.catalog.inputs import inputs_of
 from meshhouse.governance.readers import Read, Readers
 from meshhouse.repository.references import Reading
 
@@ -79,6 +80,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         versions=_versions(known, sources),
         reads=_reads(known),
         topics=_topics(known),
+        inputs=inputs_of(contract, sources.relations) if contract else (),
         cost=CostFacts(bytes=head.bytes),
         ledger_position=max((int(each["number"]) for each in known.history), default=0),
         yours=_yours(product.domain, others, sources.consumer),
