@@ -190,6 +190,9 @@ class ProductFacts:
     """Relations of other domains that it is built from."""
     topics: tuple[str, ...] = ()
     """Raw tables of its domain that it is built from, `schema.table`."""
+    inputs: tuple[str, ...] = ()
+    """What its models read without another product in between: products of all domains, and raw
+    tables as `schema.table`; see `inputs.py`."""
     cost: CostFacts = field(default_factory=CostFacts)
     sample: SampleFacts | None = None
     ledger_position: int = 0
@@ -277,15 +280,18 @@ class Step:
     """One step of a column's way from topic fields to a product."""
 
     at: str
-    """`domain.model.column`, or `domain.table.column` of a topic field."""
+    """`domain.model.column`, or `domain.product.column` with the product's relation, or
+    `schema.table.column` of a raw table. Without a column: the number of its rows."""
     kind: str
-    """`topic`, `model` or `product`."""
+    """`topic`, `seed`, `model` or `product`."""
     how: str
-    """`same value`, `computed`, `counted`, `filter only` or `unknown`."""
+    """`same value`, `computed`, `counted`, `constant` or `unknown`."""
     sql: str
     """The expression; empty for a topic field."""
     inputs: tuple[str, ...] = ()
-    """`at` of the steps before."""
+    """`at` of the steps before whose values it has."""
+    filters: tuple[str, ...] = ()
+    """`at` of the steps before that only decide which values count."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +303,10 @@ class Mesh:
     products: tuple[ProductFacts, ...]
     topics: tuple[TopicFacts, ...]
     traces: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
-    """`domain.product.column` -> its steps, the column itself last."""
+    """`domain.product.column` in lower case -> its steps, the column itself last. Found when asked
+    for; see `traces.py`."""
+    trace_digests: Mapping[str, str] = field(default_factory=dict)
+    """Relation of a product -> a digest of everything that decides the traces of its columns."""
     policies: PolicyFacts | None = None
     """None if the declarations were not checked."""
     storage: str = "lake"

@@ -34,8 +34,8 @@ _MOST_TEXT = 4000
 """Characters of one description that are indexed."""
 _WORD = re.compile(r"[^\W_]+")
 _COMMON = frozenset(
-    "a an and are as at be by each for from has have if in is it its of on one or per row that the "
-    "this to was were which with".split()
+    "a|an|and|are|as|at|be|by|each|for|from|has|have|if|in|is|it|its|of|on|one|or|per|row|that|the|"
+    "this|to|was|were|which|with".split("|")
 )
 
 
@@ -85,16 +85,20 @@ def _named(mesh: Mesh, products: Sequence[ProductFacts]) -> str:
     stated = {each: at for at, each in enumerate(states)}
     return _json(
         {
-            "domains": [[each, short(clean(described.get(each, "")), SENTENCE)] for each in domains],
+            "domains": [[each, _line(described.get(each, ""))] for each in domains],
             "owners": [clean(each) for each in owners],
             "states": states,
             "names": [each.relation.partition(".")[2] for each in products],
             "of": [place[each.domain] for each in products],
             "by": [owned[_owner(each)] for each in products],
             "is": [stated[each.state] for each in products],
-            "says": [short(clean(each.sentence), SENTENCE) for each in products],
+            "says": [_line(each.sentence) for each in products],
         }
     )  # fmt: skip
+
+
+def _line(text: str) -> str:
+    return short(clean(text), SENTENCE)
 
 
 def _owner(product: ProductFacts) -> str:
@@ -157,15 +161,11 @@ def _shards(products: Sequence[ProductFacts]) -> list[str]:
 def _packed(shard: _Shard, columns: dict[str, list[int]]) -> str:
     names = sorted({name for named, _ in shard.words.values() for name in named})
     place = {name: at for at, name in enumerate(names)}
-    return _json(
-        {
-            "c": [[name, _differences(columns[name])] for name in names],
-            "w": {
-                word: [_differences(sorted(place[each] for each in named)), _differences(sorted(said))]
-                for word, (named, said) in sorted(shard.words.items())
-            },
-        }
-    )  # fmt: skip
+    words = {
+        word: [_differences(sorted(place[name] for name in named)), _differences(sorted(said))]
+        for word, (named, said) in sorted(shard.words.items())
+    }
+    return _json({"c": [[name, _differences(columns[name])] for name in names], "w": words})
 
 
 def _differences(ascending: Iterable[int]) -> list[int]:

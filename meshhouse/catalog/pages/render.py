@@ -37,6 +37,7 @@ def environment() -> Environment:
         seconds=words.seconds,
         plural=words.plural,
         short=words.short,
+        ticked=words.ticked,
     )
     made.globals.update(paths=paths, words=words, drawings=drawings, navigation=NAVIGATION)
     return made

@@ -9,7 +9,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from meshhouse.catalog.documents import ProductFacts
 
@@ -40,6 +40,16 @@ def short(text: str, most: int = 200) -> str:
     """A text in one line, cut after a number of characters."""
     line = " ".join(text[: 4 * most].split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def ticked(text: str, most: int = 600) -> Markup:
+    """A sentence in one line, in which `names` are code."""
+    parts = str(clean(short(text, most))).split("`")
+    if len(parts) % 2 == 0:  # a backtick without its partner
+        parts[-2:] = ["`".join(parts[-2:])]
+    code = Markup("<code>{}</code>")  # noqa: S704 - `format` escapes what it inserts
+    shown = (code.format(each) if at % 2 else escape(each) for at, each in enumerate(parts))
+    return Markup().join(shown)
 
 
 def paragraphs(text: str) -> list[str]:

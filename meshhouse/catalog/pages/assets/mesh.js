@@ -2,14 +2,14 @@
 // Pages are complete without it. Classic scripts only, because file:// forbids modules.
 "use strict";
 (function () {
-  const units = [["year", 31536000], ["month", 2592000], ["day", 86400], ["h", 3600], ["min", 60]];
+  const units = [["year", 31536000, "s"], ["month", 2592000, "s"], ["day", 86400, "s"], ["h", 3600, ""], ["min", 60, ""]];
 
   function age(seconds) {
     const away = Math.abs(seconds);
     if (away < 60) return seconds < 0 ? "in a minute" : "just now";
-    const [unit, size] = units.find(([, size]) => away >= size);
+    const [unit, size, many] = units.find(([, size]) => away >= size);
     const number = Math.floor(away / size);
-    const said = `${number} ${unit}${number > 1 && unit.length > 3 ? "s" : ""}`;
+    const said = `${number} ${unit}${number > 1 ? many : ""}`;
     return seconds < 0 ? `in ${said}` : `${said} ago`;
   }
 
