@@ -162,7 +162,7 @@ def _readers(known: Known, sources: Sources, recorded: Readers) -> tuple[ReaderF
 def _declared(known: Known, sources: Sources) -> list[Reading]:
     own = known.product.domain
     found = [each for name in known.names for each in sources.readings.get(name, ())]
-    # The checks of a product are no model; what they read is recorded when it is published.
+    # Checks are left out: what they read is recorded when the product is published.
     return [each for each in found if each.domain != own and each.path.suffix == ".sql"]
 
 
