@@ -1,4 +1,4 @@
-"""Costs sum to the whole, however they are divided.
+"""Costs sum to the whole, however they are divided."""
 
 from __future__ import annotations
 
