@@ -240,7 +240,11 @@ _ALERTS = Group(
         Setting("MESH_SMTP_SECURITY", "starttls", "`starttls`, `tls` or `none`."),
         Setting("MESH_SMTP_USER", "", "User at the server, if it asks for one."),
         Setting("MESH_SMTP_PASSWORD", "", "Password of the user."),
-        Setting("MESH_DAGSTER_URL", "", "Address of Dagster's page, for links in alerts."),
+        Setting(
+            "MESH_DAGSTER_URL",
+            "",
+            "Address of Dagster's page, for links to it.",
+        ),
     ),
 )
 _TOOLS = Group(
