@@ -217,6 +217,6 @@ def test_a_disabled_product_that_was_never_published_is_left_out(mesh):
 def test_policies_are_those_of_the_repository(published):
     published.write("policies.yml", "rules:\n  domain_readme: warn\n")
     found = documents(published).policies
-    assert [(each.name, each.severity) for each in found.rules] == [("domain_readme", "warn")]
-    assert {each.rule for each in found.findings} == {"domain_readme"}
+    assert ("domain_readme", "warn") in [(each.name, each.severity) for each in found.rules]
+    assert "domain_readme" in {each.rule for each in found.findings}
     assert all(not each.file.startswith("/") for each in found.findings)

@@ -17,6 +17,7 @@ from meshhouse.catalog.gather.topics import topics_of
 from meshhouse.catalog.traces import Traces
 from meshhouse.engines import Engine
 from meshhouse.errors import UsageError
+from meshhouse.lake.object_store import is_remote
 from meshhouse.repository import Repository, printable
 from meshhouse.runs.status import broken_domains
 
@@ -57,6 +58,7 @@ def gather(
     domains = tuple(domains_of(sources, products, topics, broken))
     contracts = [each.contract for each in sources.products if each.contract is not None]
     traces = Traces(contracts, repository.workspace / _TRACES)
+    published = {each.relation: each for each in contracts}
     return Mesh(
         built_at=now,
         domains=domains,
@@ -65,13 +67,13 @@ def gather(
         traces=traces,
         trace_digests=traces.digests(),
         consumer=consumer,
-        policies=policies_of(sources),
+        policies=policies_of(repository, published, now),
         storage=_storage(engine),
     )
 
 
 def _storage(engine: Engine) -> str:
-    """See `Mesh.storage`."""
+    """Where published tables are; see `Mesh.storage`."""
     if engine.lake is None:
         return "warehouse"
-    return "service" if engine.lake.is_served else "lake"
+    return "store" if engine.lake.is_served or is_remote(engine.lake.location) else "lake"
