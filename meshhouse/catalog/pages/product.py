@@ -17,6 +17,8 @@ from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.pages.snippets import snippets
 
 MOST_PUBLICATIONS = 90
+_RESULTS = {"failed": 0, "warned": 1, "not run": 2, "passed": 3}
+"""Order of checks: what needs attention comes first."""
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
@@ -54,6 +56,7 @@ def _render(
         traced=traced,
         asset=asset,
         snippets=snippets(product, storage),
+        checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
         sections=_sections(product),
         trends=_trends(product),
         picture=None,
