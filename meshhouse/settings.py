@@ -69,6 +69,18 @@ _MESH = Group(
             "Where readers find the catalog site, for links to its pages. Without "
             "it, nothing links to them.",
         ),
+        Setting(
+            "MESH_CONSUMER",
+            "",
+            "Who reads, such as a team or a report, for [usage](guides/usage-and-cost.md). Without "
+            "it, the user of the operating system counts.",
+        ),
+        Setting(
+            "MESH_READS",
+            "",
+            "Folder where reads are recorded. Without it, `reads` in `MESH_HOME`. `off` records "
+            "none.",
+        ),
         Setting("COLUMNS", "", "Width of tables. Without it, the terminal's; a pipe has no limit."),
     ),
 )

@@ -32,7 +32,7 @@ from meshhouse.runs.objectives import objective_statuses
 from meshhouse.runs.status import ProductStatus, product_statuses
 
 _LOOK_BACK = timedelta(days=2)
-"""Clocks of machines that publish may differ; entries are told apart by their numbers."""
+"""Clocks of machines that publish may differ, so older entries are read too; numbers decide."""
 
 
 @dataclass

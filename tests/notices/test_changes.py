@@ -1,4 +1,4 @@
-"""Notices of change: each consumer hears of its own models and columns, and of nothing else."""
+"""Notices of change: each consumer hears about its models and columns, and about no other ones."""
 
 from __future__ import annotations
 
