@@ -24,6 +24,7 @@ from meshhouse.extras import missing
 _COMMANDS = {
     "adopt": ("backup", "Use a lake whose folder was moved to another place."),
     "backup": ("backup", "Copy the mesh to a folder or an object store."),
+    "catalog": ("catalog", "Show the catalog in the browser, or write it as a site."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Turn real retail events into audited products."),
     "confirm": ("waive", "Confirm that a silent change of a product is meant."),
@@ -40,6 +41,7 @@ _COMMANDS = {
     "land": ("land", "Land the events that wait in topics."),
     "rejected": ("rejected", "Show, replay or discard rejected events."),
     "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
+    "notices": ("notices", "Show what is wrong, and tell owners and consumers."),
     "prepare": ("prepare", "Parse every domain, as part of an image."),
     "replay": ("replay", "Write the demo's retail data into topics."),
     "restore": ("backup", "Restore a mesh from a backup."),
@@ -52,6 +54,7 @@ _COMMANDS = {
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
     "topic": ("topic", "Create, fill, show and read topics."),
+    "usage": ("usage", "Show who reads products, which are unused, what they cost."),
     "waive": ("waive", "Allow one refused change of a product until a date."),
 }
 """Command -> the module of this package that defines it, and its line in `mesh --help`."""
