@@ -7,7 +7,7 @@ files and rows (extraction/).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,13 @@ def read_extraction(
     columns = [str(each.get("name")) for each in mappings(table.get("columns"))]
     is_table = any(declared.get(each) is not None for each in _OF_TABLES)
     found = list(_common(declared, meta, columns, is_table))
-    found += _of_table(declared) if is_table else _of_files(declared)
+    found += table_problems(declared) if is_table else _of_files(declared)
     for name, problem in found:
         problems.add(path, declared.line_of(name), f"extract of `{table.get('name')}`: {problem}")
     key = declared.get(keys.EXTRACT_KEY)
     named = None if key is None else str(key)
     if is_table:
-        return None if found else Extraction(key=named, table=_table(declared))
+        return None if found else Extraction(key=named, table=table_of(declared))
     form = declared.get(keys.EXTRACT_FORMAT)
     return Extraction(str(declared.get(keys.EXTRACT_FILES, "")), named, form)
 
@@ -86,8 +86,11 @@ def _of_files(declared: Located) -> Found:
         yield keys.EXTRACT_FORMAT, f"`{form}` is not one of {', '.join(_FORMS)}."
 
 
-def _of_table(declared: Located) -> Found:
-    """Never repeats `connection`, which may hold a password by mistake."""
+def table_problems(declared: Mapping[str, Any]) -> Found:
+    """What is wrong with a declared table.
+
+    Never repeats `connection`, which may hold a password by mistake.
+    """
     database, name = declared.get(keys.EXTRACT_DATABASE), declared.get(keys.EXTRACT_TABLE)
     if database not in DATABASES:
         shown = f"`{database}`" if database is not None else "it"
@@ -122,7 +125,8 @@ def _is_amount(value: Any) -> bool:
     return isinstance(value, int | float) and type(value) is not bool and 0 <= value <= 10**9
 
 
-def _table(declared: Located) -> SourceTable:
+def table_of(declared: Mapping[str, Any]) -> SourceTable:
+    """The table of a declaration without problems."""
     cursor = declared.get(keys.EXTRACT_CURSOR)
     return SourceTable(
         str(declared[keys.EXTRACT_DATABASE]),

@@ -267,3 +267,40 @@ def test_misuse_is_found_by_mesh_check(mesh):
     assert "`lag` belongs to a cursor" in text
     assert "`lag` is `-1`" in text
     assert "`every_hours` is `inf`" in text
+
+
+def test_a_topic_is_declared_from_a_table(shop):
+    database = shop.database
+    database.do(
+        f"create table {{}}.visits (visit_id bigint not null, email varchar(99), "
+        f"price decimal(12,2), wide decimal(38,2), at {database.local}, seen {database.instant}, "
+        f"took time, _offset int, ok int)"
+    )
+
+    def new(*more: str, code: int = 0):
+        arguments = (
+            "--database", database.kind, "--connection", VARIABLE, "--from",
+            f"{database.schema}.visits", *more,
+        )  # fmt: skip
+        environment = {VARIABLE: database.url}
+        return shop.mesh.run("new", "topic", "shop.visits", *arguments, code=code,
+                             environment=environment)  # fmt: skip
+
+    assert "has no column `nothing`, which is the key" in new("--key", "nothing", code=2).stderr
+    assert "a cursor needs `lag`" in new("--cursor", "seen", code=2).stderr.lower()
+    said = new("--key", "visit_id", "--cursor", "seen", "--lag", "60").stderr
+    assert "took: string; the database has time" in said
+    assert "_offset: not a column" in said
+    assert "email: looks personal" in said
+    raw = shop.mesh.repository.raw_table("shop_raw.visits")
+    assert [(each.name, each.data_type, each.required) for each in raw.columns] == [
+        ("visit_id", "bigint", True), ("email", "string", False), ("price", "decimal(12,2)", False),
+        ("wide", "decimal(38,2)", False), ("at", "timestamp", False),
+        ("seen", "timestamptz", False), ("took", "string", False), ("ok", "integer", False),
+    ]  # fmt: skip
+    assert (raw.extraction.key, raw.extraction.table.lag) == ("visit_id", 60)
+    shop.mesh.run("check")
+    database.do("insert into {}.visits (visit_id, seen) values (1, '2017-03-01')")
+    done = shop.mesh.run("extract", "shop_raw.visits", environment={VARIABLE: database.url})
+    assert "1 event sent to shop.visits" in done.stderr
+    assert "is declared in" in new("--key", "visit_id", code=2).stderr
