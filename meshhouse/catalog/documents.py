@@ -243,6 +243,39 @@ class DomainFacts:
 
 
 @dataclass(frozen=True)
+class FindingFacts:
+    """One finding of `mesh check`."""
+
+    file: str
+    """Relative to the root of the repository."""
+    line: int
+    rule: str
+    """The policy that is broken; empty if it is none."""
+    severity: str
+    """`error` or `warn`."""
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """One rule that `policies.yml` names."""
+
+    name: str
+    severity: str
+    asks: str
+    """What the rule asks, in one sentence."""
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """The rules of the federation, and how the declarations keep them."""
+
+    rules: tuple[RuleFacts, ...]
+    findings: tuple[FindingFacts, ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a column's way from topic fields to a product."""
 
@@ -274,6 +307,11 @@ class Mesh:
     for; see `traces.py`."""
     trace_digests: Mapping[str, str] = field(default_factory=dict)
     """Relation of a product -> a digest of everything that decides the traces of its columns."""
+    policies: PolicyFacts | None = None
+    """None if the declarations were not checked."""
+    storage: str = "lake"
+    """Where published tables are: `lake` (Iceberg, with a catalog file), `service` (Iceberg, with a
+    catalog service) or `warehouse` (the engine's tables)."""
 
 
 def as_json(document: Any) -> dict[str, Any]:

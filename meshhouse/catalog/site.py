@@ -19,16 +19,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from meshhouse.catalog import manifest, paths
+from meshhouse.catalog import manifest, paths, search
 from meshhouse.catalog.digests import Digests, digest_of_code
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.manifest import Manifest, Written
 from meshhouse.catalog.page import Maker, Page
+from meshhouse.catalog.pages import assets, domain, home, mesh_wide, product
 from meshhouse.catalog.render import render
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
 
-MAKERS: tuple[Maker, ...] = ()
+MAKERS: tuple[Maker, ...] = (
+    assets.pages,
+    home.pages,
+    product.pages,
+    domain.domain_pages,
+    domain.topic_pages,
+    mesh_wide.policy_pages,
+    mesh_wide.ledger_pages,
+    mesh_wide.glossary_pages,
+    search.pages,
+)
 """Every maker of pages. Add a line for yours."""
 
 
