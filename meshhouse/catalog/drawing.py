@@ -22,8 +22,7 @@ from meshhouse.catalog.pages.words import clean, plural
 
 _MOST = 28
 """Characters of a name in a node; its title has all of them."""
-_EDGE, _BAND = 12.0, 8.0
-_HEIGHT = 46.0
+_EDGE, _BAND, _LINE = 12.0, 8.0, 17.0
 _NARROWEST = 84.0
 _MARGIN = 6.0
 _PLAIN_STATES = ("", "fresh", "no promise")
@@ -39,7 +38,7 @@ class Drawn:
     note: str = ""
     """The second line."""
     word: str = ""
-    """A word at the end of the second line, such as the state."""
+    """The third line, such as the state or how a column is made."""
     kind: str = "product"
     """A class: `product`, `topic`, `domain`, `model`, `seed` or `more`."""
     state: str = ""
@@ -62,7 +61,12 @@ class Arrow:
 
 
 def picture(
-    nodes: Sequence[Drawn], arrows: Iterable[Arrow], page: str, name: str, across: float = 56
+    nodes: Sequence[Drawn],
+    arrows: Iterable[Arrow],
+    page: str,
+    name: str,
+    across: float = 56,
+    from_end: bool = False,
 ) -> Markup:
     """A graph as SVG in a box that scrolls.
 
@@ -73,21 +77,25 @@ def picture(
         name: what the drawing is, for those who do not see it. The page needs another one for each
             drawing.
         across: between layers.
+        from_end: whether a narrow screen shows the right end first.
     """
     ways = {(each.source, each.target): each for each in arrows}
     # A text and its size must be found from the same characters.
     shown = {each.key: _lines(each) for each in nodes}
-    found = layered({key: (each[2], _HEIGHT) for key, each in shown.items()}, ways, across)
+    count = max((len(each) for each in shown.values()), default=1)
+    height = count * _LINE + _EDGE
+    found = layered({key: (_width(each), height) for key, each in shown.items()}, ways, across)
     width, height = found.width + 2 * _MARGIN, found.height + 2 * _MARGIN
     lines = Markup().join(_line(each, ways[each.source, each.target]) for each in found.lines)
     boxes = Markup().join(_node(each, found.boxes[each.key], shown[each.key], page)
                           for each in nodes)  # fmt: skip
+    box = "drawing end" if from_end else "drawing"
     view = f"{-_MARGIN:g} {-_MARGIN:g} {width:g} {height:g}"
     return Markup(
-        '<div class="drawing" role="region" aria-label="{}" tabindex="0">'
+        '<div class="{}" role="region" aria-label="{}" tabindex="0">'
         '<svg width="{}" height="{}" viewBox="{}" role="group" aria-label="{}">'
         '<g class="lines" aria-hidden="true">{}</g>{}</svg></div>'
-    ).format(clean(name), f"{width:g}", f"{height:g}", view, clean(name), lines, boxes)
+    ).format(box, clean(name), f"{width:g}", f"{height:g}", view, clean(name), lines, boxes)
 
 
 def part(found: Part, page: str, name: str) -> Markup:
@@ -118,12 +126,16 @@ def _of(node: Node, center: str) -> Drawn:
     )
 
 
-def _lines(node: Drawn) -> tuple[str, str, float]:
-    """The two lines of a node, cut, and the width that they need."""
-    name, note = _cut(node.name), _cut(node.note, _MOST + 6)
-    word = _length(f"{node.word} ", 7.2) + 14 if node.word else 0.0
-    width = max(_length(name, 7.6), _length(note, 6.5) + word) + 2 * _EDGE
-    return name, note, round(max(width, _NARROWEST))
+def _lines(node: Drawn) -> list[tuple[str, str]]:
+    """The lines of a node, cut, each with its class."""
+    lines = [("name", _cut(node.name)), ("note", _cut(node.note, _MOST + 6))]
+    lines.append(("word", _cut(node.word)))
+    return [each for each in lines if each[1]]
+
+
+def _width(lines: Sequence[tuple[str, str]]) -> float:
+    sizes = [_length(text, 8.4 if kind == "name" else 6.9) for kind, text in lines]
+    return round(max([*sizes, _NARROWEST - 2 * _EDGE]) + 2 * _EDGE)
 
 
 def _cut(text: str, most: int = _MOST) -> str:
@@ -136,8 +148,7 @@ def _length(text: str, each: float) -> float:
     return sum(2 * each if unicodedata.east_asian_width(c) in "WF" else each for c in text)
 
 
-def _node(node: Drawn, box: Box, lines: tuple[str, str, float], page: str) -> Markup:
-    name, note, _ = lines
+def _node(node: Drawn, box: Box, lines: Sequence[tuple[str, str]], page: str) -> Markup:
     x, y = box.x, box.y
     classes = f"node {node.kind}"
     if node.state and node.state not in _PLAIN_STATES:
@@ -152,10 +163,9 @@ def _node(node: Drawn, box: Box, lines: tuple[str, str, float], page: str) -> Ma
         inner.append(_rectangle("inner", x + 3, y + 3, Box(x, y, box.width - 6, box.height - 6), 6))
     elif node.state == "late":
         inner += _stripes(box)
-    inner.append(_text("name", x + _EDGE, y + 19, name))
-    inner.append(_text("note", x + _EDGE, y + 36, note))
-    if node.word:
-        inner.append(_text("word", x + box.width - _EDGE, y + 36, _cut(node.word)))
+    first = box.middle - len(lines) * _LINE / 2 + 13
+    for number, (kind, text) in enumerate(lines):
+        inner.append(_text(kind, x + _EDGE, first + number * _LINE, text))
     content = Markup().join(inner)
     key = clean(node.key[:500])
     if not node.target:
@@ -185,9 +195,8 @@ def _stripes(box: Box) -> list[Markup]:
 
 
 def _text(name: str, x: float, y: float, text: str) -> Markup:
-    end = Markup(' text-anchor="end"') if name == "word" else ""
-    return Markup('<text class="{}" x="{}" y="{}"{}>{}</text>').format(
-        name, f"{x:g}", f"{y:g}", end, text
+    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
+        name, f"{x:g}", f"{y:g}", text
     )
 
 

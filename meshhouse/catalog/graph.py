@@ -91,6 +91,10 @@ class Graph:
         """The products that get old data if a node is late, the nearest first."""
         return [self.nodes[name] for name, _ in _walk(key, self.after)]
 
+    def behind(self, key: str) -> list[str]:
+        """Everything that a node is built from, the nearest first."""
+        return [name for name, _ in _walk(key, self.before)]
+
     def around(self, key: str, steps: int = 2, most: int = MOST_NEAR) -> Part:
         """What is at most so many steps before and after a product.
 
