@@ -69,7 +69,7 @@ class CheckFacts:
     """Where it comes from, such as `soda`, `dbt` or `contract`."""
     severity: str
     result: str
-    """`passed`, `warned`, `failed` or `not run`."""
+    """`passed`, `warned`, `failed` or `not run`; `not recorded` of a dbt test that only warns."""
     found: str = ""
     """The measured number, as the audit recorded it."""
 
@@ -163,8 +163,8 @@ class ProductFacts:
     grain_text: str
     owner: Owner
     state: str
-    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged` or `no promise`: the worst
-    that holds."""
+    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged`, `no promise`, or `not
+    declared` if no run publishes it any more: the worst that holds."""
     why: str = ""
     """What is behind a bad state, in one sentence."""
     published_at: datetime | None = None
@@ -197,6 +197,8 @@ class ProductFacts:
     sample: SampleFacts | None = None
     ledger_position: int = 0
     """Number of the last commit that says anything of this product."""
+    yours: str = ""
+    """`owned` or `read` by the domain for which the catalog is made; empty otherwise."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +309,8 @@ class Mesh:
     for; see `traces.py`."""
     trace_digests: Mapping[str, str] = field(default_factory=dict)
     """Relation of a product -> a digest of everything that decides the traces of its columns."""
+    consumer: str = ""
+    """The domain for which the catalog is made; empty for everyone."""
     policies: PolicyFacts | None = None
     """None if the declarations were not checked."""
     storage: str = "lake"

@@ -23,7 +23,7 @@ from functools import partial
 
 from meshhouse.catalog.documents import Mesh, ProductFacts
 from meshhouse.catalog.page import Page
-from meshhouse.catalog.pages.words import clean, short
+from meshhouse.catalog.pages.words import plain, short
 
 LIST = "search/list.js"
 SHARDS = 64
@@ -34,8 +34,10 @@ _MOST_TEXT = 4000
 """Characters of one description that are indexed."""
 _WORD = re.compile(r"[^\W_]+")
 _COMMON = frozenset(
-    "a|an|and|are|as|at|be|by|each|for|from|has|have|if|in|is|it|its|of|on|one|or|per|row|that|the|"
-    "this|to|was|were|which|with".split("|")
+    _WORD.findall(
+        "a an and are as at be by each for from has have if in is it its of on one or per row that "
+        "the this to was were which with"
+    )
 )
 
 
@@ -86,7 +88,7 @@ def _named(mesh: Mesh, products: Sequence[ProductFacts]) -> str:
     return _json(
         {
             "domains": [[each, _line(described.get(each, ""))] for each in domains],
-            "owners": [clean(each) for each in owners],
+            "owners": [plain(each) for each in owners],
             "states": states,
             "names": [each.relation.partition(".")[2] for each in products],
             "of": [place[each.domain] for each in products],
@@ -98,7 +100,7 @@ def _named(mesh: Mesh, products: Sequence[ProductFacts]) -> str:
 
 
 def _line(text: str) -> str:
-    return short(clean(text), SENTENCE)
+    return plain(short(text, SENTENCE))
 
 
 def _owner(product: ProductFacts) -> str:
@@ -146,7 +148,7 @@ def _shards(products: Sequence[ProductFacts]) -> list[str]:
         for text in (product.description, *product.tags):
             said.update(words_of(text))
         for column in product.columns:
-            columns.setdefault(short(clean(column.name), 120), []).append(at)
+            columns.setdefault(plain(short(column.name, 120)), []).append(at)
             said.update(words_of(column.description))
         for word in said:
             if len(word) > 2 and word not in _COMMON:

@@ -24,6 +24,7 @@ from meshhouse.extras import missing
 _COMMANDS = {
     "adopt": ("backup", "Use a lake whose folder was moved to another place."),
     "backup": ("backup", "Copy the mesh to a folder or an object store."),
+    "catalog": ("catalog", "Show the catalog in the browser, or write it as a site."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Turn real retail events into audited products."),
     "confirm": ("waive", "Confirm that a silent change of a product is meant."),

@@ -23,13 +23,12 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each product and version."""
     relations = {each.relation for each in mesh.products}
     domains = {each.name for each in mesh.domains}
-    traced = {trace.rpartition(".")[0] for trace in mesh.traces}
     for product in mesh.products:
         page = paths.product(product.relation)
         beside = (
             tuple((name, name in relations) for name in product.reads),
             frozenset(each.domain for each in product.readers) & domains,
-            product.relation in traced,
+            product.relation in mesh.trace_digests,
             mesh.storage,
         )
         inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])

@@ -38,6 +38,7 @@ def environment() -> Environment:
         plural=words.plural,
         short=words.short,
         ticked=words.ticked,
+        whole=words.whole,
     )
     made.globals.update(paths=paths, words=words, drawings=drawings, navigation=NAVIGATION)
     return made

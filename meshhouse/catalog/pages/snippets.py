@@ -13,7 +13,7 @@ from meshhouse.catalog.documents import ProductFacts
 from meshhouse.catalog.pages.render import text
 from meshhouse.repository.staging import column_sql
 
-_HARMLESS = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]*")
+_HARMLESS = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}")
 """Names that mean nothing in dbt's templates and end no quotes."""
 
 
@@ -64,7 +64,7 @@ def snippets(product: ProductFacts, storage: str) -> list[Snippet]:
     if storage != "warehouse":
         note = "With PySpark 4.1 and Java 17 or 21."
         file = "lake" if storage == "lake" else "service"
-        found.append(Snippet("spark", "Spark", "python", of(f"spark_{file}.py.txt"), note))
+        found.append(Snippet("pyspark", "Spark", "python", of(f"spark_{file}.py.txt"), note))
     return found
 
 

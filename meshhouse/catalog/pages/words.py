@@ -14,13 +14,16 @@ from markupsafe import Markup, escape
 from meshhouse.catalog.documents import ProductFacts
 
 MOST = 20_000
-"""Characters of one text on a page; the file for programs has all of it."""
+"""Characters of one description on a page; the file for programs has all of it."""
+_MOST_OF_A_NAME = 1_000
+"""Characters of everything else."""
 CUT = " … (shortened)"
 _MISLEADING = re.compile(
     # Controls, marks that reorder text, invisible tags, halves of characters.
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
     "\U000e0000-\U000e007f\ud800-\udfff\ufffe\uffff]"
 )
+_NOT_IN_ANCHORS = re.compile(r"\W+")
 _MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#$%&'*+/=^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
 _WEB = re.compile(r"https?://[A-Za-z0-9][^\s\"'<>\\]*")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
@@ -31,9 +34,22 @@ def clean(value: Any) -> Any:
     """What a template prints: text without marks that reorder or hide it, and not endless."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return "" if value is None else value
-    if len(value) > MOST:
-        value = value[:MOST] + CUT
-    return _MISLEADING.sub("\ufffd", value) if _MISLEADING.search(value) else value
+    return plain(value if len(value) <= _MOST_OF_A_NAME else value[:_MOST_OF_A_NAME] + CUT)
+
+
+def plain(text: str) -> str:
+    """A text in which marks that reorder or hide text are replaced."""
+    return _MISLEADING.sub("\ufffd", text) if _MISLEADING.search(text) else text
+
+
+def whole(text: str) -> Markup:
+    """A text that a reader copies, so that nothing of it is cut."""
+    return escape(plain(text))
+
+
+def anchor(column: str) -> str:
+    """The id of a column on its page; search.js computes the same."""
+    return "c-" + _NOT_IN_ANCHORS.sub("-", column[:80].lower())
 
 
 def short(text: str, most: int = 200) -> str:
@@ -44,10 +60,10 @@ def short(text: str, most: int = 200) -> str:
 
 def ticked(text: str, most: int = 600) -> Markup:
     """A sentence in one line, in which `names` are code."""
-    parts = str(clean(short(text, most))).split("`")
+    parts = plain(short(text, most)).split("`")
     if len(parts) % 2 == 0:  # a backtick without its partner
         parts[-2:] = ["`".join(parts[-2:])]
-    code = Markup("<code>{}</code>")  # noqa: S704 - `format` escapes what it inserts
+    code = Markup("<code>{}</code>")
     shown = (code.format(each) if at % 2 else escape(each) for at, each in enumerate(parts))
     return Markup().join(shown)
 

@@ -191,7 +191,7 @@
     for (const { product, column } of found.products) {
       const page = `products/${encodeURIComponent(product.domain.name)}/${encodeURIComponent(product.file)}.html`;
       const small = column ? element("small", "", "column ", ...marked(column, found.terms)) : element("small", "", ...marked(product.says, found.terms));
-      const anchor = column ? `#${encodeURIComponent(column.toLowerCase())}` : "";
+      const anchor = column ? `#c-${encodeURIComponent(column.slice(0, 80).toLowerCase().replace(/[^\p{L}\p{N}_]+/gu, "-"))}` : "";
       shown.push(option(page + anchor, shown.length, [
         element("b", "", ...marked(product.name, found.terms)),
         element("span", `badge ${KINDS[product.state] || "none"}`, product.state), small,
