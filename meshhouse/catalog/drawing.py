@@ -74,8 +74,7 @@ def picture(
         nodes: in the order in which equal ones are drawn.
         arrows: between them.
         page: the path of the page that shows it.
-        name: what the drawing is, for those who do not see it. The page needs another one for each
-            drawing.
+        name: what the drawing is, for screen readers.
         across: between layers.
         from_end: whether a narrow screen shows the right end first.
     """
@@ -195,9 +194,7 @@ def _stripes(box: Box) -> list[Markup]:
 
 
 def _text(name: str, x: float, y: float, text: str) -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(
-        name, f"{x:g}", f"{y:g}", text
-    )
+    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(name, f"{x:g}", f"{y:g}", text)
 
 
 def _line(line: Line, arrow: Arrow) -> Markup:
@@ -226,5 +223,3 @@ def _line(line: Line, arrow: Arrow) -> Markup:
         f"{(ax + bx) / 2:g}", f"{(ay + by) / 2 - 5:g}", _cut(arrow.word)
     )
     return drawn + label
-
-

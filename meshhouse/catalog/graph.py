@@ -7,7 +7,7 @@ Belongs here: nodes, edges, what is near a product, what is hit if it is late. N
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from meshhouse.catalog.documents import Mesh, Owner
@@ -28,7 +28,7 @@ class Node:
     domain: str = ""
     state: str = ""
     classification: str = ""
-    owner: Owner = Owner()
+    owner: Owner = field(default_factory=Owner)
     count: int = 1
     """Products of a domain, or nodes that this one stands for."""
 
@@ -91,6 +91,11 @@ class Graph:
         """The products that get old data if a node is late, the nearest first."""
         return [self.nodes[name] for name, _ in _walk(key, self.after)]
 
+    def hits(self, key: str) -> tuple[int, int]:
+        """How many products get old data if a node is late, and of how many domains."""
+        hit = self.hit(key)
+        return len(hit), len({each.domain for each in hit})
+
     def behind(self, key: str) -> list[str]:
         """Everything that a node is built from, the nearest first."""
         return [name for name, _ in _walk(key, self.before)]
@@ -151,11 +156,11 @@ class Graph:
         own.sort(key=lambda key: (-self._degree(key), key))
         shown = {key: key if at < most // 2 else "own more" for at, key in enumerate(own)}
         for side, near in (("before", self.before), ("after", self.after)):
-            others = sorted({each for key in own for each in near.get(key, ()) if each not in shown})
+            others = sorted(
+                {each for key in own for each in near.get(key, ()) if each not in shown}
+            )
             room = most // 4
-            shown |= {
-                key: key if at < room else f"{side} more" for at, key in enumerate(others)
-            }
+            shown |= {key: key if at < room else f"{side} more" for at, key in enumerate(others)}
         edges = {
             (shown[one], shown[other])
             for one, other in self.edges

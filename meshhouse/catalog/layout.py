@@ -10,6 +10,7 @@ always has the same layout.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,7 +87,7 @@ def layered(
     )  # fmt: skip
     layer = _layers(names, forward)
     order, chains = _with_lanes(names, forward, layer)
-    links = [pair for chain in chains.values() for pair in zip(chain, chain[1:], strict=False)]
+    links = [pair for chain in chains.values() for pair in itertools.pairwise(chain)]
     order = _ordered(order, links)
     heights = {name: size[1] for name, size in sizes.items()}
     middles = _middles(order, links, heights, down)
@@ -243,7 +244,7 @@ def _apart(
     space = [
         (heights.get(one, _LANE) + heights.get(other, _LANE)) / 2
         + (down if one in heights and other in heights else down / 2)
-        for one, other in zip(row, row[1:], strict=False)
+        for one, other in itertools.pairwise(row)
     ]
     lower = list(wanted)
     for index, each in enumerate(space):

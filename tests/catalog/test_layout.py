@@ -1,4 +1,4 @@
-"""Layout of graphs: nothing overlaps, edges go forward, circles end, and the result never varies."""
+"""Layout of graphs: nothing overlaps, edges go forward, circles end, the result never varies."""
 
 from itertools import pairwise
 from time import process_time
@@ -101,7 +101,7 @@ def test_lines_do_not_cross_where_they_need_not():
     sizes = dict.fromkeys(["a", "b", "c", "x", "y", "z"], (50, 20))
     found = layered(sizes, [("a", "z"), ("b", "y"), ("c", "x")]).boxes
     order = [sorted(names, key=lambda name: found[name].y) for names in (["a", "b", "c"], "xyz")]
-    assert [dict(a="z", b="y", c="x")[each] for each in order[0]] == order[1]
+    assert [{"a": "z", "b": "y", "c": "x"}[each] for each in order[0]] == order[1]
 
 
 def test_500_nodes_in_a_circle_and_200_in_a_web_take_well_under_a_second():

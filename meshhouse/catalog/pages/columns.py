@@ -13,31 +13,26 @@ from functools import partial
 from markupsafe import Markup
 
 from meshhouse.catalog import paths
+from meshhouse.catalog.arrivals import FILTER, NOT_KNOWN, Traces, Use, split, uses_of
 from meshhouse.catalog.documents import ColumnFacts, Mesh, ProductFacts, Step
 from meshhouse.catalog.drawing import Arrow, Drawn, picture
 from meshhouse.catalog.graph import Graph
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.render import html
+from meshhouse.catalog.pages.words import clean
 
-SAME, COMPUTED, COUNTED, NOT_KNOWN = "same value", "computed", "counted", "unknown"
-FILTER = "filter only"
 MOST_DRAWN = 60
 MOST_STEPS = 1_500
 """Steps on one page. Beyond, those inside other products are left to the pages of these."""
 MOST_READERS = 40
 """Products whose columns are looked at to find where values go."""
 
-Traces = Mapping[str, Sequence[Step]]
-
-
-@dataclass(frozen=True)
-class Use:
-    """Where the values of a column go."""
-
-    relation: str
-    column: str
-    """Empty if the reader only filters by it."""
-    how: str
+_NO_NAME = ("?", "*")
+"""Stand for a column that could not be found."""
+_TAKEN = ("content", "results")
+"""Ids that every page has."""
+_SHORT = 70
+"""Characters of SQL that are shown in a line."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,18 @@ class ShownStep:
     target: str
     """The path of its page; empty if it has none."""
     inputs: tuple[str, ...]
+    """Empty if the step before in the list is the only one."""
     filters: tuple[str, ...]
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether it is about the number of rows."""
+        return not split(self.at)[1]
+
+    @property
+    def is_short(self) -> bool:
+        """Whether its SQL has room in a line."""
+        return 0 < len(self.sql) <= _SHORT and "\n" not in self.sql
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class ShownColumn:
 
     facts: ColumnFacts
     anchor: str
+    """Its id on the page; empty where the page has another part of this name."""
     is_known: bool
     origins: tuple[str, ...]
     """Topic fields, seeds, and what is before the first step that is shown."""
@@ -106,7 +113,7 @@ def _render(
         for each in product.columns
     }
     is_short = sum(map(len, found.values())) > MOST_STEPS
-    uses = _uses(product, readers, traces)
+    uses = uses_of(product, readers, traces)
     columns = [
         _column(each, product, found[each.name], known, page, is_short, uses)
         for each in product.columns
@@ -134,15 +141,19 @@ def _column(
         each.at for each in shown
         if each.kind in ("topic", "seed") or not ats & {*each.inputs, *each.filters}
     ]  # fmt: skip
-    listed = [
-        ShownStep(
-            each.at, each.kind, each.how, each.sql, _target(each, known), each.inputs, each.filters
+    listed = []
+    previous = ""
+    for each in shown:
+        inputs = () if each.inputs == (previous,) else each.inputs
+        listed.append(
+            ShownStep(
+                each.at, each.kind, each.how, each.sql, _target(each, known), inputs, each.filters
+            )
         )
-        for each in shown
-    ]
+        previous = each.at
     here = f"{product.relation}.{name}".lower()
     return ShownColumn(
-        facts, name,
+        facts, "" if name in _TAKEN else str(clean(paths.anchor(name))),
         is_known=bool(steps) and not any(each.how == NOT_KNOWN for each in steps),
         origins=tuple(each for each in origins if each != here),
         steps=tuple(listed),
@@ -160,13 +171,6 @@ def _own(steps: Sequence[Step], domain: str) -> list[Step]:
     return [each for each in steps if each.at.startswith(own) or each.at in before]
 
 
-def split(at: str) -> tuple[str, str]:
-    """The relation of a step and its column, which is empty for rows."""
-    schema, _, rest = at.partition(".")
-    table, _, column = rest.partition(".")
-    return f"{schema}.{table}" if table else schema, column
-
-
 def _target(step: Step, known: frozenset[str]) -> str:
     relation, column = split(step.at)
     if relation not in known:
@@ -175,7 +179,13 @@ def _target(step: Step, known: frozenset[str]) -> str:
         schema, _, table = relation.partition(".")
         return paths.topic(schema.removesuffix("_raw"), table)
     if step.kind == "product":
-        return paths.columns(relation, column) if column else paths.product(relation)
+        # Of a path inside a struct, the page has the column.
+        name = column.partition(".")[0]
+        return (
+            paths.columns(relation, name)
+            if name not in ("", *_NO_NAME)
+            else (paths.product(relation))
+        )
     return ""
 
 
@@ -199,7 +209,7 @@ def _picture(
         nodes.append(
             Drawn(
                 each.at,
-                column or "rows",
+                "unknown column" if column in _NO_NAME else column or "rows",
                 relation.partition(".")[2] if each.kind != "product" else relation,
                 word,
                 each.kind,
@@ -220,51 +230,3 @@ def _picture(
     ]
     name = f"The way of {facts.name} from its sources to {product.relation}"
     return picture(nodes, arrows, page, name, across=30, from_end=True)
-
-
-def _uses(
-    product: ProductFacts, readers: Sequence[tuple[str, Sequence[str]]], traces: Traces
-) -> dict[str, list[Use]]:
-    """Column -> where other products show its values, and who only filters by it."""
-    found: dict[str, list[Use]] = {}
-    for reader, columns in readers:
-        for column in columns:
-            steps = traces.get(f"{reader}.{column}".lower(), ())
-            for own, how in _arrivals(product.relation, steps).items():
-                found.setdefault(own, []).append(Use(reader, column.lower(), how))
-    for column in product.columns:
-        for use in column.readers:
-            if not use.into and "select" not in use.how:
-                found.setdefault(column.name.lower(), []).append(Use(use.reader, "", FILTER))
-    return {name: list(dict.fromkeys(uses)) for name, uses in found.items()}
-
-
-def _arrivals(relation: str, steps: Sequence[Step]) -> dict[str, str]:
-    """The columns of a relation that arrive at the last step, and how."""
-    arrived: dict[str, dict[str, str]] = {}
-    for step in steps:
-        at, column = split(step.at)
-        if at == relation:
-            arrived[step.at] = {column: SAME} if column else {}
-            continue
-        here: dict[str, str] = {}
-        for before in step.inputs:
-            for own, how in arrived.get(before, {}).items():
-                here[own] = together(how, step.how)
-        for before in step.filters:
-            for own in arrived.get(before, {}):
-                here.setdefault(own, FILTER)
-        is_other = step.kind == "product" and step is not steps[-1]
-        # What comes through a third product is shown on the page of that one.
-        arrived[step.at] = {} if is_other else here
-    return arrived[steps[-1].at] if steps else {}
-
-
-def together(one: str, other: str) -> str:
-    """How a value is made by two steps, one after the other."""
-    for each in (NOT_KNOWN, FILTER):
-        if each in (one, other):
-            return each
-    if SAME in (one, other):
-        return other if one == SAME else one
-    return COMPUTED

@@ -23,7 +23,7 @@ from meshhouse.catalog.pages.render import html
 MOST_DRAWN = 200
 """Products and topics that one drawing shows."""
 MOST_LISTED = 1_000
-"""Products in the table. A page of 5,000 would be 3 MB; the pages of domains list theirs."""
+"""Products in the table. A page of 5,000 would be 3 MB; the page of a domain lists its own."""
 MOST_HIT = 30
 """Names of products that are hit, in one row."""
 
