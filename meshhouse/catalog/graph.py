@@ -6,11 +6,11 @@ Belongs here: nodes, edges, what is near a product, what is hit if it is late. N
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from meshhouse.catalog.documents import Mesh, Owner
+from meshhouse.catalog.documents import STATES, Mesh, Owner
 
 MOST_NEAR = 60
 """Nodes around one product: what a person takes in at a glance."""
@@ -174,13 +174,12 @@ class Graph:
         return Part(tuple(sorted(nodes, key=_place)), tuple(sorted(edges)))
 
 
-def domains_of(mesh: Mesh, graph: Graph, worst: Sequence[str], most: int = 200) -> Part:
+def domains_of(mesh: Mesh, graph: Graph, most: int = 200) -> Part:
     """The domains, and which of them read which.
 
     Args:
         mesh: the documents.
         graph: of the same mesh.
-        worst: states, the worst first.
         most: nodes. Domains with few neighbours beyond are counted in one node.
     """
     edges = {
@@ -202,7 +201,7 @@ def domains_of(mesh: Mesh, graph: Graph, worst: Sequence[str], most: int = 200) 
     nodes = [
         Node(
             each.name, "domain", each.name, each.name,
-            min(states.get(each.name, [""]), key=lambda state: _rank(state, worst)),
+            min(states.get(each.name, [""]), key=_rank),
             owner=each.owner, count=len(states.get(each.name, ())),
         )
         for each in ranked
@@ -219,8 +218,8 @@ def domains_of(mesh: Mesh, graph: Graph, worst: Sequence[str], most: int = 200) 
     return Part(tuple(sorted(nodes, key=_place)), tuple(sorted(drawn)))
 
 
-def _rank(state: str, worst: Sequence[str]) -> int:
-    return worst.index(state) if state in worst else len(worst)
+def _rank(state: str) -> int:
+    return STATES.index(state) if state in STATES else len(STATES)
 
 
 def _place(node: Node) -> tuple[str, str, bool, str]:

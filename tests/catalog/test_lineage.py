@@ -10,9 +10,9 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from meshhouse.catalog.arrivals import together
 
 from meshhouse.catalog import paths
+from meshhouse.catalog.arrivals import together
 from meshhouse.catalog.documents import DomainFacts, Mesh, Owner, ProductFacts
 from meshhouse.catalog.drawing import Arrow, Drawn, part, picture
 from meshhouse.catalog.graph import MOST_NEAR, Graph, domains_of
@@ -264,6 +264,6 @@ def test_links_of_all_pages_lead_to_pages_and_columns_that_exist():
 
 def test_the_map_of_domains_has_the_worst_state_of_each():
     mesh = mesh_of(product("a.x"), product("a.y", state="late"), product("b.z", ["a.x"]))
-    found = domains_of(mesh, Graph.of(mesh), ("failed", "late", "fresh"))
+    found = domains_of(mesh, Graph.of(mesh))
     assert {each.key: each.state for each in found.nodes} == {"a": "late", "b": "fresh"}
     assert found.edges == (("a", "b"),)

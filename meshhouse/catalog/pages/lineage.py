@@ -17,7 +17,6 @@ from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part, domains_of
 from meshhouse.catalog.page import Page
-from meshhouse.catalog.pages.home import WORST_FIRST
 from meshhouse.catalog.pages.render import html
 
 MOST_DRAWN = 200
@@ -46,7 +45,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     """The lineage page."""
     graph = Graph.of(mesh)
     count = len(mesh.products)
-    domains = domains_of(mesh, graph, WORST_FIRST)
+    domains = domains_of(mesh, graph)
     products = graph.products() if len(graph.nodes) <= MOST_DRAWN else None
     rows: list[Row] = []
     if count <= MOST_LISTED:

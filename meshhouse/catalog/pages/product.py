@@ -19,6 +19,8 @@ from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.pages.snippets import snippets
 
 MOST_PUBLICATIONS = 90
+_RESULTS = {"failed": 0, "warned": 1, "not run": 2, "passed": 3}
+"""Order of checks: what needs attention comes first."""
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
@@ -35,6 +37,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
             mesh.storage,
             graph.around(product.relation),
             graph.hits(product.relation),
+            paths.product_asset(product.relation),
         )
         inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])
         yield Page(page, inputs, partial(_render, product, *beside))
@@ -48,6 +51,7 @@ def _render(
     storage: str,
     near: Part,
     hit: tuple[int, int],
+    asset: str | None,
 ) -> str:
     page = paths.product(product.relation)
     return html(
@@ -58,7 +62,9 @@ def _render(
         topics=[_topic(product.domain, each) for each in product.topics],
         domain_names=domain_names,
         traced=traced,
+        asset=asset,
         snippets=snippets(product, storage),
+        checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
         sections=_sections(product, len(near.nodes) > 1),
         trends=_trends(product),
         picture=part(near, page, f"What {product.relation} is built from, and who reads it"),
