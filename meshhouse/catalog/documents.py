@@ -14,6 +14,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+STATES = (
+    "damaged", "failed", "late", "never published", "not declared", "no promise", "fresh",
+    "retired",
+)  # fmt: skip
+"""States of products, the worst first."""
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -314,8 +320,8 @@ class Mesh:
     policies: PolicyFacts | None = None
     """None if the declarations were not checked."""
     storage: str = "lake"
-    """Where published tables are: `lake` (Iceberg, with a catalog file), `service` (Iceberg, with a
-    catalog service) or `warehouse` (the engine's tables)."""
+    """Where published tables are: `lake` (Iceberg in a folder, with a catalog file), `store`
+    (Iceberg in an object store or with a catalog service) or `warehouse` (the engine's tables)."""
 
 
 def as_json(document: Any) -> dict[str, Any]:

@@ -41,6 +41,7 @@ _COMMANDS = {
     "land": ("land", "Land the events that wait in topics."),
     "rejected": ("rejected", "Show, replay or discard rejected events."),
     "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
+    "notices": ("notices", "Show what is wrong, and tell owners and consumers."),
     "prepare": ("prepare", "Parse every domain, as part of an image."),
     "replay": ("replay", "Write the demo's retail data into topics."),
     "restore": ("backup", "Restore a mesh from a backup."),
@@ -53,6 +54,7 @@ _COMMANDS = {
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
     "topic": ("topic", "Create, fill, show and read topics."),
+    "usage": ("usage", "Show who reads products, which are unused, what they cost."),
     "waive": ("waive", "Allow one refused change of a product until a date."),
 }
 """Command -> the module of this package that defines it, and its line in `mesh --help`."""

@@ -149,6 +149,18 @@ def test_no_page_holds_a_script_a_style_or_a_foreign_address(pages):
         assert policy["content"].startswith("default-src 'self';"), path
 
 
+def test_products_and_topics_lead_to_dagster_if_it_is_known_where_that_is(pages, monkeypatch):
+    monkeypatch.setenv("MESH_DAGSTER_URL", 'https://dagster.example/"x')
+    changed = html_of(full_mesh())
+    for path, asset in (
+        (paths.product("shop.orders"), "shop/orders"),
+        (paths.topic("shop", "sales"), "shop/raw.sales"),
+    ):
+        assert not [each for each in pages[path].all("a") if "://" in str(each["href"])]
+        found = [each["href"] for each in changed[path].all("a") if "://" in str(each["href"])]
+        assert found == [f'https://dagster.example/"x/assets/{asset}']
+
+
 def test_own_styles_and_scripts_stay_small():
     sizes = {each.suffix: 0 for each in assets.FOLDER.iterdir()}
     for each in assets.FOLDER.iterdir():

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from meshhouse.catalog.documents import DomainFacts, ProductFacts, TopicFacts
+from meshhouse.catalog.documents import STATES, DomainFacts, ProductFacts, TopicFacts
 from meshhouse.catalog.gather.known import Sources
 from meshhouse.catalog.gather.products import as_owner
 from meshhouse.repository import Domain
 from meshhouse.repository.waivers import read_waivers
-
-STATES = (
-    "damaged", "failed", "late", "never published", "not declared", "no promise", "fresh",
-    "retired",
-)  # fmt: skip
-"""States of products, the worst first."""
 
 
 def domains_of(

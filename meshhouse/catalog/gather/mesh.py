@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.gather.domains import domains_of
 from meshhouse.catalog.gather.known import read_sources
+from meshhouse.catalog.gather.policies import policies_of
 from meshhouse.catalog.gather.products import product_of
 from meshhouse.catalog.gather.topics import topics_of
 from meshhouse.catalog.traces import Traces
 from meshhouse.engines import Engine
 from meshhouse.errors import UsageError
+from meshhouse.lake.object_store import is_remote
 from meshhouse.repository import Repository, printable
 from meshhouse.runs.status import broken_domains
 
@@ -42,7 +44,10 @@ def gather(
         raise UsageError(f"There is no domain `{printable(consumer)}`. Domains: {names}.")
     now = now or datetime.now(UTC)
     sources = read_sources(repository, engine, now, consumer)
-    broken = broken_domains(repository)
+    broken = {
+        name: sources.without_places(because)
+        for name, because in broken_domains(repository).items()
+    }
     products = tuple(
         sorted(
             (product_of(each, sources, broken) for each in sources.products),
@@ -53,4 +58,22 @@ def gather(
     domains = tuple(domains_of(sources, products, topics, broken))
     contracts = [each.contract for each in sources.products if each.contract is not None]
     traces = Traces(contracts, repository.workspace / _TRACES)
-    return Mesh(now, domains, products, topics, traces, traces.digests(), consumer)
+    published = {each.relation: each for each in contracts}
+    return Mesh(
+        built_at=now,
+        domains=domains,
+        products=products,
+        topics=topics,
+        traces=traces,
+        trace_digests=traces.digests(),
+        consumer=consumer,
+        policies=policies_of(repository, published, now),
+        storage=_storage(engine),
+    )
+
+
+def _storage(engine: Engine) -> str:
+    """Where published tables are; see `Mesh.storage`."""
+    if engine.lake is None:
+        return "warehouse"
+    return "store" if engine.lake.is_served or is_remote(engine.lake.location) else "lake"

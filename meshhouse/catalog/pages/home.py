@@ -12,21 +12,13 @@ from datetime import datetime
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import Mesh
+from meshhouse.catalog.documents import STATES, Mesh
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.search import LIST
 
-WORST_FIRST = (
-    "damaged",
-    "failed",
-    "late",
-    "never published",
-    "no promise",
-    "retired",
-    "fresh",
-)
 MOST_CHANGES = 20
+_MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,8 @@ class DomainCard:
     description: str
     products: int
     topics: int
+    names: tuple[str, ...]
+    """Its first products, without the domain."""
     states: tuple[tuple[str, int], ...]
     """State -> products, the worst first."""
 
@@ -72,7 +66,7 @@ def _render(domains: tuple[DomainCard, ...], changes: tuple[Change, ...], produc
 
 def worst(state: str) -> int:
     """The place of a state in a list with the worst first."""
-    return WORST_FIRST.index(state) if state in WORST_FIRST else 0
+    return STATES.index(state) if state in STATES else 0
 
 
 def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
@@ -86,6 +80,7 @@ def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
                 each.description,
                 len(each.products),
                 len(each.topics),
+                tuple(name.partition(".")[2] for name in each.products[:_MOST_NAMES]),
                 tuple(sorted(counted.items(), key=lambda pair: worst(pair[0]))),
             )
         )
@@ -94,7 +89,7 @@ def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
 
 def _order(card: DomainCard) -> tuple[int, str]:
     """Domains with the worst product first; those without products last."""
-    return (worst(card.states[0][0]) if card.states else len(WORST_FIRST), card.name)
+    return (worst(card.states[0][0]) if card.states else len(STATES), card.name)
 
 
 def _changes(mesh: Mesh) -> tuple[Change, ...]:

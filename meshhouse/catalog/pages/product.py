@@ -17,6 +17,8 @@ from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.pages.snippets import snippets
 
 MOST_PUBLICATIONS = 90
+_RESULTS = {"failed": 0, "warned": 1, "not run": 2, "passed": 3}
+"""Order of checks: what needs attention comes first."""
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
@@ -30,6 +32,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
             frozenset(each.domain for each in product.readers) & domains,
             product.relation in mesh.trace_digests,
             mesh.storage,
+            paths.product_asset(product.relation),
         )
         inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])
         yield Page(page, inputs, partial(_render, product, *beside))
@@ -41,6 +44,7 @@ def _render(
     domain_names: frozenset[str],
     traced: bool,
     storage: str,
+    asset: str | None,
 ) -> str:
     return html(
         "product.html",
@@ -50,7 +54,9 @@ def _render(
         topics=[_topic(product.domain, each) for each in product.topics],
         domain_names=domain_names,
         traced=traced,
+        asset=asset,
         snippets=snippets(product, storage),
+        checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
         sections=_sections(product),
         trends=_trends(product),
         picture=None,

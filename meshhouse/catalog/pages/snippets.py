@@ -61,10 +61,9 @@ def snippets(product: ProductFacts, storage: str) -> list[Snippet]:
         Snippet("dbt", "dbt: a staging model", "sql", of("staging.sql"),
                 file=f"models/staging/stg_{product.domain}__{product.model}.sql"),
     ]  # fmt: skip
-    if storage != "warehouse":
-        note = "With PySpark 4.1 and Java 17 or 21."
-        file = "lake" if storage == "lake" else "service"
-        found.append(Snippet("pyspark", "Spark", "python", of(f"spark_{file}.py.txt"), note))
+    if storage == "lake":
+        note = "With PySpark 4.1 and Java 17 or 21, where the mesh's folder is."
+        found.append(Snippet("pyspark", "Spark", "python", of("spark.py.txt"), note))
     return found
 
 

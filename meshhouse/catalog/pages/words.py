@@ -27,6 +27,7 @@ _NOT_IN_ANCHORS = re.compile(r"\W+")
 _MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#$%&'*+/=^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
 _WEB = re.compile(r"https?://[A-Za-z0-9][^\s\"'<>\\]*")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
+_DONE = {"publish": "published", "rollback": "rolled back", "retire": "retired"}
 _SIZES = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -122,6 +123,11 @@ def seconds(value: float | None) -> str:
 def plural(value: int, one: str, many: str = "") -> str:
     """A count with its noun."""
     return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def done(kind: str) -> str:
+    """What an entry of the ledger did, as a verb."""
+    return _DONE.get(kind, kind)
 
 
 def late_after(product: ProductFacts) -> datetime | None:

@@ -244,6 +244,7 @@
     input.addEventListener("focus", () => { load("list"); if (input.value) show(); });
     input.addEventListener("input", show);
     input.addEventListener("keydown", (event) => {
+      if (event.key === "/" && !input.value) { event.preventDefault(); return; } // the key to come here
       if (event.key === "Escape") { input.value = ""; show(); status.textContent = ""; }
       else if (results.hidden) return;
       else if (event.key === "ArrowDown") choose(chosen + 1);
