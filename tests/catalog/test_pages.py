@@ -284,7 +284,7 @@ def test_generated_text_never_becomes_markup(text):
     for path, source in pages_of(mesh).items():
         if path.endswith(".html"):
             check_harmless(path, source)
-        else:
+        elif path.startswith("search/"):
             source.encode("ascii")  # pushed data has no character that could end its line
             assert source.startswith("(window.mesh=window.mesh||[]).push(["), path
 
@@ -298,7 +298,8 @@ def test_text_is_shown_as_it_is(pages):
 def test_a_megabyte_of_text_does_not_fill_a_page():
     made = pages_of(full_mesh("<x>" * 350_000, "y" * 1_000_000))
     for path, source in made.items():
-        assert len(source) < 500_000, path
+        if path.endswith((".html", ".js")):  # files for programs hold all of it
+            assert len(source) < 500_000, path
     assert words.CUT.strip() in made[paths.product("shop.orders")]
 
 
