@@ -164,7 +164,7 @@ def test_texts_and_documents_of_postgres(postgres, texts, blobs, uuids, document
     check(postgres, "bytea", "string", blobs, bytes.hex)
     check(postgres, "uuid", "string", list(map(str, uuids)))
     check(postgres, "boolean", "boolean", flags)
-    # JSON in a column of text keeps its text: "a" with its quotes, and null is no missing value.
+    # JSON in a column of text keeps its text: "a" with its quotes, and null stays a text.
     written = [json.dumps(each) for each in documents]
     check(postgres, "json", "string", written)
     objects = [json.dumps({"x": each}) for each in arrays]
