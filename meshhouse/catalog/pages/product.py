@@ -54,6 +54,7 @@ def _render(
         traced=traced,
         snippets=snippets(product, storage),
         checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
+        about=_says_more(product),
         sections=_sections(product),
         trends=_trends(product),
         picture=None,
@@ -67,8 +68,16 @@ def _topic(domain: str, relation: str) -> tuple[str, str, bool]:
     return owner, table, True
 
 
+def _says_more(product: ProductFacts) -> bool:
+    """Whether the description says more than the page's first lines."""
+    rest = " ".join(product.description[: words.MOST].split())
+    for said in (product.sentence, product.grain_text):
+        rest = rest.replace(said, "", 1)
+    return bool(rest.strip(" ."))
+
+
 def _sections(product: ProductFacts) -> list[tuple[str, str]]:
-    about = words.paragraphs(product.description) not in ([], [product.sentence])
+    about = _says_more(product)
     lineage = bool(product.reads or product.topics)
     return [
         ("Use it", "use"),
