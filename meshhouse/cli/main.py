@@ -53,6 +53,7 @@ _COMMANDS = {
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
     "topic": ("topic", "Create, fill, show and read topics."),
+    "usage": ("usage", "Show who reads products, which are unused, what they cost."),
     "waive": ("waive", "Allow one refused change of a product until a date."),
 }
 """Command -> the module of this package that defines it, and its line in `mesh --help`."""
