@@ -20,18 +20,22 @@ OPERATIONS = "operations.html"
 POLICIES = "policies.html"
 LEDGER = "ledger.html"
 GLOSSARY = "glossary.html"
+FACTS = "mesh.json"
+OPENAPI = "openapi.json"
+LLMS = "llms.txt"
+SITEMAP = "sitemap.xml"
 
 _SCHEMES = ("https://", "http://", "file://")
 
 
-def domain(name: str) -> str:
-    """The page of a domain."""
-    return f"domains/{name}.html"
+def domain(name: str, extension: str = "html") -> str:
+    """The page of a domain, or the file with its facts: `json`."""
+    return f"domains/{name}.{extension}"
 
 
-def topic(domain: str, table: str) -> str:
-    """The page of a topic, by the raw table that it lands in."""
-    return f"topics/{domain}/{table}.html"
+def topic(domain: str, table: str, extension: str = "html") -> str:
+    """The page of a topic, by its raw table, or the file with its facts: `json`."""
+    return f"topics/{domain}/{table}.{extension}"
 
 
 def product(relation: str, extension: str = "html") -> str:

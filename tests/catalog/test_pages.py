@@ -149,6 +149,18 @@ def test_no_page_holds_a_script_a_style_or_a_foreign_address(pages):
         assert policy["content"].startswith("default-src 'self';"), path
 
 
+def test_products_and_topics_lead_to_dagster_if_it_is_known_where_that_is(pages, monkeypatch):
+    monkeypatch.setenv("MESH_DAGSTER_URL", 'https://dagster.example/"x')
+    changed = html_of(full_mesh())
+    for path, asset in (
+        (paths.product("shop.orders"), "shop/orders"),
+        (paths.topic("shop", "sales"), "shop/raw.sales"),
+    ):
+        assert not [each for each in pages[path].all("a") if "://" in str(each["href"])]
+        found = [each["href"] for each in changed[path].all("a") if "://" in str(each["href"])]
+        assert found == [f'https://dagster.example/"x/assets/{asset}']
+
+
 def test_own_styles_and_scripts_stay_small():
     sizes = {each.suffix: 0 for each in assets.FOLDER.iterdir()}
     for each in assets.FOLDER.iterdir():
@@ -270,7 +282,7 @@ def test_generated_text_never_becomes_markup(text):
     for path, source in pages_of(mesh).items():
         if path.endswith(".html"):
             check_harmless(path, source)
-        else:
+        elif path.startswith("search/"):
             source.encode("ascii")  # pushed data has no character that could end its line
             assert source.startswith("(window.mesh=window.mesh||[]).push(["), path
 
@@ -284,7 +296,8 @@ def test_text_is_shown_as_it_is(pages):
 def test_a_megabyte_of_text_does_not_fill_a_page():
     made = pages_of(full_mesh("<x>" * 350_000, "y" * 1_000_000))
     for path, source in made.items():
-        assert len(source) < 500_000, path
+        if path.endswith((".html", ".js")):  # files for programs hold all of it
+            assert len(source) < 500_000, path
     assert words.CUT.strip() in made[paths.product("shop.orders")]
 
 

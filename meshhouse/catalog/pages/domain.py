@@ -35,7 +35,7 @@ def topic_pages(mesh: Mesh) -> Iterator[Page]:
     products = {each.relation: each for each in mesh.products}
     for topic in mesh.topics:
         built = [products[name] for name in topic.products if name in products]
-        inputs = (topic, built)
+        inputs = (topic, built, paths.topic_asset(topic.domain, topic.table))
         yield Page(paths.topic(topic.domain, topic.table), inputs, partial(_topic, *inputs))
 
 
@@ -56,6 +56,6 @@ def _domain(
     )
 
 
-def _topic(topic: TopicFacts, products: Sequence[ProductFacts]) -> str:
+def _topic(topic: TopicFacts, products: Sequence[ProductFacts], asset: str | None) -> str:
     page = paths.topic(topic.domain, topic.table)
-    return html("topic.html", page, topic=topic, products=products)
+    return html("topic.html", page, topic=topic, products=products, asset=asset)

@@ -32,6 +32,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
             frozenset(each.domain for each in product.readers) & domains,
             product.relation in mesh.trace_digests,
             mesh.storage,
+            paths.product_asset(product.relation),
         )
         inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])
         yield Page(page, inputs, partial(_render, product, *beside))
@@ -43,6 +44,7 @@ def _render(
     domain_names: frozenset[str],
     traced: bool,
     storage: str,
+    asset: str | None,
 ) -> str:
     return html(
         "product.html",
@@ -52,6 +54,7 @@ def _render(
         topics=[_topic(product.domain, each) for each in product.topics],
         domain_names=domain_names,
         traced=traced,
+        asset=asset,
         snippets=snippets(product, storage),
         checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
         about=_says_more(product),
