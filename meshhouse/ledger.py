@@ -124,6 +124,8 @@ LEDGERS: Mapping[str, tuple[tuple[str, DataType], ...]] = {
         ("message", _STRING),
         # JSON: product -> its outcome; null in old runs that did not record it.
         ("products", _STRING),
+        # JSON: product -> milliseconds of its model and audit; null in runs that built nothing.
+        ("milliseconds", _STRING),
     ),
 }
 """Ledger -> its columns; `input_snapshots`, `offsets`, `checks`, `contract`, `statistics` and

@@ -53,6 +53,12 @@ def mode_of_new_file() -> int:
     return 0o666 & ~umask
 
 
+def use_users_umask() -> None:
+    """From now on, new files have the user's own umask: for a folder outside the home."""
+    if _users_umask is not None:
+        os.umask(_users_umask)
+
+
 def _close(home: Path) -> None:
     mode = stat.S_IMODE(home.stat().st_mode)
     home.chmod(mode & ~_OTHERS)

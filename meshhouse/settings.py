@@ -69,6 +69,18 @@ _MESH = Group(
             "Where readers find the catalog site, for links to its pages. Without "
             "it, nothing links to them.",
         ),
+        Setting(
+            "MESH_CONSUMER",
+            "",
+            "Who reads, such as a team or a report, for [usage](guides/usage-and-cost.md). Without "
+            "it, the user of the operating system counts.",
+        ),
+        Setting(
+            "MESH_READS",
+            "",
+            "Folder where reads are recorded. Without it, `reads` in `MESH_HOME`. `off` records "
+            "none.",
+        ),
         Setting("COLUMNS", "", "Width of tables. Without it, the terminal's; a pipe has no limit."),
     ),
 )
@@ -228,7 +240,11 @@ _ALERTS = Group(
         Setting("MESH_SMTP_SECURITY", "starttls", "`starttls`, `tls` or `none`."),
         Setting("MESH_SMTP_USER", "", "User at the server, if it asks for one."),
         Setting("MESH_SMTP_PASSWORD", "", "Password of the user."),
-        Setting("MESH_DAGSTER_URL", "", "Address of Dagster's page, for links in alerts."),
+        Setting(
+            "MESH_DAGSTER_URL",
+            "",
+            "Address of Dagster's page, for links to it.",
+        ),
     ),
 )
 _TOOLS = Group(

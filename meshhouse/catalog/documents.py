@@ -1,7 +1,7 @@
 """Documents: what the catalog knows of products, domains and topics, as plain facts.
 
 Belongs here: frozen dataclasses, and their form as JSON. Not here: where facts come from
-(gather.py), or how people see them (pages/).
+(gather/), or how people see them (pages/).
 
 A document holds facts, not sentences that age: a page computes "3 h ago" when it is read. Whatever
 is unknown is None or empty, and pages say "unknown".
@@ -13,6 +13,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
+
+STATES = (
+    "damaged", "failed", "late", "never published", "not declared", "no promise", "fresh",
+    "retired",
+)  # fmt: skip
+"""States of products, the worst first."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class CheckFacts:
     """Where it comes from, such as `soda`, `dbt` or `contract`."""
     severity: str
     result: str
-    """`passed`, `warned`, `failed` or `not run`."""
+    """`passed`, `warned`, `failed` or `not run`; `not recorded` of a dbt test that only warns."""
     found: str = ""
     """The measured number, as the audit recorded it."""
 
@@ -163,8 +169,8 @@ class ProductFacts:
     grain_text: str
     owner: Owner
     state: str
-    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged` or `no promise`: the worst
-    that holds."""
+    """`fresh`, `late`, `failed`, `never published`, `retired`, `damaged`, `no promise`, or `not
+    declared` if no run publishes it any more: the worst that holds."""
     why: str = ""
     """What is behind a bad state, in one sentence."""
     published_at: datetime | None = None
@@ -190,10 +196,15 @@ class ProductFacts:
     """Relations of other domains that it is built from."""
     topics: tuple[str, ...] = ()
     """Raw tables of its domain that it is built from, `schema.table`."""
+    inputs: tuple[str, ...] = ()
+    """What its models read without another product in between: products of all domains, and raw
+    tables as `schema.table`; see `inputs.py`."""
     cost: CostFacts = field(default_factory=CostFacts)
     sample: SampleFacts | None = None
     ledger_position: int = 0
     """Number of the last commit that says anything of this product."""
+    yours: str = ""
+    """`owned` or `read` by the domain for which the catalog is made; empty otherwise."""
 
 
 @dataclass(frozen=True)
@@ -240,19 +251,55 @@ class DomainFacts:
 
 
 @dataclass(frozen=True)
+class FindingFacts:
+    """One finding of `mesh check`."""
+
+    file: str
+    """Relative to the root of the repository."""
+    line: int
+    rule: str
+    """The policy that is broken; empty if it is none."""
+    severity: str
+    """`error` or `warn`."""
+    problem: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class RuleFacts:
+    """One rule that `policies.yml` names."""
+
+    name: str
+    severity: str
+    asks: str
+    """What the rule asks, in one sentence."""
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """The rules of the federation, and how the declarations keep them."""
+
+    rules: tuple[RuleFacts, ...]
+    findings: tuple[FindingFacts, ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of a column's way from topic fields to a product."""
 
     at: str
-    """`domain.model.column`, or `domain.table.column` of a topic field."""
+    """`domain.model.column`, or `domain.product.column` with the product's relation, or
+    `schema.table.column` of a raw table. Without a column: the number of its rows."""
     kind: str
-    """`topic`, `model` or `product`."""
+    """`topic`, `seed`, `model` or `product`."""
     how: str
-    """`same value`, `computed`, `counted`, `filter only` or `unknown`."""
+    """`same value`, `computed`, `counted`, `constant` or `unknown`."""
     sql: str
     """The expression; empty for a topic field."""
     inputs: tuple[str, ...] = ()
-    """`at` of the steps before."""
+    """`at` of the steps before whose values it has."""
+    filters: tuple[str, ...] = ()
+    """`at` of the steps before that only decide which values count."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +311,17 @@ class Mesh:
     products: tuple[ProductFacts, ...]
     topics: tuple[TopicFacts, ...]
     traces: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
-    """`domain.product.column` -> its steps, the column itself last."""
+    """`domain.product.column` in lower case -> its steps, the column itself last. Found when asked
+    for; see `traces.py`."""
+    trace_digests: Mapping[str, str] = field(default_factory=dict)
+    """Relation of a product -> a digest of everything that decides the traces of its columns."""
+    consumer: str = ""
+    """The domain for which the catalog is made; empty for everyone."""
+    policies: PolicyFacts | None = None
+    """None if the declarations were not checked."""
+    storage: str = "lake"
+    """Where published tables are: `lake` (Iceberg in a folder, with a catalog file), `store`
+    (Iceberg in an object store or with a catalog service) or `warehouse` (the engine's tables)."""
 
 
 def as_json(document: Any) -> dict[str, Any]:

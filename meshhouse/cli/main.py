@@ -24,6 +24,7 @@ from meshhouse.extras import missing
 _COMMANDS = {
     "adopt": ("backup", "Use a lake whose folder was moved to another place."),
     "backup": ("backup", "Copy the mesh to a folder or an object store."),
+    "catalog": ("catalog", "Show the catalog in the browser, or write it as a site."),
     "check": ("check", "Check every declaration, without data, in seconds."),
     "demo": ("demo", "Turn real retail events into audited products."),
     "confirm": ("waive", "Confirm that a silent change of a product is meant."),
@@ -52,6 +53,7 @@ _COMMANDS = {
     "status": ("status", "Show each product: version, rows, score, freshness."),
     "tail": ("tail", "Ship a growing log file to a topic, line by line."),
     "topic": ("topic", "Create, fill, show and read topics."),
+    "usage": ("usage", "Show who reads products, which are unused, what they cost."),
     "waive": ("waive", "Allow one refused change of a product until a date."),
 }
 """Command -> the module of this package that defines it, and its line in `mesh --help`."""

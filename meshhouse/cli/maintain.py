@@ -15,6 +15,7 @@ from meshhouse.governance.policies import notice_days
 from meshhouse.maintenance import Maintained
 from meshhouse.maintenance import maintain as maintain_tables
 from meshhouse.repository import Repository
+from meshhouse.usage import store_of
 
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 _SHORTEST = timedelta(hours=1)
@@ -65,6 +66,7 @@ def maintain(tables: tuple[str, ...], older_than: timedelta, quiet: bool, as_jso
     lake = lake_of(engine(repository))
     before = datetime.now(UTC) - timedelta(days=notice_days(repository))
     done = maintain_tables(lake, tables, older_than, say=out.print, retired_before=before)
+    store_of(repository).fold()
     if as_json:
         print_json([asdict(each) for each in done])
     elif not quiet:

@@ -23,10 +23,10 @@ from meshhouse.cli.sinks import deliver_and_say
 from meshhouse.engines import check_jobs, engine, jobs_at_once
 from meshhouse.events import open_source
 from meshhouse.landing import Landing
-from meshhouse.repository import RawTable, Repository, broken_because
+from meshhouse.repository import Domain, RawTable, Repository, broken_because
 from meshhouse.runs.forecast import forecasts
 from meshhouse.runs.outcome import DomainRun
-from meshhouse.runs.parse import parse_domains
+from meshhouse.runs.parse import fresh_manifest, is_fresh, parse_domains
 from meshhouse.runs.selection import Selection, select, settled
 from meshhouse.runs.status import Leftover, age, leftovers
 
@@ -196,9 +196,13 @@ class TerminalReporter:
             self._progress.stop()
             self._progress = None
 
+    @property
+    def seen(self) -> set[str]:
+        """Domains of which a result or a failure is known."""
+        return {run.domain for run in self.runs} | {domain for domain, _ in self.failures}
+
     def summary(self, domains: list[str], seconds: float) -> dict[str, Any]:
         """Everything the run did, for people and for `--json`."""
-        seen = {run.domain for run in self.runs} | {domain for domain, _ in self.failures}
         return {
             "seconds": round(seconds, 1),
             "landed": [
@@ -231,7 +235,7 @@ class TerminalReporter:
             },
             "undeclared": self.undeclared,
             "failed": [{"domain": domain, "message": message} for domain, message in self.failures],
-            "not_run": [domain for domain in domains if domain not in seen],
+            "not_run": [domain for domain in domains if domain not in self.seen],
         }
 
 
@@ -287,9 +291,8 @@ def execute(
     reporter.left_over(leftovers(repository, chosen))
     # After every publication of the run, so that a sink cannot delay one.
     delivered = deliver_and_say(repository, selection.domains, not quiet)
-    summary = reporter.summary(
-        [each.name for each in selection.domains], time.monotonic() - started
-    )
+    expected = [each for each in selection.domains if not _is_empty(repository, each, reporter)]
+    summary = reporter.summary([each.name for each in expected], time.monotonic() - started)
     summary["delivered"] = delivered
     shown = console(quiet)
     for domain in summary["not_run"]:
@@ -306,6 +309,16 @@ def execute(
         f"in {summary['seconds']} s"
     )
     return summary, ok
+
+
+def _is_empty(repository: Repository, domain: Domain, reporter: TerminalReporter) -> bool:
+    """Whether nothing came of a domain because it has neither topics nor models."""
+    is_known = domain.name in reporter.seen or not is_fresh(repository, domain)
+    return (
+        not is_known
+        and not domain.raw_tables
+        and not fresh_manifest(repository, domain).own_models()
+    )
 
 
 def _orchestrate(

@@ -28,6 +28,7 @@ from meshhouse.errors import UsageError
 from meshhouse.lake.damage import damaged_in
 from meshhouse.repository import Repository
 from meshhouse.serve.connection import fail_again, published
+from meshhouse.usage.record import recorder_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -133,7 +134,8 @@ class Asked:
         from meshhouse.serve.connection import opened
 
         if self._reader is None:
-            self._reader = opened(self._repository, self._unrestricted, LOSSLESS)
+            recorder = recorder_of(self._repository, "mesh sql")
+            self._reader = opened(self._repository, self._unrestricted, recorder, LOSSLESS)
         return self._reader
 
 

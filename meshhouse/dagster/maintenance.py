@@ -21,6 +21,7 @@ def maintenance_job(repository: Repository) -> dg.JobDefinition:
     def maintain_tables(context: dg.OpExecutionContext) -> None:
         # Loads pyiceberg, which takes 0.5 s: not in each code location.
         from meshhouse.maintenance import maintain
+        from meshhouse.usage import store_of
 
         before = datetime.now(UTC) - timedelta(days=notice_days(repository))
         lake = lake_of(engine_of(repository))
@@ -30,6 +31,7 @@ def maintenance_job(repository: Repository) -> dg.JobDefinition:
                 f"{done.snapshots_expired} snapshots expired, "
                 f"{done.orphans_removed} orphans removed"
             )
+        store_of(repository).fold()
 
     @dg.job(name="maintenance", description="Compacts tables, expires snapshots, removes orphans.")
     def maintenance() -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from meshhouse.repository import Product, keys
@@ -213,6 +213,37 @@ def budget(
         percent: the share of the window in which the promise must hold.
     """
     return Budget(WINDOW * (1 - percent / 100), _bad(_states(measurements), now))
+
+
+def days(measurements: Sequence[Measurement], now: datetime) -> tuple[tuple[date, str], ...]:
+    """How one objective was kept on each of the last 30 days in UTC, oldest first.
+
+    A day is `broken` if the promise was broken at any time of it, otherwise `kept` if a measurement
+    holds on it, otherwise `not measured`. Measurements hold as they do for `budget`.
+    """
+    start, end = now - WINDOW, now
+    measured: set[date] = set()
+    broken: set[date] = set()
+    for begin, bad_from in reversed(list(_states(measurements))):
+        begin = max(begin, start)
+        if begin <= end:
+            measured.update(_dates(begin, end))
+        # What turns bad when the next measurement begins was never bad.
+        if bad_from is not None and (bad_from < end or bad_from == end == now):
+            broken.update(_dates(max(bad_from, start), end))
+        end = min(end, begin)
+    last = now.astimezone(UTC).date()
+    every = [last - timedelta(days=back) for back in reversed(range(WINDOW.days))]
+    return tuple(
+        (day, "broken" if day in broken else "kept" if day in measured else "not measured")
+        for day in every
+    )
+
+
+def _dates(begin: datetime, end: datetime) -> Iterator[date]:
+    first, last = (each.astimezone(UTC).date() for each in (begin, end))
+    for day in range((last - first).days + 1):
+        yield first + timedelta(days=day)
 
 
 def _states(measurements: Sequence[Measurement]) -> Iterator[tuple[datetime, datetime | None]]:

@@ -6,7 +6,7 @@ for them (rules/).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,14 +93,21 @@ class Readers:
             contracts: the current contracts of the mesh.
         """
         wanted = {each.lower() for each in relations}
+        return cls.among(relations, reads_by_relation(contracts, wanted))
+
+    @classmethod
+    def among(cls, relations: Sequence[str], reads: Mapping[str, Sequence[Read]]) -> Readers:
+        """The same from the reads of many products; see `reads_by_relation`."""
+        wanted = dict.fromkeys(each.lower() for each in relations)
         domains = {each.partition(".")[0] for each in wanted}
-        found = []
-        for contract in contracts:
-            for read in contract.get("reads", ()):
-                reader, relation = str(read["reader"]), str(read["relation"])
-                if relation.lower() in wanted and reader.partition(".")[0] not in domains:
-                    found.append(_read(read, contract.owner))
-        return cls(tuple(found))
+        return cls(
+            tuple(
+                read
+                for relation in wanted
+                for read in reads.get(relation, ())
+                if read.reader.partition(".")[0] not in domains
+            )
+        )
 
     def of_column(self, column: str) -> tuple[Read, ...]:
         """Reads of a column, of a field inside it, of every column, or with unknown lineage."""
@@ -161,6 +168,24 @@ class Readers:
         checks = {(each.reader, each.owner, each.check) for each in reads if each.check}
         found = models | {each for each in checks if each[0] not in known}
         return tuple(Hit(reader, EVERY, owner, check) for reader, owner, check in sorted(found))
+
+
+def reads_by_relation(
+    contracts: Iterable[Contract], wanted: Collection[str] | None = None
+) -> dict[str, list[Read]]:
+    """Relation in lower case -> the reads that contracts record, in the order of the contracts.
+
+    Args:
+        contracts: the current contracts of the mesh.
+        wanted: relations in lower case; None for all.
+    """
+    found: dict[str, list[Read]] = {}
+    for contract in contracts:
+        for read in contract.get("reads", ()):
+            relation = str(read["relation"]).lower()
+            if wanted is None or relation in wanted:
+                found.setdefault(relation, []).append(_read(read, contract.owner))
+    return found
 
 
 def _read(stored: dict[str, Any], owner: str) -> Read:

@@ -18,7 +18,7 @@ import sqlite3
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,8 @@ from meshhouse.lake.storage import plain_path
 from meshhouse.locks import folder_lock, lock
 from meshhouse.maintenance.bundle import Bundle, Held, Index
 from meshhouse.repository.environment import ENVIRONMENTS
+from meshhouse.usage.record import LINES
+from meshhouse.usage.store import NAME as READS
 
 Say = Callable[[str], None]
 
@@ -93,6 +95,7 @@ def back_up(
         bundle.sweep(known.id if known else None)
         _add_tail(taking)
         _add_extracted(taking)
+        _add_reads(taking)
         _add_builds(taking)
         _add_lake(taking)
         _add_events(taking)
@@ -147,6 +150,24 @@ def _add_extracted(taking: _Taking) -> None:
     for pattern in ("*.db", "*.arrow"):
         for path in sorted((taking.lake.home / "extract").glob(pattern)):
             taking.add_from_home(path)
+
+
+def _add_reads(taking: _Taking) -> None:
+    """Who read what. Copied before the lines, so that each line is in the table or follows it."""
+    for workspace in _workspaces(taking.lake.home):
+        table = workspace / "reads" / READS
+        if table.exists():
+            with tempfile.TemporaryDirectory(prefix="meshhouse-backup-") as folder:
+                copy = Path(folder, READS)
+                with (
+                    closing(sqlite3.connect(table)) as source,
+                    closing(sqlite3.connect(copy)) as target,
+                ):
+                    source.backup(target)
+                taking.add(f"home/{table.relative_to(taking.lake.home).as_posix()}", str(copy))
+        for path in sorted((workspace / "reads").glob(f"*{LINES}")):
+            with suppress(FileNotFoundError):  # folded and removed meanwhile
+                taking.add_from_home(path)
 
 
 def _add_builds(taking: _Taking) -> None:

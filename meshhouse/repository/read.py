@@ -178,6 +178,17 @@ class Repository:
                 products += _assumed(consumer, provider)
         return products
 
+    @cached_property
+    def relations_by_name(self) -> dict[tuple[str, int | None], str]:
+        """`domain.model` and version -> the relation of the product; None stands for the latest."""
+        found: dict[tuple[str, int | None], str] = {}
+        for product in (each for domain in self.readings for each in domain.products):
+            for name in filter(None, (product.plain_relation, product.renamed_from)):
+                found.setdefault((name, product.version), product.relation)
+                if product.is_latest:
+                    found.setdefault((name, None), product.relation)
+        return found
+
     def former_products(self, domain: str) -> list[Product]:
         """Products that had a name in a domain, under that name; none that is declared again."""
         declared = {each.model for each in self.reading(domain).products}

@@ -78,13 +78,8 @@ def readers(repository: Repository, product: Product | str) -> list[Reading]:
 def relation_of(repository: Repository, reference: CrossReference) -> str:
     """The relation that a reference reads, under its own name and with its version."""
     plain, version = f"{reference.domain}.{reference.product}", reference.version
-    products = [each for domain in repository.readings for each in domain.products]
-    for product in products:
-        if plain in (product.plain_relation, product.renamed_from) and (
-            product.is_latest if version is None else product.version == version
-        ):
-            return product.relation
-    return plain if version is None else f"{plain}_v{version}"
+    found = repository.relations_by_name.get((plain, version))
+    return found or (plain if version is None else f"{plain}_v{version}")
 
 
 def mention_of(relation: str) -> re.Pattern[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,7 @@ from meshhouse.governance.objectives import (
     Look,
     Measurement,
     budget,
+    days,
     measure,
 )
 from meshhouse.ledger import Head, Ledger
@@ -52,6 +53,18 @@ class ObjectiveStatus:
             "at": self.last.at,
             "budget_left_percent": self.budget.left_percent,
         }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One promise of a product, whether a run has measured it or not."""
+
+    objective: str
+    target: float
+    status: ObjectiveStatus | None
+    """None if no run of the last 30 days measured it."""
+    days: tuple[tuple[date, str], ...]
+    """How it was kept on each of these days; see `governance.objectives.days`."""
 
 
 def objective_entries(
@@ -111,19 +124,35 @@ def objective_statuses(
         now: the end of the window of error budgets.
         domain: whose products they all are; None if they are of several domains.
     """
+    kept = promises_kept(ledger, products, now, domain)
+    return {
+        relation: [each.status for each in promises if each.status is not None]
+        for relation, promises in kept.items()
+    }
+
+
+def promises_kept(
+    ledger: Ledger, products: Iterable[Product], now: datetime, domain: str | None = None
+) -> dict[str, list[Kept]]:
+    """Product relation -> every objective that it promises. See `objective_statuses`."""
     measured = _measurements(ledger.production or ledger, now, domain)
     found = {}
     for product in products:
         series: dict[str, list[Measurement]] = {}
         for each in measured.get(product.relation, []):
             series.setdefault(each.objective, []).append(each)
-        percent = float(product.promises.get(AVAILABLE, AVAILABILITY))
         found[product.relation] = [
-            ObjectiveStatus(series[name][-1], budget(series[name], now, percent))
+            _kept(product, name, series.get(name, ()), now)
             for name in OBJECTIVES
-            if name in product.promises and name in series
+            if name in product.promises
         ]
     return found
+
+
+def _kept(product: Product, objective: str, measured: Sequence[Measurement], now: datetime) -> Kept:
+    percent = float(product.promises.get(AVAILABLE, AVAILABILITY))
+    status = ObjectiveStatus(measured[-1], budget(measured, now, percent)) if measured else None
+    return Kept(objective, float(product.promises[objective]), status, days(measured, now))
 
 
 def statuses_now(

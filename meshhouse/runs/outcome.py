@@ -56,6 +56,8 @@ class DomainRun:
     standing_changes: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Product -> what its current publication changed for consumers; of unchanged ones."""
     nodes: tuple[dbt.NodeResult, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
+    """Unique id of a model that the run built -> name of the product that it is."""
     audited: list[tuple[Candidate, AuditResult]] = field(default_factory=list)
     logs: Path | None = None
     """The folder with dbt's log and artifacts of the run; None if dbt did nothing."""
@@ -106,6 +108,20 @@ class DomainRun:
         """The run ended with an error; consumers keep what they had."""
         self.outcome, self.message = "failed", str(error)
 
+    @property
+    def milliseconds(self) -> dict[str, int]:
+        """Product -> how long its model and its audit took; only of products that were built."""
+        spent = {
+            self.models[node.unique_id]: node.seconds
+            for node in self.nodes
+            if node.unique_id in self.models
+        }
+        for candidate, result in self.audited:
+            name = candidate.product.name
+            audit = (result.finished_at - result.started_at).total_seconds()
+            spent[name] = spent.get(name, 0.0) + audit
+        return {name: round(seconds * 1000) for name, seconds in spent.items()}
+
     def entry(self) -> dict[str, Any]:
         """The run as the ledger keeps it."""
         return {
@@ -114,6 +130,7 @@ class DomainRun:
             "outcome": self.outcome,
             "message": self.message,
             "products": self.products,
+            "milliseconds": self.milliseconds or None,
             "started_at": self.started_at,
             "finished_at": self.finished_at or datetime.now(UTC),
         }

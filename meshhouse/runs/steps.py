@@ -121,6 +121,7 @@ class Steps:
             logs=self._run.logs,
         )
         self._run.nodes = result.nodes
+        self._run.models = {plan.manifest.model_id(each): each.name for each in plan.to_build}
         if result.failed:
             raise MeshError(dbt_failures(self._domain, result.failed))
         require_data_tests(plan.manifest, models, result)

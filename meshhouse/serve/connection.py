@@ -20,8 +20,10 @@ from meshhouse.ledger import HEADS, LEDGERS
 from meshhouse.repository import Repository
 from meshhouse.repository.environment import stored_schema
 from meshhouse.repository.types import parse_type
+from meshhouse.serve.reads import Columns, products_read
 from meshhouse.serve.sandbox import shut_in
-from meshhouse.serve.statements import checked
+from meshhouse.serve.statements import Checked, checked
+from meshhouse.usage.record import Recorder, recorder_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,11 +67,15 @@ class Connection:
         self,
         connection: duckdb.DuckDBPyConnection,
         relations: set[str],
+        recorder: Recorder,
         local: set[str] | None = None,
     ) -> None:
         self._connection = connection
         self._relations = relations
+        self._recorder = recorder
         self._local = set() if local is None else local
+        self._columns: Columns | None = None
+        """Of the products; None until the first query, which looks them up in 10 ms."""
 
     def execute(self, query: str, parameters: object = None) -> Connection:
         """Runs a query; rows are fetched from the connection.
@@ -77,7 +83,9 @@ class Connection:
         Raises:
             UsageError: the query does more than read published data.
         """
-        self._connection.execute(self._checked(query), parameters)
+        found = self._checked(query)
+        self._connection.execute(found.text, parameters)
+        self._record(found)
         return self
 
     def sql(self, query: str, *, alias: str = "", params: object = None) -> Any:
@@ -86,17 +94,20 @@ class Connection:
         Raises:
             UsageError: the query does more than read published data.
         """
-        return self._connection.sql(self._checked(query), alias=alias, params=params)
+        found = self._checked(query)
+        relation = self._connection.sql(found.text, alias=alias, params=params)
+        self._record(found)
+        return relation
 
     query = sql
 
     def run_whole(self, query: str) -> None:
         """Runs a query, all of it, and leaves its rows out."""
-        self._connection.execute(f"explain analyze {self._checked(query)}").fetchall()
+        self._connection.execute(f"explain analyze {self._checked(query).text}").fetchall()
 
     def cursor(self) -> Connection:
         """A second connection to the same snapshots, for another thread."""
-        return Connection(self._connection.cursor(), self._relations, self._local)
+        return Connection(self._connection.cursor(), self._relations, self._recorder, self._local)
 
     def register(self, name: str, data: object) -> Connection:
         """Lets queries read a data frame or an Arrow table of this process under a name."""
@@ -115,9 +126,23 @@ class Connection:
         _show(self._connection, published, columns)
         self._relations.clear()
         self._relations.update(published)
+        self._columns = None
 
-    def _checked(self, query: str) -> str:
+    def _checked(self, query: str) -> Checked:
         return checked(self._connection, query, self._relations, self._local)
+
+    def _record(self, query: Checked) -> None:
+        """Records which products a query reads. Whatever goes wrong, the query counts."""
+        if query.tree is None or self._recorder.folder is None:
+            return
+        try:
+            if self._columns is None:
+                self._columns = _columns(self._connection, self._relations)
+            products = products_read(query.tree, self._columns)
+        except Exception:  # noqa: BLE001 - no query fails because nobody knows what it reads
+            self._recorder.record_unknown()
+            return
+        self._recorder.record(products)
 
     def __enter__(self) -> Connection:
         return self
@@ -134,7 +159,9 @@ class Connection:
         )
 
 
-def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> Any:
+def connect(
+    path: str | Path | None = None, *, unrestricted: bool = False, consumer: str | None = None
+) -> Any:
     """A connection that reads the published products, as `<domain>.<product>`, and the ledger.
 
     All tables are read as of the time of this call, so joins never mix two publications. Call
@@ -144,6 +171,7 @@ def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> An
         path: a folder inside the repository; by default the working directory.
         unrestricted: return DuckDB's own connection, whose SQL may also read and write files,
             change settings and load extensions.
+        consumer: who reads, for the owners of products; by default the setting `MESH_CONSUMER`.
 
     Returns:
         A `Connection`, or a `duckdb.DuckDBPyConnection` if unrestricted.
@@ -151,10 +179,11 @@ def connect(path: str | Path | None = None, *, unrestricted: bool = False) -> An
     Raises:
         UsageError: there is no Meshhouse repository.
     """
-    return opened(Repository.find(Path(path) if path else None), unrestricted)
+    repository = Repository.find(Path(path) if path else None)
+    return opened(repository, unrestricted, recorder_of(repository, "python", consumer))
 
 
-def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
+def opened(repository: Repository, unrestricted: bool, recorder: Recorder, *settings: str) -> Any:
     """The connection of `connect`, with DuckDB settings that must be set at the start."""
     keep_reading(Lake(repository.home))  # before the states are read
     relations = published(repository)
@@ -163,11 +192,12 @@ def opened(repository: Repository, unrestricted: bool, *settings: str) -> Any:
         connection.execute(f"set {setting}")
     if unrestricted:
         create_views(connection, relations, columns_of(repository))
+        recorder.record_unknown()  # its queries do not pass through here
         return connection
     enable_store(connection, relations.values())
     shut_in(connection, _folders(repository, relations.values()))
     create_views(connection, relations, columns_of(repository))
-    return Connection(connection, set(relations))
+    return Connection(connection, set(relations), recorder)
 
 
 def fail_again(connection: Connection | duckdb.DuckDBPyConnection, query: str) -> None:
@@ -225,6 +255,20 @@ def published(repository: Repository) -> dict[str, str]:
         for relation, location in Lake(repository.home).visible().items()
         if relation.partition(".")[0] in schemas
     }
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, relations: Collection[str]) -> Columns:
+    """Product, in lower case -> its columns, as the connection's views have them."""
+    found: dict[str, dict[str, str]] = {}
+    products = {each.lower(): each for each in relations if not each.startswith(f"{LEDGER}.")}
+    rows = connection.cursor().execute(
+        "select lower(schema_name || '.' || table_name), column_name from duckdb_columns() "
+        "where not internal"
+    )
+    for relation, column in rows.fetchall():
+        if relation in products:
+            found.setdefault(relation, {})[column.lower()] = column
+    return found
 
 
 def _show(

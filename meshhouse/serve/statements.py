@@ -14,6 +14,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,21 @@ _INSTEAD = (
 )
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A query that may run."""
+
+    text: str
+    tree: Any
+    """Its syntax tree; None if it reads no rows, because it only explains or lists."""
+
+
 def checked(
     connection: duckdb.DuckDBPyConnection,
     query: str,
     relations: Collection[str],
     local: Collection[str] = (),
-) -> str:
+) -> Checked:
     """The query to run, once the check has shown that it reads only allowed relations.
 
     `show tables` becomes a query that lists all relations; DuckDB's lists one schema only.
@@ -108,10 +118,10 @@ def checked(
         begin, text = _explained(text)
     tree = _parsed(connection, text)
     if _lists_tables(tree):
-        return _LIST_RELATIONS
+        return Checked(_LIST_RELATIONS, None)
     _check(tree, {each.lower() for each in relations}, frozenset(each.lower() for each in local))
     # An EXPLAIN is assembled from checked parts, so that no unchecked text runs.
-    return begin + text if begin else query
+    return Checked(begin + text, None) if begin else Checked(query, tree)
 
 
 def _explained(text: str) -> tuple[str, str]:

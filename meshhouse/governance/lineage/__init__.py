@@ -12,6 +12,17 @@ from meshhouse.governance.lineage.domain import domain_of
 from meshhouse.governance.lineage.reads import reads_of
 from meshhouse.governance.lineage.requalify import bare_names_of, requalify
 from meshhouse.governance.lineage.roots import roots_of
+from meshhouse.governance.lineage.steps import ColumnStep, ModelSteps, steps_of
 from meshhouse.governance.lineage.through import reads_through
 
-__all__ = ["bare_names_of", "domain_of", "reads_of", "reads_through", "requalify", "roots_of"]
+__all__ = [
+    "ColumnStep",
+    "ModelSteps",
+    "bare_names_of",
+    "domain_of",
+    "reads_of",
+    "reads_through",
+    "requalify",
+    "roots_of",
+    "steps_of",
+]

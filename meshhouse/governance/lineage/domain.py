@@ -7,7 +7,7 @@ through.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -155,7 +155,7 @@ class Domain:
         return (origins | table.relations) - {""}
 
     def _relation(self, relation: str) -> Table:
-        model = self._model(relation)
+        model = model_among(self.models, relation)
         if model is None:
             return base(relation, self.schemas.get(relation, ()))
         if model in self._in_progress:
@@ -163,11 +163,12 @@ class Domain:
             return self._in_progress[model]
         return self.table(model)
 
-    def _model(self, relation: str) -> str | None:
-        """The private model that a relation is."""
-        if relation in self.models:
-            return relation
-        schema, _, name = relation.rpartition(".")
-        name = name.removeprefix(_EPHEMERAL)
-        is_private = schema.endswith(_BUILD) if schema else relation.startswith(_EPHEMERAL)
-        return name if is_private and name in self.models else None
+
+def model_among(models: Collection[str], relation: str) -> str | None:
+    """The model of a domain that a relation is; None if it comes from outside."""
+    if relation in models:
+        return relation
+    schema, _, name = relation.rpartition(".")
+    name = name.removeprefix(_EPHEMERAL)
+    is_private = schema.endswith(_BUILD) if schema else relation.startswith(_EPHEMERAL)
+    return name if is_private and name in models else None

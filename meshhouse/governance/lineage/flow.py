@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from sqlglot import exp
+
 SELECT = frozenset({"select"})
 STAR = frozenset({"select", "star"})
 """How a column of a base relation reaches a query until an expression names it. So `star` means
@@ -29,6 +31,15 @@ class Origin(NamedTuple):
     column: str
 
 
+@dataclass(frozen=True, eq=False)
+class Made:
+    """An expression of a select list that makes a value; see steps.py."""
+
+    expression: exp.Expression
+    parts: tuple[Made, ...] = ()
+    """What makes the values that the expression names."""
+
+
 @dataclass(frozen=True)
 class Flow:
     """What reaches a value."""
@@ -42,6 +53,9 @@ class Flow:
     """Of a struct that the query makes itself."""
     is_direct: bool = False
     """The value is the origin's value, so that a field of it is a field of the origin."""
+    made: tuple[Made, ...] = field(default=(), compare=False, repr=False)
+    """The expressions that make the value, several after `union`; empty unless they are asked for,
+    see `Uses.parts`."""
 
     def get(self, name: str) -> Flow:
         """The flow of a field of this struct."""
@@ -52,8 +66,8 @@ class Flow:
             path = name if origin.column == ANY else f"{origin.column}.{name}"
             if origin.column in {UNKNOWN, ROWS}:
                 path = origin.column
-            return replace(self, origins={Origin(origin.relation, path): how})
-        return replace(self, fields=None)
+            return replace(self, origins={Origin(origin.relation, path): how}, made=())
+        return replace(self, fields=None, made=())
 
     def as_(self, *ways: str) -> Flow:
         """The same origins, reaching a value in another way than by their value."""
@@ -100,7 +114,8 @@ def merged(flows: Iterable[Flow]) -> Flow:
         for origin, how in flow.origins.items():
             origins[origin] = origins.get(origin, frozenset()) | how
         constants |= flow.constants
-    return Flow(origins, constants)
+    made = tuple(dict.fromkeys(one for flow in each for one in flow.made))
+    return Flow(origins, constants, made=made)
 
 
 def unknown(relations: Iterable[str]) -> Flow:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlglot import exp
 
@@ -74,7 +75,7 @@ def _outputs(item: exp.Expression, scope: Scope, rests: list[Flow]) -> Iterator[
 
 
 def _selected(item: exp.Expression, scope: Scope) -> Flow:
-    flow = flow_of(item, scope)
+    flow = scope.uses.made(item, lambda: flow_of(item, scope))
     scope.uses.select(flow)
     return flow
 
@@ -166,7 +167,8 @@ def _each(
     for column in every.columns:
         flow = column.flow
         if first is not None and inner is not first:
-            flow = flow_of(inner, replace(scope, locals={**scope.locals, EACH: flow}))
+            within = replace(scope, locals={**scope.locals, EACH: flow})
+            flow = scope.uses.made(item, partial(flow_of, inner, within))
         name = _renamed(item, first, column.name)
         yield Output(Column(name, flow), is_aggregate(inner))
     if every.rest is not None:

@@ -100,6 +100,7 @@ class Scope:
         if found is None:
             problem = f"column `{'.'.join(parts)}` is in none of the relations that are read"
             found = self.uses.unresolved(problem, self._meant(parts))
+        self.uses.named(found)
         return found if parts[-1:] == [name] and self._is_row(name) else found.without("star")
 
     def _is_row(self, name: str) -> bool:

@@ -6,11 +6,22 @@ expressions.py), or making reads of them (reads.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from meshhouse.governance.lineage.flow import ROWS, SELECT, Flow, Origin, Table, merged, unknown
+from sqlglot import exp
+
+from meshhouse.governance.lineage.flow import (
+    ROWS,
+    SELECT,
+    Flow,
+    Made,
+    Origin,
+    Table,
+    merged,
+    unknown,
+)
 from meshhouse.governance.lineage.operators import flipped
 
 
@@ -39,6 +50,9 @@ class Uses:
     the name becomes ambiguous."""
     visited: set[int] = field(default_factory=set)
     """Identities of the nodes of the tree that were looked at."""
+    parts: list[list[Made]] | None = None
+    """What makes the values that each open expression names, innermost last; None if nobody asks
+    which expressions make a value."""
     _captures: list[list[Flow]] = field(default_factory=list)
 
     def add(self, flow: Flow, *ways: str) -> None:
@@ -104,6 +118,27 @@ class Uses:
         flow = unknown(relations)
         self.select(flow)
         return flow
+
+    def named(self, flow: Flow) -> None:
+        """Notes that the open expression names a value."""
+        if self.parts:
+            self.parts[-1].extend(flow.made)
+
+    def made(self, item: exp.Expression, find: Callable[[], Flow]) -> Flow:
+        """The flow of an item of a select list, with the expressions that make it if asked for."""
+        if self.parts is None:
+            return find()
+        self.parts.append([])
+        try:
+            flow = find()
+        finally:
+            parts = self.parts.pop()
+        if self.parts:
+            self.parts[-1].extend(parts)  # of a subquery inside an expression
+        inner = item.unalias()
+        if flow.made and isinstance(inner.unnest(), exp.Column):
+            return flow  # it only passes the value on
+        return replace(flow, made=(Made(item, tuple(dict.fromkeys(parts))),))
 
     @contextmanager
     def captured(self) -> Iterator[list[Flow]]:

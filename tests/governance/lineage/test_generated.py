@@ -7,7 +7,7 @@ import duckdb
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from meshhouse.governance.lineage import reads_of
+from meshhouse.governance.lineage import reads_of, steps_of
 
 SCHEMAS = {"a.t": ["k", "x", "y"], "a.u": ["k", "z"], "b.v": ["k", "x", "w"]}
 
@@ -210,3 +210,10 @@ def test_lineage_is_the_one_that_the_query_was_built_from(query):
         for origin in origins:
             expected.setdefault(origin, set()).add(name)
     assert into == expected
+    steps = steps_of({"m": query.sql}, SCHEMAS)["m"].columns
+    made = {
+        name: {".".join(each) for each in (*step.inputs, *step.filters)}
+        for name, step in steps.items()
+    }
+    assert made == query.columns
+    assert all(step.sql and step.how != "unknown" for step in steps.values())

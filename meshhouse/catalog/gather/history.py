@@ -1,0 +1,88 @@
+"""A product's publications, and the state that consumers find it in.
+
+Belongs here: entries of the ledger as facts, and the worst state that holds. Not here: rules of
+freshness (runs/status.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from meshhouse.catalog.documents import PublicationFacts
+from meshhouse.catalog.gather.checks import failures
+from meshhouse.catalog.gather.known import NOT_DECLARED, Known
+
+_MOST = 90
+_FAILED = ("failed", "rejected", "not published")
+_MOST_NAMED = 3
+
+
+def publications_of(known: Known) -> tuple[PublicationFacts, ...]:
+    """The newest entries of a product's history, newest first."""
+    return tuple(
+        PublicationFacts(
+            number=int(each["number"]),
+            kind=str(each["kind"]),
+            at=each["finished_at"],
+            version=int(each["version"] or 1),
+            rows=each.get("rows"),
+            bytes=each.get("bytes"),
+            score=float(each["score"]) if each.get("score") is not None else None,
+            run_id=str(each.get("run_id") or ""),
+            done_by=str(each.get("done_by") or ""),
+            changes=tuple(str(change["what"]) for change in each.get("changes") or ()),
+        )
+        for each in reversed(known.history[-_MOST:])
+    )
+
+
+def state_of(
+    known: Known,
+    newest_audit: Mapping[str, Any] | None,
+    clear: Collection[str],
+    now: datetime,
+    is_broken: bool,
+) -> tuple[str, str]:
+    """The worst state that holds, and why it is bad in one sentence.
+
+    Args:
+        known: the product.
+        newest_audit: of any run, whether it published or not.
+        clear: columns whose values may be shown, in lower case.
+        now: the time of the catalog.
+        is_broken: whether the domain's declarations can be used; of those that cannot, nobody
+            knows what they declare.
+    """
+    status = known.status
+    if status.damage:
+        return "damaged", status.damage
+    if known.retired is not None:
+        return "retired", f"{known.retired.by} retired it."
+    if status.last_run in _FAILED:
+        return "failed", _failure(known, newest_audit, clear)
+    fresh = status.freshness(now)
+    if status.published_at is None:
+        return "never published", "No run has published it yet."
+    if fresh == "late":
+        assert status.promise is not None
+        hours = status.promise.total_seconds() / 3600
+        return "late", f"Its owner promises a refresh within {hours:g} hours."
+    if status.state != "declared" or (not known.is_declared and not is_broken):
+        return NOT_DECLARED, "No run publishes it any more."
+    return fresh, ""
+
+
+def _failure(known: Known, audit: Mapping[str, Any] | None, clear: Collection[str]) -> str:
+    because = {
+        "failed": "The last run failed.",
+        "rejected": "The last run rejected it.",
+        "not published": "The last run did not publish it, because it rejected another product.",
+    }[str(known.status.last_run)]
+    if known.status.last_run == "rejected" and audit is not None and not audit["passed"]:
+        named = failures(audit, clear)
+        more = f"; and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        if named:
+            because = f"The last run rejected it: {'; '.join(named[:_MOST_NAMED])}{more}."
+    return because

@@ -1,0 +1,205 @@
+"""What is known of each product before its document is made.
+
+Belongs here: one read of each table of the ledger, and which products a catalog shows. Not here:
+what documents say of them (products.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from meshhouse.catalog.gather.audits import Audits, read_audits
+from meshhouse.engines import Engine
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.readers import Read, reads_by_relation
+from meshhouse.heads import publications_of
+from meshhouse.ledger import Head, Ledger
+from meshhouse.repository import Product, Repository
+from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
+from meshhouse.repository.read import undeclared
+from meshhouse.repository.references import Reading, readings
+from meshhouse.runs.objectives import Kept, promises_kept
+from meshhouse.runs.retirement import Retired, retired
+from meshhouse.runs.status import ProductStatus, product_statuses
+
+NOT_DECLARED = "not declared"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A product that a catalog shows, with what the ledger says of it."""
+
+    product: Product
+    """As it is declared; of one that is not declared, only its names are known."""
+    head: Head
+    status: ProductStatus
+    history: Sequence[Mapping[str, Any]] = ()
+    """Its publications, oldest first."""
+    retired: Retired | None = None
+    is_declared: bool = True
+
+    @property
+    def relation(self) -> str:
+        """Published schema and table."""
+        return self.product.relation
+
+    @cached_property
+    def contract(self) -> Contract | None:
+        """What it was published with; None if nothing is published."""
+        return Contract.from_text(self.head.contract) if self.head.contract else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name under which readers find it."""
+        aliases = self.contract.get("aliases", ()) if self.contract else ()
+        return tuple(dict.fromkeys((*self.product.relations, *map(str, aliases))))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that documents are made from; each source is read once."""
+
+    repository: Repository
+    engine: Engine
+    now: datetime
+    products: Sequence[Known]
+    audits: Audits
+    kept: Mapping[str, Sequence[Kept]]
+    reads: Mapping[str, Sequence[Read]]
+    """Relation in lower case -> what published contracts say of its readers."""
+    readings: Mapping[str, Sequence[Reading]]
+    """Relation -> the models of other domains that refer to it, as they are declared now."""
+    consumer: str = ""
+    """The domain for which the catalog is made; empty for everyone."""
+    versions: Mapping[str, Sequence[Known]] = field(default_factory=dict)
+    """`domain.model` -> the products of its versions."""
+
+    @cached_property
+    def relations(self) -> frozenset[str]:
+        """The relations of all products, in lower case."""
+        return frozenset(each.relation.lower() for each in self.products)
+
+
+def read_sources(
+    repository: Repository, engine: Engine, now: datetime, consumer: str = ""
+) -> Sources:
+    """Reads declarations and ledger.
+
+    Args:
+        repository: what is declared.
+        engine: the target in use.
+        now: the time of the catalog.
+        consumer: the domain for which the catalog is made.
+    """
+    products = list(_shown(repository, engine))
+    contracts = [each.contract for each in products if each.contract is not None]
+    declared = [
+        reading for domain in repository.readings for reading in readings(repository, domain)
+    ]
+    versions: dict[str, list[Known]] = {}
+    for each in products:
+        versions.setdefault(each.product.plain_relation, []).append(each)
+    return Sources(
+        repository=repository,
+        engine=engine,
+        now=now,
+        products=products,
+        audits=read_audits(_ledgers(engine)),
+        kept=promises_kept(engine.ledger, [each.product for each in products], now),
+        reads=reads_by_relation(contracts),
+        readings=_by_relation(declared),
+        consumer=consumer,
+        versions=versions,
+    )
+
+
+def _ledgers(engine: Engine) -> list[Ledger]:
+    """The ledger in use, and production's behind that of an environment."""
+    behind = engine.ledger.production
+    return [engine.ledger, *([behind] if behind is not None else [])]
+
+
+def _shown(repository: Repository, engine: Engine) -> Iterator[Known]:
+    """What consumers can read, what is declared and can be published, and what was retired."""
+    ledgers = {
+        environment: (ledger.heads(), publications_of(ledger))
+        for environment, ledger in zip((repository.environment, ""), _ledgers(engine), strict=False)
+    }
+    visible = engine.visible()
+    gone = {each.relation: each for each in retired(engine)}
+    declared = set()
+    for status in product_statuses(repository, engine.ledger, engine.lake):
+        product = status.product
+        heads, histories = ledgers[status.environment]
+        declared.update(product.relations)
+        head = heads.get(product.relation) or Head(product.domain, product.name)
+        known = Known(
+            product, head, status, histories.get(product.relation, ()), gone.get(product.relation)
+        )
+        # dbt builds no such product, so nobody will ever see it. What is published stays readable.
+        if status.state != "declared" and not head.is_published and known.retired is None:
+            continue
+        yield known
+    for environment, (heads, histories) in ledgers.items():
+        for relation, head in heads.items():
+            if relation in declared or not (
+                relation in gone or (head.is_published and relation in visible)
+            ):
+                continue
+            declared.add(relation)
+            yield _undeclared(head, environment, histories.get(relation, ()), gone.get(relation))
+
+
+def _undeclared(
+    head: Head, environment: str, history: Sequence[Mapping[str, Any]], gone: Retired | None
+) -> Known:
+    """A product that can be read, or was retired, and that no domain declares any more.
+
+    A broken domain may declare it in a file that cannot be read.
+    """
+    product = _product(head)
+    hours = REFRESHED_WITHIN_HOURS.of(product.promises)
+    status = ProductStatus(
+        product=product,
+        published_at=head.published_at,
+        rows=head.rows,
+        score=float(head.score) if head.score is not None else None,
+        refreshed_at=head.refreshed_at,
+        promise=timedelta(hours=float(hours)) if hours is not None else None,
+        last_run=head.last_run,
+        rolled_back=head.rolled_back,
+        environment=environment,
+    )
+    return Known(product, head, status, history, gone, is_declared=False)
+
+
+def _product(head: Head) -> Product:
+    """A product as its contract describes it."""
+    found = undeclared(head.relation)
+    if not head.contract:
+        return found
+    contract = Contract.from_text(head.contract)
+    latest = int(contract.get("latest_version", contract.version))
+    return replace(
+        found,
+        model=str(contract.get("model", found.model)),
+        version=contract.version,
+        versioned=bool(contract.get("versioned")),
+        latest_version=latest,
+        is_latest=contract.version == latest,
+        description=str(contract.get("description", "")),
+        grain=tuple(contract.grain),
+        promises=contract.get("promises", {}),
+        deprecation_date=contract.get("deprecation_date"),
+    )
+
+
+def _by_relation(found: Sequence[Reading]) -> dict[str, list[Reading]]:
+    by_relation: dict[str, list[Reading]] = {}
+    for each in found:
+        by_relation.setdefault(each.relation, []).append(each)
+    return by_relation

@@ -1,0 +1,76 @@
+"""All documents of a mesh.
+
+Belongs here: the order in which documents are made. Not here: what is in them (the other modules
+of this folder).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from meshhouse.catalog.documents import Mesh
+from meshhouse.catalog.gather.domains import domains_of
+from meshhouse.catalog.gather.known import read_sources
+from meshhouse.catalog.gather.policies import policies_of
+from meshhouse.catalog.gather.products import product_of
+from meshhouse.catalog.gather.topics import topics_of
+from meshhouse.catalog.traces import Traces
+from meshhouse.engines import Engine
+from meshhouse.errors import UsageError
+from meshhouse.lake.object_store import is_remote
+from meshhouse.repository import Repository, printable
+from meshhouse.runs.status import broken_domains
+
+_TRACES = "traces"
+"""Folder with the steps of columns, which take 10 ms of parsing for each contract."""
+
+
+def gather(
+    repository: Repository, engine: Engine, consumer: str = "", now: datetime | None = None
+) -> Mesh:
+    """The documents of everything that consumers can read, and of who provides it.
+
+    Args:
+        repository: what is declared.
+        engine: the target in use.
+        consumer: the domain for which the catalog is made; empty for everyone.
+        now: the time of the catalog.
+
+    Raises:
+        UsageError: there is no such consumer.
+    """
+    if consumer and consumer not in repository.domain_names:
+        names = printable(", ".join(repository.domain_names))
+        raise UsageError(f"There is no domain `{printable(consumer)}`. Domains: {names}.")
+    now = now or datetime.now(UTC)
+    sources = read_sources(repository, engine, now, consumer)
+    broken = broken_domains(repository)
+    products = tuple(
+        sorted(
+            (product_of(each, sources, broken) for each in sources.products),
+            key=lambda each: each.relation,
+        )
+    )
+    topics = tuple(topics_of(sources, products))
+    domains = tuple(domains_of(sources, products, topics, broken))
+    contracts = [each.contract for each in sources.products if each.contract is not None]
+    traces = Traces(contracts, repository.workspace / _TRACES)
+    published = {each.relation: each for each in contracts}
+    return Mesh(
+        now,
+        domains,
+        products,
+        topics,
+        traces,
+        traces.digests(),
+        consumer,
+        policies_of(repository, published, now),
+        _storage(engine),
+    )
+
+
+def _storage(engine: Engine) -> str:
+    """Where published tables are; see `Mesh.storage`."""
+    if engine.lake is None:
+        return "warehouse"
+    return "store" if engine.lake.is_served or is_remote(engine.lake.location) else "lake"

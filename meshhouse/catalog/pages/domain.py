@@ -1,0 +1,61 @@
+"""The pages of domains and their topics.
+
+Belongs here: which products and topics each shows. Not here: markup (templates/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from meshhouse.catalog import paths
+from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts
+from meshhouse.catalog.page import Page
+from meshhouse.catalog.pages.home import worst
+from meshhouse.catalog.pages.render import html
+
+
+def domain_pages(mesh: Mesh) -> Iterator[Page]:
+    """One page for each domain."""
+    products = {each.relation: each for each in mesh.products}
+    names = {each.name for each in mesh.domains}
+    topics: dict[str, list[TopicFacts]] = {}
+    for each in mesh.topics:
+        topics.setdefault(each.domain, []).append(each)
+    for domain in mesh.domains:
+        own = [products[name] for name in domain.products if name in products]
+        own.sort(key=lambda each: (worst(each.state), each.relation))
+        linked = sorted({*domain.reads_from, *domain.read_by} & names)
+        inputs = (domain, own, topics.get(domain.name, []), linked)
+        yield Page(paths.domain(domain.name), inputs, partial(_domain, *inputs))
+
+
+def topic_pages(mesh: Mesh) -> Iterator[Page]:
+    """One page for each topic."""
+    products = {each.relation: each for each in mesh.products}
+    for topic in mesh.topics:
+        built = [products[name] for name in topic.products if name in products]
+        inputs = (topic, built)
+        yield Page(paths.topic(topic.domain, topic.table), inputs, partial(_topic, *inputs))
+
+
+def _domain(
+    domain: DomainFacts,
+    products: Sequence[ProductFacts],
+    topics: Sequence[TopicFacts],
+    linked: Sequence[str],
+) -> str:
+    return html(
+        "domain.html",
+        paths.domain(domain.name),
+        domain=domain,
+        products=products,
+        topics=topics,
+        domain_names=linked,
+        picture=None,
+    )
+
+
+def _topic(topic: TopicFacts, products: Sequence[ProductFacts]) -> str:
+    page = paths.topic(topic.domain, topic.table)
+    return html("topic.html", page, topic=topic, products=products)

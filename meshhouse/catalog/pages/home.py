@@ -1,0 +1,107 @@
+"""The home page: search, domains by worst state, what changed last.
+
+Belongs here: what it shows, and in which order. Not here: the search index (search.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from meshhouse.catalog import paths
+from meshhouse.catalog.documents import STATES, Mesh
+from meshhouse.catalog.page import Page
+from meshhouse.catalog.pages.render import html
+from meshhouse.catalog.search import LIST
+
+MOST_CHANGES = 20
+_MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class DomainCard:
+    """A domain in one box."""
+
+    name: str
+    description: str
+    products: int
+    topics: int
+    names: tuple[str, ...]
+    """Its first products, without the domain."""
+    states: tuple[tuple[str, int], ...]
+    """State -> products, the worst first."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A publication as the list of changes shows it."""
+
+    at: datetime
+    relation: str
+    kind: str
+    rows: int | None
+    changes: tuple[str, ...]
+
+
+def pages(mesh: Mesh) -> Iterator[Page]:
+    """The home page."""
+    domains, changes = _cards(mesh), _changes(mesh)
+    inputs = (domains, changes, len(mesh.products))
+    yield Page(paths.INDEX, inputs, partial(_render, *inputs))
+
+
+def _render(domains: tuple[DomainCard, ...], changes: tuple[Change, ...], products: int) -> str:
+    return html(
+        "home.html",
+        paths.INDEX,
+        domains=domains,
+        changes=changes,
+        product_count=products,
+        list_file=LIST,
+    )
+
+
+def worst(state: str) -> int:
+    """The place of a state in a list with the worst first."""
+    return STATES.index(state) if state in STATES else 0
+
+
+def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
+    states = {each.relation: each.state for each in mesh.products}
+    cards = []
+    for each in mesh.domains:
+        counted = Counter(states[name] for name in each.products if name in states)
+        cards.append(
+            DomainCard(
+                each.name,
+                each.description,
+                len(each.products),
+                len(each.topics),
+                tuple(name.partition(".")[2] for name in each.products[:_MOST_NAMES]),
+                tuple(sorted(counted.items(), key=lambda pair: worst(pair[0]))),
+            )
+        )
+    return tuple(sorted(cards, key=_order))
+
+
+def _order(card: DomainCard) -> tuple[int, str]:
+    """Domains with the worst product first; those without products last."""
+    return (worst(card.states[0][0]) if card.states else len(STATES), card.name)
+
+
+def _changes(mesh: Mesh) -> tuple[Change, ...]:
+    newest = sorted(
+        (
+            (each.at, product.relation, each.number, each)
+            for product in mesh.products
+            for each in product.publications[:MOST_CHANGES]
+        ),
+        key=lambda found: (found[0], found[2], found[1]),
+        reverse=True,
+    )[:MOST_CHANGES]
+    return tuple(
+        Change(at, relation, each.kind, each.rows, each.changes) for at, relation, _, each in newest
+    )

@@ -1,0 +1,99 @@
+"""The page of a product: what it means, whether it can be trusted today, how to read it.
+
+Belongs here: what the page needs beside the product's document. Not here: markup
+(templates/product.html), the blocks to copy (snippets.py), drawings of lineage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from meshhouse.catalog import paths
+from meshhouse.catalog.documents import Mesh, ProductFacts
+from meshhouse.catalog.page import Page
+from meshhouse.catalog.pages import words
+from meshhouse.catalog.pages.render import html
+from meshhouse.catalog.pages.snippets import snippets
+
+MOST_PUBLICATIONS = 90
+_RESULTS = {"failed": 0, "warned": 1, "not run": 2, "passed": 3}
+"""Order of checks: what needs attention comes first."""
+
+
+def pages(mesh: Mesh) -> Iterator[Page]:
+    """One page for each product and version."""
+    relations = {each.relation for each in mesh.products}
+    domains = {each.name for each in mesh.domains}
+    for product in mesh.products:
+        page = paths.product(product.relation)
+        beside = (
+            tuple((name, name in relations) for name in product.reads),
+            frozenset(each.domain for each in product.readers) & domains,
+            product.relation in mesh.trace_digests,
+            mesh.storage,
+        )
+        inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])
+        yield Page(page, inputs, partial(_render, product, *beside))
+
+
+def _render(
+    product: ProductFacts,
+    reads: Sequence[tuple[str, bool]],
+    domain_names: frozenset[str],
+    traced: bool,
+    storage: str,
+) -> str:
+    return html(
+        "product.html",
+        paths.product(product.relation),
+        product=product,
+        reads=reads,
+        topics=[_topic(product.domain, each) for each in product.topics],
+        domain_names=domain_names,
+        traced=traced,
+        snippets=snippets(product, storage),
+        checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
+        sections=_sections(product),
+        trends=_trends(product),
+        picture=None,
+    )
+
+
+def _topic(domain: str, relation: str) -> tuple[str, str, bool]:
+    """Arguments of the macro `topic_link` for `schema.table`."""
+    schema, _, table = relation.partition(".")
+    owner = schema.removesuffix("_raw") or domain
+    return owner, table, True
+
+
+def _sections(product: ProductFacts) -> list[tuple[str, str]]:
+    about = words.paragraphs(product.description) not in ([], [product.sentence])
+    lineage = bool(product.reads or product.topics)
+    return [
+        ("Use it", "use"),
+        *([("About", "about")] if about else []),
+        ("Columns", "columns"),
+        *([("Lineage", "lineage")] if lineage else []),
+        ("Promises", "promises"),
+        ("Checks", "checks"),
+        ("History", "history"),
+        ("Readers", "readers"),
+        ("Versions", "versions"),
+        ("Cost", "cost"),
+    ]
+
+
+def _trends(product: ProductFacts) -> list[tuple[str, list[float | None], str]]:
+    """Name, values (oldest first) and newest value of each figure that has a history."""
+    past = list(reversed(product.publications[:MOST_PUBLICATIONS]))
+    if len(past) < 2:
+        return []
+    newest = past[-1]
+    score = newest.score / 100 if newest.score is not None else None
+    found = [
+        ("Rows", [each.rows for each in past], words.count(newest.rows)),
+        ("Size", [each.bytes for each in past], words.size(newest.bytes)),
+        ("Score", [each.score for each in past], words.number(score)),
+    ]
+    return [each for each in found if sum(value is not None for value in each[1]) > 1]

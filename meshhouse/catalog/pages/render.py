@@ -1,0 +1,81 @@
+"""HTML from a template: one environment for all pages.
+
+Belongs here: escaping, cleaning of text, what every template may call. Not here: what a page says.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from meshhouse.catalog import paths
+from meshhouse.catalog.pages import drawings, words
+
+FOLDER = Path(__file__).parent / "templates"
+NAVIGATION = (
+    ("Home", paths.INDEX),
+    ("Lineage", paths.LINEAGE),
+    ("Operations", paths.OPERATIONS),
+    ("Policies", paths.POLICIES),
+    ("Ledger", paths.LEDGER),
+    ("Glossary", paths.GLOSSARY),
+)
+
+
+@cache
+def environment() -> Environment:
+    """The environment of all pages."""
+    made = _environment(autoescape=True, finalize=words.clean)
+    made.filters.update(
+        count=words.count,
+        number=words.number,
+        share=words.share,
+        size=words.size,
+        seconds=words.seconds,
+        plural=words.plural,
+        short=words.short,
+        ticked=words.ticked,
+        whole=words.whole,
+    )
+    made.globals.update(paths=paths, words=words, drawings=drawings, navigation=NAVIGATION)
+    return made
+
+
+def html(template: str, page: str, **facts: Any) -> str:
+    """A page as HTML.
+
+    Args:
+        template: a file of templates/.
+        page: path of the page in the site.
+        facts: what the template uses.
+    """
+    found = environment().get_template(template)
+    return found.render(page=page, href=partial(_href, page), **facts)
+
+
+def text(template: str, **facts: Any) -> str:
+    """Plain text from a template: nothing is escaped, so a page escapes it as a whole."""
+    return _plain().get_template(template).render(**facts)
+
+
+@cache
+def _plain() -> Environment:
+    return _environment(autoescape=False)
+
+
+def _environment(**options: Any) -> Environment:
+    return Environment(  # noqa: S701 - pages switch escaping on, plain text must not be escaped
+        loader=FileSystemLoader(FOLDER),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        **options,
+    )
+
+
+def _href(page: str, target: str) -> str:
+    return paths.relative(target, page)

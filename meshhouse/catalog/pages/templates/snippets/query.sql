@@ -1,0 +1,3 @@
+select *
+from {{ product.relation }}
+limit 10

@@ -1,0 +1,1 @@
+mesh sql "select * from {{ product.relation }} limit 10"

@@ -1,0 +1,287 @@
+"""Traces: the way of each product column from topic fields, across the domains of a mesh.
+
+Belongs here: joining the steps of all contracts, and remembering the steps of a contract. Not here:
+steps inside one domain (governance/lineage/steps.py), or pages.
+
+The steps of a contract are found once and kept in a file under its hash. Parsing the SQL of a
+contract takes 10 ms, so that nothing of it is done before a page asks for a trace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from meshhouse import files
+from meshhouse.catalog.documents import Step
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.lineage import ModelSteps, steps_of
+from meshhouse.governance.lineage.flow import ROWS
+from meshhouse.governance.lineage.steps import COUNTED, NOT_KNOWN
+from meshhouse.repository.columns import LANDING_COLUMNS
+
+_FORMAT = 1
+"""Raise it when steps are found in another way, so that remembered ones are found again."""
+_REMEMBERED = 500
+"""Contracts whose steps stay in memory: 1 MB each for the largest."""
+MOST_STEPS = 400
+"""Of one trace. What is before these is on the pages of the products on the way."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A contract of the mesh, with what its SQL reads."""
+
+    contract: Contract
+    names: tuple[str, ...]
+    """Every name under which other domains read it, in lower case."""
+    schemas: Mapping[str, Sequence[str]]
+
+
+class Traces(Mapping[str, tuple[Step, ...]]):
+    """The traces of all product columns of a mesh, each found when it is asked for."""
+
+    def __init__(self, contracts: Iterable[Contract], cache: Path | None = None) -> None:
+        """Takes the current contract of each product.
+
+        Args:
+            contracts: of all domains.
+            cache: a folder for what was found; None to remember nothing.
+        """
+        self._contracts = {each.relation.lower(): each for each in contracts}
+        self._by_name = _by_name(self._contracts)
+        self._cache = cache
+        self._steps: OrderedDict[str, Mapping[str, Step]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(len(each.columns) for each in self._contracts.values())
+
+    def __iter__(self) -> Iterator[str]:
+        for relation, contract in self._contracts.items():
+            for column in contract.columns:
+                yield f"{relation}.{column.lower()}"
+
+    def __contains__(self, key: object) -> bool:
+        relation, column = _split(str(key).lower())
+        contract = self._contracts.get(relation)
+        return contract is not None and column in {each.lower() for each in contract.columns}
+
+    def __getitem__(self, key: str) -> tuple[Step, ...]:
+        """The steps of a column, the column itself last.
+
+        Raises:
+            KeyError: the mesh has no such column.
+        """
+        if key not in self:
+            raise KeyError(key)
+        relation, _ = _split(key.lower())
+        return self._trace(self._contracts[relation], key.lower())
+
+    def digests(self) -> dict[str, str]:
+        """Relation of a product -> a digest of everything that decides its traces."""
+        reads = {
+            relation: {
+                found.relation.lower()
+                for read in contract.get("reads", ())
+                if (found := self._by_name.get(str(read["relation"]).lower())) is not None
+            }
+            for relation, contract in self._contracts.items()
+        }
+        names = sorted(self._contracts)
+        siblings = {
+            domain: ",".join(each for each in names if each.startswith(f"{domain}."))
+            for domain in {each.partition(".")[0] for each in names}
+        }
+        return {relation: self._digest(relation, reads, siblings) for relation in names}
+
+    def _digest(
+        self, relation: str, reads: Mapping[str, set[str]], siblings: Mapping[str, str]
+    ) -> str:
+        behind = [relation]
+        for each in behind:  # grows
+            behind += sorted(reads[each] - {*behind})
+        texts = [f"{each} {self._contracts[each].hash}" for each in sorted(behind)]
+        texts += sorted({siblings[each.partition(".")[0]] for each in behind})
+        return hashlib.sha256("\n".join([str(_FORMAT), *texts]).encode()).hexdigest()
+
+    def _trace(self, contract: Contract, at: str) -> tuple[Step, ...]:
+        """Steps in an order in which each follows its inputs."""
+        done: dict[str, Step] = {}
+        open_: set[str] = set()
+        waiting: list[tuple[Contract | None, str, bool]] = [(contract, at, False)]
+        while waiting:
+            within, key, is_ready = waiting.pop()
+            if key in done:
+                continue
+            step, within = self._step(within, key)
+            before = (*step.inputs, *step.filters)
+            if is_ready or not before or len(done) + len(open_) >= MOST_STEPS:
+                done[key] = step
+                continue
+            open_.add(key)
+            waiting.append((within, key, True))
+            new = [each for each in before if each not in done and each not in open_]
+            waiting += [(within, each, False) for each in reversed(new)]
+        return tuple(done.values())
+
+    def _step(self, within: Contract | None, at: str) -> tuple[Step, Contract | None]:
+        """The step of a column, and the contract in which its inputs are found."""
+        relation, column = _split(at)
+        if within is not None:
+            steps = self._of(within)
+            found = steps.get(at) or steps.get(f"{relation}.{column.partition('.')[0]}")
+            if found is not None:
+                kind = "product" if relation in self._contracts else found.kind
+                return self._renamed(replace(found, at=at, kind=kind), steps), within
+        other = self._by_name.get(relation)
+        if other is not None and other is not within:
+            named = other.relation.lower()
+            steps = self._of(other)
+            first = column.partition(".")[0]
+            found = steps.get(f"{named}.{first}" if first else named)
+            if found is not None:
+                return self._renamed(replace(found, at=at, kind="product"), steps), other
+        how = NOT_KNOWN if column in {"?", "*"} or not relation else "same value"
+        return Step(at, self._kind(relation, within), how if column else COUNTED, ""), None
+
+    def _renamed(self, step: Step, steps: Mapping[str, Step]) -> Step:
+        """The step with inputs under the relation of the product, whatever name the SQL uses."""
+
+        def named(at: str) -> str:
+            relation, column = _split(at)
+            other = self._by_name.get(relation) if at not in steps else None
+            return ".".join(filter(None, (other.relation.lower(), column))) if other else at
+
+        inputs, filters = tuple(map(named, step.inputs)), tuple(map(named, step.filters))
+        return replace(step, inputs=inputs, filters=filters)
+
+    def _kind(self, relation: str, within: Contract | None) -> str:
+        if relation in self._by_name:
+            return "product"
+        topics = within.get("topics", {}).values() if within is not None else ()
+        if any(str(each["raw_table"]).lower() == relation for each in topics):
+            return "topic"
+        return "topic" if relation.partition(".")[0].endswith("_raw") else "seed"
+
+    def _of(self, contract: Contract) -> Mapping[str, Step]:
+        """The steps of one contract, from memory, the cache or its SQL."""
+        relation = contract.relation.lower()
+        if relation in self._steps:
+            self._steps.move_to_end(relation)
+            return self._steps[relation]
+        schemas = self._schemas(contract)
+        text = json.dumps([_FORMAT, contract.hash, schemas], sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        found = self._remembered(key)
+        if found is None:
+            found = _steps(contract, schemas)
+            self._remember(key, found)
+        self._steps[relation] = found
+        if len(self._steps) > _REMEMBERED:
+            self._steps.popitem(last=False)
+        return found
+
+    def _schemas(self, contract: Contract) -> dict[str, list[str]]:
+        """The columns of everything that the SQL of a contract may read from outside."""
+        found: dict[str, list[str]] = {}
+        for topic in contract.get("topics", {}).values():
+            names = [str(each).lower() for each in topic.get("fields", {})]
+            found[str(topic["raw_table"]).lower()] = [*names, *sorted(LANDING_COLUMNS)]
+        for read in contract.get("reads", ()):
+            other = self._by_name.get(str(read["relation"]).lower())
+            if other is not None:
+                columns = [each.lower() for each in other.columns]
+                found |= dict.fromkeys(_names(other), columns)
+        return found
+
+    def _remembered(self, key: str) -> Mapping[str, Step] | None:
+        if self._cache is None:
+            return None
+        # A file that is missing or damaged is written again.
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            kept = json.loads((self._cache / f"{key}.json").read_text())
+            return {each["at"]: _read(each) for each in kept["steps"]}
+        return None
+
+    def _remember(self, key: str, steps: Mapping[str, Step]) -> None:
+        if self._cache is None:
+            return
+        self._cache.mkdir(parents=True, exist_ok=True)
+        document = {"steps": [_written(each) for each in steps.values()]}
+        files.replace(self._cache / f"{key}.json", json.dumps(document, ensure_ascii=False))
+
+
+def _by_name(contracts: Mapping[str, Contract]) -> dict[str, Contract]:
+    found = dict(contracts)
+    for contract in contracts.values():
+        for name in _names(contract):
+            found.setdefault(name, contract)
+    return found
+
+
+def _names(contract: Contract) -> list[str]:
+    """Every name under which other domains read a product."""
+    names = [contract.relation, *contract.get("aliases", ())]
+    if contract.version == int(contract.get("latest_version", contract.version)):
+        names.append(contract.product)
+    return list(dict.fromkeys(str(each).lower() for each in names))
+
+
+def _split(at: str) -> tuple[str, str]:
+    """`schema.table` and the column, which may be a path."""
+    schema, _, rest = at.partition(".")
+    table, _, column = rest.partition(".")
+    return f"{schema}.{table}" if table else schema, column
+
+
+def _steps(contract: Contract, schemas: Mapping[str, Sequence[str]]) -> dict[str, Step]:
+    later = contract.get("later_builds", {})
+    models = {
+        str(name).lower(): [str(each["sql"]), *([str(later[name])] if name in later else [])]
+        for name, each in contract.get("models", {}).items()
+    }
+    domain, own = str(contract.get("domain", "")), str(contract.get("model", "")).lower()
+
+    def at(relation: str, column: str) -> str:
+        if relation in models:
+            relation = contract.relation if relation == own else f"{domain}.{relation}"
+        return f"{relation}.{column}".lower() if column != ROWS else relation.lower()
+
+    found: dict[str, Step] = {}
+    for model, made in steps_of(models, schemas).items():
+        kind = "product" if model == own else "model"
+        _add(found, made, at, model, kind)
+    for column in map(str.lower, contract.columns):
+        key = at(own, column)
+        found.setdefault(key, Step(key, "product", NOT_KNOWN, ""))
+    return found
+
+
+def _add(found: dict[str, Step], made: ModelSteps, at: Any, model: str, kind: str) -> None:
+    rows = at(model, ROWS)
+    found[rows] = Step(rows, kind, COUNTED, "", tuple(at(each, ROWS) for each in made.relations))
+    for column, each in made.columns.items():
+        key = at(model, column)
+        inputs = tuple(at(*origin) for origin in each.inputs)
+        filters = tuple(at(*origin) for origin in each.filters)
+        found[key] = Step(key, kind, each.how, each.sql, inputs, filters)
+
+
+def _written(step: Step) -> dict[str, Any]:
+    return {
+        "at": step.at, "kind": step.kind, "how": step.how, "sql": step.sql,
+        "inputs": step.inputs, "filters": step.filters,
+    }  # fmt: skip
+
+
+def _read(kept: Mapping[str, Any]) -> Step:
+    return Step(
+        str(kept["at"]), str(kept["kind"]), str(kept["how"]), str(kept["sql"]),
+        tuple(kept["inputs"]), tuple(kept["filters"]),
+    )  # fmt: skip

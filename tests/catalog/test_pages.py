@@ -1,0 +1,293 @@
+"""Pages of the catalog as files: what they say, that they hold together, and hostile text."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshhouse.catalog import paths, site
+from meshhouse.catalog.documents import Mesh
+from meshhouse.catalog.pages import assets, words
+from tests.support.catalog_mesh import full_mesh
+
+VOID = {"meta", "link", "input", "img", "br"}
+
+
+@dataclass
+class Html(HTMLParser):
+    """A page taken apart."""
+
+    source: str
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        HTMLParser.__init__(self)
+        self.feed(self.source)
+        self.close()
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"{tag} closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def seen(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def pages_of(mesh: Mesh) -> dict[str, str]:
+    """Path -> content of every page."""
+    rendered = {
+        page.path: page.render() for make in site.MAKERS if make != assets.pages
+        for page in make(mesh)
+    }  # fmt: skip
+    return {path: text for path, text in rendered.items() if isinstance(text, str)}
+
+
+def html_of(mesh: Mesh) -> dict[str, Html]:
+    return {path: Html(text) for path, text in pages_of(mesh).items() if path.endswith(".html")}
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, Html]:
+    return html_of(full_mesh())
+
+
+def test_a_product_opens_with_what_a_reader_needs(pages):
+    seen = pages[paths.product("shop.orders")].seen
+    opening = seen[: seen.index("Use it")]
+    for part in ("What was bought.", "fresh", "42 of 42 checks", "score 0.99", "100 rows",
+                 "2026-03-01 09:00 UTC"):  # fmt: skip
+        assert part in opening, part
+
+
+def test_every_page_has_a_title_one_first_heading_and_headings_in_order(pages):
+    for path, page in pages.items():
+        headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert headings[0] == 1, path
+        assert headings.count(1) == 1, path
+        for before, after in pairwise(headings):
+            assert after <= before + 1, f"{path}: h{before}, then h{after}"
+        assert page.all("title"), path
+        assert page.all("html")[0]["lang"] == "en"
+
+
+def test_tables_have_captions_and_scopes(pages):
+    for path, page in pages.items():
+        assert len(page.all("table")) == len(page.all("caption")), path
+        assert all("scope" in each for each in page.all("th")), path
+
+
+def test_ids_are_unique_and_anchors_exist(pages):
+    for path, page in pages.items():
+        ids = [each["id"] for _, each in page.tags if "id" in each]
+        assert len(ids) == len(set(ids)), path
+        for link in page.all("a"):
+            href = link.get("href") or ""
+            if href.startswith("#"):
+                assert unquote(href[1:]) in ids, f"{path}: {href}"
+        labels = [each["aria-labelledby"] for _, each in page.tags if "aria-labelledby" in each]
+        assert set(labels) <= set(ids), path
+
+
+def files_linked(path: str, page: Html) -> Iterator[str]:
+    """Files of the site that a page needs or links to."""
+    for tag, name in (("a", "href"), ("link", "href"), ("script", "src"), ("img", "src")):
+        for each in page.all(tag):
+            link = urlsplit(each[name])
+            if not link.scheme and link.path:
+                yield str((Path("/") / path).parent.joinpath(unquote(link.path)).resolve())[1:]
+
+
+def test_links_lead_to_pages_that_exist(pages):
+    made = {page.path for make in site.MAKERS for page in make(full_mesh())}
+    elsewhere = {paths.LINEAGE, paths.OPERATIONS}
+    missing = {
+        (path, link)
+        for path, page in pages.items()
+        for link in files_linked(path, page)
+        if link not in made | elsewhere and not link.endswith(".json")
+    }
+    assert not missing
+
+
+def test_no_page_holds_a_script_a_style_or_a_foreign_address(pages):
+    for path, page in pages.items():
+        assert not page.all("style"), path
+        assert not [each for _, each in page.tags if "style" in each], path
+        for script in page.all("script"):
+            assert script.keys() == {"src", "defer"}, path
+            assert not urlsplit(script["src"]).scheme, path
+        policy = next(each for each in page.all("meta") if each.get("http-equiv"))
+        assert policy["content"].startswith("default-src 'self';"), path
+
+
+def test_own_styles_and_scripts_stay_small():
+    sizes = {each.suffix: 0 for each in assets.FOLDER.iterdir()}
+    for each in assets.FOLDER.iterdir():
+        sizes[each.suffix] += each.stat().st_size
+    assert sizes[".css"] <= 20 * 1024
+    assert sizes[".js"] <= 25 * 1024
+
+
+def test_a_page_changes_only_with_its_facts():
+    """The time of the build is in no page, so a second build writes nothing."""
+    later = replace(full_mesh(), built_at=datetime(2027, 1, 1, tzinfo=UTC))
+    assert pages_of(full_mesh()) == pages_of(later)
+
+
+def test_the_home_page_shows_domains_with_the_worst_first(pages):
+    headings = pages[paths.INDEX].seen
+    assert headings.index("crm") < headings.index("shop")
+
+
+def test_a_domain_without_anything_has_a_page():
+    mesh = full_mesh()
+    empty = replace(mesh.domains[0], products=(), topics=(), reads_from=(), read_by=(), waivers=(),
+                    problem="", description="")  # fmt: skip
+    alone = Mesh(mesh.built_at, (empty,), (), ())
+    made = html_of(alone)
+    assert "This domain has no products." in made[paths.domain("shop")].seen
+    assert "Nothing is published yet" in made[paths.INDEX].seen
+    assert "not checked" in made[paths.POLICIES].seen
+
+
+def test_a_product_that_was_never_published_has_a_page():
+    mesh = full_mesh()
+    bare = replace(
+        mesh.products[0], state="never published", published_at=None, refreshed_at=None, rows=None,
+        bytes=None, score=None, checks_run=0, checks_passed=0, checks=(), publications=(),
+        promises=(), columns=(), versions=(), why="", description="",
+    )  # fmt: skip
+    seen = html_of(replace(mesh, products=(bare,)))[paths.product("shop.orders")].seen
+    assert "Nothing is published yet" in seen
+    assert "refreshed never" in seen
+
+
+@pytest.mark.parametrize(
+    ("state", "hours", "ends"),
+    [("fresh", 24, True), ("fresh", None, False), ("late", 24, False), ("retired", 24, False)],
+)
+def test_only_a_fresh_product_can_turn_late_in_the_browser(state, hours, ends):
+    product = replace(full_mesh().products[0], state=state, refreshed_within_hours=hours)
+    expected = product.refreshed_at + timedelta(hours=24) if ends else None
+    assert words.late_after(product) == expected
+
+
+def test_sentences_show_names_as_code():
+    assert words.ticked("New column `a<b`.") == "New column <code>a&lt;b</code>."
+    assert words.ticked("a ` b") == "a ` b"
+    assert words.ticked("`a` and `b") == "<code>a</code> and `b"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "unknown"), (999, "999 bytes"), (1234, "1.23 KB"), (999_999, "1e+03 KB"),
+     (91_234_567, "91.2 MB")],
+)  # fmt: skip
+def test_sizes(value, shown):
+    assert words.size(value) == shown
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)//@example.com",
+    "[click](javascript:alert(1))",
+    "</title></style></textarea><svg onload=alert(1)>",
+    "<!--", "-->", "]]>", "<![CDATA[", "{{ 7*7 }}", "{% raw %}", "`<b>`", "&lt;b&gt;",
+    "&#x3c;b&#x3e;",
+    "safe\u202egnp.exe", "\u2066x\u2069", "a\x00b", "\ud800", "\u2028", "x@y?subject=<b>",
+    "https://example.com/\"onclick=alert(1)", "data:text/html,<script>alert(1)</script>",
+    "<" * 300, "👩‍👩‍👧‍👦", "שלום", "'); drop table x; --",
+]  # fmt: skip
+TAGS = {
+    "a", "body", "br", "button", "caption", "circle", "code", "dd", "div", "dl", "dt", "figcaption",
+    "figure", "footer", "h1", "h2", "h3", "head", "header", "html", "img", "input", "kbd", "li",
+    "link", "main", "meta", "nav", "noscript", "ol", "p", "polyline", "pre", "rect", "script",
+    "section", "span", "strong", "svg", "table", "tbody", "td", "th", "thead", "time", "title",
+    "tr", "ul",
+}  # fmt: skip
+
+
+def check_harmless(path: str, source: str) -> None:
+    """A page has only tags and attributes of its templates."""
+    page = Html(source)
+    assert {tag for tag, _ in page.tags} <= TAGS, path
+    for _, attributes in page.tags:
+        for name, value in attributes.items():
+            assert re.fullmatch(r"[a-z][a-zA-Z0-9-]*", name), (path, name)
+            assert not name.startswith("on"), (path, name)
+            assert name != "style", path
+            if name in ("href", "src"):
+                scheme = urlsplit(value).scheme
+                assert scheme in ("", "http", "https", "mailto"), (path, value)
+    assert len(page.all("script")) == 3 if path == paths.INDEX else 2, path
+    assert all(each.keys() == {"src", "defer"} for each in page.all("script")), path
+    assert not re.search("[\x00\u202a-\u202e\u2066-\u2069\ud800-\udfff]", source), path
+    source.encode()
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_never_becomes_markup(text):
+    for path, source in pages_of(full_mesh(text, text)).items():
+        if path.endswith(".html"):
+            check_harmless(path, source)
+
+
+@given(st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=20)), max_size=4).map("".join))
+def test_generated_text_never_becomes_markup(text):
+    mesh = full_mesh(text, f"n{text}")
+    for path, source in pages_of(mesh).items():
+        if path.endswith(".html"):
+            check_harmless(path, source)
+        else:
+            source.encode("ascii")  # pushed data has no character that could end its line
+            assert source.startswith("(window.mesh=window.mesh||[]).push(["), path
+
+
+def test_text_is_shown_as_it_is(pages):
+    text = "5 < 6 & \"quoted\" 'single' <b>not bold</b> [a](javascript:b)"
+    seen = html_of(full_mesh(text))[paths.product("shop.orders")].seen
+    assert text in seen
+
+
+def test_a_megabyte_of_text_does_not_fill_a_page():
+    made = pages_of(full_mesh("<x>" * 350_000, "y" * 1_000_000))
+    for path, source in made.items():
+        assert len(source) < 500_000, path
+    assert words.CUT.strip() in made[paths.product("shop.orders")]
+
+
+def test_the_index_is_compressed_to_little():
+    made = pages_of(full_mesh())
+    assert len(gzip.compress(made["search/list.js"].encode())) < 1000

@@ -1,0 +1,165 @@
+"""Traces of columns across domains, and what a product reads directly."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from meshhouse.catalog.inputs import inputs_of
+from meshhouse.catalog.traces import Traces
+from meshhouse.governance.contract import Contract
+
+
+def contract(relation, models, columns, reads=(), topics=(), **more):
+    domain, _, name = relation.partition(".")
+    return Contract(
+        {
+            "product": relation, "relation": relation, "domain": domain, "model": name,
+            "models": {key: {"sql": sql, "materialized": "view"} for key, sql in models.items()},
+            "columns": [{"name": each} for each in columns],
+            "reads": [{"relation": each, "reader": f"{domain}.x"} for each in reads],
+            "topics": {
+                table: {"raw_table": table, "fields": {key: {} for key in fields}}
+                for table, fields in dict(topics).items()
+            },
+            **more,
+        }
+    )  # fmt: skip
+
+
+LINES = "select basket, amount from sales_build.stg"
+STAGING = "select basket_id as basket, amount from sales_raw.sales"
+SALES = {"sales_raw.sales": ["basket_id", "amount"]}
+ORDERS = contract(
+    "sales.orders",
+    {
+        "orders": "select basket, sum(amount) as total, count(*) as lines"
+        " from sales_build.lines group by basket",
+        "lines": LINES,
+        "stg": STAGING,
+    },
+    ["Basket", "total", "lines"],
+    topics=SALES,
+)
+LINES_OF_ORDERS = contract(
+    "sales.lines", {"lines": LINES, "stg": STAGING}, ["basket", "amount"], topics=SALES
+)
+PEOPLE = contract(
+    "mesh.people",
+    {
+        "people": "select max(total) as best, sum(lines) as lines, max(gone) as gone"
+        " from mesh_build.stg",
+        "stg": "select o.*, o.nothing as gone from sales.orders as o",
+    },
+    ["best", "lines", "gone", "added"],
+    reads=["sales.orders"],
+)
+MESH = (ORDERS, LINES_OF_ORDERS, PEOPLE)
+
+
+def test_a_column_leads_through_all_domains_to_its_topic_field():
+    steps = Traces(MESH)["mesh.people.best"]
+    assert [(each.at, each.kind, each.how) for each in steps] == [
+        ("sales_raw.sales.amount", "topic", "same value"),
+        ("sales.stg.amount", "model", "same value"),
+        ("sales.lines.amount", "product", "same value"),
+        ("sales.orders.total", "product", "computed"),
+        ("mesh.stg.total", "model", "same value"),
+        ("mesh.people.best", "product", "computed"),
+    ]
+    assert [each.sql for each in steps][-3:] == ["SUM(amount)", "total", "MAX(total)"]
+
+
+def test_a_count_leads_to_the_rows_of_its_topic():
+    steps = Traces(MESH)["sales.orders.lines"]
+    assert [each.at for each in steps] == [
+        "sales_raw.sales", "sales.stg", "sales.lines", "sales.orders.lines",
+    ]  # fmt: skip
+    assert {each.how for each in steps} == {"counted"}
+
+
+def test_what_is_not_known_is_unknown():
+    traces = Traces(MESH)
+    assert "unknown" in {each.how for each in traces["mesh.people.gone"]}
+    assert [each.how for each in traces["mesh.people.added"]] == ["unknown"]
+
+
+def test_names_of_columns_are_found_in_any_letter_case_and_others_are_not():
+    traces = Traces(MESH)
+    assert traces["sales.orders.BASKET"][-1].at == "sales.orders.basket"
+    assert "sales.orders.basket" in traces
+    assert len(traces) == len(list(traces)) == 9
+    for wrong in ("sales.orders.no", "sales.orders", "no.such.column", ""):
+        assert wrong not in traces
+        with pytest.raises(KeyError):
+            traces[wrong]
+
+
+def test_a_version_is_found_under_the_name_that_the_sql_uses():
+    orders = contract(
+        "sales.orders_v2", {"orders": "select basket_id as b from sales_raw.sales"}, ["b"],
+        topics=SALES, product="sales.orders", model="orders", version=2, latest_version=2,
+    )  # fmt: skip
+    reader = contract(
+        "crm.r", {"r": "select b as x from sales.orders"}, ["x"], reads=["sales.orders"]
+    )
+    steps = Traces([orders, reader])["crm.r.x"]
+    assert [each.at for each in steps] == [
+        "sales_raw.sales.basket_id", "sales.orders_v2.b", "crm.r.x",
+    ]  # fmt: skip
+    assert steps[-1].inputs == ("sales.orders_v2.b",)
+
+
+def test_products_that_read_each_other_do_not_hang():
+    one = contract("a.p", {"p": "select x from b.q"}, ["x"], reads=["b.q"])
+    other = contract("b.q", {"q": "select x from a.p"}, ["x"], reads=["a.p"])
+    traces = Traces([one, other])
+    assert [each.at for each in traces["a.p.x"]] == ["b.q.x", "a.p.x"]
+    assert set(traces.digests()) == {"a.p", "b.q"}
+
+
+def test_a_very_large_trace_ends_and_has_the_column_last():
+    names = [f"c{n}" for n in range(500)]
+    models = {
+        "wide": f"select {' + '.join(names)} as x from d_build.stg",
+        "stg": f"select {', '.join(names)} from d_raw.t",
+    }
+    wide = contract("d.wide", models, ["x"], topics={"d_raw.t": names})
+    steps = Traces([wide])["d.wide.x"]
+    assert 400 < len(steps) < 1000
+    assert steps[-1].at == "d.wide.x"
+
+
+def test_steps_are_remembered_until_a_contract_or_what_it_reads_changes(tmp_path):
+    cold = {key: Traces(MESH, tmp_path)[key] for key in Traces(MESH)}
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 3
+    assert {key: Traces(MESH, tmp_path)[key] for key in cold} == cold
+    assert sorted(tmp_path.iterdir()) == files
+    files[0].write_text("{half a docu")
+    assert {key: Traces(MESH, tmp_path)[key] for key in cold} == cold
+    json.loads(files[0].read_text())
+    more = replace(ORDERS, document={**ORDERS.document, "columns": [{"name": "basket"}]})
+    changed = Traces([more, PEOPLE], tmp_path)
+    assert changed["mesh.people.best"]
+    assert changed["sales.orders.basket"]
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_digest_changes_with_every_contract_on_the_way_and_with_no_other():
+    before = Traces(MESH).digests()
+    changed = replace(
+        ORDERS, document={**ORDERS.document, "models": {"orders": {"sql": "select 1 as total"}}}
+    )
+    after = Traces([changed, LINES_OF_ORDERS, PEOPLE]).digests()
+    assert {each for each in before if before[each] != after[each]} == {
+        "sales.orders", "mesh.people",
+    }  # fmt: skip
+
+
+def test_what_a_product_reads_directly():
+    products = {each.relation for each in MESH}
+    assert inputs_of(ORDERS, products) == ("sales.lines",)
+    assert inputs_of(LINES_OF_ORDERS, products) == ("sales_raw.sales",)
+    assert inputs_of(PEOPLE, products) == ("sales.orders",)
+    assert inputs_of(ORDERS, {"sales.orders"}) == ("sales_raw.sales",)
