@@ -44,6 +44,7 @@ def by_duckdb(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     send_late(mesh, {**LATE_LINES, **CHANGED_HOUSEHOLDS})
     done = json.loads(mesh.run("run", "--json").stdout)
     assert len(done["published"]) == 15
+    assert all(each["rows"] for each in done["published"])  # equal by more than emptiness
     return Kept(mesh.root)
 
 
