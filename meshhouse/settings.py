@@ -311,9 +311,6 @@ _DEVELOPMENT = Group(
     "",
     (
         Setting(
-            "MESH_TESTS_ALL_HOUSEHOLDS", "", "Set: engines are compared on all data of the demo."
-        ),
-        Setting(
             "MESH_TESTS_NEED_BROWSER", "", "Set: tests fail, not skip, if no browser is installed."
         ),
         Setting("MESH_TESTS_NEED_SPARK", "", "Set: tests fail, not skip, if Spark cannot run."),
