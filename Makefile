@@ -47,8 +47,9 @@ demo: install ## a whole mesh on real retail data: from events to published prod
 dev: install ## Dagster's web page on port 3000
 	@$(BIN)/mesh dev
 
-# Files are handed out in the order of tests/support/pace.py.
-PYTEST := -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10
+# Files are handed out in the order of tests/support/pace.py. Three workers for two cores, because
+# the tests wait for servers and locks a quarter of their time.
+PYTEST := -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 browser: ## Debian's Chromium, for the tests that look at Dagster's page
 	@if command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null; then :; \

@@ -6,6 +6,7 @@ Belongs here: how a judgement is shown as a check, and what a refused step says.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -156,7 +157,7 @@ def _judged(
     if judged.as_entries():  # more than harmless ones
         facts["changes"] = dg.MetadataValue.md(_candidate_table(judged))
     if not judged.outcome.refused:
-        return _result(product, True, _summary(judged.as_entries()), facts)
+        return _result(product, True, summary(judged.as_entries()), facts)
     if allowed:  # an environment has no consumers: a change can be tried there
         return _result(product, False, f"Production would refuse: {in_short(judged)}.", facts,
                        dg.AssetCheckSeverity.WARN)  # fmt: skip
@@ -167,7 +168,7 @@ def _unchanged(product: Product, changes: list[dict[str, Any]]) -> dg.AssetCheck
     facts: dict[str, Any] = {"unchanged": True}
     if changes:
         facts["changes"] = dg.MetadataValue.md(_published_table(changes))
-    since = f"Its current publication: {_summary(changes)}" if changes else ""
+    since = f"Its current publication: {summary(changes)}" if changes else ""
     return _result(product, True, f"The product is unchanged. {since}".strip(), facts)
 
 
@@ -188,14 +189,16 @@ def _result(
     )
 
 
-def _summary(changes: list[dict[str, Any]]) -> str:
+def summary(changes: list[dict[str, Any]]) -> str:
     """What changes for consumers, in one sentence; `changes` are those of the ledger."""
-    allowed = sum(each["allowed_by"] is not None for each in changes)
-    minor = len(changes) - allowed
+    kinds = Counter(
+        each["verdict"] if each["allowed_by"] is None else "waived or confirmed" for each in changes
+    )
+    # An environment publishes also what production would refuse.
     parts = [
-        f"{number} {kind} {'change' if number == 1 else 'changes'}"
-        for number, kind in ((minor, "minor"), (allowed, "waived or confirmed"))
-        if number
+        f"{kinds[kind]} {kind} {'change' if kinds[kind] == 1 else 'changes'}"
+        for kind in ("minor", "breaking", "forbidden", "waived or confirmed")
+        if kinds[kind]
     ]
     return f"{' and '.join(parts)} for consumers." if parts else "Nothing changes for consumers."
 

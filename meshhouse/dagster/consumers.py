@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from meshhouse.dagster.lineage import column_lineage
+from meshhouse.dagster.lineage import column_lineage, column_sources
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import Readers
 from meshhouse.ledger import Head, Ledger
@@ -63,6 +63,7 @@ class Consumers:
             contract = Contract.from_text(head.contract)
             if lineage := column_lineage(self._domain, contract):
                 found["dagster/column_lineage"] = lineage
+            found["columns come from"] = column_sources(product, contract)
             readers = self._readers(contract)
             found["consumers"] = len({each.partition(".")[0] for each in readers})
             if product.deprecation_date:

@@ -15,6 +15,7 @@ from pydantic import Field
 from meshhouse.dagster.columns import column_schema
 from meshhouse.dagster.freshness import SOURCE_CHECK, source_check, source_policy, source_spec
 from meshhouse.dagster.keys import raw_key
+from meshhouse.dagster.links import raw_links
 from meshhouse.dagster.live import QUIET_SECONDS
 from meshhouse.dagster.reporter import Reporter
 from meshhouse.dagster.settings import Settings, pool_name
@@ -95,6 +96,7 @@ def _spec(repository: Repository, domain: Domain, raw: RawTable) -> dg.AssetSpec
             "topic": raw.topic,
             "dagster/table_name": raw.relation,
             "dagster/column_schema": column_schema(raw.columns),
+            **raw_links(raw),
         },
     )
 

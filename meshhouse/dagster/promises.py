@@ -77,8 +77,11 @@ class Promises:
     def metadata(self, product: Product) -> dict[str, Any]:
         """Facts for the newest materialisation of a product."""
         statuses = self._statuses.get(product.relation, [])
-        left = {each.last.objective: each.budget.left_percent for each in statuses}
-        return {"error budget left (percent)": left} if left else {}
+        # One number each: Dagster's page draws numbers over time, and shows other values as text.
+        return {
+            f"error budget left of {each.last.objective} (percent)": each.budget.left_percent
+            for each in statuses
+        }
 
     @cached_property
     def _statuses(self) -> dict[str, list[ObjectiveStatus]]:

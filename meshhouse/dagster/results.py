@@ -11,9 +11,11 @@ from typing import Any
 
 import dagster as dg
 
+from meshhouse.dagster.compatibility import summary
 from meshhouse.dagster.consumers import Consumers
 from meshhouse.dagster.promises import Promises
 from meshhouse.engines import Engine
+from meshhouse.governance.change import Verdict
 from meshhouse.ledger import Head
 from meshhouse.repository import Product
 from meshhouse.runs.outcome import DomainRun
@@ -57,18 +59,33 @@ def product_results(
     What a run found unchanged keeps its data version, so nothing downstream is stale.
     """
     published = {entry["product"]: entry for entry in run.published}
-    bumps = {each.relation: str(each.bump) for each in run.judged}
     for key, product in products.items():
         if key not in selected:
             continue
         entry = published.get(product.name)
         governed = {**consumers.metadata(product), **promises.metadata(product)}
-        governed |= kept_logs(run)
+        governed |= {**compatibility(product, run), **kept_logs(run)}
         if entry is None:
             yield _left(key, product, run, consumers.head(product), governed, engine.name)
         else:
-            governed["bump"] = bumps.get(product.relation, "first publication")
             yield _published(key, entry, governed, engine.name)
+
+
+def compatibility(product: Product, run: DomainRun) -> dict[str, Any]:
+    """What the current publication of a product changed for consumers, after a run."""
+    for each in run.judged:
+        if each.relation == product.relation:
+            changes = summary(each.as_entries())
+            verdict, bump = str(each.verdict), str(each.bump)
+            return {"verdict": verdict, "bump": bump, "changes for consumers": changes}
+    if product.name in {entry["product"] for entry in run.published}:
+        return {"bump": "first publication"}
+    if product.name not in run.standing_changes:
+        return {}
+    standing = run.standing_changes[product.name]
+    verdicts = [Verdict[each["verdict"].upper()] for each in standing]
+    worst = max(verdicts, default=Verdict.HARMLESS)
+    return {"verdict": str(worst), "changes for consumers": summary(standing)}
 
 
 def _left(

@@ -14,6 +14,7 @@ import dagster as dg
 from meshhouse.dagster.columns import column_schema
 from meshhouse.dagster.freshness import product_freshness
 from meshhouse.dagster.keys import build_key, product_key, relation_key
+from meshhouse.dagster.links import product_links
 from meshhouse.dagster.settings import Settings
 from meshhouse.dagster.source import model_source, product_source
 from meshhouse.dagster.tags import LAYER, PRODUCT
@@ -68,6 +69,7 @@ def product_spec(
         "dagster/column_schema": column_schema(product.columns, product.grain),
         "version": product.version,
         "grain": ", ".join(product.grain),
+        **product_links(product),
         **author_meta(node),
         **product_source(repository, product),
     }

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from meshhouse.catalog import paths
 from tests.conftest import Mesh
 from tests.support.browser import picture, running_browser, until
 
 SOON = 60_000
 """Milliseconds that a page has for an answer on a busy machine."""
+CATALOG = "https://catalog.example/mesh"
 ORDERS = "domains/shop/models/products/orders.yml"
 CUSTOMERS = "domains/crm/models/products/customers.yml"
 STAGING = "domains/shop/models/staging/stg_sales.sql"
@@ -91,7 +93,7 @@ def web(browser, new_mesh) -> Iterator[Web]:
         "        promises: {refreshed_within_hours: 0.017}\n        grain:",
     )
     mesh.sell(*range(10))
-    mesh.run("run")
+    mesh.run("run", environment={"MESH_CATALOG_URL": CATALOG})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -99,7 +101,11 @@ def web(browser, new_mesh) -> Iterator[Web]:
     server = subprocess.Popen(
         mesh.command("dev", "--port", str(port)),
         cwd=mesh.root,
-        env={**mesh.environment, "FRESHNESS_DAEMON_INTERVAL_SECONDS": "5"},
+        env={
+            **mesh.environment,
+            "FRESHNESS_DAEMON_INTERVAL_SECONDS": "5",
+            "MESH_CATALOG_URL": CATALOG,
+        },
         stdout=told,
         stderr=told,
         start_new_session=True,
@@ -147,6 +153,28 @@ def test_a_product_shows_its_columns_constraints_and_jobs(web):
     web.see("one row per order_id")
     web.see("Freshness policy")
     picture(web.page, "product")
+
+
+def test_an_asset_leads_to_its_page_in_the_catalog_and_the_catalog_leads_back(web, monkeypatch):
+    web.open("/assets/shop/orders")
+    page = f"{CATALOG}/products/shop/orders.html"
+    assert web.see(page, exact=True).get_attribute("href") == page
+    picture(web.page, "links_to_the_catalog")
+    monkeypatch.setenv("MESH_DAGSTER_URL", web.address)
+    web.page.goto(paths.topic_asset("shop", "sales"))
+    web.see(f"{CATALOG}/topics/shop/sales.html", exact=True)
+    web.page.goto(paths.product_asset("shop.orders"))
+    web.see("Row count")
+
+
+def test_a_product_shows_where_its_columns_come_from_and_its_error_budget(web):
+    web.open("/assets/shop/orders")
+    web.see("error budget left of refreshed_within_hours")
+    web.see("first publication")
+    web.see("shop_raw.sales.sale_id", exact=True)
+    trace = web.page.get_by_role("link", name="order_id", exact=True)
+    assert trace.get_attribute("href") == f"{CATALOG}/products/shop/orders.columns.html#order_id"
+    picture(web.page, "columns_come_from")
 
 
 def test_compatibility_and_promises_are_checks(web):
