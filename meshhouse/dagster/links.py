@@ -20,22 +20,16 @@ from meshhouse.repository import Product, RawTable
 
 CATALOG = "catalog"
 """The name of the link to the page of a product or topic."""
-TRACES = "column traces"
-"""The name of the link to the page with the traces of a product's columns."""
 
 
 def product_links(product: Product) -> dict[str, Any]:
-    """Metadata of a product: its page, and the page with the traces of its columns.
-
-    Empty if nobody said where the catalog is.
-    """
-    relation = product.relation
-    return _links({CATALOG: paths.product(relation), TRACES: paths.columns(relation)})
+    """Metadata of a product: its page. Empty if nobody said where the catalog is."""
+    return _link(paths.product(product.relation))
 
 
 def raw_links(raw: RawTable) -> dict[str, Any]:
     """Metadata of a raw table: the page of its topic, like `product_links`."""
-    return _links({CATALOG: paths.topic(raw.domain, raw.name)})
+    return _link(paths.topic(raw.domain, raw.name))
 
 
 def linked_column(product: Product, column: str) -> str:
@@ -46,9 +40,9 @@ def linked_column(product: Product, column: str) -> str:
     return f"[{plain(column)}](<{address}>)" if address else plain(column)
 
 
-def _links(pages: dict[str, str]) -> dict[str, Any]:
+def _link(page: str) -> dict[str, Any]:
     try:
-        found = {name: paths.public_url(page) for name, page in pages.items()}
+        address = paths.public_url(page)
     except UsageError as error:
         return {CATALOG: str(error)}
-    return {name: dg.MetadataValue.url(address) for name, address in found.items() if address}
+    return {CATALOG: dg.MetadataValue.url(address)} if address else {}

@@ -15,32 +15,22 @@ from meshhouse.repository import Repository
 from tests.conftest import Mesh
 
 
-def links(repository: Repository) -> dict[str, dict[str, str]]:
+def links(repository: Repository) -> dict[str, str | None]:
     """Asset -> what it says of the catalog."""
     specs = [
         spec for each in mesh_assets(repository, Settings(follows=None)) for spec in each.specs
     ]
-    return {
-        spec.key.to_user_string(): {
-            name: getattr(value, "value", value)
-            for name, value in spec.metadata.items()
-            if name in ("catalog", "column traces")
-        }
-        for spec in specs
-    }
+    said = {spec.key.to_user_string(): spec.metadata.get("catalog") for spec in specs}
+    return {key: getattr(value, "value", value) for key, value in said.items()}
 
 
 def test_products_and_raw_tables_link_to_their_pages(mesh: Mesh, monkeypatch):
     monkeypatch.setenv("MESH_CATALOG_URL", "https://catalog.example/mesh/")
     found = links(mesh.repository)
-    assert found["shop/orders"] == {
-        "catalog": "https://catalog.example/mesh/products/shop/orders.html",
-        "column traces": "https://catalog.example/mesh/products/shop/orders.columns.html",
-    }
-    assert found["shop/raw.sales"] == {
-        "catalog": "https://catalog.example/mesh/topics/shop/sales.html"
-    }
-    assert found["shop/build.orders"] == {}
+    orders, sales = "products/shop/orders.html", "topics/shop/sales.html"
+    assert found["shop/orders"] == f"https://catalog.example/mesh/{orders}"
+    assert found["shop/raw.sales"] == f"https://catalog.example/mesh/{sales}"
+    assert found["shop/build.orders"] is None
 
 
 def test_nothing_links_to_a_catalog_that_is_not_published(mesh: Mesh, monkeypatch):
@@ -57,7 +47,7 @@ def test_a_wrong_address_is_shown_where_the_link_would_be(mesh: Mesh, monkeypatc
     monkeypatch.setenv("MESH_CATALOG_URL", address)
     said = f"MESH_CATALOG_URL must begin with https://, http://, file://, but is `{address}`."
     found = links(mesh.repository)
-    assert found["shop/orders"] == found["shop/raw.sales"] == {"catalog": said}
+    assert found["shop/orders"] == found["shop/raw.sales"] == said
     [orders, *_] = mesh.repository.domain("shop").products
     assert linked_column(orders, "order_id") == "order\\_id"
     monkeypatch.setenv("MESH_DAGSTER_URL", address)

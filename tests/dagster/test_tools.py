@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dagster._core.instance.config import dagster_instance_config
 
+from meshhouse.dagster.origin import MODULE
 from tests.conftest import ROOT, Mesh
 
 
@@ -61,6 +62,18 @@ def test_the_examples_of_the_deployment_page_are_valid(tmp_path, monkeypatch):
     settings, _ = dagster_instance_config(str(examples))
     assert settings["concurrency"]["runs"]["max_concurrent_runs"] == 4
     assert yaml.safe_load((examples / "values.yaml").read_text())["postgresql"]["enabled"]
+    # `mesh run` gives its runs to this code location.
+    values = yaml.safe_load((examples / "values.yaml").read_text())
+    [deployment] = values["dagster-user-deployments"]["deployments"]
+    assert values["dagsterWebserver"]["workspace"] == {
+        "enabled": True,
+        "servers": [{"host": deployment["name"], "port": deployment["port"], "name": MODULE}],
+    }
+    [served] = yaml.safe_load((examples / "workspace.yaml").read_text())["load_from"]
+    assert served["grpc_server"]["location_name"] == MODULE
+    [template] = (ROOT / "meshhouse" / "templates").glob("mesh/pyproject.toml.j2")
+    for project in (template, ROOT / "pyproject.toml"):
+        assert f'code_location_name = "{MODULE}"' in project.read_text()
     for unit in examples.glob("*.service"):
         start = next(
             line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")
