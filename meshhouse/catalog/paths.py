@@ -24,6 +24,8 @@ FACTS = "mesh.json"
 OPENAPI = "openapi.json"
 LLMS = "llms.txt"
 SITEMAP = "sitemap.xml"
+MOST_ANCHOR = 200
+"""Characters of an anchor: names of columns have no limit everywhere."""
 
 _SCHEMES = ("https://", "http://", "file://")
 
@@ -52,7 +54,13 @@ def product(relation: str, extension: str = "html") -> str:
 def columns(relation: str, column: str = "") -> str:
     """The page with the column traces of a product, at a column if one is given."""
     page = product(relation, "columns.html")
-    return f"{page}#{quote(column.lower())}" if column else page
+    # A lone surrogate has no form in UTF-8.
+    return f"{page}#{quote(anchor(column).encode(errors='replace'))}" if column else page
+
+
+def anchor(column: str) -> str:
+    """The id of a column on the page of its product's traces."""
+    return column.lower()[:MOST_ANCHOR]
 
 
 def relative(target: str, page: str) -> str:

@@ -25,7 +25,7 @@ from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.exports import facts, odcs, odps, openapi, texts
 from meshhouse.catalog.manifest import Manifest, Written
 from meshhouse.catalog.page import Maker, Page
-from meshhouse.catalog.pages import assets, domain, home, mesh_wide, product
+from meshhouse.catalog.pages import assets, columns, domain, home, lineage, mesh_wide, product
 from meshhouse.catalog.render import render
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
@@ -34,6 +34,8 @@ MAKERS: tuple[Maker, ...] = (
     assets.pages,
     home.pages,
     product.pages,
+    columns.pages,
+    lineage.pages,
     domain.domain_pages,
     domain.topic_pages,
     mesh_wide.policy_pages,
