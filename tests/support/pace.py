@@ -30,6 +30,8 @@ _ONE_SESSION = {
 """Files that use the Spark session of their process. One worker gets them all: a second session
 would spend another minute of processor time until Java has compiled what these tests run."""
 _SECONDS = {
+    "catalog/test_browser.py": 60,
+    "catalog/test_snippets.py": 50,
     "engines/spark/test_tables.py": 176,
     "journeys/test_parity.py": 160,
     "journeys/test_contracts.py": 157,
