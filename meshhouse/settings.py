@@ -311,10 +311,10 @@ _DEVELOPMENT = Group(
     "",
     (
         Setting(
-            "MESH_TESTS_ALL_HOUSEHOLDS", "", "Set: engines are compared on all data of the demo."
+            "MESH_TESTS_NEED_BROWSER", "", "Set: tests fail, not skip, if no browser is installed."
         ),
         Setting(
-            "MESH_TESTS_NEED_BROWSER", "", "Set: tests fail, not skip, if no browser is installed."
+            "MESH_TESTS_NEED_MARIADB", "", "Set: tests fail, not skip, if MariaDB is not installed."
         ),
         Setting("MESH_TESTS_NEED_SPARK", "", "Set: tests fail, not skip, if Spark cannot run."),
         Setting("MESH_BENCH_EVENTS", "2000000", "`benchmarks.kafka`: events with bad ones."),
