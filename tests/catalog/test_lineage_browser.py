@@ -3,9 +3,12 @@
 import pytest
 
 from meshhouse.catalog import paths, site
-from tests.catalog.test_browser import address, barriers, browser, page  # noqa: F401 - fixtures
+from tests.catalog.test_browser import address, barriers, browser, page
 from tests.support.browser import picture
 from tests.support.lineage_mesh import documents
+
+__all__ = ["browser", "page"]
+"""Fixtures that tests of this file use."""
 
 
 @pytest.fixture(scope="module")
@@ -15,12 +18,12 @@ def folder(tmp_path_factory):
     return made
 
 
-def rows(page):
+def rows(tab):
     """Products of the table that can be seen."""
-    return page.locator("tr[data-key]:visible th").all_inner_texts()
+    return tab.locator("tr[data-key]:visible th").all_inner_texts()
 
 
-def test_a_late_product_marks_who_is_hit_with_names_and_owners(folder, page):  # noqa: F811
+def test_a_late_product_marks_who_is_hit_with_names_and_owners(folder, page):
     page.goto(address(folder, paths.LINEAGE))
     assert len(rows(page)) == 3
     page.get_by_label("Who is hit if this is late?").select_option("sales.orders")
@@ -38,7 +41,7 @@ def test_a_late_product_marks_who_is_hit_with_names_and_owners(folder, page):  #
     assert page.locator(".node.faint, .node.hit").count() == 0
 
 
-def test_products_are_chosen_by_domain(folder, page):  # noqa: F811
+def test_products_are_chosen_by_domain(folder, page):
     page.goto(address(folder, paths.LINEAGE))
     page.locator('select[name="domain"]').select_option("sales")
     assert len(rows(page)) == 2
@@ -46,13 +49,13 @@ def test_products_are_chosen_by_domain(folder, page):  # noqa: F811
     assert page.locator('.node.faint[data-key="sales_raw.sales"]').count() == 0
 
 
-def test_a_link_chooses_the_late_product(folder, page):  # noqa: F811
+def test_a_link_chooses_the_late_product(folder, page):
     page.goto(address(folder, paths.product("sales.orders")))
     page.get_by_role("link", name="who is hit").click()
     page.locator("[data-hits]", has_text="mesh.people").wait_for()
 
 
-def test_a_column_leads_back_to_its_topic_field(folder, page):  # noqa: F811
+def test_a_column_leads_back_to_its_topic_field(folder, page):
     page.goto(address(folder, paths.product("mesh.people")))
     page.get_by_role("link", name="trace best").click()
     page.wait_for_url("**/people.columns.html#best")
@@ -65,27 +68,27 @@ def test_a_column_leads_back_to_its_topic_field(folder, page):  # noqa: F811
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_barrier_on_a_phone_with_all_steps_open(folder, browser, scheme):  # noqa: F811
+def test_no_barrier_on_a_phone_with_all_steps_open(folder, browser, scheme):
     context = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
-    page.goto(address(folder, paths.columns("mesh.people")))
-    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    assert barriers(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.goto(f"{address(folder, paths.LINEAGE)}#late=sales.lines")
-    page.locator(".node.hit").first.wait_for()
-    assert barriers(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab = context.new_page()
+    tab.goto(address(folder, paths.columns("mesh.people")))
+    tab.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert barriers(tab) == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.goto(f"{address(folder, paths.LINEAGE)}#late=sales.lines")
+    tab.locator(".node.hit").first.wait_for()
+    assert barriers(tab) == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     context.close()
 
 
-def test_without_scripts_the_table_says_who_is_hit(folder, browser):  # noqa: F811
+def test_without_scripts_the_table_says_who_is_hit(folder, browser):
     context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(address(folder, paths.LINEAGE))
-    assert page.locator("[data-choices]").is_hidden()
-    page.locator('tr[data-key="sales.lines"] summary').click()
-    page.locator('tr[data-key="sales.lines"] li', has_text="mesh.people").wait_for()
-    page.locator('svg a[data-key="sales.orders"]').click()
-    page.wait_for_url("**/products/sales/orders.html")
+    tab = context.new_page()
+    tab.goto(address(folder, paths.LINEAGE))
+    assert tab.locator("[data-choices]").is_hidden()
+    tab.locator('tr[data-key="sales.lines"] summary').click()
+    tab.locator('tr[data-key="sales.lines"] li', has_text="mesh.people").wait_for()
+    tab.locator('svg a[data-key="sales.orders"]').click()
+    tab.wait_for_url("**/products/sales/orders.html")
     context.close()
