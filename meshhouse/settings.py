@@ -230,10 +230,30 @@ _SNOWFLAKE = Group(
 )
 _ALERTS = Group(
     "Alerts",
-    "See [deployment](deployment/README.md#alerts). The sensors are off at first.",
+    "See [alerts and notices of change](guides/alerts.md). Addresses of webhooks are secrets.",
     (
-        Setting("MESH_ALERT_WEBHOOK", "", "Address that gets each alert as JSON, by POST."),
-        Setting("MESH_ALERT_EMAIL_TO", "", "Addresses that get each alert, with commas."),
+        Setting("MESH_ALERT_WEBHOOK", "", "Address that gets each message as JSON, by POST."),
+        Setting("MESH_ALERT_WEBHOOK_<DOMAIN>", "", "The same, for the messages of one domain."),
+        Setting("MESH_ALERT_SLACK", "", "Incoming webhook of Slack or Mattermost."),
+        Setting("MESH_ALERT_SLACK_<DOMAIN>", "", "The same, for the messages of one domain."),
+        Setting(
+            "MESH_ALERT_SECRET",
+            "",
+            "Key that signs the JSON, in base64: `openssl rand -base64 32`. Without it, nothing is "
+            "signed.",
+        ),
+        Setting("MESH_ALERT_SECRET_<DOMAIN>", "", "Key for `MESH_ALERT_WEBHOOK_<DOMAIN>` instead."),
+        Setting("MESH_ALERT_EMAIL_TO", "", "Addresses that get each message, with commas."),
+        Setting(
+            "MESH_ALERT_OWNERS",
+            "on",
+            "`off` sends no e-mail to the addresses of groups' owners.",
+        ),
+        Setting(
+            "MESH_ALERT_PING",
+            "",
+            "Address that is called after each look that worked: a dead man's switch.",
+        ),
         Setting("MESH_ALERT_EMAIL_FROM", "", "Sender of e-mails. Required for e-mail."),
         Setting("MESH_SMTP_HOST", "", "Server that sends e-mails. Required for e-mail."),
         Setting("MESH_SMTP_PORT", "", "Its port. Without it, 587, 465 or 25, by security."),

@@ -121,7 +121,7 @@ def prefixes() -> set[str]:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
-        and re.fullmatch(r"(KAFKA|SNOWFLAKE|AWS|PYICEBERG)_([A-Z]+_)?", node.value)
+        and re.fullmatch(r"(KAFKA|SNOWFLAKE|AWS|PYICEBERG|MESH_ALERT)_([A-Z]+_)?", node.value)
     }
 
 

@@ -20,18 +20,24 @@ OPERATIONS = "operations.html"
 POLICIES = "policies.html"
 LEDGER = "ledger.html"
 GLOSSARY = "glossary.html"
+FACTS = "mesh.json"
+OPENAPI = "openapi.json"
+LLMS = "llms.txt"
+SITEMAP = "sitemap.xml"
+MOST_ANCHOR = 200
+"""Characters of an anchor: names of columns have no limit everywhere."""
 
 _SCHEMES = ("https://", "http://", "file://")
 
 
-def domain(name: str) -> str:
-    """The page of a domain."""
-    return f"domains/{name}.html"
+def domain(name: str, extension: str = "html") -> str:
+    """The page of a domain, or the file with its facts: `json`."""
+    return f"domains/{name}.{extension}"
 
 
-def topic(domain: str, table: str) -> str:
-    """The page of a topic, by the raw table that it lands in."""
-    return f"topics/{domain}/{table}.html"
+def topic(domain: str, table: str, extension: str = "html") -> str:
+    """The page of a topic, by its raw table, or the file with its facts: `json`."""
+    return f"topics/{domain}/{table}.{extension}"
 
 
 def product(relation: str, extension: str = "html") -> str:
@@ -48,7 +54,13 @@ def product(relation: str, extension: str = "html") -> str:
 def columns(relation: str, column: str = "") -> str:
     """The page with the column traces of a product, at a column if one is given."""
     page = product(relation, "columns.html")
-    return f"{page}#{quote(column.lower())}" if column else page
+    # A lone surrogate has no form in UTF-8.
+    return f"{page}#{quote(anchor(column).encode(errors='replace'))}" if column else page
+
+
+def anchor(column: str) -> str:
+    """The id of a column on the page of its product's traces."""
+    return column.lower()[:MOST_ANCHOR]
 
 
 def relative(target: str, page: str) -> str:

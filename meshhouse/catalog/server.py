@@ -92,7 +92,8 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_error(HTTPStatus.FORBIDDEN, "Use localhost")
             return None
         parts = unquote(urlsplit(self.path).path).split("/")
-        if any(part.startswith(".") for part in parts) or not self._is_inside():
+        is_named = not any(part.startswith(".") or "\0" in part for part in parts)
+        if not is_named or not self._is_inside():
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         self.server.rebuilds.look()
@@ -141,6 +142,9 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         """The address of the home page."""
         return f"http://localhost:{self.server_address[1]}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: a browser that leaves a page early closes the connection."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Answers one request with files of the folder."""

@@ -22,9 +22,10 @@ from pathlib import Path
 from meshhouse.catalog import manifest, paths, search
 from meshhouse.catalog.digests import Digests, digest_of_code
 from meshhouse.catalog.documents import Mesh
+from meshhouse.catalog.exports import facts, odcs, odps, openapi, texts
 from meshhouse.catalog.manifest import Manifest, Written
 from meshhouse.catalog.page import Maker, Page
-from meshhouse.catalog.pages import assets, domain, home, mesh_wide, product
+from meshhouse.catalog.pages import assets, columns, domain, home, lineage, mesh_wide, product
 from meshhouse.catalog.render import render
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
@@ -33,12 +34,20 @@ MAKERS: tuple[Maker, ...] = (
     assets.pages,
     home.pages,
     product.pages,
+    columns.pages,
+    lineage.pages,
     domain.domain_pages,
     domain.topic_pages,
     mesh_wide.policy_pages,
     mesh_wide.ledger_pages,
     mesh_wide.glossary_pages,
     search.pages,
+    facts.pages,
+    odcs.pages,
+    odps.pages,
+    openapi.pages,
+    texts.llms_pages,
+    texts.sitemap_pages,
 )
 """Every maker of pages. Add a line for yours."""
 

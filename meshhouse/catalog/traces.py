@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from meshhouse import files
 from meshhouse.catalog.documents import Step
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.lineage import ModelSteps, steps_of
@@ -212,9 +212,14 @@ class Traces(Mapping[str, tuple[Step, ...]]):
     def _remember(self, key: str, steps: Mapping[str, Step]) -> None:
         if self._cache is None:
             return
-        self._cache.mkdir(parents=True, exist_ok=True)
         document = {"steps": [_written(each) for each in steps.values()]}
-        files.replace(self._cache / f"{key}.json", json.dumps(document, ensure_ascii=False))
+        # Not synced, which takes minutes for 5,000 contracts: a damaged file is written again. A
+        # folder that cannot be written costs time and changes nothing that a page shows.
+        with suppress(OSError):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            draft = self._cache / f"{key}.{os.getpid()}.tmp"
+            draft.write_text(json.dumps(document))
+            draft.replace(self._cache / f"{key}.json")
 
 
 def _by_name(contracts: Mapping[str, Contract]) -> dict[str, Contract]:

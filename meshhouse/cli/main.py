@@ -41,6 +41,7 @@ _COMMANDS = {
     "land": ("land", "Land the events that wait in topics."),
     "rejected": ("rejected", "Show, replay or discard rejected events."),
     "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
+    "notices": ("notices", "Show what is wrong, and tell owners and consumers."),
     "prepare": ("prepare", "Parse every domain, as part of an image."),
     "replay": ("replay", "Write the demo's retail data into topics."),
     "restore": ("backup", "Restore a mesh from a backup."),

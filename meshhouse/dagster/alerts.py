@@ -1,42 +1,36 @@
-"""Sensors that alert people: a run failed, or a product is later than it promises.
+"""The sensor that looks for what is wrong or new, and sends it.
 
-Belongs here: what is worth an alert, once for each. Not here: delivery (delivery.py), or how often
-a sensor looks (orchestration/alerts.py).
+Belongs here: runs of Dagster that failed without a word in the ledger. Not here: everything else
+that is worth a message, and its delivery (meshhouse/notices/), or how often the sensor looks
+(orchestration/alerts.py).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from meshhouse.dagster.delivery import Alert, Undelivered, deliver
+from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
+from meshhouse.ledger import Ledger
+from meshhouse.notices import JobFailure, look
 from meshhouse.repository import Repository
-from meshhouse.runs.status import ProductStatus, age, product_statuses
 
-_SHOWN = 1_000
-"""Characters of one failure; the page has all of them."""
-
-
-def failure_sensor(name: str) -> dg.SensorDefinition:
-    """Alerts after each failed run, also of `mesh run` and in every code location."""
-
-    @dg.run_failure_sensor(
-        name=name,
-        monitor_all_code_locations=True,
-        description="Alerts by webhook and e-mail after each failed run.",
-    )
-    def a_run_failed(context: dg.RunFailureSensorContext) -> None:
-        deliver(failed_run(context.dagster_run, context.failure_event, _failures(context)))
-
-    return a_run_failed
+_PAGE = "MESH_DAGSTER_URL"
+_LOOK_BACK = timedelta(days=7)
+"""A failed run that no run of the same assets follows in this time counts as over."""
+_MOST_RUNS = 1_000
+_MOST_REASONS = 10
+_ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
+_GOOD = ("published", "unchanged", "built")
 
 
-def late_sensor(repository: Repository, name: str, every_seconds: int) -> dg.SensorDefinition:
-    """Alerts once for each product that is older than it promises, until it is refreshed.
+def notices_sensor(repository: Repository, name: str, every_seconds: int) -> dg.SensorDefinition:
+    """Sends what begins, what is over and what changes, as `mesh notices send` does.
 
     Args:
         repository: the mesh.
@@ -47,68 +41,82 @@ def late_sensor(repository: Repository, name: str, every_seconds: int) -> dg.Sen
     @dg.sensor(
         name=name,
         minimum_interval_seconds=every_seconds,
-        description="Alerts by webhook and e-mail when a product is older than it promises.",
+        description="Tells owners what is wrong and over, and consumers what changes.",
     )
-    def a_product_is_late(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def notices(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if repository.environment:
-            return dg.SkipReason("Products of an environment promise nothing.")
+            return dg.SkipReason("Notices are about production.")
         engine = engine_of(repository)
         now = datetime.now(UTC)
-        statuses = product_statuses(repository, engine.ledger, engine.lake)
-        late = {
-            each.product.relation: each
-            for each in statuses
-            if each.state == "declared" and each.freshness(now) == "late"
-        }
-        since = {relation: str(each.refreshed_at) for relation, each in late.items()}
-        known: dict[str, str] = json.loads(context.cursor or "{}")
-        new = [each for relation, each in late.items() if known.get(relation) != since[relation]]
-        if new:
-            try:
-                deliver(late_products(new, now))
-            except Undelivered as error:
-                if not error.others_did:  # the cursor stays, so the next look repeats it
-                    raise
-                context.log.error(str(error))
-        context.update_cursor(json.dumps(since))
-        return dg.SkipReason(f"{len(late)} late, {len(new)} of them since the last look.")
+        done = look(repository, engine, list(_failed(context.instance, engine, now)), now)
+        for problem in done.delivery.problems:
+            context.log.error(problem)
+        for title in done.unreceived:
+            context.log.error(f"Nobody receives: {title}")
+        return dg.SkipReason(
+            f"{len(done.begun)} begin, {len(done.over)} over, {len(done.changes)} changes; "
+            f"{done.delivery.sent} messages sent, {done.delivery.waiting} waiting."
+        )
 
-    return a_product_is_late
+    return notices
 
 
-def failed_run(run: dg.DagsterRun, event: dg.DagsterEvent, failures: Iterable[str]) -> Alert:
-    """The alert after a failed run."""
-    because = tuple(failures) or (event.message or "",)
-    return Alert(
-        "run_failed",
-        f"Mesh: run {run.run_id[:8]} failed ({run.job_name})",
-        tuple(each[:_SHOWN] for each in because),
-        {"run_id": run.run_id, "job": run.job_name, "failures": because},
-        f"/runs/{run.run_id}",
-    )
+def _failed(instance: dg.DagsterInstance, engine: Engine, now: datetime) -> Iterator[JobFailure]:
+    """Runs that failed and that no successful run of the same assets followed."""
+    filters = dg.RunsFilter(statuses=_ENDED, updated_after=now - _LOOK_BACK)
+    records = instance.get_run_records(filters, limit=_MOST_RUNS)
+    streaks: dict[str, list[dg.RunRecord]] = defaultdict(list)
+    ended: set[str] = set()
+    for record in records:  # newest first
+        run = record.dagster_run
+        subject = _subject(run)
+        if run.status == dg.DagsterRunStatus.SUCCESS:
+            ended.add(subject)
+        elif subject not in ended:
+            streaks[subject].append(record)
+    known = _recorded(engine.ledger, now) if streaks else frozenset()
+    for subject, failures in streaks.items():
+        unknown = [each for each in failures if each.dagster_run.run_id not in known]
+        if unknown:
+            first = unknown[-1]
+            run = first.dagster_run
+            yield JobFailure(
+                subject,
+                run.run_id,
+                first.create_timestamp.astimezone(UTC),
+                tuple(_reasons(instance, run.run_id))[:_MOST_REASONS],
+                _link(run.run_id),
+            )
 
 
-def late_products(late: Iterable[ProductStatus], now: datetime) -> Alert:
-    """The alert about products that are late."""
-    found = sorted(late, key=lambda each: each.product.relation)
-    names = [each.product.relation for each in found]
-    return Alert(
-        "product_late",
-        f"Mesh: {', '.join(names)} {'is' if len(names) == 1 else 'are'} late",
-        tuple(
-            f"{each.product.relation}: refreshed {age(each.refreshed_at, now)}, promised every "
-            f"{each.promise.total_seconds() / 3600:g} hours"
-            for each in found
-        ),
-        {"products": names},
-        "/assets",
-    )
+def _subject(run: dg.DagsterRun) -> str:
+    """The job, with its assets if the run was about some of them."""
+    assets = sorted(each.to_user_string() for each in run.asset_selection or ())
+    return f"{run.job_name}: {', '.join(assets)}" if assets else run.job_name
 
 
-def _failures(context: dg.RunFailureSensorContext) -> Iterable[str]:
+def _recorded(ledger: Ledger, now: datetime) -> frozenset[str]:
+    """Runs of which the ledger says that a domain failed: its owner hears of them already."""
+    entries = ledger.entries("runs", None, now - _LOOK_BACK)
+    return frozenset(each["run_id"] for each in entries if each["outcome"] not in _GOOD)
+
+
+def _reasons(instance: dg.DagsterInstance, run_id: str) -> Iterable[str]:
     """What each failed step said; the run itself only says which steps failed."""
-    for event in context.get_step_failure_events():
+    failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    for entry in failed:
+        event = entry.dagster_event
+        if event is None:
+            continue
         data = event.step_failure_data
-        told = data.user_failure_data.description if data.user_failure_data else None
-        said = told or (data.error.message if data.error else "it gave no reason")
+        given = data.user_failure_data.description if data.user_failure_data else None
+        said = given or (data.error.message if data.error else "it gave no reason")
         yield f"{event.step_key}: {said}"
+    if not failed:
+        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
+            yield entry.dagster_event.message or "" if entry.dagster_event else ""
+
+
+def _link(run_id: str) -> str:
+    base = os.environ.get(_PAGE, "").rstrip("/")
+    return f"{base}/runs/{run_id}" if base else ""

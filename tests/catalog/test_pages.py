@@ -128,7 +128,7 @@ def files_linked(path: str, page: Html) -> Iterator[str]:
 
 def test_links_lead_to_pages_that_exist(pages):
     made = {page.path for make in site.MAKERS for page in make(full_mesh())}
-    elsewhere = {paths.LINEAGE, paths.OPERATIONS}
+    elsewhere = {paths.OPERATIONS}
     missing = {
         (path, link)
         for path, page in pages.items()
@@ -243,10 +243,11 @@ HOSTILE = [
     "<" * 300, "👩‍👩‍👧‍👦", "שלום", "'); drop table x; --",
 ]  # fmt: skip
 TAGS = {
-    "a", "body", "br", "button", "caption", "circle", "code", "dd", "div", "dl", "dt", "figcaption",
-    "figure", "footer", "h1", "h2", "h3", "head", "header", "html", "img", "input", "kbd", "li",
-    "link", "main", "meta", "nav", "noscript", "ol", "p", "polyline", "pre", "rect", "script",
-    "section", "span", "strong", "svg", "table", "tbody", "td", "th", "thead", "time", "title",
+    "a", "body", "br", "button", "caption", "circle", "code", "dd", "details", "div", "dl", "dt",
+    "figcaption", "figure", "footer", "form", "g", "h1", "h2", "h3", "head", "header", "html",
+    "img", "input", "kbd", "label", "li", "link", "main", "meta", "nav", "noscript", "ol",
+    "option", "p", "path", "polyline", "pre", "rect", "script", "section", "select", "span",
+    "strong", "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "time", "title",
     "tr", "ul",
 }  # fmt: skip
 
@@ -263,7 +264,8 @@ def check_harmless(path: str, source: str) -> None:
             if name in ("href", "src"):
                 scheme = urlsplit(value).scheme
                 assert scheme in ("", "http", "https", "mailto"), (path, value)
-    assert len(page.all("script")) == 3 if path == paths.INDEX else 2, path
+    scripts = 3 if path in (paths.INDEX, paths.LINEAGE) else 2
+    assert len(page.all("script")) == scripts, path
     assert all(each.keys() == {"src", "defer"} for each in page.all("script")), path
     assert not re.search("[\x00\u202a-\u202e\u2066-\u2069\ud800-\udfff]", source), path
     source.encode()
@@ -282,7 +284,7 @@ def test_generated_text_never_becomes_markup(text):
     for path, source in pages_of(mesh).items():
         if path.endswith(".html"):
             check_harmless(path, source)
-        else:
+        elif path.startswith("search/"):
             source.encode("ascii")  # pushed data has no character that could end its line
             assert source.startswith("(window.mesh=window.mesh||[]).push(["), path
 
@@ -296,7 +298,8 @@ def test_text_is_shown_as_it_is(pages):
 def test_a_megabyte_of_text_does_not_fill_a_page():
     made = pages_of(full_mesh("<x>" * 350_000, "y" * 1_000_000))
     for path, source in made.items():
-        assert len(source) < 500_000, path
+        if path.endswith((".html", ".js")):  # files for programs hold all of it
+            assert len(source) < 500_000, path
     assert words.CUT.strip() in made[paths.product("shop.orders")]
 
 

@@ -7,54 +7,7 @@ import pytest
 
 from meshhouse.catalog.inputs import inputs_of
 from meshhouse.catalog.traces import Traces
-from meshhouse.governance.contract import Contract
-
-
-def contract(relation, models, columns, reads=(), topics=(), **more):
-    domain, _, name = relation.partition(".")
-    return Contract(
-        {
-            "product": relation, "relation": relation, "domain": domain, "model": name,
-            "models": {key: {"sql": sql, "materialized": "view"} for key, sql in models.items()},
-            "columns": [{"name": each} for each in columns],
-            "reads": [{"relation": each, "reader": f"{domain}.x"} for each in reads],
-            "topics": {
-                table: {"raw_table": table, "fields": {key: {} for key in fields}}
-                for table, fields in dict(topics).items()
-            },
-            **more,
-        }
-    )  # fmt: skip
-
-
-LINES = "select basket, amount from sales_build.stg"
-STAGING = "select basket_id as basket, amount from sales_raw.sales"
-SALES = {"sales_raw.sales": ["basket_id", "amount"]}
-ORDERS = contract(
-    "sales.orders",
-    {
-        "orders": "select basket, sum(amount) as total, count(*) as lines"
-        " from sales_build.lines group by basket",
-        "lines": LINES,
-        "stg": STAGING,
-    },
-    ["Basket", "total", "lines"],
-    topics=SALES,
-)
-LINES_OF_ORDERS = contract(
-    "sales.lines", {"lines": LINES, "stg": STAGING}, ["basket", "amount"], topics=SALES
-)
-PEOPLE = contract(
-    "mesh.people",
-    {
-        "people": "select max(total) as best, sum(lines) as lines, max(gone) as gone"
-        " from mesh_build.stg",
-        "stg": "select o.*, o.nothing as gone from sales.orders as o",
-    },
-    ["best", "lines", "gone", "added"],
-    reads=["sales.orders"],
-)
-MESH = (ORDERS, LINES_OF_ORDERS, PEOPLE)
+from tests.support.lineage_mesh import LINES_OF_ORDERS, MESH, ORDERS, PEOPLE, SALES, contract
 
 
 def test_a_column_leads_through_all_domains_to_its_topic_field():

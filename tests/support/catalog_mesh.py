@@ -24,6 +24,7 @@ from meshhouse.catalog.documents import (
     ReaderFacts,
     RuleFacts,
     SampleFacts,
+    Step,
     TopicFacts,
     VersionFacts,
 )
@@ -90,6 +91,7 @@ def full_mesh(text: str = "What was bought.", name: str = "channel", now: dateti
         versions=(VersionFacts("shop.orders", 1, True, None, ("crm",)),),
         reads=("crm.customers", "crm.gone"),
         topics=("shop_raw.sales",),
+        inputs=("crm.customers", "shop_raw.sales"),
         cost=CostFacts(10_000, 12.5, 0.5),
         sample=SampleFacts((text,), ((text,), (None,))),
     )
@@ -121,7 +123,18 @@ def full_mesh(text: str = "What was bought.", name: str = "channel", now: dateti
     policies = PolicyFacts(
         (RuleFacts("owner", "error", text),), (FindingFacts(text, 3, "owner", "error", text, text),)
     )
-    return Mesh(now, (shop, crm), (orders, customers), (topic,), policies=policies)
+    way = (
+        Step("shop_raw.sales.id", "topic", "same value", ""),
+        Step(f"shop.{text}.id", "model", "unknown", f"{text}\n{text}", ("shop_raw.sales.id",)),
+        Step(
+            f"shop.orders.{name}".lower(), "product", "computed", text, (f"shop.{text}.id",),
+            ("crm.customers.x", text),
+        ),
+    )  # fmt: skip
+    return Mesh(
+        now, (shop, crm), (orders, customers), (topic,), policies=policies,
+        traces={way[-1].at: way}, trace_digests={"shop.orders": "1"},
+    )  # fmt: skip
 
 
 def many_products(products: int, columns: int, now: datetime = NOW) -> Mesh:

@@ -83,6 +83,15 @@ class Sources:
         """The relations of all products, in lower case."""
         return frozenset(each.relation.lower() for each in self.products)
 
+    def without_places(self, text: str) -> str:
+        """A text without the folders of the machine on which the catalog is made.
+
+        Readers elsewhere must not see them, and two machines write the same page.
+        """
+        for place in sorted(map(str, (self.repository.root, self.repository.home)), reverse=True):
+            text = text.replace(f"{place}/", "")
+        return text
+
 
 def read_sources(
     repository: Repository, engine: Engine, now: datetime, consumer: str = ""

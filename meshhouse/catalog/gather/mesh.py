@@ -44,7 +44,10 @@ def gather(
         raise UsageError(f"There is no domain `{printable(consumer)}`. Domains: {names}.")
     now = now or datetime.now(UTC)
     sources = read_sources(repository, engine, now, consumer)
-    broken = broken_domains(repository)
+    broken = {
+        name: sources.without_places(because)
+        for name, because in broken_domains(repository).items()
+    }
     products = tuple(
         sorted(
             (product_of(each, sources, broken) for each in sources.products),
@@ -57,15 +60,15 @@ def gather(
     traces = Traces(contracts, repository.workspace / _TRACES)
     published = {each.relation: each for each in contracts}
     return Mesh(
-        now,
-        domains,
-        products,
-        topics,
-        traces,
-        traces.digests(),
-        consumer,
-        policies_of(repository, published, now),
-        _storage(engine),
+        built_at=now,
+        domains=domains,
+        products=products,
+        topics=topics,
+        traces=traces,
+        trace_digests=traces.digests(),
+        consumer=consumer,
+        policies=policies_of(repository, published, now),
+        storage=_storage(engine),
     )
 
 

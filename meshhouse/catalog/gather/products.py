@@ -60,7 +60,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         grain_text=str(contract.get("grain.text", "")) if contract else "",
         owner=owner_of(known, sources),
         state=state,
-        why=why,
+        why=sources.without_places(why),
         published_at=status.published_at,
         refreshed_at=status.refreshed_at,
         refreshed_within_hours=status.promise.total_seconds() / 3600 if status.promise else None,

@@ -10,6 +10,8 @@ from functools import partial
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts
+from meshhouse.catalog.drawing import part
+from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.home import worst
 from meshhouse.catalog.pages.render import html
@@ -19,6 +21,7 @@ def domain_pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each domain."""
     products = {each.relation: each for each in mesh.products}
     names = {each.name for each in mesh.domains}
+    graph = Graph.of(mesh)
     topics: dict[str, list[TopicFacts]] = {}
     for each in mesh.topics:
         topics.setdefault(each.domain, []).append(each)
@@ -26,7 +29,8 @@ def domain_pages(mesh: Mesh) -> Iterator[Page]:
         own = [products[name] for name in domain.products if name in products]
         own.sort(key=lambda each: (worst(each.state), each.relation))
         linked = sorted({*domain.reads_from, *domain.read_by} & names)
-        inputs = (domain, own, topics.get(domain.name, []), linked)
+        near = graph.of_domain(domain.name)
+        inputs = (domain, own, topics.get(domain.name, []), linked, near)
         yield Page(paths.domain(domain.name), inputs, partial(_domain, *inputs))
 
 
@@ -44,15 +48,17 @@ def _domain(
     products: Sequence[ProductFacts],
     topics: Sequence[TopicFacts],
     linked: Sequence[str],
+    near: Part,
 ) -> str:
+    page = paths.domain(domain.name)
     return html(
         "domain.html",
-        paths.domain(domain.name),
+        page,
         domain=domain,
         products=products,
         topics=topics,
         domain_names=linked,
-        picture=None,
+        picture=part(near, page, f"Products and topics of {domain.name}, and who reads them"),
     )
 
 

@@ -11,6 +11,8 @@ from functools import partial
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.documents import Mesh, ProductFacts
+from meshhouse.catalog.drawing import part
+from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages import words
 from meshhouse.catalog.pages.render import html
@@ -25,6 +27,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each product and version."""
     relations = {each.relation for each in mesh.products}
     domains = {each.name for each in mesh.domains}
+    graph = Graph.of(mesh)
     for product in mesh.products:
         page = paths.product(product.relation)
         beside = (
@@ -32,6 +35,8 @@ def pages(mesh: Mesh) -> Iterator[Page]:
             frozenset(each.domain for each in product.readers) & domains,
             product.relation in mesh.trace_digests,
             mesh.storage,
+            graph.around(product.relation),
+            graph.hits(product.relation),
             paths.product_asset(product.relation),
         )
         inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])
@@ -44,11 +49,14 @@ def _render(
     domain_names: frozenset[str],
     traced: bool,
     storage: str,
+    near: Part,
+    hit: tuple[int, int],
     asset: str | None,
 ) -> str:
+    page = paths.product(product.relation)
     return html(
         "product.html",
-        paths.product(product.relation),
+        page,
         product=product,
         reads=reads,
         topics=[_topic(product.domain, each) for each in product.topics],
@@ -57,9 +65,10 @@ def _render(
         asset=asset,
         snippets=snippets(product, storage),
         checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
-        sections=_sections(product),
+        sections=_sections(product, len(near.nodes) > 1),
         trends=_trends(product),
-        picture=None,
+        picture=part(near, page, f"What {product.relation} is built from, and who reads it"),
+        hit=hit,
     )
 
 
@@ -70,9 +79,9 @@ def _topic(domain: str, relation: str) -> tuple[str, str, bool]:
     return owner, table, True
 
 
-def _sections(product: ProductFacts) -> list[tuple[str, str]]:
+def _sections(product: ProductFacts, is_drawn: bool) -> list[tuple[str, str]]:
     about = words.paragraphs(product.description) not in ([], [product.sentence])
-    lineage = bool(product.reads or product.topics)
+    lineage = bool(is_drawn or product.reads or product.topics)
     return [
         ("Use it", "use"),
         *([("About", "about")] if about else []),

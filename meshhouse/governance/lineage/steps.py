@@ -25,6 +25,7 @@ SAME, COMPUTED, COUNTED, CONSTANT = "same value", "computed", "counted", "consta
 NOT_KNOWN = "unknown"
 _WRAPPED = (exp.Alias, exp.Paren, exp.Cast, exp.TryCast, exp.Filter, exp.Window)
 _COUNTS = (exp.Count, exp.CountIf, exp.ApproxDistinct)
+_LINE = 90
 _MOST_TEXT = 4_000
 """Characters of the SQL of one step: a step is for people to read."""
 
@@ -177,7 +178,7 @@ def _text(made: list[Made], dialect: str) -> str:
     for expression, is_outer in _expressions(made):
         cte = expression.find_ancestor(exp.CTE)
         named = cte.alias if cte is not None else ""
-        shown = (expression.unalias() if is_outer else expression).sql(dialect, comments=False)
+        shown = _spelled(expression.unalias() if is_outer else expression, dialect)
         if (named, shown) in said:
             continue  # later builds of an incremental model say the same
         said.add((named, shown))
@@ -187,6 +188,12 @@ def _text(made: list[Made], dialect: str) -> str:
         lines.append(shown)
     text = "\n".join(lines)
     return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} ... (shortened)"
+
+
+def _spelled(expression: exp.Expression, dialect: str) -> str:
+    """In one line, or in several if it is long."""
+    line = expression.sql(dialect, comments=False)
+    return line if len(line) <= _LINE else expression.sql(dialect, comments=False, pretty=True)
 
 
 def _expressions(made: list[Made]) -> Iterator[tuple[exp.Expression, bool]]:

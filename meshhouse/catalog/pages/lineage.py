@@ -1,0 +1,110 @@
+"""The lineage page: which domains and products read which, and who is hit if one is late.
+
+Belongs here: how much is drawn and listed. Not here: the graph (graph.py), drawings (drawing.py),
+or markup (templates/lineage.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from markupsafe import Markup
+
+from meshhouse.catalog import paths
+from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts
+from meshhouse.catalog.drawing import part
+from meshhouse.catalog.graph import Graph, Part, domains_of
+from meshhouse.catalog.page import Page
+from meshhouse.catalog.pages.render import html
+
+MOST_DRAWN = 200
+"""Products and topics that one drawing shows."""
+MOST_LISTED = 1_000
+"""Products in the table. A page of 5,000 would be 3 MB; the page of a domain lists its own."""
+MOST_HIT = 30
+"""Names of products that are hit, in one row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A product in the table."""
+
+    product: ProductFacts
+    reads: tuple[tuple[str, str], ...]
+    """Name and page of each product and topic that it reads; no page if there is none."""
+    readers: tuple[str, ...]
+    hit: tuple[tuple[str, str], ...]
+    """Relation and owner of the products that get old data if it is late."""
+    hit_count: int
+    hit_domains: int
+
+
+def pages(mesh: Mesh) -> Iterator[Page]:
+    """The lineage page."""
+    graph = Graph.of(mesh)
+    count = len(mesh.products)
+    domains = domains_of(mesh, graph)
+    products = graph.products() if len(graph.nodes) <= MOST_DRAWN else None
+    rows: list[Row] = []
+    if count <= MOST_LISTED:
+        most = MOST_HIT if count <= MOST_DRAWN else 0
+        rows = [_row(each, graph, most) for each in _in_order(mesh.products)]
+    listed = () if rows else tuple(mesh.domains)
+    known = tuple(each.name for each in mesh.domains)
+    inputs = (domains, products, rows, listed, known, count)
+    yield Page(paths.LINEAGE, inputs, partial(_render, *inputs))
+
+
+def _in_order(products: Sequence[ProductFacts]) -> list[ProductFacts]:
+    return sorted(products, key=lambda each: each.relation)
+
+
+def _row(product: ProductFacts, graph: Graph, most: int) -> Row:
+    relation = product.relation
+    hit = graph.hit(relation)
+    return Row(
+        product,
+        tuple(_read(each, graph) for each in graph.before.get(relation, ())),
+        graph.after.get(relation, ()),
+        tuple((each.key, each.owner.name or each.owner.email) for each in hit[:most]),
+        len(hit),
+        len({each.domain for each in hit}),
+    )
+
+
+def _read(key: str, graph: Graph) -> tuple[str, str]:
+    node = graph.nodes[key]
+    if node.kind == "topic":
+        return key, paths.topic(node.domain, node.name)
+    return key, paths.product(key)
+
+
+def _render(
+    domains: Part,
+    products: Part | None,
+    rows: Sequence[Row],
+    listed: Sequence[DomainFacts],
+    domain_names: Sequence[str],
+    count: int,
+) -> str:
+    page = paths.LINEAGE
+    facts = [each.product for each in rows]
+    return html(
+        "lineage.html",
+        page,
+        domain_map=part(domains, page, "Domains, and which reads which"),
+        product_map=part(products, page, "Products and topics, and which product reads which")
+        if products is not None
+        else Markup(),
+        rows=rows,
+        listed=listed,
+        domain_names=frozenset(domain_names),
+        count=count,
+        choices=[
+            ("domain", "Domain", sorted({each.domain for each in facts})),
+            ("state", "State", sorted({each.state for each in facts})),
+            ("class", "Class", sorted({each.classification for each in facts} - {""})),
+        ],
+    )

@@ -1,0 +1,168 @@
+"""Gathers the facts of one look from the repository and the ledger.
+
+Belongs here: reading. Not here: what a fact means (causes.py, changes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from meshhouse.engines import Engine
+from meshhouse.governance.contract import Contract
+from meshhouse.governance.objectives import WINDOW
+from meshhouse.ledger import Head
+from meshhouse.notices.audience import uses
+from meshhouse.notices.causes import RETIRING_DAYS
+from meshhouse.notices.changes import Known, notices
+from meshhouse.notices.facts import (
+    FailureFact,
+    JobFailure,
+    ProductFact,
+    Situation,
+    TopicFact,
+    Use,
+)
+from meshhouse.notices.failures import BAD, failures
+from meshhouse.notices.message import Message
+from meshhouse.repository import Domain, Repository
+from meshhouse.runs.objectives import objective_statuses
+from meshhouse.runs.status import ProductStatus, product_statuses
+
+_LOOK_BACK = timedelta(days=2)
+"""Clocks of machines that publish may differ, so older entries are read too; numbers decide."""
+
+
+@dataclass
+class Reading:
+    """One look at the mesh. Documents of the ledger are read when something needs them."""
+
+    repository: Repository
+    engine: Engine
+    now: datetime
+    _contracts: list[Contract] | None = field(default=None, init=False)
+
+    def situation(self, jobs: Sequence[JobFailure] | None) -> Situation:
+        """What is known of products, topics and runs now.
+
+        Args:
+            jobs: failed runs of the orchestrator; None if nobody asked it.
+        """
+        domains = {each.name: each for each in self.repository.readings}
+        # Without the lake: whether files are damaged is not a rule here, and costs a look at each.
+        statuses = product_statuses(self.repository, self.engine.ledger)
+        kept = objective_statuses(self.engine.ledger, (each.product for each in statuses), self.now)
+        products = []
+        for each in statuses:
+            if each.state != "declared":
+                continue
+            budgets = tuple(
+                (one.last.objective, one.budget.left_percent) for one in kept[each.product.relation]
+            )
+            products.append(self._product(each, domains[each.product.domain], budgets))
+        return Situation(
+            tuple(products),
+            tuple(self._topics(domains.values())),
+            tuple(self._failures(domains.values(), statuses)),
+            None if jobs is None else tuple(jobs),
+            frozenset(each.name for each in self.repository.readings if each.problems),
+        )
+
+    def _product(
+        self, status: ProductStatus, domain: Domain, budgets: tuple[tuple[str, float], ...]
+    ) -> ProductFact:
+        product = status.product
+        owner = domain.owner(product)
+        contact = str(owner.get("contact") or owner.get("email") or "")
+        ends = product.deprecated_on
+        is_ending = ends is not None and (ends - self.now.date()).days <= RETIRING_DAYS
+        concerns_readers = status.freshness(self.now) == "late" or is_ending
+        return ProductFact(
+            product.relation,
+            product.domain,
+            product.group or "",
+            " ".join(each for each in (str(owner.get("name") or ""), contact) if each),
+            status.refreshed_at,
+            status.promise,
+            budgets,
+            ends,
+            self.audience(product.relations) if concerns_readers else (),
+        )
+
+    def _topics(self, domains: Iterable[Domain]) -> Iterable[TopicFact]:
+        for domain in domains:
+            for raw in domain.raw_tables if not domain.problems else ():
+                rejected, events = self.engine.store.rejected_share(raw)
+                yield TopicFact(
+                    raw.relation, domain.name, raw.topic, rejected, events,
+                    float(raw.max_rejected_percent),
+                )  # fmt: skip
+
+    def _failures(
+        self, domains: Iterable[Domain], statuses: Sequence[ProductStatus]
+    ) -> Iterable[FailureFact]:
+        """Reads runs of those domains only in which something failed last."""
+        last = self.engine.ledger.last_runs()
+        bad = {each.product.domain for each in statuses if each.last_run in BAD}
+        bad |= {name for name, head in last.items() if head.last_run in BAD}
+        for domain in domains:
+            if domain.name not in bad:
+                continue
+            runs = self.engine.ledger.entries("runs", domain.name, self.now - WINDOW)
+            names = {each.name for each in domain.products}
+            yield from failures(domain.name, runs, names, next(iter(domain.owners), ""))
+
+    def audience(self, names: Sequence[str]) -> tuple[Use, ...]:
+        """Which domains read a product, by the current contracts."""
+        if self._contracts is None:
+            heads = self.engine.ledger.heads().values()
+            self._contracts = [Contract.from_text(each.contract) for each in heads if each.contract]
+        return uses(names, self._contracts)
+
+    def changes(self, memory: dict[str, Any]) -> tuple[list[Message], dict[str, Any]]:
+        """Notices of the publications since the last look, and the memory for the next one.
+
+        The first look only remembers what is published: consumers know it already.
+        """
+        if not memory:
+            return [], self._first()
+        known = {name: Known.from_json(each) for name, each in memory["known"].items()}
+        looked = datetime.fromisoformat(memory["looked"])
+        new = [
+            each
+            for each in self.engine.ledger.entries("publications", None, looked - _LOOK_BACK)
+            if each["number"] > memory["position"]
+        ]
+        if not new:
+            return [], memory
+        new.sort(key=lambda each: each["number"])
+        messages, known = notices(new, known, self._contract, self.audience)
+        return messages, _memory(new[-1]["number"], known, self.now)
+
+    def _first(self) -> dict[str, Any]:
+        heads = self.engine.ledger.heads()
+        entries = self.engine.ledger.entries("publications", None, self.now - _LOOK_BACK)
+        numbers = [each["number"] for each in entries]
+        numbers += [each.number for each in heads.values() if each.number is not None]
+        known = {name: _seen(name, each) for name, each in heads.items() if each.kind is not None}
+        return _memory(max(numbers, default=0), known, self.now)
+
+    def _contract(self, contract_hash: str) -> Contract | None:
+        text = self.engine.ledger.contract(contract_hash)
+        return Contract.from_text(text) if text else None
+
+
+def _seen(relation: str, head: Head) -> Known:
+    shown = "rolled back" if head.rolled_back else "retired" if head.kind == "retire" else ""
+    contract = Contract.from_text(head.contract) if head.contract else None
+    return Known.of(relation, contract, shown)
+
+
+def _memory(position: int, known: dict[str, Known], now: datetime) -> dict[str, Any]:
+    return {
+        "position": position,
+        "known": {name: each.as_json() for name, each in known.items()},
+        "looked": now.astimezone(UTC).isoformat(),
+    }
