@@ -23,7 +23,7 @@ import pytest
 import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
-from tests.support import killing, pace, snowflake_here
+from tests.support import killing, pace, ram, snowflake_here
 from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
@@ -34,6 +34,9 @@ from tests.support.warm import Warm
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", derandomize=False, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+# Before pytest chooses its folder; its workers inherit the choice.
+ram.use_memory()
 
 WARM = Warm()
 QUICK_JAVA = (
@@ -50,7 +53,7 @@ SERVERS = {"broker", "browser", "fakesnow", "nessie", "spark", "store"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks tests that need a server, and moves the files that take longest to the front.
 
-    Two workers get the files in this order. With a long file at the end, one worker would be idle.
+    Workers get the files in this order. With a long file at the end, the others would be idle.
     """
     for item in items:
         if SERVERS & set(getattr(item, "fixturenames", ())):

@@ -8,6 +8,7 @@ import pytest
 
 from meshhouse.engines import engine
 from tests.conftest import Mesh
+from tests.support.catalog_site import Site
 from tests.support.kept import Kept
 
 CUSTOMER = 700_700_701
@@ -65,3 +66,17 @@ def published_once(new_mesh: Callable[[], Mesh]) -> Kept:
 def published(published_once: Kept) -> Mesh:
     """A mesh whose domains are all published; tests may change it."""
     return Mesh(published_once.restored())
+
+
+@pytest.fixture(scope="session")
+def real_site(new_mesh: Callable[[], Mesh]) -> Site:
+    """Three sales, published as baskets in all domains, and the catalog of them."""
+    mesh = new_mesh()
+    mesh.edit(
+        "domains/shop/models/products/orders.yml", "What was bought.", "Baskets that were bought."
+    )
+    mesh.sell(1, 2, 3)
+    mesh.run("run")
+    folder = mesh.root / "site"
+    mesh.run("catalog", "build", "-o", str(folder))
+    return Site(mesh, folder)

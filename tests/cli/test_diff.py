@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from typing import Any
@@ -313,3 +315,27 @@ def test_check_makes_no_lake(tmp_path):
     fresh = make_mesh(tmp_path / "tiny")
     assert "published" not in fresh.run("check").stderr
     assert not fresh.home.exists()
+
+
+def test_the_page_of_a_change_names_readers_ways_out_and_rows(mesh):
+    mesh.edit(ORDERS, "Who bought.", "Who <script>alert(1)</script> bought.")
+    drop_customer(mesh)
+    page = mesh.run("diff", "--data", "--html", code=1).stdout
+    assert page.lstrip().startswith("<!doctype html>")
+    assert "would be refused" in page
+    assert CUSTOMER in page
+    assert "crm team" in page
+    assert "mesh new version shop.orders" in page
+    assert "<script" not in page
+    policy = re.search(r"style-src 'sha256-([^']+)'", page)[1]
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    assert base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() == policy
+
+
+def test_the_page_shows_rows_that_differ_with_personal_values_masked(mesh):
+    times_100(mesh)
+    mesh.run("run", "shop", code=1)
+    page = mesh.run("diff", "shop.orders", "--data", "--html", code=1).stdout
+    assert "Columns of shop.orders whose values changed" in page
+    assert "<code>order_id=1</code>" in page
+    assert "<code>amount</code>: 1.50 → 150.00" in page

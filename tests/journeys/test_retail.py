@@ -6,43 +6,23 @@ The tests compute the figures from the Parquet files, with other SQL than the mo
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
 
 import meshhouse
 from meshhouse.demo.retail import data_folder
-from meshhouse.engines.snowflake.database import Database, column_type
-from meshhouse.engines.snowflake.session import Session, connect
-from meshhouse.lake import Lake
-from meshhouse.lake.views import connect_memory, create_views
-from meshhouse.repository import Product
-from meshhouse.repository.types import parse_type
-from tests.conftest import ROOT, Mesh
-from tests.support.snowflake_here import Snowflake, needs_snowflake
-from tests.support.spark_here import needs_spark
-
-FOLDERS = ("domains", "models", "profiles")
-FILES = ("dbt_project.yml", "dependencies.yml")
+from tests.conftest import Mesh
+from tests.support.retail import CHANGED_HOUSEHOLDS, LATE_LINES, copied_repository, send_late
 
 
 @pytest.fixture(scope="module")
 def retail_folder(tmp_path_factory: pytest.TempPathFactory) -> Mesh:
     """A copy of the real repository's domains, without data."""
-    folder = tmp_path_factory.mktemp("retail")
-    for name in FOLDERS:
-        ignored = shutil.ignore_patterns("target", "logs")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in FILES:
-        shutil.copy(ROOT / name, folder / name)
-    return Mesh(folder)
+    return copied_repository(tmp_path_factory.mktemp("retail"))
 
 
 @pytest.fixture(scope="module")
@@ -199,22 +179,7 @@ def test_a_second_demo_publishes_nothing(retail: Mesh) -> None:
 
 
 def test_a_late_line_corrects_its_order_and_a_redelivered_one_counts_once(retail: Mesh) -> None:
-    line = {
-        "household_id": 900,
-        "store_id": 330,
-        "basket_id": 31198570044,  # the first order of the data; it has one line of 0.50
-        "product_id": 999_999_999,
-        "quantity": 1,
-        "sales_value": 2.25,
-        "retail_disc": 0,
-        "coupon_disc": 0,
-        "coupon_match_disc": 0,
-        "week": 1,
-        "transaction_timestamp": "2017-01-01T11:53:26Z",
-    }
-    event = (b"900", json.dumps(line).encode())
-    send_again = (b"900", json.dumps({**line, "sales_value": 2.50}).encode())
-    _append(retail, "sales.transactions", [event, event, send_again])
+    send_late(retail, LATE_LINES)
     retail.run("run", "sales")
     assert retail.query(
         "select lines, sales_value from sales.orders where basket_id = 31198570044"
@@ -227,141 +192,9 @@ def test_a_late_line_corrects_its_order_and_a_redelivered_one_counts_once(retail
 
 
 def test_the_newest_event_of_a_household_wins_and_a_deletion_removes_it(retail: Mesh) -> None:
-    changed = {"household_id": 1, "age": "19-24", "income": "Under 15K"}
-    _append(retail, "customers.households", [(b"1", json.dumps(changed).encode()), (b"1001", None)])
+    send_late(retail, CHANGED_HOUSEHOLDS)
     retail.run("run", "customers")
     assert retail.query(
         "select household_id, age from customers.households where household_id in (1, 1001)"
     ) == [{"household_id": 1, "age": "19-24"}]
     assert retail.query("select count(*) as n from customers.households") == [{"n": 800}]
-
-
-def _append(mesh: Mesh, topic: str, events: list[tuple[bytes, bytes | None]]) -> None:
-    from meshhouse.events import event_log
-
-    now = int(datetime.now(UTC).timestamp() * 1000)
-    event_log(mesh.home).append_events(
-        topic, [(key, value, now, []) for key, value in events], "late"
-    )
-
-
-@needs_snowflake
-@pytest.mark.timeout(1500)
-def test_snowflake_makes_the_same_products_to_the_last_digit(
-    retail: Mesh, fakesnow: Snowflake
-) -> None:
-    """Lands and builds from the same topics; only the times of landing differ."""
-    retail.run("run")  # includes the late events of the tests above
-    environment = fakesnow.environment("RETAIL")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        session = connect()
-        session.execute("create database if not exists RETAIL")
-        done = json.loads(retail.run("run", "--json", environment=environment, seconds=1200).stdout)
-        assert sum(each["rejected"] for each in done["landed"]) == 0
-        with meshhouse.connect(retail.root) as local:
-            for product in all_products(retail):
-                compare_with_snowflake(product, local, session)
-
-
-@pytest.mark.live
-@pytest.mark.timeout(3600)
-@pytest.mark.skipif(
-    not os.environ.get("SNOWFLAKE_ACCOUNT"),
-    reason="not tried on a real Snowflake: SNOWFLAKE_ACCOUNT is not set",
-)
-def test_a_real_account_makes_the_same_products(retail: Mesh) -> None:
-    """Uses the database of the environment, which should be empty."""
-    environment = {"MESH_TARGET": "snowflake"}
-    retail.run("run")
-    retail.run("run", environment=environment, seconds=3000)
-    with pytest.MonkeyPatch.context() as patch, meshhouse.connect(retail.root) as local:
-        patch.setenv("MESH_TARGET", "snowflake")
-        session = connect()
-        for product in all_products(retail):
-            compare_with_snowflake(product, local, session)
-
-
-def compare_with_snowflake(
-    product: Product, local: duckdb.DuckDBPyConnection, session: Session
-) -> None:
-    """Compares columns, types of the contract, and rows."""
-    relation = session.relation(product.relation)
-    columns = Database(session).columns(product.relation)
-    declared = {each.name: parse_type(each.data_type) for each in product.columns}
-    assert list(columns) == list(declared)
-    for name, (kind, precision, scale) in columns.items():
-        words = {"TEXT": "varchar", "FLOAT": "float"}
-        found = f"number({precision}, {scale})" if kind == "NUMBER" else words.get(kind, kind)
-        wanted = column_type(declared[name]).partition("(6)")[0]
-        assert found.lower() == wanted, (product.relation, name)
-    kept = [name for name in declared if name != "landed_at"]
-    types = {
-        name: kind for name, kind, *_ in local.execute(f"describe {product.relation}").fetchall()
-    }
-    # fakesnow returns a null timestamp as 1970-01-01.
-    times = {name for name in kept if declared[name].kind == "timestamptz"}
-    sent = {
-        name: f"""nullif("{name.upper()}", timestamptz '1970-01-01 00:00:00+00')"""
-        if name in times
-        else f'"{name.upper()}"'
-        for name in kept
-    }
-    casts = ", ".join(f'cast({sent[name]} as {types[name]}) as "{name}"' for name in kept)
-    listing = ", ".join(f'"{name.upper()}"' for name in kept)
-    remote = pa.concat_tables(session.arrow(f"select {listing} from {relation}"))
-    local.register("remote", remote)
-    names = ", ".join(f'"{name}"' for name in kept)
-    for left, right in (
-        (f"select {names} from {product.relation}", f"select {casts} from remote"),
-        (f"select {casts} from remote", f"select {names} from {product.relation}"),
-    ):
-        different = local.execute(f"{left} except all {right} limit 3").fetchall()
-        assert different == [], product.relation
-    local.unregister("remote")
-
-
-@needs_spark
-@pytest.mark.server
-@pytest.mark.timeout(1500)
-def test_spark_makes_the_same_products_to_the_last_digit(retail: Mesh) -> None:
-    """Runs last, because afterwards the products are built by the other engine."""
-    relations = [each.relation for each in all_products(retail)]
-    retail.run("run")  # includes the late events of the tests above
-    by_duckdb = states(retail, relations)
-    retail.run(
-        "run",
-        "--force",
-        environment={"MESH_TARGET": "spark", "MESH_SPARK_MASTER": "local[2]"},
-        seconds=1200,
-    )
-    by_spark = states(retail, relations)
-    with connect_memory() as connection:
-        create_views(connection, {f"duckdb_{each}": path for each, path in by_duckdb.items()})
-        create_views(connection, {f"spark_{each}": path for each, path in by_spark.items()})
-        for relation in relations:
-            assert by_duckdb[relation] != by_spark[relation]
-            one, other = f"duckdb_{relation}", f"spark_{relation}"
-            columns, as_well = (
-                [
-                    (name, kind)
-                    for name, kind, *_ in connection.execute(f"describe {each}").fetchall()
-                ]
-                for each in (one, other)
-            )
-            assert columns == as_well
-            for left, right in ((one, other), (other, one)):
-                different = connection.execute(
-                    f"select * from {left} except all select * from {right} limit 3"
-                ).fetchall()
-                assert different == [], relation
-
-
-def all_products(mesh: Mesh) -> list[Product]:
-    return [product for domain in mesh.repository.domains for product in domain.products]
-
-
-def states(mesh: Mesh, relations: list[str]) -> dict[str, str]:
-    shown = Lake(mesh.home).states()
-    return {relation: shown[relation] for relation in relations}

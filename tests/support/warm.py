@@ -57,7 +57,10 @@ class Warm:
             environment: all its variables.
             output: files for its standard output and standard error.
         """
+        umask = os.umask(0o077)
+        os.umask(umask)
         request = {
+            "umask": umask,
             "arguments": [str(each) for each in arguments],
             "folder": str(folder),
             "environment": dict(environment),
@@ -211,6 +214,7 @@ def _end(code: int) -> NoReturn:
 
 
 def _become(request: dict[str, Any]) -> None:
+    os.umask(request["umask"])
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -248,6 +252,7 @@ if __name__ == "__main__":
     folder = tempfile.mkdtemp()
     record = Path(folder, "record")
     record.mkdir()
+    os.umask(0o077)  # as `mesh` has it; the first test may have another one
     _load(record)
     gc.freeze()
     arguments = _serve(answers)

@@ -65,6 +65,7 @@ def _render(
         asset=asset,
         snippets=snippets(product, storage),
         checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
+        about=_says_more(product),
         sections=_sections(product, len(near.nodes) > 1),
         trends=_trends(product),
         picture=part(near, page, f"What {product.relation} is built from, and who reads it"),
@@ -79,8 +80,16 @@ def _topic(domain: str, relation: str) -> tuple[str, str, bool]:
     return owner, table, True
 
 
+def _says_more(product: ProductFacts) -> bool:
+    """Whether the description says more than the page's first lines."""
+    rest = " ".join(product.description[: words.MOST].split())
+    for said in (product.sentence, product.grain_text):
+        rest = rest.replace(said, "", 1)
+    return bool(rest.strip(" ."))
+
+
 def _sections(product: ProductFacts, is_drawn: bool) -> list[tuple[str, str]]:
-    about = words.paragraphs(product.description) not in ([], [product.sentence])
+    about = _says_more(product)
     lineage = bool(is_drawn or product.reads or product.topics)
     return [
         ("Use it", "use"),

@@ -121,7 +121,7 @@
       const score = direct(product, term);
       if (score) found.set(at, [score, ""]);
     });
-    const shard = [...term].length > 2 ? shards.get(shardOf(term)) : null;
+    const shard = [...term].length > 1 ? shards.get(shardOf(term)) : null;
     if (shard) inShard(shard, term, found, (word) => word.startsWith(term), 48, 22);
     if (found.size < FEW && term.length > 3) {
       list.products.forEach((product, at) => {
@@ -133,10 +133,14 @@
     return found;
   }
 
+  // Whether all that could match is here: a single letter says too little, and a shard may be on its way.
+  function isKnown(term) { return [...term].length > 1 && shards.has(shardOf(term)); }
+
   function search(text) {
     const terms = words(text).slice(0, 6);
     if (!list || !terms.length) return null;
-    for (const term of terms) if ([...term].length > 2) load(shardOf(term));
+    const many = terms.join("").length > 2;
+    for (const term of terms) if (many && [...term].length > 1) load(shardOf(term));
     let all = null;
     for (const term of terms) {
       const found = matches(term);
@@ -144,7 +148,7 @@
       for (const [product, [score, column]] of all) {
         const more = found.get(product);
         if (more) all.set(product, [score + more[0], column || more[1]]);
-        else all.delete(product);
+        else if (isKnown(term)) all.delete(product);
       }
     }
     const hits = [...all].map(([at, [score, column]]) => ({ product: list.products[at], score, column }));
