@@ -214,6 +214,25 @@ def test_what_consumers_still_see_although_nobody_declares_it_is_shown(published
     assert (found.state, found.rows) == ("not declared", 1)
 
 
+def test_an_environment_shows_production_behind_it(published, monkeypatch):
+    monkeypatch.setenv("MESH_ENV", "trial")
+    found = product(documents(published), "shop.orders")
+    assert (found.state, found.rows, found.publications[0].rows) == ("fresh", 3, 3)
+    assert found.checks_passed == found.checks_run > 0
+
+
+def test_a_product_that_was_retired_is_shown_for_the_time_of_notice(published):
+    path = "domains/shop/models/products/totals"
+    for suffix in ("yml", "sql", "checks.yml"):
+        (published.root / f"{path}.{suffix}").unlink()
+    published.run("retire", "shop.totals")
+    found = product(documents(published), "shop.totals")
+    assert found.state == "retired"
+    assert found.columns == ()
+    later = documents(published, now=datetime.now(UTC) + timedelta(days=400))
+    assert "shop.totals" not in {each.relation for each in later.products}
+
+
 def test_a_disabled_product_that_was_never_published_is_left_out(mesh):
     mesh.edit(
         "domains/shop/models/products/totals.sql", "select", "{{ config(enabled=false) }}\nselect"
