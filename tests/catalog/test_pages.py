@@ -248,6 +248,7 @@ TAGS = {
     "img", "input", "kbd", "label", "li", "link", "main", "meta", "nav", "noscript", "ol",
     "option", "p", "path", "polyline", "pre", "rect", "script", "section", "select", "span",
     "strong", "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "time", "title",
+    "tspan",
     "tr", "ul",
 }  # fmt: skip
 
