@@ -1,9 +1,9 @@
 """Figures of the mesh for Prometheus.
 
 Belongs here: which figure has which name and labels. Not here: what the figures are (gather/), or
-how they are served (cli/metrics.py, server.py).
+how they are served (cli/metrics.py).
 
-A product has at most 30 series: labels are names of domains, products, topics, promises and
+A product has about 30 series: labels are names of domains, products, topics, promises and
 consumers, never text of events or of people.
 
 Names follow https://prometheus.io/docs/practices/naming/.
@@ -11,19 +11,23 @@ Names follow https://prometheus.io/docs/practices/naming/.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from meshhouse.catalog.documents import STATES, CostFacts, Mesh, ProductFacts
+from meshhouse.catalog.documents import CostFacts, Mesh, ProductFacts
+from meshhouse.errors import MeshError
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus' text format, as `generate_latest` writes it."""
 MOST_CONSUMERS = 10
 """Consumers of a product that have a series; the others share one."""
+MOST_REASONS = 5
+"""Reasons of rejected events of a topic that have a series. Values of events are left out of them
+before they get here."""
 OTHERS = "others"
 Values = Iterable[tuple[tuple[str, ...], float | None]]
 """Values of labels -> value; None if it is unknown, then there is no series."""
@@ -36,30 +40,80 @@ def exposition(mesh: Mesh, now: datetime | None = None) -> bytes:
         mesh: the documents.
         now: for ages; by default the time of the call.
     """
+    return generate_latest(registry_of(lambda: families(mesh, now or datetime.now(UTC))))
+
+
+def registry_of(found: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
+    """What Prometheus' library serves.
+
+    Args:
+        found: called for each scrape.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(lambda: families(mesh, now or datetime.now(UTC))))
-    return generate_latest(registry)
+    registry.register(_Collected(found))
+    return registry
 
 
 class _Collected(Collector):
-    def __init__(self, found: Callable[[], Iterator[Metric]]) -> None:
+    def __init__(self, found: Callable[[], Iterable[Metric]]) -> None:
         self._found = found
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterable[Metric]:
         return self._found()
+
+
+class Scrapes:
+    """Gathers the documents again when something changed, or when they are old."""
+
+    def __init__(
+        self, gather: Callable[[], Mesh], position: Callable[[], object], seconds: float = 60
+    ) -> None:
+        """Takes what it calls.
+
+        Args:
+            gather: makes the documents.
+            position: something that differs after each change of the ledger.
+            seconds: how old documents may be; lags and lateness change without the ledger.
+        """
+        self._gather, self._position, self._seconds = gather, position, seconds
+        self._lock = threading.Lock()
+        self._known: tuple[object, float, Mesh] | None = None
+
+    def families(self) -> list[Metric]:
+        """Every figure, and whether it could be gathered: `mesh_up` is 0 if not."""
+        try:
+            mesh = self._mesh()
+        except MeshError:
+            return [_up(0)]
+        return list(families(mesh, datetime.now(UTC)))
+
+    def _mesh(self) -> Mesh:
+        with self._lock:  # two scrapes at once gather once
+            position, now = self._position(), time.monotonic()
+            known = self._known
+            if known and known[0] == position and now - known[1] < self._seconds:
+                return known[2]
+            mesh = self._gather()
+            self._known = position, now, mesh
+            return mesh
 
 
 def families(mesh: Mesh, now: datetime) -> Iterator[Metric]:
     """Every figure."""
+    yield _up(1)
     yield from _of_products(mesh, now)
     yield from _of_use(mesh)
     yield from _of_topics(mesh, now)
     yield from _of_the_mesh(mesh)
 
 
+def _up(value: float) -> Metric:
+    return _family("mesh_up", "1 if the ledger could be read, else 0.", (), (((), value),))
+
+
 def _of_products(mesh: Mesh, now: datetime) -> Iterator[Metric]:
     yield _product(
-        mesh, "freshness_seconds", "Seconds since a run published the product or found it unchanged.",
+        mesh, "freshness_seconds", "Seconds since a run published it or found it unchanged.",
         lambda each: _age(each.refreshed_at, now),
     )  # fmt: skip
     yield _product(
@@ -83,13 +137,9 @@ def _of_products(mesh: Mesh, now: datetime) -> Iterator[Metric]:
         lambda each: each.checks_run - each.checks_passed if each.published_at else None,
     )  # fmt: skip
     yield _family(
-        "mesh_product_state", "1 for the worst state that holds of a product, 0 for the others.",
+        "mesh_product_state", "1 for the worst state that holds of a product.",
         ("domain", "product", "state"),
-        (
-            ((each.domain, each.relation, state), float(state == each.state))
-            for each in mesh.products
-            for state in STATES
-        ),
+        (((each.domain, each.relation, each.state), 1) for each in mesh.products),
     )  # fmt: skip
     yield _family(
         "mesh_product_error_budget_left_ratio",
@@ -156,11 +206,12 @@ def _of_topics(mesh: Mesh, now: datetime) -> Iterator[Metric]:
         (((each.domain, each.table), each.lag) for each in mesh.topics),
     )  # fmt: skip
     yield _family(
-        # Reasons can quote events, so the sum over reasons is the figure.
-        "mesh_rejected_events", "Events that did not become rows and wait for a decision.", labels,
+        "mesh_rejected_events", "Events that did not become rows and wait for a decision.",
+        (*labels, "reason"),
         (
-            ((each.domain, each.table), sum(count for _, count in each.rejected))
+            ((each.domain, each.table, reason), count)
             for each in mesh.topics
+            for reason, count in _first(each.rejected, MOST_REASONS)
         ),
     )  # fmt: skip
 
@@ -200,21 +251,22 @@ def _of_the_mesh(mesh: Mesh) -> Iterator[Metric]:
 
 def _cost(kind: str, what: str, costs: Iterable[tuple[str, CostFacts]]) -> Metric:
     """Costs of consumers, those beyond the first in one series."""
-    values = [(name, getattr(cost, kind) or 0) for name, cost in costs]
-    shown, others = values[:MOST_CONSUMERS], values[MOST_CONSUMERS:]
-    shown += [(OTHERS, sum(amount for _, amount in others))] if others else []
+    shown = _first([(name, getattr(cost, kind) or 0) for name, cost in costs], MOST_CONSUMERS)
     return _family(
         f"mesh_consumer_cost_{kind}", f"{what}, shared by the consumers' reads.", ("consumer",),
         (((name,), amount) for name, amount in shown),
     )  # fmt: skip
 
 
-def _consumers(product: ProductFacts) -> Iterator[tuple[str, float]]:
+def _consumers(product: ProductFacts) -> list[tuple[str, float]]:
     consumers = product.use.consumers if product.use else ()
-    for each in consumers[:MOST_CONSUMERS]:
-        yield each.name, each.reads_30_days
-    if len(consumers) > MOST_CONSUMERS:
-        yield OTHERS, sum(each.reads_30_days for each in consumers[MOST_CONSUMERS:])
+    return _first([(each.name, each.reads_30_days) for each in consumers], MOST_CONSUMERS)
+
+
+def _first(values: Sequence[tuple[str, float]], most: int) -> list[tuple[str, float]]:
+    """The first values, and the sum of the others."""
+    others = sum(amount for _, amount in values[most:])
+    return [*values[:most], *([(OTHERS, others)] if len(values) > most else [])]
 
 
 def _product(
@@ -230,7 +282,9 @@ def _family(name: str, about: str, labels: tuple[str, ...], values: Values) -> M
     family = GaugeMetricFamily(name, about, labels=labels)
     for names, amount in values:
         if amount is not None:
-            family.add_metric(names, amount)
+            # Half of a surrogate pair, in the name of a consumer, cannot be encoded.
+            readable = [each.encode(errors="replace").decode() for each in names]
+            family.add_metric(readable, amount)
     return family
 
 
