@@ -23,7 +23,7 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra demo --extra fast --extra kafka --extra postgres --extra s3 --extra snowflake --extra spark --group dev
+	$(SYNC) --extra demo --extra fast --extra kafka --extra mysql --extra postgres --extra s3 --extra snowflake --extra spark --group dev
 	@touch $@ $(BIN)/.installed
 
 # Replaces Snowflake in tests. It needs another version of DuckDB, so it has its own environment.
@@ -36,9 +36,10 @@ spark: install ## packages for target spark (also needs Java 17 or 21)
 snowflake: install ## packages for target snowflake
 kafka: install ## packages for `mesh kafka`: Java, and a downloader for Kafka
 fast: install ## confluent-kafka, which lands events several times as fast
-postgres: install ## dagster-postgres, for Dagster's record of runs in PostgreSQL
+postgres: install ## packages for PostgreSQL: sinks, extraction, and Dagster's record of runs
+mysql: install ## packages for extraction from MySQL and MariaDB
 s3: install ## packages for a warehouse in an object store
-spark snowflake kafka fast postgres s3:
+spark snowflake kafka fast postgres mysql s3:
 	$(SYNC) --extra demo --extra $@ --no-dev
 
 demo: install ## a whole mesh on real retail data: from events to published products
@@ -57,7 +58,13 @@ browser: ## Debian's Chromium, for the tests that look at Dagster's page
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium-headless-shell; \
 	else echo "No browser, so the tests of Dagster's page are skipped: install Debian's package chromium-headless-shell, or chromium."; fi
 
-test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow browser ## every test
+mariadb: ## Debian's MariaDB, for the tests of extraction from MySQL
+	@if command -v mariadbd >/dev/null || [ -x /usr/sbin/mariadbd ]; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends mariadb-server-core; \
+	else echo "No MariaDB, so the tests of MySQL are skipped: install Debian's package mariadb-server-core."; fi
+
+test: $(BIN)/.installed-dev $(VENV)/fakesnow/bin/fakesnow browser mariadb ## every test
 	$(BIN)/python $(PYTEST)
 
 test-fast: $(BIN)/.installed-dev ## tests that need no Java and no server, without the long ones
@@ -98,4 +105,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast postgres s3 demo dev browser test test-fast explore test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast postgres mysql s3 demo dev browser mariadb test test-fast explore test-dbt-1.11 lint bench lock clean

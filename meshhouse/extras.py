@@ -19,6 +19,7 @@ _MODULES = {
     "psycopg2": "postgres",
     "py4j": "spark",
     "pyhive": "spark",
+    "pymysql": "mysql",
     "pyspark": "spark",
     "snowflake": "snowflake",
     "soda_snowflake": "snowflake",

@@ -313,6 +313,9 @@ _DEVELOPMENT = Group(
         Setting(
             "MESH_TESTS_NEED_BROWSER", "", "Set: tests fail, not skip, if no browser is installed."
         ),
+        Setting(
+            "MESH_TESTS_NEED_MARIADB", "", "Set: tests fail, not skip, if MariaDB is not installed."
+        ),
         Setting("MESH_TESTS_NEED_SPARK", "", "Set: tests fail, not skip, if Spark cannot run."),
         Setting("MESH_BENCH_EVENTS", "2000000", "`benchmarks.kafka`: events with bad ones."),
         Setting("MESH_BENCH_LONG", "5000000", "`benchmarks.kafka`: events without bad ones."),

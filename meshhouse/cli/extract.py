@@ -1,4 +1,4 @@
-"""`mesh extract`: new files become events of topics."""
+"""`mesh extract`: new files and new rows of databases become events of topics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from meshhouse.repository import Repository
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was extracted as JSON.")
 def extract(targets: tuple[str, ...], quiet: bool, as_json: bool) -> int:
-    """Send new files to topics, as `extract` of their raw tables says, each exactly once."""
+    """Send new files and rows to topics, as `extract` of raw tables says, each exactly once."""
     repository = Repository.find()
     tables = [raw for raw in repository.raw_tables(targets) if raw.extraction]
     if not tables:
@@ -67,9 +67,13 @@ def _say(out: Console, line: str) -> None:
 def _report(out: Console, result: Extracted) -> None:
     for name in result.unsettled:
         out.print(escaped(f"waiting   {name} is being written"), markup=False)
+    for note in result.notes:
+        out.print(escaped(f"note      {note}"), markup=False)
+    spec = result.raw.extraction
+    files = "" if spec and spec.table else f"{counted(result.files, 'new file')}, "
     out.print(
-        f"{result.raw.relation}: {counted(result.files, 'new file')}, "
-        f"{counted(result.events, 'event')} sent to {result.raw.topic}",
+        f"{result.raw.relation}: {files}{counted(result.events, 'event')} sent to "
+        f"{result.raw.topic}",
         markup=False,
     )
 
@@ -83,5 +87,6 @@ def _facts(result: Extracted) -> dict[str, object]:
         "known": result.known,
         "being_written": list(result.unsettled),
         "changed": list(result.changed),
+        "notes": list(result.notes),
         "complete": result.complete,
     }

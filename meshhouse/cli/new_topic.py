@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
+from meshhouse.cli.new_table import AS_STORED, read_table, source_table
 from meshhouse.cli.output import console, counted, escaped
 from meshhouse.errors import UsageError
 from meshhouse.events import Source, event_log, open_source, uses_kafka
@@ -27,6 +28,7 @@ from meshhouse.repository import Column, Domain, Repository, display_path
 from meshhouse.repository.new_topic import (
     AS_SENT,
     KEY_AS_SENT,
+    NewFiles,
     NewTopic,
     new_topic,
     refuse_name,
@@ -55,22 +57,34 @@ class Samples:
 
 @click.command()
 @click.argument("name", metavar="DOMAIN.TABLE")
-@click.option("--from", "origin", metavar="FILE|TOPIC",
-              help="Sample events: a file, or a topic; by default the topic itself.")  # fmt: skip
+@click.option("--from", "origin", metavar="FILE|TOPIC|TABLE",
+              help="Sample events: a file, or a topic; by default the topic itself. With "
+              "--database, the table.")  # fmt: skip
 @click.option("--topic", metavar="NAME", help="The topic; by default DOMAIN.TABLE.")
 @click.option("--key", metavar="COLUMN", help="The column whose text is the key of the events.")
 @click.option("--samples", "most", type=click.IntRange(min=1), default=10_000, show_default=True,
               help="Events to read: the first of a file, the newest of a topic.")  # fmt: skip
+@click.option("--database", metavar="KIND", help="Extract a table of `postgres` or `mysql`.")
+@click.option("--connection", metavar="VARIABLE",
+              help="With --database: the environment variable with the connection.")  # fmt: skip
+@click.option("--cursor", metavar="COLUMN",
+              help="With --database: the column that grows with each change.")  # fmt: skip
+@click.option("--lag", type=float, metavar="NUMBER",
+              help="With --cursor: how late a row may appear.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def topic(
-    name: str, origin: str | None, topic: str | None, key: str | None, most: int, quiet: bool
-) -> None:
+    name: str, origin: str | None, topic: str | None, key: str | None, most: int, quiet: bool,
+    **of_database: str | float | None,
+) -> None:  # fmt: skip
     """Declare a topic and its raw table from sample events, with a staging model.
 
     Nothing is overwritten. Whatever is uncertain is printed: read it before the first run.
     """
     repository = Repository.find()
     domain, table = _named(repository, name)
+    if any(value is not None for value in of_database.values()):
+        _from_database(repository, name, origin, topic or name, key, of_database, quiet)
+        return
     source = open_source(repository.root, repository.home)
     samples, topic = _samples(source, origin, topic or name, topic is not None, most)
     if not samples.events:
@@ -84,13 +98,8 @@ def topic(
         raise UsageError(f"The events of {samples.name} have no field that can be a column.")
     personal = personal_in_topics(repository)
     columns = tuple(_column(each, samples, key, personal) for each in inferred.columns)
-    with editing(repository) as current:
-        domain = current.domain(domain.name)
-        new = NewTopic(domain, table, topic, columns, key, changelog=samples.tombstones > 0)
-        made = new_topic(new)
-        changed = {path: made.files[path] for path in made.changed}
-        absent = {path: text for path, text in made.files.items() if path not in changed}
-        write_changes(current, domain.name, absent, changed)
+    new = NewTopic(domain, table, topic, columns, key, changelog=samples.tombstones > 0)
+    made = _write(repository, new)
     out = console(quiet)
     out.print(f"read      {counted(len(samples.events), 'event')} of {samples.name}", markup=False)
     for path in made.files:
@@ -103,6 +112,47 @@ def topic(
         out.print(f"created   topic {topic} with 1 partition, in the event log", markup=False)
     declaration = next(iter(made.files))
     for at, step in enumerate(_steps(new, declaration, samples.file, where), start=1):
+        out.print(f"{at}. {step}", markup=False)
+
+
+def _write(repository: Repository, new: NewTopic) -> NewFiles:
+    with editing(repository) as current:
+        made = new_topic(replace(new, domain=current.domain(new.domain.name)))
+        changed = {path: made.files[path] for path in made.changed}
+        absent = {path: text for path, text in made.files.items() if path not in changed}
+        write_changes(current, new.domain.name, absent, changed)
+    return made
+
+
+def _from_database(
+    repository: Repository, name: str, origin: str | None, topic: str, key: str | None,
+    of_database: Mapping[str, str | float | None], quiet: bool,
+) -> None:  # fmt: skip
+    """Declares a topic that a table of a database is extracted to."""
+    domain, table = _named(repository, name)
+    lag = of_database.get("lag")
+    given = {
+        "database": of_database.get("database"), "connection": of_database.get("connection"),
+        "table": origin, "key": key, "cursor": of_database.get("cursor"),
+        "lag": int(lag) if isinstance(lag, float) and lag.is_integer() else lag,
+    }  # fmt: skip
+    extract = {name: value for name, value in given.items() if value is not None}
+    source = source_table(extract)
+    read = read_table(repository, source, key)
+    made = _write(repository, NewTopic(domain, table, topic, read.columns, key, extract=extract))
+    out = console(quiet)
+    out.print(f"read      {counted(len(read.columns), 'column')} of {source.name}", markup=False)
+    for path in made.files:
+        did = "changed" if path in made.changed else "wrote"
+        out.print(f"{did:<9} {display_path(path)}", markup=False)
+    for line in read.doubts:
+        out.print(f"uncertain {escaped(line)}", markup=False)
+    steps = (
+        f"Say in {display_path(next(iter(made.files)))} what each column holds, and remove the "
+        f"columns that the mesh should not read. Now it says: {AS_STORED}",
+        f"`mesh check`, then `mesh extract {domain.name}_raw.{table}`.",
+    )
+    for at, step in enumerate(steps, start=1):
         out.print(f"{at}. {step}", markup=False)
 
 

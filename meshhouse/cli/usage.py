@@ -9,22 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
 from meshhouse.cli.output import console, escaped, print_json, print_texts, size
-from meshhouse.engines import engine
+from meshhouse.engines import HISTORIES, engine, import_history
 from meshhouse.repository import Repository
 from meshhouse.runs.status import age
 from meshhouse.usage import Cost, Costs, Usage, costs, usages
 
 
-@click.command()
+class _Products(click.Group):
+    """Takes the name of a product for `show`, so that nobody needs to write it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = next((each for each in args if not each.startswith("-")), None)
+        if named not in self.commands and not {*args} & {"-h", "--help"}:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Products)
+def usage() -> None:
+    """Show who reads products, which are unused and what they cost.
+
+    `mesh usage [DOMAIN.PRODUCT]` is short for `mesh usage show`.
+    """
+
+
+@usage.command()
 @click.argument("name", required=False, metavar="[DOMAIN.PRODUCT]")
 @click.option("--cost", "as_cost", is_flag=True, help="Show what products cost instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def usage(name: str | None, as_cost: bool, as_json: bool) -> None:
+def show(name: str | None, as_cost: bool, as_json: bool) -> None:
     """Show who reads products, which columns they use, and which products are unused."""
     repository = Repository.find()
     chosen = repository.product(name).relation if name else None
@@ -40,6 +59,25 @@ def usage(name: str | None, as_cost: bool, as_json: bool) -> None:
         _show_one(found[chosen])
     else:
         _show_all(found)
+
+
+@usage.command("import")
+@click.argument("history", type=click.Choice(HISTORIES))
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def import_(history: str, folder: Path | None, as_json: bool) -> None:
+    """Add reads from a warehouse's history, or from a FOLDER of Spark's event logs.
+
+    What was imported before does not count again.
+    """
+    done = import_history(history, Repository.find(), folder)
+    if as_json:
+        print_json({"added": done.added, "notes": list(done.notes)})
+        return
+    nouns = done.noun if done.added == 1 else done.nouns
+    click.echo(f"Added {done.added:,} {nouns}.")
+    for note in done.notes:
+        console().print(escaped(note), markup=False)
 
 
 def _show_all(found: Mapping[str, Usage]) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from meshhouse.engines import Engine
+from meshhouse.dagster.results import RECORDED
+from meshhouse.dagster.tags import LANDS, OF_DOMAIN
 from meshhouse.engines import engine as engine_of
-from meshhouse.ledger import Ledger
 from meshhouse.notices import JobFailure, look
 from meshhouse.repository import Repository
 
@@ -26,7 +26,6 @@ _LOOK_BACK = timedelta(days=7)
 _MOST_RUNS = 1_000
 _MOST_REASONS = 10
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
-_GOOD = ("published", "unchanged", "built")
 
 
 def notices_sensor(repository: Repository, name: str, every_seconds: int) -> dg.SensorDefinition:
@@ -48,7 +47,7 @@ def notices_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
             return dg.SkipReason("Notices are about production.")
         engine = engine_of(repository)
         now = datetime.now(UTC)
-        done = look(repository, engine, list(_failed(context.instance, engine, now)), now)
+        done = look(repository, engine, list(_failed(repository, context.instance, now)), now)
         for problem in done.delivery.problems:
             context.log.error(problem)
         for title in done.unreceived:
@@ -61,32 +60,30 @@ def notices_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
     return notices
 
 
-def _failed(instance: dg.DagsterInstance, engine: Engine, now: datetime) -> Iterator[JobFailure]:
+def _failed(
+    repository: Repository, instance: dg.DagsterInstance, now: datetime
+) -> Iterator[JobFailure]:
     """Runs that failed and that no successful run of the same assets followed."""
     filters = dg.RunsFilter(statuses=_ENDED, updated_after=now - _LOOK_BACK)
-    records = instance.get_run_records(filters, limit=_MOST_RUNS)
     streaks: dict[str, list[dg.RunRecord]] = defaultdict(list)
     ended: set[str] = set()
-    for record in records:  # newest first
-        run = record.dagster_run
-        subject = _subject(run)
-        if run.status == dg.DagsterRunStatus.SUCCESS:
+    for record in instance.get_run_records(filters, limit=_MOST_RUNS):  # newest first
+        subject = _subject(record.dagster_run)
+        if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
             ended.add(subject)
         elif subject not in ended:
             streaks[subject].append(record)
-    known = _recorded(engine.ledger, now) if streaks else frozenset()
     for subject, failures in streaks.items():
-        unknown = [each for each in failures if each.dagster_run.run_id not in known]
-        if unknown:
-            first = unknown[-1]
+        for first in reversed(failures):
             run = first.dagster_run
-            yield JobFailure(
-                subject,
-                run.run_id,
-                first.create_timestamp.astimezone(UTC),
-                tuple(_reasons(instance, run.run_id))[:_MOST_REASONS],
-                _link(run.run_id),
-            )
+            if (reasons := _reasons(instance, run.run_id)) is not None:
+                since = first.create_timestamp.astimezone(UTC)
+                domain = _domain(run)
+                owners = next((each.owners for each in repository.readings if each.name == domain),
+                              {})  # fmt: skip
+                yield JobFailure(subject, run.run_id, since, tuple(reasons[:_MOST_REASONS]),
+                                 _link(run.run_id), domain, next(iter(owners), ""))  # fmt: skip
+                break
 
 
 def _subject(run: dg.DagsterRun) -> str:
@@ -95,26 +92,30 @@ def _subject(run: dg.DagsterRun) -> str:
     return f"{run.job_name}: {', '.join(assets)}" if assets else run.job_name
 
 
-def _recorded(ledger: Ledger, now: datetime) -> frozenset[str]:
-    """Runs of which the ledger says that a domain failed: its owner hears of them already."""
-    entries = ledger.entries("runs", None, now - _LOOK_BACK)
-    return frozenset(each["run_id"] for each in entries if each["outcome"] not in _GOOD)
+def _domain(run: dg.DagsterRun) -> str:
+    """The only domain of a run, by its tags; empty if there is none, or several."""
+    found = {name.removeprefix(OF_DOMAIN) for name in run.tags if name.startswith(OF_DOMAIN)}
+    found |= {run.tags[LANDS]} if LANDS in run.tags else set()
+    return found.pop() if len(found) == 1 else ""
 
 
-def _reasons(instance: dg.DagsterInstance, run_id: str) -> Iterable[str]:
-    """What each failed step said; the run itself only says which steps failed."""
+def _reasons(instance: dg.DagsterInstance, run_id: str) -> list[str] | None:
+    """What each failed step said, other than what the ledger has; None if the ledger has it all."""
     failed = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    for entry in failed:
-        event = entry.dagster_event
-        if event is None:
-            continue
+    found = []
+    for event in (each.dagster_event for each in failed):
+        assert event is not None
         data = event.step_failure_data
-        given = data.user_failure_data.description if data.user_failure_data else None
-        said = given or (data.error.message if data.error else "it gave no reason")
-        yield f"{event.step_key}: {said}"
-    if not failed:
-        for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE):
-            yield entry.dagster_event.message or "" if entry.dagster_event else ""
+        given = data.user_failure_data
+        if given is not None and RECORDED in given.metadata:
+            continue
+        description = given.description if given else None
+        said = description or (data.error.message if data.error else "it gave no reason")
+        found.append(f"{event.step_key}: {said}")
+    if failed:
+        return found or None
+    ends = instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    return [(each.dagster_event and each.dagster_event.message) or "" for each in ends]
 
 
 def _link(run_id: str) -> str:

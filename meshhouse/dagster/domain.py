@@ -30,11 +30,11 @@ from meshhouse.dagster.landing import landing_step
 from meshhouse.dagster.live import Live
 from meshhouse.dagster.promises import Promises, promise_specs
 from meshhouse.dagster.reporter import Reporter
-from meshhouse.dagster.results import kept_logs, product_results, unchanged_models
+from meshhouse.dagster.results import kept_logs, product_results, recorded, unchanged_models
 from meshhouse.dagster.settings import Settings, pool_name
 from meshhouse.dagster.specs import model_specs, product_spec
 from meshhouse.dagster.tables import shorten
-from meshhouse.dagster.tags import NAMED, TARGET, environment_tag
+from meshhouse.dagster.tags import NAMED, OF_DOMAIN, TARGET, environment_tag
 from meshhouse.dagster.translator import MeshTranslator
 from meshhouse.engines import Engine
 from meshhouse.engines import engine as engine_of
@@ -115,7 +115,7 @@ def _products_step(
     )
     def build_and_publish(context: dg.AssetExecutionContext, config: BuildConfig) -> Iterator[Any]:
         engine = engine_of(repository)
-        domain_tag = {f"meshhouse/domain.{domain.name}": "true"}
+        domain_tag = {f"{OF_DOMAIN}{domain.name}": "true"}
         tags = {TARGET: engine.name, **domain_tag, **environment_tag(repository)}
         context.instance.add_run_tags(context.run.run_id, tags)
         selected = context.selected_asset_keys
@@ -144,14 +144,15 @@ def _products_step(
         if run.ok:
             left = [spec for name, spec in models.items() if name not in events.made]
             yield from unchanged_models(context, left)
+        kept = {**samples(run), **kept_logs(run), **recorded(run, bool(chosen))}
         if run.outcome == "rejected":
             raise dg.Failure(
                 refusal_of(run, consumers) or run.message,
-                metadata={**samples(run), **refusal_metadata(run, consumers), **kept_logs(run)},
+                metadata={**kept, **refusal_metadata(run, consumers)},
                 allow_retries=False,
             )
         if not run.ok:
-            raise dg.Failure(run.message, metadata={**samples(run), **kept_logs(run)})
+            raise dg.Failure(run.message, metadata=kept)
         yield from product_results(selected, engine, run, products, consumers, promises)
         if alone and not chosen:
             yield from check_alone(alone, reporter)

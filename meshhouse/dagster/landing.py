@@ -139,7 +139,7 @@ def _land(
 
 
 def _extract(context: dg.AssetExecutionContext, repository: Repository, raw: RawTable) -> None:
-    """Sends new files to the topic of a raw table that declares them."""
+    """Sends new files or rows to the topic of a raw table that declares them."""
     if raw.extraction is None:
         return
     from meshhouse.extraction import extract  # only few domains extract
@@ -147,6 +147,8 @@ def _extract(context: dg.AssetExecutionContext, repository: Repository, raw: Raw
     done = extract(repository, raw, say=lambda line: context.log.info(f"{raw.relation}: {line}"))
     for name in done.unsettled:
         context.log.info(f"{raw.relation}: {name} is being written; the next run takes it")
+    for note in done.notes:
+        context.log.info(f"{raw.relation}: {note}")
     if refusal := done.refusal():
         raise MeshError(refusal)
 

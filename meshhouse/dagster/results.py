@@ -41,6 +41,15 @@ def unchanged_models(
         yield dg.MaterializeResult(asset_key=spec.key, metadata=metadata)
 
 
+RECORDED = "run in the ledger"
+"""Metadata of a failure that the ledger knows; its owner hears of it from there."""
+
+
+def recorded(run: DomainRun, is_run: bool) -> dict[str, Any]:
+    """The run's identity in the ledger; nothing if it only built models."""
+    return {RECORDED: run.run_id} if is_run else {}
+
+
 def kept_logs(run: DomainRun) -> dict[str, Any]:
     """Where dbt's log, `run_results.json` and `manifest.json` of a run are."""
     return {"dbt's log and artifacts": dg.MetadataValue.path(run.logs)} if run.logs else {}

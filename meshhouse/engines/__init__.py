@@ -8,6 +8,7 @@ same on all targets.
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from meshhouse.engines.protocol import Candidate, Engine
@@ -15,6 +16,9 @@ from meshhouse.errors import UsageError
 from meshhouse.processes import cores, free_mib, jobs_by_default
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from meshhouse.engines.histories import Imported
     from meshhouse.lake import Lake
     from meshhouse.landing import Lander
     from meshhouse.repository import Repository
@@ -27,6 +31,9 @@ _MIB_OF_A_JOB = 1_000
 
 LANDERS = ("python", "spark")
 """Programs that can land: this Python process, or a Spark that it starts or connects to."""
+
+HISTORIES = ("snowflake", "spark")
+"""What keeps a history of queries that `import_history` reads."""
 
 
 def dbt_variables(domain: str) -> dict[str, str]:
@@ -100,6 +107,37 @@ def engine(repository: Repository, target: str | None = None) -> Engine:
     )
 
 
+def import_history(name: str, repository: Repository, folder: Path | None) -> Imported:
+    """Adds the reads that the history of one of `HISTORIES` has, each query once.
+
+    Args:
+        name: which one.
+        repository: whose products are read.
+        folder: where its files are, if it is files.
+
+    Raises:
+        UsageError: the history cannot be found.
+        MeshError: it cannot be read.
+    """
+    from meshhouse.engines.histories import Known
+    from meshhouse.usage.store import store_of
+
+    products = (each for domain in repository.readings for each in domain.products)
+    store, known = store_of(repository), Known.of(products)
+    if name == "spark":
+        from meshhouse.engines.spark.event_log import import_logs
+
+        return import_logs(store, folder, known)
+    if folder is not None:
+        raise UsageError(f"The history of {name} is a query, so it has no folder.")
+    from meshhouse.engines.snowflake import history
+
+    done = history.import_history(store, known)
+    if engine(repository).answers_queries:  # then every read is in this history
+        store.note_since(datetime.now(UTC) - history.FIRST)
+    return done
+
+
 def lake_of(engine: Engine) -> Lake:
     """Returns the lake of a target that keeps its tables as Iceberg tables.
 
@@ -132,12 +170,14 @@ def lander(name: str, repository: Repository, engine: Engine) -> Lander | None:
 
 
 __all__ = [
+    "HISTORIES",
     "LANDERS",
     "Candidate",
     "Engine",
     "dbt_variables",
     "engine",
     "host_programs",
+    "import_history",
     "jobs_at_once",
     "lake_of",
     "lander",

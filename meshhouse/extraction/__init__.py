@@ -1,9 +1,10 @@
-"""Extraction: what is in files becomes events of a topic, exactly once.
+"""Extraction: what is in files and tables becomes events of a topic, exactly once.
 
 Belongs here: finding what is new, and sending it. Not here: topics (events/), or turning events
 into rows (landing/).
 """
 
-from meshhouse.extraction.steps import Extracted, extract
+from meshhouse.extraction.run import Extracted
+from meshhouse.extraction.steps import extract
 
 __all__ = ["Extracted", "extract"]

@@ -1,7 +1,8 @@
 """What was extracted for one raw table, on disk.
 
 Belongs here: the files that were taken, how many events each partition got, and the parcel that is
-being sent. Not here: parcels (parcel.py), or deciding what is new (steps.py).
+being sent. Not here: parcels (parcel.py), rows of tables (kept_rows.py), or deciding what is new
+(new_files.py).
 
 SQLite keeps each step whole: after a kill, the file holds the state before or after it.
 """
@@ -33,7 +34,7 @@ create table if not exists sending (
 
 @dataclass(frozen=True)
 class Taken:
-    """A file whose events are in the topic, or are being sent."""
+    """A file whose events are in the topic, or are being sent; or the last parcel of a table."""
 
     name: str
     size: int
@@ -64,6 +65,8 @@ class Sending:
 class Kept:
     """The state of one raw table and its topic."""
 
+    tables = _TABLES
+
     def __init__(self, folder: Path, relation: str, topic: str) -> None:
         """`folder` is created."""
         plain = re.sub(r"[^A-Za-z0-9._-]", "_", f"{relation}.{topic}")[:100]
@@ -76,7 +79,7 @@ class Kept:
         try:
             self._open = sqlite3.connect(self.path)
             self._open.execute("pragma synchronous = full")
-            self._open.executescript(_TABLES)
+            self._open.executescript(self.tables)
         except sqlite3.Error as error:
             raise self._failed(error) from error
         return self
@@ -118,7 +121,7 @@ class Kept:
     def finish(self, sending: Sending) -> None:
         """Keeps, in one step, that all events of a parcel were sent."""
         with self._connection:
-            self._do("insert into taken values (?, ?, ?, ?, ?)", *_row(sending.taken))
+            self._do("insert or replace into taken values (?, ?, ?, ?, ?)", *_row(sending.taken))
             for partition, events in sending.events().items():
                 self._do(
                     "insert into sent values (?, ?) on conflict (partition) "
@@ -143,8 +146,8 @@ class Kept:
 
     def _failed(self, error: sqlite3.Error) -> MeshError:
         return MeshError(
-            f"{self.path} cannot be used: {error}. It says which files were extracted: make its "
-            "folder writable and make room, or restore it from a backup."
+            f"{self.path} cannot be used: {error}. It says what was extracted: make its folder "
+            "writable and make room, or restore it from a backup."
         )
 
 

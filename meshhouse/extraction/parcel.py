@@ -1,9 +1,9 @@
-"""A parcel: the events of one file, on disk until all of them are in the topic.
+"""A parcel: events of a file or a table, on disk until all of them are in the topic.
 
 Belongs here: writing and sending a parcel. Not here: which parcel is being sent (kept.py).
 
 A parcel is written before its first event is sent. So the same events go to the same partitions in
-the same order after a kill, whatever has happened to their file since. Each partition counts a
+the same order after a kill, whatever has happened to their origin since. Each partition counts a
 producer's events and skips those that it holds.
 """
 

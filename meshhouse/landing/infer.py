@@ -85,7 +85,7 @@ def infer(samples: Sequence[Sample], key: str | None = None) -> Inference:
         key: the field whose text is the key of the events, which is always required.
     """
     found = dict.fromkeys(name for each in samples for name in each.fields)
-    left_out = _left_out(found)
+    left_out = left_out_of(found)
     columns = [
         _column(name, [each.fields.get(name) for each in samples], name == key)
         for name in found
@@ -94,7 +94,8 @@ def infer(samples: Sequence[Sample], key: str | None = None) -> Inference:
     return Inference(tuple(_landed(columns, samples)), left_out)
 
 
-def _left_out(found: Iterable[str]) -> dict[str, str]:
+def left_out_of(found: Iterable[str]) -> dict[str, str]:
+    """Names that cannot be columns -> why."""
     reasons: dict[str, str] = {}
     seen: dict[str, str] = {}
     for name in found:

@@ -182,9 +182,11 @@ def failed_jobs(found: Situation) -> Iterator[Cause]:
     """Runs of the orchestrator that failed without a word in the ledger."""
     for each in found.jobs or ():
         reasons = tuple(reason[:_MOST_REASON] for reason in each.reasons)
+        title = f"Run {each.run_id[:8]} of {each.job} failed"
+        facts = {"job": each.job, "run_id": each.run_id, "reasons": list(reasons)}
         yield Cause(
-            JOB_FAILED, each.job, each.since, "", f"Run {each.run_id[:8]} of {each.job} failed",
-            reasons, {"job": each.job, "run_id": each.run_id, "reasons": list(reasons)}, each.link,
+            JOB_FAILED, each.job, each.since, each.domain, title, reasons, facts, each.link,
+            each.group,
         )  # fmt: skip
 
 

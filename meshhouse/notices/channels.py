@@ -44,12 +44,20 @@ class Channel:
     secret: str = ""
     """Key that signs its messages; empty if they are not signed."""
 
+    @property
+    def parts(self) -> list[str]:
+        """Its addresses, in lower case."""
+        ones = self.address.split(",") if self.kind == EMAIL else [self.address]
+        return [each.strip().lower() for each in ones]
+
 
 @dataclass(frozen=True)
 class Channels:
     """Every channel that can be used now."""
 
     by_name: Mapping[str, Channel]
+    unknown: tuple[str, ...] = ()
+    """Settings that end with a name that is not a domain's."""
 
     @classmethod
     def of(cls, repository: Repository) -> Channels:
@@ -59,7 +67,7 @@ class Channels:
             found += _of_domain(domain.name)
             if value(_OWNERS) != "off" and value(_SMTP_HOST) and value(_EMAIL_FROM):
                 found += _owners(domain.name, domain.owners)
-        return cls({each.name: each for each in found})
+        return cls({each.name: each for each in found}, tuple(_unknown(repository.domain_names)))
 
     def require(self) -> None:
         """Refuses to look if nobody would hear of it.
@@ -69,6 +77,10 @@ class Channels:
         """
         if value(_OWNERS) not in ("on", "off"):
             raise UsageError(f"{_OWNERS} must be `on` or `off`.")
+        if self.unknown:
+            raise UsageError(
+                f"{', '.join(self.unknown)}: there is no domain of this name. Correct or unset it."
+            )
         if not self.by_name:
             raise UsageError(
                 f"Nobody receives alerts: set {_HOOKS[WEBHOOK]}, {_HOOKS[SLACK]} or {_EMAIL_TO}."
@@ -87,9 +99,14 @@ class Channels:
         ]
         shared = [each for each in self.by_name.values() if ":" not in each.name]
         chosen = own if message.to_consumer and own else [*own, *shared]
+        # The same address twice is one receiver. An owner may be in a list of addresses.
+        lists = [each for each in chosen if ":" not in each.name]
+        reached = {(each.kind, one) for each in lists for one in each.parts}
         seen: dict[tuple[str, str], str] = {}
-        for each in chosen:  # the same address twice is one receiver
-            seen.setdefault((each.kind, each.address.lower()), each.name)
+        for each in chosen:
+            key = each.kind, each.address.lower()
+            if ":" not in each.name or key not in reached:
+                seen.setdefault(key, each.name)
         return list(seen.values())
 
 
@@ -107,6 +124,15 @@ def _of_domain(domain: str) -> Iterable[Channel]:
         if address := os.environ.get(setting, "").strip():
             secret = os.environ.get(f"{_SECRET_OF_DOMAIN}{domain.upper()}") or value(_SECRET)
             yield Channel(f"{kind}:{domain}", kind, setting, address, secret)
+
+
+def _unknown(domains: Iterable[str]) -> Iterable[str]:
+    known = {each.upper() for each in domains}
+    prefixes = (*_OF_DOMAIN.values(), _SECRET_OF_DOMAIN)
+    for name in sorted(os.environ):
+        prefix = next((each for each in prefixes if name.startswith(each)), None)
+        if prefix and name.removeprefix(prefix) not in known:
+            yield name
 
 
 def _owners(domain: str, owners: Mapping[str, Mapping[str, str]]) -> Iterable[Channel]:

@@ -7,6 +7,7 @@ worth a message, or how a channel is reached (webhook.py, mail.py).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -165,7 +166,8 @@ def is_overdue(message: Queued, now: datetime) -> bool:
 
 
 def _addressed(channel: str, message: Message, about: Sequence[str], now: datetime) -> Addressed:
+    body = message.body(now)
     return Addressed(
         channel, message.identity, message.key, message.state, message.kind,
-        clean(message.title), message.body(now), tuple(about),
+        json.loads(body)["title"], body, tuple(about),
     )  # fmt: skip

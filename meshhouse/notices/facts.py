@@ -80,6 +80,9 @@ class JobFailure:
     since: datetime
     reasons: tuple[str, ...] = ()
     link: str = ""
+    domain: str = ""
+    """The only domain that the run was about; empty if it was about none, or several."""
+    group: str = ""
 
 
 @dataclass(frozen=True)

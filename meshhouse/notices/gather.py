@@ -5,7 +5,7 @@ Belongs here: reading. Not here: what a fact means (causes.py, changes.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,11 +130,10 @@ class Reading:
             return [], self._first()
         known = {name: Known.from_json(each) for name, each in memory["known"].items()}
         looked = datetime.fromisoformat(memory["looked"])
-        new = [
-            each
-            for each in self.engine.ledger.entries("publications", None, looked - _LOOK_BACK)
-            if each["number"] > memory["position"]
-        ]
+        entries = self.engine.ledger.entries("publications", None, looked - _LOOK_BACK)
+        if _newest(entries, self.engine.ledger.heads(documents=False)) < memory["position"]:
+            return [], self._first()  # the lake was restored from an older backup
+        new = [each for each in entries if each["number"] > memory["position"]]
         if not new:
             return [], memory
         new.sort(key=lambda each: each["number"])
@@ -144,14 +143,19 @@ class Reading:
     def _first(self) -> dict[str, Any]:
         heads = self.engine.ledger.heads()
         entries = self.engine.ledger.entries("publications", None, self.now - _LOOK_BACK)
-        numbers = [each["number"] for each in entries]
-        numbers += [each.number for each in heads.values() if each.number is not None]
         known = {name: _seen(name, each) for name, each in heads.items() if each.kind is not None}
-        return _memory(max(numbers, default=0), known, self.now)
+        return _memory(_newest(entries, heads), known, self.now)
 
     def _contract(self, contract_hash: str) -> Contract | None:
         text = self.engine.ledger.contract(contract_hash)
         return Contract.from_text(text) if text else None
+
+
+def _newest(entries: Sequence[Mapping[str, Any]], heads: Mapping[str, Head]) -> int:
+    """The largest number of a publication."""
+    numbers = [each["number"] for each in entries]
+    numbers += [each.number for each in heads.values() if each.number is not None]
+    return max(numbers, default=0)
 
 
 def _seen(relation: str, head: Head) -> Known:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from meshhouse.notices.secrets import secrets, without_secrets
 from meshhouse.repository import printable
 
 OPEN, CLOSED, NOTICE, DIGEST, TEST = "open", "closed", "notice", "digest", "test"
@@ -54,7 +55,9 @@ class Message:
         Args:
             at: when it was decided.
         """
-        title, lines = clean(self.title, _TITLE), clean_lines(self.lines)
+        known = secrets()
+        title = clean(without_secrets(self.title, known), _TITLE)
+        lines = clean_lines(without_secrets(self.lines, known))
         document = {
             "id": self.identity,
             "key": self.key,
@@ -65,7 +68,7 @@ class Message:
             "text": "\n".join([title, *lines, *([self.link] if self.link else [])]),
             "link": self.link,
             "at": at.isoformat(),
-            "facts": self.facts,
+            "facts": without_secrets(self.facts, known),
         }
         return json.dumps(document, sort_keys=True, default=str)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from meshhouse.errors import MeshError
 from meshhouse.notices.causes import Cause
+from meshhouse.notices.secrets import secrets, without_secrets
 
 _TABLES = """
 create table if not exists causes (
@@ -207,14 +208,15 @@ class Outbox:
     def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         if not self.exists:
             return []
-        with self._connected(f"{self._path.resolve().as_uri()}?mode=ro") as database:
+        # Not `ro`: a reader repairs what a killed writer left. It never creates the file.
+        with self._connected(f"{self._path.resolve().as_uri()}?mode=rw") as database:
             return database.execute(query, values).fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if not self.exists:  # messages name products and people
-            self._path.touch(0o600)
+            self._path.touch(0o660)
         with self._connected(self._path.resolve().as_uri()) as database:
             database.executescript(_TABLES)
             database.execute("pragma synchronous = full")
@@ -252,7 +254,10 @@ def _cause(text: str) -> Cause:
 
 def _text(cause: Cause) -> str:
     assert cause.since is not None
-    return json.dumps({**asdict(cause), "since": cause.since.isoformat()}, default=str)
+    stored = asdict(cause)
+    said = {name: stored[name] for name in ("title", "lines", "facts")}
+    stored |= without_secrets(said, secrets())  # the list of what is wrong is printed
+    return json.dumps({**stored, "since": cause.since.isoformat()}, default=str)
 
 
 def _at(moment: datetime) -> str:

@@ -1,21 +1,35 @@
 """Reads what a topic is extracted from.
 
 Belongs here: `extract` of a source table. Not here: other keys of a topic (topics.py), or finding
-files (extraction/files.py).
+files and rows (extraction/).
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from meshhouse.repository import keys
-from meshhouse.repository.model import Extraction
+from meshhouse.repository.model import Extraction, SourceTable
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mappings
 from meshhouse.repository.yaml import Located
 
+DATABASES = ("postgres", "mysql")
 _FORMS = ("jsonl", "csv", "parquet")
 _STORES = ("s3", "s3a", "s3n")
+_OF_FILES = (keys.EXTRACT_FILES, keys.EXTRACT_FORMAT)
+_OF_TABLES = (
+    keys.EXTRACT_DATABASE, keys.EXTRACT_CONNECTION, keys.EXTRACT_TABLE, keys.EXTRACT_CURSOR,
+    keys.EXTRACT_LAG, keys.EXTRACT_EVERY,
+)  # fmt: skip
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
+_TABLE = re.compile(r"[^.\s\"`\x00]+\.[^.\"`\x00]+")
+
+Found = Iterator[tuple[str, str]]
+"""Keys, and what is wrong with their values."""
 
 
 def read_extraction(
@@ -23,27 +37,102 @@ def read_extraction(
 ) -> Extraction | None:
     """The extraction that a source table declares; what is wrong is added to `problems`."""
     declared = keys.EXTRACT.of(meta)
-    if not isinstance(declared, Located) or not declared.get(keys.EXTRACT_FILES):
-        return None  # the shape of the file says what is missing
-    files, key = str(declared[keys.EXTRACT_FILES]), declared.get(keys.EXTRACT_KEY)
-    form = declared.get(keys.EXTRACT_FORMAT)
+    if not isinstance(declared, Located):
+        return None  # the shape of the file says what is wrong
     columns = [str(each.get("name")) for each in mappings(table.get("columns"))]
-    scheme, has_scheme, _ = files.partition("://")
-    found = []
-    if str(keys.FORMAT.of(meta)) != keys.FORMAT.default:
-        found.append((keys.EXTRACT_FILES, "extracted events are JSON: remove `format` beside it."))
-    if "{{" in files or "${" in files:
-        found.append((keys.EXTRACT_FILES, "`files` is read as it is: write the path itself."))
-    if has_scheme and scheme not in _STORES:
-        found.append((keys.EXTRACT_FILES, f"`files` cannot be in `{scheme}://`: write `s3://`."))
-    if has_scheme and "@" in files.partition("://")[2].partition("/")[0]:
-        found.append((keys.EXTRACT_FILES, "`files` holds credentials: use AWS's variables."))
-    if form is not None and form not in _FORMS:
-        found.append((keys.EXTRACT_FORMAT, f"`{form}` is not one of {', '.join(_FORMS)}."))
-    if key is not None and key not in columns:
-        found.append((keys.EXTRACT_KEY, f"the key `{key}` is not a column of the table."))
-    if keys.CHANGELOG.of(meta) is True and key is None:
-        found.append((keys.EXTRACT_FILES, "a changelog needs the key of its events: add `key`."))
+    is_table = any(declared.get(each) is not None for each in _OF_TABLES)
+    found = list(_common(declared, meta, columns, is_table))
+    found += table_problems(declared) if is_table else _of_files(declared)
     for name, problem in found:
         problems.add(path, declared.line_of(name), f"extract of `{table.get('name')}`: {problem}")
-    return Extraction(files, None if key is None else str(key), form)
+    key = declared.get(keys.EXTRACT_KEY)
+    named = None if key is None else str(key)
+    if is_table:
+        return None if found else Extraction(key=named, table=table_of(declared))
+    form = declared.get(keys.EXTRACT_FORMAT)
+    return Extraction(str(declared.get(keys.EXTRACT_FILES, "")), named, form)
+
+
+def _common(declared: Located, meta: Located, columns: list[str], is_table: bool) -> Found:
+    key = declared.get(keys.EXTRACT_KEY)
+    first = next(iter(declared), keys.EXTRACT_FILES)
+    if is_table and (mixed := [each for each in _OF_FILES if each in declared]):
+        yield mixed[0], f"`{mixed[0]}` is for files: remove it beside `{keys.EXTRACT_TABLE}`."
+    if str(keys.FORMAT.of(meta)) != keys.FORMAT.default:
+        yield first, "extracted events are JSON: remove `format` beside it."
+    if key is not None and key not in columns:
+        yield keys.EXTRACT_KEY, f"the key `{key}` is not a column of the table."
+    if keys.CHANGELOG.of(meta) is True and key is None:
+        yield first, "a changelog needs the key of its events: add `key`."
+
+
+def _of_files(declared: Located) -> Found:
+    if not declared.get(keys.EXTRACT_FILES):
+        yield (
+            keys.EXTRACT_FILES,
+            f"it has neither `{keys.EXTRACT_FILES}` nor `{keys.EXTRACT_DATABASE}`: write what "
+            "becomes events.",
+        )
+        return
+    files, form = str(declared[keys.EXTRACT_FILES]), declared.get(keys.EXTRACT_FORMAT)
+    scheme, has_scheme, _ = files.partition("://")
+    if "{{" in files or "${" in files:
+        yield keys.EXTRACT_FILES, "`files` is read as it is: write the path itself."
+    if has_scheme and scheme not in _STORES:
+        yield keys.EXTRACT_FILES, f"`files` cannot be in `{scheme}://`: write `s3://`."
+    if has_scheme and "@" in files.partition("://")[2].partition("/")[0]:
+        yield keys.EXTRACT_FILES, "`files` holds credentials: use AWS's variables."
+    if form is not None and form not in _FORMS:
+        yield keys.EXTRACT_FORMAT, f"`{form}` is not one of {', '.join(_FORMS)}."
+
+
+def table_problems(declared: Mapping[str, Any]) -> Found:
+    """What is wrong with a declared table.
+
+    Never repeats `connection`, which may hold a password by mistake.
+    """
+    database, name = declared.get(keys.EXTRACT_DATABASE), declared.get(keys.EXTRACT_TABLE)
+    if database not in DATABASES:
+        shown = f"`{database}`" if database is not None else "it"
+        yield keys.EXTRACT_DATABASE, f"{shown} is not one of {', '.join(DATABASES)}."
+    if not _VARIABLE.fullmatch(str(declared.get(keys.EXTRACT_CONNECTION, ""))):
+        yield (
+            keys.EXTRACT_CONNECTION,
+            "`connection` must be the name of an environment variable, such as SHOP_DATABASE, that "
+            "holds the connection. Do not write the connection itself into the file.",
+        )
+    if not _TABLE.fullmatch(str(name or "")):
+        yield keys.EXTRACT_TABLE, "`table` must be `schema.table`, such as public.orders."
+    cursor, lag = declared.get(keys.EXTRACT_CURSOR), declared.get(keys.EXTRACT_LAG)
+    every = declared.get(keys.EXTRACT_EVERY)
+    if cursor and lag is None:
+        yield (
+            keys.EXTRACT_CURSOR,
+            "a cursor needs `lag`: how long the longest transaction takes, in seconds for a time, "
+            "in days for a date, in numbers for an integer. Rows that appear later than that are "
+            "lost.",
+        )
+    if lag is not None and not cursor:
+        yield keys.EXTRACT_LAG, "`lag` belongs to a cursor: add `cursor`, or remove it."
+    if cursor and every is not None:
+        yield keys.EXTRACT_EVERY, "`every_hours` is for whole tables: remove it beside `cursor`."
+    for key, value in ((keys.EXTRACT_LAG, lag), (keys.EXTRACT_EVERY, every)):
+        if value is not None and not _is_amount(value):
+            yield key, f"`{key}` is `{value}`; give a number from 0 to 1,000,000,000."
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and 0 <= value <= 10**9
+
+
+def table_of(declared: Mapping[str, Any]) -> SourceTable:
+    """The table of a declaration without problems."""
+    cursor = declared.get(keys.EXTRACT_CURSOR)
+    return SourceTable(
+        str(declared[keys.EXTRACT_DATABASE]),
+        str(declared[keys.EXTRACT_CONNECTION]),
+        str(declared[keys.EXTRACT_TABLE]),
+        str(cursor) if cursor else None,
+        declared.get(keys.EXTRACT_LAG) or 0,
+        declared.get(keys.EXTRACT_EVERY) or 0,
+    )

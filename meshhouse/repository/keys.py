@@ -49,16 +49,23 @@ FORMAT = Key(
 SCHEMA = Key("schema", (SOURCE_TABLE,), TEXT, "`avro` only: a schema file, relative to the domain")
 PATTERN = Key("pattern", (SOURCE_TABLE,), TEXT, "`text` only: how a line becomes columns")
 EXTRACT_FILES, EXTRACT_KEY, EXTRACT_FORMAT = "files", "key", "format"
+EXTRACT_DATABASE, EXTRACT_CONNECTION, EXTRACT_TABLE = "database", "connection", "table"
+EXTRACT_CURSOR, EXTRACT_LAG, EXTRACT_EVERY = "cursor", "lag", "every_hours"
 EXTRACT = Key(
     "extract", (SOURCE_TABLE,),
     Map(
         "extract",
-        {EXTRACT_FILES: TEXT, EXTRACT_KEY: TEXT, EXTRACT_FORMAT: TEXT},
-        required=(EXTRACT_FILES,),
+        {
+            EXTRACT_FILES: TEXT, EXTRACT_KEY: TEXT, EXTRACT_FORMAT: TEXT,
+            EXTRACT_DATABASE: TEXT, EXTRACT_CONNECTION: TEXT, EXTRACT_TABLE: TEXT,
+            EXTRACT_CURSOR: TEXT, EXTRACT_LAG: NUMBER, EXTRACT_EVERY: NUMBER,
+        },
         is_of_the_mesh=True,
     ),
-    "[files that become events](guides/files.md): `files`, a path or `s3://` address with `*`; "
-    "`key`, the column that is the key of an event; `format`, if the suffix does not say it",
+    "what becomes events of the topic. [Files](guides/files.md): `files`, a path or `s3://` "
+    "address with `*`; `key`, the column that is the key of an event; `format`, if the suffix does "
+    "not say it. [A table of a database](guides/databases.md): `database`, `connection`, `table`, "
+    "`key`, `cursor` with `lag`, or `every_hours`",
 )  # fmt: skip
 CHANGELOG = Key(
     "changelog", (SOURCE_TABLE,), FLAG,

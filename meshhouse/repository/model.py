@@ -46,15 +46,40 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """Where events of a topic come from, other than from producers: files."""
+class SourceTable:
+    """A table or view of a database that events are extracted from."""
 
-    files: str
+    database: str
+    """`postgres` or `mysql`."""
+    connection: str
+    """The environment variable with the connection."""
+    name: str
+    """`schema.table`; in MySQL the schema is the database."""
+    cursor: str | None = None
+    """The column that grows with each change; None to read the whole table each time."""
+    lag: float = 0
+    """How far behind the greatest cursor a row may still appear, in the unit of the cursor."""
+    every_hours: float = 0
+    """Without a cursor: the hours between two readings of the table."""
+
+    @property
+    def identity(self) -> str:
+        """What must stay the same for the rows that were sent to be known again."""
+        return f"{self.database} {self.name}" + (f" by {self.cursor}" if self.cursor else "")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Where events of a topic come from, other than from producers: files, or a table."""
+
+    files: str = ""
     """A pattern of paths, relative to the folder of the domain, or of an object store."""
     key: str | None = None
     """The column whose text is the key of an event."""
     format: str | None = None
     """What the files hold; None if their suffixes say so."""
+    table: SourceTable | None = None
+    """The table, if the events are its rows."""
 
 
 @dataclass(frozen=True)

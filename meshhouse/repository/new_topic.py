@@ -10,7 +10,7 @@ compared with what was meant.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class NewTopic:
     columns: tuple[Column, ...]
     key: str | None = None
     changelog: bool = False
+    extract: Mapping[str, Any] = field(default_factory=dict)
+    """Key of `extract` -> its value, if events are extracted."""
 
     @property
     def relation(self) -> str:
@@ -233,6 +235,7 @@ def _table(new: NewTopic) -> str:
             f"      {name}: {scalar(value) if value != 'true' else value}"
             for name, value in meta.items()
         ),
+        *_extracted(new),
         "  columns:",
     ]
     for column in new.columns:
@@ -249,6 +252,16 @@ def _table(new: NewTopic) -> str:
         if marks:
             lines.append(f"      config: {{meta: {{{', '.join(marks)}}}}}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _extracted(new: NewTopic) -> list[str]:
+    if not new.extract:
+        return []
+    entries = [
+        f"        {name}: {scalar(value) if isinstance(value, str) else value}"
+        for name, value in new.extract.items()
+    ]
+    return [f"      {keys.EXTRACT.name}:", *entries]
 
 
 def _described(new: NewTopic) -> str:

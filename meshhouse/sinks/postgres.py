@@ -1,7 +1,7 @@
 """A table of PostgreSQL as a sink.
 
-Belongs here: the table, the transaction of a delivery, and what may be said of PostgreSQL's errors.
-Not here: the changed rows (changes.py).
+Belongs here: the table, and the transaction of a delivery. Not here: connections (postgres.py of
+the package), or the changed rows (changes.py).
 
 A delivery and the number of its publication are stored in one transaction, so each publication is
 stored exactly once. `meshhouse_deliveries`, in the schema of the table, holds the numbers.
@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from meshhouse import postgres
 from meshhouse.errors import MeshError
 from meshhouse.governance.types import type_of
 from meshhouse.repository import Sink
@@ -38,17 +37,7 @@ _TYPES = {
     "char": "text", "boolean": "boolean", "date": "date", "time": "time", "timestamp": "timestamp",
     "timestamptz": "timestamptz", "binary": "bytea", "uuid": "uuid", "json": "jsonb",
 }  # fmt: skip
-_CONNECT_SECONDS, _LOCK_SECONDS = 10, 60
-_REASONS = (
-    ("password authentication failed", "PostgreSQL refuses the user or the password"),
-    ("no password supplied", "the connection has no password"),
-    ("Connection refused", "nothing listens at its host and port"),
-    ("timeout", f"PostgreSQL did not answer within {_CONNECT_SECONDS} s"),
-    ("could not translate host name", "its host is unknown"),
-    ("does not exist", "its database or user does not exist"),
-    ("starting up", "PostgreSQL is starting"),
-)
-"""A part of libpq's message -> what is said instead: the message may repeat the connection."""
+_LOCK_SECONDS = 60
 
 
 class PostgresSink:
@@ -104,31 +93,14 @@ class PostgresSink:
         Raises:
             MeshError: PostgreSQL refuses something; without credentials and rows.
         """
-        import psycopg2  # optional, and only for meshes with such a sink
-
-        secret = os.environ.get(self._variable, "")
-        if not secret.strip():
-            raise MeshError(
-                f"the environment variable {self._variable} is not set. Set it to the connection "
-                "of PostgreSQL, such as postgresql://user:password@host/database."
-            )
-        try:
-            connection = psycopg2.connect(
-                secret, connect_timeout=_CONNECT_SECONDS, application_name="meshhouse"
-            )
-        except psycopg2.Error as error:
-            raise MeshError(
-                f"cannot connect to PostgreSQL with {self._variable}: {_reason(str(error))}."
-            ) from None
-        with closing(connection):
-            try:
-                connection.set_client_encoding("UTF8")
-                with connection, connection.cursor() as cursor:
-                    cursor.execute(f"set local lock_timeout = '{_LOCK_SECONDS}s'")
-                    cursor.execute("set local timezone = 'UTC'")
-                    yield connection
-            except psycopg2.Error as error:
-                raise MeshError(f"PostgreSQL refused: {_said(error)}.") from None
+        with (
+            postgres.connected(self._variable) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(f"set local lock_timeout = '{_LOCK_SECONDS}s'")
+            cursor.execute("set local timezone = 'UTC'")
+            yield connection
 
     def _exists(self, cursor: Cursor, relation: str) -> bool:
         cursor.execute("select to_regclass(%s) is not null", (relation,))
@@ -298,20 +270,3 @@ def _shown(kind: str) -> str:
         "timestamptz": "timestamp with time zone",
         "time": "time without time zone",
     }.get(kind, kind)
-
-
-def _reason(message: str) -> str:
-    for part, reason in _REASONS:
-        if part in message:
-            return reason
-    return "the connection cannot be used (its text is not shown, as it may hold a password)"
-
-
-def _said(error: Any) -> str:
-    """What PostgreSQL says, without the values of a row."""
-    message = getattr(error.diag, "message_primary", None)
-    if not message:
-        return "the connection broke" if not error.pgcode else f"error {error.pgcode}"
-    if str(error.pgcode or "").startswith("22"):  # a value that does not fit: its text follows `:`
-        message = re.split(r"[:\"]", message, maxsplit=1)[0].strip()
-    return " ".join(message.split()).rstrip(".")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meshhouse.ledger import Ledger
-from meshhouse.repository import Product, Repository
+from meshhouse.repository import ROOT_DOMAIN, Product, Repository
 from meshhouse.usage.reads import UNKNOWN, Read
 from meshhouse.usage.shares import divided
 from meshhouse.usage.store import store_of
@@ -136,8 +136,8 @@ def costs_of(
 ) -> Costs:
     """Divides what the mesh costs among products and consumers.
 
-    What a product costs is shared by its consumers in proportion to their reads. What a consumer's
-    own queries cost in credits is that consumer's.
+    What a product costs, runs included, is shared by its consumers in proportion to their reads.
+    What a consumer's own queries cost in credits is that consumer's.
 
     Args:
         products: all declared products.
@@ -149,17 +149,18 @@ def costs_of(
     names = {name.lower(): each.relation for each in products for name in each.relations}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     cells: dict[Cell, Cost] = defaultdict(Cost)
+    own: dict[str, Cost] = defaultdict(Cost)
     spent = False
     for each in reads:
         product = names.get(each.product.lower(), each.product)
+        paid = Cost(nanocredits=each.nanocredits or 0)
+        spent = spent or each.nanocredits is not None
+        if not each.count:  # the work of a run
+            own[product] += paid
+            continue
         if product != UNKNOWN:
             counts[product][consumer_of(each)] += each.count
-        if each.nanocredits is not None:
-            spent = True
-            cells[product or f"mesh.{OTHER}", consumer_of(each)] += Cost(
-                nanocredits=each.nanocredits
-            )
-    own: dict[str, Cost] = defaultdict(Cost)
+        cells[product or f"{ROOT_DOMAIN}.{OTHER}", consumer_of(each)] += paid
     for relation, size in sizes.items():
         own[relation] += Cost(bytes=size)
     for run in runs:
@@ -167,11 +168,11 @@ def costs_of(
             own[relation] += Cost(milliseconds=milliseconds)
     for product, cost in own.items():
         weights = dict(sorted(counts[product].items())) or {NOBODY: 1}
-        sizes_of = divided(cost.bytes, weights)
-        times_of = divided(cost.milliseconds, weights)
+        amounts = (cost.bytes, cost.milliseconds, cost.nanocredits)
+        shares = [divided(each, weights) for each in amounts]
         for consumer in weights:
-            cells[product, consumer] += Cost(sizes_of[consumer], times_of[consumer])
-    return Costs(dict(cells), since, spent)
+            cells[product, consumer] += Cost(*(each[consumer] for each in shares))
+    return Costs({cell: cost for cell, cost in cells.items() if cost != Cost()}, since, spent)
 
 
 def _of_run(run: Mapping[str, Any]) -> dict[str, int]:

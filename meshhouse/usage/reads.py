@@ -39,6 +39,7 @@ class Read:
     via: str
     """How: `mesh sql`, `python`, or `HISTORY` and where it was imported from."""
     count: int = 1
+    """Queries; 0 for work of a run, which only costs."""
     rows: int | None = None
     """Rows of the answers; None if unknown, like the next three."""
     bytes: int | None = None

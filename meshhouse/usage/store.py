@@ -39,7 +39,7 @@ create table if not exists reads (
 );
 create table if not exists files (name text primary key, position integer);
 create table if not exists queries (
-    source text, query text, at text, nanocredits integer, primary key (source, query)
+    source text, query text, at text, primary key (source, query)
 );
 create table if not exists facts (name text primary key, value text);
 """
@@ -92,7 +92,8 @@ class ReadStore:
             for path in self._files():
                 lines += _fold_file(table, path)
             self._begin(table, now)
-            table.execute("delete from reads where day < ?", [(now - KEPT).date().isoformat()])
+            for rows in ("reads where day", "queries where at"):
+                table.execute(f"delete from {rows} < ?", [(now - KEPT).date().isoformat()])
         self._remove_old(now)
         return lines
 
@@ -113,7 +114,9 @@ class ReadStore:
         known = [each.at for each in reads] if began is None else [began]
         return Kept(min(known, default=None), tuple(reads))
 
-    def add(self, source: str, queries: Iterable[tuple[str, Sequence[Read]]], until: str) -> int:
+    def add(
+        self, source: str, queries: Iterable[tuple[str, Sequence[Read]]], until: str = ""
+    ) -> int:
         """Adds imported queries, those only that were not added before, in one transaction.
 
         Args:
@@ -125,18 +128,38 @@ class ReadStore:
             The number of new queries.
         """
         added = 0
+        now = datetime.now(UTC)
         with self._writing() as table:
-            self._begin(table, datetime.now(UTC))
+            self._begin(table, now)
             for query, reads in queries:
-                at = min((each.at for each in reads), default=datetime.now(UTC)).isoformat()
-                cursor = table.execute(
-                    "insert or ignore into queries values (?, ?, ?, null)", [source, query, at]
+                at = max((each.at for each in reads), default=now).isoformat()
+                known = table.execute(
+                    "insert or ignore into queries values (?, ?, ?)", [source, query, at]
                 )
-                if cursor.rowcount:
+                if known.rowcount:
                     added += 1
                     _add(table, reads)
-            table.execute("insert or replace into facts values (?, ?)", [f"until {source}", until])
+            if until:
+                table.execute("insert or replace into facts values (?, ?)", [_until(source), until])
         return added
+
+    def imported(self, source: str) -> set[str]:
+        """Ids of the queries of a source that were added."""
+        path = self._table
+        if path is None or not path.exists():
+            return set()
+        with _opened(path) as table:
+            rows = table.execute("select query from queries where source = ?", [source])
+            return {query for (query,) in rows.fetchall()}
+
+    def note_since(self, since: datetime) -> None:
+        """Notes that reads are recorded from an earlier time on, by an imported history."""
+        with self._writing() as table:
+            self._begin(table, since)
+            table.execute(
+                "update facts set value = min(value, ?) where name = 'since'",
+                [since.astimezone(UTC).isoformat()],
+            )
 
     def forget(self, source: str, before: datetime) -> None:
         """Forgets ids of queries that the source will not return again."""
@@ -153,7 +176,7 @@ class ReadStore:
             return None
         with _opened(path) as table:
             found = table.execute(
-                "select value from facts where name = ?", [f"until {source}"]
+                "select value from facts where name = ?", [_until(source)]
             ).fetchone()
         return found[0] if found else None
 
@@ -229,6 +252,11 @@ class ReadStore:
 def store_of(repository: Repository) -> ReadStore:
     """The reads of a mesh, or of the environment in use."""
     return ReadStore(folder_of(repository))
+
+
+def _until(source: str) -> str:
+    """Name of the fact how far a source was read."""
+    return f"until {source}"
 
 
 def _fold_file(table: sqlite3.Connection, path: Path) -> int:

@@ -130,7 +130,7 @@ def usage_of(
         now: the time up to which reads count.
     """
     relations = _by_name(products)
-    recent = [each for each in (*kept.reads, *built) if now - LONG <= each.at <= now]
+    recent = [each for each in (*kept.reads, *built) if now - LONG <= each.at <= now and each.count]
     of: dict[str, list[Read]] = defaultdict(list)
     for each in recent:
         if relation := relations.get(each.product.lower()):

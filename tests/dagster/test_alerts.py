@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from meshhouse.dagster.alerts import notices_sensor
-from meshhouse.engines import engine
 from orchestration.alerts import alerts
+from orchestration.definitions import definitions as definitions_of
 from tests.support.receivers import Receiver, hook_server
 
 
@@ -57,17 +57,21 @@ def test_a_failed_run_opens_with_its_reason_and_closes_with_the_next_success(
     assert [each.json["state"] for each in hook.posted] == ["open", "closed"]
 
 
-def test_a_run_that_the_ledger_knows_is_not_sent_twice(mesh, hook):
-    job = dg.Definitions(assets=[storehouse]).get_implicit_global_asset_job_def()
+def test_a_run_that_the_ledger_knows_is_sent_once_and_by_its_domain(sold, hook, monkeypatch):
+    monkeypatch.setenv("MESH_ROOT", str(sold.root))
+    sold.edit("domains/shop/models/products/orders.sql", "select", "select 1 / 'x' as wrong,")
+    loaded = definitions_of(sold.repository, ["shop"])
     with dg.DagsterInstance.ephemeral() as instance:
-        done = job.execute_in_process(instance=instance, raise_on_error=False)
-        now = datetime.now(UTC)
-        entry = {"run_id": done.run_id, "domain": "shop", "outcome": "failed", "message": "Locked.",
-                 "products": {}, "started_at": now, "finished_at": now}  # fmt: skip
-        engine(mesh.repository).ledger.commit([], {"runs": [entry]})
-        look(mesh.repository, instance)
-    assert [(each.json["kind"], each.json["facts"]["reason"]) for each in hook.posted] == [
-        ("failed", "Locked.")
+        job = loaded.get_implicit_global_asset_job_def()
+        done = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            asset_selection=[dg.AssetKey(["shop", "orders"])],
+        )
+        assert not done.success
+        look(sold.repository, instance)
+    assert [(each.json["kind"], each.json["domain"]) for each in hook.posted] == [
+        ("failed", "shop")
     ]
 
 

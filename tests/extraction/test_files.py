@@ -8,7 +8,6 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from meshhouse.events import open_source
+from meshhouse.events import open_source, open_writer
 from meshhouse.events.kafka.writer import KafkaWriter
-from meshhouse.extraction import steps
+from meshhouse.extraction import new_files, steps
 from meshhouse.extraction.kept import Kept
-from meshhouse.repository import Repository
 from tests.conftest import Mesh
+from tests.support.extracting import extract_and_die
 from tests.support.kafka_topics import Cluster
 
 TOPICS = "domains/shop/models/topics.yml"
@@ -107,41 +106,8 @@ def test_new_files_are_sent_once_in_order_of_names(anywhere):
     assert anywhere.numbers() == [0, 1, 2, 3, 4, 5]
 
 
-class _Killed:
-    """Ends the process at the n-th call of a method, before or after it."""
-
-    def __init__(self, method: Callable, number: int, is_after: bool) -> None:
-        self._method = method
-        self._left = number
-        self._is_after = is_after
-
-    def __call__(self, *arguments, **named):
-        self._left -= 1
-        if self._left == 0 and not self._is_after:
-            os._exit(9)
-        result = self._method(*arguments, **named)
-        if self._left == 0:
-            os._exit(9)
-        return result
-
-
-def _extract_and_die(
-    repository: Repository, place: object, name: str, number: int, is_after: bool
-) -> None:
-    """Extracts in a forked process, which ends at a call, or with 1 if that call never comes."""
-    try:
-        target = steps.open_writer(repository.root, repository.home)
-        holder = type(target) if place == "target" else place
-        wrapped = _Killed(getattr(holder, name), number, is_after)
-        # A plain function becomes a method; an object with `__call__` would not.
-        setattr(holder, name, lambda *a, **k: wrapped(*a, **k))
-        steps.extract(repository, repository.raw_table(TABLE))
-    finally:
-        os._exit(1)
-
-
 STEPS = [
-    (steps, "write_parcel", 2), (Kept, "begin", 1), (Kept, "begin", 2),
+    (new_files, "write_parcel", 2), (Kept, "begin", 1), (Kept, "begin", 2),
     ("target", "append", 1), ("target", "append", 2), ("target", "append", 3),
     (Kept, "finish", 1), (Kept, "finish", 2), (Path, "unlink", 1),
 ]  # fmt: skip
@@ -162,7 +128,7 @@ def test_a_kill_between_any_two_steps_loses_and_doubles_nothing(anywhere, monkey
             expected += range(begin, begin + 7)
             child = os.fork()
             if child == 0:
-                _extract_and_die(repository, place, name, number, is_after)
+                extract_and_die(repository, TABLE, place, name, number, is_after)
             killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
             steps.extract(repository, raw)
             assert anywhere.numbers() == expected, (name, number, is_after)
@@ -176,7 +142,7 @@ def test_the_file_in_flight_may_be_gone_or_changed_after_a_kill(inbox, monkeypat
     repository = inbox.mesh.repository
     child = os.fork()
     if child == 0:
-        _extract_and_die(repository, "target", "append", 2, True)
+        extract_and_die(repository, TABLE, "target", "append", 2, True)
     os.waitpid(child, 0)
     assert inbox.numbers() == [0, 1, 2, 3]
     path.unlink()
@@ -249,11 +215,11 @@ def test_a_file_that_is_being_written_waits(inbox, monkeypatch):
         with path.open("a") as file:
             file.write("2,2,2.50\n")
 
-    monkeypatch.setattr(steps.time, "sleep", meanwhile)
+    monkeypatch.setattr(new_files.time, "sleep", meanwhile)
     done = steps.extract(repository, raw)
     assert done.unsettled == ("in/a.csv",)
     assert inbox.numbers() == []  # b.csv comes after it
-    monkeypatch.setattr(steps.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(new_files.time, "sleep", lambda seconds: None)
     steps.extract(repository, raw)
     assert inbox.numbers() == [0, 1, 2, 9]
 
@@ -288,7 +254,7 @@ def test_in_kafka_another_producer_in_the_topic_is_refused(mesh, broker, monkeyp
     inbox.put("b.csv", range(2, 4))
     assert "did not write, so its position is unknown" in inbox.run(code=1).stderr
     assert inbox.numbers() == [0, 1, 7]
-    assert isinstance(steps.open_writer(mesh.root, mesh.home), KafkaWriter)
+    assert isinstance(open_writer(mesh.root, mesh.home), KafkaWriter)
 
 
 def test_files_in_an_object_store(mesh, store):

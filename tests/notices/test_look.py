@@ -241,6 +241,26 @@ def test_two_looks_at_once_are_one(mesh: Mesh, hook):
         assert look_at(mesh).busy == str(os.getpid())
 
 
+def test_a_setting_for_a_domain_that_does_not_exist_is_refused(mesh: Mesh, hook, monkeypatch):
+    monkeypatch.setenv("MESH_ALERT_WEBHOOK_SHOPP", address(hook, "shop"))
+    with pytest.raises(UsageError, match=r"^MESH_ALERT_WEBHOOK_SHOPP: .*no domain"):
+        look_at(mesh)
+
+
+def test_an_outbox_that_is_newer_than_a_restored_lake_begins_again(sold: Mesh, hook):
+    run(sold, "crm", "published")
+    look_at(sold)
+    outbox = outbox_of(sold.repository)
+    memory = {**outbox.memory("changes"), "position": 1_000}
+    outbox.decide([], [], [], {"changes": memory}, datetime.now(UTC))
+    look_at(sold)
+    sold.run("rollback", "shop.orders", code=1)  # the only publication
+    sold.edit(ORDERS, "    config:\n", "    deprecation_date: 2099-12-31\n    config:\n")
+    run(sold, "shop", "published")
+    look_at(sold)
+    assert said(hook.posted) == [("deprecation", "notice", "crm")]
+
+
 def test_what_nobody_receives_is_said(sold: Mesh, hook, monkeypatch):
     monkeypatch.delenv("MESH_ALERT_WEBHOOK")
     monkeypatch.setenv("MESH_ALERT_WEBHOOK_CRM", address(hook, "crm"))

@@ -60,6 +60,19 @@ class Postgres:
         connection.close()
         return rows
 
+    def do(self, sql: str) -> None:
+        """Executes a statement outside of a transaction."""
+        import psycopg2
+
+        connection = psycopg2.connect(
+            host="127.0.0.1", port=self.port, user="dagster", password=self.password,
+            dbname="postgres",
+        )  # fmt: skip
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+        connection.close()
+
 
 @contextmanager
 def running() -> Iterator[Postgres]:

@@ -38,6 +38,7 @@ from meshhouse.heads import publications_of
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository, undeclared
 from meshhouse.repository.environment import split_schema, stored_schema
+from meshhouse.settings import value as value_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -140,7 +141,7 @@ class SnowflakeEngine:
         if len(statements) != 1 or not isinstance(statements[0], exp.Query):
             raise UsageError("Published products are read-only: write one query that returns rows.")
         session = connect()
-        session.tag(step="mesh sql")
+        session.tag(step="mesh sql", consumer=value_of("MESH_CONSUMER"))
         pieces = session.arrow(sql)
         first = next(pieces)
         names = [name.lower() for name in first.column_names]

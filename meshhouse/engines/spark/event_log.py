@@ -1,0 +1,256 @@
+"""Reads of products in Spark's event logs.
+
+Belongs here: finding finished logs in a folder, and the products and columns that their queries
+read. Not here: keeping reads (usage/store.py).
+
+An event log has one JSON document a line. The plan of a query names each table that it scans, with
+the columns that Spark reads of it: `BatchScan mesh.sales.orders[order_id#3L, amount#9] ...`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from meshhouse.engines.histories import Imported, Known, shared
+from meshhouse.errors import MeshError, UsageError
+from meshhouse.usage.reads import HISTORY, UNKNOWN, Read
+from meshhouse.usage.store import ReadStore
+
+SOURCE = "spark"
+CONSUMER = "spark.meshhouse.consumer"
+"""Setting by which an application names its consumer."""
+_SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQL"
+_ROLLING = "eventlog_v2_"
+_IN_PROGRESS = ".inprogress"
+_SCAN = re.compile(r"^BatchScan (?P<name>\S+)$")
+_COLUMN = re.compile(r"(?:^|, )(?P<name>.+?)#\d+L?(?=, |$)", re.DOTALL)
+_CUT = re.compile(r"\.\.\. \d+ more fields")
+_OF_RUNS = re.compile(r"_(work|dbt|audit)_[0-9a-f]+$")
+"""Catalogs in which the mesh builds and audits; the ledger has what they read."""
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class Log:
+    """The event log of one application."""
+
+    id: str
+    """Its name, which is the application's id and attempt."""
+    files: tuple[Path, ...]
+    is_finished: bool
+
+
+def import_logs(store: ReadStore, folder: Path | None, known: Known) -> Imported:
+    """Adds the reads of the finished logs of a folder, each log once.
+
+    Raises:
+        UsageError: the folder does not exist, or a log is compressed in a form of Spark's own.
+    """
+    if folder is None:
+        raise UsageError("Name the folder of Spark's event logs: the setting spark.eventLog.dir.")
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder. Name that of spark.eventLog.dir.")
+    found = logs_in(folder)
+    finished = [each for each in found if each.is_finished]
+    before = store.imported(SOURCE)
+    added = sum(
+        store.add(SOURCE, [(each.id, _of_log(each, known))])
+        for each in finished
+        if each.id not in before
+    )
+    waiting = [each.id for each in found if not each.is_finished]
+    notes = [f"Left out, because the application still runs or was killed: {', '.join(waiting)}."]
+    return Imported(added, "log", "logs", tuple(notes if waiting else ()))
+
+
+def logs_in(folder: Path) -> list[Log]:
+    """The event logs of a folder, rolling ones included, by name."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(("appstatus_", ".", "_")):
+            continue
+        if path.is_dir() and path.name.startswith(_ROLLING):
+            status = list(path.glob("appstatus_*"))
+            files = sorted(path.glob("events_*"), key=_position)
+            running = not status or any(each.name.endswith(_IN_PROGRESS) for each in status)
+            found.append(Log(path.name.removeprefix(_ROLLING), tuple(files), not running))
+        elif path.is_file():
+            name = path.name.removesuffix(_IN_PROGRESS)
+            log = name.partition(".")[0] if path.suffix in _CODECS else name
+            found.append(Log(log, (path,), not path.name.endswith(_IN_PROGRESS)))
+    return found
+
+
+def reads_of(lines: Iterable[str], known: Known) -> list[Read]:
+    """The reads of one application, in the order of its queries.
+
+    Args:
+        lines: its event log.
+        known: the products whose reads count.
+    """
+    seen = _Application()
+    damaged = 0
+    for line in lines:
+        try:
+            seen.take(json.loads(line), known)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+            damaged += bool(line.strip())
+    reads = [read for query in seen.queries.values() for read in seen.reads(query, known)]
+    if damaged:
+        about = seen.began, UNKNOWN, None, seen.user, seen.consumer, f"{HISTORY}{SOURCE}"
+        reads.append(Read(*about, count=damaged))
+    return reads
+
+
+@dataclass
+class _Query:
+    """One query, with those that Spark runs for it."""
+
+    at: datetime
+    scans: dict[str, set[str] | None] = field(default_factory=dict)
+    """Product -> columns; None if they are unknown."""
+    ended: datetime | None = None
+    has_failed: bool = False
+    bytes: int = 0
+
+
+@dataclass
+class _Application:
+    user: str = "unknown"
+    consumer: str = ""
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    queries: dict[int, _Query] = field(default_factory=dict)
+    roots: dict[int, int] = field(default_factory=dict)
+    """Execution -> the query for which it runs."""
+    stages: dict[int, int] = field(default_factory=dict)
+
+    def take(self, event: dict[str, Any], known: Known) -> None:
+        """Takes one event of the log."""
+        match event["Event"]:
+            case "SparkListenerApplicationStart":
+                self.user, self.began = str(event["User"]), _time(event["Timestamp"])
+            case "SparkListenerEnvironmentUpdate":
+                self.consumer = str(event["Spark Properties"].get(CONSUMER, ""))
+            case "SparkListenerJobStart":
+                execution = (event.get("Properties") or {}).get("spark.sql.execution.id")
+                if execution is not None:
+                    self.stages.update(dict.fromkeys(event["Stage IDs"], int(execution)))
+            case "SparkListenerStageCompleted":
+                self._stage(event["Stage Info"])
+            case name if name == f"{_SQL}ExecutionStart":
+                self._start(event, known)
+            case name if name == f"{_SQL}ExecutionEnd":
+                query = self.queries[self.roots[event["executionId"]]]
+                query.ended = _time(event["time"])
+                query.has_failed |= bool(event.get("errorMessage"))
+
+    def reads(self, query: _Query, known: Known) -> Iterator[Read]:
+        """The reads of one query; none if it failed or did not end."""
+        if query.ended is None or query.has_failed:
+            return
+        spent = round((query.ended - query.at).total_seconds() * 1000)
+        times, sizes = shared(spent, query.scans), shared(query.bytes, query.scans)
+        for product, columns in query.scans.items():
+            names = None if columns is None else known.names(product, columns)
+            yield Read(
+                query.at, product, names, self.user, self.consumer, f"{HISTORY}{SOURCE}",
+                bytes=sizes[product], milliseconds=times[product],
+            )  # fmt: skip
+
+    def _start(self, event: dict[str, Any], known: Known) -> None:
+        execution = event["executionId"]
+        root = event.get("rootExecutionId")
+        root = root if root in self.queries else execution
+        self.roots[execution] = root
+        query = self.queries.setdefault(root, _Query(_time(event["time"])))
+        for product, columns in _scans(event["sparkPlanInfo"]):
+            if product not in known.columns:
+                continue
+            before = query.scans.setdefault(product, set())
+            if columns is None or before is None:
+                query.scans[product] = None
+            else:
+                before.update(columns)
+
+    def _stage(self, stage: dict[str, Any]) -> None:
+        root = self.roots.get(self.stages.get(stage["Stage ID"], -1), -1)
+        if root in self.queries:
+            self.queries[root].bytes += sum(
+                int(each["Value"])
+                for each in stage.get("Accumulables", ())
+                if each.get("Name") == "internal.metrics.input.bytesRead"
+            )
+
+
+def _scans(plan: dict[str, Any]) -> Iterator[tuple[str, list[str] | None]]:
+    """Each product of the lake that a plan scans, with its columns; None if Spark cut them."""
+    waiting = [plan]
+    while waiting:
+        node = waiting.pop()
+        waiting += node["children"]
+        found = _SCAN.match(node["nodeName"])
+        parts = found["name"].split(".") if found else []
+        if len(parts) == 3 and not _OF_RUNS.search(parts[0]):
+            yield ".".join(parts[1:]).lower(), _columns(node["nodeName"], node["simpleString"])
+
+
+def _columns(name: str, text: str) -> list[str] | None:
+    listed = text.removeprefix(name).partition("] IcebergScan(")
+    if not listed[1] or not listed[0].startswith("[") or _CUT.search(listed[0]):
+        return None
+    return [each["name"] for each in _COLUMN.finditer(listed[0][1:])]
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _position(path: Path) -> tuple[int, str]:
+    """The number of a file of a rolling log: `events_10_...` comes after `events_9_...`."""
+    number = _NUMBER.search(path.name)
+    return int(number[0]) if number else 0, path.name
+
+
+def _of_log(log: Log, known: Known) -> list[Read]:
+    def lines() -> Iterator[str]:
+        for path in log.files:
+            with _opened(path) as file:
+                yield from file
+
+    try:
+        return reads_of(lines(), known)
+    except (OSError, EOFError) as error:
+        raise MeshError(f"The event log {log.id} cannot be read: {error}.") from error
+
+
+_CODECS = {".zstd", ".gz", ".lz4", ".lzf", ".snappy"}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    if path.suffix in (".lz4", ".lzf", ".snappy"):
+        raise UsageError(
+            f"{path} is compressed in Spark's own form of {path.suffix[1:]}. Set "
+            "spark.eventLog.compression.codec=zstd, which is Spark's default."
+        )
+    if path.suffix == ".zstd":
+        import pyarrow as pa
+
+        raw = pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+        with io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="replace") as file:
+            yield file
+    elif path.suffix == ".gz":
+        with gzip.open(path, "rt", encoding="utf-8", errors="replace") as file:
+            yield file
+    else:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield file

@@ -1,0 +1,144 @@
+"""What the extractions of files and of tables have in common.
+
+Belongs here: the result, whether the topic agrees with what was kept, and sending a parcel. Not
+here: what is new (new_files.py, new_rows.py), or the state on disk (kept.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from meshhouse.errors import MeshError
+from meshhouse.events import open_writer, uses_kafka
+from meshhouse.events.kafka.writer import KafkaLines
+from meshhouse.events.tail.tail import LogProducer
+from meshhouse.extraction.kept import Kept, Sending
+from meshhouse.extraction.parcel import send_parcel
+from meshhouse.repository import RawTable, Repository
+from meshhouse.repository.model import Extraction
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The result of one run for one raw table."""
+
+    raw: RawTable
+    files: int
+    events: int
+    known: int
+    """Files that earlier runs took."""
+    unsettled: tuple[str, ...]
+    """Files that are still being written; the next run takes them."""
+    changed: tuple[str, ...]
+    """Files whose content is not what was taken; nothing of them was sent."""
+    complete: bool
+    """False if the run was stopped before the end."""
+    notes: tuple[str, ...] = ()
+    """Sentences about rows of a table that were not sent."""
+    unusable: str | None = None
+    """Rows of a table that can never be sent as they are, and what to do about them."""
+
+    def refusal(self) -> str | None:
+        """What a person has to do about files or rows that were not sent."""
+        if self.unusable:
+            return f"{self.raw.relation}: {self.unusable}"
+        if not self.changed:
+            return None
+        shown = ", ".join(self.changed[:5]) + (", ..." if len(self.changed) > 5 else "")
+        return (
+            f"{self.raw.relation}: changed after they were taken, so their new content was not "
+            f"sent: {shown}. Restore each file, or give the new content another name."
+        )
+
+
+class Run:
+    """One run for one raw table."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        raw: RawTable,
+        spec: Extraction,
+        kept: Kept,
+        stopped: Callable[[], bool],
+        say: Callable[[str], None],
+    ) -> None:
+        self._raw = raw
+        self._spec = spec
+        self._kept = kept
+        self._stopped = stopped
+        self._say = say
+        self._target = open_writer(repository.root, repository.home)
+        is_kafka = uses_kafka(repository.root)
+        self._longest = KafkaLines.max_event_bytes if is_kafka else LogProducer.max_event_bytes
+        self._producer = f"extract:{raw.relation}"
+        self._parcels = self._events = 0
+
+    def _finish_begun(self) -> bool:
+        """Sends the rest of the parcel that an earlier run began; False if it was stopped."""
+        topic = self._raw.topic
+        if topic not in self._target.topics():
+            self._target.create_topic(topic, 1)
+        sending = self._kept.sending()
+        self._agree(sending)
+        self._sweep(sending)
+        return sending is None or self._send(sending)
+
+    def _partitions(self) -> int:
+        return len(self._target.describe(self._raw.topic).partitions)
+
+    def _new_parcel(self) -> Path:
+        return self._kept.folder / f"{self._kept.stem}.{uuid4().hex}.arrow"
+
+    def _agree(self, sending: Sending | None) -> None:
+        """Refuses to go on if the topic holds other events than those that were sent."""
+        topic, sent = self._raw.topic, self._kept.sent()
+        begun = sending.events() if sending else {}
+        held = self._target.describe(topic).partitions
+        for number in sorted(held.keys() | sent.keys() | begun.keys()):
+            low = sent.get(number, 0)
+            bounds = held.get(number)
+            # A cluster has removed all events by their age: nothing is left to compare.
+            if bounds and bounds.begin == bounds.end > 0 and sending is None:
+                continue
+            stored = 0
+            if bounds:
+                position = self._target.producer_position(topic, number, self._producer)
+                stored = position.next_sequence
+            if not low <= stored <= low + begun.get(number, 0):
+                raise MeshError(
+                    f"Partition {number} of topic {topic} holds {stored:,} extracted events of "
+                    f"{self._raw.relation}, but {self._kept.path} says {low:,}: the topic was "
+                    "created again, or one of the two was restored from a copy or is missing. "
+                    "Restore the missing one. To extract everything again, delete the topic and "
+                    "that file, and land with `--accept new-topic`."
+                )
+
+    def _sweep(self, sending: Sending | None) -> None:
+        """Removes parcels of runs that ended before they kept them."""
+        for path in self._kept.folder.glob(f"{self._kept.stem}.*.arrow"):
+            if sending is None or path.name != sending.parcel:
+                path.unlink()
+
+    def _send(self, sending: Sending) -> bool:
+        """Sends a parcel that is kept; False if the run was stopped before its end."""
+        path = self._kept.folder / sending.parcel
+        if not path.exists():
+            raise MeshError(
+                f"{path} is gone, and it holds events of {sending.taken.name} that might not be in "
+                f"topic {self._raw.topic} yet. Restore it from a copy."
+            )
+        if not send_parcel(
+            path, sending, self._target, self._raw.topic, self._producer, self._kept.sent(),
+            self._stopped,
+        ):  # fmt: skip
+            return False
+        self._kept.finish(sending)
+        path.unlink()
+        self._parcels += 1
+        self._events += sending.taken.events
+        self._say(f"{sending.taken.name}, events: {sending.taken.events:,}")
+        return True

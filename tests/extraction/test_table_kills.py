@@ -1,0 +1,115 @@
+"""A kill at any step of an extraction from a table loses and doubles nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from meshhouse.extraction import new_rows, steps
+from meshhouse.extraction.kept import Kept
+from meshhouse.extraction.kept_rows import KeptRows
+from tests.support import tabled
+from tests.support.extracting import extract_and_die
+from tests.support.kafka_topics import Cluster
+from tests.support.tabled import TABLE, VARIABLE, Database, Shop
+
+STEPS = [
+    (new_rows, "write_parcel", 1), (new_rows, "write_parcel", 2), (KeptRows, "is_new", 4),
+    (KeptRows, "begin_rows", 1), (KeptRows, "begin_rows", 2), (KeptRows, "begin", 1),
+    ("target", "append", 1), ("target", "append", 2), ("target", "append", 3),
+    (Kept, "finish", 1), (Kept, "finish", 2), (KeptRows, "roll_back", 1),
+]  # fmt: skip
+WHOLE = [
+    (new_rows, "write_parcel", 1), (Kept, "begin", 1), ("target", "append", 1),
+    ("target", "append", 2), (Kept, "finish", 1),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server():
+    with tabled.running("postgres") as found:
+        yield found
+
+
+@pytest.fixture(params=["log", pytest.param("kafka", marks=pytest.mark.server)])
+def shop(request, mesh, server, monkeypatch) -> Shop:
+    environment = {}
+    if request.param == "kafka":
+        cluster = Cluster(request.getfixturevalue("broker"))
+        environment = {"KAFKA_BOOTSTRAP_SERVERS": cluster.settings.bootstrap_servers}
+        mesh.run("topic", "list")  # starts the warm process, which must not have the variable
+    for name, value in {**environment, VARIABLE: server.url}.items():
+        monkeypatch.setenv(name, value)
+    # Small portions, so that a kill also hits rows of which a part is sent.
+    monkeypatch.setattr("meshhouse.extraction.parcel._EVENTS", 2)
+    monkeypatch.setattr(new_rows, "_ROWS", 4)
+    schema = f"k{time.monotonic_ns()}"
+    database = Database("postgres", server.url, server.server, schema)
+    database.do("create schema {}", "create table {}.sales (sale_id int, customer_id int, "
+                "amount int, sold_at timestamptz, changed_at timestamptz)")  # fmt: skip
+    topic = f"shop.sales.{os.getpid()}.{time.monotonic_ns()}"
+    return Shop(mesh, database, topic, environment)
+
+
+def die(shop: Shop, place: object, name: str, number: int, is_after: bool) -> bool:
+    """Whether an extraction was killed at a step."""
+    repository = shop.mesh.repository
+    child = os.fork()
+    if child == 0:
+        extract_and_die(repository, TABLE, place, name, number, is_after)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_with_a_cursor(shop):
+    shop.declare("cursor: changed_at, lag: 100, key: sale_id")
+    repository = shop.mesh.repository
+    raw = repository.raw_table(TABLE)
+    expected: list[int] = []
+    killed = 0
+    for place, name, number in STEPS:
+        for is_after in (False, True):
+            begin, second = len(expected), killed * 10
+            # Seven new rows: some have the cursor of another, and some are late.
+            shop.database.do(*(
+                f"insert into {{}}.sales values ({begin + n}, 1, 1, null, "
+                f"timestamptz '2017-03-01' + interval '{second + n // 3 - n % 2 * 40} seconds')"
+                for n in range(7)
+            ))  # fmt: skip
+            expected += range(begin, begin + 7)
+            killed += die(shop, place, name, number, is_after)
+            steps.extract(repository, raw)
+            assert sorted(shop.numbers()) == expected, (name, number, is_after)
+    assert killed == 2 * len(STEPS)
+    assert list((shop.mesh.home / "extract").glob("*.arrow")) == []
+
+
+def test_a_whole_table(shop):
+    shop.declare("key: sale_id")
+    repository = shop.mesh.repository
+    raw = repository.raw_table(TABLE)
+    expected: list[int] = []
+    killed = 0
+    for place, name, number in WHOLE:
+        for is_after in (False, True):
+            shop.database.do(
+                "delete from {}.sales", "insert into {}.sales "
+                f"select {killed} * 100 + n, 1, 1, null, null from generate_series(0, 4) as n",
+            )  # fmt: skip
+            expected += range(killed * 100, killed * 100 + 5)
+            killed += die(shop, place, name, number, is_after)
+            steps.extract(repository, raw)
+            assert sorted(shop.numbers()) == expected, (name, number, is_after)
+    assert killed == 2 * len(WHOLE)
+
+
+def test_the_rows_in_flight_may_be_gone_after_a_kill(shop):
+    shop.declare("cursor: sale_id, lag: 0")
+    repository = shop.mesh.repository
+    shop.database.do("insert into {}.sales select n, 1, 1 from generate_series(0, 3) as n")
+    assert die(shop, "target", "append", 1, True)
+    assert shop.numbers() == [0, 1]
+    shop.database.do("delete from {}.sales")
+    steps.extract(repository, repository.raw_table(TABLE))
+    assert shop.numbers() == [0, 1, 2, 3]

@@ -1,0 +1,209 @@
+"""Reads in Spark's event logs: a recorded one, and one that Spark writes now."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from meshhouse.engines.histories import Known
+from meshhouse.engines.spark.event_log import reads_of
+from meshhouse.usage.reads import UNKNOWN
+from tests.support.spark_here import needs_spark
+
+RECORDED = Path(__file__).with_name("logs") / "local-1796070822356"
+KNOWN = Known(
+    {
+        "sales.orders": {each: each for each in ("basket_id", "household_id", "order_date",
+                                                 "sales_value")},
+        "customers.households": {each: each for each in ("household_id", "age", "income")},
+    }
+)  # fmt: skip
+
+
+def recorded() -> list[str]:
+    return RECORDED.read_text().splitlines()
+
+
+def plan(name="BatchScan mesh.sales.orders", text="[basket_id#1L] IcebergScan(table=x)", **fields):
+    node = {"nodeName": name, "simpleString": f"{name}{text}", "children": []}
+    return {"nodeName": "Project", "simpleString": "Project", "children": [node]} | fields
+
+
+def query(number, root=None, error="", **changed):
+    sql = "org.apache.spark.sql.execution.ui.SparkListenerSQL"
+    about = {"executionId": number, "rootExecutionId": number if root is None else root}
+    start = {"Event": f"{sql}ExecutionStart", "time": 1_796_070_000_000} | about
+    end = {"Event": f"{sql}ExecutionEnd", "time": 1_796_070_001_000, "errorMessage": error} | about
+    return [json.dumps(start | {"sparkPlanInfo": plan(**changed)}), json.dumps(end)]
+
+
+def test_a_recorded_log():
+    reads = reads_of(recorded(), KNOWN)
+    # The plan of `count(*)` scans nothing: Iceberg answers it from its metadata.
+    assert [(each.product, each.columns) for each in reads] == [
+        ("sales.orders", ("household_id", "order_date", "sales_value")),
+        ("customers.households", ("age", "household_id", "income")),
+        ("sales.orders", ("basket_id", "household_id")),
+        ("sales.orders", ("sales_value",)),
+    ]
+    assert {each.user for each in reads} == {"ana"}
+    assert (reads[0].bytes, reads[0].milliseconds) == (70_458, 28_572)
+    assert all(each.at.year == 2026 for each in reads)
+
+
+@pytest.mark.parametrize(
+    ("changed", "columns"),
+    [
+        ({}, ("basket_id",)),
+        ({"text": "[] IcebergScan(table=x)"}, ()),
+        ({"text": "[basket_id#1L, ... 30 more fields] IcebergScan(table=x)"}, None),
+        ({"text": " (scans in another form)"}, None),
+        ({"text": "[odd, name#1, b]#2L] IcebergScan(table=x)"}, ("b]", "odd, name")),
+    ],
+)
+def test_columns_that_spark_leaves_out_are_unknown(changed, columns):
+    [read] = reads_of(query(1, **changed), KNOWN)
+    assert read.columns == columns
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        query(1, error="boom"),
+        query(1)[:1],  # it did not end
+        query(1, name="BatchScan mesh.sales.private"),
+        query(1, name="BatchScan /lake/sales/orders"),
+        query(1, name="BatchScan sales_work_0123abcd.sales.orders"),  # a run of the mesh
+    ],
+)
+def test_what_is_not_a_read_of_a_product(lines):
+    assert reads_of(lines, KNOWN) == []
+
+
+def test_queries_that_spark_runs_for_another_one_are_one_read():
+    begin, end = query(1)
+    inner = query(2, root=1, text="[household_id#3L] IcebergScan(table=x)")
+    [read] = reads_of([begin, *inner, end], KNOWN)
+    assert (read.columns, read.count) == (("basket_id", "household_id"), 1)
+
+
+def test_damaged_lines_are_reads_of_something_unknown():
+    [read, unknown] = reads_of(["{half", "[]", "", *query(1)], KNOWN)
+    assert (unknown.product, unknown.count) == (UNKNOWN, 2)
+    assert read.product == "sales.orders"
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """A folder with the recorded log, which reads the tiny mesh's product."""
+    folder = tmp_path / "event logs"
+    folder.mkdir()
+    text = RECORDED.read_text().replace("mesh.sales.orders", "mesh.shop.orders")
+    (folder / RECORDED.name).write_text(text)
+    return folder
+
+
+def test_each_log_counts_once(mesh, logs):
+    assert "Added 1 log." in mesh.run("usage", "import", "spark", str(logs)).stdout
+    assert "Added 0 logs." in mesh.run("usage", "import", "spark", str(logs)).stdout
+    shutil.copy(logs / RECORDED.name, logs / "app-2")
+    assert "Added 1 log." in mesh.run("usage", "import", "spark", str(logs)).stdout
+
+
+@pytest.mark.parametrize("form", ["zstd", "gz", "rolling"])
+def test_compressed_and_rolling_logs(mesh, logs, form):
+    plain = logs / RECORDED.name
+    content = plain.read_bytes()
+    plain.unlink()
+    if form == "zstd":
+        packed = pa.CompressedOutputStream(str(logs / f"{plain.name}.zstd"), "zstd")
+        packed.write(content)
+        packed.close()
+    elif form == "gz":
+        (logs / f"{plain.name}.gz").write_bytes(gzip.compress(content))
+    else:
+        folder = logs / f"eventlog_v2_{plain.name}"
+        folder.mkdir()
+        lines = content.splitlines(keepends=True)
+        for at in range(0, len(lines), 3):
+            number = at // 3 + 1
+            (folder / f"events_{number}_{plain.name}").write_bytes(b"".join(lines[at : at + 3]))
+        (folder / f"appstatus_{plain.name}.inprogress").touch()
+        assert "Left out" in mesh.run("usage", "import", "spark", str(logs)).stderr
+        (folder / f"appstatus_{plain.name}.inprogress").rename(folder / f"appstatus_{plain.name}")
+    assert "Added 1 log." in mesh.run("usage", "import", "spark", str(logs)).stdout
+    [row] = [each for each in rows(mesh) if each.columns == ("sales_value",)]
+    assert row.user == "ana"
+
+
+def rows(mesh):
+    from meshhouse.usage import store_of
+
+    return store_of(mesh.repository).read().reads
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["spark"], "spark.eventLog.dir"),
+        (["spark", "/nothing/here"], "is not a folder"),
+        (["hive"], "is not one of"),
+        (["snowflake", "folder"], "has no folder"),
+    ],
+)
+def test_misuse(mesh, arguments, said):
+    assert said in mesh.run("usage", "import", *arguments, code=2).stderr
+
+
+def test_a_form_that_only_spark_reads_is_refused(mesh, tmp_path):
+    (tmp_path / "app-1.lz4").write_bytes(b"LZ4Block")
+    shown = mesh.run("usage", "import", "spark", str(tmp_path), code=2).stderr
+    assert "spark.eventLog.compression.codec=zstd" in shown
+
+
+def test_a_damaged_log_is_said_in_one_line(mesh, tmp_path):
+    (tmp_path / "app-1.zstd").write_bytes(b"not zstd at all")
+    shown = mesh.run("usage", "import", "spark", str(tmp_path), code=1).stderr
+    assert "app-1 cannot be read" in shown
+    assert "Traceback" not in shown
+
+
+READ = """
+import sys
+from pathlib import Path
+from meshhouse.engines.spark.session import catalog_settings, session
+
+lake = Path(sys.argv[1])
+spark = session()
+for name, value in catalog_settings("mesh", lake / "catalog.db", f"file://{lake}").items():
+    spark.conf.set(name, value)
+spark.sql("select sum(amount) as s from mesh.shop.orders where customer_id > 0").collect()
+spark.stop()
+"""
+
+
+@pytest.mark.server
+@needs_spark
+def test_a_log_that_spark_writes(sold, tmp_path):
+    (tmp_path / "logs").mkdir()
+    settings = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file://{tmp_path / 'logs'}",
+        "spark.meshhouse.consumer": "forecasts",
+    }
+    conf = ";".join(f"{name}={value}" for name, value in settings.items())
+    environment = {**sold.environment, "MESH_SPARK_CONF": conf, "MESH_SPARK_MASTER": "local[1]"}
+    command = [sys.executable, "-c", READ, str(sold.home / "lake")]
+    subprocess.run(command, env=environment, cwd=sold.root, check=True)
+    done = sold.run("usage", "import", "spark", str(tmp_path / "logs"))
+    assert "Added 1 log." in done.stdout
+    [found] = json.loads(sold.run("usage", "shop.orders", "--json").stdout)
+    assert found["consumers"]["forecasts"]["reads_30_days"] == 1
+    assert found["columns_30_days"] == {"amount": 1, "customer_id": 1}
