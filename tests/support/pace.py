@@ -55,6 +55,7 @@ _SECONDS = {
     "runs/test_readers.py": 53,
     "runs/test_corrections.py": 50,
     "dagster/test_governance.py": 49,
+    "journeys/test_operating_guides.py": 50,
     "engines/spark/test_session.py": 48,
     "cli/test_topic.py": 47,
     "runs/test_renaming.py": 43,
