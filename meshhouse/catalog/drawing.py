@@ -12,13 +12,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.graph import Node, Part
 from meshhouse.catalog.layout import Box, Line, layered
-from meshhouse.catalog.pages.words import clean, plural
+from meshhouse.catalog.pages.words import clean, iso, plural, short
 
 _MOST = 28
 """Characters of a name in a node; its title has all of them."""
@@ -47,6 +48,10 @@ class Drawn:
     about: str = ""
     """What it is, in full."""
     is_here: bool = False
+    late_after: datetime | None = None
+    """When the word `late` appears where scripts run."""
+    has_key: bool = False
+    """Whether a script may look for it; see lineage.js."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class Arrow:
     word: str = ""
     is_weak: bool = False
     """Dashed: it decides, and passes no value."""
+    has_keys: bool = False
+    """Whether a script may look for it."""
 
 
 def picture(
@@ -83,18 +90,21 @@ def picture(
     shown = {each.key: _lines(each) for each in nodes}
     count = max((len(each) for each in shown.values()), default=1)
     height = count * _LINE + _EDGE
-    found = layered({key: (_width(each), height) for key, each in shown.items()}, ways, across)
+    sizes = {
+        each.key: (_width(shown[each.key], each.late_after is not None), height) for each in nodes
+    }
+    found = layered(sizes, ways, across)
     width, height = found.width + 2 * _MARGIN, found.height + 2 * _MARGIN
-    lines = Markup().join(_line(each, ways[each.source, each.target]) for each in found.lines)
-    boxes = Markup().join(_node(each, found.boxes[each.key], shown[each.key], page)
-                          for each in nodes)  # fmt: skip
+    lines = "".join(_line(each, ways[each.source, each.target]) for each in found.lines)
+    boxes = "".join(_node(each, found.boxes[each.key], shown[each.key], page) for each in nodes)
     box = "drawing end" if from_end else "drawing"
-    view = f"{-_MARGIN:g} {-_MARGIN:g} {width:g} {height:g}"
-    return Markup(
-        '<div class="{}" role="region" aria-label="{}" tabindex="0">'
-        '<svg width="{}" height="{}" viewBox="{}" role="group" aria-label="{}">'
-        '<g class="lines" aria-hidden="true">{}</g>{}</svg></div>'
-    ).format(box, clean(name), f"{width:g}", f"{height:g}", view, clean(name), lines, boxes)
+    label = _escaped(short(name))
+    return Markup(  # noqa: S704 - every part is a number, of this module, or escaped
+        f'<div class="{box}" role="region" aria-label="{label}" tabindex="0">'
+        f'<svg width="{width:g}" height="{height:g}"'
+        f' viewBox="{-_MARGIN:g} {-_MARGIN:g} {width:g} {height:g}" role="group"'
+        f' aria-label="{label}"><g class="lines" aria-hidden="true">{lines}</g>{boxes}</svg></div>'
+    )
 
 
 def part(found: Part, page: str, name: str) -> Markup:
@@ -102,7 +112,7 @@ def part(found: Part, page: str, name: str) -> Markup:
     if not found.nodes:
         return Markup()
     nodes = [_of(each, found.center) for each in found.nodes]
-    return picture(nodes, (Arrow(*each) for each in found.edges), page, name)
+    return picture(nodes, (Arrow(*each, has_keys=True) for each in found.edges), page, name)
 
 
 def _of(node: Node, center: str) -> Drawn:
@@ -121,8 +131,9 @@ def _of(node: Node, center: str) -> Drawn:
     if node.kind in ("topic", "more"):
         about = f"{node.key}: topic" if node.kind == "topic" else f"{node.name}, not drawn"
     return Drawn(
-        node.key, node.name, note, state, node.kind, node.state, target, about, node.key == center
-    )
+        node.key, node.name, note, state, node.kind, node.state, target, about,
+        node.key == center, node.late_after, has_key=True,
+    )  # fmt: skip
 
 
 def _lines(node: Drawn) -> list[tuple[str, str]]:
@@ -132,8 +143,10 @@ def _lines(node: Drawn) -> list[tuple[str, str]]:
     return [each for each in lines if each[1]]
 
 
-def _width(lines: Sequence[tuple[str, str]]) -> float:
+def _width(lines: Sequence[tuple[str, str]], soon: bool) -> float:
     sizes = [_length(text, 8.4 if kind == "name" else 6.9) for kind, text in lines]
+    if soon:
+        sizes.append(_length(f"{lines[-1][1]} late", 6.9) + 7)
     return round(max([*sizes, _NARROWEST - 2 * _EDGE]) + 2 * _EDGE)
 
 
@@ -144,60 +157,65 @@ def _cut(text: str, most: int = _MOST) -> str:
 
 def _length(text: str, each: float) -> float:
     """About the width of a text, so that wide letters find room."""
+    if text.isascii():
+        return each * len(text)
     return sum(2 * each if unicodedata.east_asian_width(c) in "WF" else each for c in text)
 
 
-def _node(node: Drawn, box: Box, lines: Sequence[tuple[str, str]], page: str) -> Markup:
+def _escaped(text: str) -> str:
+    # `Markup.format` would take half of the time of a page with many drawings.
+    return str(escape(clean(text)))
+
+
+def _node(node: Drawn, box: Box, lines: Sequence[tuple[str, str]], page: str) -> str:
     x, y = box.x, box.y
     classes = f"node {node.kind}"
     if node.state and node.state not in _PLAIN_STATES:
         classes = f"{classes} {node.state.replace(' ', '-')}"
     if node.is_here:
         classes = f"{classes} here"
-    inner = [
-        Markup("<title>{}</title>").format(clean(node.about[:2_000] or node.name)),
-        _rectangle("box", x, y, box, 9),
-    ]
+    inner = f"<title>{_escaped(short(node.about or node.name, 400))}</title>"
+    inner += _rectangle("box", x, y, box.width, box.height, 9)
     if node.state in ("failed", "damaged"):
-        inner.append(_rectangle("inner", x + 3, y + 3, Box(x, y, box.width - 6, box.height - 6), 6))
+        inner += _rectangle("inner", x + 3, y + 3, box.width - 6, box.height - 6, 6)
     elif node.state == "late":
         inner += _stripes(box)
     first = box.middle - len(lines) * _LINE / 2 + 13
     for number, (kind, text) in enumerate(lines):
-        inner.append(_text(kind, x + _EDGE, first + number * _LINE, text))
-    content = Markup().join(inner)
-    key = clean(node.key[:500])
+        soon = ""
+        if kind == "note" and node.late_after is not None:
+            # The script of every page writes the word when the time has come.
+            soon = f'<tspan class="word soon" dx="7" data-late="{iso(node.late_after)}"></tspan>'
+        inner += (
+            f'<text class="{kind}" x="{x + _EDGE:g}" y="{first + number * _LINE:g}">'
+            f"{_escaped(text)}{soon}</text>"
+        )
+    key = f' data-key="{_escaped(node.key[:500])}"' if node.has_key else ""
     if not node.target:
-        return Markup('<g class="{}" data-key="{}">{}</g>').format(classes, key, content)
-    link = paths.relative(node.target, page)
-    current = Markup(' aria-current="true"') if node.is_here else ""
-    return Markup('<a class="{}" data-key="{}" href="{}"{}>{}</a>').format(
-        classes, key, link, current, content
+        return f'<g class="{_escaped(classes)}"{key}>{inner}</g>'
+    link = _escaped(paths.relative(node.target, page))
+    current = ' aria-current="true"' if node.is_here else ""
+    return f'<a class="{_escaped(classes)}"{key} href="{link}"{current}>{inner}</a>'
+
+
+def _rectangle(name: str, x: float, y: float, width: float, height: float, radius: float) -> str:
+    return (
+        f'<rect class="{name}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+        f' rx="{radius:g}"/>'
     )
 
 
-def _rectangle(name: str, x: float, y: float, box: Box, radius: float) -> Markup:
-    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="{}"/>').format(
-        name, f"{x:g}", f"{y:g}", f"{box.width:g}", f"{box.height:g}", f"{radius:g}"
-    )
-
-
-def _stripes(box: Box) -> list[Markup]:
+def _stripes(box: Box) -> str:
     """A band of hatching along the left side, drawn line by line: a pattern would need an id."""
     step = 6.0
-    found = []
-    for number in range(int(box.height / step) - 1):
-        y = box.y + 5 + number * step
-        way = f"M{box.x + 1.5:g} {y + 5:g}l{_BAND - 2:g} -5"
-        found.append(Markup('<path class="stripe" d="{}"/>').format(way))
-    return found
+    ways = [
+        f"M{box.x + 1.5:g} {box.y + 10 + number * step:g}l{_BAND - 2:g} -5"
+        for number in range(int(box.height / step) - 1)
+    ]
+    return f'<path class="stripe" d="{"".join(ways)}"/>'
 
 
-def _text(name: str, x: float, y: float, text: str) -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}">{}</text>').format(name, f"{x:g}", f"{y:g}", text)
-
-
-def _line(line: Line, arrow: Arrow) -> Markup:
+def _line(line: Line, arrow: Arrow) -> str:
     (x, y), *rest = line.points
     way = [f"M{x:g} {y:g}"]
     for to_x, to_y in rest:
@@ -213,13 +231,15 @@ def _line(line: Line, arrow: Arrow) -> Markup:
         x, y = line.points[0]
         way.append(f"M{x + 7:g} {y - 4:g}L{x:g} {y:g}L{x + 7:g} {y + 4:g}")
     classes = "line weak" if arrow.is_weak else "line"
-    drawn = Markup('<path class="{}" data-from="{}" data-to="{}" d="{}"/>').format(
-        classes, clean(line.source[:500]), clean(line.target[:500]), "".join(way)
-    )
+    ends = ""
+    if arrow.has_keys:
+        source, target = _escaped(line.source[:500]), _escaped(line.target[:500])
+        ends = f' data-from="{source}" data-to="{target}"'
+    drawn = f'<path class="{classes}"{ends} d="{"".join(way)}"/>'
     if not arrow.word:
         return drawn
     (ax, ay), (bx, by) = line.points[-2:]
-    label = Markup('<text class="way" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-        f"{(ax + bx) / 2:g}", f"{(ay + by) / 2 - 5:g}", _cut(arrow.word)
+    return (
+        f'{drawn}<text class="way" x="{(ax + bx) / 2:g}" y="{(ay + by) / 2 - 5:g}"'
+        f' text-anchor="middle">{_escaped(_cut(arrow.word))}</text>'
     )
-    return drawn + label

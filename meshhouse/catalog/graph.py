@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from meshhouse.catalog.documents import STATES, Mesh, Owner
+from meshhouse.catalog.pages.words import late_after
 
 MOST_NEAR = 60
 """Nodes around one product: what a person takes in at a glance."""
@@ -29,6 +31,8 @@ class Node:
     state: str = ""
     classification: str = ""
     owner: Owner = field(default_factory=Owner)
+    late_after: datetime | None = None
+    """When it becomes late if nothing refreshes it."""
     count: int = 1
     """Products of a domain, or nodes that this one stands for."""
 
@@ -64,7 +68,7 @@ class Graph:
             name = product.relation.partition(".")[2]
             nodes[product.relation] = Node(
                 product.relation, "product", name, product.domain, product.state,
-                product.classification, product.owner,
+                product.classification, product.owner, late_after(product),
             )  # fmt: skip
             if product.is_latest:
                 names[f"{product.domain}.{product.model}".lower()] = product.relation

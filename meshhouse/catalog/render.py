@@ -39,8 +39,11 @@ def render(folder: Path, pages: Sequence[Page], jobs: int | None = None) -> None
     Raises:
         MeshError: a page cannot be made or written; the message names it.
     """
-    for above in {(folder / page.path).parent for page in pages}:
-        above.mkdir(parents=True, exist_ok=True)
+    for above in sorted({(folder / page.path).parent for page in pages}):
+        try:
+            above.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MeshError(f"{above} cannot be a folder of the site: {error.strerror}.") from error
     first, last = pages[:-1], pages[-1:]
     # Only Linux lets a process with threads continue as two; what they share is not copied.
     count = (jobs or jobs_by_default(_MIB)) if sys.platform == "linux" else 1

@@ -47,15 +47,23 @@ class _Known:
 class Traces(Mapping[str, tuple[Step, ...]]):
     """The traces of all product columns of a mesh, each found when it is asked for."""
 
-    def __init__(self, contracts: Iterable[Contract], cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        contracts: Iterable[Contract],
+        cache: Path | None = None,
+        hashes: Mapping[str, str] | None = None,
+    ) -> None:
         """Takes the current contract of each product.
 
         Args:
             contracts: of all domains.
             cache: a folder for what was found; None to remember nothing.
+            hashes: relation -> the hash of its contract, where it is known. Computing those of
+                5,000 contracts takes a second.
         """
         self._contracts = {each.relation.lower(): each for each in contracts}
         self._by_name = _by_name(self._contracts)
+        self._hashes = {name.lower(): each for name, each in (hashes or {}).items() if each}
         self._cache = cache
         self._steps: OrderedDict[str, Mapping[str, Step]] = OrderedDict()
 
@@ -106,9 +114,12 @@ class Traces(Mapping[str, tuple[Step, ...]]):
         behind = [relation]
         for each in behind:  # grows
             behind += sorted(reads[each] - {*behind})
-        texts = [f"{each} {self._contracts[each].hash}" for each in sorted(behind)]
+        texts = [f"{each} {self._hash(each)}" for each in sorted(behind)]
         texts += sorted({siblings[each.partition(".")[0]] for each in behind})
         return hashlib.sha256("\n".join([str(_FORMAT), *texts]).encode()).hexdigest()
+
+    def _hash(self, relation: str) -> str:
+        return self._hashes.get(relation) or self._contracts[relation].hash
 
     def _trace(self, contract: Contract, at: str) -> tuple[Step, ...]:
         """Steps in an order in which each follows its inputs."""
@@ -137,8 +148,7 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             steps = self._of(within)
             found = steps.get(at) or steps.get(f"{relation}.{column.partition('.')[0]}")
             if found is not None:
-                kind = "product" if relation in self._contracts else found.kind
-                return self._renamed(replace(found, at=at, kind=kind), steps), within
+                return found if found.at == at else replace(found, at=at), within
         other = self._by_name.get(relation)
         if other is not None and other is not within:
             named = other.relation.lower()
@@ -146,12 +156,16 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             first = column.partition(".")[0]
             found = steps.get(f"{named}.{first}" if first else named)
             if found is not None:
-                return self._renamed(replace(found, at=at, kind="product"), steps), other
+                return found if found.at == at else replace(found, at=at), other
         how = NOT_KNOWN if column in {"?", "*"} or not relation else "same value"
         return Step(at, self._kind(relation, within), how if column else COUNTED, ""), None
 
-    def _renamed(self, step: Step, steps: Mapping[str, Step]) -> Step:
-        """The step with inputs under the relation of the product, whatever name the SQL uses."""
+    def _joined(self, step: Step, steps: Mapping[str, Step]) -> Step:
+        """The step as the mesh sees it.
+
+        Inputs have the relation of their product, whatever name the SQL uses, and a model that is
+        published is a product.
+        """
 
         def named(at: str) -> str:
             relation, column = _split(at)
@@ -159,7 +173,8 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             return ".".join(filter(None, (other.relation.lower(), column))) if other else at
 
         inputs, filters = tuple(map(named, step.inputs)), tuple(map(named, step.filters))
-        return replace(step, inputs=inputs, filters=filters)
+        kind = "product" if _split(step.at)[0] in self._contracts else step.kind
+        return Step(step.at, kind, step.how, step.sql, inputs, filters)
 
     def _kind(self, relation: str, within: Contract | None) -> str:
         if relation in self._by_name:
@@ -176,12 +191,13 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             self._steps.move_to_end(relation)
             return self._steps[relation]
         schemas = self._schemas(contract)
-        text = json.dumps([_FORMAT, contract.hash, schemas], sort_keys=True)
+        text = json.dumps([_FORMAT, self._hash(relation), schemas], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
         found = self._remembered(key)
         if found is None:
             found = _steps(contract, schemas)
             self._remember(key, found)
+        found = {at: self._joined(each, found) for at, each in found.items()}
         self._steps[relation] = found
         if len(self._steps) > _REMEMBERED:
             self._steps.popitem(last=False)

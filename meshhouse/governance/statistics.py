@@ -10,6 +10,7 @@ Statistics are a JSON document; decimals, dates and timestamps are text:
     columns   name -> {nulls, distinct, min, max, sum, negative, top}
     keys      {columns, sketch, exact}, with immutable if there is any, or null without a grain
     periods   {column, unit, of, method, counts}, or null without a date
+    sample    {columns, rows}: rows to look at, or null
 
 `distinct` is approximate above 50 values. `sum` and `negative` are null for columns that are not
 numbers, `top` (all values with their counts) for columns with more than 50 values or with texts
@@ -23,6 +24,9 @@ for a key (`immutable: true` in the contract) and a hash of their values for eac
 it is missing without such columns. `counts` holds the rows and a checksum of each day, of each
 month if there are over 400 days, of each year if there are over 400 months. The checksum
 is about the columns `of`, in any order of rows; it is comparable only if `method` is equal too.
+`sample` is for people who look for data. It has up to 5 rows as text, of the columns that are
+public or have no class, and neither a name nor a value that looks personal. A product whose grain
+has a personal column has none: each of its rows is about one person.
 Maps, and columns that contain one, are neither in `of` nor in `immutable`: the order of a map's
 entries means nothing, and a hash depends on it.
 """
@@ -36,8 +40,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.engines.protocol import Reader
+from meshhouse.governance.classes import looks_personal, personal_values
 from meshhouse.governance.contract import Contract
-from meshhouse.repository.classes import is_personal
+from meshhouse.repository.classes import CLASSES, is_personal, rank
 from meshhouse.repository.types import parse_type
 from meshhouse.sql import literal
 
@@ -50,6 +55,8 @@ LONGEST = 200
 """Characters of a text that statistics keep."""
 KEYS = 512
 """Hashes in a sketch: the share of common keys is then right within 5 percentage points."""
+SAMPLE = 5
+"""Rows of the sample."""
 PERIODS = 400
 """Periods up to which a unit is used: a year of days."""
 _UNITS = (("day", 10), ("month", 7), ("year", 4))
@@ -61,6 +68,10 @@ _MAP = re.compile(r"\bmap\s*[<(]", re.IGNORECASE)
 """A map in a declared type, or in DuckDB's spelling, at any level."""
 _MODULUS = 2**64
 _SEPARATOR, _NULL = literal("\x1f"), literal("\x1e")
+_OPEN = (-1, CLASSES.index("public"))
+"""Ranks of columns whose values everyone may see; see repository/classes.py."""
+_SORTED = 3
+"""Columns that decide which rows a sample has."""
 _SPARE = 60
 """Approximate count above which a column has certainly more than `FEW` values."""
 
@@ -204,6 +215,36 @@ def _measure(
         "columns": measured,
         "keys": _keys(reader, relation, columns, contract.grain, rows),
         "periods": _periods(reader, relation, columns, contract, measured),
+        "sample": _sample(reader, relation, columns, contract),
+    }
+
+
+def _sample(
+    reader: Reader, relation: str, columns: Sequence[_Column], contract: Contract
+) -> dict[str, Any] | None:
+    promised = {name.lower(): column for name, column in contract.columns.items()}
+    if any(is_personal(promised.get(name.lower(), {})) for name in contract.grain):
+        return None
+    open_ = [
+        each
+        for each in columns
+        if each.is_plain
+        and rank(promised.get(each.name.lower(), {})) in _OPEN
+        and not looks_personal(each.name, promised.get(each.name.lower(), {}))
+    ]
+    if not open_:
+        return None
+    texts = ", ".join(
+        f"substr({each.text}, 1, {LONGEST}) as v_{at}" for at, each in enumerate(open_)
+    )
+    # The same rows as long as they exist, so that a page changes only with its data.
+    order = ", ".join(each.sql for each in open_[:_SORTED])
+    found = reader.rows(f"select {texts} from {relation} order by {order} limit {SAMPLE}")
+    values = [[row[f"v_{at}"] for row in found] for at in range(len(open_))]
+    clear = [at for at, each in enumerate(values) if not any(personal_values(filter(None, each)))]
+    return {
+        "columns": [open_[at].name for at in clear],
+        "rows": [[values[at][row] for at in clear] for row in range(len(found))],
     }
 
 

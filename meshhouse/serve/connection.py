@@ -69,13 +69,14 @@ class Connection:
         relations: set[str],
         recorder: Recorder,
         local: set[str] | None = None,
+        columns: dict[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._connection = connection
         self._relations = relations
         self._recorder = recorder
         self._local = set() if local is None else local
-        self._columns: Columns | None = None
-        """Of the products; None until the first query, which looks them up in 10 ms."""
+        self._columns: dict[str, Mapping[str, str]] = {} if columns is None else columns
+        """Of the products; empty until the first query, which looks them up in 10 ms."""
 
     def execute(self, query: str, parameters: object = None) -> Connection:
         """Runs a query; rows are fetched from the connection.
@@ -107,7 +108,9 @@ class Connection:
 
     def cursor(self) -> Connection:
         """A second connection to the same snapshots, for another thread."""
-        return Connection(self._connection.cursor(), self._relations, self._recorder, self._local)
+        return Connection(
+            self._connection.cursor(), self._relations, self._recorder, self._local, self._columns
+        )
 
     def register(self, name: str, data: object) -> Connection:
         """Lets queries read a data frame or an Arrow table of this process under a name."""
@@ -126,7 +129,7 @@ class Connection:
         _show(self._connection, published, columns)
         self._relations.clear()
         self._relations.update(published)
-        self._columns = None
+        self._columns.clear()
 
     def _checked(self, query: str) -> Checked:
         return checked(self._connection, query, self._relations, self._local)
@@ -136,8 +139,8 @@ class Connection:
         if query.tree is None or self._recorder.folder is None:
             return
         try:
-            if self._columns is None:
-                self._columns = _columns(self._connection, self._relations)
+            if not self._columns:
+                self._columns.update(_columns(self._connection, self._relations))
             products = products_read(query.tree, self._columns)
         except Exception:  # noqa: BLE001 - no query fails because nobody knows what it reads
             self._recorder.record_unknown()

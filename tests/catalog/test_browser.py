@@ -176,7 +176,7 @@ def test_every_page_is_complete_without_scripts(full_site, browser):
     page.goto(address(full_site))
     assert page.locator("[data-search]").is_hidden()
     page.get_by_role("link", name="shop", exact=True).click()
-    page.get_by_role("link", name="shop.orders").click()
+    page.get_by_role("link", name="shop.orders", exact=True).click()
     page.wait_for_url("**/products/shop/orders.html")
     context.close()
 

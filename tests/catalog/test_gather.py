@@ -134,6 +134,15 @@ def test_protected_values_are_nowhere_and_others_are_for_whom_they_may_be(publis
     assert column(product(documents(published, "crm"), "shop.orders"), "sold_at").top == ()
 
 
+def test_sample_rows_have_columns_that_everyone_may_see(published):
+    found = documents(published)
+    sample = product(found, "shop.orders").sample
+    assert sample.columns == ("order_id", "amount")
+    assert sample.rows[2] == ("3", "99.75")
+    assert product(found, "crm.customers").sample is None  # a row about each person
+    assert product(documents(published, "shop"), "shop.orders").sample == sample
+
+
 def test_a_class_that_is_declared_after_the_publication_protects_at_once(published):
     published.edit(
         "domains/shop/models/products/orders.yml",
@@ -141,7 +150,9 @@ def test_a_class_that_is_declared_after_the_publication_protects_at_once(publish
         "{name: amount, data_type: \"decimal(12,2)\", description: What was paid.,"
         " config: {meta: {classification: personal}}}",
     )  # fmt: skip
-    assert column(product(documents(published), "shop.orders"), "amount").top == ()
+    found = product(documents(published), "shop.orders")
+    assert column(found, "amount").top == ()
+    assert found.sample.columns == ("order_id",)
 
 
 def test_the_view_of_a_consumer_marks_what_it_owns_and_reads(published):
@@ -201,6 +212,25 @@ def test_what_consumers_still_see_although_nobody_declares_it_is_shown(published
         (published.root / f"domains/shop/models/products/totals.{suffix}").unlink()
     found = product(documents(published), "shop.totals")
     assert (found.state, found.rows) == ("not declared", 1)
+
+
+def test_an_environment_shows_production_behind_it(published, monkeypatch):
+    monkeypatch.setenv("MESH_ENV", "trial")
+    found = product(documents(published), "shop.orders")
+    assert (found.state, found.rows, found.publications[0].rows) == ("fresh", 3, 3)
+    assert found.checks_passed == found.checks_run > 0
+
+
+def test_a_product_that_was_retired_is_shown_for_the_time_of_notice(published):
+    path = "domains/shop/models/products/totals"
+    for suffix in ("yml", "sql", "checks.yml"):
+        (published.root / f"{path}.{suffix}").unlink()
+    published.run("retire", "shop.totals")
+    found = product(documents(published), "shop.totals")
+    assert found.state == "retired"
+    assert found.columns == ()
+    later = documents(published, now=datetime.now(UTC) + timedelta(days=400))
+    assert "shop.totals" not in {each.relation for each in later.products}
 
 
 def test_a_disabled_product_that_was_never_published_is_left_out(mesh):

@@ -139,6 +139,14 @@ def test_a_page_that_cannot_be_made_is_named_and_the_site_stays(tmp_path, jobs):
     assert again.pages == 500
 
 
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    build(tmp_path, index="a")
+    (tmp_path / "products").write_text("of a person")
+    with pytest.raises(MeshError, match="products cannot be a folder of the site"):
+        build(tmp_path, index="a", products__orders="b")
+    assert (tmp_path / "products").read_text() == "of a person"
+
+
 def test_several_processes_write_the_same_site(tmp_path):
     many = {f"page{number}": str(number) for number in range(500)}
     build(tmp_path / "one", 1, **many)

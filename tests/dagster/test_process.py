@@ -7,8 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 from meshhouse.dagster.apart import LOADED
+from meshhouse.dagster.locations import workspace_file
 from tests.conftest import WARM, Mesh
 
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -48,6 +50,27 @@ def test_a_run_of_the_job_of_the_whole_mesh_finds_its_job(mesh: Mesh):
         for name in ("whole_mesh", "run_shop", "__ASSET_JOB")
     }
     assert of == {"whole_mesh": None, "run_shop": ["shop"], "__ASSET_JOB": ["shop"]}
+
+
+def test_each_domain_alone_is_a_code_location(mesh: Mesh, monkeypatch):
+    """What `mesh dev --locations per-domain` serves; test_page.py looks at a real page."""
+    from orchestration import definitions as project
+
+    monkeypatch.setenv("MESH_ROOT", str(mesh.root))
+    jobs = {}
+    for location in yaml.safe_load(workspace_file(mesh.repository).read_text())["load_from"]:
+        module = location["python_module"]
+        assert module["module_name"] == project.__name__
+        found = getattr(project, module["attribute"])()
+        name = module["location_name"]
+        made = found.resolve_asset_graph().executable_asset_keys
+        assert {key.path[0] for key in made} == {name}
+        jobs[name] = {job.name for job in found.resolve_all_job_defs()}
+    assert set(jobs) == {"shop", "crm", "mesh"}
+    assert [name for name, each in jobs.items() if "maintenance" in each] == ["mesh"]
+    assert all(f"run_{name}" in each and "whole_mesh" not in each for name, each in jobs.items())
+    with pytest.raises(AttributeError, match="no `elsewhere`"):
+        getattr(project, "elsewhere")  # noqa: B009 - the name is the one that Dagster looks up
 
 
 def test_the_server_of_parallel_steps_finds_every_module_that_it_loads_early() -> None:

@@ -92,6 +92,33 @@ def test_protected_numbers_keys_and_fixed_values_are_not_kept(connection, classi
     assert statistics_of(connection, people, Contract({**document, "grain": grain}))["keys"] is None
 
 
+def test_sample_rows_are_those_of_columns_that_everyone_may_see(connection):
+    classes = {"amount": "internal", "weight": "public", "gift": "our own class"}
+    columns = [*CONTRACT.document["columns"],
+               *({"name": name, "type": "double", "classification": each}
+                 for name, each in classes.items())]  # fmt: skip
+    found = statistics_of(connection, ORDERS, Contract({**CONTRACT.document, "columns": columns}))
+    assert found["sample"] == {
+        "columns": ["order_id", "status", "weight", "ordered_on"],
+        "rows": [
+            ["1", "new", "1.5", "2026-01-01"],
+            ["2", "paid", "2.5", "2026-01-01"],
+            ["3", "paid", None, "2026-01-02"],
+        ],
+    }
+
+
+def test_a_sample_has_nothing_that_looks_personal_and_no_row_about_one_person(connection):
+    people = "(values (1, 'call +49 170 1234567', 'x')) as people (id, note, first_name)"
+    columns = [{"name": "id", "type": "bigint"}]
+    document = {**CONTRACT.document, "columns": columns, "grain": {"columns": ["id"]}}
+    found = statistics_of(connection, people, Contract(document))["sample"]
+    assert found == {"columns": ["id"], "rows": [["1"]]}
+    columns = [{"name": "id", "type": "bigint", "classification": "personal"}]
+    document = {**document, "columns": columns}
+    assert statistics_of(connection, people, Contract(document))["sample"] is None
+
+
 def test_a_personal_date_does_not_become_a_period(connection):
     born = "(values (1, date '1980-05-06')) as people (id, born_on)"
     columns = [{"name": "born_on", "type": "date", "classification": "personal"}]

@@ -59,7 +59,12 @@ def without_checksums(found: Statistics) -> dict:
     counts = {period: each[0] for period, each in periods["counts"].items()}
     kept = {name: each for name, each in found["columns"].items() if name != "seen_at"}
     # Engines write the zone of an instant differently.
-    return {**found, "engine": "", "columns": kept,
+    at = found["sample"]["columns"].index("seen_at")
+    sample = {
+        "columns": [each for each in found["sample"]["columns"] if each != "seen_at"],
+        "rows": [[*row[:at], *row[at + 1 :]] for row in found["sample"]["rows"]],
+    }
+    return {**found, "engine": "", "columns": kept, "sample": sample,
             "periods": {**periods, "method": "", "counts": counts}}  # fmt: skip
 
 

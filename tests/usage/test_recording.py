@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -225,3 +226,39 @@ def test_imported_queries_count_once(tmp_path):
     assert store.position("w") == "one"
     [found] = store.read().reads
     assert (found.count, found.milliseconds) == (3, 15)
+
+
+def test_a_failure_to_record_stops_no_query(sold, monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("meshhouse.serve.connection.products_read", broken)
+    with meshhouse.connect(sold.root) as connection:
+        assert connection.execute("select count(*) from shop.orders").fetchone() == (3,)
+        [read] = kept(sold)
+        assert read.product == UNKNOWN
+        monkeypatch.setattr("meshhouse.usage.record.as_line", broken)
+        assert connection.execute("select count(*) from shop.orders").fetchone() == (3,)
+
+
+def test_readers_at_the_same_time_lose_no_line(sold):
+    def many():
+        with meshhouse.connect(sold.root) as connection:
+            for _ in range(50):
+                connection.cursor().execute("select amount from shop.orders")
+
+    threads = [threading.Thread(target=many) for _ in range(4)]
+    for each in threads:
+        each.start()
+    store = store_of(sold.repository)
+    while any(each.is_alive() for each in threads):
+        store.fold()
+    assert sum(each.count for each in kept(sold)) == 200
+
+
+def test_later_publications_are_recorded_with_their_columns(sold):
+    with meshhouse.connect(sold.root) as connection:
+        connection.execute("select amount from shop.orders")
+        meshhouse.refresh(connection, sold.root)
+        connection.execute("select order_id from shop.orders")
+    assert {each.columns for each in kept(sold)} == {("amount",), ("order_id",)}

@@ -7,10 +7,10 @@ protected values (clear.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from meshhouse.catalog.documents import ColumnFacts, ColumnUse
+from meshhouse.catalog.documents import ColumnFacts, ColumnUse, SampleFacts
 from meshhouse.catalog.gather.clear import may_show
 from meshhouse.catalog.gather.known import Known
 from meshhouse.governance.readers import Read, Readers
@@ -49,6 +49,20 @@ def clear_columns(known: Known, owned: bool) -> frozenset[str]:
         name
         for name, column in by_name.items()
         if may_show([column, declared.get(name, {})], owned)
+    )
+
+
+def sample_of(known: Known, clear: Collection[str]) -> SampleFacts | None:
+    """The sample rows of a publication, of the columns whose values may still be shown."""
+    sample = json.loads(known.head.statistics).get("sample") if known.head.statistics else None
+    if not sample:
+        return None
+    shown = [at for at, name in enumerate(sample["columns"]) if name.lower() in clear]
+    if not shown or not sample["rows"]:
+        return None
+    return SampleFacts(
+        columns=tuple(sample["columns"][at] for at in shown),
+        rows=tuple(tuple(row[at] for at in shown) for row in sample["rows"]),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from meshhouse.catalog.gather.audits import Audits, read_audits
 from meshhouse.engines import Engine
 from meshhouse.governance.contract import Contract
+from meshhouse.governance.policies import notice_days
 from meshhouse.governance.readers import Read, reads_by_relation
 from meshhouse.heads import publications_of
 from meshhouse.ledger import Head, Ledger
@@ -104,7 +105,7 @@ def read_sources(
         now: the time of the catalog.
         consumer: the domain for which the catalog is made.
     """
-    products = list(_shown(repository, engine))
+    products = list(_shown(repository, engine, now))
     contracts = [each.contract for each in products if each.contract is not None]
     declared = [
         reading for domain in repository.readings for reading in readings(repository, domain)
@@ -132,14 +133,18 @@ def _ledgers(engine: Engine) -> list[Ledger]:
     return [engine.ledger, *([behind] if behind is not None else [])]
 
 
-def _shown(repository: Repository, engine: Engine) -> Iterator[Known]:
-    """What consumers can read, what is declared and can be published, and what was retired."""
+def _shown(repository: Repository, engine: Engine, now: datetime) -> Iterator[Known]:
+    """What consumers can read, what is declared and can be published, and what was retired lately.
+
+    As long as consumers would have had notice of the end, they may look for a retired product.
+    """
     ledgers = {
         environment: (ledger.heads(), publications_of(ledger))
         for environment, ledger in zip((repository.environment, ""), _ledgers(engine), strict=False)
     }
     visible = engine.visible()
-    gone = {each.relation: each for each in retired(engine)}
+    since = now - timedelta(days=notice_days(repository))
+    gone = {each.relation: each for each in retired(engine) if each.at >= since}
     declared = set()
     for status in product_statuses(repository, engine.ledger, engine.lake):
         product = status.product

@@ -57,7 +57,8 @@ def gather(
     topics = tuple(topics_of(sources, products))
     domains = tuple(domains_of(sources, products, topics, broken))
     contracts = [each.contract for each in sources.products if each.contract is not None]
-    traces = Traces(contracts, repository.workspace / _TRACES)
+    hashes = {each.relation: each.head.contract_hash or "" for each in sources.products}
+    traces = Traces(contracts, repository.workspace / _TRACES, hashes)
     published = {each.relation: each for each in contracts}
     return Mesh(
         built_at=now,

@@ -19,7 +19,7 @@ from meshhouse.catalog.documents import (
 )
 from meshhouse.catalog.gather.checks import checks_of, counted
 from meshhouse.catalog.gather.clear import most_protected
-from meshhouse.catalog.gather.columns import clear_columns, columns_of
+from meshhouse.catalog.gather.columns import clear_columns, columns_of, sample_of
 from meshhouse.catalog.gather.history import publications_of, state_of
 from meshhouse.catalog.gather.known import Known, Sources
 from meshhouse.catalog.inputs import inputs_of
@@ -82,6 +82,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         topics=_topics(known),
         inputs=inputs_of(contract, sources.relations) if contract else (),
         cost=CostFacts(bytes=head.bytes),
+        sample=sample_of(known, clear),
         ledger_position=max((int(each["number"]) for each in known.history), default=0),
         yours=_yours(product.domain, others, sources.consumer),
     )

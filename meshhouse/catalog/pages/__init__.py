@@ -30,7 +30,7 @@ A page of another module looks like the rest of the site in three steps:
 `templates/macros.html` has: `state` (a badge that turns late by the reader's clock), `when` (a time
 with its age), `table`, `copy` (text with a button), `sparkline`, `strip` (30 days of a promise),
 `owner`, `product_link`, `domain_link`, `topic_link`, `facts` (names and values), `text` (paragraphs
-of a description). Filters, in words.py: `count`, `size`, `share`, `number`, `seconds`, `plural`,
+of a description). Filters, in words.py: `count`, `size`, `share`, `score`, `number`, `seconds`, `plural`,
 `short` (one line, cut), `ticked` (a sentence whose `names` become code). `href(target)` is the link
 to a path of `paths.py` from the page. `assets/mesh.css` has the classes.
 

@@ -22,8 +22,11 @@ from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.pages.words import clean
 
 MOST_DRAWN = 60
-MOST_STEPS = 1_500
-"""Steps on one page. Beyond, those inside other products are left to the pages of these."""
+MOST_STEPS, MOST_STEPS_LARGE = 1_500, 50
+"""Steps on one page, and in a large mesh. Beyond, steps inside other products are left to the pages
+of these. The pages of 5,000 products take 80 s of CPU with 50, several minutes with 1,500."""
+LARGE = 500
+"""Products from which a mesh is large."""
 MOST_READERS = 40
 """Products whose columns are looked at to find where values go."""
 
@@ -79,6 +82,7 @@ class ShownColumn:
 def pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each product whose SQL is known."""
     graph = Graph.of(mesh)
+    most = MOST_STEPS_LARGE if len(mesh.products) > LARGE else MOST_STEPS
     products = {each.relation: each for each in mesh.products}
     for product in mesh.products:
         relation = product.relation
@@ -96,8 +100,9 @@ def pages(mesh: Mesh) -> Iterator[Page]:
             [mesh.trace_digests[each] for each in (relation, *(name for name, _ in columns))],
             columns,
             sorted(known),
+            most,
         )
-        render = partial(_render, product, columns, known, mesh.traces)
+        render = partial(_render, product, columns, known, mesh.traces, most)
         yield Page(paths.columns(relation), decides, render)
 
 
@@ -106,13 +111,14 @@ def _render(
     readers: Sequence[tuple[str, Sequence[str]]],
     known: frozenset[str],
     traces: Traces,
+    most: int,
 ) -> str:
     page = paths.columns(product.relation)
     found = {
         each.name: tuple(traces.get(f"{product.relation}.{each.name}".lower(), ()))
         for each in product.columns
     }
-    is_short = sum(map(len, found.values())) > MOST_STEPS
+    is_short = sum(map(len, found.values())) > most
     uses = uses_of(product, readers, traces)
     columns = [
         _column(each, product, found[each.name], known, page, is_short, uses)

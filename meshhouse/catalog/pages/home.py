@@ -13,6 +13,7 @@ from functools import partial
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.documents import STATES, Mesh
+from meshhouse.catalog.newest import newest_publications
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.search import LIST
@@ -93,15 +94,7 @@ def _order(card: DomainCard) -> tuple[int, str]:
 
 
 def _changes(mesh: Mesh) -> tuple[Change, ...]:
-    newest = sorted(
-        (
-            (each.at, product.relation, each.number, each)
-            for product in mesh.products
-            for each in product.publications[:MOST_CHANGES]
-        ),
-        key=lambda found: (found[0], found[2], found[1]),
-        reverse=True,
-    )[:MOST_CHANGES]
     return tuple(
-        Change(at, relation, each.kind, each.rows, each.changes) for at, relation, _, each in newest
+        Change(each.at, relation, each.kind, each.rows, each.changes)
+        for relation, each in newest_publications(mesh.products, MOST_CHANGES)
     )

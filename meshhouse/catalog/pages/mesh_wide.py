@@ -13,6 +13,7 @@ from itertools import groupby
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.documents import Mesh, PolicyFacts, PublicationFacts
+from meshhouse.catalog.newest import newest_publications
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.render import html
 
@@ -44,14 +45,9 @@ def policy_pages(mesh: Mesh) -> Iterator[Page]:
 
 def ledger_pages(mesh: Mesh) -> Iterator[Page]:
     """The newest entries of the ledger."""
-    entries = [
-        (each.at, each.number, product.relation, each)
-        for product in mesh.products
-        for each in product.publications
-    ]
-    entries.sort(key=lambda entry: entry[:3], reverse=True)
-    newest = tuple((relation, each) for _, _, relation, each in entries[:MOST_ENTRIES])
-    inputs = (newest, max(0, len(entries) - MOST_ENTRIES))
+    newest = tuple(newest_publications(mesh.products, MOST_ENTRIES))
+    entries = sum(len(each.publications) for each in mesh.products)
+    inputs = (newest, entries - len(newest))
     yield Page(paths.LEDGER, inputs, partial(_ledger, *inputs))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import Mesh, ProductFacts
+from meshhouse.catalog.documents import CheckFacts, Mesh, ProductFacts
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
@@ -19,8 +19,6 @@ from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.pages.snippets import snippets
 
 MOST_PUBLICATIONS = 90
-_RESULTS = {"failed": 0, "warned": 1, "not run": 2, "passed": 3}
-"""Order of checks: what needs attention comes first."""
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
@@ -64,7 +62,7 @@ def _render(
         traced=traced,
         asset=asset,
         snippets=snippets(product, storage),
-        checks=sorted(product.checks, key=lambda each: _RESULTS.get(each.result, 0)),
+        checks=_checks(product),
         about=_says_more(product),
         sections=_sections(product, len(near.nodes) > 1),
         trends=_trends(product),
@@ -78,6 +76,13 @@ def _topic(domain: str, relation: str) -> tuple[str, str, bool]:
     schema, _, table = relation.partition(".")
     owner = schema.removesuffix("_raw") or domain
     return owner, table, True
+
+
+def _checks(product: ProductFacts) -> list[tuple[str, list[CheckFacts]]]:
+    """Checks that need attention, and those that passed."""
+    passed = [each for each in product.checks if each.result == "passed"]
+    others = [each for each in product.checks if each.result != "passed"]
+    return [("open", sorted(others, key=lambda each: each.result)), ("passed", passed)]
 
 
 def _says_more(product: ProductFacts) -> bool:
@@ -111,10 +116,9 @@ def _trends(product: ProductFacts) -> list[tuple[str, list[float | None], str]]:
     if len(past) < 2:
         return []
     newest = past[-1]
-    score = newest.score / 100 if newest.score is not None else None
     found = [
         ("Rows", [each.rows for each in past], words.count(newest.rows)),
         ("Size", [each.bytes for each in past], words.size(newest.bytes)),
-        ("Score", [each.score for each in past], words.number(score)),
+        ("Score", [each.score for each in past], words.score(newest.score)),
     ]
     return [each for each in found if sum(value is not None for value in each[1]) > 1]

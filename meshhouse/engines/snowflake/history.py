@@ -59,7 +59,7 @@ def import_history(store: ReadStore, known: Known, now: datetime | None = None) 
     """Adds the queries that Snowflake's history has and the store has not.
 
     Raises:
-        MeshError: the role may not read the history, or Snowflake does not answer.
+        MeshError: the role lacks the right to read the history, or Snowflake does not answer.
     """
     now = now or datetime.now(UTC)
     until = now - LATE

@@ -2,10 +2,11 @@
 // and owners are in one list; words of columns and descriptions come in shards after three letters.
 "use strict";
 (function () {
-  const MOST = 50, SHARDS = 64, FEW = 3;
+  const MOST = 50, SEEN = 10, SHARDS = 64, FEW = 3;
   const root = document.documentElement.dataset.root || "";
   const asked = new Set();
   const shards = new Map();
+  const kept = new Map();
   let list = null;
   let waiting = [];
 
@@ -27,15 +28,21 @@
 
   function words(text) { return text.toLowerCase().match(/[\p{L}\p{N}]+/gu) || []; }
 
+  // Products, and what is asked of each of them at every key: computed once.
   function prepared(data) {
-    const owners = data.owners.map((name) => ({ name, text: name.toLowerCase(), words: words(name) }));
-    const domains = data.domains.map(([name, says]) => ({ name, says, text: name.toLowerCase(), words: words(name) }));
-    const products = data.names.map((name, at) => ({
-      name: `${domains[data.of[at]].name}.${name}`, text: name.toLowerCase(), words: words(name),
-      domain: domains[data.of[at]], owner: owners[data.by[at]], state: data.states[data.is[at]],
-      says: data.says[at], said: data.says[at].toLowerCase(), file: name,
+    const named = (name, says) => ({ name, says, text: name.toLowerCase(), words: words(name) });
+    const owners = data.owners.map((name) => named(name, ""));
+    const domains = data.domains.map(([name, says]) => named(name, says));
+    const products = data.names.map((file, at) => ({
+      ...named(file, data.says[at]), name: `${domains[data.of[at]].name}.${file}`, file,
+      of: data.of[at], by: data.by[at], state: data.states[data.is[at]], said: data.says[at].toLowerCase(),
     }));
-    return { domains, products };
+    // Equal scores: the shorter name comes first.
+    const order = products.map((_, at) => at).sort((one, other) =>
+      products[one].text.length - products[other].text.length || (products[one].name < products[other].name ? -1 : 1));
+    const rank = new Uint32Array(order.length);
+    order.forEach((at, place) => { rank[at] = place; });
+    return { domains, owners, products, order, rank };
   }
 
   // Whether a word begins with the term after one letter is changed, left out, added or swapped.
@@ -67,22 +74,15 @@
     return best;
   }
 
-  function direct(product, term) {
+  function inName(product, term) {
     if (product.text === term) return 110;
     if (product.text.startsWith(term)) return 95;
-    let best = inWords(product.words, term, 90, 80);
-    if (best) return best;
-    if (product.text.includes(term)) return 60;
-    best = inWords(product.domain.words, term, 50, 40) || inWords(product.owner.words, term, 45, 35);
-    if (best) return best;
-    const at = product.said.indexOf(term);
-    return at < 0 ? 0 : at === 0 || !/[\p{L}\p{N}]/u.test(product.said[at - 1]) ? 25 : 12;
+    return inWords(product.words, term, 90, 80) || (product.text.includes(term) ? 60 : 0);
   }
 
-  function mistyped(product, term) {
-    if (product.words.some((word) => nearly(word, term))) return 30;
-    if (product.domain.words.some((word) => nearly(word, term))) return 20;
-    return product.owner.words.some((word) => nearly(word, term)) ? 15 : 0;
+  function inSentence(said, term) {
+    const at = said.indexOf(term);
+    return at < 0 ? 0 : at === 0 || !/[\p{L}\p{N}]/u.test(said[at - 1]) ? 25 : 12;
   }
 
   function shardOf(term) {
@@ -95,41 +95,55 @@
     for (const step of differences) { at += step; use(at); }
   }
 
-  // Matches of one term in a shard: product -> [score, column].
-  function inShard(shard, term, found, fits, ofColumns, ofTexts) {
+  // Words of columns and texts that fit.
+  function inShard(shard, found, term, fits, ofColumns, ofTexts) {
     for (const word in shard.w) {
       if (!fits(word)) continue;
-      const exact = word === term ? 1.15 : 1;
+      const exact = word === term ? 5 : 0;
       const [columns, texts] = shard.w[word];
-      each(texts, (product) => add(found, product, ofTexts * exact, ""));
+      each(texts, (product) => add(found, product, ofTexts + exact, null));
       each(columns, (column) => {
-        const [name, products] = shard.c[column];
-        each(products, (product) => add(found, product, ofColumns * exact, name));
+        each(shard.c[column][1], (product) => add(found, product, ofColumns + exact, shard.c[column]));
       });
     }
   }
 
   function add(found, product, score, column) {
-    const before = found.get(product);
-    if (!before || before[0] < score) found.set(product, [score, column]);
+    if (found.scores[product] >= score) return;
+    if (!found.scores[product]) found.count++;
+    found.scores[product] = score;
+    found.columns[product] = column;
   }
 
-  // Every product that has a term: product -> [score, column]. Typos count where little else fits.
-  function matches(term) {
-    const found = new Map();
+  function inList(found, ofName, ofDomain, ofOwner, ofSentence) {
+    const domains = list.domains.map(ofDomain), owners = list.owners.map(ofOwner);
     list.products.forEach((product, at) => {
-      const score = direct(product, term);
-      if (score) found.set(at, [score, ""]);
+      const score = ofName(product) || domains[product.of] || owners[product.by] || ofSentence(product);
+      if (score) add(found, at, score, null);
     });
+  }
+
+  // Every product that has a term, by position. Typos count where little else fits.
+  function matches(term) {
     const shard = [...term].length > 1 ? shards.get(shardOf(term)) : null;
-    if (shard) inShard(shard, term, found, (word) => word.startsWith(term), 48, 22);
-    if (found.size < FEW && term.length > 3) {
-      list.products.forEach((product, at) => {
-        const score = mistyped(product, term);
-        if (score) add(found, at, score, "");
-      });
-      if (shard) inShard(shard, term, found, (word) => nearly(word, term), 18, 8);
+    const key = `${term} ${shard ? 1 : 0}`;
+    if (kept.has(key)) return kept.get(key);
+    const found = { scores: new Float64Array(list.products.length), columns: new Array(list.products.length), count: 0 };
+    inList(found, (product) => inName(product, term), (domain) => inWords(domain.words, term, 50, 40),
+      (owner) => inWords(owner.words, term, 45, 35), (product) => inSentence(product.said, term));
+    if (shard) inShard(shard, found, term, (word) => word.startsWith(term), 48, 22);
+    if (found.count < FEW && term.length > 3) {
+      const tried = new Map();
+      const near = (word) => {
+        if (!tried.has(word)) tried.set(word, nearly(word, term));
+        return tried.get(word);
+      };
+      inList(found, (product) => (product.words.some(near) ? 30 : 0), (domain) => (domain.words.some(near) ? 20 : 0),
+        (owner) => (owner.words.some(near) ? 15 : 0), () => 0);
+      if (shard) inShard(shard, found, term, near, 18, 8);
     }
+    if (kept.size > 20) kept.clear();
+    kept.set(key, found);
     return found;
   }
 
@@ -141,22 +155,26 @@
     if (!list || !terms.length) return null;
     const many = terms.join("").length > 2;
     for (const term of terms) if (many && [...term].length > 1) load(shardOf(term));
-    let all = null;
-    for (const term of terms) {
-      const found = matches(term);
-      if (!all) { all = found; continue; }
-      for (const [product, [score, column]] of all) {
-        const more = found.get(product);
-        if (more) all.set(product, [score + more[0], column || more[1]]);
-        else if (isKnown(term)) all.delete(product);
+    const each = terms.map(matches), must = terms.map(isKnown);
+    const keys = [];
+    for (let at = 0; at < list.products.length; at++) {
+      let score = 0;
+      for (let term = 0; term < terms.length; term++) {
+        const more = each[term].scores[at];
+        if (!more && (must[term] || terms.length === 1)) { score = 0; break; }
+        score += more;
       }
+      // One whole number to sort by: comparing objects takes longer than all else.
+      if (score) keys.push((1000 - score) * 1e6 + list.rank[at]);
     }
-    const hits = [...all].map(([at, [score, column]]) => ({ product: list.products[at], score, column }));
-    hits.sort((one, other) => other.score - one.score || one.product.text.length - other.product.text.length
-      || (one.product.name < other.product.name ? -1 : 1));
+    const sorted = Float64Array.from(keys).sort();
+    const products = [...sorted.subarray(0, MOST)].map((key) => {
+      const at = list.order[Math.round(key % 1e6)];
+      return { product: list.products[at], column: each.map((found) => found.columns[at]).find(Boolean)?.[0] || "" };
+    });
     const whole = terms.join(" ");
     const domains = list.domains.filter((each) => words(each.name).join(" ").startsWith(whole));
-    return { terms, domains: domains.slice(0, 3), hits, products: hits.slice(0, MOST) };
+    return { terms, domains: domains.slice(0, 3), count: sorted.length, products };
   }
 
   function marked(text, terms) {
@@ -188,15 +206,19 @@
     return link;
   }
 
-  function options(found) {
-    const shown = found.domains.map((domain, at) => option(`domains/${encodeURIComponent(domain.name)}.html`, at, [
+  function domainOptions(found) {
+    return found.domains.map((domain, at) => option(`domains/${encodeURIComponent(domain.name)}.html`, at, [
       element("b", "", ...marked(domain.name, found.terms)), element("span", "tag", "domain"), element("small", "", domain.says),
     ]));
-    for (const { product, column } of found.products) {
-      const page = `products/${encodeURIComponent(product.domain.name)}/${encodeURIComponent(product.file)}.html`;
+  }
+
+  function productOptions(found, from, to) {
+    const shown = [];
+    for (const { product, column } of found.products.slice(from, to)) {
+      const page = `products/${encodeURIComponent(list.domains[product.of].name)}/${encodeURIComponent(product.file)}.html`;
       const small = column ? element("small", "", "column ", ...marked(column, found.terms)) : element("small", "", ...marked(product.says, found.terms));
       const anchor = column ? `#c-${encodeURIComponent(column.slice(0, 80).toLowerCase().replace(/[^\p{L}\p{N}_]+/gu, "-"))}` : "";
-      shown.push(option(page + anchor, shown.length, [
+      shown.push(option(page + anchor, found.domains.length + from + shown.length, [
         element("b", "", ...marked(product.name, found.terms)),
         element("span", `badge ${KINDS[product.state] || "none"}`, product.state), small,
       ]));
@@ -207,9 +229,10 @@
   function begin(box) {
     const input = box.querySelector("input"), results = box.querySelector("[role=listbox]");
     const status = box.querySelector("[data-found]");
-    let chosen = -1;
+    let chosen = -1, current = null;
 
     function close() {
+      current = null;
       results.hidden = true;
       chosen = -1;
       input.setAttribute("aria-expanded", "false");
@@ -222,25 +245,30 @@
       all[chosen]?.setAttribute("aria-selected", "false");
       chosen = (at + all.length) % all.length;
       all[chosen].setAttribute("aria-selected", "true");
-      all[chosen].scrollIntoView({ block: "nearest" });
+      if (at) all[chosen].scrollIntoView({ block: "nearest" }); // asks for a layout, which takes 10 ms
       input.setAttribute("aria-activedescendant", all[chosen].id);
     }
 
     function show() {
       const found = search(input.value);
       if (!found) { close(); return; }
-      const shown = options(found);
+      const shown = [...domainOptions(found), ...productOptions(found, 0, SEEN)];
       chosen = -1;
+      current = found;
       input.removeAttribute("aria-activedescendant");
-      const more = found.hits.length - found.products.length;
-      const nothing = "Nothing found. Try part of a name, a column or an owner.";
-      results.replaceChildren(...(shown.length ? shown : []));
+      results.replaceChildren(...shown);
       results.hidden = !shown.length;
+      results.scrollTop = 0;
       input.setAttribute("aria-expanded", `${shown.length > 0}`);
-      status.textContent = !shown.length ? nothing : more > 0
-        ? `${found.hits.length} products. The best ${MOST} are shown.` : `${shown.length} found.`;
+      status.textContent = !shown.length ? "Nothing found. Try part of a name, a column or an owner."
+        : found.count > MOST ? `${found.count} products. The best ${MOST} are shown.`
+          : `${found.count + found.domains.length} found.`;
       status.className = shown.length ? "unseen" : "quiet";
       if (shown.length) choose(0);
+      // The rest is below what can be seen, and is drawn when the first results are.
+      if (found.products.length > SEEN) {
+        setTimeout(() => { if (current === found) results.append(...productOptions(found, SEEN, MOST)); }, 30);
+      }
     }
 
     box.hidden = false;
