@@ -30,6 +30,7 @@ _ONE_SESSION = {
 """Files that use the Spark session of their process. One worker gets them all: a second session
 would spend another minute of processor time until Java has compiled what these tests run."""
 _SECONDS = {
+    "notices/test_look.py": 30,
     "catalog/test_browser.py": 60,
     "catalog/test_snippets.py": 50,
     "engines/spark/test_tables.py": 176,
