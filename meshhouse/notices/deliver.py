@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,11 @@ from meshhouse.notices.webhook import post, post_slack
 MOST, WITHIN = 20, timedelta(minutes=1)
 """Messages that a channel gets one by one in this time. If there are more, the new ones become one
 digest."""
+_OF_DIGEST = 500
+"""Messages in one digest. Receivers refuse bodies of megabytes; 500 are 250 KB."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
+_BUDGET = 40.0
+"""Seconds after which a look sends nothing more: Dagster ends a sensor after 60."""
 OVERDUE = timedelta(minutes=15)
 """After this time, a message that waits stops the dead-man's ping."""
 
@@ -63,14 +68,12 @@ def addressed(
     result = []
     for channel, ones in found.items():
         is_storm = len(ones) > 1 and recent(channel) + len(ones) > MOST
-        about = [each.key for each in ones if each.state == OPEN]
-        if is_storm:
-            result.append(_addressed(channel, digest(ones), about, now))
-        else:
-            result += [
-                _addressed(channel, each, [each.key] if each.state == OPEN else [], now)
-                for each in ones
-            ]
+        size = _OF_DIGEST if is_storm else 1
+        for start in range(0, len(ones), size):
+            part = ones[start : start + size]
+            about = [each.key for each in part if each.state == OPEN]
+            sent = digest(part) if is_storm else part[0]
+            result.append(_addressed(channel, sent, about, now))
     return result
 
 
@@ -107,12 +110,18 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
     down: set[str] = set()
     blocked: set[tuple[str, str]] = set()
     unset: set[str] = set()
+    end = time.monotonic() + _BUDGET
     for each in outbox.waiting():
         channel = channels.by_name.get(each.channel)
         done.waiting += 1
         if channel is None:
             unset.add(each.channel)
-        elif each.next_at > now or each.channel in down or (each.channel, each.key) in blocked:
+        elif (
+            each.next_at > now
+            or each.channel in down
+            or (each.channel, each.key) in blocked
+            or time.monotonic() > end
+        ):
             blocked.add((each.channel, each.key))
         else:
             try:

@@ -210,6 +210,8 @@ class Outbox:
             return []
         # Not `ro`: a reader repairs what a killed writer left. It never creates the file.
         with self._connected(f"{self._path.resolve().as_uri()}?mode=rw") as database:
+            if not database.execute("select 1 from sqlite_master where name = 'causes'").fetchall():
+                return []  # the process that created the file died at once
             return database.execute(query, values).fetchall()
 
     @contextmanager
@@ -218,9 +220,10 @@ class Outbox:
         if not self.exists:  # messages name products and people
             self._path.touch(0o660)
         with self._connected(self._path.resolve().as_uri()) as database:
-            database.executescript(_TABLES)
             database.execute("pragma synchronous = full")
             database.execute("begin immediate")
+            for statement in _TABLES.split(";"):
+                database.execute(statement)
             yield database
             database.execute("commit")
 
@@ -233,8 +236,6 @@ class Outbox:
         try:
             yield database
         except sqlite3.Error as error:
-            if "no such table" in str(error):  # it was created, and the first look then died
-                raise MeshError(f"{self._path} is empty. Run `mesh notices send`.") from error
             raise self._unusable(error) from error
         finally:
             database.close()

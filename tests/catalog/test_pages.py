@@ -213,6 +213,13 @@ def test_only_a_fresh_product_can_turn_late_in_the_browser(state, hours, ends):
     assert words.late_after(product) == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "unknown"), (100.0, "1.00"), (99.99, "0.99"), (0.0, "0.00")]
+)
+def test_a_score_below_100_is_not_shown_as_full(value, shown):
+    assert words.score(value) == shown
+
+
 def test_sentences_show_names_as_code():
     assert words.ticked("New column `a<b`.") == "New column <code>a&lt;b</code>."
     assert words.ticked("a ` b") == "a ` b"

@@ -12,15 +12,17 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from socket import create_server
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from meshhouse.errors import MeshError
-from meshhouse.notices.causes import Cause
+from meshhouse.notices.causes import Cause, compared
 from meshhouse.notices.channels import Channel, Channels, is_address
 from meshhouse.notices.deliver import MOST, addressed, deliver, digest, send, wait
+from meshhouse.notices.facts import Situation
 from meshhouse.notices.message import CLOSED, NOTICE, OPEN, Message
 from meshhouse.notices.outbox import Outbox
 from meshhouse.notices.refusal import Refused
@@ -266,6 +268,14 @@ def test_an_address_gets_a_message_once_though_it_is_in_a_list():
     assert found.receivers(message(group="shop", to_consumer=True)) == ["email:shop:shop"]
 
 
+def test_a_closing_mail_answers_its_opening_one(outbox, post):
+    queue(outbox, message(), message(state=CLOSED), channel="email")
+    deliver(outbox, channels(EMAIL), NOW)
+    opening, closing = post.mailed
+    assert closing["In-Reply-To"] == opening["Message-ID"]
+    assert closing["Message-ID"] != opening["Message-ID"]
+
+
 @pytest.mark.parametrize("address", ["file:///etc/passwd", "mesh.example/hook", "http://[broken"])
 def test_an_address_must_be_one_of_the_web(address):
     channel = Channel("webhook", "webhook", "MESH_ALERT_WEBHOOK", address)
@@ -303,6 +313,29 @@ def test_a_damaged_outbox_says_so(outbox, tmp_path):
         outbox.waiting()
     with pytest.raises(MeshError, match="move it away"):
         queue(outbox, message(2))
+
+
+def test_an_outbox_whose_creator_died_at_once_is_used(outbox, tmp_path):
+    (tmp_path / "notices").mkdir()
+    (tmp_path / "notices" / "outbox.sqlite").touch()
+    assert outbox.open_causes() == []
+    queue(outbox, message())
+    assert len(outbox.waiting()) == 1
+
+
+def test_a_mesh_that_is_late_as_a_whole_takes_seconds(outbox, hook):
+    """5,000 products with three readers each; a search in lists took 50 s."""
+    late = [Cause("late", f"shop.p{each}", NOW, "shop", f"p{each}") for each in range(20_000)]
+    began = process_time()
+    begun, _ = compared(late, [], Situation(), NOW)
+    ones = addressed([each.opening() for each in begun], lambda _: ["webhook"], lambda _: 0, NOW)
+    outbox.decide(begun, [], ones, {}, NOW)
+    known = [each.cause for each in outbox.open_causes()]
+    assert compared(late, known, Situation(), NOW) == ([], [])
+    assert compared([], known, Situation(), NOW) == ([], known)
+    assert process_time() - began < 20
+    assert len(ones) == 40
+    assert max(len(each.body) for each in ones) < 500_000
 
 
 def test_old_messages_are_forgotten_and_waiting_ones_are_not(outbox, hook):

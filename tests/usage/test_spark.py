@@ -168,6 +168,15 @@ def test_a_form_that_only_spark_reads_is_refused(mesh, tmp_path):
     assert "spark.eventLog.compression.codec=zstd" in shown
 
 
+def test_other_files_are_named_and_left_out(mesh, logs):
+    (logs / "empty").touch()
+    (logs / "notes.txt").write_bytes(b"\x00\xff\n{}")
+    done = mesh.run("usage", "import", "spark", str(logs))
+    assert "Added 1 log." in done.stdout
+    assert "Left out, not an event log: empty, notes.txt." in done.stderr
+    assert UNKNOWN not in {each.product for each in rows(mesh)}
+
+
 def test_a_damaged_log_is_said_in_one_line(mesh, tmp_path):
     (tmp_path / "app-1.zstd").write_bytes(b"not zstd at all")
     shown = mesh.run("usage", "import", "spark", str(tmp_path), code=1).stderr

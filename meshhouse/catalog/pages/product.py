@@ -116,10 +116,9 @@ def _trends(product: ProductFacts) -> list[tuple[str, list[float | None], str]]:
     if len(past) < 2:
         return []
     newest = past[-1]
-    score = newest.score / 100 if newest.score is not None else None
     found = [
         ("Rows", [each.rows for each in past], words.count(newest.rows)),
         ("Size", [each.bytes for each in past], words.size(newest.bytes)),
-        ("Score", [each.score for each in past], words.number(score)),
+        ("Score", [each.score for each in past], words.score(newest.score)),
     ]
     return [each for each in found if sum(value is not None for value in each[1]) > 1]

@@ -33,6 +33,7 @@ def environment() -> Environment:
         count=words.count,
         number=words.number,
         share=words.share,
+        score=words.score,
         size=words.size,
         seconds=words.seconds,
         plural=words.plural,

@@ -5,6 +5,7 @@ Belongs here: pure functions that templates call. Not here: markup (templates/).
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -86,6 +87,11 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "unknown"
     return f"{value:,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+
+
+def score(value: float | None) -> str:
+    """A score of 100 as a share of one, rounded down: 1.00 is said of nothing less."""
+    return "unknown" if value is None else f"{math.floor(value) / 100:.2f}"
 
 
 def share(value: float | None) -> str:
