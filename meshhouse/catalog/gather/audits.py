@@ -2,7 +2,7 @@
 
 Belongs here: reading them. Not here: what a document says of checks (checks.py).
 
-Of 450,000 audits in a ledger, a catalog of 5,000 products needs some 5,000.
+Of 450,000 audits in a ledger, a catalog of 5,000 products needs about 5,000.
 """
 
 from __future__ import annotations
