@@ -220,6 +220,31 @@ def test_a_score_below_100_is_not_shown_as_full(value, shown):
     assert words.score(value) == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        ("sales@example.com", "mailto:sales@example.com"),
+        ("a+b@example.com", "mailto:a+b@example.com"),
+        ("a%0ACc@example.com", ""),
+        ("a@example.com?bcc=b@example.com", ""),
+        ("a b@example.com", ""),
+        ("@example.com", ""),
+        ("sales@example.com\n", ""),
+    ],
+)
+def test_only_a_plain_address_becomes_a_mail_link(text, link):
+    assert words.mail(text) == link
+
+
+@pytest.mark.parametrize(
+    ("text", "is_link"),
+    [("https://chat.example.com/x", True), ("http://a", True), ("javascript:alert(1)", False),
+     (" https://a", False), ("https://a b", False), ("https://", False), ("//a", False)],
+)  # fmt: skip
+def test_only_a_web_address_becomes_a_link(text, is_link):
+    assert words.web(text) == (text if is_link else "")
+
+
 def test_sentences_show_names_as_code():
     assert words.ticked("New column `a<b`.") == "New column <code>a&lt;b</code>."
     assert words.ticked("a ` b") == "a ` b"
