@@ -118,7 +118,9 @@ def read_sources(
         engine=engine,
         now=now,
         products=products,
-        audits=read_audits(_ledgers(engine)),
+        audits=read_audits(
+            _ledgers(engine), {each.relation: (each.head, each.history) for each in products}, now
+        ),
         kept=promises_kept(engine.ledger, [each.product for each in products], now),
         reads=reads_by_relation(contracts),
         readings=_by_relation(declared),
