@@ -115,7 +115,7 @@ def _still_failed(instance: dg.DagsterInstance, known: Sequence[Cause]) -> Itera
 
 
 def _groups(repository: Repository, run: dg.DagsterRun) -> tuple[str, ...]:
-    """dbt groups of the products that a run was about; none, which means all, if one has none."""
+    """Groups of the products that a run was about; none, which means all, if one has none."""
     group_of = {
         (domain.name, product.name): product.group or ""
         for domain in repository.readings

@@ -25,7 +25,8 @@ from meshhouse.notices.secrets import secrets, without_secrets
 
 _TABLES = """
 create table if not exists causes (
-    key text primary key, begin text not null, cause text not null, opened_at text not null, closed_at text
+    key text primary key, begin text not null, cause text not null,
+    opened_at text not null, closed_at text
 );
 create table if not exists told (
     key text not null, channel text not null, primary key (key, channel)
@@ -33,8 +34,9 @@ create table if not exists told (
 create table if not exists messages (
     id integer primary key, channel text not null, identity text not null, key text not null,
     state text not null, kind text not null, title text not null, body text not null,
-    about text not null, queued_at text not null, attempts integer not null default 0, next_at text not null,
-    sent_at text, problem text not null default '', unique (channel, identity)
+    about text not null, queued_at text not null,
+    attempts integer not null default 0, next_at text not null, sent_at text,
+    problem text not null default '', unique (channel, identity)
 );
 create index if not exists begins on causes (begin);
 create index if not exists waiting on messages (next_at) where sent_at is null;
@@ -216,8 +218,8 @@ class Outbox:
 
     def _messages(self, clause: str, *values: Any) -> list[Queued]:
         rows = self._rows(
-            "select id, channel, identity, key, state, kind, title, body, about, queued_at, attempts,"
-            f" next_at, sent_at, problem from messages {clause}",
+            "select id, channel, identity, key, state, kind, title, body, about, queued_at,"
+            f" attempts, next_at, sent_at, problem from messages {clause}",
             *values,
         )
         return [
