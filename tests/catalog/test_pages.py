@@ -128,12 +128,11 @@ def files_linked(path: str, page: Html) -> Iterator[str]:
 
 def test_links_lead_to_pages_that_exist(pages):
     made = {page.path for make in site.MAKERS for page in make(full_mesh())}
-    elsewhere = {paths.OPERATIONS}
     missing = {
         (path, link)
         for path, page in pages.items()
         for link in files_linked(path, page)
-        if link not in made | elsewhere and not link.endswith(".json")
+        if link not in made
     }
     assert not missing
 
@@ -178,6 +177,15 @@ def test_a_page_changes_only_with_its_facts():
 def test_the_home_page_shows_domains_with_the_worst_first(pages):
     headings = pages[paths.INDEX].seen
     assert headings.index("crm") < headings.index("shop")
+
+
+def test_the_catalog_of_one_domain_says_so_and_marks_what_it_reads():
+    mesh = full_mesh()
+    orders = replace(mesh.products[0], yours="read")
+    made = html_of(replace(mesh, consumer="crm", products=(orders, mesh.products[1])))
+    assert "Made for crm" in made[paths.INDEX].seen
+    assert "you read it" in made[paths.domain("shop")].seen
+    assert "you read it" in made[paths.product("shop.orders")].seen
 
 
 def test_a_domain_without_anything_has_a_page():

@@ -51,17 +51,20 @@ class Change:
 def pages(mesh: Mesh) -> Iterator[Page]:
     """The home page."""
     domains, changes = _cards(mesh), _changes(mesh)
-    inputs = (domains, changes, len(mesh.products))
+    inputs = (domains, changes, len(mesh.products), mesh.consumer)
     yield Page(paths.INDEX, inputs, partial(_render, *inputs))
 
 
-def _render(domains: tuple[DomainCard, ...], changes: tuple[Change, ...], products: int) -> str:
+def _render(
+    domains: tuple[DomainCard, ...], changes: tuple[Change, ...], products: int, consumer: str
+) -> str:
     return html(
         "home.html",
         paths.INDEX,
         domains=domains,
         changes=changes,
         product_count=products,
+        consumer=consumer,
         list_file=LIST,
     )
 
