@@ -1,8 +1,7 @@
 """Spellings that count as one give equal rows on DuckDB, and those that only look alike do not.
 
-Belongs here: equivalences that need a proof (governance/identities.py, and `distinct`
-inside `in`). Not here:
-other equal queries (test_shape.py).
+Belongs here: equivalences that need a proof (governance/identities.py, and `distinct` inside
+`in`). Not here: other equal queries (test_shape.py).
 """
 
 from __future__ import annotations
