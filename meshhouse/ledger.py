@@ -324,6 +324,10 @@ class Ledger(Protocol):
         """Publication -> its statistics as JSON, of those that have any."""
         ...
 
+    def audits(self, audit_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Audit -> its entry with decoded checks, of those that exist."""
+        ...
+
     def stale_heads(self) -> list[str]:
         """Relations and domains whose heads differ from what the history says."""
         ...

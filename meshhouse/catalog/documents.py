@@ -146,6 +146,50 @@ class CostFacts:
 
 
 @dataclass(frozen=True)
+class ConsumerFacts:
+    """One consumer's reads of a product."""
+
+    name: str
+    """A domain, a consumer that a reader declared, or `people`: names of people stay private."""
+    reads_30_days: int
+    reads_90_days: int
+    last_read: datetime | None
+
+
+@dataclass(frozen=True)
+class UseFacts:
+    """Who read a product in the last 90 days."""
+
+    state: str
+    """`used`, `unused`, or `not proved`: it was not seen to be read, which proves nothing."""
+    why: str
+    consumers: tuple[ConsumerFacts, ...] = ()
+    columns_30_days: tuple[tuple[str, int], ...] = ()
+    """Column -> reads, the most read first."""
+    reads_30_days: int = 0
+    recorded_since: date | None = None
+
+
+@dataclass(frozen=True)
+class OperationsFacts:
+    """What owners and operators look at: the last 30 days of the whole mesh."""
+
+    since: date
+    publications: tuple[tuple[date, int], ...] = ()
+    """Day -> publications, oldest first."""
+    latency_p50_seconds: float | None = None
+    """From a landing to the first publication of a product that reads it; None if there was none.
+    An event waits in its topic before it lands: that is the lag."""
+    latency_p95_seconds: float | None = None
+    cost_of_domains: tuple[tuple[str, CostFacts], ...] = ()
+    cost_of_consumers: tuple[tuple[str, CostFacts], ...] = ()
+    """Both sum to `cost`."""
+    cost: CostFacts = field(default_factory=CostFacts)
+    ledger_entries: int = 0
+    """Commits of the ledger so far."""
+
+
+@dataclass(frozen=True)
 class SampleFacts:
     """Masked rows of a public product, taken when it was published."""
 
@@ -200,6 +244,8 @@ class ProductFacts:
     """What its models read without another product in between: products of all domains, and raw
     tables as `schema.table`; see `inputs.py`."""
     cost: CostFacts = field(default_factory=CostFacts)
+    use: UseFacts | None = None
+    """None if the recorded reads could not be read."""
     sample: SampleFacts | None = None
     ledger_position: int = 0
     """Number of the last commit that says anything of this product."""
@@ -317,6 +363,8 @@ class Mesh:
     """Relation of a product -> a digest of everything that decides the traces of its columns."""
     consumer: str = ""
     """The domain for which the catalog is made; empty for everyone."""
+    operations: OperationsFacts | None = None
+    """None if nobody gathered it."""
     policies: PolicyFacts | None = None
     """None if the declarations were not checked."""
     storage: str = "lake"

@@ -268,6 +268,7 @@ def _placed(
     top = min([top, *(middles[name] for name in middles if name not in sizes)])
     boxes: dict[str, Box] = {}
     lanes: dict[str, tuple[Point, Point]] = {}
+    ends: dict[str, float] = {}
     left = 0.0
     for row in rows:
         width = max((sizes[name][0] for name in row if name in sizes), default=0.0)
@@ -275,6 +276,7 @@ def _placed(
             middle = middles[name] - top
             if name in sizes:
                 own = sizes[name]
+                ends[name] = _r(left + width)
                 boxes[name] = Box(_r(left), _r(middle - own[1] / 2), own[0], own[1])
             else:
                 lanes[name] = ((_r(left), _r(middle)), (_r(left + width), _r(middle)))
@@ -285,9 +287,11 @@ def _placed(
         one, other = (edge[1], edge[0]) if is_turned else edge
         start, end = boxes[one], boxes[other]
         between = [point for lane in chains[one, other][1:-1] for point in lanes[lane]]
-        points = (
-            (_r(start.x + start.width), _r(start.middle)), *between, (end.x, _r(end.middle))
-        )  # fmt: skip
+        first = [(_r(start.x + start.width), _r(start.middle))]
+        if ends[one] > first[0][0]:
+            # It leaves the layer before it bends, or it would pass behind a wider node.
+            first.append((ends[one], first[0][1]))
+        points = (*first, *between, (end.x, _r(end.middle)))
         lines.append(Line(*edge, points, is_turned))
     width = max((box.x + box.width for box in boxes.values()), default=0.0)
     heights = [box.y + box.height for box in boxes.values()]

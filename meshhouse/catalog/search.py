@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from functools import partial
 
 from meshhouse.catalog.documents import Mesh, ProductFacts
 from meshhouse.catalog.page import Page
-from meshhouse.catalog.pages.words import plain, short
+from meshhouse.catalog.pages.words import late_after, plain, short
 
 LIST = "search/list.js"
 SHARDS = 64
@@ -94,9 +95,16 @@ def _named(mesh: Mesh, products: Sequence[ProductFacts]) -> str:
             "of": [place[each.domain] for each in products],
             "by": [owned[_owner(each)] for each in products],
             "is": [stated[each.state] for each in products],
+            "ends": [_end(each) for each in products],
             "says": [_line(each.sentence) for each in products],
         }
     )  # fmt: skip
+
+
+def _end(product: ProductFacts) -> int:
+    """The first whole hour since 1970 in which a fresh product is late; 0 if it stays fresh."""
+    end = late_after(product)
+    return math.ceil(end.timestamp() / 3600) if end else 0
 
 
 def _line(text: str) -> str:

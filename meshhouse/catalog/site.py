@@ -25,7 +25,16 @@ from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.exports import facts, odcs, odps, openapi, texts
 from meshhouse.catalog.manifest import Manifest, Written
 from meshhouse.catalog.page import Maker, Page
-from meshhouse.catalog.pages import assets, columns, domain, home, lineage, mesh_wide, product
+from meshhouse.catalog.pages import (
+    assets,
+    columns,
+    domain,
+    home,
+    lineage,
+    mesh_wide,
+    operations,
+    product,
+)
 from meshhouse.catalog.render import render
 from meshhouse.errors import MeshError
 from meshhouse.locks import lock
@@ -41,6 +50,7 @@ MAKERS: tuple[Maker, ...] = (
     mesh_wide.policy_pages,
     mesh_wide.ledger_pages,
     mesh_wide.glossary_pages,
+    operations.pages,
     search.pages,
     facts.pages,
     odcs.pages,

@@ -1,33 +1,27 @@
 """Traces: the way of each product column from topic fields, across the domains of a mesh.
 
-Belongs here: joining the steps of all contracts, and remembering the steps of a contract. Not here:
-steps inside one domain (governance/lineage/steps.py), or pages.
+Belongs here: joining the steps of all contracts. Not here: the steps of one contract
+(contract_steps.py), where values go (arrivals.py), or pages.
 
-The steps of a contract are found once and kept in a file under its hash. Parsing the SQL of a
-contract takes 10 ms, so that nothing of it is done before a page asks for a trace.
+Nothing is read before a page asks for a trace, because that takes 10 ms for each contract.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from meshhouse.catalog.arrivals import split
+from meshhouse.catalog.contract_steps import FORMAT, StepFiles, steps_of_contract
 from meshhouse.catalog.documents import Step
 from meshhouse.governance.contract import Contract
-from meshhouse.governance.lineage import ModelSteps, steps_of
-from meshhouse.governance.lineage.flow import ROWS
-from meshhouse.governance.lineage.steps import COUNTED, NOT_KNOWN
+from meshhouse.governance.lineage.steps import COUNTED, NOT_KNOWN, SAME
 from meshhouse.repository.columns import LANDING_COLUMNS
 
-_FORMAT = 1
-"""Raise it when steps are found in another way, so that remembered ones are found again."""
 _REMEMBERED = 500
 """Contracts whose steps stay in memory: 1 MB each for the largest."""
 MOST_STEPS = 400
@@ -64,7 +58,7 @@ class Traces(Mapping[str, tuple[Step, ...]]):
         self._contracts = {each.relation.lower(): each for each in contracts}
         self._by_name = _by_name(self._contracts)
         self._hashes = {name.lower(): each for name, each in (hashes or {}).items() if each}
-        self._cache = cache
+        self._files = StepFiles(cache)
         self._steps: OrderedDict[str, Mapping[str, Step]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -76,7 +70,7 @@ class Traces(Mapping[str, tuple[Step, ...]]):
                 yield f"{relation}.{column.lower()}"
 
     def __contains__(self, key: object) -> bool:
-        relation, column = _split(str(key).lower())
+        relation, column = split(str(key).lower())
         contract = self._contracts.get(relation)
         return contract is not None and column in {each.lower() for each in contract.columns}
 
@@ -88,7 +82,7 @@ class Traces(Mapping[str, tuple[Step, ...]]):
         """
         if key not in self:
             raise KeyError(key)
-        relation, _ = _split(key.lower())
+        relation, _ = split(key.lower())
         return self._trace(self._contracts[relation], key.lower())
 
     def digests(self) -> dict[str, str]:
@@ -116,7 +110,7 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             behind += sorted(reads[each] - {*behind})
         texts = [f"{each} {self._hash(each)}" for each in sorted(behind)]
         texts += sorted({siblings[each.partition(".")[0]] for each in behind})
-        return hashlib.sha256("\n".join([str(_FORMAT), *texts]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([str(FORMAT), *texts]).encode()).hexdigest()
 
     def _hash(self, relation: str) -> str:
         return self._hashes.get(relation) or self._contracts[relation].hash
@@ -143,7 +137,7 @@ class Traces(Mapping[str, tuple[Step, ...]]):
 
     def _step(self, within: Contract | None, at: str) -> tuple[Step, Contract | None]:
         """The step of a column, and the contract in which its inputs are found."""
-        relation, column = _split(at)
+        relation, column = split(at)
         if within is not None:
             steps = self._of(within)
             found = steps.get(at) or steps.get(f"{relation}.{column.partition('.')[0]}")
@@ -157,8 +151,11 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             found = steps.get(f"{named}.{first}" if first else named)
             if found is not None:
                 return found if found.at == at else replace(found, at=at), other
-        how = NOT_KNOWN if column in {"?", "*"} or not relation else "same value"
-        return Step(at, self._kind(relation, within), how if column else COUNTED, ""), None
+        kind = self._kind(relation, within)
+        # Of a snapshot and a model in Python, a contract has no SQL.
+        is_lost = column in {"?", "*"} or not relation or kind == "model"
+        how = NOT_KNOWN if is_lost else SAME if column else COUNTED
+        return Step(at, kind, how, ""), None
 
     def _joined(self, step: Step, steps: Mapping[str, Step]) -> Step:
         """The step as the mesh sees it.
@@ -168,12 +165,12 @@ class Traces(Mapping[str, tuple[Step, ...]]):
         """
 
         def named(at: str) -> str:
-            relation, column = _split(at)
+            relation, column = split(at)
             other = self._by_name.get(relation) if at not in steps else None
             return ".".join(filter(None, (other.relation.lower(), column))) if other else at
 
         inputs, filters = tuple(map(named, step.inputs)), tuple(map(named, step.filters))
-        kind = "product" if _split(step.at)[0] in self._contracts else step.kind
+        kind = "product" if split(step.at)[0] in self._contracts else step.kind
         return Step(step.at, kind, step.how, step.sql, inputs, filters)
 
     def _kind(self, relation: str, within: Contract | None) -> str:
@@ -182,7 +179,11 @@ class Traces(Mapping[str, tuple[Step, ...]]):
         topics = within.get("topics", {}).values() if within is not None else ()
         if any(str(each["raw_table"]).lower() == relation for each in topics):
             return "topic"
-        return "topic" if relation.partition(".")[0].endswith("_raw") else "seed"
+        schema, _, table = relation.partition(".")
+        if schema.endswith("_raw"):
+            return "topic"
+        seeds = within.get("seeds", {}) if within is not None else {}
+        return "seed" if table in {str(each).lower() for each in seeds} else "model"
 
     def _of(self, contract: Contract) -> Mapping[str, Step]:
         """The steps of one contract, from memory, the cache or its SQL."""
@@ -191,12 +192,12 @@ class Traces(Mapping[str, tuple[Step, ...]]):
             self._steps.move_to_end(relation)
             return self._steps[relation]
         schemas = self._schemas(contract)
-        text = json.dumps([_FORMAT, self._hash(relation), schemas], sort_keys=True)
+        text = json.dumps([FORMAT, self._hash(relation), schemas], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()
-        found = self._remembered(key)
+        found = self._files.read(key)
         if found is None:
-            found = _steps(contract, schemas)
-            self._remember(key, found)
+            found = steps_of_contract(contract, schemas)
+            self._files.write(key, found)
         found = {at: self._joined(each, found) for at, each in found.items()}
         self._steps[relation] = found
         if len(self._steps) > _REMEMBERED:
@@ -216,27 +217,6 @@ class Traces(Mapping[str, tuple[Step, ...]]):
                 found |= dict.fromkeys(_names(other), columns)
         return found
 
-    def _remembered(self, key: str) -> Mapping[str, Step] | None:
-        if self._cache is None:
-            return None
-        # A file that is missing or damaged is written again.
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            kept = json.loads((self._cache / f"{key}.json").read_text())
-            return {each["at"]: _read(each) for each in kept["steps"]}
-        return None
-
-    def _remember(self, key: str, steps: Mapping[str, Step]) -> None:
-        if self._cache is None:
-            return
-        document = {"steps": [_written(each) for each in steps.values()]}
-        # Not synced, which takes minutes for 5,000 contracts: a damaged file is written again. A
-        # folder that cannot be written costs time and changes nothing that a page shows.
-        with suppress(OSError):
-            self._cache.mkdir(parents=True, exist_ok=True)
-            draft = self._cache / f"{key}.{os.getpid()}.tmp"
-            draft.write_text(json.dumps(document))
-            draft.replace(self._cache / f"{key}.json")
-
 
 def _by_name(contracts: Mapping[str, Contract]) -> dict[str, Contract]:
     found = dict(contracts)
@@ -252,57 +232,3 @@ def _names(contract: Contract) -> list[str]:
     if contract.version == int(contract.get("latest_version", contract.version)):
         names.append(contract.product)
     return list(dict.fromkeys(str(each).lower() for each in names))
-
-
-def _split(at: str) -> tuple[str, str]:
-    """`schema.table` and the column, which may be a path."""
-    schema, _, rest = at.partition(".")
-    table, _, column = rest.partition(".")
-    return f"{schema}.{table}" if table else schema, column
-
-
-def _steps(contract: Contract, schemas: Mapping[str, Sequence[str]]) -> dict[str, Step]:
-    later = contract.get("later_builds", {})
-    models = {
-        str(name).lower(): [str(each["sql"]), *([str(later[name])] if name in later else [])]
-        for name, each in contract.get("models", {}).items()
-    }
-    domain, own = str(contract.get("domain", "")), str(contract.get("model", "")).lower()
-
-    def at(relation: str, column: str) -> str:
-        if relation in models:
-            relation = contract.relation if relation == own else f"{domain}.{relation}"
-        return f"{relation}.{column}".lower() if column != ROWS else relation.lower()
-
-    found: dict[str, Step] = {}
-    for model, made in steps_of(models, schemas).items():
-        kind = "product" if model == own else "model"
-        _add(found, made, at, model, kind)
-    for column in map(str.lower, contract.columns):
-        key = at(own, column)
-        found.setdefault(key, Step(key, "product", NOT_KNOWN, ""))
-    return found
-
-
-def _add(found: dict[str, Step], made: ModelSteps, at: Any, model: str, kind: str) -> None:
-    rows = at(model, ROWS)
-    found[rows] = Step(rows, kind, COUNTED, "", tuple(at(each, ROWS) for each in made.relations))
-    for column, each in made.columns.items():
-        key = at(model, column)
-        inputs = tuple(at(*origin) for origin in each.inputs)
-        filters = tuple(at(*origin) for origin in each.filters)
-        found[key] = Step(key, kind, each.how, each.sql, inputs, filters)
-
-
-def _written(step: Step) -> dict[str, Any]:
-    return {
-        "at": step.at, "kind": step.kind, "how": step.how, "sql": step.sql,
-        "inputs": step.inputs, "filters": step.filters,
-    }  # fmt: skip
-
-
-def _read(kept: Mapping[str, Any]) -> Step:
-    return Step(
-        str(kept["at"]), str(kept["kind"]), str(kept["how"]), str(kept["sql"]),
-        tuple(kept["inputs"]), tuple(kept["filters"]),
-    )  # fmt: skip

@@ -42,6 +42,7 @@ _COMMANDS = {
     "rejected": ("rejected", "Show, replay or discard rejected events."),
     "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
     "notices": ("notices", "Show what is wrong, and tell owners and consumers."),
+    "metrics": ("metrics", "Print figures for Prometheus, or serve them."),
     "prepare": ("prepare", "Parse every domain, as part of an image."),
     "replay": ("replay", "Write the demo's retail data into topics."),
     "restore": ("backup", "Restore a mesh from a backup."),

@@ -158,6 +158,15 @@ class LakeLedger:
         return {row["publication_id"]: row["statistics"] for row in rows}
 
     @explained()
+    def audits(self, audit_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """See `Ledger.audits`."""
+        if not audit_ids:
+            return {}
+        listing = ", ".join(map(literal, audit_ids))
+        rows = self._select("audits", f"where audit_id in ({listing})")
+        return {row["audit_id"]: decoded(row) for row in rows}
+
+    @explained()
     def stale_heads(self) -> list[str]:
         """See `Ledger.stale_heads`."""
         return differing(self._heads(), from_history(self))

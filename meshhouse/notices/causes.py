@@ -43,12 +43,21 @@ class Cause:
     lines: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     link: str = ""
-    group: str = ""
+    groups: tuple[str, ...] = ()
+    """dbt groups whose owners receive e-mail; empty for all owners of the domain."""
     to_consumer: bool = False
+    opening_number: int = 1
+    """2 if a cause with the same begin was open before and is over, as after a clock was set."""
 
     @property
     def key(self) -> str:
-        """Identifies the cause: rule, subject and since when."""
+        """Identifies the opening: rule, subject, since when, and its number after the first."""
+        again = f"#{self.opening_number}" if self.opening_number > 1 else ""
+        return f"{self.begin}{again}"
+
+    @property
+    def begin(self) -> str:
+        """Rule, subject and since when; a cause that comes back may have the same."""
         assert self.since is not None
         return f"{self.rule}:{self.subject}:{self.since.isoformat()}"
 
@@ -60,7 +69,8 @@ class Cause:
         """The message when it is over."""
         assert self.since is not None
         kind = RECOVERY if self.rule == BREACH else self.rule
-        lasted = f"Since {self.since:%Y-%m-%d %H:%M} UTC, over at {now:%Y-%m-%d %H:%M} UTC."
+        began = f"It began at {self.since:%Y-%m-%d %H:%M} UTC. " if self.since <= now else ""
+        lasted = f"{began}Over at {now:%Y-%m-%d %H:%M} UTC."
         return self._message(CLOSED, kind, f"Over: {self.title}", (lasted,))
 
     def _message(self, state: str, kind: str, title: str, lines: tuple[str, ...]) -> Message:
@@ -68,7 +78,7 @@ class Cause:
         facts = {"rule": self.rule, "subject": self.subject, "since": self.since.isoformat()}
         return Message(
             self.key, state, kind, self.domain, title, lines, {**facts, **self.facts}, self.link,
-            self.group, self.to_consumer,
+            self.groups, self.to_consumer,
         )  # fmt: skip
 
 
@@ -159,7 +169,7 @@ def failed(found: Situation) -> Iterator[Cause]:
             FAILED, each.domain, each.since, each.domain, title,
             (reason, "Consumers keep what they had."),
             {"products": names, "run_id": each.run_id, "outcome": each.outcome, "reason": reason},
-            paths.public_url(paths.domain(each.domain)) or "", each.group,
+            paths.public_url(paths.domain(each.domain)) or "", each.groups,
         )  # fmt: skip
 
 
@@ -186,7 +196,7 @@ def failed_jobs(found: Situation) -> Iterator[Cause]:
         facts = {"job": each.job, "run_id": each.run_id, "reasons": list(reasons)}
         yield Cause(
             JOB_FAILED, each.job, each.since, each.domain, title, reasons, facts, each.link,
-            each.group,
+            each.groups,
         )  # fmt: skip
 
 
@@ -201,23 +211,32 @@ def compared(
         situation: says what could be judged.
         now: the time.
     """
+    new, old = _by_subject(found), _by_subject(known)
     begun = [
         replace(each, since=each.since or now)
         for each in found
-        if not any(_is_same(each, one) for one in known)
+        if not any(_is_same(each, one) for one in old.get((each.rule, each.subject), ()))
     ]
     over = [
         one
         for one in known
-        if _is_judged(one, situation) and not any(_is_same(each, one) for each in found)
+        if _is_judged(one, situation)
+        and not any(_is_same(each, one) for each in new.get((one.rule, one.subject), ()))
     ]
     # Two facts may name one cause, such as a domain that is declared twice.
     return list({each.key: each for each in begun}.values()), over
 
 
+def _by_subject(found: Sequence[Cause]) -> dict[tuple[str, str], list[Cause]]:
+    """Rule and subject -> causes; a search of all would take minutes for 5,000 late products."""
+    grouped: dict[tuple[str, str], list[Cause]] = {}
+    for each in found:
+        grouped.setdefault((each.rule, each.subject), []).append(each)
+    return grouped
+
+
 def _is_same(new: Cause, old: Cause) -> bool:
-    is_about = (new.rule, new.subject) == (old.rule, old.subject)
-    return is_about and new.since in (None, old.since)
+    return new.since in (None, old.since)
 
 
 def _is_judged(cause: Cause, situation: Situation) -> bool:
@@ -237,7 +256,15 @@ def _of(
 ) -> Cause:
     link = paths.public_url(paths.product(product.relation)) or ""
     return Cause(
-        rule, product.relation, since, product.domain, title, lines, facts, link, product.group
+        rule,
+        product.relation,
+        since,
+        product.domain,
+        title,
+        lines,
+        facts,
+        link,
+        (product.group,) if product.group else (),
     )
 
 
@@ -249,7 +276,7 @@ def _for_consumers(cause: Cause, product: ProductFact) -> Iterator[Cause]:
             cause,
             subject=f"{cause.subject}/{use.domain}",
             domain=use.domain,
-            group=use.group,
+            groups=use.groups,
             lines=tuple(lines),
             facts={**cause.facts, "consumer": use.domain, "models": dict(use.models)},
             to_consumer=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from meshhouse.notices.causes import SEVERAL
 from meshhouse.notices.channels import EMAIL, SLACK, Channel, Channels
 from meshhouse.notices.mail import mail
-from meshhouse.notices.message import DIGEST, OPEN, Message, clean
+from meshhouse.notices.message import DIGEST, Message, clean
 from meshhouse.notices.outbox import Addressed, Outbox, Queued
 from meshhouse.notices.refusal import Refused
 from meshhouse.notices.webhook import post, post_slack
@@ -24,7 +25,11 @@ from meshhouse.notices.webhook import post, post_slack
 MOST, WITHIN = 20, timedelta(minutes=1)
 """Messages that a channel gets one by one in this time. If there are more, the new ones become one
 digest."""
+_OF_DIGEST = 500
+"""Messages in one digest. Receivers refuse bodies of megabytes; 500 are 250 KB."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
+_BUDGET = 40.0
+"""Seconds after which a look sends nothing more: Dagster ends a sensor after 60."""
 OVERDUE = timedelta(minutes=15)
 """After this time, a message that waits stops the dead-man's ping."""
 
@@ -63,14 +68,12 @@ def addressed(
     result = []
     for channel, ones in found.items():
         is_storm = len(ones) > 1 and recent(channel) + len(ones) > MOST
-        about = [each.key for each in ones if each.state == OPEN]
-        if is_storm:
-            result.append(_addressed(channel, digest(ones), about, now))
-        else:
-            result += [
-                _addressed(channel, each, [each.key] if each.state == OPEN else [], now)
-                for each in ones
-            ]
+        size = _OF_DIGEST if is_storm else 1
+        for start in range(0, len(ones), size):
+            part = ones[start : start + size]
+            about = [each.key for each in part]
+            sent = digest(part) if is_storm else part[0]
+            result.append(_addressed(channel, sent, about, now))
     return result
 
 
@@ -101,19 +104,25 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
     """Sends every message that is due, the oldest first.
 
     A channel that does not answer is left alone until the next look. A closing message waits for
-    its opening one.
+    its opening one, also if that is part of a digest.
     """
     done = Delivery()
     down: set[str] = set()
     blocked: set[tuple[str, str]] = set()
     unset: set[str] = set()
+    end = time.monotonic() + _BUDGET
     for each in outbox.waiting():
         channel = channels.by_name.get(each.channel)
         done.waiting += 1
         if channel is None:
             unset.add(each.channel)
-        elif each.next_at > now or each.channel in down or (each.channel, each.key) in blocked:
-            blocked.add((each.channel, each.key))
+        elif (
+            timedelta(0) < each.next_at - now <= _LONGEST_WAIT  # longer: the clock was ahead
+            or each.channel in down
+            or any((each.channel, key) in blocked for key in each.about)
+            or time.monotonic() > end
+        ):
+            blocked.update((each.channel, key) for key in each.about)
         else:
             try:
                 problem = send(channel, each.identity, each.body)
@@ -121,7 +130,7 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
                 reason = f"{channel.setting}: {error}"
                 outbox.postpone(each.number, reason, now + wait(each.attempts))
                 done.problems.append(f"{reason}.")
-                blocked.add((each.channel, each.key))
+                blocked.update((each.channel, key) for key in each.about)
                 if error.concerns_all:
                     down.add(each.channel)
             else:
@@ -162,7 +171,7 @@ def is_overdue(message: Queued, now: datetime) -> bool:
     ping of the whole mesh.
     """
     is_owner = message.channel.startswith(f"{EMAIL}:")
-    return not is_owner and now - message.queued_at > OVERDUE
+    return not is_owner and abs(now - message.queued_at) > OVERDUE  # it may have been ahead
 
 
 def _addressed(channel: str, message: Message, about: Sequence[str], now: datetime) -> Addressed:

@@ -17,7 +17,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from meshhouse.notices.channels import Channel, is_address
-from meshhouse.notices.message import CLOSED, clean
+from meshhouse.notices.message import CLOSED, OPEN, Message, clean
 from meshhouse.notices.refusal import Refused
 from meshhouse.settings import value
 
@@ -28,7 +28,7 @@ _SECURITY = "MESH_SMTP_SECURITY"
 _USER = "MESH_SMTP_USER"
 _PASSWORD = "MESH_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
-_SECONDS = 20
+_SECONDS = 10
 
 
 def mail(channel: Channel, body: str) -> str:
@@ -63,14 +63,19 @@ def _message(document: Mapping[str, Any], receivers: list[str]) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["Subject"] = f"Mesh: {clean(document['title'])}"
     message["From"], message["To"] = value(_SENDER), ", ".join(receivers)
-    # Mail programs drop a second message with the same identity, and show causes as threads.
-    message["Message-ID"] = f"<{document['id']}@meshhouse.invalid>"
+    # Mail programs drop a second message with the same identity, and show a cause as a thread.
+    message["Message-ID"] = _identity(document["id"])
     if document["state"] == CLOSED:
-        message["X-Mesh-State"] = "closed"
+        opening = Message(document["key"], OPEN, "", document["domain"], "")
+        message["In-Reply-To"] = message["References"] = _identity(opening.identity)
     message["X-Mesh-Key"] = clean(document["key"])
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(document["text"])
     return message
+
+
+def _identity(message: str) -> str:
+    return f"<{message}@meshhouse.invalid>"
 
 
 def _connected() -> smtplib.SMTP:

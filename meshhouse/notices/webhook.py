@@ -24,7 +24,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from meshhouse.notices.channels import Channel
 from meshhouse.notices.refusal import Refused
 
-_SECONDS = 20
+_SECONDS = 10
 _TRY_AGAIN = (408, 425, 429)
 """Answers below 500 that a receiver gives for a while, and then not any more."""
 _PREFIX = "whsec_"

@@ -43,7 +43,7 @@ FORMAT = Key(
     "format",
     (SOURCE_TABLE,),
     TEXT,
-    "`json` (default), `avro`, `protobuf`, `debezium`, `text`",
+    "`json` (default), `avro`, `protobuf`, `debezium`, `debezium-avro`, `text`",
     default="json",
 )
 SCHEMA = Key("schema", (SOURCE_TABLE,), TEXT, "`avro` only: a schema file, relative to the domain")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshhouse.repository.yaml import DeclarationError
 
 ROOT_DOMAIN = "mesh"
-FORMATS = ("json", "avro", "protobuf", "debezium", "text")
+FORMATS = ("json", "avro", "protobuf", "debezium", "debezium-avro", "text")
 """Formats of events that a topic may declare."""
 _MOMENTS, _DECIMALS = frozenset({"timestamp", "timestamptz"}), frozenset({"decimal"})
 ENCODINGS = {

@@ -163,6 +163,13 @@ def test_a_fresh_product_turns_late_by_the_clock_of_its_reader(tmp_path, page):
     page.goto(address(tmp_path / "site", paths.product("shop.orders")))
     assert page.locator(".stateline .badge").inner_text() == "late"
     assert "3 days ago" in page.locator(".stateline").inner_text()
+    page.goto(address(tmp_path / "site", paths.domain("shop")))
+    assert page.locator(".stateline .badge").inner_text() == "late"
+    page.goto(address(tmp_path / "site"))
+    page.locator("[data-states-of=shop]", has_text="late").wait_for()
+    assert page.locator("[data-states-of=shop]").inner_text().split() == ["1", "late"]
+    type_in_search(page, "shop.orders")
+    page.locator("#results .badge", has_text="late").first.wait_for()
 
 
 def test_every_page_is_complete_without_scripts(full_site, browser):

@@ -97,6 +97,18 @@ def test_a_long_edge_passes_between_the_nodes_of_other_layers():
         assert all(y <= box.y or y >= box.y + box.height for y in heights)
 
 
+@settings(deadline=None)
+@given(graphs())
+def test_a_line_bends_between_layers_only(graph):
+    nodes, edges = graph
+    found = layered(nodes, edges)
+    for line in found.lines:
+        for (x, y), (to_x, to_y) in pairwise(line.points):
+            if y != to_y:
+                boxes = found.boxes.values()
+                assert not [box for box in boxes if box.x < to_x and box.x + box.width > x]
+
+
 def test_lines_do_not_cross_where_they_need_not():
     sizes = dict.fromkeys(["a", "b", "c", "x", "y", "z"], (50, 20))
     found = layered(sizes, [("a", "z"), ("b", "y"), ("c", "x")]).boxes

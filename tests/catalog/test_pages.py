@@ -128,12 +128,11 @@ def files_linked(path: str, page: Html) -> Iterator[str]:
 
 def test_links_lead_to_pages_that_exist(pages):
     made = {page.path for make in site.MAKERS for page in make(full_mesh())}
-    elsewhere = {paths.OPERATIONS}
     missing = {
         (path, link)
         for path, page in pages.items()
         for link in files_linked(path, page)
-        if link not in made | elsewhere and not link.endswith(".json")
+        if link not in made
     }
     assert not missing
 
@@ -180,6 +179,15 @@ def test_the_home_page_shows_domains_with_the_worst_first(pages):
     assert headings.index("crm") < headings.index("shop")
 
 
+def test_the_catalog_of_one_domain_says_so_and_marks_what_it_reads():
+    mesh = full_mesh()
+    orders = replace(mesh.products[0], yours="read")
+    made = html_of(replace(mesh, consumer="crm", products=(orders, mesh.products[1])))
+    assert "Made for crm" in made[paths.INDEX].seen
+    assert "you read it" in made[paths.domain("shop")].seen
+    assert "you read it" in made[paths.product("shop.orders")].seen
+
+
 def test_a_domain_without_anything_has_a_page():
     mesh = full_mesh()
     empty = replace(mesh.domains[0], products=(), topics=(), reads_from=(), read_by=(), waivers=(),
@@ -218,6 +226,31 @@ def test_only_a_fresh_product_can_turn_late_in_the_browser(state, hours, ends):
 )
 def test_a_score_below_100_is_not_shown_as_full(value, shown):
     assert words.score(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "link"),
+    [
+        ("sales@example.com", "mailto:sales@example.com"),
+        ("a+b@example.com", "mailto:a+b@example.com"),
+        ("a%0ACc@example.com", ""),
+        ("a@example.com?bcc=b@example.com", ""),
+        ("a b@example.com", ""),
+        ("@example.com", ""),
+        ("sales@example.com\n", ""),
+    ],
+)
+def test_only_a_plain_address_becomes_a_mail_link(text, link):
+    assert words.mail(text) == link
+
+
+@pytest.mark.parametrize(
+    ("text", "is_link"),
+    [("https://chat.example.com/x", True), ("http://a", True), ("javascript:alert(1)", False),
+     (" https://a", False), ("https://a b", False), ("https://", False), ("//a", False)],
+)  # fmt: skip
+def test_only_a_web_address_becomes_a_link(text, is_link):
+    assert words.web(text) == (text if is_link else "")
 
 
 def test_sentences_show_names_as_code():

@@ -13,6 +13,8 @@ import pytest
 from meshhouse.catalog.documents import ColumnFacts
 from meshhouse.catalog.pages.snippets import reference, snippets
 from tests.support.catalog_mesh import full_mesh
+from tests.support.catalog_site import Site
+from tests.support.snowflake_here import needs_snowflake
 
 PRODUCT = "shop.orders"
 
@@ -85,6 +87,30 @@ def test_the_block_for_spark_runs(real_site, tmp_path):
     shown = run([sys.executable, "-c", block], real_site.mesh,
                 SPARK_CONF_DIR=str(tmp_path), JAVA_HOME=java)  # fmt: skip
     assert "order_id" in shown
+
+
+@needs_snowflake
+def test_the_sql_runs_in_a_warehouse(mesh, chosen, tmp_path):
+    from meshhouse.catalog.build import Catalog
+    from meshhouse.engines.snowflake.session import connect
+    from meshhouse.landing import land_table
+    from meshhouse.runs.run import run_domain
+
+    mesh.sell(1, 2, 3)
+    repository = mesh.repository
+    shop = repository.domain("shop")
+    for raw in shop.raw_tables:
+        land_table(repository, chosen.store, raw)
+    assert run_domain(repository, chosen, shop).outcome == "published"
+    built = Catalog(repository, chosen, folder=tmp_path / "site").build()
+    site = Site(mesh, built.folder)
+    rows = connect().rows(site.block(PRODUCT, "sql"))
+    assert sorted(row[0] for row in rows) == [1, 2, 3]
+    variables = {
+        name: value for name, value in os.environ.items()
+        if name.startswith(("SNOWFLAKE_", "MESH_TARGET"))
+    }  # fmt: skip
+    assert "order_id" in run(["sh", "-c", site.block(PRODUCT, "shell")], mesh, **variables).lower()
 
 
 def test_an_older_version_is_named_in_the_reference():

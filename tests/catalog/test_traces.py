@@ -1,6 +1,7 @@
 """Traces of columns across domains, and what a product reads directly."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,48 @@ def test_a_version_is_found_under_the_name_that_the_sql_uses():
         "sales_raw.sales.basket_id", "sales.orders_v2.b", "crm.r.x",
     ]  # fmt: skip
     assert steps[-1].inputs == ("sales.orders_v2.b",)
+
+
+def test_later_builds_of_a_version_read_itself_under_its_own_name():
+    orders = contract(
+        "sales.orders_v2", {"orders": "select basket_id as b from sales_raw.sales"}, ["b"],
+        topics=SALES, product="sales.orders", model="orders", version=2, latest_version=2,
+        later_builds={
+            "orders": "select basket_id as b from sales_raw.sales"
+            " union all select b from sales_build.orders_v2"
+        },
+    )  # fmt: skip
+    steps = Traces([orders])["sales.orders_v2.b"]
+    assert [(each.at, each.how) for each in steps] == [
+        ("sales_raw.sales.basket_id", "same value"), ("sales.orders_v2.b", "same value"),
+    ]  # fmt: skip
+
+
+def test_a_seed_ends_a_way_and_a_model_without_sql_is_unknown():
+    made = contract(
+        "d.p", {"p": "select s.x, t.y from d_build.countries as s, d_build.history as t"},
+        ["x", "y"], seeds={"countries": "digest"},
+    )  # fmt: skip
+    traces = Traces([made])
+    assert [(each.kind, each.how) for each in traces["d.p.x"]] == [
+        ("seed", "same value"), ("product", "same value"),
+    ]  # fmt: skip
+    assert [(each.kind, each.how) for each in traces["d.p.y"]] == [
+        ("model", "unknown"), ("product", "same value"),
+    ]  # fmt: skip
+
+
+def test_what_was_remembered_long_ago_is_removed(tmp_path):
+    old = tmp_path / "old.json"
+    old.write_text("{}")
+    os.utime(old, (0, 0))
+    assert Traces(MESH, tmp_path)["mesh.people.best"]
+    assert not old.exists()
+
+
+def test_a_folder_that_cannot_be_written_changes_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert Traces(MESH, tmp_path / "file")["mesh.people.best"] == Traces(MESH)["mesh.people.best"]
 
 
 def test_products_that_read_each_other_do_not_hang():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from functools import cache
 
 import pytest
 
@@ -21,6 +24,7 @@ STEPS = [
     ("target", "append", 1), ("target", "append", 2), ("target", "append", 3),
     (Kept, "finish", 1), (Kept, "finish", 2), (KeptRows, "roll_back", 1),
 ]  # fmt: skip
+NOON = datetime(2017, 3, 1, 12)  # noqa: DTZ001 - a text of SQL
 WHOLE = [
     (new_rows, "write_parcel", 1), (Kept, "begin", 1), ("target", "append", 1),
     ("target", "append", 2), (Kept, "finish", 1),
@@ -28,15 +32,20 @@ WHOLE = [
 
 
 @pytest.fixture(scope="module")
-def server():
-    with tabled.running("postgres") as found:
-        yield found
+def servers():
+    """Servers by kind, started when they are needed."""
+    with ExitStack() as opened:
+        yield cache(lambda kind: opened.enter_context(tabled.running(kind)))
 
 
-@pytest.fixture(params=["log", pytest.param("kafka", marks=pytest.mark.server)])
-def shop(request, mesh, server, monkeypatch) -> Shop:
-    environment = {}
-    if request.param == "kafka":
+@pytest.fixture(params=[
+    "postgres to the log", "mysql to the log",
+    pytest.param("postgres to kafka", marks=pytest.mark.server),
+])  # fmt: skip
+def shop(request, mesh, servers, monkeypatch) -> Shop:
+    kind, _, log = request.param.partition(" to ")
+    server, environment = servers(kind), {}
+    if log == "kafka":
         cluster = Cluster(request.getfixturevalue("broker"))
         environment = {"KAFKA_BOOTSTRAP_SERVERS": cluster.settings.bootstrap_servers}
         mesh.run("topic", "list")  # starts the warm process, which must not have the variable
@@ -46,11 +55,15 @@ def shop(request, mesh, server, monkeypatch) -> Shop:
     monkeypatch.setattr("meshhouse.extraction.parcel._EVENTS", 2)
     monkeypatch.setattr(new_rows, "_ROWS", 4)
     schema = f"k{time.monotonic_ns()}"
-    database = Database("postgres", server.url, server.server, schema)
-    database.do("create schema {}", "create table {}.sales (sale_id int, customer_id int, "
-                "amount int, sold_at timestamptz, changed_at timestamptz)")  # fmt: skip
+    database = Database(kind, server.url, server.server, schema)
+    database.do("create schema {}", "create table {}.sales (sale_id int, customer_id int, amount "
+                f"int, sold_at {database.instant}, changed_at {database.instant})")  # fmt: skip
     topic = f"shop.sales.{os.getpid()}.{time.monotonic_ns()}"
     return Shop(mesh, database, topic, environment)
+
+
+def insert(number: int) -> str:
+    return f"insert into {{}}.sales (sale_id) values ({number})"
 
 
 def die(shop: Shop, place: object, name: str, number: int, is_after: bool) -> bool:
@@ -74,7 +87,7 @@ def test_with_a_cursor(shop):
             # Seven new rows: some have the cursor of another, and some are late.
             shop.database.do(*(
                 f"insert into {{}}.sales values ({begin + n}, 1, 1, null, "
-                f"timestamptz '2017-03-01' + interval '{second + n // 3 - n % 2 * 40} seconds')"
+                f"'{NOON + timedelta(seconds=second + n // 3 - n % 2 * 40)}')"
                 for n in range(7)
             ))  # fmt: skip
             expected += range(begin, begin + 7)
@@ -93,11 +106,9 @@ def test_a_whole_table(shop):
     killed = 0
     for place, name, number in WHOLE:
         for is_after in (False, True):
-            shop.database.do(
-                "delete from {}.sales", "insert into {}.sales "
-                f"select {killed} * 100 + n, 1, 1, null, null from generate_series(0, 4) as n",
-            )  # fmt: skip
-            expected += range(killed * 100, killed * 100 + 5)
+            numbers = range(killed * 100, killed * 100 + 5)
+            shop.database.do("delete from {}.sales", *map(insert, numbers))
+            expected += numbers
             killed += die(shop, place, name, number, is_after)
             steps.extract(repository, raw)
             assert sorted(shop.numbers()) == expected, (name, number, is_after)
@@ -107,7 +118,7 @@ def test_a_whole_table(shop):
 def test_the_rows_in_flight_may_be_gone_after_a_kill(shop):
     shop.declare("cursor: sale_id, lag: 0")
     repository = shop.mesh.repository
-    shop.database.do("insert into {}.sales select n, 1, 1 from generate_series(0, 3) as n")
+    shop.database.do(*map(insert, range(4)))
     assert die(shop, "target", "append", 1, True)
     assert shop.numbers() == [0, 1]
     shop.database.do("delete from {}.sales")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.conftest import Mesh
+from tests.conftest import WARM, Mesh
 from tests.support.tiny import ROOT
 
 BLOCK = re.compile(r"^```(\w+)(?: (background))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -38,10 +38,9 @@ class Followed:
         self._state = scratch / "state"
         self._state.touch()
         self._background: list[subprocess.Popen[bytes]] = []
-        command = scratch / "mesh"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m meshhouse.cli.main "$@"\n')
-        command.chmod(0o755)
-        path = f"{scratch}{os.pathsep}{os.environ['PATH']}"
+        WARM.command(scratch)
+        # `python` is the one with the platform, as after activating its environment.
+        path = os.pathsep.join([str(scratch), str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = {**mesh.environment, "PATH": path, "GUIDE_STATE": str(self._state)}
 
     def follow(self, page: str) -> list[str]:

@@ -77,11 +77,13 @@ def running() -> Iterator[Mariadb]:
         os.chown(data, _NOBODY, _NOBODY)
         os.chown(users, _NOBODY, _NOBODY)
     nobody = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    base = [program, "--no-defaults", f"--datadir={data}"]
+    # The folder for temporary files may be closed to the user of the server.
+    base = [program, "--no-defaults", f"--datadir={data}", f"--tmpdir={data}"]
     tables = [_TABLES / "mysql_system_tables.sql", _TABLES / "mysql_system_tables_data.sql"]
     script = "create database mysql;\nuse mysql;\n" + "".join(each.read_text() for each in tables)
-    subprocess.run([*base, "--bootstrap"], input=script.encode(), check=True, capture_output=True,
-                   cwd="/tmp", **nobody)  # fmt: skip
+    made = subprocess.run([*base, "--bootstrap"], input=script, check=False, text=True, cwd="/tmp",
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **nobody)  # fmt: skip
+    assert made.returncode == 0, made.stdout
     with (folder / "log").open("wb") as log:
         running = subprocess.Popen(
             [*base, *_QUICK, f"--port={server.port}", f"--socket={data}/s", f"--init-file={users}"],

@@ -30,6 +30,7 @@ _ONE_SESSION = {
 """Files that use the Spark session of their process. One worker gets them all: a second session
 would spend another minute of processor time until Java has compiled what these tests run."""
 _SECONDS = {
+    "notices/test_look.py": 30,
     "catalog/test_browser.py": 60,
     "catalog/test_snippets.py": 50,
     "engines/spark/test_tables.py": 176,
@@ -47,6 +48,9 @@ _SECONDS = {
     "environments/test_environments.py": 87,
     "engines/spark/test_cluster.py": 81,
     "extraction/test_files.py": 80,
+    "extraction/test_table_kills.py": 60,
+    "extraction/test_tables.py": 60,
+    "extraction/test_table_values.py": 20,
     "runs/test_dbt_tests.py": 77,
     "journeys/test_retail.py": 75,
     "runs/test_versions.py": 72,
@@ -55,6 +59,7 @@ _SECONDS = {
     "runs/test_readers.py": 53,
     "runs/test_corrections.py": 50,
     "dagster/test_governance.py": 49,
+    "journeys/test_operating_guides.py": 50,
     "engines/spark/test_session.py": 48,
     "cli/test_topic.py": 47,
     "runs/test_renaming.py": 43,

@@ -23,17 +23,23 @@ import json
 import os
 import runpy
 import select
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from tests.support.tiny import ROOT, copy_tiny
+
+_COMMAND = Path(__file__).with_name("warm_command.py")
+_SOCKET = "socket"
 
 
 class Warm:
@@ -41,6 +47,16 @@ class Warm:
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[str] | None = None
+        self._folder = ""
+
+    def command(self, folder: Path) -> Path:
+        """Writes a program `mesh` into a folder; shells run it as they run the real one."""
+        self._started()
+        shell = [sys.executable, "-I", "-S", _COMMAND, Path(self._folder, _SOCKET)]
+        program = folder / "mesh"
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, shell))} "$@"\n')
+        program.chmod(0o755)
+        return program
 
     def start(
         self,
@@ -81,30 +97,41 @@ class Warm:
         if self._server is not None:
             self._server.communicate()
             self._server = None
+            shutil.rmtree(self._folder)
 
     def _ask(self, request: dict[str, Any], seconds: float, process: int | None = None) -> int:
-        if self._server is None:
-            self._server = subprocess.Popen(
-                [sys.executable, __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=ROOT,
-                env={**_without_mesh(os.environ), "PYTHONPATH": _python_path()},
-            )
-        assert self._server.stdin is not None
-        assert self._server.stdout is not None
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
-        late = not select.select([self._server.stdout], [], [], seconds)[0]
+        server = self._started()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        late = not select.select([server.stdout], [], [], seconds)[0]
         if late and process is not None:
             os.kill(process, signal.SIGKILL)
-        answer = self._server.stdout.readline()
+        answer = server.stdout.readline()
         if late:
             raise TimeoutError(f"The process was still at work after {seconds} s.")
         if not answer:
             raise RuntimeError("The warm process died; its errors are above.")
         return int(answer)
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._server is None:
+            self._folder = tempfile.mkdtemp()
+            with socket.socket(socket.AF_UNIX) as shells:
+                shells.bind(str(Path(self._folder, _SOCKET)))
+                shells.listen()  # shells wait until the server is ready
+                number = shells.fileno()
+                self._server = subprocess.Popen(
+                    [sys.executable, __file__, self._folder, str(number)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=ROOT,
+                    env={**_without_mesh(os.environ), "PYTHONPATH": _python_path()},
+                    pass_fds=[number],
+                )
+        return self._server
 
 
 def _without_mesh(environment: Mapping[str, str]) -> dict[str, str]:
@@ -189,20 +216,54 @@ def _rehearse(folder: Path) -> None:
         raise RuntimeError("The tiny mesh does not run.")
 
 
-def _serve(answers: TextIO) -> list[str] | None:
+def _serve(answers: TextIO, shells: socket.socket) -> list[str] | None:
     """Answers requests; returns the arguments in a forked process, None at the end of requests."""
-    for line in iter(sys.stdin.readline, ""):
+    while True:
+        if shells in select.select([sys.stdin, shells], [], [])[0]:
+            connection, _ = shells.accept()
+            if os.fork() == 0:
+                answers.close()
+                shells.close()
+                return _serve_shell(connection)
+            connection.close()
+            continue
+        line = sys.stdin.readline()
+        if not line:
+            return None
         request = json.loads(line)
         if "wait" in request:
             print(os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]), file=answers)
         elif (process := os.fork()) == 0:
             answers.close()
+            shells.close()
             _become(request)
+            _take_files(request["output"])
             return request["arguments"]
         else:
             print(process, file=answers)
         answers.flush()
-    return None
+
+
+def _serve_shell(connection: socket.socket) -> list[str]:
+    """Forks a command for a shell, and reports its end; returns in the command's process only."""
+    files = socket.recv_fds(connection, 1, 3)[1]
+    request = json.loads(connection.makefile().readline())
+    if (process := os.fork()) == 0:
+        connection.close()
+        _become(request)
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+            os.close(file)
+        return request["arguments"]
+    # The shell's pipes end with the command, not with this process.
+    for file in files:
+        os.close(file)
+    with suppress(OSError):  # the shell may be gone
+        connection.sendall(f"{process}\n".encode())
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with suppress(OSError):
+        connection.sendall(f"{code}\n".encode())
+    os._exit(0)
 
 
 def _end(code: int) -> NoReturn:
@@ -219,9 +280,13 @@ def _become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None  # forget the server's choice, so that TMPDIR counts
+
+
+def _take_files(output: Sequence[str]) -> None:
+    """Makes files the process's standard output and standard error; its input is empty."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    for number, path in enumerate(request["output"], start=1):
+    for number, path in enumerate(output, start=1):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, number)
         os.close(file)
@@ -229,7 +294,7 @@ def _become(request: dict[str, Any]) -> None:
 
 def _run(arguments: list[str], record: Path) -> int:
     try:
-        if arguments[0] == "run" and "--dry-run" not in arguments:
+        if arguments[:1] == ["run"] and "--dry-run" not in arguments:
             _give_record(record, os.environ)
         if arguments and Path(arguments[0]).is_absolute():
             sys.argv = arguments
@@ -249,14 +314,15 @@ def _run(arguments: list[str], record: Path) -> int:
 if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # keeps other output out of the answers
-    folder = tempfile.mkdtemp()
-    record = Path(folder, "record")
+    folder = Path(sys.argv[1])
+    shells = socket.socket(fileno=int(sys.argv[2]))
+    shells.set_inheritable(False)
+    record = folder / "record"
     record.mkdir()
     os.umask(0o077)  # as `mesh` has it; the first test may have another one
     _load(record)
     gc.freeze()
-    arguments = _serve(answers)
+    arguments = _serve(answers, shells)
     if arguments is None:
-        shutil.rmtree(folder)
         _end(0)
     _end(_run(arguments, record))

@@ -17,7 +17,7 @@ from meshhouse.engines.spark.event_log import reads_of
 from meshhouse.usage.reads import UNKNOWN
 from tests.support.spark_here import needs_spark
 
-RECORDED = Path(__file__).with_name("logs") / "local-1796070822356"
+RECORDED = Path(__file__).with_name("spark_logs") / "local-1796073498375"
 KNOWN = Known(
     {
         "sales.orders": {each: each for each in ("basket_id", "household_id", "order_date",
@@ -48,13 +48,15 @@ def test_a_recorded_log():
     reads = reads_of(recorded(), KNOWN)
     # The plan of `count(*)` scans nothing: Iceberg answers it from its metadata.
     assert [(each.product, each.columns) for each in reads] == [
-        ("sales.orders", ("household_id", "order_date", "sales_value")),
         ("customers.households", ("age", "household_id", "income")),
+        ("sales.orders", ("household_id", "order_date", "sales_value")),
         ("sales.orders", ("basket_id", "household_id")),
         ("sales.orders", ("sales_value",)),
     ]
     assert {each.user for each in reads} == {"ana"}
-    assert (reads[0].bytes, reads[0].milliseconds) == (70_458, 28_572)
+    joined = reads[:2]  # one query, whose stages read 8,269 and 70,458 bytes
+    assert sum(each.bytes for each in joined) == 78_727
+    assert sum(each.milliseconds for each in joined) == 10_210
     assert all(each.at.year == 2026 for each in reads)
 
 
@@ -166,6 +168,15 @@ def test_a_form_that_only_spark_reads_is_refused(mesh, tmp_path):
     (tmp_path / "app-1.lz4").write_bytes(b"LZ4Block")
     shown = mesh.run("usage", "import", "spark", str(tmp_path), code=2).stderr
     assert "spark.eventLog.compression.codec=zstd" in shown
+
+
+def test_other_files_are_named_and_left_out(mesh, logs):
+    (logs / "empty").touch()
+    (logs / "notes.txt").write_bytes(b"\x00\xff\n{}")
+    done = mesh.run("usage", "import", "spark", str(logs))
+    assert "Added 1 log." in done.stdout
+    assert "Left out, not an event log: empty, notes.txt." in done.stderr
+    assert UNKNOWN not in {each.product for each in rows(mesh)}
 
 
 def test_a_damaged_log_is_said_in_one_line(mesh, tmp_path):

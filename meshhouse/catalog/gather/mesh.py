@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.gather.domains import domains_of
 from meshhouse.catalog.gather.known import read_sources
+from meshhouse.catalog.gather.operations import Operations
 from meshhouse.catalog.gather.policies import policies_of
 from meshhouse.catalog.gather.products import product_of
 from meshhouse.catalog.gather.topics import topics_of
@@ -48,9 +49,10 @@ def gather(
         name: sources.without_places(because)
         for name, because in broken_domains(repository).items()
     }
+    operations = Operations(sources)
     products = tuple(
         sorted(
-            (product_of(each, sources, broken) for each in sources.products),
+            (operations.added(product_of(each, sources, broken)) for each in sources.products),
             key=lambda each: each.relation,
         )
     )
@@ -68,7 +70,8 @@ def gather(
         traces=traces,
         trace_digests=traces.digests(),
         consumer=consumer,
-        policies=policies_of(repository, published, now),
+        operations=operations.facts(products),
+        policies=policies_of(repository, published, now, hashes),
         storage=_storage(engine),
     )
 

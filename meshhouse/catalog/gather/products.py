@@ -41,9 +41,9 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
     owned = sources.consumer == product.domain
     clear = clear_columns(known, owned)
     readers = Readers.among(known.names, sources.reads)
-    columns = columns_of(known, readers, owned)
-    audit = _audit(known, sources)
-    newest = sources.audits.newest.get(known.relation)
+    columns = columns_of(known, readers, clear)
+    audit = sources.audits.shown.get(known.relation)
+    newest = sources.audits.rejected.get(known.relation)
     state, why = state_of(known, newest, clear, sources.now, product.domain in broken)
     description = str(contract.get("description", "")) if contract else product.description
     passed, run = counted(audit)
@@ -108,13 +108,6 @@ def as_owner(owner: Mapping[str, object]) -> Owner:
     """The owner of a dbt group, with the channel under any of its usual names."""
     contact = owner.get("contact") or owner.get("slack") or ""
     return Owner(str(owner.get("name") or ""), str(owner.get("email") or ""), str(contact))
-
-
-def _audit(known: Known, sources: Sources) -> Mapping[str, object] | None:
-    """The audit of what consumers see."""
-    shown = (each for each in reversed(known.history) if each["number"] == known.head.number)
-    identity = next((each.get("audit_id") for each in shown if each.get("audit_id")), None)
-    return sources.audits.by_id.get(identity) if identity else None
 
 
 def _strictest(columns: Sequence[ColumnFacts]) -> str:

@@ -30,9 +30,9 @@ A page of another module looks like the rest of the site in three steps:
 `templates/macros.html` has: `state` (a badge that turns late by the reader's clock), `when` (a time
 with its age), `table`, `copy` (text with a button), `sparkline`, `strip` (30 days of a promise),
 `owner`, `product_link`, `domain_link`, `topic_link`, `facts` (names and values), `text` (paragraphs
-of a description). Filters, in words.py: `count`, `size`, `share`, `score`, `number`, `seconds`, `plural`,
-`short` (one line, cut), `ticked` (a sentence whose `names` become code). `href(target)` is the link
-to a path of `paths.py` from the page. `assets/mesh.css` has the classes.
+of a description). Filters, in words.py: `count`, `size`, `share`, `score`, `number`, `seconds`,
+`plural`, `short` (one line, cut), `ticked` (a sentence whose `names` become code). `href(target)`
+is the link to a path of `paths.py` from the page. `assets/mesh.css` has the classes.
 
 Every text is escaped, and marks that reorder or hide text are replaced, so give plain text and no
 HTML. A drawing is `markupsafe.Markup`, whose maker escapes what it draws. The policy of the site

@@ -6,6 +6,7 @@ Belongs here: which products and topics each shows. Not here: markup (templates/
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial
 
 from meshhouse.catalog import paths
@@ -15,6 +16,7 @@ from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.home import worst
 from meshhouse.catalog.pages.render import html
+from meshhouse.catalog.pages.words import late_after
 
 
 def domain_pages(mesh: Mesh) -> Iterator[Page]:
@@ -56,10 +58,17 @@ def _domain(
         page,
         domain=domain,
         products=products,
+        late_after=_late_after(domain, products),
         topics=topics,
         domain_names=linked,
         picture=part(near, page, f"Products and topics of {domain.name}, and who reads them"),
     )
+
+
+def _late_after(domain: DomainFacts, products: Sequence[ProductFacts]) -> datetime | None:
+    """When the first product of a fresh domain becomes late."""
+    ends = [end for each in products if (end := late_after(each)) is not None]
+    return min(ends, default=None) if domain.state == "fresh" else None
 
 
 def _topic(topic: TopicFacts, products: Sequence[ProductFacts], asset: str | None) -> str:

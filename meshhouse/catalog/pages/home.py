@@ -33,7 +33,8 @@ class DomainCard:
     names: tuple[str, ...]
     """Its first products, without the domain."""
     states: tuple[tuple[str, int], ...]
-    """State -> products, the worst first."""
+    """State -> products, the worst first; also late and fresh ones if there are none, because the
+    clock of a reader can make them."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,20 @@ class Change:
 def pages(mesh: Mesh) -> Iterator[Page]:
     """The home page."""
     domains, changes = _cards(mesh), _changes(mesh)
-    inputs = (domains, changes, len(mesh.products))
+    inputs = (domains, changes, len(mesh.products), mesh.consumer)
     yield Page(paths.INDEX, inputs, partial(_render, *inputs))
 
 
-def _render(domains: tuple[DomainCard, ...], changes: tuple[Change, ...], products: int) -> str:
+def _render(
+    domains: tuple[DomainCard, ...], changes: tuple[Change, ...], products: int, consumer: str
+) -> str:
     return html(
         "home.html",
         paths.INDEX,
         domains=domains,
         changes=changes,
         product_count=products,
+        consumer=consumer,
         list_file=LIST,
     )
 
@@ -74,7 +78,8 @@ def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
     states = {each.relation: each.state for each in mesh.products}
     cards = []
     for each in mesh.domains:
-        counted = Counter(states[name] for name in each.products if name in states)
+        counted = Counter({"late": 0, "fresh": 0})
+        counted.update(states[name] for name in each.products if name in states)
         cards.append(
             DomainCard(
                 each.name,
@@ -90,7 +95,8 @@ def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
 
 def _order(card: DomainCard) -> tuple[int, str]:
     """Domains with the worst product first; those without products last."""
-    return (worst(card.states[0][0]) if card.states else len(STATES), card.name)
+    found = [worst(state) for state, number in card.states if number]
+    return (min(found, default=len(STATES)), card.name)
 
 
 def _changes(mesh: Mesh) -> tuple[Change, ...]:

@@ -102,9 +102,16 @@ def _render(
         listed=listed,
         domain_names=frozenset(domain_names),
         count=count,
-        choices=[
-            ("domain", "Domain", sorted({each.domain for each in facts})),
-            ("state", "State", sorted({each.state for each in facts})),
-            ("class", "Class", sorted({each.classification for each in facts} - {""})),
-        ],
+        choices=[*_choices(facts)],
     )
+
+
+def _choices(products: Sequence[ProductFacts]) -> Iterator[tuple[str, str, list[str]]]:
+    """Name, label and values of each choice; those that would change nothing are left out."""
+    for name, label, values in (
+        ("domain", "Domain", {each.domain for each in products}),
+        ("state", "State", {each.state for each in products}),
+        ("class", "Most protected class", {each.classification for each in products}),
+    ):
+        if len(values) > 1:
+            yield name, label, sorted(values - {""})

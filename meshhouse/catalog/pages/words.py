@@ -25,7 +25,8 @@ _MISLEADING = re.compile(
     "\U000e0000-\U000e007f\ud800-\udfff\ufffe\uffff]"
 )
 _NOT_IN_ANCHORS = re.compile(r"\W+")
-_MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!#$%&'*+/=^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
+# Without `%`, `&`, `?` and `#`, with which a link could add headers and text to the mail.
+_MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!$'*+/=^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
 _WEB = re.compile(r"https?://[A-Za-z0-9][^\s\"'<>\\]*")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _DONE = {"publish": "published", "rollback": "rolled back", "retire": "retired"}

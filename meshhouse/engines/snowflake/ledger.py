@@ -167,6 +167,16 @@ class SnowflakeLedger:
         columns = ["publication_id", "statistics"]
         return dict(self._select("statistics", columns, where, *publication_ids))
 
+    def audits(self, audit_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """See `Ledger.audits`."""
+        if not audit_ids:
+            return {}
+        where = f"audit_id in ({', '.join('?' for _ in audit_ids)})"
+        columns = [name for name, _ in LEDGERS["audits"]]
+        rows = self._select("audits", columns, where, *audit_ids)
+        found = (decoded(dict(zip(columns, row, strict=True))) for row in rows)
+        return {row["audit_id"]: row for row in found}
+
     def stale_heads(self) -> list[str]:
         """See `Ledger.stale_heads`."""
         return differing(self._heads.read() or {}, from_history(self))

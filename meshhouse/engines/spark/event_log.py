@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +30,7 @@ SOURCE = "spark"
 CONSUMER = "spark.meshhouse.consumer"
 """Setting by which an application names its consumer."""
 _SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQL"
+_BEGIN = '{"Event":"SparkListener'
 _ROLLING = "eventlog_v2_"
 _IN_PROGRESS = ".inprogress"
 _SCAN = re.compile(r"^BatchScan (?P<name>\S+)$")
@@ -62,14 +64,19 @@ def import_logs(store: ReadStore, folder: Path | None, known: Known) -> Imported
     found = logs_in(folder)
     finished = [each for each in found if each.is_finished]
     before = store.imported(SOURCE)
-    added = sum(
-        store.add(SOURCE, [(each.id, _of_log(each, known))])
-        for each in finished
-        if each.id not in before
-    )
+    added, others = 0, []
+    for log in finished:
+        if log.id in before:
+            continue
+        reads = _of_log(log, known)
+        if reads is None:
+            others.append(log.id)
+        else:
+            added += store.add(SOURCE, [(log.id, reads)])
     waiting = [each.id for each in found if not each.is_finished]
-    notes = [f"Left out, because the application still runs or was killed: {', '.join(waiting)}."]
-    return Imported(added, "log", "logs", tuple(notes if waiting else ()))
+    left_out = {"the application still runs or was killed": waiting, "not an event log": others}
+    notes = (f"Left out, {why}: {', '.join(names)}." for why, names in left_out.items() if names)
+    return Imported(added, "log", "logs", tuple(notes))
 
 
 def logs_in(folder: Path) -> list[Log]:
@@ -220,14 +227,18 @@ def _position(path: Path) -> tuple[int, str]:
     return int(number[0]) if number else 0, path.name
 
 
-def _of_log(log: Log, known: Known) -> list[Read]:
+def _of_log(log: Log, known: Known) -> list[Read] | None:
+    """The reads of a log; None if the file is not a log of Spark's."""
+
     def lines() -> Iterator[str]:
         for path in log.files:
             with _opened(path) as file:
                 yield from file
 
     try:
-        return reads_of(lines(), known)
+        found = lines()
+        first = next(found, "")
+        return reads_of(chain([first], found), known) if _BEGIN in first[:100] else None
     except (OSError, EOFError) as error:
         raise MeshError(f"The event log {log.id} cannot be read: {error}.") from error
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from meshhouse.landing.formats.errors import BadDeclaration
-from meshhouse.repository import FORMATS, RawTable
+from meshhouse.repository import FORMATS, RawTable, display_path
 
 
 class Format(Protocol):
@@ -47,7 +47,7 @@ def format_of(raw: RawTable) -> Format | None:
     if raw.schema_path is not None and raw.format != "avro":
         raise _meaningless(raw, "schema", "avro")
     encoded = next((column for column in raw.columns if column.encoding is not None), None)
-    if encoded is not None and raw.format != "debezium":
+    if encoded is not None and not raw.format.startswith("debezium"):
         raise _meaningless(raw, "encoding", "debezium")
     # Imported on demand: most topics are JSON, and these imports take 0.1 s.
     if raw.format == "avro":
@@ -59,9 +59,14 @@ def format_of(raw: RawTable) -> Format | None:
 
         return protobuf(raw)
     if raw.format == "debezium":
-        from meshhouse.landing.formats.debezium import Changes
+        from meshhouse.landing.formats.debezium import Changes, JsonConverter
 
-        return Changes(raw)
+        return Changes(raw, JsonConverter())
+    if raw.format == "debezium-avro":
+        from meshhouse.landing.formats.debezium import Changes
+        from meshhouse.landing.formats.debezium_avro import AvroConverter
+
+        return Changes(raw, AvroConverter(f"{display_path(raw.path)}:{raw.line}"))
     if raw.format == "text":
         from meshhouse.landing.formats.text import Lines
 

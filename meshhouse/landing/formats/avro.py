@@ -9,7 +9,8 @@ An enum becomes its symbol, a union its value, bytes become base64, records and 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _MALFORMED = (SchemaParseException, UnknownType, KeyError, TypeError, AttributeE
 _UNDECODABLE = (EOFError, IndexError, KeyError, TypeError, ValueError, OverflowError,
                 MemoryError, RecursionError)  # fmt: skip
 _OURS = "meshhouse-"
+RAW = "raw-"
+"""The prefix of logical types that have no reader."""
 _OBJECTS = ("record", "error", "map")
 
 
@@ -70,15 +73,36 @@ class Datums:
         return each_as_json(events, self._read)
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A schema that events can be read with."""
+
+    read: Reader
+    written: Any
+    """As fastavro parses it: with full names, and with the properties that Avro does not know."""
+    named: Mapping[str, Any]
+    """Full name -> schema."""
+
+
 def _reader(schema: Schema) -> Reader:
+    return compiled(schema).read
+
+
+def compiled(schema: Schema, logical: str = _OURS, records: bool = True) -> Compiled:
     """Reads events with their writer's schema; a separate reader's schema would drop new fields.
+
+    Args:
+        schema: from a file or from a registry.
+        logical: the prefix of logical types that says how they are read; `RAW` for counts and bytes
+            as they were written.
+        records: whether any type other than a record is refused.
 
     Raises:
         ValueError: the schema cannot be used; the message says why.
     """
     named: dict[str, Any] = {}
-    written = _parsed(schema, named, set())
-    problem = _problem(written, named)
+    written = _parsed(schema, named, set(), logical)
+    problem = _problem(written, named, records)
     if problem:
         raise ValueError(problem)
     # With a recursive schema, a deeply nested event crashes fastavro's compiled reader and the
@@ -98,44 +122,44 @@ def _reader(schema: Schema) -> Reader:
         if stream.tell() != len(value):
             left = len(value) - stream.tell()
             raise Unreadable(f"does not decode as Avro: {left} bytes are left over")
-        if not isinstance(document, dict):
+        if records and not isinstance(document, dict):
             raise Unreadable("is Avro, but not a record")
         return text
 
-    return read
+    return Compiled(read, written, named)
 
 
-def _parsed(schema: Schema, named: dict[str, Any], done: set[str]) -> Any:
+def _parsed(schema: Schema, named: dict[str, Any], done: set[str], logical: str) -> Any:
     for reference in schema.references:
         if reference.schema.text not in done:
             done.add(reference.schema.text)
-            _parsed(reference.schema, named, done)
+            _parsed(reference.schema, named, done, logical)
     try:
-        return fastavro.parse_schema(_ours(json.loads(schema.text)), named)
+        return fastavro.parse_schema(_ours(json.loads(schema.text), logical), named)
     except json.JSONDecodeError:
         raise
     except _MALFORMED as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _ours(schema: Any) -> Any:
+def _ours(schema: Any, logical: str) -> Any:
     """A copy of a schema without defaults, whose logical types are read by this module.
 
     fastavro rounds decimals to their declared precision, and fails for timestamps outside Python's
     range. Defaults are not needed: they matter only to readers with a separate schema.
     """
     if isinstance(schema, list):
-        return [_ours(each) for each in schema]
+        return [_ours(each, logical) for each in schema]
     if not isinstance(schema, dict):
         return schema
     ours = {key: value for key, value in schema.items() if key != "default"}
     for key in ("type", "items", "values"):
         if key in ours:
-            ours[key] = _ours(ours[key])
+            ours[key] = _ours(ours[key], logical)
     if isinstance(ours.get("fields"), list):
-        ours["fields"] = [_ours(field) for field in ours["fields"]]
+        ours["fields"] = [_ours(field, logical) for field in ours["fields"]]
     if isinstance(ours.get("logicalType"), str):
-        ours["logicalType"] = _OURS + ours["logicalType"]
+        ours["logicalType"] = logical + ours["logicalType"]
     return ours
 
 
@@ -166,11 +190,11 @@ def _holds_itself(
     return any(_holds_itself(child, named, around, done) for child in _children(schema))
 
 
-def _problem(written: Any, named: dict[str, Any]) -> str | None:
+def _problem(written: Any, named: dict[str, Any], records: bool) -> str | None:
     """Why a valid Avro schema is refused; None if it can be used."""
     tops = written if isinstance(written, list) else [written]
     tops = [_named(top, named) for top in tops]
-    if not any(isinstance(top, dict) and top["type"] in _OBJECTS for top in tops):
+    if records and not any(isinstance(top, dict) and top["type"] in _OBJECTS for top in tops):
         return "it does not describe a record"
     # If items take no bytes, an event of ten bytes can claim 2^60 of them and fill the memory.
     if any(_takes_no_bytes(items, named) for items in _all_items([written, *named.values()])):

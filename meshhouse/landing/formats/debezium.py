@@ -1,9 +1,10 @@
 """Debezium: the state of a row after each change of a database table.
 
-Belongs here: envelopes with and without schema, deletions, keys, and the position of a change in
-its source. Not here: single values (debezium_values.py), or deletions as rows (decode.py).
+Belongs here: envelopes, what Kafka Connect's JSON converter makes of them, deletions, and the
+position of a change in its source. Not here: what the Avro converter writes (debezium_avro.py),
+single values (debezium_values.py), or deletions as rows (decode.py).
 
-Written by the JSON converter of Kafka Connect. Debezium writes all changes of one key to one
+Debezium writes all changes of one key to one
 partition in the source's order, so `newest_per_key` finds the last state of each row.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -32,10 +33,75 @@ _REFUSED = {
 }
 
 
+class Converter(Protocol):
+    """Reads what a converter of Kafka Connect wrote. Not thread-safe."""
+
+    flat: str
+    """The format to declare for events that the connector has flattened."""
+
+    def start_batch(self) -> None:
+        """Called before the events of each batch."""
+        ...
+
+    def value(self, value: bytes) -> tuple[Any, Any]:
+        """Kafka Connect's schema of an event, None without one; and its payload.
+
+        Raises:
+            Unreadable: it is not what the converter writes.
+            RecursionError: it is nested deeper than the rest of the stack allows.
+        """
+        ...
+
+    def key(self, key: bytes) -> bytes:
+        """A key without its schema, because the schema of equal keys may change.
+
+        Raises:
+            Unreadable: it cannot be written as JSON.
+        """
+        ...
+
+
+class JsonConverter:
+    """Reads JSON, with and without schemas."""
+
+    flat = "json"
+
+    def start_batch(self) -> None:
+        """See `Converter`."""
+
+    def value(self, value: bytes) -> tuple[Any, Any]:
+        """See `Converter`."""
+        document = parsed(value)
+        if document.keys() != {"schema", "payload"}:
+            return None, document
+        if document["payload"] is None:
+            raise Unreadable("is a Debezium envelope without a payload")
+        return document["schema"], document["payload"]
+
+    def key(self, key: bytes) -> bytes:
+        """See `Converter`."""
+        if not key.lstrip().startswith(b"{"):
+            return key
+        try:
+            document = parsed(key)
+        except Unreadable:
+            return key
+        except RecursionError:
+            raise Unreadable(f"has a key that {_TOO_DEEP}") from None
+        schema = document.get("schema")
+        is_wrapped = document.keys() == {"schema", "payload"} and isinstance(schema, Mapping)
+        try:
+            return json_text(document["payload"] if is_wrapped else document).encode()
+        except Unreadable as unreadable:
+            raise Unreadable(f"has a key that {unreadable}") from None
+        except RecursionError:
+            raise Unreadable(f"has a key that {_TOO_DEEP}") from None
+
+
 class Changes:
     """Reads change events of one table. Not thread-safe."""
 
-    def __init__(self, raw: RawTable) -> None:
+    def __init__(self, raw: RawTable, converter: Converter) -> None:
         """Takes the declared types, which decide how values are read.
 
         Raises:
@@ -45,9 +111,11 @@ class Changes:
             raise BadDeclaration(
                 raw.path,
                 raw.line,
-                f"{raw.relation} has the format debezium, whose events replace and delete rows.",
+                f"{raw.relation} has the format {raw.format}, whose events replace and delete "
+                "rows.",
                 "Add `changelog: true` to its config.meta.",
             )
+        self._converter = converter
         self._columns = {
             column.name: (parse_type(column.data_type), frozenset(filter(None, [column.encoding])))
             for column in raw.columns
@@ -59,13 +127,14 @@ class Changes:
         reasons: list[str | None] = []
         deleted: list[bool] = []
         keys: list[bytes | None] = []
+        self._converter.start_batch()
         for key, value in zip(events["key"].to_pylist(), events["value"].to_pylist(), strict=True):
             text, reason, is_deletion = None, None, False
             try:
                 if value is not None:
-                    row, is_deletion = self._row(parsed(value))
+                    row, is_deletion = self._row(*self._converter.value(value))
                     text = json_text(row).encode()
-                key = _key(key)
+                key = None if key is None else self._converter.key(key)
             except Unreadable as unreadable:
                 reason = str(unreadable)
             except RecursionError:
@@ -80,17 +149,12 @@ class Changes:
         events = events.append_column("reason", pa.array(reasons, pa.string()))
         return events.append_column(DELETED, pa.array(deleted, pa.bool_()))
 
-    def _row(self, document: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    def _row(self, schema: Any, payload: Any) -> tuple[dict[str, Any], bool]:
         """The state of a row as JSON values, and whether the change deletes it."""
-        schema, payload = document.get("schema"), document
-        if document.keys() == {"schema", "payload"}:
-            if document["payload"] is None:
-                raise Unreadable("is a Debezium envelope without a payload")
-            payload = document["payload"]
         if not isinstance(payload, Mapping) or not {"op", "source"} <= payload.keys():
             raise Unreadable(
                 "is not a Debezium envelope with `op` and `source`. If the connector flattens its "
-                "events, declare `format: json`"
+                f"events, declare `format: {self._converter.flat}`"
             )
         op = str(payload["op"])
         if op in _REFUSED:
@@ -103,7 +167,7 @@ class Changes:
         state = payload.get("after")
         if not isinstance(state, Mapping):
             raise Unreadable(f"has the operation `{op}`, but no object `after`")
-        kinds = _fields_of(schema, "after") if payload is not document else {}
+        kinds = fields_of(fields_of(schema).get("after"))
         row: dict[str, Any] = {}
         for name, value in state.items():
             if name in self._columns:
@@ -118,35 +182,6 @@ class Changes:
         return {
             name: fact(payload, source) for name, fact in _FACTS.items() if name in self._columns
         }
-
-
-def _fields_of(schema: Any, name: str) -> dict[str, Mapping[str, Any]]:
-    """Field -> schema, of the struct that an envelope has under a name."""
-    return fields_of(fields_of(schema).get(name))
-
-
-def _key(key: bytes | None) -> bytes | None:
-    """A key without its schema, because the schema of equal keys may change.
-
-    Raises:
-        Unreadable: it cannot be written as JSON.
-    """
-    if key is None or not key.lstrip().startswith(b"{"):
-        return key
-    try:
-        document = parsed(key)
-    except Unreadable:
-        return key
-    except RecursionError:
-        raise Unreadable(f"has a key that {_TOO_DEEP}") from None
-    schema = document.get("schema")
-    is_wrapped = document.keys() == {"schema", "payload"} and isinstance(schema, Mapping)
-    try:
-        return json_text(document["payload"] if is_wrapped else document).encode()
-    except Unreadable as unreadable:
-        raise Unreadable(f"has a key that {unreadable}") from None
-    except RecursionError:
-        raise Unreadable(f"has a key that {_TOO_DEEP}") from None
 
 
 def _moment_of(millis: Any) -> Any:

@@ -8,6 +8,7 @@ rejecting events without it. Not here: fetching schemas (schema_registry.py), or
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from meshhouse.landing.formats.schema_registry import Schema, SchemaRegistry
 
 Reader = Callable[[bytes], str]
 """Converts the bytes of an event to JSON; raises `Unreadable`."""
+Compiled = TypeVar("Compiled")
 
 _HEADER = 5
 _MAX_ID = 2**31 - 1
@@ -46,36 +48,41 @@ def each_as_json(events: pa.Table, read: Reader) -> pa.Table:
     return with_json(events, pa.array(texts, pa.string()), pa.array(reasons, pa.string()))
 
 
-class Framed:
-    """Reads events with the schema that each names; schemas are fetched once."""
+class Schemas(Generic[Compiled]):
+    """What is compiled from the schemas of a registry. Each schema is fetched once."""
 
-    def __init__(self, kind: str, place: str, compile_schema: Callable[[Schema], Reader]) -> None:
+    def __init__(self, kind: str, place: str, compile_schema: Callable[[Schema], Compiled]) -> None:
         """`kind` is the registry's name of the format, `place` the topic's declaration."""
         self._kind = kind
         self._place = place
         self._compile = compile_schema
         self._registry: SchemaRegistry | None = None
-        self._readers: dict[int, Reader] = {}
+        self._compiled: dict[int, Compiled] = {}
+        self._refused: dict[int, str] = {}
 
-    def as_json(self, events: pa.Table) -> pa.Table:
-        """See `meshhouse.landing.formats.Format`."""
-        # Cached for one batch only, because the registry may know the id later.
-        refused: dict[int, str] = {}
+    def start_batch(self) -> None:
+        """Forgets which schemas were refused, because the registry may know them later."""
+        self._refused.clear()
 
-        def read(value: bytes) -> str:
-            schema_id = _schema_id(value)
-            if schema_id in refused:
-                raise Unreadable(refused[schema_id])
+    def open(self, value: bytes) -> tuple[Compiled, bytes]:
+        """What is compiled from the schema that a value names, and the rest of the value.
+
+        Raises:
+            Unreadable: the value names no schema, or one that cannot be used.
+            MeshError: the registry is unreachable, or is not set.
+        """
+        schema_id = _schema_id(value)
+        if schema_id in self._refused:
+            raise Unreadable(self._refused[schema_id])
+        if schema_id not in self._compiled:
             try:
-                reader = self._readers.get(schema_id) or self._reader(schema_id)
+                self._compiled[schema_id] = self._fetched(schema_id)
             except Unreadable as unreadable:
-                refused[schema_id] = str(unreadable)
+                self._refused[schema_id] = str(unreadable)
                 raise
-            return reader(value[_HEADER:])
+        return self._compiled[schema_id], value[_HEADER:]
 
-        return each_as_json(events, read)
-
-    def _reader(self, schema_id: int) -> Reader:
+    def _fetched(self, schema_id: int) -> Compiled:
         # Connect when the first event needs a schema: reading a topic's columns needs no registry.
         if self._registry is None:
             self._registry = SchemaRegistry.from_environment(
@@ -87,16 +94,36 @@ class Framed:
         if schema.kind != self._kind:
             raise Unreadable(f"names schema {schema_id}, which is {schema.kind}, not {self._kind}")
         try:
-            reader = self._compile(schema)
-        except ValueError as error:
+            return self._compile(schema)
+        except (ValueError, RecursionError) as error:
             raise Unreadable(f"names schema {schema_id}, which cannot be used: {error}") from error
-        self._readers[schema_id] = reader
-        return reader
+
+
+class Framed:
+    """Reads events with the schema that each names."""
+
+    def __init__(self, kind: str, place: str, compile_schema: Callable[[Schema], Reader]) -> None:
+        """See `Schemas`."""
+        self._schemas = Schemas(kind, place, compile_schema)
+
+    def as_json(self, events: pa.Table) -> pa.Table:
+        """See `meshhouse.landing.formats.Format`."""
+        self._schemas.start_batch()
+        return each_as_json(events, self._read)
+
+    def _read(self, value: bytes) -> str:
+        reader, payload = self._schemas.open(value)
+        return reader(payload)
+
+
+def is_framed(value: bytes) -> bool:
+    """Whether a value begins as in the wire format, which no JSON does."""
+    return len(value) >= _HEADER and value[0] == 0
 
 
 def _schema_id(value: bytes) -> int:
     schema_id = int.from_bytes(value[1:_HEADER], "big")
-    if len(value) < _HEADER or value[0] != 0 or schema_id > _MAX_ID:
+    if not is_framed(value) or schema_id > _MAX_ID:
         raise Unreadable(
             "is not in the wire format of a schema registry (a zero byte and four bytes of "
             f"schema id first): it begins with 0x{value[:_HEADER].hex()}"

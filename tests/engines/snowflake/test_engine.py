@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from sqlglot import ErrorLevel, parse_one
 
+from meshhouse.catalog.gather import gather
 from meshhouse.engines import Engine, dbt_variables, engine
 from meshhouse.engines.snowflake.session import connect
 from meshhouse.errors import MeshError, UsageError
@@ -90,6 +91,12 @@ def test_a_candidate_that_fails_a_check_leaves_consumers_what_they_have(mesh, ch
     left = rows("select count(*) from information_schema.tables "
                 "where table_schema = 'SHOP_GENERATIONS'")  # fmt: skip
     assert left == [(2,)]  # the published generations; those of the candidates were dropped
+    found = gather(mesh.repository, chosen)
+    orders = next(each for each in found.products if each.relation == "shop.orders")
+    assert (orders.state, orders.rows, found.storage) == ("failed", 19, "warehouse")
+    assert "No negative amounts (column amount): found 1, must be 0" in orders.why
+    assert orders.checks_passed == orders.checks_run > 0
+    assert [each.rows for each in found.topics] == [20]
 
 
 def test_what_was_published_before_can_be_shown_again(mesh, chosen):

@@ -21,7 +21,7 @@
 
   function take([name, data]) {
     asked.add(name);
-    if (name === "list") list = prepared(data);
+    if (name === "list") { list = prepared(data); count(); }
     else shards.set(name, data);
     waiting.forEach((each) => each());
   }
@@ -30,12 +30,13 @@
 
   // Products, and what is asked of each of them at every key: computed once.
   function prepared(data) {
+    const hour = Math.floor(Date.now() / 3600000);
     const named = (name, says) => ({ name, says, text: name.toLowerCase(), words: words(name) });
     const owners = data.owners.map((name) => named(name, ""));
     const domains = data.domains.map(([name, says]) => named(name, says));
     const products = data.names.map((file, at) => ({
       ...named(file, data.says[at]), name: `${domains[data.of[at]].name}.${file}`, file,
-      of: data.of[at], by: data.by[at], state: data.states[data.is[at]], said: data.says[at].toLowerCase(),
+      of: data.of[at], by: data.by[at], state: data.ends[at] && hour >= data.ends[at] ? "late" : data.states[data.is[at]], said: data.says[at].toLowerCase(),
     }));
     // Equal scores: the shorter name comes first.
     const order = products.map((_, at) => at).sort((one, other) =>
@@ -204,6 +205,20 @@
     link.setAttribute("role", "option");
     link.setAttribute("aria-selected", "false");
     return link;
+  }
+
+  // The states of a domain's products on the home page, by the clock of the reader.
+  function count() {
+    for (const place of document.querySelectorAll("[data-states-of]")) {
+      const fresh = place.querySelector("[data-state=fresh] strong"), late = place.querySelector("[data-state=late] strong");
+      const now = list.products.filter((each) => list.domains[each.of].name === place.dataset.statesOf);
+      const turned = now.filter((each) => each.state === "late").length - Number(late.textContent);
+      if (turned <= 0) continue;
+      for (const [number, more] of [[fresh, -turned], [late, turned]]) {
+        number.textContent = Number(number.textContent) + more;
+        number.parentElement.hidden = number.textContent === "0";
+      }
+    }
   }
 
   function domainOptions(found) {
