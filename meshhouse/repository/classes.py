@@ -16,7 +16,9 @@ _PERSONAL = CLASSES.index("personal")
 
 def classes_of(column: Mapping[str, Any]) -> tuple[str, ...]:
     """The declared classes of a column, in lower case."""
-    declared = column.get("classification") or ()
+    declared = column.get("classification")
+    if not declared:
+        return ()
     declared = [declared] if isinstance(declared, str) else declared
     return tuple(str(each).lower() for each in declared)
 
@@ -24,13 +26,17 @@ def classes_of(column: Mapping[str, Any]) -> tuple[str, ...]:
 def rank(column: Mapping[str, Any]) -> int | None:
     """How protected a column is; -1 without a class, None if the mesh does not know the class."""
     declared = classes_of(column)
+    if not declared:
+        return -1
     known = [CLASSES.index(each) for each in declared if each in CLASSES]
-    if declared and not known:
-        return None
-    return max(known, default=-1)
+    return max(known) if known else None
 
 
 def is_personal(column: Mapping[str, Any]) -> bool:
     """Whether a column's classification says that it is about people."""
-    found = rank(column)
+    return is_about_people(rank(column))
+
+
+def is_about_people(found: int | None) -> bool:
+    """The same of a rank."""
     return found is not None and found >= _PERSONAL

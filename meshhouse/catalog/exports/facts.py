@@ -70,9 +70,9 @@ def _file(path: str, document: ProductFacts | DomainFacts | TopicFacts) -> Page:
 
 def _json(document: Any) -> bytes:
     try:
-        return adapter(type(document)).dump_json(document, indent=1) + b"\n"
+        return adapter(type(document)).dump_json(document) + b"\n"
     except ValueError:  # half of a surrogate pair, which JSON can escape
-        return json.dumps(as_json(document), indent=1).encode() + b"\n"
+        return json.dumps(as_json(document), separators=(",", ":")).encode() + b"\n"
 
 
 @cache

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from meshhouse.repository.classes import CLASSES, classes_of, is_personal, rank
+from meshhouse.repository.classes import CLASSES, classes_of, is_about_people, rank
 
 _EVERYONE = CLASSES.index("public")
 
@@ -28,7 +28,7 @@ def may_show(columns: Iterable[Mapping[str, Any]], owned: bool) -> bool:
     """
     for column in columns:
         found = rank(column)
-        if found is None or is_personal(column):
+        if found is None or is_about_people(found):
             return False
         if found > _EVERYONE and not owned:
             return False

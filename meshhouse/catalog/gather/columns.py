@@ -6,7 +6,6 @@ protected values (clear.py).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -20,13 +19,13 @@ from meshhouse.repository.classes import classes_of
 _TOP = 10
 
 
-def columns_of(known: Known, readers: Readers, owned: bool) -> tuple[ColumnFacts, ...]:
+def columns_of(known: Known, readers: Readers, clear: Collection[str]) -> tuple[ColumnFacts, ...]:
     """The columns that consumers see; those that are declared if nothing is published.
 
     Args:
         known: the product.
         readers: its reads by other domains.
-        owned: whether the catalog is made for its domain.
+        clear: columns whose values may be shown, in lower case.
     """
     declared = {each.name.lower(): as_mapping(each) for each in known.product.columns}
     published = list(known.contract.columns.values()) if known.contract else []
@@ -35,26 +34,28 @@ def columns_of(known: Known, readers: Readers, owned: bool) -> tuple[ColumnFacts
     for column in published or declared.values():
         name = str(column["name"]).lower()
         both = [column, declared.get(name, {})]
-        clear = may_show(both, owned)
-        found.append(_facts(column, both, measured.get(name), readers.of_column(name), clear))
+        reads = readers.of_column(name)
+        found.append(_facts(column, both, measured.get(name), reads, name in clear))
     return tuple(found)
 
 
 def clear_columns(known: Known, owned: bool) -> frozenset[str]:
-    """Names of the columns whose values may be shown, in lower case."""
+    """Names of the columns whose values may be shown, in lower case.
+
+    Of names that differ only by letter case, all must be so.
+    """
     declared = {each.name.lower(): as_mapping(each) for each in known.product.columns}
-    published = known.contract.columns if known.contract else {}
-    by_name = {name.lower(): column for name, column in published.items()} or declared
-    return frozenset(
-        name
-        for name, column in by_name.items()
-        if may_show([column, declared.get(name, {})], owned)
-    )
+    published = list(known.contract.columns.values()) if known.contract else []
+    shown: dict[str, bool] = {}
+    for column in published or declared.values():
+        name = str(column["name"]).lower()
+        shown[name] = shown.get(name, True) and may_show([column, declared.get(name, {})], owned)
+    return frozenset(name for name, is_shown in shown.items() if is_shown)
 
 
 def sample_of(known: Known, clear: Collection[str]) -> SampleFacts | None:
     """The sample rows of a publication, of the columns whose values may still be shown."""
-    sample = json.loads(known.head.statistics).get("sample") if known.head.statistics else None
+    sample = known.statistics.get("sample")
     if not sample:
         return None
     shown = [at for at, name in enumerate(sample["columns"]) if name.lower() in clear]
@@ -126,11 +127,9 @@ def uses(reads: Sequence[Read]) -> tuple[ColumnUse, ...]:
 
 def _measured(known: Known) -> dict[str, tuple[int, Mapping[str, Any]]]:
     """Column in lower case -> the rows of the product and the statistics of the column."""
-    if not known.head.statistics:
-        return {}
-    statistics = json.loads(known.head.statistics)
-    rows = int(statistics.get("rows") or 0)
-    return {name.lower(): (rows, each) for name, each in statistics["columns"].items()}
+    rows = int(known.statistics.get("rows") or 0)
+    measured = known.statistics.get("columns", {})
+    return {name.lower(): (rows, each) for name, each in measured.items()}
 
 
 def _text(value: Any) -> str:

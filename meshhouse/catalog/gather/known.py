@@ -6,6 +6,7 @@ what documents say of them (products.py).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -52,6 +53,12 @@ class Known:
     def contract(self) -> Contract | None:
         """What it was published with; None if nothing is published."""
         return Contract.from_text(self.head.contract) if self.head.contract else None
+
+    @cached_property
+    def statistics(self) -> Mapping[str, Any]:
+        """What was measured of the published rows; empty if nothing was."""
+        found: Mapping[str, Any] = json.loads(self.head.statistics) if self.head.statistics else {}
+        return found
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def gather(
         trace_digests=traces.digests(),
         consumer=consumer,
         operations=operations.facts(products),
-        policies=policies_of(repository, published, now),
+        policies=policies_of(repository, published, now, hashes),
         storage=_storage(engine),
     )
 

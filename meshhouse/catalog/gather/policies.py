@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse import files
+from meshhouse.catalog.declared import stamp
 from meshhouse.catalog.digests import digest_of_code
 from meshhouse.catalog.documents import FindingFacts, PolicyFacts, RuleFacts
 from meshhouse.governance.contract import Contract
@@ -29,11 +29,13 @@ from meshhouse.repository import Repository
 from meshhouse.repository.policies import ERROR, OFF, WARN, read_policies
 
 _REMEMBERED = "findings.json"
-_SKIPPED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
 
 
 def policies_of(
-    repository: Repository, published: Mapping[str, Contract], now: datetime
+    repository: Repository,
+    published: Mapping[str, Contract],
+    now: datetime,
+    hashes: Mapping[str, str] = {},
 ) -> PolicyFacts:
     """The rules in force, and every finding in the declarations.
 
@@ -41,8 +43,12 @@ def policies_of(
         repository: whose declarations.
         published: published relation -> its current contract.
         now: findings depend on the day, because waivers end.
+        hashes: relation -> the hash of its contract, where it is known. Computing those of 5,000
+            contracts takes a second.
     """
-    digest = _digest(repository, published, now)
+    digest = _digest(
+        repository, {each: hashes.get(each) or published[each].hash for each in published}, now
+    )
     remembered = repository.workspace / _REMEMBERED
     findings = _read(remembered, digest)
     if findings is None:
@@ -78,22 +84,12 @@ def _as_facts(finding: Finding, root: Path) -> FindingFacts:
     )
 
 
-def _digest(repository: Repository, published: Mapping[str, Contract], now: datetime) -> str:
+def _digest(repository: Repository, hashes: Mapping[str, str], now: datetime) -> str:
     """Of everything that decides the findings."""
     hashed = hashlib.blake2b(f"{digest_of_code()} {now:%Y-%m-%d}\n".encode(), digest_size=16)
-    for relation in sorted(published):
-        hashed.update(f"{relation} {published[relation].hash}\n".encode())
-    home = repository.home.resolve()
-    for folder, folders, names in os.walk(repository.root):
-        folders[:] = sorted(
-            each for each in folders
-            if each not in _SKIPPED and not each.startswith(".") and Path(folder, each) != home
-        )  # fmt: skip
-        for name in sorted(names):
-            with suppress(OSError):
-                about = Path(folder, name).stat()
-                place = os.fsencode(Path(folder, name))
-                hashed.update(place + f" {about.st_size} {about.st_mtime_ns}\n".encode())
+    for relation in sorted(hashes):
+        hashed.update(f"{relation} {hashes[relation]}\n".encode())
+    hashed.update(stamp(repository).digest.encode())
     return hashed.hexdigest()
 
 

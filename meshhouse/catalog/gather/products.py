@@ -41,7 +41,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
     owned = sources.consumer == product.domain
     clear = clear_columns(known, owned)
     readers = Readers.among(known.names, sources.reads)
-    columns = columns_of(known, readers, owned)
+    columns = columns_of(known, readers, clear)
     audit = sources.audits.shown.get(known.relation)
     newest = sources.audits.rejected.get(known.relation)
     state, why = state_of(known, newest, clear, sources.now, product.domain in broken)
