@@ -38,8 +38,11 @@ _OPEN_DAYS = 2
 _SINCE, _FOLDED = "since", "folded"
 """Names of facts: since when reads are recorded, and when the folder was last folded."""
 _WAIT_SECONDS = 10
+_LARGEST = 2**50
+"""Of an imported figure: 1 PiB, 35,000 years, a million credits. SQLite sums up to 2**63."""
 _AT_ONCE = 10_000
 """Lines whose reads are in memory at once: a full file of 300,000 takes 400 MiB otherwise."""
+_FIGURES = ("rows", "bytes", "milliseconds", "nanocredits")
 _SCHEMA = """
 create table if not exists reads (
     day text, product text, columns text, user text, consumer text, via text,
@@ -147,7 +150,7 @@ class ReadStore:
         with self._writing() as table:
             self._begin(table, now)
             for query, found in queries:
-                reads = [replace(each, at=min(each.at, now)) for each in found]
+                reads = [_plausible(each, now) for each in found]
                 at = max((each.at for each in reads), default=now).isoformat()
                 known = table.execute(
                     "insert or ignore into queries values (?, ?, ?)", [source, query, at]
@@ -366,6 +369,15 @@ def _possible(at: datetime, folded: datetime | None, now: datetime) -> datetime:
     return min(max(at, folded), now)
 
 
+def _plausible(read: Read, now: datetime) -> Read:
+    """An imported read, without a later time and without figures that cannot be."""
+    figures = {}
+    for name in _FIGURES:
+        value = getattr(read, name)
+        figures[name] = value if value is not None and 0 <= value <= _LARGEST else None
+    return replace(read, at=min(read.at, now), **figures)
+
+
 def _add(table: sqlite3.Connection, reads: Iterable[Read]) -> None:
     together: dict[tuple[object, ...], list[Read]] = defaultdict(list)
     for each in reads:
@@ -377,7 +389,7 @@ def _add(table: sqlite3.Connection, reads: Iterable[Read]) -> None:
 def _sum(reads: Sequence[Read]) -> Read:
     """Reads with the same key as one."""
     totals = {}
-    for name in ("rows", "bytes", "milliseconds", "nanocredits"):
+    for name in _FIGURES:
         known = [value for each in reads if (value := getattr(each, name)) is not None]
         totals[name] = sum(known) if known else None
     newest = max(each.at for each in reads)
