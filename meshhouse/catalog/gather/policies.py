@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse import files
+from meshhouse.catalog.declared import stamp
 from meshhouse.catalog.digests import digest_of_code
 from meshhouse.catalog.documents import FindingFacts, PolicyFacts, RuleFacts
 from meshhouse.governance.contract import Contract
@@ -29,7 +29,6 @@ from meshhouse.repository import Repository
 from meshhouse.repository.policies import ERROR, OFF, WARN, read_policies
 
 _REMEMBERED = "findings.json"
-_SKIPPED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
 
 
 def policies_of(
@@ -90,33 +89,8 @@ def _digest(repository: Repository, hashes: Mapping[str, str], now: datetime) ->
     hashed = hashlib.blake2b(f"{digest_of_code()} {now:%Y-%m-%d}\n".encode(), digest_size=16)
     for relation in sorted(hashes):
         hashed.update(f"{relation} {hashes[relation]}\n".encode())
-    home = os.fspath(repository.home.resolve())
-    for place, size, changed in _files(os.fspath(repository.root), home):
-        hashed.update(os.fsencode(place) + f" {size} {changed}\n".encode())
+    hashed.update(stamp(repository).digest.encode())
     return hashed.hexdigest()
-
-
-def _files(folder: str, home: str) -> Iterator[tuple[str, int, int]]:
-    """Path, size and time of change of each file, sorted. Folders behind links are left out.
-
-    A mesh of 5,000 products has 20,000 files, so entries are looked at as the system lists them.
-    """
-    try:
-        found = sorted(os.scandir(folder), key=lambda each: each.name)
-    except OSError:
-        return
-    folders = []
-    for each in found:
-        with suppress(OSError):
-            if each.is_dir(follow_symlinks=False):
-                is_hidden = each.name in _SKIPPED or each.name.startswith(".")
-                if not is_hidden and each.path != home:
-                    folders.append(each.path)
-            elif not each.is_dir():
-                about = each.stat()
-                yield each.path, about.st_size, about.st_mtime_ns
-    for each in folders:
-        yield from _files(each, home)
 
 
 def _read(remembered: Path, digest: str) -> tuple[FindingFacts, ...] | None:
