@@ -6,10 +6,13 @@ documents (gather/), or the writer (site.py).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from meshhouse.catalog import site
+from meshhouse.catalog.declared import Declarations
 from meshhouse.catalog.digests import Digests
+from meshhouse.catalog.documents import ProductFacts
 from meshhouse.catalog.gather import gather
 from meshhouse.engines import Engine
 from meshhouse.repository import Repository
@@ -32,12 +35,13 @@ class Catalog:
             folder: where the site is written; by default in the folder of the environment, apart
                 for each consumer, so that two views do not write each other's pages.
         """
-        self._root = repository.root
+        self._declarations = Declarations(repository.root)
         self._engine = engine
         self._consumer = consumer
         name = f"{FOLDER}-for-{consumer}" if consumer else FOLDER
         self.folder = folder or repository.workspace / name
         self._digests = Digests()
+        self._before: dict[str, ProductFacts] = {}
 
     def build(self) -> site.Built:
         """Gathers all documents and writes the pages that changed.
@@ -46,9 +50,14 @@ class Catalog:
             UsageError: there is no such consumer, or the folder cannot hold a site.
             MeshError: the ledger cannot be read, or a page cannot be made.
         """
-        # Declarations may have changed since the last build.
-        mesh = gather(Repository(self._root), self._engine, self._consumer)
-        return site.build(mesh, self.folder, digests=self._digests)
+        mesh = gather(self._declarations.now(), self._engine, self._consumer)
+        # The digest of an equal document is known. Comparing takes a third of making a digest.
+        products = tuple(
+            before if (before := self._before.get(each.relation)) == each else each
+            for each in mesh.products
+        )
+        self._before = {each.relation: each for each in products}
+        return site.build(replace(mesh, products=products), self.folder, digests=self._digests)
 
     def position(self) -> object:
         """What differs after each landing, publication and other entry of the ledger."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -17,12 +17,12 @@ import dagster as dg
 from meshhouse.dagster.results import RECORDED
 from meshhouse.dagster.tags import LANDS, OF_DOMAIN
 from meshhouse.engines import engine as engine_of
-from meshhouse.notices import JobFailure, look
+from meshhouse.notices import JOB_FAILED, Cause, JobFailure, look, outbox_of
 from meshhouse.repository import Repository
 
 _PAGE = "MESH_DAGSTER_URL"
 _LOOK_BACK = timedelta(days=7)
-"""A failed run that no run of the same assets follows in this time counts as over."""
+"""How far back runs are looked for that failed and are not known yet."""
 _MOST_RUNS = 1_000
 _MOST_REASONS = 10
 _ENDED = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS]
@@ -47,7 +47,9 @@ def notices_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
             return dg.SkipReason("Notices are about production.")
         engine = engine_of(repository)
         now = datetime.now(UTC)
-        done = look(repository, engine, list(_failed(repository, context.instance, now)), now)
+        known = [each.cause for each in outbox_of(repository).open_causes()]
+        failed = list(_failed(repository, context.instance, now, known))
+        done = look(repository, engine, failed, now)
         for problem in done.delivery.problems:
             context.log.error(problem)
         for title in done.unreceived:
@@ -61,9 +63,19 @@ def notices_sensor(repository: Repository, name: str, every_seconds: int) -> dg.
 
 
 def _failed(
-    repository: Repository, instance: dg.DagsterInstance, now: datetime
+    repository: Repository, instance: dg.DagsterInstance, now: datetime, known: Sequence[Cause]
 ) -> Iterator[JobFailure]:
-    """Runs that failed and that no successful run of the same assets followed."""
+    """Runs that failed and that no successful run of the same assets followed.
+
+    Args:
+        repository: the mesh.
+        instance: which knows the runs.
+        now: the time.
+        known: what was wrong at the last look; it is over only after a success.
+    """
+    still = list(_still_failed(instance, known))
+    yield from still
+    kept = {each.job for each in still}
     filters = dg.RunsFilter(statuses=_ENDED, updated_after=now - _LOOK_BACK)
     streaks: dict[str, list[dg.RunRecord]] = defaultdict(list)
     ended: set[str] = set()
@@ -71,7 +83,7 @@ def _failed(
         subject = _subject(record.dagster_run)
         if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
             ended.add(subject)
-        elif subject not in ended:
+        elif subject not in ended and subject not in kept:
             streaks[subject].append(record)
     for subject, failures in streaks.items():
         for first in reversed(failures):
@@ -79,11 +91,38 @@ def _failed(
             if (reasons := _reasons(instance, run.run_id)) is not None:
                 since = first.create_timestamp.astimezone(UTC)
                 domain = _domain(run)
-                owners = next((each.owners for each in repository.readings if each.name == domain),
-                              {})  # fmt: skip
                 yield JobFailure(subject, run.run_id, since, tuple(reasons[:_MOST_REASONS]),
-                                 _link(run.run_id), domain, next(iter(owners), ""))  # fmt: skip
+                                 _link(run.run_id), domain,
+                                 _groups(repository, run))  # fmt: skip
                 break
+
+
+def _still_failed(instance: dg.DagsterInstance, known: Sequence[Cause]) -> Iterator[JobFailure]:
+    """Failures that are known and that no success followed, however long ago they began."""
+    for each in known:
+        if each.rule != JOB_FAILED or each.since is None:
+            continue
+        job = each.subject.partition(": ")[0]
+        succeeded = dg.RunsFilter(
+            job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=each.since
+        )
+        records = instance.get_run_records(succeeded, limit=_MOST_RUNS)
+        if not any(_subject(one.dagster_run) == each.subject for one in records):
+            yield JobFailure(
+                each.subject, str(each.facts["run_id"]), each.since,
+                tuple(each.facts["reasons"]), each.link, each.domain, each.groups,
+            )  # fmt: skip
+
+
+def _groups(repository: Repository, run: dg.DagsterRun) -> tuple[str, ...]:
+    """Groups of the products that a run was about; none, which means all, if one has none."""
+    group_of = {
+        (domain.name, product.name): product.group or ""
+        for domain in repository.readings
+        for product in domain.products
+    }
+    found = {group_of.get(tuple(each.path), "") for each in run.asset_selection or ()}
+    return () if "" in found else tuple(sorted(found))
 
 
 def _subject(run: dg.DagsterRun) -> str:

@@ -8,13 +8,14 @@ is worth a message), audience.py (whom a product concerns), outbox.py (what was 
 channels.py (who receives it), webhook.py and mail.py (how), deliver.py and look.py (one look).
 """
 
-from meshhouse.notices.causes import SEVERAL, Cause
+from meshhouse.notices.causes import JOB_FAILED, SEVERAL, Cause
 from meshhouse.notices.channels import Channels
 from meshhouse.notices.facts import JobFailure
 from meshhouse.notices.look import Look, look, outbox_of, send_test
 from meshhouse.notices.outbox import OpenCause, Outbox, Queued
 
 __all__ = [
+    "JOB_FAILED",
     "SEVERAL",
     "Cause",
     "Channels",

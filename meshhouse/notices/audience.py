@@ -7,7 +7,7 @@ Belongs here: uses from published contracts. Not here: how reads are found in SQ
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.readers import BARE, EVERY, Readers
@@ -34,12 +34,30 @@ def uses(names: Sequence[str], contracts: Iterable[Contract]) -> tuple[Use, ...]
             columns.add(UNKNOWN)
         elif read.column:
             columns.add(read.column)
-    groups = {each.product.partition(".")[0]: str(each.get("owner.group", "")) for each in kept}
+    groups = _groups(kept)
     return tuple(
-        Use(domain, groups.get(domain, ""),
+        Use(domain, _of_all(groups.get(model, frozenset({""})) for model in models),
             tuple((model, tuple(sorted(columns))) for model, columns in sorted(models.items())))
         for domain, models in sorted(found.items())
     )  # fmt: skip
+
+
+def _groups(contracts: Iterable[Contract]) -> dict[str, set[str]]:
+    """Model -> dbt groups of the products that it is, or that are built from it."""
+    own: dict[str, set[str]] = defaultdict(set)
+    through: dict[str, set[str]] = defaultdict(set)
+    for each in contracts:
+        group = str(each.get("owner.group", "") or "")
+        own[each.product].add(group)
+        for read in each.get("reads", ()) or ():
+            through[str(read["reader"])].add(group)
+    return {**through, **own}
+
+
+def _of_all(groups: Iterable[Collection[str]]) -> tuple[str, ...]:
+    """All groups together; none, which means all owners, if a model has none."""
+    found = {group for each in groups for group in each}
+    return () if "" in found else tuple(sorted(found))
 
 
 def said(use: Use) -> str:

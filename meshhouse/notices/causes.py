@@ -43,12 +43,21 @@ class Cause:
     lines: tuple[str, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     link: str = ""
-    group: str = ""
+    groups: tuple[str, ...] = ()
+    """dbt groups whose owners receive e-mail; empty for all owners of the domain."""
     to_consumer: bool = False
+    opening_number: int = 1
+    """2 if a cause with the same begin was open before and is over, as after a clock was set."""
 
     @property
     def key(self) -> str:
-        """Identifies the cause: rule, subject and since when."""
+        """Identifies the opening: rule, subject, since when, and its number after the first."""
+        again = f"#{self.opening_number}" if self.opening_number > 1 else ""
+        return f"{self.begin}{again}"
+
+    @property
+    def begin(self) -> str:
+        """Rule, subject and since when; a cause that comes back may have the same."""
         assert self.since is not None
         return f"{self.rule}:{self.subject}:{self.since.isoformat()}"
 
@@ -69,7 +78,7 @@ class Cause:
         facts = {"rule": self.rule, "subject": self.subject, "since": self.since.isoformat()}
         return Message(
             self.key, state, kind, self.domain, title, lines, {**facts, **self.facts}, self.link,
-            self.group, self.to_consumer,
+            self.groups, self.to_consumer,
         )  # fmt: skip
 
 
@@ -160,7 +169,7 @@ def failed(found: Situation) -> Iterator[Cause]:
             FAILED, each.domain, each.since, each.domain, title,
             (reason, "Consumers keep what they had."),
             {"products": names, "run_id": each.run_id, "outcome": each.outcome, "reason": reason},
-            paths.public_url(paths.domain(each.domain)) or "", each.group,
+            paths.public_url(paths.domain(each.domain)) or "", each.groups,
         )  # fmt: skip
 
 
@@ -187,7 +196,7 @@ def failed_jobs(found: Situation) -> Iterator[Cause]:
         facts = {"job": each.job, "run_id": each.run_id, "reasons": list(reasons)}
         yield Cause(
             JOB_FAILED, each.job, each.since, each.domain, title, reasons, facts, each.link,
-            each.group,
+            each.groups,
         )  # fmt: skip
 
 
@@ -247,7 +256,15 @@ def _of(
 ) -> Cause:
     link = paths.public_url(paths.product(product.relation)) or ""
     return Cause(
-        rule, product.relation, since, product.domain, title, lines, facts, link, product.group
+        rule,
+        product.relation,
+        since,
+        product.domain,
+        title,
+        lines,
+        facts,
+        link,
+        (product.group,) if product.group else (),
     )
 
 
@@ -259,7 +276,7 @@ def _for_consumers(cause: Cause, product: ProductFact) -> Iterator[Cause]:
             cause,
             subject=f"{cause.subject}/{use.domain}",
             domain=use.domain,
-            group=use.group,
+            groups=use.groups,
             lines=tuple(lines),
             facts={**cause.facts, "consumer": use.domain, "models": dict(use.models)},
             to_consumer=True,

@@ -220,6 +220,6 @@ def _messages(
                 "models": dict(use.models),
             },
             link=paths.public_url(paths.product(relation)) or "",
-            group=use.group,
+            groups=use.groups,
             to_consumer=True,
         )

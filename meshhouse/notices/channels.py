@@ -11,7 +11,7 @@ messages that wait.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from meshhouse.errors import UsageError
@@ -95,7 +95,7 @@ class Channels:
         own = [
             each
             for each in self.by_name.values()
-            if each.name in _names_of(message.domain, message.group)
+            if _is_of(each.name, message.domain, message.groups)
         ]
         shared = [each for each in self.by_name.values() if ":" not in each.name]
         chosen = own if message.to_consumer and own else [*own, *shared]
@@ -145,8 +145,11 @@ def _owners(domain: str, owners: Mapping[str, Mapping[str, str]]) -> Iterable[Ch
             )  # fmt: skip
 
 
-def _names_of(domain: str, group: str) -> tuple[str, ...]:
-    return f"{WEBHOOK}:{domain}", f"{SLACK}:{domain}", f"{EMAIL}:{domain}:{group}"
+def _is_of(name: str, domain: str, groups: Collection[str]) -> bool:
+    """Whether a channel belongs to a domain, or to one of these groups of it; none means all."""
+    _, _, owner = name.partition(":")
+    its_domain, _, group = owner.partition(":")
+    return bool(owner) and its_domain == domain and (not group or not groups or group in groups)
 
 
 def is_address(text: str) -> bool:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from meshhouse.notices.causes import SEVERAL
 from meshhouse.notices.channels import EMAIL, SLACK, Channel, Channels
 from meshhouse.notices.mail import mail
-from meshhouse.notices.message import DIGEST, OPEN, Message, clean
+from meshhouse.notices.message import DIGEST, Message, clean
 from meshhouse.notices.outbox import Addressed, Outbox, Queued
 from meshhouse.notices.refusal import Refused
 from meshhouse.notices.webhook import post, post_slack
@@ -71,7 +71,7 @@ def addressed(
         size = _OF_DIGEST if is_storm else 1
         for start in range(0, len(ones), size):
             part = ones[start : start + size]
-            about = [each.key for each in part if each.state == OPEN]
+            about = [each.key for each in part]
             sent = digest(part) if is_storm else part[0]
             result.append(_addressed(channel, sent, about, now))
     return result
@@ -104,7 +104,7 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
     """Sends every message that is due, the oldest first.
 
     A channel that does not answer is left alone until the next look. A closing message waits for
-    its opening one.
+    its opening one, also if that is part of a digest.
     """
     done = Delivery()
     down: set[str] = set()
@@ -117,12 +117,12 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
         if channel is None:
             unset.add(each.channel)
         elif (
-            each.next_at > now
+            timedelta(0) < each.next_at - now <= _LONGEST_WAIT  # longer: the clock was ahead
             or each.channel in down
-            or (each.channel, each.key) in blocked
+            or any((each.channel, key) in blocked for key in each.about)
             or time.monotonic() > end
         ):
-            blocked.add((each.channel, each.key))
+            blocked.update((each.channel, key) for key in each.about)
         else:
             try:
                 problem = send(channel, each.identity, each.body)
@@ -130,7 +130,7 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
                 reason = f"{channel.setting}: {error}"
                 outbox.postpone(each.number, reason, now + wait(each.attempts))
                 done.problems.append(f"{reason}.")
-                blocked.add((each.channel, each.key))
+                blocked.update((each.channel, key) for key in each.about)
                 if error.concerns_all:
                     down.add(each.channel)
             else:
@@ -171,7 +171,7 @@ def is_overdue(message: Queued, now: datetime) -> bool:
     ping of the whole mesh.
     """
     is_owner = message.channel.startswith(f"{EMAIL}:")
-    return not is_owner and now - message.queued_at > OVERDUE
+    return not is_owner and abs(now - message.queued_at) > OVERDUE  # it may have been ahead
 
 
 def _addressed(channel: str, message: Message, about: Sequence[str], now: datetime) -> Addressed:

@@ -14,8 +14,8 @@ class Use:
     """One domain's use of another domain's product."""
 
     domain: str
-    group: str
-    """dbt group of a reading product, whose owner receives e-mail."""
+    groups: tuple[str, ...]
+    """dbt groups of the reading models, whose owners receive e-mail; empty for all owners."""
     models: tuple[tuple[str, tuple[str, ...]], ...]
     """Model of the domain -> columns that it reads; `*` for every column, `?` if unknown."""
 
@@ -30,7 +30,7 @@ class ProductFact:
     owner: str = ""
     """Name and contact, for consumers."""
     refreshed_at: datetime | None = None
-    """None if it is not published, or if no run is about it any more."""
+    """None if it is not published, or if no run builds it any more."""
     promise: timedelta | None = None
     """How old `refreshed_at` may become."""
     budgets: tuple[tuple[str, float], ...] = ()
@@ -65,7 +65,8 @@ class FailureFact:
     outcome: str
     """Of the last run: `failed` or `rejected`."""
     message: str
-    group: str = ""
+    groups: tuple[str, ...] = ()
+    """dbt groups of the products; empty for all owners of the domain."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class JobFailure:
     link: str = ""
     domain: str = ""
     """The only domain that the run was about; empty if it was about none, or several."""
-    group: str = ""
+    groups: tuple[str, ...] = ()
+    """dbt groups of the products that the run was about; empty for all owners of the domain."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from meshhouse.governance.contract import Contract
 from meshhouse.governance.objectives import WINDOW
 from meshhouse.ledger import Head
 from meshhouse.notices.audience import uses
-from meshhouse.notices.causes import RETIRING_DAYS
+from meshhouse.notices.causes import FAILED, RETIRING_DAYS, Cause
 from meshhouse.notices.changes import Known, notices
 from meshhouse.notices.facts import (
     FailureFact,
@@ -44,11 +44,14 @@ class Reading:
     now: datetime
     _contracts: list[Contract] | None = field(default=None, init=False)
 
-    def situation(self, jobs: Sequence[JobFailure] | None) -> Situation:
+    def situation(
+        self, jobs: Sequence[JobFailure] | None, known: Sequence[Cause] = ()
+    ) -> Situation:
         """What is known of products, topics and runs now.
 
         Args:
             jobs: failed runs of the orchestrator; None if nobody asked it.
+            known: what was wrong at the last look.
         """
         domains = {each.name: each for each in self.repository.readings}
         # Without the lake: whether files are damaged is not a rule here, and costs a look at each.
@@ -65,7 +68,7 @@ class Reading:
         return Situation(
             tuple(products),
             tuple(self._topics(domains.values())),
-            tuple(self._failures(domains.values(), statuses)),
+            tuple(self._failures(domains.values(), statuses, known)),
             None if jobs is None else tuple(jobs),
             frozenset(each.name for each in self.repository.readings if each.problems),
         )
@@ -101,18 +104,37 @@ class Reading:
                 )  # fmt: skip
 
     def _failures(
-        self, domains: Iterable[Domain], statuses: Sequence[ProductStatus]
+        self,
+        domains: Iterable[Domain],
+        statuses: Sequence[ProductStatus],
+        known: Sequence[Cause] = (),
     ) -> Iterable[FailureFact]:
-        """Reads runs of those domains only in which something failed last."""
+        """Reads runs of those domains only in which something failed last, or fails still.
+
+        A failure that is known is read from its first run on, however old that is: only a success
+        after it ends it.
+        """
+        open_since: dict[str, datetime] = {}
+        for each in known:
+            if each.rule == FAILED and each.since is not None:
+                before = open_since.get(each.domain, each.since)
+                open_since[each.domain] = min(before, each.since)
         last = self.engine.ledger.last_runs()
         bad = {each.product.domain for each in statuses if each.last_run in BAD}
         bad |= {name for name, head in last.items() if head.last_run in BAD}
+        bad |= open_since.keys()
+        withheld = {each.product.relation for each in statuses if each.state != "declared"}
         for domain in domains:
             if domain.name not in bad:
                 continue
-            runs = self.engine.ledger.entries("runs", domain.name, self.now - WINDOW)
-            names = {each.name for each in domain.products}
-            yield from failures(domain.name, runs, names, next(iter(domain.owners), ""))
+            since = min(self.now - WINDOW, open_since.get(domain.name, self.now))
+            runs = self.engine.ledger.entries("runs", domain.name, since)
+            group_of = {
+                each.name: each.group or ""
+                for each in domain.products
+                if each.relation not in withheld
+            }
+            yield from failures(domain.name, runs, group_of, group_of)
 
     def audience(self, names: Sequence[str]) -> tuple[Use, ...]:
         """Which domains read a product, by the current contracts."""
@@ -130,12 +152,15 @@ class Reading:
             return [], self._first()
         known = {name: Known.from_json(each) for name, each in memory["known"].items()}
         looked = datetime.fromisoformat(memory["looked"])
-        entries = self.engine.ledger.entries("publications", None, looked - _LOOK_BACK)
+        # If the clock was ahead at the last look, nobody knows when that was: everything is read.
+        is_ahead = looked > self.now + _LOOK_BACK
+        since = None if is_ahead else min(looked, self.now) - _LOOK_BACK
+        entries = self.engine.ledger.entries("publications", None, since)
         if _newest(entries, self.engine.ledger.heads(documents=False)) < memory["position"]:
             return [], self._first()  # the lake was restored from an older backup
         new = [each for each in entries if each["number"] > memory["position"]]
         if not new:
-            return [], memory
+            return [], {**memory, "looked": self.now.isoformat()} if is_ahead else memory
         new.sort(key=lambda each: each["number"])
         messages, known = notices(new, known, self._contract, self.audience)
         return messages, _memory(new[-1]["number"], known, self.now)

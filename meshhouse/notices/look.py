@@ -117,9 +117,10 @@ def _decide(
     now = reading.now
     known = [each.cause for each in outbox.open_causes()]
     burning = {each.subject for each in known if each.rule == BURNING}
-    situation = reading.situation(jobs)
+    situation = reading.situation(jobs, known)
     found = causes(situation, now, burning)
     begun, over = compared(found, known, situation, now)
+    begun = outbox.numbered(begun)
     notices, memory = reading.changes(outbox.memory(_CHANGES))
     messages = [
         *(each.opening() for each in begun), *(each.closing(now) for each in over), *notices,
@@ -135,7 +136,7 @@ def _decide(
         return chosen
 
     since = now - WITHIN
-    queued = addressed(messages, receivers, lambda name: outbox.recent(name, since), now)
+    queued = addressed(messages, receivers, lambda name: outbox.recent(name, since, now), now)
     outbox.decide(begun, over, queued, {_CHANGES: memory}, now)
     done.begun, done.over = [each.title for each in begun], [each.title for each in over]
     done.changes = [each.title for each in notices]

@@ -38,8 +38,8 @@ class Message:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The same as values, for programs."""
     link: str = ""
-    group: str = ""
-    """The dbt group of the product, whose owner receives e-mail."""
+    groups: tuple[str, ...] = ()
+    """dbt groups whose owners receive e-mail; empty for all owners of the domain."""
     to_consumer: bool = False
     """Whether the domain is a consumer, which is the only one that the message concerns."""
 

@@ -14,8 +14,8 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from meshhouse.notices.secrets import secrets, without_secrets
 
 _TABLES = """
 create table if not exists causes (
-    key text primary key, cause text not null, opened_at text not null, closed_at text
+    key text primary key, begin text not null, cause text not null,
+    opened_at text not null, closed_at text
 );
 create table if not exists told (
     key text not null, channel text not null, primary key (key, channel)
@@ -33,9 +34,11 @@ create table if not exists told (
 create table if not exists messages (
     id integer primary key, channel text not null, identity text not null, key text not null,
     state text not null, kind text not null, title text not null, body text not null,
-    queued_at text not null, attempts integer not null default 0, next_at text not null,
-    sent_at text, problem text not null default '', unique (channel, identity)
+    about text not null, queued_at text not null,
+    attempts integer not null default 0, next_at text not null, sent_at text,
+    problem text not null default '', unique (channel, identity)
 );
+create index if not exists begins on causes (begin);
 create index if not exists waiting on messages (next_at) where sent_at is null;
 create index if not exists queued on messages (channel, queued_at);
 create table if not exists memory (name text primary key, value text not null);
@@ -66,6 +69,8 @@ class Queued:
     kind: str
     title: str
     body: str
+    about: tuple[str, ...]
+    """Keys of all that it says; a digest has many."""
     queued_at: datetime
     attempts: int
     next_at: datetime
@@ -86,7 +91,7 @@ class Addressed:
     title: str
     body: str
     about: tuple[str, ...]
-    """Keys of the causes that it opens, of which the channel hears again when they are over."""
+    """Keys of all that it says. The channel hears again when causes among them are over."""
 
 
 class Outbox:
@@ -107,6 +112,17 @@ class Outbox:
         )
         return [OpenCause(_cause(text), datetime.fromisoformat(at)) for text, at in rows]
 
+    def numbered(self, begun: Sequence[Cause]) -> list[Cause]:
+        """Gives each cause that comes back with the begin of an earlier one its own key."""
+        last = {
+            begin: int(most)
+            for begin, most in self._rows(
+                "select begin, max(json_extract(cause, '$.opening_number')) from causes"
+                " group by begin"
+            )
+        }
+        return [replace(each, opening_number=last.get(each.begin, 0) + 1) for each in begun]
+
     def told(self, key: str) -> list[str]:
         """The channels that received the opening message of a cause."""
         return [
@@ -116,11 +132,12 @@ class Outbox:
             )
         ]
 
-    def recent(self, channel: str, since: datetime) -> int:
-        """How many messages a channel was given since then."""
+    def recent(self, channel: str, since: datetime, until: datetime) -> int:
+        """How many messages a channel was given in this time."""
         [(count,)] = self._rows(
-            "select count(*) from messages where channel = ? and queued_at > ?", channel, _at(since)
-        ) or [(0,)]
+            "select count(*) from messages where channel = ? and queued_at > ? and queued_at <= ?",
+            channel, _at(since), _at(until),
+        ) or [(0,)]  # fmt: skip
         return int(count)
 
     def memory(self, name: str) -> dict[str, Any]:
@@ -149,8 +166,8 @@ class Outbox:
         at, old = _at(now), _at(now - KEPT)
         with self._writing() as database:
             database.executemany(
-                "insert or ignore into causes (key, cause, opened_at) values (?, ?, ?)",
-                [(each.key, _text(each), at) for each in begun],
+                "insert into causes (key, begin, cause, opened_at) values (?, ?, ?, ?)",
+                [(each.key, each.begin, _text(each), at) for each in begun],
             )
             database.executemany(
                 "update causes set closed_at = ? where key = ?", [(at, each.key) for each in over]
@@ -158,9 +175,9 @@ class Outbox:
             for each in messages:
                 database.execute(
                     "insert or ignore into messages (channel, identity, key, state, kind, title,"
-                    " body, queued_at, next_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " body, about, queued_at, next_at) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (each.channel, each.identity, each.key, each.state, each.kind, each.title,
-                     each.body, at, at),
+                     each.body, json.dumps(each.about), at, at),
                 )  # fmt: skip
                 database.executemany(
                     "insert or ignore into told values (?, ?)",
@@ -171,7 +188,14 @@ class Outbox:
                 [(name, json.dumps(value)) for name, value in memory.items()],
             )
             database.execute("delete from messages where sent_at < ?", (old,))
-            database.execute("delete from causes where closed_at < ?", (old,))
+            # A key is used again only after every message with it is forgotten: the later ones
+            # would count as queued already.
+            database.execute(
+                "delete from causes where closed_at < ? and not exists"
+                " (select 1 from messages, json_each(messages.about) as about"
+                "  where about.value = causes.key)",
+                (old,),
+            )
             database.execute("delete from told where key not in (select key from causes)")
 
     def mark_sent(self, number: int, now: datetime, problem: str = "") -> None:
@@ -194,14 +218,14 @@ class Outbox:
 
     def _messages(self, clause: str, *values: Any) -> list[Queued]:
         rows = self._rows(
-            "select id, channel, identity, key, state, kind, title, body, queued_at, attempts,"
-            f" next_at, sent_at, problem from messages {clause}",
+            "select id, channel, identity, key, state, kind, title, body, about, queued_at,"
+            f" attempts, next_at, sent_at, problem from messages {clause}",
             *values,
         )
         return [
-            Queued(*row[:8], datetime.fromisoformat(row[8]), row[9],
-                   datetime.fromisoformat(row[10]),
-                   datetime.fromisoformat(row[11]) if row[11] else None, row[12])
+            Queued(*row[:8], tuple(json.loads(row[8])), datetime.fromisoformat(row[9]), row[10],
+                   datetime.fromisoformat(row[11]),
+                   datetime.fromisoformat(row[12]) if row[12] else None, row[13])
             for row in rows
         ]  # fmt: skip
 
@@ -250,7 +274,8 @@ class Outbox:
 def _cause(text: str) -> Cause:
     stored = json.loads(text)
     since = datetime.fromisoformat(stored["since"])
-    return Cause(**{**stored, "since": since, "lines": tuple(stored["lines"])})
+    several = {name: tuple(stored[name]) for name in ("lines", "groups")}
+    return Cause(**{**stored, "since": since, **several})
 
 
 def _text(cause: Cause) -> str:
@@ -263,4 +288,4 @@ def _text(cause: Cause) -> str:
 
 def _at(moment: datetime) -> str:
     """A time as text that sorts, in UTC."""
-    return moment.isoformat(timespec="microseconds")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

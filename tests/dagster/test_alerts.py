@@ -57,6 +57,26 @@ def test_a_failed_run_opens_with_its_reason_and_closes_with_the_next_success(
     assert [each.json["state"] for each in hook.posted] == ["open", "closed"]
 
 
+def test_a_failed_run_is_not_over_because_it_is_old(mesh, hook, monkeypatch):
+    monkeypatch.setitem(globals(), "broken", True)
+    job = dg.Definitions(assets=[storehouse]).get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        job.execute_in_process(instance=instance, raise_on_error=False)
+        look(mesh.repository, instance)
+        for days in (8, 30):
+            later = datetime.now(UTC) + timedelta(days=days)
+            with monkeypatch.context() as clock:
+                clock.setattr(
+                    "meshhouse.dagster.alerts.datetime", Mock(now=lambda zone, at=later: at)
+                )
+                look(mesh.repository, instance)
+        assert [each.json["state"] for each in hook.posted] == ["open"]
+        monkeypatch.setitem(globals(), "broken", False)
+        job.execute_in_process(instance=instance)
+        look(mesh.repository, instance)
+    assert [each.json["state"] for each in hook.posted] == ["open", "closed"]
+
+
 def test_a_run_that_the_ledger_knows_is_sent_once_and_by_its_domain(sold, hook, monkeypatch):
     monkeypatch.setenv("MESH_ROOT", str(sold.root))
     sold.edit("domains/shop/models/products/orders.sql", "select", "select 1 / 'x' as wrong,")

@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 ORDERS = ProductFact(
     "shop.orders", "shop", "shop", "Shop team #shop", NOW - timedelta(hours=30), timedelta(hours=24)
 )
-CRM = Use("crm", "crm", (("crm.customers", ("order_id",)), ("crm.baskets", ())))
+CRM = Use("crm", ("crm",), (("crm.customers", ("order_id",)), ("crm.baskets", ())))
 
 
 def found(*products: ProductFact, **others) -> list:
@@ -40,7 +40,7 @@ def test_a_late_product_is_wrong_since_its_promise_was_broken():
 
 
 def test_each_consumer_hears_of_a_breach_with_its_own_models():
-    other = Use("finance", "finance", (("finance.margins", ("*",)),))
+    other = Use("finance", ("finance",), (("finance.margins", ("*",)),))
     _, crm, finance = found(replace(ORDERS, uses=(CRM, other)))
     assert (crm.rule, crm.domain, crm.to_consumer) == ("breach", "crm", True)
     text = "\n".join(crm.lines)
@@ -115,6 +115,32 @@ def test_a_second_failure_is_a_second_cause_and_each_ends_with_its_products():
         ("totals",)
     ]
     assert failures("shop", runs, ()) == []  # nobody declares them any more
+
+
+@pytest.mark.parametrize(
+    ("became", "is_over"),
+    [("published", True), ("unchanged", True), ("disabled", True), ("not public", True),
+     ("not published", False), ("held back", False), ("built", False)],
+)  # fmt: skip
+def test_a_failure_ends_when_consumers_see_the_product_or_nothing_builds_it(became, is_over):
+    runs = [run(1, "rejected", {"orders": "rejected"}),
+            run(2, "rejected", {"orders": became, "totals": "rejected"})]  # fmt: skip
+    fail = {name for each in failures("shop", runs, ("orders", "totals")) for name in each.products}
+    assert fail == ({"totals"} if is_over else {"orders", "totals"})
+
+
+def test_a_failure_concerns_the_groups_of_its_products():
+    def groups(*products: str) -> tuple[str, ...]:
+        bad = run(1, "failed", dict.fromkeys(products, "failed"))
+        declared = {"orders": "g1", "totals": "g2", "loose": ""}
+        [found] = failures("shop", [bad], declared, declared)
+        [cause] = causes(Situation(failures=(found,)), NOW)
+        return cause.opening().groups
+
+    assert groups("totals") == ("g2",)
+    assert groups("orders", "totals") == ("g1", "g2")
+    assert groups("totals", "loose") == ()  # all owners
+    assert groups() == ()
 
 
 @pytest.mark.parametrize("products", [None, {}, "{}"])

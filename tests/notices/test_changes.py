@@ -53,6 +53,22 @@ def test_a_usual_publication_is_not_news():
     assert told(entry(changes=[added])) == []
 
 
+def test_a_notice_goes_to_the_groups_of_the_models_that_read():
+    def of(relation: str, group: str | None, *reads: dict) -> Contract:
+        return contract(relation, owner={"group": group}, reads=list(reads))
+
+    staging = read("crm.stg_orders", "amount")
+    customers = of("crm.customers", "sales", read("crm.customers", "amount"))
+    churn = of("crm.churn", "science")
+    for readers in ((customers, churn), (churn, customers)):
+        assert [each.groups for each in uses(["shop.orders"], readers)] == [("sales",)]
+    through = of("crm.churn", "science", staging)
+    [use] = uses(["shop.orders"], [customers, through])
+    assert use.groups == ("sales", "science")
+    [loose] = uses(["shop.orders"], [customers, of("crm.baskets", None, staging)])
+    assert loose.groups == ()  # all owners of crm
+
+
 def test_a_change_reaches_only_the_consumers_that_it_hits():
     dropped = {"change": "S1:amount", "what": "Column amount is gone.", "verdict": "breaking",
                "hits": ["crm.customers.spent"]}  # fmt: skip

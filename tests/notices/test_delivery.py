@@ -54,7 +54,9 @@ def outbox(tmp_path) -> Outbox:
 
 def queue(outbox: Outbox, *messages: Message, channel: str = "webhook", now=NOW) -> None:
     since = now - timedelta(minutes=1)
-    ones = addressed(messages, lambda _: [channel], lambda name: outbox.recent(name, since), now)
+    ones = addressed(
+        messages, lambda _: [channel], lambda name: outbox.recent(name, since, now), now
+    )
     outbox.decide([], [], ones, {}, now)
 
 
@@ -170,6 +172,36 @@ def test_a_storm_becomes_one_digest_that_has_everything(outbox, hook):
     assert ones[0].about == ("late:1", "late:2")
 
 
+@pytest.mark.parametrize("later", [timedelta(0), timedelta(seconds=29)])
+def test_a_closing_message_waits_for_the_digest_that_has_its_opening_one(outbox, hook, later):
+    hook.answers["/hook"] = 503
+    queue(outbox, *map(message, range(MOST + 1)))
+    deliver(outbox, channels(webhook(hook.port)), NOW)
+    hook.answers.clear()
+    hook.posted.clear()
+    queue(outbox, message(3, CLOSED), now=NOW + timedelta(minutes=2))
+    queue(outbox, message(99), now=NOW + timedelta(minutes=2))
+    deliver(outbox, channels(webhook(hook.port)), NOW + later)
+    deliver(outbox, channels(webhook(hook.port)), NOW + timedelta(minutes=3))
+    states = [each.json["state"] for each in hook.posted]
+    assert sorted(states) == ["closed", "digest", "open"]
+    assert states.index("digest") < states.index("closed")
+
+
+def test_a_clock_that_was_ahead_holds_nothing_back(outbox, hook):
+    ahead = NOW + timedelta(days=365)
+    hook.answers["/hook"] = 503
+    queue(outbox, *(message(each) for each in range(MOST)), now=ahead)
+    assert not deliver(outbox, channels(webhook(hook.port)), ahead).is_overdue
+    assert deliver(outbox, channels(webhook(hook.port)), NOW).is_overdue
+    hook.answers.clear()
+    hook.posted.clear()
+    queue(outbox, message(98), message(99))  # those of the future do not make it a storm
+    deliver(outbox, channels(webhook(hook.port)), NOW + timedelta(minutes=2))
+    assert len(hook.posted) == MOST + 2
+    assert {each.json["state"] for each in hook.posted} == {"open"}
+
+
 def test_five_lines_of_python_verify_a_signature_and_no_changed_byte_passes(outbox, hook):
     queue(outbox, message())
     deliver(outbox, channels(webhook(hook.port, secret=f"whsec_{SECRET}")), NOW)
@@ -262,10 +294,24 @@ def test_an_address_gets_a_message_once_though_it_is_in_a_list():
     owner = Channel("email:shop:shop", "email", "the group shop", "boss@mesh.example")
     other = replace(owner, name="email:shop:till", address="till@mesh.example")
     found = channels(EMAIL, owner, other)
-    assert found.receivers(message(group="shop")) == ["email"]
-    assert found.receivers(message(group="till")) == ["email:shop:till", "email"]
+    assert found.receivers(message(groups=("shop",))) == ["email"]
+    assert found.receivers(message(groups=("till",))) == ["email:shop:till", "email"]
     # A consumer's message reaches its owner, not everyone.
-    assert found.receivers(message(group="shop", to_consumer=True)) == ["email:shop:shop"]
+    assert found.receivers(message(groups=("shop",), to_consumer=True)) == ["email:shop:shop"]
+
+
+def test_the_owners_of_the_groups_that_fail_hear_of_it():
+    owner = Channel("email:shop:shop", "email", "the group shop", "boss@mesh.example")
+    till = replace(owner, name="email:shop:till", address="till@mesh.example")
+    other = replace(owner, name="email:crm:crm", address="crm@mesh.example")
+    found = channels(owner, till, other)
+    assert found.receivers(message(groups=("till",))) == ["email:shop:till"]
+    assert found.receivers(message(groups=("shop", "till"))) == [
+        "email:shop:shop", "email:shop:till",
+    ]  # fmt: skip
+    # Of what has no group, all owners of the domain hear.
+    assert found.receivers(message()) == ["email:shop:shop", "email:shop:till"]
+    assert found.receivers(Message("k", OPEN, "job_failed", "", "maintain failed")) == []
 
 
 def test_a_closing_mail_answers_its_opening_one(outbox, post):

@@ -82,6 +82,36 @@ def test_a_late_product_opens_once_and_closes_once(sold: Mesh, hook, monkeypatch
     assert len(hook.pinged) == 6
 
 
+def test_a_cause_that_comes_back_with_the_same_begin_is_sent_again(sold: Mesh, hook):
+    for hours in (26, 0, 26, 27, 0, 26):  # the clock is set back twice
+        look_at(sold, hours)
+    assert said(hook.posted) == [
+        ("late", state, "shop") for state in ("open", "closed", "open", "closed", "open")
+    ]
+    keys = [each.json["key"] for each in hook.posted]
+    assert (keys[0], keys[2]) == (keys[1], keys[3])
+    assert len({each.json["id"] for each in hook.posted}) == 5
+
+
+def test_a_failure_stays_one_cause_for_months_until_a_run_publishes(sold: Mesh, hook):
+    sold.edit("domains/shop/models/products/orders.sql", "select", "select 1 / 'x' as wrong,")
+    run(sold, "shop", "failed")
+    for days in (0, 31, 32, 100, 101):  # an error budget counts 30 days
+        look_at(sold, 24 * days)
+    states = [each.json["state"] for each in hook.posted if each.json["kind"] == "failed"]
+    assert states == ["open"]
+
+
+def test_publications_after_a_look_with_a_clock_that_was_ahead_are_sent(sold: Mesh, hook):
+    run(sold, "crm", "published")
+    look_at(sold, 24 * 365)  # it remembers the time
+    hook.posted.clear()
+    sold.edit(ORDERS, "    config:\n", "    deprecation_date: 2099-12-31\n    config:\n")
+    run(sold, "shop", "published")
+    look_at(sold)
+    assert ("deprecation", "notice", "crm") in said(hook.posted)
+
+
 def test_consumers_hear_of_publications_that_concern_them(sold: Mesh, hook):
     run(sold, "crm", "published")
     assert look_at(sold).changes == []  # what is published is known

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse import files
+from meshhouse.catalog.declared import stamp
 from meshhouse.catalog.digests import digest_of_code
 from meshhouse.catalog.documents import FindingFacts, PolicyFacts, RuleFacts
 from meshhouse.governance.contract import Contract
@@ -30,8 +30,6 @@ from meshhouse.repository import Repository
 from meshhouse.repository.policies import ERROR, OFF, WARN, read_policies
 
 _REMEMBERED = "findings.json"
-_SKIPPED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
-"""What dbt writes at the root of a project. Deeper, such a folder holds what a person wrote."""
 _PACKAGE = Path(__file__).parents[2]
 
 
@@ -94,10 +92,7 @@ def _digest(repository: Repository, hashes: Mapping[str, str], now: datetime) ->
     hashed = hashlib.blake2b(f"{code} {now:%Y-%m-%d}\n".encode(), digest_size=16)
     for relation in sorted(hashes):
         hashed.update(f"{relation} {hashes[relation]}\n".encode())
-    projects = [repository.root, *(each.path for each in repository.readings)]
-    walk = _Walk({os.path.realpath(each) for each in projects}, os.path.realpath(repository.home))
-    for place, size, changed in walk.files(os.fspath(repository.root)):
-        hashed.update(os.fsencode(place) + f" {size} {changed}\n".encode())
+    hashed.update(stamp(repository).digest.encode())
     return hashed.hexdigest()
 
 
@@ -110,47 +105,6 @@ def _digest_of_package() -> str:
             hashed.update(f"{path.relative_to(_PACKAGE).as_posix()}\n".encode())
             hashed.update(path.read_bytes())
     return hashed.hexdigest()
-
-
-class _Walk:
-    """Walks through the files of a repository, those behind links included."""
-
-    def __init__(self, projects: Collection[str], home: str) -> None:
-        """Takes the roots of dbt projects, and the folder where the mesh keeps its data."""
-        self._projects, self._home = projects, home
-        self._seen: set[tuple[int, int]] = set()
-
-    def files(self, folder: str) -> Iterator[tuple[str, int, int]]:
-        """Path, size and time of change of each file, sorted.
-
-        A mesh of 5,000 products has 20,000 files, so entries are looked at as the system lists
-        them.
-        """
-        try:
-            about = Path(folder).stat()
-            found = sorted(os.scandir(folder), key=lambda each: each.name)
-        except OSError:
-            return
-        if (about.st_dev, about.st_ino) in self._seen:
-            return  # a link leads back
-        self._seen.add((about.st_dev, about.st_ino))
-        is_project: bool | None = None
-        folders = []
-        for entry in found:
-            with suppress(OSError):
-                if not entry.is_dir():
-                    about = entry.stat()
-                    yield entry.path, about.st_size, about.st_mtime_ns
-                    continue
-                if entry.name in _SKIPPED or entry.name.startswith("."):
-                    if is_project is None:
-                        is_project = os.path.realpath(folder) in self._projects
-                    if is_project:
-                        continue
-                folders.append(entry.path)
-        for each in folders:
-            if os.path.realpath(each) != self._home:
-                yield from self.files(each)
 
 
 def _read(remembered: Path, digest: str) -> tuple[FindingFacts, ...] | None:

@@ -73,7 +73,8 @@ def _plain() -> Environment:
 class _Unindented(FileSystemLoader):
     """Reads templates without the indentation of their lines, a tenth of what pages would weigh.
 
-    HTML reads a line break and the spaces after it as one space. Values, such as SQL, keep their spaces.
+    HTML reads a line break and the spaces after it as one space. Values, such as SQL, keep their
+    spaces.
     """
 
     def get_source(
