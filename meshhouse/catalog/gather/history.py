@@ -6,7 +6,7 @@ freshness (runs/status.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from meshhouse.catalog.documents import PublicationFacts
 from meshhouse.catalog.gather.checks import failures
 from meshhouse.catalog.gather.known import NOT_DECLARED, Known
 from meshhouse.catalog.gather.sentences import Shown, sentence_of
+from meshhouse.heads import Standing
 
 _MOST = 90
 _FAILED = ("failed", "rejected", "not published")
@@ -27,6 +28,7 @@ def publications_of(known: Known, shown: Shown) -> tuple[PublicationFacts, ...]:
         known: the product.
         shown: columns whose values may be shown.
     """
+    shows = _shown_again(known.history)
     return tuple(
         PublicationFacts(
             number=int(each["number"]),
@@ -41,9 +43,20 @@ def publications_of(known: Known, shown: Shown) -> tuple[PublicationFacts, ...]:
             changes=tuple(
                 sentence_of(change, known.contract, shown) for change in each.get("changes") or ()
             ),
+            shows=shows.get(int(each["number"])),
         )
         for each in reversed(known.history[-_MOST:])
     )
+
+
+def _shown_again(history: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Number of each rollback -> number of the publication that it shows again."""
+    found, standing = {}, Standing()
+    for entry in history:
+        standing.add(dict(entry))
+        if entry["kind"] == "rollback" and standing.shown:
+            found[int(entry["number"])] = int(standing.shown[-1]["number"])
+    return found
 
 
 def state_of(
