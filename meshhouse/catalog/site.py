@@ -13,6 +13,7 @@ build that is killed leaves the old manifest, so the next one writes again what 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -135,9 +136,10 @@ def _changed(folder: Path, before: Manifest, new: Mapping[str, str]) -> list[str
     """Pages to write: those that do not exist first, and the home page last."""
     is_same_code = before.code == digest_of_code()
     missing, differing = [], []
+    place = os.fspath(folder)  # `Path` would take longer than the system
     for path, digest in new.items():
         known = before.pages.get(path)
-        size = _size(folder / path)
+        size = _size(f"{place}/{path}")
         if size is None:
             missing.append(path)
         elif not is_same_code or known is None or known != Written(digest, size):
@@ -145,9 +147,9 @@ def _changed(folder: Path, before: Manifest, new: Mapping[str, str]) -> list[str
     return sorted([*missing, *differing], key=lambda path: path == paths.INDEX)
 
 
-def _size(path: Path) -> int | None:
+def _size(path: str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - see `_changed`
     except OSError:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -55,6 +56,9 @@ def dev(port: int, host: str, locations: str) -> None:
     arguments = ["dev", "-m", MODULE, "-d", str(repository.root), "-p", str(port), "-h", host]
     if locations == "per-domain":
         arguments[1:5] = ["-w", str(workspace_file(repository))]
+    # A script's `mesh dev &` starts with Ctrl-C ignored. Dagster does on SIGTERM what it does on
+    # Ctrl-C, and stops its page and its daemon by the latter, so nothing but SIGKILL would end it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(program, [program, *arguments])  # noqa: S606 - the installed dagster, no shell
 
 

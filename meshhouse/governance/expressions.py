@@ -13,6 +13,8 @@ from typing import Any
 
 from sqlglot import exp
 
+from meshhouse.governance.identities import coalesced, exact_sum, extreme
+
 _FLIPPED = {exp.LT: exp.GT, exp.LTE: exp.GTE, exp.GT: exp.LT, exp.GTE: exp.LTE}
 _NEGATED = {
     exp.EQ: exp.NEQ, exp.NEQ: exp.EQ, exp.LT: exp.GTE, exp.GTE: exp.LT, exp.GT: exp.LTE,
@@ -183,6 +185,7 @@ def _cast(node: exp.Expression) -> exp.Expression:
     # sqlglot reads the `cast` of some dialects as `try_cast`.
     if isinstance(node, exp.TryCast):
         node = exp.Cast(this=node.this, to=node.args["to"])
+    node.set("this", exact_sum(node.this) or node.this)
     is_twice = isinstance(node.this, exp.Cast) and node.args["to"] == node.this.args["to"]
     return node.this if is_twice else node
 
@@ -229,7 +232,7 @@ def _case(node: exp.Expression) -> exp.Expression:
         for branch in node.args["ifs"]:
             branch.set("this", _compared(exp.EQ, node.this.copy(), branch.this))
         node.set("this", None)
-    return node
+    return extreme(node) or node
 
 
 def _in_order(node: exp.Expression) -> exp.Expression:
@@ -299,6 +302,7 @@ _REWRITES: tuple[tuple[Any, Callable[[Any], exp.Expression]], ...] = (
     (exp.Count, _counted),
     (exp.Case, _case),
     (exp.If, _if),
+    (exp.Coalesce, coalesced),
     (exp.Cast, _cast),
     (
         (exp.EQ, exp.NEQ, *_FLIPPED),

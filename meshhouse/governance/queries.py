@@ -158,6 +158,8 @@ class Queries:
     ) -> exp.Expression:
         """A query inside an expression, as one name."""
         made = self._query(tree.unnest(), named, outer)
+        if isinstance(tree.parent, exp.In) and tree.parent.args.get("query") is tree:
+            made = made.as_set
         return exp.Var(this=f"(select {made.text})")
 
 

@@ -55,6 +55,18 @@ class Relation:
     """Keys and order of each `distinct` and `distinct on`."""
     limits: tuple[str, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
+    orders_as_set: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] | None = None
+    """`orders` without each `distinct` of the whole rows of the result; None if not known."""
+
+    @property
+    def as_set(self) -> Relation:
+        """With all that decides which rows there are, but not how often each one occurs.
+
+        A limit may count rows before or after duplicates are removed, so then nothing is left out.
+        """
+        if self.orders_as_set is None or self.limits:
+            return self
+        return replace(self, orders=self.orders_as_set)
 
     def column(self, name: str) -> exp.Expression | None:
         """The expression of a column; None if the relation has no such column."""

@@ -6,7 +6,7 @@ expressions (queries.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -27,6 +27,8 @@ from meshhouse.governance.relations import (
 AMONG = "among rows with "
 """Begins the name that says which rows a rank counts."""
 RANKS = (exp.RowNumber, exp.Rank, exp.DenseRank)
+_PASSING = frozenset({"expressions", "from", "from_", "with", "with_", "distinct"})
+"""The clauses of a `select` that passes columns on."""
 _STAR = frozenset({"except_", "replace", "rename"})
 """What may follow a star."""
 
@@ -96,7 +98,26 @@ class Select:
                 *limits(tree, self.resolved),
             ),
             groups=(*(each for part in parts for each in part.groups), *grouped),
+            orders_as_set=self._orders_as_set(parts),
         )
+
+    def _orders_as_set(
+        self, parts: Sequence[Relation]
+    ) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] | None:
+        """See `Relation.orders_as_set`.
+
+        A `distinct` before a count or a rank decides its result, so the `distinct` of a source is
+        left out only if this `select` does nothing but pass columns on.
+        """
+        tree = self._tree
+        distinct = tree.args.get("distinct")
+        if distinct is not None and distinct.args.get("on") is not None:
+            return None
+        columns = (isinstance(each.unalias(), exp.Column) for each in tree.expressions)
+        is_passed = all(columns) and not any(tree.args[key] for key in {*tree.args} - _PASSING)
+        if is_passed and len(parts) == 1 and parts[0].orders_as_set is not None:
+            return parts[0].orders_as_set
+        return tuple(each for part in parts for each in part.orders)
 
     def _filter(self, clause: str) -> None:
         if self._tree.args.get(clause):

@@ -199,6 +199,10 @@ SINKS = Key(
                     "a sink `postgres`", {"table": TEXT, "connection": TEXT, **_OF_EACH_SINK},
                     required=("table", "connection"), is_of_the_mesh=True,
                 ),
+                "cassandra": Map(
+                    "a sink `cassandra`", {"table": TEXT, "connection": TEXT, **_OF_EACH_SINK},
+                    required=("table", "connection"), is_of_the_mesh=True,
+                ),
                 "kafka": Map(
                     "a sink `kafka`", {"topic": TEXT, **_OF_EACH_SINK}, required=("topic",),
                     is_of_the_mesh=True,
@@ -212,7 +216,7 @@ SINKS = Key(
         )
     ),
     "places that receive the changed rows of each publication: "
-    "[PostgreSQL, a topic, or a function](guides/sinks.md)",
+    "[PostgreSQL, Cassandra, a topic, or a function](guides/sinks.md)",
 )  # fmt: skip
 DAGSTER = Key("dagster", (SOURCE_TABLE, PRODUCT), ANY, "for dagster-dbt; the mesh does not read it")
 

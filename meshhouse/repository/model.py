@@ -127,11 +127,11 @@ class Sink:
     """A place outside the lake that receives the changed rows of each publication."""
 
     kind: str
-    """`postgres`, `kafka` or `python`."""
+    """`postgres`, `cassandra`, `kafka` or `python`."""
     target: str
     """The table, the topic, or the Python file."""
     connection: str = ""
-    """The environment variable with the connection to PostgreSQL."""
+    """The environment variable with the connection to PostgreSQL or Cassandra."""
     clear: tuple[str, ...] = ()
     """Personal columns that it receives in clear."""
     without: tuple[str, ...] = ()

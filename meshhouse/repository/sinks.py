@@ -16,11 +16,15 @@ from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mapping, mappings
 from meshhouse.repository.yaml import Located
 
-TARGETS = {"postgres": "table", "kafka": "topic", "python": "file"}
+TARGETS = {"postgres": "table", "cassandra": "table", "kafka": "topic", "python": "file"}
 """Kind of a sink -> the key that says where its rows go."""
 FOLDER = "sinks"
 """The folder at the root of the repository that holds functions of sinks."""
-_TABLE = re.compile(r"[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}", re.ASCII)
+_TABLES = {
+    "postgres": ("schema", 63, re.compile(r"[A-Za-z_]\w{0,62}\.[A-Za-z_]\w{0,62}", re.ASCII)),
+    "cassandra": ("keyspace", 48, re.compile(r"[A-Za-z]\w{0,47}\.[A-Za-z]\w{0,47}", re.ASCII)),
+}
+"""Kind of a sink with tables -> what holds a table, the most characters of a name, and a table."""
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -53,7 +57,7 @@ def _sink(kind: str, settings: Located) -> Sink:
     return Sink(
         kind=kind,
         target=_text(settings.get(TARGETS[kind])),
-        connection=_text(settings.get("connection")) if kind == "postgres" else "",
+        connection=_text(settings.get("connection")) if kind in _TABLES else "",
         clear=_names(settings.get("clear")),
         without=_names(settings.get("without")),
         line=settings.line,
@@ -65,12 +69,13 @@ def _bad(sink: Sink, settings: Located) -> str | None:
     if not sink.target:
         # Of another kind than text, or missing: the shape of the file says so.
         return None if TARGETS[sink.kind] in settings else f"the sink has no {TARGETS[sink.kind]}."
-    if sink.kind == "postgres" and not _TABLE.fullmatch(sink.target):
+    holder, most, table = _TABLES.get(sink.kind, ("", 0, None))
+    if table and not table.fullmatch(sink.target):
         return (
-            f"`table` is `{sink.target}`; write `schema.table`, in letters, digits and "
-            "underscores, at most 63 each."
+            f"`table` is `{sink.target}`; write `{holder}.table`, in letters, digits and "
+            f"underscores, at most {most} each."
         )
-    if sink.kind == "postgres" and not _VARIABLE.fullmatch(sink.connection):
+    if table and not _VARIABLE.fullmatch(sink.connection):
         return (
             "`connection` must be the name of an environment variable, such as ORDERS_PG, that "
             "holds the connection. Do not write the connection itself into the file."

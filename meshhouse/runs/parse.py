@@ -52,6 +52,7 @@ def parse_domains(repository: Repository, domains: Iterable[Domain], jobs: int =
 def _parse_what_is_named() -> None:
     """The work of a process: domains come on standard input, one a line."""
     garbage.look_seldom()
+    dbt.keep_parsed_macros()
     root = Path(sys.argv[1])
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may look like an answer

@@ -1,8 +1,8 @@
 """Delivering what sinks have not received yet.
 
 Belongs here: which publications a sink lacks, the order of deliveries, and their record in the
-ledger. Not here: the changed rows (changes.py), or one kind of sink (postgres.py, topic.py,
-own.py).
+ledger. Not here: the changed rows (changes.py), or one kind of sink (postgres.py,
+cassandra.py, topic.py, own.py).
 
 Deliveries come after publication, so a sink cannot stop or delay one. The ledger holds the last
 delivered publication of each sink and product. A delivery that fails is recorded and tried again
@@ -27,6 +27,7 @@ from meshhouse.heads import REPEATS, effective_publications, publications_of
 from meshhouse.ledger import Ledger
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Product, Repository, Sink
+from meshhouse.sinks.cassandra import CassandraSink
 from meshhouse.sinks.changes import Publications, publications
 from meshhouse.sinks.delivery import ADDED, CHANGED, REMOVED, Change, Delivery, SinkWriter
 from meshhouse.sinks.own import OwnSink
@@ -342,6 +343,8 @@ def writer_of(repository: Repository, sink: Sink) -> SinkWriter:
     """The writer of a declared sink."""
     if sink.kind == "postgres":
         return PostgresSink(sink)
+    if sink.kind == "cassandra":
+        return CassandraSink(sink)
     if sink.kind == "kafka":
         return TopicSink(repository, sink.target)
     return OwnSink(repository, sink.target)

@@ -1,7 +1,7 @@
 """One delivery: what every sink receives, and the protocol of a sink.
 
 Belongs here: the facts and the text form of values. Not here: how changed rows are found
-(changes.py), or one kind of sink (postgres.py, topic.py, own.py).
+(changes.py), or one kind of sink (postgres.py, cassandra.py, topic.py, own.py).
 """
 
 from __future__ import annotations

@@ -46,3 +46,36 @@ def test_what_is_left_out_of_a_manifest_decides_no_code_version(repository) -> N
         assert manifest.unprovable(product) == code.unprovable(nodes)
     read = manifest.path.with_name("meshhouse.manifest.json")
     assert read.stat().st_size * 4 < manifest.path.stat().st_size
+
+
+def test_domains_of_one_process_have_their_own_macros_under_the_same_name(tmp_path) -> None:
+    repository = mesh_of(tmp_path / "mesh", 5, 1)
+    texts = {"d000": "{{ shared() }}", "d001": "1", "d002": "{{ other() }}"}
+    for name, text in texts.items():
+        macros = repository.domain(name).path / "macros"
+        macros.mkdir()
+        (macros / "shared.sql").write_text(f"{{% macro named() %}}{text}{{% endmacro %}}\n")
+        (macros / "shared2.sql").write_text("{% macro shared() %}2{% endmacro %}\n")
+        (macros / "other.sql").write_text("{% macro other() %}3{% endmacro %}\n")
+    parse_domains(repository, repository.domains, jobs=2)
+    for name in texts:
+        together = _decided(repository, name)
+        manifest_path(repository, name).unlink()
+        fresh_manifest(repository, repository.domain(name))
+        alone = _decided(repository, name)
+        assert together == alone
+        assert alone["macros"][f"macro.{name}.named"]["macro_sql"].count(texts[name])
+    assert alone["macros"]["macro.d002.named"]["depends_on"] == {"macros": ["macro.d002.other"]}
+
+
+def _decided(repository: Repository, domain: str) -> dict:
+    """A manifest without its times."""
+    whole = json.loads(manifest_path(repository, domain).read_bytes())
+    times = {"created_at", "generated_at"}
+
+    def without(part):
+        if isinstance(part, dict):
+            return {key: without(each) for key, each in part.items() if key not in times}
+        return [without(each) for each in part] if isinstance(part, list) else part
+
+    return without({name: whole[name] for name in ("nodes", "macros", "groups", "child_map")})

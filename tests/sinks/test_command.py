@@ -68,6 +68,10 @@ def test_what_is_wrong_with_a_declaration_is_said(mesh: Mesh):
         "kafka: {topic: 'a b'}": "a topic's name has at most",
         "kafka: {topik: a}": "topik",
         "postgres: {table: orders, connection: PG}": "write `schema.table`",
+        "cassandra: {table: orders, connection: C}": "write `keyspace.table`",
+        f"cassandra: {{table: shop.{'o' * 49}, connection: C}}": "at most 48 each",
+        "cassandra: {table: a.b, connection: 'cassandra://me:hunter2@host'}":
+            "must be the name of an environment variable",
         "postgres: {table: a.b, connection: 'postgresql://me:hunter2@host/db'}":
             "must be the name of an environment variable",
         "python: {file: ../evil.py}": "functions are loaded from Python files in sinks/",

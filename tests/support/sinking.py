@@ -15,6 +15,7 @@ import duckdb
 from meshhouse.engines.duckdb.engine import DuckDBEngine, work_file
 from meshhouse.events import open_source
 from meshhouse.repository import Column, Domain, Product, Repository, Sink
+from meshhouse.sql import quote
 from tests.support.killing import forked
 
 COLUMNS = (Column("id", "bigint"), Column("name", "varchar"), Column("paid", "decimal(12,2)"))
@@ -48,8 +49,11 @@ class SinkMesh:
         """Publishes `values` as rows; returns the number of the publication."""
         path = work_file(self.repository.home, "shop")
         path.parent.mkdir(parents=True, exist_ok=True)
-        casts = ", ".join(f"cast({each.name} as {each.data_type}) as {each.name}"
-                          for each in self.product.columns)  # fmt: skip
+        casts = ", ".join(
+            quote(each.name) if "<" in each.data_type  # nested, in DuckDB's own spelling
+            else f"cast({quote(each.name)} as {each.data_type}) as {quote(each.name)}"
+            for each in self.product.columns
+        )  # fmt: skip
         with closing(duckdb.connect(str(path))) as connection:
             connection.execute("create schema if not exists shop_build")
             connection.execute(

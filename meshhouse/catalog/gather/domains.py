@@ -64,12 +64,13 @@ def domains_of(
             reads_from=(),
             read_by=tuple(sorted({each.domain for one in owned[name] for each in one.readers})),
             state=_worst(owned[name]),
-            problem=f"There is no domain `{name}` any more.",
+            problem="This domain was removed. Consumers can still read its products.",
+            is_removed=True,
         )
 
 
 def _worst(products: Sequence[ProductFacts]) -> str:
-    return min((each.state for each in products), key=STATES.index, default="never published")
+    return min((each.state for each in products), key=STATES.index, default="no products")
 
 
 def _kept(products: Sequence[ProductFacts]) -> float | None:

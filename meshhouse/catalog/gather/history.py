@@ -6,13 +6,14 @@ freshness (runs/status.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from meshhouse.catalog.documents import PublicationFacts
 from meshhouse.catalog.gather.checks import failures
 from meshhouse.catalog.gather.known import NOT_DECLARED, Known
+from meshhouse.heads import Standing
 
 _MOST = 90
 _FAILED = ("failed", "rejected", "not published")
@@ -21,6 +22,7 @@ _MOST_NAMED = 3
 
 def publications_of(known: Known) -> tuple[PublicationFacts, ...]:
     """The newest entries of a product's history, newest first."""
+    shown = _shown_again(known.history)
     return tuple(
         PublicationFacts(
             number=int(each["number"]),
@@ -33,9 +35,20 @@ def publications_of(known: Known) -> tuple[PublicationFacts, ...]:
             run_id=str(each.get("run_id") or ""),
             done_by=str(each.get("done_by") or ""),
             changes=tuple(str(change["what"]) for change in each.get("changes") or ()),
+            shows=shown.get(int(each["number"])),
         )
         for each in reversed(known.history[-_MOST:])
     )
+
+
+def _shown_again(history: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Number of each rollback -> number of the publication that it shows again."""
+    found, standing = {}, Standing()
+    for entry in history:
+        standing.add(dict(entry))
+        if entry["kind"] == "rollback" and standing.shown:
+            found[int(entry["number"])] = int(standing.shown[-1]["number"])
+    return found
 
 
 def state_of(
