@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,7 +18,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.catalog import cpu
 from benchmarks.generated import mesh_of
+from meshhouse.catalog.build import Catalog
 from meshhouse.catalog.gather import gather
 from meshhouse.engines import engine
 from meshhouse.garbage import look_seldom
@@ -47,12 +48,20 @@ def main() -> None:
         ledger = engine(repository).ledger
         products = [each for domain in repository.domains for each in domain.products]
         record(ledger, products, asked.publications)
-        measured(
-            "first, with imports and declarations",
-            lambda: gather(Repository(repository.root), engine(repository), now=NOW),
-        )
-        for name in ("new process' work", "the same again"):
-            measured(name, lambda: gather(Repository(repository.root), engine(repository), now=NOW))
+        chosen = engine(repository)
+
+        def gathered() -> object:
+            return gather(Repository(repository.root), chosen, now=NOW)
+
+        measured("gathering, with what a process loads once", gathered)
+        measured("gathering", gathered)
+        catalog = Catalog(repository, chosen, folder=Path(scratch, "site"))
+        measured("full build", catalog.build)
+        # Declarations are only reused if their files were older than two seconds.
+        measured("nothing changed", catalog.build)
+        publish(ledger, products[:1], asked.publications, NOW)
+        built = measured("after one publication, same process", catalog.build)
+        print(f"  {len(built.written)} files written")
 
 
 def measured(name: str, work: Callable[[], T]) -> T:
@@ -61,12 +70,6 @@ def measured(name: str, work: Callable[[], T]) -> T:
     found = work()
     print(f"{name}: {time.perf_counter() - started:.2f} s, CPU {cpu() - before:.2f} s", flush=True)
     return found
-
-
-def cpu() -> float:
-    """CPU seconds of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def record(ledger: Ledger, products: list[Product], publications: int) -> None:

@@ -109,6 +109,8 @@ class PublicationFacts:
     done_by: str = ""
     changes: tuple[str, ...] = ()
     """What it changed for consumers, as sentences."""
+    shows: int | None = None
+    """Number of the publication that readers see again after a rollback."""
 
 
 @dataclass(frozen=True)
@@ -288,12 +290,14 @@ class DomainFacts:
     """Domains whose products it reads."""
     read_by: tuple[str, ...]
     state: str
-    """The worst state of its products."""
+    """The worst state of its products, or `no products`."""
     promises_kept_percent: float | None = None
     waivers: tuple[str, ...] = ()
     """Open waivers, as sentences."""
     problem: str = ""
     """Why no run can build it; empty if it is fine."""
+    is_removed: bool = False
+    """Whether nothing declares it any more; what it published can still be read."""
 
 
 @dataclass(frozen=True)

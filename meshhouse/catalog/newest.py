@@ -22,8 +22,12 @@ def newest_publications(
         products: each has its publications newest first.
         most: how many.
     """
-    histories = (
-        [(product.relation, each) for each in product.publications[:most]] for product in products
-    )
+    histories = map(_named, products)
     found = heapq.merge(*histories, key=lambda each: (each[1].number, each[0]), reverse=True)
     return islice(found, most)
+
+
+def _named(product: ProductFacts) -> Iterator[tuple[str, PublicationFacts]]:
+    # Most products are asked for their first one only, so there is no list.
+    for each in product.publications:
+        yield product.relation, each

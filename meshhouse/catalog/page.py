@@ -23,7 +23,8 @@ class Page:
     text, numbers, dates, None, and tuples, lists and mappings of these. If it did not change since
     the last build, `render` is not called. Give documents as they are in the `Mesh`, not copies:
     each document is digested once, however many pages are made from it. Do not give
-    `Mesh.built_at`, or the page changes in every build."""
+    `Mesh.built_at`, or the page changes in every build, as only the home page and one file of
+    assets/ do."""
     render: Callable[[], str | bytes]
     """Makes the content from `inputs` alone. It may run in another process, and the order of calls
     is not defined, so it changes nothing outside."""

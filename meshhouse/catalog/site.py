@@ -7,12 +7,14 @@ A maker is a function `(Mesh) -> Iterator[Page]`; `MAKERS` lists them all. See `
 page promises. Two pages of one path are an error.
 
 Each file is written beside and renamed, so a reader never sees half a page. New pages come first,
-`index.html` comes last, and only then pages that are gone are removed: links work at any time. A
-build that is killed leaves the old manifest, so the next one writes again what changed.
+`index.html` comes last, and only then pages that are gone are removed: links work at any time.
+Before a build writes pages, it takes them out of the manifest: after a build that failed or was
+killed, the next one writes them again.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -103,6 +105,9 @@ def build(
         pages = _listed(mesh, makers or MAKERS)
         new = {path: digests.of(page.inputs) for path, page in pages.items()}
         changed = _changed(folder, before, new)
+        if changed and before.pages:
+            same = {path: before.pages[path] for path in before.pages.keys() - {*changed}}
+            manifest.write(folder, Manifest(before.code, same))
         render(folder, [pages[path] for path in changed], jobs)
         gone = sorted(before.pages.keys() - new.keys())
         _remove(folder, gone)
@@ -135,9 +140,10 @@ def _changed(folder: Path, before: Manifest, new: Mapping[str, str]) -> list[str
     """Pages to write: those that do not exist first, and the home page last."""
     is_same_code = before.code == digest_of_code()
     missing, differing = [], []
+    place = os.fspath(folder)  # `Path` would take longer than the system
     for path, digest in new.items():
         known = before.pages.get(path)
-        size = _size(folder / path)
+        size = _size(f"{place}/{path}")
         if size is None:
             missing.append(path)
         elif not is_same_code or known is None or known != Written(digest, size):
@@ -145,9 +151,9 @@ def _changed(folder: Path, before: Manifest, new: Mapping[str, str]) -> list[str
     return sorted([*missing, *differing], key=lambda path: path == paths.INDEX)
 
 
-def _size(path: Path) -> int | None:
+def _size(path: str) -> int | None:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - see `_changed`
     except OSError:
         return None
 

@@ -91,8 +91,7 @@ def _from_case(
         return None
     first, second = branches[0].args["true"].unnest(), default.unnest()
     parts = condition.this.unnest(), condition.expression.unnest()
-    null = exp.Is(this=second, expression=exp.Null())
-    tests = [each for each in parts if not _is_null_test(each, null.this)]
+    tests = [each for each in parts if not _is_null_test(each, second)]
     if len(tests) != 1:
         return None
     test = tests[0]
@@ -127,8 +126,11 @@ def _type(node: exp.Expression) -> exp.DataType | None:
     inner = node.unnest()
     if isinstance(inner, exp.Cast):
         return inner.to if inner.to.this in _SAME_IF_EQUAL else None
-    if isinstance(inner, exp.Max | exp.Min) and not inner.expressions:
-        return _type(inner.this)
+    if isinstance(inner, exp.Max | exp.Min):
+        # `max(a, 2)` is a list.
+        return (
+            None if any(inner.args[key] for key in {*inner.args} - {"this"}) else _type(inner.this)
+        )
     if isinstance(inner, exp.Case):
         results = [each.args["true"] for each in inner.args["ifs"]]
         results += [inner.args["default"]] if inner.args.get("default") else []

@@ -70,7 +70,7 @@ class PostgresSink:
         with self._connected() as connection, connection.cursor() as cursor:
             self._claim(cursor, delivery.product)
             stored = self._stored(cursor, delivery.product, "for update")
-            if stored == delivery.number:
+            if stored == delivery.number and not delivery.is_full:
                 return
             if delivery.is_full:
                 self._make(cursor, delivery, types, is_first=stored is None)

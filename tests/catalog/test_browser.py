@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from meshhouse.catalog import paths, site
+from meshhouse.catalog.documents import OperationsFacts
 from tests.support.browser import picture, running_browser
 from tests.support.catalog_mesh import full_mesh, many_products
 
@@ -167,9 +168,60 @@ def test_a_fresh_product_turns_late_by_the_clock_of_its_reader(tmp_path, page):
     assert page.locator(".stateline .badge").inner_text() == "late"
     page.goto(address(tmp_path / "site"))
     page.locator("[data-states-of=shop]", has_text="late").wait_for()
-    assert page.locator("[data-states-of=shop]").inner_text().split() == ["1", "late"]
+    assert page.locator("[data-states-of=shop]").inner_text().split() == ["broken", "1", "late"]
     type_in_search(page, "shop.orders")
     page.locator("#results .badge", has_text="late").first.wait_for()
+
+
+def test_operations_and_lineage_follow_the_clock_of_their_reader(tmp_path, page):
+    now = datetime.now(UTC) - timedelta(days=3)
+    mesh = replace(full_mesh(now=now), operations=OperationsFacts(now.date()))
+    site.build(mesh, tmp_path / "site", jobs=1)
+    page.goto(address(tmp_path / "site", paths.OPERATIONS))
+    listed = page.locator("[data-attention] tbody tr:visible th")
+    listed.filter(has_text="shop.orders").wait_for()
+    assert f"{listed.count()}" == page.locator("[data-attention-count]").inner_text()
+    page.goto(address(tmp_path / "site", paths.LINEAGE))
+    assert page.locator("tr[data-state=late]").count() == 2
+    node = page.locator('.node.late[data-key="shop.orders"]')
+    assert node.locator(".stripe").count() == 1
+    assert "late" in node.locator("title").text_content()
+    page.locator('select[name="state"]').select_option("fresh")
+    page.get_by_text("No product is of this choice.").wait_for()
+    page.locator('select[name="state"]').select_option("late")
+    assert page.locator("tr[data-key]:visible").count() == 2
+
+
+def test_a_fresh_mesh_needs_no_attention_until_a_promise_ends(tmp_path, page):
+    mesh = full_mesh(now=datetime.now(UTC))
+    orders = replace(mesh.products[0], reads=(), inputs=())
+    shop = replace(mesh.domains[0], problem="")
+    mesh = replace(mesh, products=(orders,), domains=(shop,))
+    site.build(mesh, tmp_path / "site", jobs=1)
+    at = address(tmp_path / "site", paths.OPERATIONS)
+    page.goto(at)
+    page.get_by_text("no promise of freshness is broken").wait_for()
+    assert page.locator("[data-attention]").is_hidden()
+    page.clock.set_fixed_time(datetime.now(UTC) + timedelta(days=4))
+    page.goto(at)
+    page.locator("[data-attention] tr:visible th", has_text="shop.orders").wait_for()
+    assert page.get_by_text("no promise of freshness is broken").is_hidden()
+    assert page.locator("[data-attention-count]").count() == 0  # nobody gathered the figures
+    page.locator(".foot .old", has_text="older than a day").wait_for()
+
+
+def test_the_footer_says_as_of_when(full_site, page):
+    page.goto(address(full_site, paths.product("shop.orders")))
+    page.locator(".foot", has_text=re.compile(r"As of 20\d\d-\d\d-\d\d \d\d:\d\d UTC")).wait_for()
+    assert page.locator(".foot .old").count() == 0
+
+
+def test_the_button_covers_no_text_on_a_phone(full_site, page):
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.goto(address(full_site, paths.product("shop.orders")))
+    for block in page.locator(".copy").all():
+        text, button = block.locator("pre").bounding_box(), block.locator("button").bounding_box()
+        assert button["y"] >= text["y"] + text["height"]
 
 
 def test_every_page_is_complete_without_scripts(full_site, browser):
@@ -180,7 +232,9 @@ def test_every_page_is_complete_without_scripts(full_site, browser):
     assert "select *\nfrom shop.orders\nlimit 10" in shown
     assert re.search(r"refreshed 20\d\d-\d\d-\d\d \d\d:\d\d UTC", shown)
     assert page.locator("[data-copy]").first.is_hidden()
+    assert re.search(r"fresh until 20\d\d-\d\d-\d\d \d\d:\d\d UTC", shown)
     page.goto(address(full_site))
+    assert "As of 20" in page.locator(".foot").inner_text()
     assert page.locator("[data-search]").is_hidden()
     page.get_by_role("link", name="shop", exact=True).click()
     page.get_by_role("link", name="shop.orders", exact=True).click()
@@ -300,3 +354,22 @@ def test_a_retired_product_is_marked(tmp_path, page):
     site.build(replace(mesh, products=(gone,)), tmp_path / "site", jobs=1)
     page.goto(address(tmp_path / "site", paths.product("shop.orders")))
     assert page.locator(".stateline .badge").inner_text() == "retired"
+
+
+def test_tables_fit_a_screen_of_1280(real_site, page):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for name in kinds(real_site.folder):
+        page.goto(address(real_site.folder, name))
+        page.evaluate(
+            "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+        )
+        wide = page.evaluate(
+            "[...document.querySelectorAll('.scroll')]"
+            ".filter((each) => each.scrollWidth > each.clientWidth + 1)"
+            ".map((each) => each.getAttribute('aria-label'))"
+        )
+        assert wide == [], name
+        assert page.evaluate(
+            "[...document.querySelectorAll('.drawing')].every((each) => each.scrollLeft >= 0 && "
+            "getComputedStyle(each).direction === 'ltr')"
+        ), name

@@ -17,8 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshhouse.catalog import paths, site
-from meshhouse.catalog.documents import Mesh
+from meshhouse.catalog.documents import (
+    CheckFacts,
+    ConsumerFacts,
+    CostFacts,
+    Mesh,
+    OperationsFacts,
+    UseFacts,
+)
 from meshhouse.catalog.pages import assets, words
+from meshhouse.heads import REPEATS
 from tests.support.catalog_mesh import full_mesh
 
 VOID = {"meta", "link", "input", "img", "br"}
@@ -169,9 +177,132 @@ def test_own_styles_and_scripts_stay_small():
 
 
 def test_a_page_changes_only_with_its_facts():
-    """The time of the build is in no page, so a second build writes nothing."""
+    """Only two files have the time of the build, so a second build writes no others."""
     later = replace(full_mesh(), built_at=datetime(2027, 1, 1, tzinfo=UTC))
-    assert pages_of(full_mesh()) == pages_of(later)
+    before, after = pages_of(full_mesh()), pages_of(later)
+    assert {path for path in after if after[path] != before[path]} == {paths.INDEX}
+    assert "As of 2027-01-01 00:00 UTC." in Html(after[paths.INDEX]).seen
+    changed = zip(assets.pages(full_mesh()), assets.pages(later), strict=True)
+    assert [new.path for old, new in changed if new.inputs != old.inputs] == [assets.BUILT]
+
+
+@pytest.mark.parametrize("kind", ["publish", *REPEATS])
+def test_every_kind_of_entry_has_a_word(kind):
+    mesh = full_mesh()
+    entry = replace(mesh.products[0].publications[0], kind=kind)
+    product = replace(mesh.products[0], publications=(entry,))
+    made = html_of(replace(mesh, products=(product,)))
+    for path in (paths.INDEX, paths.LEDGER, paths.product("shop.orders")):
+        assert words.done(kind) in made[path].seen
+    assert words.done(kind) not in REPEATS
+
+
+def test_a_rollback_says_what_readers_see_again():
+    mesh = full_mesh()
+    entry = replace(mesh.products[0].publications[0], kind="rollback", shows=5)
+    product = replace(mesh.products[0], publications=(entry,))
+    made = html_of(replace(mesh, products=(product,)))
+    for path in (paths.INDEX, paths.LEDGER, paths.product("shop.orders")):
+        assert "rolled back, shows publication 5 again" in made[path].seen, path
+
+
+def test_a_domain_that_no_run_can_build_is_first_and_needs_attention():
+    mesh = full_mesh()
+    shop = replace(mesh.domains[0], problem="A file cannot be read.")
+    crm = replace(mesh.domains[1], problem="")
+    made = html_of(replace(mesh, domains=(crm, shop)))
+    cards = made[paths.INDEX].seen.partition("Latest changes")[0]
+    assert cards.index("shop") < cards.index("crm")
+    assert "broken" in cards
+    attention = made[paths.OPERATIONS].seen.partition("Error budgets")[0]
+    assert "domain shop broken A file cannot be read." in attention
+
+
+def test_a_removed_domain_links_to_no_topic_that_is_gone():
+    mesh = full_mesh()
+    gone = replace(mesh.domains[0], topics=(), problem="This domain was removed.", is_removed=True)
+    made = html_of(replace(mesh, domains=(gone, mesh.domains[1]), topics=()))
+    assert "Its topics are not declared any more." in made[paths.domain("shop")].seen
+    assert "No run can build" not in made[paths.domain("shop")].seen
+    missing = {
+        (path, link)
+        for path, page in made.items()
+        for link in files_linked(path, page)
+        if not link.startswith(("assets/", "search/")) and link not in made
+        and link.endswith(".html")
+    }  # fmt: skip
+    assert not missing
+
+
+def test_a_name_without_version_leads_to_the_latest_version():
+    mesh = full_mesh()
+    first = replace(mesh.products[0], relation="shop.orders_v1", is_latest=False)
+    second = replace(mesh.products[0], relation="shop.orders_v2", version=2)
+    made = html_of(replace(mesh, products=(first, second)))
+    page = made[paths.product("shop.orders")]
+    assert "shop.orders reads the latest, shop.orders_v2 ." in page.seen
+    assert "orders_v2.html" in [each.get("href") for each in page.all("a")]
+    for relation in ("shop.orders_v1", "shop.orders_v2"):
+        assert "shop.orders reads the latest version." in made[paths.product(relation)].seen
+
+
+def test_readers_that_are_no_domains_are_on_the_page():
+    mesh = full_mesh()
+    use = UseFacts("used", "", (
+        ConsumerFacts("crm", 7, 9, None), ConsumerFacts("dashboard", 3, 4, None),
+    ))  # fmt: skip
+    product = replace(mesh.products[0], use=use)
+    seen = html_of(replace(mesh, products=(product,)))[paths.product("shop.orders")].seen
+    others = seen[seen.index("Other readers of shop.orders") :]
+    assert "dashboard 3 4" in others
+    assert "crm 7 9" not in others
+
+
+def test_what_is_unknown_says_where_to_look():
+    mesh = full_mesh()
+    topic = replace(mesh.topics[0], lag=None, topic="sales.v1")
+    found = OperationsFacts(
+        mesh.built_at.date(), cost_of_consumers=(("nobody", CostFacts(1, 1.0)),)
+    )
+    unproved = [
+        replace(each, use=UseFacts("not proved", "Reads are recorded since 1 Mar 2026."))
+        for each in mesh.products
+    ]
+    made = html_of(replace(mesh, topics=(topic,), operations=found, products=tuple(unproved)))
+    assert "see mesh topic show sales.v1" in made[paths.topic("shop", "sales")].seen
+    seen = made[paths.OPERATIONS].seen
+    assert "within unknown" not in seen
+    assert "nobody : products that no one read" in seen
+    assert "No product is known to be unused. Of 2 products no read was recorded" in seen
+    assert "2 products: Reads are recorded since 1 Mar 2026." in seen
+    assert "mesh topic list" in seen
+
+
+def test_checks_of_the_audit_and_of_dbt_are_counted_apart():
+    mesh = full_mesh()
+    checks = tuple(
+        CheckFacts(str(number), f"c{number}", "", source, "error", "passed")
+        for number, source in enumerate(["soda"] * 5 + ["dbt"] * 2)
+    )
+    product = replace(mesh.products[0], checks=checks)
+    seen = html_of(replace(mesh, products=(product,)))[paths.product("shop.orders")].seen
+    assert "7 checks passed: 5 of the audit, 2 of dbt's" in seen
+
+
+def test_a_retired_product_offers_no_way_to_read_it():
+    mesh = full_mesh()
+    entry = replace(mesh.products[0].publications[0], kind="retire", done_by="ada")
+    product = replace(mesh.products[0], state="retired", publications=(entry,))
+    page = html_of(replace(mesh, products=(product,)))[paths.product("shop.orders")]
+    assert "Use it" not in page.seen
+    assert "Retired on 2026-03-01 09:00 UTC by ada" in page.seen
+    assert not [each for each in page.all("code") if "data-snippet" in each]
+
+
+def test_a_fresh_product_says_until_when_where_no_script_runs(pages):
+    seen = pages[paths.product("shop.orders")].seen
+    assert "fresh until 2026-03-02 09:00 UTC" in seen
+    assert "The next refresh" not in pages[paths.OPERATIONS].seen  # crm.customers is late
 
 
 def test_the_home_page_shows_domains_with_the_worst_first(pages):

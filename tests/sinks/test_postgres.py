@@ -82,6 +82,15 @@ def test_a_delivery_that_is_killed_after_its_commit_is_not_repeated(mesh, server
     assert mesh.states()[0].waiting == 0
 
 
+def test_all_rows_replace_what_was_changed_by_hand(mesh, server, schema):
+    mesh.publish("(1, 'a', 1), (2, 'b', 2)")
+    assert mesh.deliver()[0].ok
+    server.do(f"update {schema}.orders set name = 'y'; insert into {schema}.orders values (9)")
+    [done] = mesh.deliver(full=True)
+    assert (done.added, done.problem) == (2, "")
+    assert rows(server, ORDERS, schema) == [("1", "a", "1.00"), ("2", "b", "2.00")]
+
+
 def test_a_table_that_no_sink_made_is_left_alone(mesh, server, schema):
     server.query(f"create schema {schema}; create table {schema}.orders (id int); "
                  f"insert into {schema}.orders values (7); select 1")  # fmt: skip

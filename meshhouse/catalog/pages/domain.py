@@ -60,15 +60,17 @@ def _domain(
         products=products,
         late_after=_late_after(domain, products),
         topics=topics,
+        once=any(each.topics for each in products),
+        lags=any(each.lag is not None for each in topics),
         domain_names=linked,
         picture=part(near, page, f"Products and topics of {domain.name}, and who reads them"),
     )
 
 
 def _late_after(domain: DomainFacts, products: Sequence[ProductFacts]) -> datetime | None:
-    """When the first product of a fresh domain becomes late."""
+    """When the first product becomes late, if that is worse than the state of the domain."""
     ends = [end for each in products if (end := late_after(each)) is not None]
-    return min(ends, default=None) if domain.state == "fresh" else None
+    return min(ends, default=None) if worst(domain.state) > worst("late") else None
 
 
 def _topic(topic: TopicFacts, products: Sequence[ProductFacts], asset: str | None) -> str:

@@ -35,6 +35,9 @@ class DomainCard:
     states: tuple[tuple[str, int], ...]
     """State -> products, the worst first; also late and fresh ones if there are none, because the
     clock of a reader can make them."""
+    is_broken: bool = False
+    """Whether no run can build it."""
+    is_removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,23 @@ class Change:
     kind: str
     rows: int | None
     changes: tuple[str, ...]
+    shows: int | None = None
+    """See `PublicationFacts`."""
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
     """The home page."""
     domains, changes = _cards(mesh), _changes(mesh)
-    inputs = (domains, changes, len(mesh.products), mesh.consumer)
+    inputs = (domains, changes, len(mesh.products), mesh.consumer, mesh.built_at)
     yield Page(paths.INDEX, inputs, partial(_render, *inputs))
 
 
 def _render(
-    domains: tuple[DomainCard, ...], changes: tuple[Change, ...], products: int, consumer: str
+    domains: tuple[DomainCard, ...],
+    changes: tuple[Change, ...],
+    products: int,
+    consumer: str,
+    built_at: datetime,
 ) -> str:
     return html(
         "home.html",
@@ -65,6 +74,7 @@ def _render(
         changes=changes,
         product_count=products,
         consumer=consumer,
+        built_at=built_at,
         list_file=LIST,
     )
 
@@ -88,19 +98,21 @@ def _cards(mesh: Mesh) -> tuple[DomainCard, ...]:
                 len(each.topics),
                 tuple(name.partition(".")[2] for name in each.products[:_MOST_NAMES]),
                 tuple(sorted(counted.items(), key=lambda pair: worst(pair[0]))),
+                bool(each.problem) and not each.is_removed,
+                each.is_removed,
             )
         )
     return tuple(sorted(cards, key=_order))
 
 
-def _order(card: DomainCard) -> tuple[int, str]:
-    """Domains with the worst product first; those without products last."""
+def _order(card: DomainCard) -> tuple[bool, int, str]:
+    """Domains that no run can build first, then the worst product; those without products last."""
     found = [worst(state) for state, number in card.states if number]
-    return (min(found, default=len(STATES)), card.name)
+    return (not card.is_broken, min(found, default=len(STATES)), card.name)
 
 
 def _changes(mesh: Mesh) -> tuple[Change, ...]:
     return tuple(
-        Change(each.at, relation, each.kind, each.rows, each.changes)
+        Change(each.at, relation, each.kind, each.rows, each.changes, each.shows)
         for relation, each in newest_publications(mesh.products, MOST_CHANGES)
     )

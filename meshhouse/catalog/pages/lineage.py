@@ -18,6 +18,7 @@ from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part, domains_of
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.render import html
+from meshhouse.catalog.pages.words import late_after
 
 MOST_DRAWN = 200
 """Products and topics that one drawing shows."""
@@ -106,11 +107,16 @@ def _render(
     )
 
 
+def _states(product: ProductFacts) -> list[str]:
+    """The state of a product, and the one that the clock of a reader can make of it."""
+    return [product.state] if late_after(product) is None else [product.state, "late"]
+
+
 def _choices(products: Sequence[ProductFacts]) -> Iterator[tuple[str, str, list[str]]]:
     """Name, label and values of each choice; those that would change nothing are left out."""
     for name, label, values in (
         ("domain", "Domain", {each.domain for each in products}),
-        ("state", "State", {each.state for each in products}),
+        ("state", "State", {each for one in products for each in _states(one)}),
         ("class", "Most protected class", {each.classification for each in products}),
     ):
         if len(values) > 1:

@@ -6,11 +6,17 @@ Belongs here: what the page needs beside the product's document. Not here: marku
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import CheckFacts, Mesh, ProductFacts
+from meshhouse.catalog.documents import (
+    CheckFacts,
+    ConsumerFacts,
+    Mesh,
+    ProductFacts,
+    PublicationFacts,
+)
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
@@ -25,25 +31,63 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each product and version."""
     relations = {each.relation for each in mesh.products}
     domains = {each.name for each in mesh.domains}
+    topics = {(each.domain, each.table) for each in mesh.topics}
     graph = Graph.of(mesh)
     for product in mesh.products:
         page = paths.product(product.relation)
         beside = (
             tuple((name, name in relations) for name in product.reads),
-            frozenset(each.domain for each in product.readers) & domains,
+            tuple(_topic(product.domain, each, topics) for each in product.topics),
+            frozenset({product.domain, *(each.domain for each in product.readers)}) & domains,
             product.relation in mesh.trace_digests,
             mesh.storage,
             graph.around(product.relation),
             graph.hits(product.relation),
             paths.product_asset(product.relation),
         )
-        inputs = (product, beside[0], tuple(sorted(beside[1])), *beside[2:])
+        inputs = (product, *beside[:2], tuple(sorted(beside[2])), *beside[3:])
         yield Page(page, inputs, partial(_render, product, *beside))
+    yield from _plain_pages(mesh, domains)
+
+
+def _plain_pages(mesh: Mesh, domains: Collection[str]) -> Iterator[Page]:
+    """A page under the name without version of each product that has versions.
+
+    Links from elsewhere lead to it, from the time before the product had versions.
+    """
+    taken = {each.relation.lower() for each in mesh.products}
+    versions: dict[str, list[ProductFacts]] = {}
+    for product in mesh.products:
+        plain = plain_name(product)
+        if plain.lower() not in taken:
+            versions.setdefault(plain, []).append(product)
+    for plain, found in versions.items():
+        found.sort(key=lambda each: -each.version)
+        inputs = (plain, found, found[0].domain in domains)
+        yield Page(paths.product(plain), inputs, partial(_render_versions, *inputs))
+
+
+def plain_name(product: ProductFacts) -> str:
+    """The name of a product without its version."""
+    return f"{product.domain}.{product.model}"
+
+
+def _render_versions(plain: str, versions: Sequence[ProductFacts], is_known: bool) -> str:
+    return html(
+        "versions.html",
+        paths.product(plain),
+        plain=plain,
+        domain=versions[0].domain,
+        is_known=is_known,
+        versions=versions,
+        latest=next((each for each in versions if each.is_latest), None),
+    )
 
 
 def _render(
     product: ProductFacts,
     reads: Sequence[tuple[str, bool]],
+    topics: Sequence[tuple[str, str, bool]],
     domain_names: frozenset[str],
     traced: bool,
     storage: str,
@@ -56,13 +100,17 @@ def _render(
         "product.html",
         page,
         product=product,
+        plain=plain_name(product),
+        retired=_retired(product),
         reads=reads,
-        topics=[_topic(product.domain, each) for each in product.topics],
+        topics=topics,
         domain_names=domain_names,
         traced=traced,
         asset=asset,
         snippets=snippets(product, storage),
         checks=_checks(product),
+        passed=_passed(product),
+        others=_others(product),
         about=_says_more(product),
         sections=_sections(product, len(near.nodes) > 1),
         trends=_trends(product),
@@ -71,11 +119,13 @@ def _render(
     )
 
 
-def _topic(domain: str, relation: str) -> tuple[str, str, bool]:
-    """Arguments of the macro `topic_link` for `schema.table`."""
+def _topic(
+    domain: str, relation: str, topics: Collection[tuple[str, str]]
+) -> tuple[str, str, bool]:
+    """Arguments of the macro `topic_link` for `schema.table`: a topic that is gone has no page."""
     schema, _, table = relation.partition(".")
     owner = schema.removesuffix("_raw") or domain
-    return owner, table, True
+    return owner, table, (owner, table) in topics
 
 
 def _checks(product: ProductFacts) -> list[tuple[str, list[CheckFacts]]]:
@@ -83,6 +133,29 @@ def _checks(product: ProductFacts) -> list[tuple[str, list[CheckFacts]]]:
     passed = [each for each in product.checks if each.result == "passed"]
     others = [each for each in product.checks if each.result != "passed"]
     return [("open", sorted(others, key=lambda each: each.result)), ("passed", passed)]
+
+
+def _passed(product: ProductFacts) -> str:
+    """How many checks passed, by who ran them."""
+    passed = [each for each in product.checks if each.result == "passed"]
+    of_dbt = sum(each.source == "dbt" for each in passed)
+    if not of_dbt or of_dbt == len(passed):
+        return words.plural(len(passed), "check") + " passed"
+    return f"{len(passed)} checks passed: {len(passed) - of_dbt} of the audit, {of_dbt} of dbt's"
+
+
+def _others(product: ProductFacts) -> list[ConsumerFacts]:
+    """Readers that are not among the domains whose models read it."""
+    domains = {each.domain for each in product.readers}
+    return [each for each in (product.use.consumers if product.use else ())
+            if each.name not in domains and each.name != product.domain]  # fmt: skip
+
+
+def _retired(product: ProductFacts) -> PublicationFacts | None:
+    """The entry that retired it."""
+    if product.state != "retired":
+        return None
+    return next((each for each in product.publications if each.kind == "retire"), None)
 
 
 def _says_more(product: ProductFacts) -> bool:
@@ -97,7 +170,7 @@ def _sections(product: ProductFacts, is_drawn: bool) -> list[tuple[str, str]]:
     about = _says_more(product)
     lineage = bool(is_drawn or product.reads or product.topics)
     return [
-        ("Use it", "use"),
+        *([("Use it", "use")] if product.state != "retired" else []),
         *([("About", "about")] if about else []),
         ("Columns", "columns"),
         *([("Lineage", "lineage")] if lineage else []),

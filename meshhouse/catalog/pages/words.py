@@ -29,7 +29,11 @@ _NOT_IN_ANCHORS = re.compile(r"\W+")
 _MAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!$'*+/=^_`{|}~-]*@[A-Za-z0-9][A-Za-z0-9.-]*")
 _WEB = re.compile(r"https?://[A-Za-z0-9][^\s\"'<>\\]*")
 _PARAGRAPHS = re.compile(r"\n\s*\n")
-_DONE = {"publish": "published", "rollback": "rolled back", "retire": "retired"}
+_DONE = {
+    "publish": "published", "rollback": "rolled back", "retire": "retired",
+    "unretire": "brought back", "rename": "renamed", "alias": "got one more name",
+    "end": "lost an old name",
+}  # fmt: skip
 _SIZES = ("bytes", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -132,9 +136,15 @@ def plural(value: int, one: str, many: str = "") -> str:
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
-def done(kind: str) -> str:
-    """What an entry of the ledger did, as a verb."""
-    return _DONE.get(kind, kind)
+def done(kind: str, shows: int | None = None) -> str:
+    """What an entry of the ledger did, as a verb.
+
+    Args:
+        kind: of the entry.
+        shows: the publication that a rollback shows again, if it is known.
+    """
+    said = _DONE.get(kind, kind)
+    return f"{said}, shows publication {shows} again" if shows is not None else said
 
 
 def late_after(product: ProductFacts) -> datetime | None:
@@ -148,6 +158,11 @@ def late_after(product: ProductFacts) -> datetime | None:
 def iso(at: datetime | date) -> str:
     """A time or day for programs."""
     return _utc(at).isoformat(timespec="seconds") if isinstance(at, datetime) else at.isoformat()
+
+
+def epoch(at: datetime) -> int:
+    """A time as seconds since 1970, where a page has thousands of them."""
+    return int(_utc(at).timestamp())
 
 
 def absolute(at: datetime | date) -> str:

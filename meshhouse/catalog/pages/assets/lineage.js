@@ -28,8 +28,10 @@
   }
 
   function tell(late, hit) {
-    said.hidden = !late;
+    const none = ![...rows.values()].some((row) => !row.hidden);
+    said.hidden = !late && !none;
     said.replaceChildren();
+    if (none) said.append("No product is of this choice.");
     if (!late) return;
     const domains = new Set(hit.map((key) => rows.get(key)?.dataset.domain));
     const line = document.createElement("p");
