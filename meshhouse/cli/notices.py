@@ -8,7 +8,7 @@ import click
 
 from meshhouse.cli.output import console, counted, escaped, print_json, print_texts
 from meshhouse.engines import engine
-from meshhouse.notices import Look, OpenCause, Queued, look, outbox_of, send_test
+from meshhouse.notices import Look, OpenCause, Queued, drop, look, outbox_of, send_test
 from meshhouse.repository import Repository
 
 _SHOWN = 20
@@ -41,8 +41,8 @@ def notices(context: click.Context, as_json: bool) -> None:
         console().print("Nothing is wrong.")
     if waiting:
         print_texts(
-            ["waits since", "channel", "attempts", "message", "why"],
-            [(each.queued_at, each.channel, each.attempts, each.title, each.problem)
+            ["waits since", "id", "channel", "attempts", "message", "why"],
+            [(each.queued_at, each.identity, each.channel, each.attempts, each.title, each.problem)
              for each in waiting],
             right=["attempts"],
         )  # fmt: skip
@@ -85,6 +85,23 @@ def test(as_json: bool, quiet: bool) -> int:
         elif not as_json:
             console(quiet).print(f"sent to {escaped(name)}", markup=False)
     return 1 if any(found.values()) else 0
+
+
+@notices.command("drop")
+@click.argument("name", metavar="ID|CHANNEL")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--quiet", is_flag=True, help="Print only what went wrong.")
+def drop_waiting(name: str, as_json: bool, quiet: bool) -> None:
+    """Give up a message that waits, or all that wait for a channel.
+
+    For messages that a receiver refuses for good, and for channels that are not set any more.
+    """
+    dropped = drop(Repository.find(), name)
+    if as_json:
+        print_json([_queued(each) for each in dropped])
+        return
+    for each in dropped:
+        console(quiet).print(escaped(f"dropped for {each.channel}: {each.title}"), markup=False)
 
 
 def _say(done: Look, quiet: bool) -> None:

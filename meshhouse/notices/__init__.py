@@ -11,7 +11,7 @@ channels.py (who receives it), webhook.py and mail.py (how), deliver.py and look
 from meshhouse.notices.causes import JOB_FAILED, SEVERAL, Cause
 from meshhouse.notices.channels import Channels
 from meshhouse.notices.facts import JobFailure
-from meshhouse.notices.look import Look, look, outbox_of, send_test
+from meshhouse.notices.look import Look, drop, look, outbox_of, send_test
 from meshhouse.notices.outbox import OpenCause, Outbox, Queued
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "OpenCause",
     "Outbox",
     "Queued",
+    "drop",
     "look",
     "outbox_of",
     "send_test",

@@ -14,7 +14,7 @@ from typing import Any
 from meshhouse.catalog import paths
 from meshhouse.notices.audience import said
 from meshhouse.notices.facts import ProductFact, Situation
-from meshhouse.notices.message import CLOSED, OPEN, Message
+from meshhouse.notices.message import CLOSED, OPEN, Message, shortened
 
 LATE, FAILED, JOB_FAILED, REJECTED = "late", "failed", "job_failed", "rejected"
 BURNING, RETIRING, BREACH, RECOVERY = "burning", "retiring", "breach", "recovery"
@@ -25,6 +25,8 @@ BURNING_BELOW, BURNING_ENDS = 25.0, 35.0
 distance keeps a budget that moves around one of them from sending a message at each look."""
 RETIRING_DAYS = 14
 """Days before its last day when a version that is read counts as retiring soon."""
+REJECTED_ENDS = 0.7
+"""Part of the share of rejected events that is allowed: `rejected` is over at or below it."""
 _MOST_REASON = 600
 """Characters of a failed run's message; `mesh status` and the log have all of it."""
 
@@ -71,7 +73,17 @@ class Cause:
         kind = RECOVERY if self.rule == BREACH else self.rule
         began = f"It began at {self.since:%Y-%m-%d %H:%M} UTC. " if self.since <= now else ""
         lasted = f"{began}Over at {now:%Y-%m-%d %H:%M} UTC."
-        return self._message(CLOSED, kind, f"Over: {self.title}", (lasted,))
+        return self._message(CLOSED, kind, self._over, (lasted,))
+
+    @property
+    def _over(self) -> str:
+        """The title of the closing message. Titles that hold a number or a run would be wrong."""
+        if self.rule == BURNING:
+            product, objective = self.facts["product"], self.facts["objective"]
+            return f"{product}: the error budget of {objective} is no longer burning"
+        if self.rule == JOB_FAILED:
+            return f"{self.subject} works again (run {self.facts['run_id'][:8]} had failed)"
+        return f"Over: {self.title}"
 
     def _message(self, state: str, kind: str, title: str, lines: tuple[str, ...]) -> Message:
         assert self.since is not None
@@ -82,22 +94,22 @@ class Cause:
         )  # fmt: skip
 
 
-def causes(found: Situation, now: datetime, burning: Collection[str] = frozenset()) -> list[Cause]:
+def causes(found: Situation, now: datetime, near: Collection[str] = frozenset()) -> list[Cause]:
     """Everything that is wrong now.
 
     Args:
         found: the facts.
         now: the time.
-        burning: subjects whose error budget was burning at the last look.
+        near: subjects of `burning` and `rejected` at the last look; they end later than they begin.
     """
     products = [
         cause
         for product in found.products
         for cause in (
-            *late(product, now), *burning_budgets(product, burning), *retiring(product, now)
+            *late(product, now), *burning_budgets(product, near), *retiring(product, now)
         )
     ]  # fmt: skip
-    return [*products, *failed(found), *rejected(found), *failed_jobs(found)]
+    return [*products, *failed(found), *rejected(found, near), *failed_jobs(found)]
 
 
 def late(product: ProductFact, now: datetime) -> Iterator[Cause]:
@@ -164,7 +176,7 @@ def failed(found: Situation) -> Iterator[Cause]:
         title = f"{what} {'were' if len(names) > 1 else 'was'} rejected"
         if each.outcome != REJECTED:
             title = f"{what} failed"
-        reason = each.message[:_MOST_REASON] or "See the log of the run."
+        reason = shortened(each.message, _MOST_REASON) or "See the log of the run."
         yield Cause(
             FAILED, each.domain, each.since, each.domain, title,
             (reason, "Consumers keep what they had."),
@@ -173,11 +185,12 @@ def failed(found: Situation) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def rejected(found: Situation) -> Iterator[Cause]:
+def rejected(found: Situation, near: Collection[str] = frozenset()) -> Iterator[Cause]:
     """Too large a share of a topic's events was rejected."""
     for each in found.topics:
         percent = 100 * each.rejected / each.events if each.events else 0.0
-        if percent > each.allowed_percent:
+        ends = REJECTED_ENDS if each.raw_table in near else 1.0
+        if percent > each.allowed_percent * ends:
             yield Cause(
                 REJECTED, each.raw_table, None, each.domain,
                 f"{percent:.3g} % of the events of topic {each.topic} were rejected",
@@ -191,7 +204,7 @@ def rejected(found: Situation) -> Iterator[Cause]:
 def failed_jobs(found: Situation) -> Iterator[Cause]:
     """Runs of the orchestrator that failed without a word in the ledger."""
     for each in found.jobs or ():
-        reasons = tuple(reason[:_MOST_REASON] for reason in each.reasons)
+        reasons = tuple(shortened(reason, _MOST_REASON) for reason in each.reasons)
         title = f"Run {each.run_id[:8]} of {each.job} failed"
         facts = {"job": each.job, "run_id": each.run_id, "reasons": list(reasons)}
         yield Cause(

@@ -6,18 +6,17 @@ worth a message, or how a channel is reached (webhook.py, mail.py).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from meshhouse.notices.causes import SEVERAL
 from meshhouse.notices.channels import EMAIL, SLACK, Channel, Channels
+from meshhouse.notices.deadline import within
+from meshhouse.notices.digest import digest, halves
 from meshhouse.notices.mail import mail
-from meshhouse.notices.message import DIGEST, Message, clean
+from meshhouse.notices.message import Message
 from meshhouse.notices.outbox import Addressed, Outbox, Queued
 from meshhouse.notices.refusal import Refused
 from meshhouse.notices.webhook import post, post_slack
@@ -28,8 +27,9 @@ digest."""
 _OF_DIGEST = 500
 """Messages in one digest. Receivers refuse bodies of megabytes; 500 are 250 KB."""
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
-_BUDGET = 40.0
-"""Seconds after which a look sends nothing more: Dagster ends a sensor after 60."""
+_BUDGET = 25.0
+"""Seconds after which a look sends nothing more: Dagster ends a sensor after 60. The last message
+and the ping may take 15 s each."""
 OVERDUE = timedelta(minutes=15)
 """After this time, a message that waits stops the dead-man's ping."""
 
@@ -77,29 +77,6 @@ def addressed(
     return result
 
 
-def digest(messages: Sequence[Message]) -> Message:
-    """One message that stands for many; it has their facts."""
-    kinds = Counter(f"{each.kind} {each.state}" for each in messages)
-    said = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    identities = "\n".join(sorted(each.identity for each in messages))
-    domains = {each.domain for each in messages}
-    return Message(
-        key=f"digest:{hashlib.sha256(identities.encode()).hexdigest()[:32]}",
-        state=DIGEST,
-        kind=SEVERAL,
-        domain=domains.pop() if len(domains) == 1 else "",
-        title=f"{len(messages)} notices at once: {said}",
-        lines=tuple(each.title for each in messages),
-        facts={
-            "messages": [
-                {"id": each.identity, "key": each.key, "state": each.state, "kind": each.kind,
-                 "domain": each.domain, "title": clean(each.title), "facts": each.facts}
-                for each in messages
-            ]
-        },
-    )  # fmt: skip
-
-
 def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
     """Sends every message that is due, the oldest first.
 
@@ -124,12 +101,16 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
         ):
             blocked.update((each.channel, key) for key in each.about)
         else:
+            # Before sending: where nothing can be written, as on a full disk, nothing is sent. Else
+            # each look would send the same message again.
+            outbox.attempt(each.number, now + wait(each.attempts))
             try:
-                problem = send(channel, each.identity, each.body)
+                problem = _in_parts(channel, each.identity, each.body, end)
             except Refused as error:
                 reason = f"{channel.setting}: {error}"
-                outbox.postpone(each.number, reason, now + wait(each.attempts))
-                done.problems.append(f"{reason}.")
+                outbox.note(each.number, reason)
+                remedy = "" if error.concerns_all else f" {_drop(each.identity)}"
+                done.problems.append(f"{reason}.{remedy}")
                 blocked.update((each.channel, key) for key in each.about)
                 if error.concerns_all:
                     down.add(each.channel)
@@ -139,17 +120,39 @@ def deliver(outbox: Outbox, channels: Channels, now: datetime) -> Delivery:
                 done.problems += [f"{channel.setting}: {problem}."] if problem else []
                 continue
         done.is_overdue |= channel is not None and is_overdue(each, now)
-    done.problems += [f"Messages wait for {name}, which is not set any more." for name in
-                      sorted(unset)]  # fmt: skip
+    done.problems += [
+        f"Messages wait for {name}, which is not set any more. {_drop(name)}"
+        for name in sorted(unset)
+    ]
     return done
+
+
+def _drop(name: str) -> str:
+    return f"To give up: `mesh notices drop {name}`."
+
+
+def _in_parts(channel: Channel, identity: str, body: str, end: float) -> str:
+    """Sends a message; a digest that is too large for the receiver is sent as halves of it."""
+    try:
+        return send(channel, identity, body)
+    except Refused as error:
+        parts = halves(body) if error.is_too_large and time.monotonic() < end else []
+        if not parts:
+            raise
+        problems = [_in_parts(channel, *part, end) for part in parts]
+        return ", ".join(dict.fromkeys(each for each in problems if each))
 
 
 def send(channel: Channel, identity: str, body: str) -> str:
     """Sends one message; returns what is wrong although it was sent.
 
     Raises:
-        Refused: it was not sent.
+        Refused: it was not sent, or nobody knows because the answer did not come in time.
     """
+    return within(lambda: _sent(channel, identity, body))
+
+
+def _sent(channel: Channel, identity: str, body: str) -> str:
     if channel.kind == EMAIL:
         return mail(channel, body)
     if channel.kind == SLACK:

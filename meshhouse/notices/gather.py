@@ -123,7 +123,11 @@ class Reading:
         bad = {each.product.domain for each in statuses if each.last_run in BAD}
         bad |= {name for name, head in last.items() if head.last_run in BAD}
         bad |= open_since.keys()
-        withheld = {each.product.relation for each in statuses if each.state != "declared"}
+        withheld = {
+            (each.product.domain, each.product.name)
+            for each in statuses
+            if each.state != "declared"
+        }
         for domain in domains:
             if domain.name not in bad:
                 continue
@@ -132,7 +136,7 @@ class Reading:
             group_of = {
                 each.name: each.group or ""
                 for each in domain.products
-                if each.relation not in withheld
+                if (domain.name, each.name) not in withheld
             }
             yield from failures(domain.name, runs, group_of, group_of)
 

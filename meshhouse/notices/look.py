@@ -6,19 +6,21 @@ Belongs here: the order of these steps. Not here: how often to look (orchestrati
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from meshhouse.engines import Engine
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.locks import lock_if_free
-from meshhouse.notices.causes import BURNING, causes, compared
+from meshhouse.notices.causes import BURNING, REJECTED, causes, compared
 from meshhouse.notices.channels import Channel, Channels
+from meshhouse.notices.deadline import within
 from meshhouse.notices.deliver import WITHIN, Delivery, addressed, deliver, send
 from meshhouse.notices.facts import JobFailure
 from meshhouse.notices.gather import Reading
 from meshhouse.notices.message import CLOSED, TEST, Message
-from meshhouse.notices.outbox import Outbox
+from meshhouse.notices.outbox import Outbox, Queued
 from meshhouse.notices.refusal import Refused
 from meshhouse.notices.webhook import get
 from meshhouse.repository import Repository
@@ -82,11 +84,37 @@ def look(
         done = Look()
         try:
             _decide(Reading(repository, engine, now), outbox, channels, jobs, done)
-        finally:  # what waits is sent also if the mesh cannot be read
-            done.delivery = deliver(outbox, channels, now)
+        except Exception:
+            with suppress(MeshError):  # what waits is sent also if the mesh cannot be read
+                deliver(outbox, channels, now)
+            raise
+        done.delivery = deliver(outbox, channels, now)
         if not done.delivery.is_overdue:
             _ping(done.delivery)
     return done
+
+
+def drop(repository: Repository, name: str) -> list[Queued]:
+    """Gives up messages that wait.
+
+    Args:
+        repository: the mesh.
+        name: the identity of a message, or a channel, for all that waits for it.
+
+    Raises:
+        MeshError: another process looks at the same time.
+        UsageError: no such message waits.
+    """
+    with lock_if_free(repository.home / _FOLDER / "lock") as busy:
+        if busy:
+            raise MeshError(f"Process {busy} is sending messages. Try again when it is done.")
+        found = outbox_of(repository).drop(name)
+    if not found:
+        raise UsageError(
+            f"No message {name} waits, and none for a channel of this name. `mesh notices` lists "
+            "what waits."
+        )
+    return found
 
 
 def send_test(repository: Repository, now: datetime | None = None) -> dict[str, str]:
@@ -116,9 +144,9 @@ def _decide(
 ) -> None:
     now = reading.now
     known = [each.cause for each in outbox.open_causes()]
-    burning = {each.subject for each in known if each.rule == BURNING}
+    near = {each.subject for each in known if each.rule in (BURNING, REJECTED)}
     situation = reading.situation(jobs, known)
-    found = causes(situation, now, burning)
+    found = causes(situation, now, near)
     begun, over = compared(found, known, situation, now)
     begun = outbox.numbered(begun)
     notices, memory = reading.changes(outbox.memory(_CHANGES))
@@ -147,6 +175,6 @@ def _ping(delivery: Delivery) -> None:
     address = value(_PING).strip()
     if address:
         try:
-            get(Channel("ping", "ping", _PING, address))
+            within(lambda: get(Channel("ping", "ping", _PING, address)))
         except Refused as error:
             delivery.problems.append(f"{_PING}: {error}.")

@@ -29,6 +29,7 @@ _USER = "MESH_SMTP_USER"
 _PASSWORD = "MESH_SMTP_PASSWORD"  # noqa: S105 - the name of a variable
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _SECONDS = 10
+_TOO_LARGE = 552
 
 
 def mail(channel: Channel, body: str) -> str:
@@ -53,7 +54,8 @@ def mail(channel: Channel, body: str) -> str:
             refused = server.send_message(message, to_addrs=receivers)
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError,
             smtplib.SMTPNotSupportedError) as error:  # fmt: skip
-        raise Refused(_reason(error), concerns_all=False) from None
+        is_too_large = getattr(error, "smtp_code", None) == _TOO_LARGE
+        raise Refused(_reason(error), concerns_all=False, is_too_large=is_too_large) from None
     except (OSError, smtplib.SMTPException, ValueError) as error:
         raise Refused(_reason(error)) from None
     return f"{len(refused)} of {len(receivers)} addresses were refused" if refused else ""

@@ -73,6 +73,11 @@ class Message:
         return json.dumps(document, sort_keys=True, default=str)
 
 
+def shortened(text: str, limit: int) -> str:
+    """A text without secrets, then cut: half a secret would not be found any more."""
+    return str(without_secrets(text, secrets()))[:limit]
+
+
 def clean(text: str, limit: int = _LINE) -> str:
     """One line without characters that move, hide or reverse text; cut after `limit`.
 

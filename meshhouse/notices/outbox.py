@@ -21,6 +21,7 @@ from typing import Any
 
 from meshhouse.errors import MeshError
 from meshhouse.notices.causes import Cause
+from meshhouse.notices.message import CLOSED
 from meshhouse.notices.secrets import secrets, without_secrets
 
 _TABLES = """
@@ -198,23 +199,46 @@ class Outbox:
             )
             database.execute("delete from told where key not in (select key from causes)")
 
+    def attempt(self, number: int, next_at: datetime) -> None:
+        """A message is about to be sent; it is due again then, if nothing marks it as sent."""
+        with self._writing() as database:
+            database.execute(
+                "update messages set attempts = attempts + 1, next_at = ? where id = ?",
+                (_at(next_at), number),
+            )
+
     def mark_sent(self, number: int, now: datetime, problem: str = "") -> None:
         """A channel took a message."""
         with self._writing() as database:
             database.execute(
-                "update messages set sent_at = ?, problem = ?, attempts = attempts + 1"
-                " where id = ?",
+                "update messages set sent_at = ?, problem = ? where id = ?",
                 (_at(now), problem, number),
             )
 
-    def postpone(self, number: int, problem: str, next_at: datetime) -> None:
+    def note(self, number: int, problem: str) -> None:
         """A channel did not take a message."""
         with self._writing() as database:
-            database.execute(
-                "update messages set attempts = attempts + 1, problem = ?, next_at = ?"
-                " where id = ?",
-                (problem, _at(next_at), number),
-            )
+            database.execute("update messages set problem = ? where id = ?", (problem, number))
+
+    def drop(self, name: str) -> list[Queued]:
+        """Gives up messages that wait; returns them.
+
+        What is dropped is not sent again. A channel that never heard that something began does not
+        hear either that it is over.
+
+        Args:
+            name: the identity of a message, or a channel, for all that waits for it.
+        """
+        found = [each for each in self.waiting() if name in (each.identity, each.channel)]
+        with self._writing() as database:
+            for each in found:
+                database.execute("delete from messages where id = ?", (each.number,))
+                if each.state != CLOSED:
+                    database.executemany(
+                        "delete from told where key = ? and channel = ?",
+                        [(key, each.channel) for key in each.about],
+                    )
+        return found
 
     def _messages(self, clause: str, *values: Any) -> list[Queued]:
         rows = self._rows(

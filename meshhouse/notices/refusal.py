@@ -11,7 +11,9 @@ from meshhouse.errors import MeshError
 class Refused(MeshError):
     """A channel did not take a message. The text holds no address and no secret."""
 
-    def __init__(self, reason: str, concerns_all: bool = True) -> None:
+    def __init__(self, reason: str, concerns_all: bool = True, is_too_large: bool = False) -> None:
         super().__init__(reason)
         self.concerns_all = concerns_all
         """Whether the channel would not take other messages now either."""
+        self.is_too_large = is_too_large
+        """Whether it would take a smaller message."""

@@ -15,6 +15,7 @@ import hmac
 import json
 import re
 from datetime import datetime
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -30,7 +31,10 @@ _TRY_AGAIN = (408, 425, 429)
 _PREFIX = "whsec_"
 _SMALLEST_KEY = 24
 """Bytes of a key; Standard Webhooks asks for 24 to 64."""
-_MENTION = re.compile(r"(?<![\w.+-])@(?=\w)")
+_MENTION = re.compile(r"(?<![^\W_])@")
+"""Every `@` but that of an address, which a letter or digit precedes. A receiver may find `@all`
+after any sign: `-@all`, `_@all_`."""
+_IMAGE = re.compile(r"(?<=\])(?=\()")
 _SLACK_MOST = 12_000
 """Characters; Slack refuses much longer texts."""
 
@@ -70,7 +74,12 @@ def post_slack(channel: Channel, body: str) -> None:
     Raises:
         Refused: the receiver did not take it.
     """
-    payload = {"text": slack_text(json.loads(body)), "unfurl_links": False}
+    payload = {
+        "text": slack_text(json.loads(body)),
+        "mrkdwn": False,
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
     _request(channel, json.dumps(payload).encode(), {"Content-Type": "application/json"})
 
 
@@ -84,20 +93,28 @@ def get(channel: Channel) -> None:
 
 
 def slack_text(document: dict[str, Any]) -> str:
-    """The text of a message for Slack: nothing in it is a mention, a link or markup of Slack."""
+    """The text of a message for Slack: nothing in it is a mention, or a link with other words.
+
+    Slack shows `*` and `_` as they are (`mrkdwn` is off). Mattermost has no such setting: there,
+    names may look bold. Both make links of bare addresses, and show no preview of them.
+    """
     signs = {"open": ":red_circle:", "closed": ":white_check_mark:"}
     sign = signs.get(document["state"], ":information_source:")
     lines = document["text"].split("\n")
     kept = [line for line in lines if line and line != document["link"]]
     text = "\n".join(slack_escaped(line) for line in kept)
-    link = [f"<{_safe_link(document['link'])}|Open the page>"] if document["link"] else []
+    link = [_safe_link(document["link"])] if document["link"] else []
     return "\n".join([f"{sign} {text}"[:_SLACK_MOST], *link])
 
 
 def slack_escaped(text: str) -> str:
-    """Text in which Slack finds no mention (`<!channel>`, `@here`) and no link."""
+    """Text in which Slack and Mattermost find no mention (`<!channel>`, `@here`).
+
+    They find no link with other words than its address either, and no image (`![](...)`).
+    """
     for old, new in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(old, new)
+    text = _IMAGE.sub("\u200b", text)
     return _MENTION.sub("@\u200b", text)  # Mattermost finds `@all` without brackets
 
 
@@ -147,7 +164,8 @@ def _request(channel: Channel, data: bytes | None, headers: dict[str, str]) -> N
     except HTTPError as error:
         error.close()
         concerns_all = error.code >= 500 or error.code in _TRY_AGAIN
-        raise Refused(f"HTTP {error.code}", concerns_all) from None
+        is_too_large = error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        raise Refused(f"HTTP {error.code}", concerns_all, is_too_large) from None
     except (OSError, HTTPException, ValueError) as error:
         raise Refused(_reason(error)) from None
 

@@ -83,6 +83,34 @@ def test_rejected_events_count_above_the_threshold_of_the_topic():
     assert found(topics=(replace(topic, rejected=0, events=0),)) == []
 
 
+def test_rejected_events_around_the_threshold_do_not_flap():
+    topic = TopicFact("shop_raw.sales", "shop", "shop.sales", 11, 1000, 1.0)
+    near = {"shop_raw.sales"}
+
+    def is_open(rejected: int, *subjects: str) -> bool:
+        one = Situation(topics=(replace(topic, rejected=rejected),))
+        return bool(causes(one, NOW, set(subjects)))
+
+    assert is_open(11)
+    assert not is_open(10)
+    assert is_open(10, *near)
+    assert is_open(8, *near)
+    assert not is_open(7, *near)
+    never = Situation(topics=(replace(topic, rejected=0, allowed_percent=0.0),))
+    assert causes(never, NOW, near) == []
+
+
+def test_a_closing_title_says_what_is_over():
+    job = JobFailure("maintain", "abcdef0123", NOW, ("killed",))
+    burning = replace(ORDERS, promise=None, budgets=(("latency_minutes", 0.0),))
+    titles = [replace(each, since=NOW).closing(NOW).title
+              for each in found(burning, jobs=(job,))]  # fmt: skip
+    assert titles == [
+        "shop.orders: the error budget of latency_minutes is no longer burning",
+        "maintain works again (run abcdef01 had failed)",
+    ]
+
+
 def run(number: int, outcome: str, products: dict[str, str] | None = None) -> dict:
     return {
         "run_id": f"run{number}", "outcome": outcome, "message": f"reason {number}",

@@ -19,15 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshhouse.errors import MeshError
-from meshhouse.notices.causes import Cause, compared
+from meshhouse.notices.causes import Cause, causes, compared
 from meshhouse.notices.channels import Channel, Channels, is_address
 from meshhouse.notices.deliver import MOST, addressed, deliver, digest, send, wait
-from meshhouse.notices.facts import Situation
+from meshhouse.notices.facts import FailureFact, JobFailure, Situation
 from meshhouse.notices.message import CLOSED, NOTICE, OPEN, Message
 from meshhouse.notices.outbox import Outbox
 from meshhouse.notices.refusal import Refused
+from meshhouse.notices.secrets import without_secrets
 from meshhouse.notices.webhook import slack_escaped, slack_text
-from tests.support.receivers import Receiver, hook_server, mail_server
+from tests.support.receivers import Receiver, hook_server, mail_server, slow_server
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 SECRET = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -121,7 +122,10 @@ def test_a_message_that_is_refused_stops_no_other_one(outbox, post):
     queue(outbox, message(1), channel="email:shop:shop")
     queue(outbox, message(2), channel="email")
     done = deliver(outbox, channels(EMAIL, gone), NOW)
-    assert done.problems == ["MESH_ALERT_EMAIL_TO: SMTP 550 for every address."]
+    assert done.problems == [
+        "MESH_ALERT_EMAIL_TO: SMTP 550 for every address. To give up: `mesh notices drop "
+        f"{message(1).identity}`."
+    ]
     assert [each["Subject"] for each in post.mailed] == ["Mesh: product 2 is late"]
 
 
@@ -138,7 +142,9 @@ def test_only_success_counts_as_sent(outbox, hook, status):
     hook.answers["/token-of-the-hook"] = status
     queue(outbox, message())
     done = deliver(outbox, channels(webhook(hook.port, "/token-of-the-hook")), NOW)
-    assert done.problems == [f"MESH_ALERT_WEBHOOK: HTTP {status}."]
+    [problem] = done.problems
+    assert problem.startswith(f"MESH_ALERT_WEBHOOK: HTTP {status}.")
+    assert ("mesh notices drop" in problem) == (status < 429)
     assert "token-of-the-hook" not in str(outbox.waiting())
     assert hook.pinged == []  # a redirect is not followed by GET
     hook.answers.clear()
@@ -148,7 +154,10 @@ def test_only_success_counts_as_sent(outbox, hook, status):
 def test_a_channel_whose_setting_is_gone_keeps_its_messages(outbox, hook):
     queue(outbox, message())
     done = deliver(outbox, channels(), NOW)
-    assert done.problems == ["Messages wait for webhook, which is not set any more."]
+    assert done.problems == [
+        "Messages wait for webhook, which is not set any more. To give up: `mesh notices drop "
+        "webhook`."
+    ]
     assert deliver(outbox, channels(webhook(hook.port)), NOW).sent == 1
 
 
@@ -202,6 +211,80 @@ def test_a_clock_that_was_ahead_holds_nothing_back(outbox, hook):
     assert {each.json["state"] for each in hook.posted} == {"open"}
 
 
+def test_a_digest_that_is_too_large_arrives_as_parts_of_it(outbox, hook, monkeypatch):
+    def answer() -> None:
+        ones = hook.posted[-1].json["facts"].get("messages", ())
+        hook.answers["/hook"] = 413 if len(ones) > 2 else 200
+
+    hook.before_answer = answer
+    queue(outbox, *map(message, range(MOST + 1)))
+    done = deliver(outbox, channels(webhook(hook.port)), NOW)
+    assert (done.sent, done.waiting, done.problems) == (1, 0, [])
+    parts = [each.json["facts"].get("messages") or [each.json] for each in hook.posted]
+    keys = [each["key"] for part in parts for each in part if len(part) <= 2]
+    assert sorted(keys) == sorted(f"late:{number}" for number in range(MOST + 1))
+    identities = [each.json["id"] for each in hook.posted]
+    assert len(set(identities)) == len(identities)
+
+
+def test_what_is_refused_for_good_can_be_dropped(outbox, hook):
+    hook.answers["/hook"] = 413
+    queue(outbox, message(1), message(2))
+    later = NOW + timedelta(days=1)
+    assert deliver(outbox, channels(webhook(hook.port)), later).is_overdue
+    [dropped] = outbox.drop(message(1).identity)
+    assert (dropped.title, [each.key for each in outbox.waiting()]) == (
+        "product 1 is late", ["late:2"],
+    )  # fmt: skip
+    assert len(outbox.drop("webhook")) == 1
+    assert outbox.drop("webhook") == []
+    assert not deliver(outbox, channels(webhook(hook.port)), later).is_overdue
+
+
+def test_who_did_not_hear_of_a_begin_does_not_hear_of_the_end(outbox):
+    cause = Cause("late", "shop.orders", NOW, "shop", "shop.orders is late")
+    ones = addressed([cause.opening()], lambda _: ["webhook", "slack"], lambda _: 0, NOW)
+    outbox.decide([cause], [], ones, {}, NOW)
+    outbox.drop("webhook")
+    assert outbox.told(cause.key) == ["slack"]
+
+
+def test_a_message_whose_sending_cannot_be_stored_is_not_sent_at_each_look(
+    outbox, hook, monkeypatch
+):
+    def full(*_: object) -> None:
+        raise MeshError("The disk is full.")
+
+    queue(outbox, message())
+    with monkeypatch.context() as disk:
+        disk.setattr(outbox, "mark_sent", full)
+        with pytest.raises(MeshError):
+            deliver(outbox, channels(webhook(hook.port)), NOW)
+    deliver(outbox, channels(webhook(hook.port)), NOW + timedelta(seconds=20))
+    assert len(hook.posted) == 1
+    with monkeypatch.context() as disk:
+        disk.setattr(outbox, "attempt", full)
+        with pytest.raises(MeshError):
+            deliver(outbox, channels(webhook(hook.port)), NOW + timedelta(seconds=40))
+    assert len(hook.posted) == 1
+    deliver(outbox, channels(webhook(hook.port)), NOW + timedelta(seconds=40))
+    assert [each.body for each in hook.posted] == [hook.posted[0].body] * 2
+
+
+@pytest.mark.parametrize("channel", [webhook(0), EMAIL])
+def test_a_receiver_that_answers_byte_by_byte_is_given_up(channel, outbox, monkeypatch):
+    monkeypatch.setattr("meshhouse.notices.deadline.SECONDS", 0.3)
+    with slow_server(b"220-" if channel.kind == "email" else b"HTTP/1.1 200 OK\r\nX: ") as port:
+        monkeypatch.setenv("MESH_SMTP_HOST", "127.0.0.1")
+        monkeypatch.setenv("MESH_SMTP_PORT", str(port))
+        monkeypatch.setenv("MESH_SMTP_SECURITY", "none")
+        monkeypatch.setenv("MESH_ALERT_EMAIL_FROM", "mesh@mesh.example")
+        if channel.kind == "webhook":
+            channel = webhook(port)
+        with pytest.raises(Refused, match=r"no complete answer within 0\.3 s"):
+            send(channel, "msg_1", message().body(NOW))
+
+
 def test_five_lines_of_python_verify_a_signature_and_no_changed_byte_passes(outbox, hook):
     queue(outbox, message())
     deliver(outbox, channels(webhook(hook.port, secret=f"whsec_{SECRET}")), NOW)
@@ -252,6 +335,28 @@ def test_hostile_text_is_only_text_in_slack_and_in_mail(outbox, hook, post):
     assert "\u202e" not in mail["Subject"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["@all", "-@channel", ".@all", "+@here", "_@all_", "*@all*", "(@all)", "a @all", "@@all"],
+)
+def test_a_mention_after_any_sign_is_broken(text):
+    escaped = slack_escaped(text)
+    assert all(each.startswith("\u200b") for each in escaped.split("@")[1:])
+    assert slack_escaped("ann.lee@mesh.example") == "ann.lee@mesh.example"
+
+
+def test_slack_shows_names_as_they_are_and_loads_nothing(outbox, hook):
+    slack = Channel("slack", "slack", "MESH_ALERT_SLACK", f"http://127.0.0.1:{hook.port}/slack")
+    said = "*All is well* ![](https://evil.example/x.png)"
+    queue(outbox, Message("k", OPEN, "late", "shop", said, link="https://mesh.example/a?b"),
+          channel="slack")  # fmt: skip
+    deliver(outbox, channels(slack), NOW)
+    sent = hook.posted[0].json
+    assert (sent["mrkdwn"], sent["unfurl_links"], sent["unfurl_media"]) == (False, False, False)
+    assert "](" not in sent["text"]
+    assert sent["text"].endswith("\nhttps://mesh.example/a?b")
+
+
 @given(st.text())
 def test_no_text_is_a_mention_or_a_link_in_slack(text):
     escaped = slack_escaped(text)
@@ -288,6 +393,42 @@ def test_a_secret_of_the_environment_is_in_no_message(outbox, hook, monkeypatch)
     for text in (request.body.decode(), str(outbox.sent(9)), str(outbox.open_causes())):
         assert "sesame" not in text
         assert "hooks.example" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("postgresql://app:hunter2-x@db.example/shop", "hunter2-x"),
+        ("mysql://app:p%40ss%2Fword@db.example/shop", "p@ss/word"),
+        ("postgresql://app:pa/ss#wo@rd@db.example/shop", "pa/ss#wo@rd"),
+        ("postgresql://db.example/shop?user=app&password=hunter2-x", "hunter2-x"),
+        ("host=db.example user=app password='hunter2 x'", "hunter2 x"),
+        ("Server=db;Uid=app;Pwd=hunter2-x;", "hunter2-x"),
+    ],
+)
+def test_a_password_inside_the_value_of_any_variable_is_hidden(monkeypatch, value, said):
+    monkeypatch.setenv("SHOP_DATABASE", value)
+    body = Message("k", OPEN, "failed", "shop", f"refused: {said}", (f"from {value}",)).body(NOW)
+    assert said not in body
+    assert "refused: ***" in body
+
+
+def test_the_password_of_an_address_is_hidden_though_no_variable_has_it():
+    assert without_secrets("postgresql://app:abc@db/shop", []) == "postgresql://app:***@db/shop"
+    began = process_time()
+    without_secrets("a" * 1_000_000 + "://" * 10_000, [])
+    assert process_time() - began < 5
+
+
+def test_a_secret_is_hidden_before_a_reason_is_cut(monkeypatch):
+    monkeypatch.setenv("SHOP_PASSWORD", "hunter2-very-secret")
+    reason = "x" * 590 + " hunter2-very-secret"
+    failed = FailureFact("shop", "run1", NOW, ("orders",), "failed", reason)
+    job = JobFailure("maintain", "abcdef0123", NOW, (reason,))
+    found = causes(Situation(failures=(failed,), jobs=(job,)), NOW)
+    title = Message("k", OPEN, "failed", "shop", "x" * 990 + " hunter2-very-secret")
+    for one in (*(each.opening() for each in found), digest([title, title])):
+        assert "hunter" not in one.body(NOW)
 
 
 def test_an_address_gets_a_message_once_though_it_is_in_a_list():

@@ -14,8 +14,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from meshhouse.engines import engine
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.notices import Look, look, outbox_of
+from meshhouse.notices.deliver import addressed
+from meshhouse.notices.message import NOTICE, Message
 from tests.conftest import Mesh
 from tests.support.receivers import Receiver, Request, hook_server
 from tests.support.versioned import two_versions
@@ -195,6 +197,7 @@ def test_a_kill_between_sending_and_recording_sends_the_same_message_again(sold:
     hook.before_answer = lambda: None
     [killed] = hook.posted
     waiting, _ = outbox_of(sold.repository).waiting()  # and a second one that it is over
+    due_now(sold)
     sold.run("notices", "send", environment={"MESH_ALERT_WEBHOOK": address(hook, "all")})
     _, again, over = hook.posted
     assert again.body == killed.body
@@ -219,6 +222,21 @@ def test_what_waits_is_sent_though_the_mesh_cannot_be_read(sold: Mesh, hook, mon
         look_at(sold, hours=27)
     assert len(hook.posted) == 1
     assert hook.pinged == []  # nobody looked, so the dead man's switch must not be held
+
+
+def test_an_outbox_that_cannot_be_written_does_not_hide_why_the_mesh_cannot_be_read(
+    sold: Mesh, hook, monkeypatch
+):
+    def gone(*_: object) -> None:
+        raise OSError("the lake is gone")
+
+    def full(*_: object) -> None:
+        raise MeshError("The disk is full.")
+
+    monkeypatch.setattr("meshhouse.notices.gather.product_statuses", gone)
+    monkeypatch.setattr("meshhouse.notices.outbox.Outbox.waiting", full)
+    with pytest.raises(OSError, match="the lake is gone"):
+        look_at(sold)
 
 
 def test_no_ping_while_a_message_waits_for_long(sold: Mesh, hook, monkeypatch):
@@ -251,6 +269,13 @@ def test_the_command_looks_sends_and_lists(mesh: Mesh, hook):
     assert "Nothing is wrong." in mesh.run("notices").stderr
     mesh.run("notices", "test", environment=environment)
     assert hook.posted[-1].json["kind"] == "test"
+    assert "No message webhook waits" in mesh.run("notices", "drop", "webhook", code=2).stderr
+    message = Message("k", NOTICE, "change", "shop", "It changed")
+    ones = addressed([message], lambda _: ["slack"], lambda _: 0, datetime.now(UTC))
+    outbox_of(mesh.repository).decide([], [], ones, {}, datetime.now(UTC))
+    assert message.identity in mesh.run("notices", environment={"COLUMNS": "250"}).stdout
+    dropped = mesh.run("notices", "drop", message.identity).stderr
+    assert dropped == "dropped for slack: It changed\n"
     hook.answers["/all"] = 403
     failed = mesh.run("notices", "test", "--quiet", environment=environment, code=1)
     assert failed.stderr == (

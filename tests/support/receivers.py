@@ -143,6 +143,30 @@ def mail_server(tls: ssl.SSLContext | None = None, at_once: bool = False) -> Ite
 
 
 @contextmanager
+def slow_server(begin: bytes) -> Iterator[int]:
+    """A server that never ends its answer; yields its port.
+
+    Args:
+        begin: what it answers at once. After that, it sends one byte ten times a second.
+    """
+    done = threading.Event()
+
+    class Slow(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(begin)
+            while not done.wait(0.1):
+                self.request.sendall(b"a")
+
+    server = _Mail(("127.0.0.1", 0), Slow)
+    try:
+        with _serving(server) as receiver:
+            yield receiver.port
+            done.set()
+    finally:
+        done.set()
+
+
+@contextmanager
 def _serving(server: socketserver.TCPServer) -> Iterator[Receiver]:
     receiver = Receiver(server.server_address[1])
     server.receiver = receiver  # type: ignore[attr-defined]
