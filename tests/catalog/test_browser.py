@@ -354,3 +354,22 @@ def test_a_retired_product_is_marked(tmp_path, page):
     site.build(replace(mesh, products=(gone,)), tmp_path / "site", jobs=1)
     page.goto(address(tmp_path / "site", paths.product("shop.orders")))
     assert page.locator(".stateline .badge").inner_text() == "retired"
+
+
+def test_tables_fit_a_screen_of_1280(real_site, page):
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for name in kinds(real_site.folder):
+        page.goto(address(real_site.folder, name))
+        page.evaluate(
+            "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+        )
+        wide = page.evaluate(
+            "[...document.querySelectorAll('.scroll')]"
+            ".filter((each) => each.scrollWidth > each.clientWidth + 1)"
+            ".map((each) => each.getAttribute('aria-label'))"
+        )
+        assert wide == [], name
+        assert page.evaluate(
+            "[...document.querySelectorAll('.drawing')].every((each) => each.scrollLeft >= 0 && "
+            "getComputedStyle(each).direction === 'ltr')"
+        ), name

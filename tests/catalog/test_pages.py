@@ -234,6 +234,18 @@ def test_a_removed_domain_links_to_no_topic_that_is_gone():
     assert not missing
 
 
+def test_a_name_without_version_leads_to_the_latest_version():
+    mesh = full_mesh()
+    first = replace(mesh.products[0], relation="shop.orders_v1", is_latest=False)
+    second = replace(mesh.products[0], relation="shop.orders_v2", version=2)
+    made = html_of(replace(mesh, products=(first, second)))
+    page = made[paths.product("shop.orders")]
+    assert "shop.orders reads the latest, shop.orders_v2 ." in page.seen
+    assert "orders_v2.html" in [each.get("href") for each in page.all("a")]
+    for relation in ("shop.orders_v1", "shop.orders_v2"):
+        assert "shop.orders reads the latest version." in made[paths.product(relation)].seen
+
+
 def test_readers_that_are_no_domains_are_on_the_page():
     mesh = full_mesh()
     use = UseFacts("used", "", (
@@ -279,9 +291,11 @@ def test_checks_of_the_audit_and_of_dbt_are_counted_apart():
 
 def test_a_retired_product_offers_no_way_to_read_it():
     mesh = full_mesh()
-    product = replace(mesh.products[0], state="retired")
+    entry = replace(mesh.products[0].publications[0], kind="retire", done_by="ada")
+    product = replace(mesh.products[0], state="retired", publications=(entry,))
     page = html_of(replace(mesh, products=(product,)))[paths.product("shop.orders")]
     assert "Use it" not in page.seen
+    assert "Retired on 2026-03-01 09:00 UTC by ada" in page.seen
     assert not [each for each in page.all("code") if "data-snippet" in each]
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from meshhouse.catalog.documents import ColumnFacts
 from meshhouse.catalog.pages.snippets import reference, snippets
@@ -30,20 +31,43 @@ def run(command: list[str], mesh, **variables: str) -> str:
     return done.stdout
 
 
-def test_the_sql_runs(real_site):
-    rows = real_site.mesh.rows(real_site.block(PRODUCT, "sql"))
-    assert sorted(row[0] for row in rows) == [1, 2, 3]
+def of_kind(site: Site, *kinds: str) -> dict[str, str]:
+    """Page -> its block of some kinds."""
+    return {page: text for (page, kind), text in site.blocks().items() if kind in kinds}
 
 
-def test_the_line_for_the_terminal_runs(real_site):
+def test_every_block_of_the_site_is_of_a_kind_that_a_test_below_runs(real_site):
+    kinds = {kind for _, kind in real_site.blocks()}
+    assert kinds == {"sql", "ledger", "shell", "python", "dependencies", "dbt", "pyspark"}
+
+
+def test_the_sql_of_every_page_runs(real_site):
+    """Products and the ledger."""
+    assert sorted(row[0] for row in real_site.mesh.rows(real_site.block(PRODUCT, "sql"))) == [
+        1,
+        2,
+        3,
+    ]
+    found = of_kind(real_site, "sql", "ledger")
+    assert "ledger.html" in found
+    for page, text in found.items():
+        assert real_site.mesh.rows(text), page
+
+
+def test_the_lines_for_the_terminal_run(real_site):
     shown = run(["sh", "-c", real_site.block(PRODUCT, "shell")], real_site.mesh)
     assert "order_id" in shown
     assert "1.50" in shown
+    for text in of_kind(real_site, "shell").values():
+        run(["sh", "-c", text], real_site.mesh)
 
 
 def test_the_python_runs(real_site):
     shown = run([sys.executable, "-c", real_site.block(PRODUCT, "python")], real_site.mesh)
     assert "order_id" in shown
+    # One process for the others: the imports take a second.
+    together = "\n".join(of_kind(real_site, "python").values())
+    run([sys.executable, "-c", together], real_site.mesh)
 
 
 def test_the_model_for_dbt_builds_in_a_domain_that_did_not_read_the_product(real_site):
@@ -56,10 +80,16 @@ def test_the_model_for_dbt_builds_in_a_domain_that_did_not_read_the_product(real
         "domains/fresh/models/domain.yml",
         (mesh.root / "domains/crm/models/domain.yml").read_text().replace("crm", "fresh"),
     )
-    mesh.write("domains/fresh/dependencies.yml", real_site.block(PRODUCT, "dependencies"))
-    mesh.write("domains/fresh/models/staging/stg_shop__orders.sql", real_site.block(PRODUCT, "dbt"))
+    named = [yaml.safe_load(text) for text in of_kind(real_site, "dependencies").values()]
+    projects = [each for one in named for each in one["projects"]]
+    unique = {each["name"]: each for each in projects}
+    mesh.write("domains/fresh/dependencies.yml", yaml.safe_dump({"projects": [*unique.values()]}))
+    models = of_kind(real_site, "dbt")
+    for page, text in models.items():
+        name = page.removeprefix("products/").removesuffix(".html").replace("/", "__")
+        mesh.write(f"domains/fresh/models/staging/stg_{name}.sql", text)
     done = mesh.dbt("fresh", "build")
-    assert "PASS=1" in done.stdout
+    assert f"PASS={len(models)}" in done.stdout
     mesh.run("check")
 
 

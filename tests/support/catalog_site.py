@@ -21,10 +21,21 @@ class Site:
 
     def block(self, product: str, kind: str) -> str:
         """The text of a block to copy, as the page has it."""
-        page = self.folder / "products" / product.replace(".", "/")
-        found = _Blocks()
-        found.feed(page.with_suffix(".html").read_text())
-        return found.blocks[kind]
+        return _blocks(self.folder / f"products/{product.replace('.', '/')}.html")[kind]
+
+    def blocks(self) -> dict[tuple[str, str], str]:
+        """Page and kind -> text, of every block of the whole site."""
+        return {
+            (page.relative_to(self.folder).as_posix(), kind): text
+            for page in sorted(self.folder.rglob("*.html"))
+            for kind, text in _blocks(page).items()
+        }
+
+
+def _blocks(page: Path) -> dict[str, str]:
+    found = _Blocks()
+    found.feed(page.read_text())
+    return found.blocks
 
 
 class _Blocks(HTMLParser):

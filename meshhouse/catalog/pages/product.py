@@ -10,7 +10,13 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import CheckFacts, ConsumerFacts, Mesh, ProductFacts
+from meshhouse.catalog.documents import (
+    CheckFacts,
+    ConsumerFacts,
+    Mesh,
+    ProductFacts,
+    PublicationFacts,
+)
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
@@ -41,6 +47,41 @@ def pages(mesh: Mesh) -> Iterator[Page]:
         )
         inputs = (product, *beside[:2], tuple(sorted(beside[2])), *beside[3:])
         yield Page(page, inputs, partial(_render, product, *beside))
+    yield from _plain_pages(mesh, domains)
+
+
+def _plain_pages(mesh: Mesh, domains: Collection[str]) -> Iterator[Page]:
+    """A page under the name without version of each product that has versions.
+
+    Links from elsewhere lead to it, from the time before the product had versions.
+    """
+    taken = {each.relation.lower() for each in mesh.products}
+    versions: dict[str, list[ProductFacts]] = {}
+    for product in mesh.products:
+        plain = plain_name(product)
+        if plain.lower() not in taken:
+            versions.setdefault(plain, []).append(product)
+    for plain, found in versions.items():
+        found.sort(key=lambda each: -each.version)
+        inputs = (plain, found, found[0].domain in domains)
+        yield Page(paths.product(plain), inputs, partial(_render_versions, *inputs))
+
+
+def plain_name(product: ProductFacts) -> str:
+    """The name of a product without its version."""
+    return f"{product.domain}.{product.model}"
+
+
+def _render_versions(plain: str, versions: Sequence[ProductFacts], is_known: bool) -> str:
+    return html(
+        "versions.html",
+        paths.product(plain),
+        plain=plain,
+        domain=versions[0].domain,
+        is_known=is_known,
+        versions=versions,
+        latest=next((each for each in versions if each.is_latest), None),
+    )
 
 
 def _render(
@@ -59,6 +100,8 @@ def _render(
         "product.html",
         page,
         product=product,
+        plain=plain_name(product),
+        retired=_retired(product),
         reads=reads,
         topics=topics,
         domain_names=domain_names,
@@ -106,6 +149,13 @@ def _others(product: ProductFacts) -> list[ConsumerFacts]:
     domains = {each.domain for each in product.readers}
     return [each for each in (product.use.consumers if product.use else ())
             if each.name not in domains and each.name != product.domain]  # fmt: skip
+
+
+def _retired(product: ProductFacts) -> PublicationFacts | None:
+    """The entry that retired it."""
+    if product.state != "retired":
+        return None
+    return next((each for each in product.publications if each.kind == "retire"), None)
 
 
 def _says_more(product: ProductFacts) -> bool:
