@@ -20,7 +20,7 @@ from meshhouse.governance.lineage import ModelSteps, steps_of
 from meshhouse.governance.lineage.flow import ROWS
 from meshhouse.governance.lineage.steps import COUNTED, NOT_KNOWN
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when steps are found in another way, so that remembered ones are found again."""
 _KEPT_DAYS = 90
 

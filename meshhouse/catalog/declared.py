@@ -19,6 +19,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.project import folders
 
 _SKIPPED = frozenset({"target", "logs", "dbt_packages", "__pycache__"})
+"""What dbt writes at the root of a project. Deeper, such a folder holds what a person wrote."""
 _UNSURE = 2 * 10**9
 """Nanoseconds in which a file may change twice without another time, on the coarsest clock."""
 
@@ -29,16 +30,20 @@ class Stamp:
 
     digest: str
     is_proof: bool
-    """Whether an equal digest proves that no file changed. A folder behind a link was not looked
-    at, and a file that changed just now may change again at the same time."""
+    """Whether an equal digest proves that no file changed: all folders could be read, and no file
+    changed just now, which could change again at the same time."""
 
 
 def stamp(repository: Repository) -> Stamp:
-    """Looks at all files below the root, without hidden folders and those that dbt writes."""
+    """Looks at all files below the root, and at those behind links.
+
+    Left out are hidden folders, and those that dbt writes, at the root of a project.
+    """
     hashed = hashlib.blake2b(digest_size=16)
-    home = os.fspath(repository.home)
+    root = os.fspath(repository.root)
+    walk = _Walk(root, os.path.realpath(repository.home))
     newest, is_whole = 0, True
-    for place, about in _entries(os.fspath(repository.root), home):
+    for place, about in walk.entries(root):
         if about is None:
             is_whole = False
             continue
@@ -85,25 +90,37 @@ def _is_skipped(name: str) -> bool:
     return name in _SKIPPED or name.startswith(".")
 
 
-def _entries(folder: str, home: str) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Each file with what the system says of it, sorted; None of what could not be looked at."""
-    try:
-        found = sorted(os.scandir(folder), key=lambda each: each.name)
-    except OSError:
-        yield folder, None
-        return
-    inner = []
-    for each in found:
-        about = None
-        with suppress(OSError):
-            if each.is_dir():
-                if _is_skipped(each.name) or each.path == home:
+class _Walk:
+    """Walks through a folder and all folders below, each once."""
+
+    def __init__(self, root: str, home: str) -> None:
+        """Takes the root of the repository, and where the mesh keeps its data."""
+        self._root, self._home = root, home
+        self._domains = os.path.join(root, "domains")  # noqa: PTH118 - 20,000 files are text here
+        self._seen: set[tuple[int, int]] = set()
+
+    def entries(self, folder: str) -> Iterator[tuple[str, os.stat_result | None]]:
+        """Each file with what the system says of it, sorted; None of what nobody could look at."""
+        try:
+            about = Path(folder).stat()
+            found = sorted(os.scandir(folder), key=lambda each: each.name)
+        except OSError:
+            yield folder, None
+            return
+        if (about.st_dev, about.st_ino) in self._seen:
+            return  # a link leads back
+        self._seen.add((about.st_dev, about.st_ino))
+        is_project = folder == self._root or folder.rpartition("/")[0] == self._domains
+        inner = []
+        for each in found:
+            known = None
+            with suppress(OSError):
+                if each.is_dir():
+                    if not (is_project and _is_skipped(each.name)):
+                        inner.append(each.path)
                     continue
-                if not each.is_symlink():
-                    inner.append(each.path)
-                    continue
-            else:
-                about = each.stat()
-        yield each.path, about
-    for each in inner:
-        yield from _entries(each, home)
+                known = each.stat()
+            yield each.path, known
+        for path in inner:
+            if os.path.realpath(path) != self._home:
+                yield from self.entries(path)

@@ -7,8 +7,9 @@ A maker is a function `(Mesh) -> Iterator[Page]`; `MAKERS` lists them all. See `
 page promises. Two pages of one path are an error.
 
 Each file is written beside and renamed, so a reader never sees half a page. New pages come first,
-`index.html` comes last, and only then pages that are gone are removed: links work at any time. A
-build that is killed leaves the old manifest, so the next one writes again what changed.
+`index.html` comes last, and only then pages that are gone are removed: links work at any time.
+Before a build writes pages, it takes them out of the manifest: after a build that failed or was
+killed, the next one writes them again.
 """
 
 from __future__ import annotations
@@ -104,6 +105,9 @@ def build(
         pages = _listed(mesh, makers or MAKERS)
         new = {path: digests.of(page.inputs) for path, page in pages.items()}
         changed = _changed(folder, before, new)
+        if changed and before.pages:
+            same = {path: before.pages[path] for path in before.pages.keys() - {*changed}}
+            manifest.write(folder, Manifest(before.code, same))
         render(folder, [pages[path] for path in changed], jobs)
         gone = sorted(before.pages.keys() - new.keys())
         _remove(folder, gone)

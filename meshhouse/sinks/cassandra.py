@@ -76,6 +76,7 @@ class CassandraSink:
                 if stored.publication == delivery.number and stored.started is None:
                     return
                 self._check(stored, delivery)
+                self._check_kept(self._columns(session, self._plain), delivery.grain, types)
             stamp = self._claim(session, stored, delivery)
             is_new = delivery.is_full and self._make(session, delivery, types, stored, stamp)
             self._store(session, delivery, rows, stamp, is_new)
@@ -193,14 +194,7 @@ class CassandraSink:
                 f"primary key (({keys})))"
             )
             return True
-        keys_present = {name for name, (_, kind) in present.items() if kind != "regular"}
-        changed = [name for name in types if name in present and present[name][0] != types[name]]
-        if changed or keys_present != set(delivery.grain):
-            what = f"the type of `{changed[0]}`" if changed else "the key of a table"
-            raise MeshError(
-                f"Cassandra cannot change {what}. Drop the table {self._name}; the next run makes "
-                "it again, with all rows."
-            )
+        self._check_kept(present, delivery.grain, types)
         for name in present.keys() - types.keys() - {NUMBER}:
             # Without a stamp the time of the server counts, and its clock may be ahead.
             session.execute(
@@ -209,6 +203,18 @@ class CassandraSink:
         for name in types.keys() - present.keys():
             session.execute(f"alter table {self._table} add {quote(name)} {types[name]}")
         return False
+
+    def _check_kept(
+        self, present: Mapping[str, tuple[str, str]], grain: Iterable[str], types: Mapping[str, str]
+    ) -> None:
+        keys_present = {name for name, (_, kind) in present.items() if kind != "regular"}
+        changed = [name for name in types if name in present and present[name][0] != types[name]]
+        if changed or keys_present != set(grain):
+            what = f"the type of `{changed[0]}`" if changed else "the key of a table"
+            raise MeshError(
+                f"Cassandra cannot change {what}. Drop the table {self._name}; the next run makes "
+                "it again, with all rows."
+            )
 
     def _store(
         self, session: Session, delivery: Delivery, rows: Iterator[Change], stamp: int, is_new: bool

@@ -62,11 +62,13 @@ def test_a_new_domain_is_seen(root):
     assert declarations.now().domain_names == ("d000", "d002", "mesh")
 
 
-def test_files_behind_a_linked_folder_are_read_each_time(root, tmp_path):
+def test_a_changed_file_behind_a_linked_folder_is_read_again(root, tmp_path):
     (root / "domains" / "d001").rename(tmp_path / "elsewhere")
     (root / "domains" / "d001").symlink_to(tmp_path / "elsewhere")
     declarations = Declarations(root)
     first = declarations.now()
+    assert declarations.now() is first
+    _date(tmp_path / "elsewhere" / "models" / "p0.yml", _AN_HOUR / 2)
     assert declarations.now() is not first
 
 

@@ -68,3 +68,44 @@ def test_a_damaged_memory_is_replaced(mesh, content):
     expected = rules(mesh)
     (mesh.repository.workspace / "findings.json").write_text(content)
     assert rules(mesh) == expected
+
+
+@pytest.mark.parametrize("folder", ["logs", "target", ".drafts"])
+def test_an_edit_in_a_folder_of_models_with_any_name_is_seen(mesh, checks, folder):
+    models = mesh.root / "domains/shop/models" / folder
+    models.mkdir()
+    (models / "extra.sql").write_text("select 1 as x")
+    rules(mesh)
+    (models / "extra.sql").write_text("select 1 as x, 2 as y")
+    rules(mesh)
+    assert len(checks) == 2
+
+
+def test_an_edit_behind_a_link_is_seen_and_a_link_in_a_circle_does_not_hang(mesh, checks, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "extra.sql").write_text("select 1 as x")
+    (mesh.root / "domains/shop/models/linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(mesh.root / "domains")
+    rules(mesh)
+    rules(mesh)
+    assert len(checks) == 1
+    (elsewhere / "extra.sql").write_text("select 1 as x, 2 as y")
+    rules(mesh)
+    assert len(checks) == 2
+
+
+def test_what_dbt_and_runs_write_does_not_cause_a_check(mesh, checks):
+    rules(mesh)
+    for place in ("domains/shop/target", "domains/shop/logs", ".mesh/lake"):
+        folder = mesh.root / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "written.json").write_text("{}")
+    rules(mesh)
+    assert len(checks) == 1
+
+
+def test_findings_that_cannot_be_kept_are_still_shown(mesh):
+    mesh.write("policies.yml", "rules: {column_units: error}\n")
+    (mesh.repository.workspace / "findings.json").mkdir(parents=True)
+    assert "column_units" in rules(mesh)

@@ -139,6 +139,24 @@ def test_a_page_that_cannot_be_made_is_named_and_the_site_stays(tmp_path, jobs):
     assert again.pages == 500
 
 
+def test_a_page_of_a_failed_build_is_written_again_although_its_facts_are_back(tmp_path):
+    """The page of the failed build has the size of the one before."""
+    build(tmp_path, score="98", index="98")
+
+    def fail() -> str:
+        raise ValueError("no disk")
+
+    def broken(mesh):
+        yield Page("score.html", ("html", "42"), lambda: "<p>42</p>")
+        yield Page("index.html", ("html", "42"), fail)
+
+    with pytest.raises(MeshError):
+        site.build(MESH, tmp_path, [broken], jobs=1)
+    assert shown(tmp_path)["score.html"] == "<p>42</p>"
+    build(tmp_path, score="98", index="98")
+    assert shown(tmp_path) == {"score.html": "<p>98</p>", "index.html": "<p>98</p>"}
+
+
 def test_a_file_in_place_of_a_folder_is_named(tmp_path):
     build(tmp_path, index="a")
     (tmp_path / "products").write_text("of a person")

@@ -91,6 +91,9 @@ def test_columns_come_and_go_but_never_change_their_type(mesh, server, table):
     server.query(f'drop table shop."{table}"')
     assert mesh.deliver()[0].ok
     assert rows(server, table) == [(1, "x", 1.5)]
+    mesh.product = replace(mesh.product, grain=("name",))
+    mesh.publish("(1, 'y', 1.5)")
+    assert "cannot change the key of a table. Drop the table" in mesh.deliver()[0].problem
 
 
 def test_a_delivery_that_is_killed_is_not_repeated_or_is_finished(mesh, server, table):

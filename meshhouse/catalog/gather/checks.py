@@ -6,10 +6,11 @@ Belongs here: joining a contract's checks with an audit's results. Not here: wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshhouse.catalog.documents import CheckFacts
+from meshhouse.catalog.gather.sentences import Shown, called, may_name, safe_names
 from meshhouse.governance.contract import Contract
 
 _COUNTING = frozenset({"duplicate", "failed_rows", "freshness", "invalid", "missing", "row_count"})
@@ -18,7 +19,7 @@ NOT_RECORDED = "not recorded"
 
 
 def checks_of(
-    contract: Contract | None, audit: Mapping[str, Any] | None, clear: Collection[str]
+    contract: Contract | None, audit: Mapping[str, Any] | None, shown: Shown
 ) -> tuple[CheckFacts, ...]:
     """Every check of a publication.
 
@@ -28,25 +29,28 @@ def checks_of(
     Args:
         contract: of the publication.
         audit: its audit, with the results of Soda's checks.
-        clear: columns whose values may be shown, in lower case.
+        shown: columns whose values may be shown.
     """
     results = {str(each["key"]): each for each in (audit or {}).get("checks") or ()}
+    listed = list((contract.checks if contract else {}).items())
+    ids = safe_names(each for _, each in listed)
     found = []
-    for name, check in (contract.checks if contract else {}).items():
+    for (name, check), safe in zip(listed, ids, strict=True):
         result = results.pop(_key(name, results), None)
-        column = str(check.get("column") or "")
         severity = str(check.get("severity", "error"))
         if result is not None:
-            outcome, measured = _outcome(result), found_by(result, clear)
+            outcome, measured = _outcome(result), found_by(result, shown)
         elif check.get("source") == "soda":
             outcome, measured = "not run", ""
         else:
             outcome, measured = ("passed" if severity == "error" else NOT_RECORDED), ""
+        is_named = may_name(check, shown)
+        known_as = str(check.get("name") or (result or {}).get("name") or name)
         found.append(
             CheckFacts(
-                id=name,
-                name=str(check.get("name") or (result or {}).get("name") or name),
-                column=column,
+                id=name if is_named else safe,
+                name=known_as if is_named else called(check),
+                column=str(check.get("column") or ""),
                 source=str(check.get("source", "")),
                 severity=severity,
                 result=outcome,
@@ -54,18 +58,19 @@ def checks_of(
             )
         )
     # Checks that follow from a promise are not in the contract: the promise is.
-    found += [
-        CheckFacts(
-            id=key,
-            name=str(result["name"]),
-            column=str(result["column"] or ""),
-            source="promise",
-            severity="error",
-            result=_outcome(result),
-            found=found_by(result, clear),
+    for (key, result), safe in zip(results.items(), safe_names(results.values()), strict=True):
+        is_named = may_name(result, shown)
+        found.append(
+            CheckFacts(
+                id=key if is_named else safe,
+                name=str(result["name"]) if is_named else called(result),
+                column=str(result["column"] or ""),
+                source="promise",
+                severity="error",
+                result=_outcome(result),
+                found=found_by(result, shown),
+            )
         )
-        for key, result in results.items()
-    ]
     return tuple(found)
 
 
@@ -75,19 +80,26 @@ def counted(audit: Mapping[str, Any] | None) -> tuple[int, int]:
     return outcomes.count("passed"), len(outcomes) - outcomes.count("not run")
 
 
-def failures(audit: Mapping[str, Any], clear: Collection[str]) -> Sequence[str]:
+def failures(audit: Mapping[str, Any], shown: Shown) -> Sequence[str]:
     """The checks that made an audit fail, each with what it found."""
     failed = [each for each in audit["checks"] or () if each["outcome"] not in ("passed", "warned")]
-    return [": ".join(filter(None, (str(each["name"]), found_by(each, clear)))) for each in failed]
+    return [
+        ": ".join(filter(None, (_named(each, shown), found_by(each, shown)))) for each in failed
+    ]
 
 
-def found_by(result: Mapping[str, Any], clear: Collection[str]) -> str:
+def found_by(result: Mapping[str, Any], shown: Shown) -> str:
     """What a check found, and what it allows; empty if the number may be a protected value."""
     column = str(result["column"] or "").lower()
-    if column and column not in clear and result["kind"] not in _COUNTING:
+    is_open = column in shown.measured if column else shown.is_everything
+    if not is_open and result["kind"] not in _COUNTING:
         return ""
     value = "nothing" if result["value"] is None else f"{result['value']:g}"
     return f"found {value}, {result['threshold']}"
+
+
+def _named(result: Mapping[str, Any], shown: Shown) -> str:
+    return str(result["name"]) if may_name(result, shown) else called(result)
 
 
 def _outcome(result: Mapping[str, Any]) -> str:

@@ -6,26 +6,28 @@ protected values (clear.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meshhouse.catalog.documents import ColumnFacts, ColumnUse, SampleFacts
 from meshhouse.catalog.gather.clear import may_show
 from meshhouse.catalog.gather.known import Known
+from meshhouse.catalog.gather.sentences import Shown
+from meshhouse.governance.classes import looks_personal
 from meshhouse.governance.readers import Read, Readers
 from meshhouse.repository import Column
-from meshhouse.repository.classes import classes_of
+from meshhouse.repository.classes import classes_of, is_personal
 
 _TOP = 10
 
 
-def columns_of(known: Known, readers: Readers, clear: Collection[str]) -> tuple[ColumnFacts, ...]:
+def columns_of(known: Known, readers: Readers, shown: Shown) -> tuple[ColumnFacts, ...]:
     """The columns that consumers see; those that are declared if nothing is published.
 
     Args:
         known: the product.
         readers: its reads by other domains.
-        clear: columns whose values may be shown, in lower case.
+        shown: columns whose values may be shown.
     """
     declared = {each.name.lower(): as_mapping(each) for each in known.product.columns}
     published = list(known.contract.columns.values()) if known.contract else []
@@ -35,36 +37,62 @@ def columns_of(known: Known, readers: Readers, clear: Collection[str]) -> tuple[
         name = str(column["name"]).lower()
         both = [column, declared.get(name, {})]
         reads = readers.of_column(name)
-        found.append(_facts(column, both, measured.get(name), reads, name in clear))
+        found.append(_facts(column, both, measured.get(name), reads, name, shown))
     return tuple(found)
 
 
-def clear_columns(known: Known, owned: bool) -> frozenset[str]:
-    """Names of the columns whose values may be shown, in lower case.
+def shown_of(known: Known, owned: bool) -> Shown:
+    """The columns whose values may be shown.
 
-    Of names that differ only by letter case, all must be so.
+    Of names that differ only by letter case, all must be so. Values from rows are not shown if a
+    row is about one person, or if the name of the column or one of its values looks personal.
+    Statistics of earlier releases hold such values, so this is decided here.
+
+    Args:
+        known: the product.
+        owned: whether the catalog is made for the domain that owns it.
     """
     declared = {each.name.lower(): as_mapping(each) for each in known.product.columns}
     published = list(known.contract.columns.values()) if known.contract else []
-    shown: dict[str, bool] = {}
+    clear: dict[str, bool] = {}
+    personal: set[str] = set()
+    measured = _measured(known)
+    sampled = _sampled(known)
     for column in published or declared.values():
         name = str(column["name"]).lower()
-        shown[name] = shown.get(name, True) and may_show([column, declared.get(name, {})], owned)
-    return frozenset(name for name, is_shown in shown.items() if is_shown)
+        both = [column, declared.get(name, {})]
+        clear[name] = clear.get(name, True) and may_show(both, owned)
+        top = measured[name][1].get("top") if name in measured else None
+        values = [*(value for value, _ in top or ()), *sampled.get(name, ())]
+        if any(map(is_personal, both)) or looks_personal(name, column, filter(None, values)):
+            personal.add(name)
+    grain = {*(known.contract.grain if known.contract else ()), *known.product.grain}
+    is_about_people = not personal.isdisjoint(map(str.lower, grain))
+    open_ = frozenset(name for name, is_clear in clear.items() if is_clear)
+    return Shown(open_, frozenset() if is_about_people else open_ - personal, frozenset(clear))
 
 
-def sample_of(known: Known, clear: Collection[str]) -> SampleFacts | None:
+def sample_of(known: Known, shown: Shown) -> SampleFacts | None:
     """The sample rows of a publication, of the columns whose values may still be shown."""
     sample = known.statistics.get("sample")
     if not sample:
         return None
-    shown = [at for at, name in enumerate(sample["columns"]) if name.lower() in clear]
-    if not shown or not sample["rows"]:
+    places = [at for at, name in enumerate(sample["columns"]) if name.lower() in shown.measured]
+    if not places or not sample["rows"]:
         return None
     return SampleFacts(
-        columns=tuple(sample["columns"][at] for at in shown),
-        rows=tuple(tuple(row[at] for at in shown) for row in sample["rows"]),
+        columns=tuple(sample["columns"][at] for at in places),
+        rows=tuple(tuple(row[at] for at in places) for row in sample["rows"]),
     )
+
+
+def _sampled(known: Known) -> dict[str, list[Any]]:
+    """Column in lower case -> its values in the sample."""
+    sample = known.statistics.get("sample") or {"columns": (), "rows": ()}
+    return {
+        name.lower(): [row[at] for row in sample["rows"]]
+        for at, name in enumerate(sample["columns"])
+    }
 
 
 def as_mapping(column: Column) -> dict[str, Any]:
@@ -90,10 +118,12 @@ def _facts(
     both: Sequence[Mapping[str, Any]],
     measured: tuple[int, Mapping[str, Any]] | None,
     reads: Sequence[Read],
-    clear: bool,
+    key: str,
+    shown: Shown,
 ) -> ColumnFacts:
     rows, values = measured or (0, {})
-    top = (values.get("top") or []) if clear else []
+    top = (values.get("top") or []) if key in shown.measured else []
+    accepted = (column.get("accepted_values") or ()) if key in shown.declared else ()
     return ColumnFacts(
         name=str(column["name"]),
         type=str(column.get("type", "")),
@@ -102,7 +132,7 @@ def _facts(
         unique=bool(column.get("unique")),
         classification=next(filter(None, map(class_of, both)), ""),
         unit=str(column.get("unit") or ""),
-        accepted=tuple(map(_text, column.get("accepted_values") or ())) if clear else (),
+        accepted=tuple(map(_text, accepted)),
         roots=tuple(map(str, column.get("roots") or ())),
         lineage_known=column.get("lineage") == "known",
         null_share=values["nulls"] / rows if rows and "nulls" in values else None,

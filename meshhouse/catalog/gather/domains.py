@@ -50,7 +50,7 @@ def domains_of(
             read_by=tuple(sorted(read_by.get(domain.name, ()))),
             state=_worst(own),
             promises_kept_percent=_kept(own),
-            waivers=_waivers(domain, sources),
+            waivers=_waivers(domain, sources, own),
             problem=broken.get(domain.name, ""),
         )
     # Its folder is gone, and consumers still read what it published.
@@ -78,12 +78,22 @@ def _kept(products: Sequence[ProductFacts]) -> float | None:
     return round(100.0 * sum(measured) / len(measured), 1) if measured else None
 
 
-def _waivers(domain: Domain, sources: Sources) -> tuple[str, ...]:
-    """Waivers that hold today."""
+def _waivers(domain: Domain, sources: Sources, products: Sequence[ProductFacts]) -> tuple[str, ...]:
+    """Waivers that hold today.
+
+    A change is named by its kind and column. Its subject can also be the name of a check, which
+    can hold values.
+    """
     today = sources.now.date()
+    columns = {column.name for product in products for column in product.columns}
+
+    def named(change: str) -> str:
+        row, _, subject = change.partition(":")
+        return change if subject in columns else row
+
     return tuple(
-        f"{each.product}: {each.change or each.policy} is allowed until {each.until}, because "
-        f"{each.why} ({each.owner})"
+        f"{each.product}: {named(each.change) or each.policy} is allowed until {each.until}, "
+        f"because {each.why} ({each.owner})"
         for each in read_waivers(domain.path).waivers
         if each.until >= today
     )

@@ -6,13 +6,14 @@ freshness (runs/status.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from meshhouse.catalog.documents import PublicationFacts
 from meshhouse.catalog.gather.checks import failures
 from meshhouse.catalog.gather.known import NOT_DECLARED, Known
+from meshhouse.catalog.gather.sentences import Shown, sentence_of
 from meshhouse.heads import Standing
 
 _MOST = 90
@@ -20,9 +21,14 @@ _FAILED = ("failed", "rejected", "not published")
 _MOST_NAMED = 3
 
 
-def publications_of(known: Known) -> tuple[PublicationFacts, ...]:
-    """The newest entries of a product's history, newest first."""
-    shown = _shown_again(known.history)
+def publications_of(known: Known, shown: Shown) -> tuple[PublicationFacts, ...]:
+    """The newest entries of a product's history, newest first.
+
+    Args:
+        known: the product.
+        shown: columns whose values may be shown.
+    """
+    shows = _shown_again(known.history)
     return tuple(
         PublicationFacts(
             number=int(each["number"]),
@@ -34,8 +40,10 @@ def publications_of(known: Known) -> tuple[PublicationFacts, ...]:
             score=float(each["score"]) if each.get("score") is not None else None,
             run_id=str(each.get("run_id") or ""),
             done_by=str(each.get("done_by") or ""),
-            changes=tuple(str(change["what"]) for change in each.get("changes") or ()),
-            shows=shown.get(int(each["number"])),
+            changes=tuple(
+                sentence_of(change, known.contract, shown) for change in each.get("changes") or ()
+            ),
+            shows=shows.get(int(each["number"])),
         )
         for each in reversed(known.history[-_MOST:])
     )
@@ -54,7 +62,7 @@ def _shown_again(history: Sequence[Mapping[str, Any]]) -> dict[int, int]:
 def state_of(
     known: Known,
     newest_audit: Mapping[str, Any] | None,
-    clear: Collection[str],
+    shown: Shown,
     now: datetime,
     is_broken: bool,
 ) -> tuple[str, str]:
@@ -63,7 +71,7 @@ def state_of(
     Args:
         known: the product.
         newest_audit: of any run, whether it published or not.
-        clear: columns whose values may be shown, in lower case.
+        shown: columns whose values may be shown.
         now: the time of the catalog.
         is_broken: whether the domain's declarations can be used; of those that cannot, nobody
             knows what they declare.
@@ -74,7 +82,7 @@ def state_of(
     if known.retired is not None:
         return "retired", f"{known.retired.by} retired it."
     if status.last_run in _FAILED:
-        return "failed", _failure(known, newest_audit, clear)
+        return "failed", _failure(known, newest_audit, shown)
     fresh = status.freshness(now)
     if status.published_at is None:
         return "never published", "No run has published it yet."
@@ -87,14 +95,14 @@ def state_of(
     return fresh, ""
 
 
-def _failure(known: Known, audit: Mapping[str, Any] | None, clear: Collection[str]) -> str:
+def _failure(known: Known, audit: Mapping[str, Any] | None, shown: Shown) -> str:
     because = {
         "failed": "The last run failed.",
         "rejected": "The last run rejected it.",
         "not published": "The last run did not publish it, because it rejected another product.",
     }[str(known.status.last_run)]
     if known.status.last_run == "rejected" and audit is not None and not audit["passed"]:
-        named = failures(audit, clear)
+        named = failures(audit, shown)
         more = f"; and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         if named:
             because = f"The last run rejected it: {'; '.join(named[:_MOST_NAMED])}{more}."

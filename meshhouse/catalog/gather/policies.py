@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.policies import ERROR, OFF, WARN, read_policies
 
 _REMEMBERED = "findings.json"
+_PACKAGE = Path(__file__).parents[2]
 
 
 def policies_of(
@@ -86,10 +88,22 @@ def _as_facts(finding: Finding, root: Path) -> FindingFacts:
 
 def _digest(repository: Repository, hashes: Mapping[str, str], now: datetime) -> str:
     """Of everything that decides the findings."""
-    hashed = hashlib.blake2b(f"{digest_of_code()} {now:%Y-%m-%d}\n".encode(), digest_size=16)
+    code = f"{digest_of_code()} {_digest_of_package()}"
+    hashed = hashlib.blake2b(f"{code} {now:%Y-%m-%d}\n".encode(), digest_size=16)
     for relation in sorted(hashes):
         hashed.update(f"{relation} {hashes[relation]}\n".encode())
     hashed.update(stamp(repository).digest.encode())
+    return hashed.hexdigest()
+
+
+@cache
+def _digest_of_package() -> str:
+    """Of all our code: rules use most rooms. It takes 20 ms."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for path in sorted(_PACKAGE.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            hashed.update(f"{path.relative_to(_PACKAGE).as_posix()}\n".encode())
+            hashed.update(path.read_bytes())
     return hashed.hexdigest()
 
 
@@ -105,5 +119,7 @@ def _read(remembered: Path, digest: str) -> tuple[FindingFacts, ...] | None:
 
 def _write(remembered: Path, digest: str, findings: tuple[FindingFacts, ...]) -> None:
     content = json.dumps({"digest": digest, "findings": [asdict(each) for each in findings]})
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(remembered, content)
+    # A folder that cannot be written costs time and changes nothing that a page shows.
+    with suppress(OSError):
+        remembered.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(remembered, content)

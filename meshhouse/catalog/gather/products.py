@@ -19,7 +19,7 @@ from meshhouse.catalog.documents import (
 )
 from meshhouse.catalog.gather.checks import checks_of, counted
 from meshhouse.catalog.gather.clear import most_protected
-from meshhouse.catalog.gather.columns import clear_columns, columns_of, sample_of
+from meshhouse.catalog.gather.columns import columns_of, sample_of, shown_of
 from meshhouse.catalog.gather.history import publications_of, state_of
 from meshhouse.catalog.gather.known import Known, Sources
 from meshhouse.catalog.inputs import inputs_of
@@ -39,12 +39,12 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
     """
     product, head, status, contract = known.product, known.head, known.status, known.contract
     owned = sources.consumer == product.domain
-    clear = clear_columns(known, owned)
+    shown = shown_of(known, owned)
     readers = Readers.among(known.names, sources.reads)
-    columns = columns_of(known, readers, clear)
+    columns = columns_of(known, readers, shown)
     audit = sources.audits.shown.get(known.relation)
     newest = sources.audits.rejected.get(known.relation)
-    state, why = state_of(known, newest, clear, sources.now, product.domain in broken)
+    state, why = state_of(known, newest, shown, sources.now, product.domain in broken)
     description = str(contract.get("description", "")) if contract else product.description
     passed, run = counted(audit)
     others = _readers(known, sources, readers)
@@ -73,16 +73,16 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         classification=_strictest(columns),
         tags=tuple(map(str, contract.get("tags", ()))) if contract else (),
         columns=columns,
-        checks=checks_of(contract, audit, clear),
+        checks=checks_of(contract, audit, shown),
         promises=_promises(known, sources),
-        publications=publications_of(known),
+        publications=publications_of(known, shown),
         readers=others,
         versions=_versions(known, sources),
         reads=_reads(known),
         topics=_topics(known),
         inputs=inputs_of(contract, sources.relations) if contract else (),
         cost=CostFacts(bytes=head.bytes),
-        sample=sample_of(known, clear),
+        sample=sample_of(known, shown),
         ledger_position=max((int(each["number"]) for each in known.history), default=0),
         yours=_yours(product.domain, others, sources.consumer),
     )

@@ -25,6 +25,10 @@ SAME, COMPUTED, COUNTED, CONSTANT = "same value", "computed", "counted", "consta
 NOT_KNOWN = "unknown"
 _WRAPPED = (exp.Alias, exp.Paren, exp.Cast, exp.TryCast, exp.Filter, exp.Window)
 _COUNTS = (exp.Count, exp.CountIf, exp.ApproxDistinct)
+_LITERALS = (
+    exp.Literal, exp.National, exp.RawString, exp.UnicodeString, exp.HexString, exp.BitString,
+    exp.ByteString, exp.Heredoc,
+)  # fmt: skip
 _LINE = 90
 _MOST_TEXT = 4_000
 """Characters of the SQL of one step: a step is for people to read."""
@@ -191,9 +195,28 @@ def _text(made: list[Made], dialect: str) -> str:
 
 
 def _spelled(expression: exp.Expression, dialect: str) -> str:
-    """In one line, or in several if it is long."""
+    """In one line, or in several if it is long; without texts and numbers.
+
+    They can be values of a protected column anywhere on the way, such as `name = 'Ann'`.
+    """
+    expression = _without_literals(expression)
     line = expression.sql(dialect, comments=False)
     return line if len(line) <= _LINE else expression.sql(dialect, comments=False, pretty=True)
+
+
+def _without_literals(expression: exp.Expression) -> exp.Expression:
+    if expression.find(*_LITERALS) is None:
+        return expression
+
+    def masked(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, _LITERALS) or isinstance(node.parent, exp.DataTypeParam):
+            return node
+        is_number = isinstance(node, exp.Literal) and not node.is_string
+        if is_number and node.this in {"0", "1"}:  # of `coalesce` and flags, and nobody's value
+            return node
+        return exp.Placeholder() if is_number else exp.Literal.string("...")
+
+    return expression.transform(masked)
 
 
 def _expressions(made: list[Made]) -> Iterator[tuple[exp.Expression, bool]]:

@@ -58,7 +58,7 @@ def test_a_step_has_the_expressions_of_the_ctes_that_it_names():
         "SUM(twice) AS total",
         "COUNT(*) AS n",
         "-- in lines",
-        "amount * 2 AS twice",
+        "amount * ? AS twice",
     ]
     assert [".".join(each) for each in found.inputs] == [
         "sales_raw.transactions.",
@@ -145,3 +145,20 @@ def leaves(steps, start):
             step = steps[relation].columns[column]
             waiting += [each for each in (*step.inputs, *step.filters) if each not in waiting]
     return found
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        ("case when basket = 'Ann' then 'A' else 'B' end", "'...'"),
+        ("case when basket = 'Ann''s' then 4711 end", "'...'"),
+        ("amount * 4711", "amount * ?"),
+        ("cast(amount as decimal(12, 2))", "CAST(amount AS DECIMAL(12, 2))"),
+        ("coalesce(amount, 0)", "COALESCE(amount, 0)"),
+        ("cast(date '2011-03-07' as date)", "CAST('...' AS DATE)"),
+    ],
+)
+def test_a_step_shows_no_values_of_its_sql(sql, shown):
+    found = step(f"select {sql} as x from sales_raw.transactions").sql
+    assert shown in found
+    assert not any(each in found for each in ("Ann", "'A'", "4711", "2011"))
