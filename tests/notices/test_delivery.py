@@ -193,6 +193,18 @@ def test_a_closing_message_waits_for_the_digest_that_has_its_opening_one(outbox,
     assert [each.json["state"] for each in hook.posted] == ["open", "digest", "closed"]
 
 
+def test_a_digest_waits_for_the_opening_messages_of_what_it_closes(outbox, hook):
+    hook.answers["/hook"] = 503
+    queue(outbox, message(3))
+    deliver(outbox, channels(webhook(hook.port)), NOW)
+    hook.answers.clear()
+    hook.posted.clear()
+    queue(outbox, *(message(each, CLOSED) for each in range(MOST + 1)))
+    for seconds in (20, 31):
+        deliver(outbox, channels(webhook(hook.port)), NOW + timedelta(seconds=seconds))
+    assert [each.json["state"] for each in hook.posted] == ["open", "digest"]
+
+
 def test_a_clock_that_was_ahead_holds_nothing_back(outbox, hook):
     ahead = NOW + timedelta(days=365)
     hook.answers["/hook"] = 503
