@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -21,14 +22,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from meshhouse.catalog.documents import CostFacts, Mesh, ProductFacts
-from meshhouse.errors import MeshError
+from meshhouse.usage.usage import OTHERS
 
 MOST_CONSUMERS = 10
 """Consumers of a product that have a series; the others share one."""
 MOST_REASONS = 5
 """Reasons of rejected events of a topic that have a series. Values of events are left out of them
 before they get here."""
-OTHERS = "others"
 Values = Iterable[tuple[tuple[str, ...], float | None]]
 """Values of labels -> value; None if it is unknown, then there is no series."""
 
@@ -66,26 +66,32 @@ class Scrapes:
     """Gathers the documents again when something changed, or when they are old."""
 
     def __init__(
-        self, gather: Callable[[], Mesh], position: Callable[[], object], seconds: float = 60
+        self,
+        gather: Callable[[], Mesh],
+        position: Callable[[], object],
+        say: Callable[[Exception], None],
+        seconds: float = 60,
     ) -> None:
         """Takes what it calls.
 
         Args:
             gather: makes the documents.
             position: something that differs after each change of the ledger.
+            say: gets what went wrong.
             seconds: how old documents may be; lags and lateness change without the ledger.
         """
         self._gather, self._position, self._seconds = gather, position, seconds
+        self._say = say
         self._lock = threading.Lock()
         self._known: tuple[object, float, Mesh] | None = None
 
     def families(self) -> list[Metric]:
         """Every figure, and whether it could be gathered: `mesh_up` is 0 if not."""
         try:
-            mesh = self._mesh()
-        except MeshError:
+            return list(families(self._mesh(), datetime.now(UTC)))
+        except Exception as error:  # noqa: BLE001 - whatever it is, Prometheus must learn of it
+            self._say(error)
             return [_up(0)]
-        return list(families(mesh, datetime.now(UTC)))
 
     def _mesh(self) -> Mesh:
         with self._lock:  # two scrapes at once gather once
@@ -108,7 +114,7 @@ def families(mesh: Mesh, now: datetime) -> Iterator[Metric]:
 
 
 def _up(value: float) -> Metric:
-    return _family("mesh_up", "1 if the ledger could be read, else 0.", (), (((), value),))
+    return _family("mesh_up", "1 if the figures could be gathered, else 0.", (), (((), value),))
 
 
 def _of_products(mesh: Mesh, now: datetime) -> Iterator[Metric]:
@@ -247,11 +253,13 @@ def _of_the_mesh(mesh: Mesh) -> Iterator[Metric]:
     )  # fmt: skip
     yield _cost("bytes", "Size of what is published", found.cost_of_consumers)
     yield _cost("seconds", "Seconds of runs in 30 days", found.cost_of_consumers)
+    yield _cost("credits", "Credits of the warehouse in 30 days", found.cost_of_consumers)
 
 
 def _cost(kind: str, what: str, costs: Iterable[tuple[str, CostFacts]]) -> Metric:
     """Costs of consumers, those beyond the first in one series."""
-    shown = _first([(name, getattr(cost, kind) or 0) for name, cost in costs], MOST_CONSUMERS)
+    known = [(name, amount) for name, cost in costs if (amount := getattr(cost, kind)) is not None]
+    shown = _first(known, MOST_CONSUMERS)
     return _family(
         f"mesh_consumer_cost_{kind}", f"{what}, shared by the consumers' reads.", ("consumer",),
         (((name,), amount) for name, amount in shown),
@@ -280,11 +288,15 @@ def _product(
 
 def _family(name: str, about: str, labels: tuple[str, ...], values: Values) -> Metric:
     family = GaugeMetricFamily(name, about, labels=labels)
+    # Prometheus refuses all figures if two have the same labels, such as a reason named `others`.
+    sums: Counter[tuple[str, ...]] = Counter()
     for names, amount in values:
         if amount is not None:
             # Half of a surrogate pair, in the name of a consumer, cannot be encoded.
-            readable = [each.encode(errors="replace").decode() for each in names]
-            family.add_metric(readable, amount)
+            readable = tuple(each.encode(errors="replace").decode() for each in names)
+            sums[readable] += amount  # type: ignore[assignment]
+    for readable, amount in sums.items():
+        family.add_metric(readable, amount)
     return family
 
 

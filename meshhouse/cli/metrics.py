@@ -16,7 +16,7 @@ from meshhouse.catalog.gather import gather
 from meshhouse.catalog.gather.lags import with_lags
 from meshhouse.cli.output import console, escaped
 from meshhouse.engines import engine
-from meshhouse.errors import UsageError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.files import replace
 from meshhouse.modes import use_users_umask
 from meshhouse.repository import Repository
@@ -36,6 +36,11 @@ def metrics(file: Path | None, port: int | None, host: str) -> None:
     if file is not None and port is not None:
         raise UsageError("-o and --port cannot be combined. Choose one.")
     repository = Repository.find()
+    if repository.environment:
+        raise UsageError(
+            "Metrics are about production: their names do not say which environment they are of, "
+            f"and {repository.environment} is one. Unset MESH_ENV."
+        )
     if port is not None:
         _serve(repository, host, port)
         return
@@ -57,7 +62,7 @@ def _serve(repository: Repository, host: str, port: int) -> None:
 
     chosen = Catalog(repository, engine(repository))
     root = repository.root
-    scrapes = Scrapes(lambda: _gathered(Repository(root)), chosen.position)
+    scrapes = Scrapes(lambda: _gathered(Repository(root)), chosen.position, _say)
     try:
         server, thread = start_http_server(port, host, registry=registry_of(scrapes.families))
     except OSError as error:
@@ -71,6 +76,12 @@ def _serve(repository: Repository, host: str, port: int) -> None:
         thread.join(threading.TIMEOUT_MAX)
     finally:
         server.shutdown()
+
+
+def _say(error: Exception) -> None:
+    """Says why a scrape has no figures; of a fault in the program also its kind."""
+    kind = "" if isinstance(error, MeshError) else f"{type(error).__name__}: "
+    click.echo(f"mesh: mesh_up is 0: {escaped(f'{kind}{error}')}", err=True)
 
 
 def _gathered(repository: Repository) -> Mesh:

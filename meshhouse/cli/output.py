@@ -98,12 +98,14 @@ def table(
 def print_texts(
     columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()
 ) -> None:
-    """Prints a table as a result; its texts are neither markup nor emoji, such as `:smile:`."""
+    """Prints a table as a result; its texts are escaped: no markup, no emoji (`:smile:`)."""
     from rich.text import Text
 
     shown = table(columns, [], right)
     for row in rows:
-        shown.add_row(*(Text(each) if isinstance(each, str) else cell(each) for each in row))
+        shown.add_row(
+            *(Text(_lines(each)) if isinstance(each, str) else cell(each) for each in row)
+        )
     results().print(shown)
 
 
@@ -154,7 +156,12 @@ def cell(value: Any, separators: bool = True) -> str:
         return f"{value:,}" if separators else str(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return escape("\n".join(map(escaped, str(value).split("\n"))))
+    return escape(_lines(str(value)))
+
+
+def _lines(text: str) -> str:
+    """A text as lines that are safe for a terminal."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def print_json(value: Any) -> None:

@@ -65,7 +65,7 @@ def show(name: str | None, as_cost: bool, as_json: bool) -> None:
 @click.argument("history", type=click.Choice(HISTORIES))
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def import_(history: str, folder: Path | None, as_json: bool) -> None:
+def import_(history: str, folder: Path | None, as_json: bool) -> int:
     """Add reads from a warehouse's history, or from a FOLDER of Spark's event logs.
 
     What was imported before does not count again.
@@ -73,11 +73,12 @@ def import_(history: str, folder: Path | None, as_json: bool) -> None:
     done = import_history(history, Repository.find(), folder)
     if as_json:
         print_json({"added": done.added, "notes": list(done.notes)})
-        return
+        return 0 if done.is_whole else 1
     nouns = done.noun if done.added == 1 else done.nouns
     click.echo(f"Added {done.added:,} {nouns}.")
     for note in done.notes:
         console().print(escaped(note), markup=False)
+    return 0 if done.is_whole else 1
 
 
 def _show_all(found: Mapping[str, Usage]) -> None:

@@ -116,14 +116,19 @@ def import_history(name: str, repository: Repository, folder: Path | None) -> Im
         folder: where its files are, if it is files.
 
     Raises:
-        UsageError: the history cannot be found.
+        UsageError: the history cannot be found, or an environment is in use.
         MeshError: it cannot be read.
     """
+    if repository.environment:
+        raise UsageError(
+            f"A history has the reads of production, and {repository.environment} is an "
+            "environment. Unset MESH_ENV."
+        )
     from meshhouse.engines.histories import Known
     from meshhouse.usage.store import store_of
 
     products = (each for domain in repository.readings for each in domain.products)
-    store, known = store_of(repository), Known.of(products)
+    store, known = store_of(repository), Known.of(products, repository.domain_names)
     if name == "spark":
         from meshhouse.engines.spark.event_log import import_logs
 

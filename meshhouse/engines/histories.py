@@ -23,6 +23,8 @@ class Imported:
     nouns: str
     notes: tuple[str, ...] = ()
     """What people must know, as sentences."""
+    is_whole: bool = True
+    """Whether everything could be read."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,19 @@ class Known:
 
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Every name of a product, in lower case -> column in lower case -> its name."""
+    domains: frozenset[str] = frozenset()
+    """The declared domains."""
 
     @classmethod
-    def of(cls, products: Iterable[Product]) -> Known:
-        """Takes the declared products."""
+    def of(cls, products: Iterable[Product], domains: Iterable[str]) -> Known:
+        """Takes what is declared."""
         return cls(
             {
                 name.lower(): {column.name.lower(): column.name for column in each.columns}
                 for each in products
                 for name in each.relations
-            }
+            },
+            frozenset(domains),
         )
 
     def names(self, product: str, columns: Iterable[str]) -> tuple[str, ...]:

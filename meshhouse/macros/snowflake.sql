@@ -2,6 +2,8 @@
     The tag is computed when a model runs: at parse time, the run's id would change the manifest. -#}
 {% macro snowflake__set_query_tag() -%}
     {%- set tag = {
+        'database': target.database | upper,
+        'environment': env_var('MESH_ENV', '') | trim | lower,
         'domain': project_name,
         'product': model.name,
         'run': env_var('MESH_RUN_ID', invocation_id),

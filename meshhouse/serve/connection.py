@@ -21,6 +21,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.environment import stored_schema
 from meshhouse.repository.types import parse_type
 from meshhouse.serve.reads import Columns, products_read
+from meshhouse.serve.relation import Relation
 from meshhouse.serve.sandbox import shut_in
 from meshhouse.serve.statements import Checked, checked
 from meshhouse.usage.record import Recorder, recorder_of
@@ -92,13 +93,17 @@ class Connection:
     def sql(self, query: str, *, alias: str = "", params: object = None) -> Any:
         """A query as a DuckDB relation, which runs when its rows are fetched.
 
+        Methods of the relation that take more SQL, such as `filter`, count as a read of something
+        unknown.
+
         Raises:
             UsageError: the query does more than read published data.
         """
         found = self._checked(query)
         relation = self._connection.sql(found.text, alias=alias, params=params)
         self._record(found)
-        return relation
+        # None if DuckDB has already run it, because it only explains.
+        return relation and Relation(relation, self._recorder.record_unknown)
 
     query = sql
 
@@ -114,7 +119,7 @@ class Connection:
 
     def register(self, name: str, data: object) -> Connection:
         """Lets queries read a data frame or an Arrow table of this process under a name."""
-        self._connection.register(name, data)
+        self._connection.register(name, data._relation if isinstance(data, Relation) else data)
         self._local.add(name)
         return self
 

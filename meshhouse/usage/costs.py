@@ -23,11 +23,9 @@ from meshhouse.repository import ROOT_DOMAIN, Product, Repository
 from meshhouse.usage.reads import UNKNOWN, Read
 from meshhouse.usage.shares import divided
 from meshhouse.usage.store import store_of
-from meshhouse.usage.usage import builds, consumer_of, declared_products, ledger_facts
+from meshhouse.usage.usage import NOBODY, builds, consumer_of, declared_products, ledger_facts
 
 DAYS = 30
-NOBODY = "nobody"
-"""The consumer of what nobody read."""
 OTHER = "(other)"
 """The product of what a domain costs beside its products."""
 _WORKED = ("published", "rejected", "failed", "not published")
@@ -182,7 +180,7 @@ def costs_of(
 def _of_run(run: Mapping[str, Any]) -> dict[str, int]:
     """Relation -> its share of the milliseconds of a run.
 
-    Every moment of the run counts, also those of models that several products are made from.
+    The whole time of the run counts, with the time spent on models that several products share.
     """
     lasted = max(round((run["finished_at"] - run["started_at"]).total_seconds() * 1000), 0)
     worked = _decoded(run.get("milliseconds"))

@@ -5,12 +5,14 @@ store.py).
 
 A line is one query. It holds names of products and columns, and no value of the query, because the
 values of a query can be personal data.
+
+Every reader can append lines, so a line may hold anything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 UNKNOWN = ""
 """Stands for the product of a read of which nobody knows what it read."""
 
+_LONGEST_NAME = 100
 HISTORY = "history of "
 """Begins `via` of reads that were imported from the history of a warehouse or engine."""
 
@@ -65,19 +68,41 @@ def as_line(
     return json.dumps({**line, "products": products}, separators=(",", ":")).encode() + b"\n"
 
 
-def from_line(line: bytes) -> Iterator[Read]:
+def from_line(line: bytes) -> list[Read]:
     """The reads of a line; one of an unknown product if the line is damaged."""
     try:
         found = json.loads(line)
         at = datetime.fromisoformat(found["at"]).astimezone(UTC)
-        names = {name: str(found[name]) for name in ("user", "consumer", "via")}
-        products = [(str(each), _names(columns)) for each, columns in found["products"].items()]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        yield Read(datetime.now(UTC), UNKNOWN, None, "unknown", "", "damaged line")
-        return
-    for product, columns in products:
-        yield Read(at, product, columns, **names)
+        names = {name: clean(str(found[name])) for name in ("user", "consumer", "via")}
+        reads = [
+            Read(at, _printable(product), _names(columns), **names)
+            for product, columns in found["products"].items()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        reads = []
+    return reads or [unknown("damaged line")]
+
+
+def unknown(via: str) -> Read:
+    """A read of now, of which nobody knows what it read.
+
+    Args:
+        via: why nobody knows.
+    """
+    return Read(datetime.now(UTC), UNKNOWN, None, "unknown", "", via)
+
+
+def clean(name: str) -> str:
+    """The name of a user or consumer as at most 100 characters that can be printed and stored."""
+    return _printable(name.strip())[:_LONGEST_NAME]
+
+
+def _printable(text: str) -> str:
+    """Without control characters, and without halves of surrogate pairs, which UTF-8 lacks."""
+    return text if text.isprintable() else "".join(each for each in text if each.isprintable())
 
 
 def _names(columns: Any) -> tuple[str, ...] | None:
-    return None if columns is None else tuple(sorted(str(each) for each in columns))
+    if not isinstance(columns, list | None):
+        raise TypeError("columns are a list")
+    return None if columns is None else tuple(sorted({_printable(str(each)) for each in columns}))

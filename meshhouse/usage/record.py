@@ -5,11 +5,17 @@ Not here: what is made of the lines later (store.py).
 
 A line takes 0.03 ms: it is appended with one call of the operating system, without a lock and
 without waiting for the disk. If the folder cannot be written, the read is not recorded.
+
+All readers can write to a shared folder, so a line is only written to a regular file: a link there
+could lead to any file of the reader, and a named pipe would never answer.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,14 +25,15 @@ from pathlib import Path
 from meshhouse import settings
 from meshhouse.ledger import user
 from meshhouse.repository import Repository
-from meshhouse.usage.reads import UNKNOWN, as_line
+from meshhouse.usage.reads import UNKNOWN, as_line, clean
 
 LINES = ".jsonl"
 OFF = "off"
 MOST_BYTES = 64 * 1024 * 1024
 """Of one user's file of a day: 300,000 queries. Those after it are not recorded, and the file's
 size says so."""
-_LONGEST_NAME = 100
+_NOT_OF_HOST = re.compile(r"[^a-z0-9-]+")
+_LONGEST_HOST = 63
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,12 @@ class Recorder:
         with suppress(Exception):  # whatever goes wrong, the query counts
             now = datetime.now(UTC)
             line = as_line(now, user(), self.consumer, self.via, products)
-            name = f"{now:%Y-%m-%d}-{os.getuid()}{LINES}"
+            path = self.folder / file_name(now)
             try:
-                _append(self.folder / name, line)
+                _append(path, line)
             except FileNotFoundError:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                _append(self.folder / name, line)
+                _append(path, line)
 
     def record_unknown(self) -> None:
         """Appends that products may be read without the mesh seeing it."""
@@ -70,8 +77,16 @@ def recorder_of(repository: Repository, via: str, consumer: str | None = None) -
         consumer: who it is for; by default the setting `MESH_CONSUMER`.
     """
     name = settings.value("MESH_CONSUMER") if consumer is None else consumer
-    shown = "".join(each for each in name.strip() if each.isprintable())
-    return Recorder(folder_of(repository), via, shown[:_LONGEST_NAME])
+    return Recorder(folder_of(repository), via, clean(name))
+
+
+def file_name(now: datetime) -> str:
+    """The file of this user and host for a day: hosts that share a folder share no file.
+
+    Appending is only safe between processes of one host: on NFS, two hosts overwrite each other.
+    """
+    host = _NOT_OF_HOST.sub("-", platform.node().lower()).strip("-")[:_LONGEST_HOST]
+    return f"{now:%Y-%m-%d}-{os.getuid()}-{host or 'host'}{LINES}"
 
 
 def folder_of(repository: Repository) -> Path | None:
@@ -85,9 +100,11 @@ def folder_of(repository: Repository) -> Path | None:
 
 
 def _append(path: Path, line: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.open(path, flags, 0o666)
     try:
-        if os.fstat(file).st_size < MOST_BYTES:
+        about = os.fstat(file)
+        if stat.S_ISREG(about.st_mode) and about.st_size < MOST_BYTES:
             os.write(file, line)
     finally:
         os.close(file)

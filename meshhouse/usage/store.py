@@ -7,12 +7,17 @@ The table has one row for each product, set of columns, consumer, user, way and 
 does not grow with the number of queries. Each file of lines is remembered with the position up to
 which it was folded, in the same transaction as the rows. So a crash neither loses nor repeats a
 line, and the files need no lock: a process that appends never waits.
+
+A line says when it was written, by a clock that may be wrong. Nobody could have written it before
+the last time that the folder was folded, or after now, so its time is moved into between.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -22,17 +27,22 @@ from pathlib import Path
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
-from meshhouse.usage.reads import HISTORY, Read, from_line
+from meshhouse.usage.reads import Read, from_line, unknown
 from meshhouse.usage.record import LINES, MOST_BYTES, folder_of
 
 NAME = "reads.db"
 KEPT = timedelta(days=400)
 """How long rows are kept: a year, and a month to compare it with the year before."""
 _OPEN_DAYS = 2
-"""Days after which nobody appends to the file of a day any more, whatever clocks say."""
+"""Days after which nobody appends to the file of a day any more."""
+_SINCE, _FOLDED = "since", "folded"
+"""Names of facts: since when reads are recorded, and when the folder was last folded."""
 _WAIT_SECONDS = 10
+_LARGEST = 2**50
+"""Of an imported figure: 1 PiB, 35,000 years, a million credits. SQLite sums up to 2**63."""
 _AT_ONCE = 10_000
 """Lines whose reads are in memory at once: a full file of 300,000 takes 400 MiB otherwise."""
+_FIGURES = ("rows", "bytes", "milliseconds", "nanocredits")
 _SCHEMA = """
 create table if not exists reads (
     day text, product text, columns text, user text, consumer text, via text,
@@ -91,9 +101,11 @@ class ReadStore:
         now = now or datetime.now(UTC)
         with self._writing() as table:
             lines = 0
+            folded = _fact(table, _FOLDED)
             for path in self._files():
-                lines += _fold_file(table, path)
+                lines += _fold_file(table, path, folded, now)
             self._begin(table, now)
+            table.execute("insert or replace into facts values (?, ?)", [_FOLDED, now.isoformat()])
             for rows in ("reads where day", "queries where at"):
                 table.execute(f"delete from {rows} < ?", [(now - KEPT).date().isoformat()])
         self._remove_old(now)
@@ -109,12 +121,16 @@ class ReadStore:
             return Kept(None, ())
         with suppress(MeshError):  # then the lines are read here, and folded by another user
             self.fold()
-        reads, positions, began = self._stored(since)
-        for path in self._files():
-            new = _lines(path, positions.get(path.name, 0))[0]
-            reads += [each for line in new for each in from_line(line)]
-        known = [each.at for each in reads] if began is None else [began]
-        return Kept(min(known, default=None), tuple(reads))
+        stored, now = self._stored(since), datetime.now(UTC)
+        reads, began, files = [*stored.reads], stored.since, self._files()
+        for path in files:
+            found = _lines(path, stored.positions.get(path.name, 0))
+            if found is None:
+                reads.append(unknown("file that cannot be read"))
+            else:
+                reads += _dated(found.reads(), stored.folded, now)
+        # What lines say proves nothing: before the first fold, reads are recorded since now.
+        return Kept(began or (now if files else None), tuple(reads))
 
     def add(
         self, source: str, queries: Iterable[tuple[str, Sequence[Read]]], until: str = ""
@@ -133,7 +149,8 @@ class ReadStore:
         now = datetime.now(UTC)
         with self._writing() as table:
             self._begin(table, now)
-            for query, reads in queries:
+            for query, found in queries:
+                reads = [_plausible(each, now) for each in found]
                 at = max((each.at for each in reads), default=now).isoformat()
                 known = table.execute(
                     "insert or ignore into queries values (?, ?, ?)", [source, query, at]
@@ -201,32 +218,20 @@ class ReadStore:
 
     def _begin(self, table: sqlite3.Connection, now: datetime) -> None:
         """Notes since when reads are recorded, the first time."""
-        if table.execute("select 1 from facts where name = 'since'").fetchone():
-            return
-        [first] = table.execute(
-            f"select min(at) from reads where via not like '{HISTORY}%'"
-        ).fetchone()
-        table.execute(
-            "insert into facts values ('since', ?)",
-            [min(first or now.isoformat(), now.isoformat())],
-        )
+        at = now.astimezone(UTC).isoformat()
+        table.execute("insert or ignore into facts values (?, ?)", [_SINCE, at])
 
-    def _stored(self, since: datetime | None) -> tuple[list[Read], dict[str, int], datetime | None]:
-        """The rows, the positions of files, and since when reads are recorded."""
+    def _stored(self, since: datetime | None) -> _Stored:
         path = self._table
         if path is None or not path.exists():
-            return [], {}, None
+            return _Stored([], {}, None, None)
         with _opened(path) as table:
             table.execute("begin")  # rows and positions of the same instant
             first = since.astimezone(UTC).date().isoformat() if since else ""
             rows = table.execute("select * from reads where day >= ?", [first]).fetchall()
             positions = dict(table.execute("select name, position from files").fetchall())
-            began = table.execute("select value from facts where name = 'since'").fetchone()
-        return (
-            [_read(row) for row in rows],
-            positions,
-            datetime.fromisoformat(began[0]) if began else None,
-        )
+            began, folded = _fact(table, _SINCE), _fact(table, _FOLDED)
+        return _Stored([_read(row) for row in rows], positions, began, folded)
 
     def _files(self) -> list[Path]:
         try:
@@ -235,8 +240,12 @@ class ReadStore:
             return []
 
     def _remove_old(self, now: datetime) -> None:
-        """Removes files of days that are over and folded whole."""
-        last = (now - timedelta(days=_OPEN_DAYS)).date().isoformat()
+        """Removes files of days that are over and folded whole.
+
+        A reader whose clock is wrong may still append to the file of a day long ago.
+        """
+        over = now - timedelta(days=_OPEN_DAYS)
+        last = over.date().isoformat()
         old = [each for each in self._files() if each.name[: len(last)] < last]
         if not old or self._folder is None:
             return
@@ -246,7 +255,9 @@ class ReadStore:
                     "select position from files where name = ?", [path.name]
                 ).fetchone()
                 with suppress(OSError):
-                    if found and found[0] == path.stat().st_size:
+                    about = path.lstat()
+                    changed = datetime.fromtimestamp(about.st_mtime, UTC)
+                    if found and found[0] == about.st_size and changed < over:
                         path.unlink()
                         table.execute("delete from files where name = ?", [path.name])
 
@@ -261,30 +272,110 @@ def _until(source: str) -> str:
     return f"until {source}"
 
 
-def _fold_file(table: sqlite3.Connection, path: Path) -> int:
-    found = table.execute("select position from files where name = ?", [path.name]).fetchone()
-    lines, end = _lines(path, found[0] if found else 0)
-    for first in range(0, len(lines), _AT_ONCE):
-        some = lines[first : first + _AT_ONCE]
-        _add(table, [read for line in some for read in from_line(line)])
-    if lines:
-        table.execute("insert or replace into files values (?, ?)", [path.name, end])
-    return len(lines)
+def _fact(table: sqlite3.Connection, name: str) -> datetime | None:
+    found = table.execute("select value from facts where name = ?", [name]).fetchone()
+    return datetime.fromisoformat(found[0]) if found else None
 
 
-def _lines(path: Path, begin: int) -> tuple[list[bytes], int]:
-    """The whole lines of a file from a position on, and the position after them."""
+def _fold_file(
+    table: sqlite3.Connection, path: Path, folded: datetime | None, now: datetime
+) -> int:
+    position = table.execute("select position from files where name = ?", [path.name]).fetchone()
+    found = _lines(path, position[0] if position else 0)
+    if found is None:
+        return 0
+    for reads in found.batches():
+        _add(table, _dated(reads, folded, now))
+    if position is None or position[0] != found.end:
+        table.execute("insert or replace into files values (?, ?)", [path.name, found.end])
+    return len(found.lines)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What the table has."""
+
+    reads: list[Read]
+    positions: dict[str, int]
+    """Of files: up to where they are folded."""
+    since: datetime | None
+    folded: datetime | None
+    """When the folder was last folded."""
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What is new in a file."""
+
+    lines: list[bytes]
+    """Whole lines."""
+    end: int
+    """The position after them."""
+    lost: str = ""
+    """Why others may be lost; empty if none are."""
+
+    def batches(self) -> Iterator[list[Read]]:
+        """The reads of the lines, some at a time."""
+        for first in range(0, len(self.lines), _AT_ONCE):
+            some = self.lines[first : first + _AT_ONCE]
+            yield [read for line in some for read in from_line(line)]
+        if self.lost:
+            yield [unknown(self.lost)]
+
+    def reads(self) -> Iterator[Read]:
+        """The reads of the lines."""
+        return (each for some in self.batches() for each in some)
+
+
+def _lines(path: Path, position: int) -> _Lines | None:
+    """What a file has after a position; None if it has more, which cannot be read."""
     try:
-        with path.open("rb") as file:
+        about = path.lstat()
+        if stat.S_ISREG(about.st_mode) and about.st_size == position:
+            return _Lines([], position)  # also of another user's file
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - it has no flags
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                return None
+            is_shorter = about.st_size < position
+            begin = 0 if is_shorter else position
             file.seek(begin)
-            content = file.read()
-    except OSError:  # another process has folded and removed it, or it is another user's
-        return [], begin
-    end = content.rfind(b"\n") + 1
-    lines = content[:end].splitlines()
-    if begin < MOST_BYTES <= begin + end:
-        lines.append(b"full")  # what came after it is unknown
-    return lines, begin + end
+            content = file.read(max(2 * MOST_BYTES - begin, 0))  # nobody records more
+    except FileNotFoundError:  # another process has folded and removed it
+        return _Lines([], position)
+    except OSError:
+        return None
+    if len(content) > MOST_BYTES and b"\n" not in content:
+        return None
+    end = begin + content.rfind(b"\n") + 1
+    lost = "file that became shorter" if is_shorter else ""
+    if begin < MOST_BYTES <= end:
+        lost = "full file"
+    return _Lines(content[: end - begin].splitlines(), end, lost)
+
+
+def _dated(reads: Iterable[Read], folded: datetime | None, now: datetime) -> list[Read]:
+    """Reads of new lines, at a time when they can have been written."""
+    return [
+        each if each.at == (at := _possible(each.at, folded, now)) else replace(each, at=at)
+        for each in reads
+    ]
+
+
+def _possible(at: datetime, folded: datetime | None, now: datetime) -> datetime:
+    if folded is None:  # before the first time, any day of those that are kept is possible
+        folded = at if at >= now - KEPT else now
+    return min(max(at, folded), now)
+
+
+def _plausible(read: Read, now: datetime) -> Read:
+    """An imported read, without a later time and without figures that cannot be."""
+    figures = {}
+    for name in _FIGURES:
+        value = getattr(read, name)
+        figures[name] = value if value is not None and 0 <= value <= _LARGEST else None
+    return replace(read, at=min(read.at, now), **figures)
 
 
 def _add(table: sqlite3.Connection, reads: Iterable[Read]) -> None:
@@ -298,7 +389,7 @@ def _add(table: sqlite3.Connection, reads: Iterable[Read]) -> None:
 def _sum(reads: Sequence[Read]) -> Read:
     """Reads with the same key as one."""
     totals = {}
-    for name in ("rows", "bytes", "milliseconds", "nanocredits"):
+    for name in _FIGURES:
         known = [value for each in reads if (value := getattr(each, name)) is not None]
         totals[name] = sum(known) if known else None
     newest = max(each.at for each in reads)

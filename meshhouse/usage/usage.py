@@ -4,7 +4,7 @@ Belongs here: counting, and when a product may be called unused. Not here: where
 (store.py), or what products cost (costs.py).
 
 A product is called unused only where that is proved: it was published for 90 days, reads were
-recorded for 90 days, and none of it was seen, nor any that may have been of it.
+recorded for 90 days, no read of it was seen, and no read whose product is unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,11 @@ from meshhouse.usage.store import Kept, store_of
 SHORT, LONG = timedelta(days=30), timedelta(days=90)
 BUILD = "build"
 """`via` of the runs of other domains that build from a product."""
+NOBODY, PEOPLE, OTHERS = "nobody", "people", "others"
+"""Consumers: of what nobody read; all readers who declared none; those that are not listed."""
+USER = "user "
+"""Begins the consumer of a reader who declared none."""
+RESERVED = frozenset([NOBODY, PEOPLE, OTHERS])
 USED, UNUSED, UNPROVED = "used", "unused", "not proved"
 _BARE, _EVERY = "bare", "*"
 """Of the reads in contracts, see governance/readers.py."""
@@ -130,7 +135,12 @@ def usage_of(
         now: the time up to which reads count.
     """
     relations = _by_name(products)
-    recent = [each for each in (*kept.reads, *built) if now - LONG <= each.at <= now and each.count]
+    # What is of a later time comes from a clock that is wrong, or from a line that came just now.
+    recent = [
+        each if each.at <= now else replace(each, at=now)
+        for each in (*kept.reads, *built)
+        if now - LONG <= each.at and each.count
+    ]
     of: dict[str, list[Read]] = defaultdict(list)
     for each in recent:
         if relation := relations.get(each.product.lower()):
@@ -202,8 +212,15 @@ def first_published(publications: Iterable[Mapping[str, Any]]) -> dict[str, date
 
 
 def consumer_of(read: Read) -> str:
-    """The consumer of a read, for people."""
-    return read.consumer or f"user {read.user}"
+    """The consumer of a read, for people.
+
+    A reader may declare any name. One that stands for other readers is marked: `consumer people`.
+    """
+    if not read.consumer:
+        return f"{USER}{read.user}"
+    declared = read.consumer.lower()
+    is_reserved = declared in RESERVED or declared.startswith(USER)
+    return f"consumer {read.consumer}" if is_reserved and read.via != BUILD else read.consumer
 
 
 def _by_name(products: Iterable[Product]) -> dict[str, str]:

@@ -13,11 +13,20 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from meshhouse.catalog.documents import ConsumerFacts, Mesh, OperationsFacts, UseFacts
+from meshhouse.catalog.documents import (
+    ConsumerFacts,
+    CostFacts,
+    Mesh,
+    OperationsFacts,
+    UseFacts,
+)
 from meshhouse.catalog.gather.operations import quantile
-from meshhouse.catalog.metrics import MOST_CONSUMERS, exposition
+from meshhouse.catalog.metrics import MOST_CONSUMERS, Scrapes, exposition
+from meshhouse.errors import MeshError
 from tests.support.catalog_mesh import NOW, full_mesh
 from tests.support.guides import Followed
 from tests.support.tiny import ROOT
@@ -125,6 +134,62 @@ def test_many_consumers_and_reasons_have_few_series():
     assert len(reads) == MOST_CONSUMERS + 1
     assert sum(reads.values()) == sum(each.reads_30_days for each in consumers)
     assert sum(value for (name, _), value in found.items() if name == "mesh_rejected_events") == 60
+
+
+NAMES = st.lists(st.sampled_from(["people", "others", "nobody", "user x", "\ud800", "?", "fin"]))
+
+
+@given(NAMES, NAMES, NAMES)
+def test_no_series_is_written_twice(readers, payers, reasons):
+    mesh = full_mesh()
+    orders, *rest = mesh.products
+    consumers = tuple(ConsumerFacts(each, 1, 1, NOW) for each in readers)
+    use = UseFacts("used", "", consumers, (), 1, None)
+    [topic] = mesh.topics
+    operations = OperationsFacts(
+        NOW.date(), (), 1.0, 2.0,
+        cost_of_consumers=tuple((each, CostFacts(1, 1.0, 1.0)) for each in payers),
+    )  # fmt: skip
+    text = exposition(
+        replace(
+            mesh,
+            products=(replace(orders, use=use), *rest),
+            topics=(replace(topic, rejected=tuple((each, 1) for each in reasons)),),
+            operations=operations,
+        ),
+        NOW,
+    ).decode()
+    series = [each.rpartition(" ")[0] for each in text.splitlines() if not each.startswith("#")]
+    assert len(series) == len(set(series))
+    found = samples(text)
+    for name, count in (
+        ("mesh_product_reads_30_days", len(readers)),
+        ("mesh_rejected_events", len(reasons)),
+        ("mesh_consumer_cost_bytes", len(payers)),
+        ("mesh_consumer_cost_credits", len(payers)),
+    ):
+        assert sum(value for (each, _), value in found.items() if each == name) == count
+
+
+@pytest.mark.parametrize("error", [MeshError("away"), UnicodeEncodeError("utf-8", "x", 0, 1, "y")])
+def test_a_scrape_that_fails_says_that_the_mesh_is_down_and_why(error):
+    def broken():
+        raise error
+
+    said = []
+    for gather, position in ((broken, lambda: 1), (full_mesh, broken), (lambda: None, lambda: 1)):
+        [up] = Scrapes(gather, position, said.append).families()
+        assert [(each.name, each.value) for each in up.samples] == [("mesh_up", 0)]
+    assert said[:2] == [error, error]
+    assert isinstance(said[2], AttributeError)
+
+
+def test_metrics_of_an_environment_are_refused(mesh, tmp_path):
+    for arguments in ((), ("--port", "0"), ("-o", str(tmp_path / "x"))):
+        done = mesh.run("metrics", *arguments, environment={"MESH_ENV": "dev"}, code=2)
+        assert "Unset MESH_ENV" in done.stderr
+        assert done.stdout == ""
+    assert not (tmp_path / "x").exists()
 
 
 def test_an_age_is_never_negative():

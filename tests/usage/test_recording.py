@@ -16,7 +16,7 @@ from meshhouse.errors import MeshError
 from meshhouse.ledger import user
 from meshhouse.usage import Read, ReadStore, store_of
 from meshhouse.usage.reads import UNKNOWN, as_line
-from meshhouse.usage.record import MOST_BYTES, Recorder
+from meshhouse.usage.record import MOST_BYTES, Recorder, file_name
 
 NOW = datetime.now(UTC)
 
@@ -163,19 +163,24 @@ def test_the_table_has_one_row_for_each_day_columns_and_consumer(tmp_path):
 def test_old_files_and_rows_go(tmp_path):
     old = NOW - timedelta(days=5)
     ancient = NOW - timedelta(days=500)
-    (tmp_path / f"{old:%Y-%m-%d}-1.jsonl").write_bytes(line(at=old))
-    (tmp_path / f"{ancient:%Y-%m-%d}-1.jsonl").write_bytes(line(at=ancient))
+    file = tmp_path / f"{old:%Y-%m-%d}-1.jsonl"
+    file.write_bytes(line(at=old))
+    os.utime(file, (old.timestamp(), old.timestamp()))
     store = ReadStore(tmp_path)
+    store.add("w", [("1", [Read(ancient, "a.b", None, "u", "", "history of w")])])
     store.fold()
     assert [each.name for each in tmp_path.glob("*.jsonl")] == []
     [read] = store.read().reads
     assert read.at == old
-    assert store.read().since == ancient
 
 
 def test_what_cannot_be_read_counts_as_unknown(tmp_path):
     today = tmp_path / f"{NOW:%Y-%m-%d}-1.jsonl"
-    bad = (b"\xff\xfe", b"{}", b"[1]", b"null", json.dumps({"at": "yesterday"}).encode())
+    bad = (
+        b"\xff\xfe", b"{}", b"[1]", b"null", json.dumps({"at": "yesterday"}).encode(),
+        b"[" * 200_000, b'{"at":' + b"9" * 5_000 + b"}",
+        line().strip().replace(b'"a.b":["x"]', b""), line().strip().replace(b'["x"]', b"5"),
+    )  # fmt: skip
     today.write_bytes(b"\n".join(bad) + b"\n" + line())
     reads = ReadStore(tmp_path).read().reads
     assert sum(each.count for each in reads if each.product == UNKNOWN) == len(bad)
@@ -184,7 +189,7 @@ def test_what_cannot_be_read_counts_as_unknown(tmp_path):
 
 def test_a_full_file_takes_no_more_and_says_so(tmp_path):
     recorder = Recorder(tmp_path, "python")
-    today = tmp_path / f"{datetime.now(UTC):%Y-%m-%d}-{os.getuid()}.jsonl"
+    today = tmp_path / file_name(datetime.now(UTC))
     with today.open("wb") as file:
         file.truncate(MOST_BYTES - 1)
         file.seek(MOST_BYTES - 1)
@@ -199,7 +204,7 @@ def test_reads_are_shown_where_the_folder_is_read_only(tmp_path, monkeypatch):
     today = tmp_path / f"{NOW:%Y-%m-%d}-1.jsonl"
     today.write_bytes(line())
     store = ReadStore(tmp_path)
-    store.fold()
+    store.fold(NOW)
     with today.open("ab") as file:
         file.write(line())
 
@@ -262,3 +267,135 @@ def test_later_publications_are_recorded_with_their_columns(sold):
         meshhouse.refresh(connection, sold.root)
         connection.execute("select order_id from shop.orders")
     assert {each.columns for each in kept(sold)} == {("amount",), ("order_id",)}
+
+
+def test_names_of_a_line_can_be_printed_and_stored(tmp_path):
+    """One reader writes it, and every command must still work for everybody."""
+    today = tmp_path / f"{NOW:%Y-%m-%d}-1.jsonl"
+    user = "\x1b[31m\ud800ann" + "n" * 500
+    content = json.loads(line(user=user, consumer=" \udcff\n", via="\ud800"))
+    content["products"] = {"a\ud800.b": ["x\udfff"]}
+    today.write_text(json.dumps(content) + "\n")
+    store = ReadStore(tmp_path)
+    assert store.fold() == 1
+    [read] = store.read().reads
+    assert read.user.startswith("[31mann")
+    assert len(read.user) == 100
+    assert (read.consumer, read.via, read.product, read.columns) == ("", "", "a.b", ("x",))
+
+
+def test_a_user_whose_name_is_no_text_breaks_nothing(sold):
+    odd = {"LOGNAME": "\udcff"}
+    sold.run("sql", "select amount from shop.orders", environment=odd)
+    assert "shop.orders" in sold.run("usage").stdout
+    assert "user" in sold.run("usage", "--cost").stdout
+    assert "mesh_up 1.0" in sold.run("metrics").stdout
+
+
+PROVED = NOW - timedelta(days=150)
+
+
+def folder_of_150_days(folder):
+    """A folder whose reads are recorded for long, and that was folded an hour ago."""
+    store = ReadStore(folder)
+    store.fold(PROVED)
+    store.fold(NOW - timedelta(hours=1))
+    return store
+
+
+@pytest.mark.parametrize("days", [-700, 300, -20_000])
+def test_a_read_counts_now_whatever_the_readers_clock_says(tmp_path, days):
+    store = folder_of_150_days(tmp_path)
+    at = NOW + timedelta(days)
+    (tmp_path / f"{at:%Y-%m-%d}-5.jsonl").write_bytes(line(at=at))
+    kept = store.read(NOW - timedelta(days=90))
+    [read] = kept.reads
+    assert abs(read.at - NOW) < timedelta(hours=2)
+    assert kept.since == PROVED
+
+
+@pytest.mark.parametrize("is_folded", [True, False])
+def test_a_line_never_says_since_when_reads_are_recorded(tmp_path, monkeypatch, is_folded):
+    long_ago = datetime(1970, 1, 1, tzinfo=UTC)
+    (tmp_path / "1970-01-01-1.jsonl").write_bytes(line(at=long_ago) + line(at=NOW - timedelta(9)))
+    if not is_folded:
+        monkeypatch.setattr(ReadStore, "_writing", refused)
+    kept = ReadStore(tmp_path).read()
+    assert kept.since >= NOW
+    assert [each.at.date() for each in kept.reads].count(NOW.date() - timedelta(9)) == 1
+    assert sum(each.count for each in kept.reads) == 2
+
+
+def refused(*arguments):
+    raise MeshError("read only")
+
+
+def test_a_file_that_cannot_be_read_may_hold_reads_of_anything(tmp_path):
+    store = folder_of_150_days(tmp_path)
+    (tmp_path / f"{NOW:%Y-%m-%d}-5.jsonl").mkdir()  # as root, tests can read any file
+    for _ in range(2):
+        [read] = store.read().reads
+        assert (read.product, read.count) == (UNKNOWN, 1)
+
+
+def test_a_file_that_became_shorter_is_read_from_its_beginning(tmp_path):
+    today = tmp_path / f"{NOW:%Y-%m-%d}-1.jsonl"
+    today.write_bytes(line() * 5)
+    store = ReadStore(tmp_path)
+    store.fold()
+    today.write_bytes(line() * 2)
+    for _ in range(2):
+        counts = {each.product: each.count for each in store.read().reads}
+        assert counts == {"a.b": 7, UNKNOWN: 1}
+
+
+def test_a_file_of_a_day_long_ago_stays_while_it_is_written(tmp_path):
+    file = tmp_path / "1970-01-01-1.jsonl"
+    file.write_bytes(line())
+    ReadStore(tmp_path).fold()
+    assert file.exists()
+
+
+def test_nothing_but_a_regular_file_is_written_or_read(tmp_path):
+    """A shared folder is open to all: a link could lead anywhere, and a pipe never answers."""
+    name = file_name(datetime.now(UTC))
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    for number, make in enumerate((os.mkfifo, lambda path: path.symlink_to(victim))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        make(folder / name)
+        Recorder(folder, "python").record({"a.b": ["x"]})
+        assert [each.product for each in ReadStore(folder).read().reads] == [UNKNOWN]
+    pipe = os.open(tmp_path / "0" / name, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        Recorder(tmp_path / "0", "python").record({"a.b": ["x"]})
+        assert os.read(pipe, 100) == b""
+    finally:
+        os.close(pipe)
+    assert victim.read_text() == "mine\n"
+
+
+def test_hosts_that_share_a_folder_share_no_file(tmp_path, monkeypatch):
+    for host in ("one", "two", "../Üx/.example.com", ""):
+        monkeypatch.setattr("platform.node", lambda host=host: host)
+        Recorder(tmp_path, "python").record({"a.b": ["x"]})
+    assert len(list(tmp_path.glob("*.jsonl"))) == 4
+    assert sum(each.count for each in ReadStore(tmp_path).read().reads) == 4
+
+
+def test_sql_that_a_relation_is_given_is_unknown(sold):
+    with meshhouse.connect(sold.root) as connection:
+        relation = connection.sql("select order_id, amount from shop.orders")
+        assert len(relation.fetchall()) == len(relation.df()) == len(relation) == 3
+        assert relation.columns == ["order_id", "amount"]
+        assert "order_id" in str(relation)
+        relation.show()
+        assert [each.product for each in kept(sold)] == ["shop.orders"]
+        with pytest.raises(AttributeError, match="whole query"):
+            relation.query("r", "select customer_id from shop.orders")
+        assert [each.product for each in kept(sold)] == ["shop.orders"]
+        assert relation.filter("amount > (select 0.75)").fetchall()
+        assert {each.product for each in kept(sold)} == {"shop.orders", UNKNOWN}
+        connection.register("sales", relation)
+        assert connection.execute("select count(*) from sales").fetchone() == (3,)

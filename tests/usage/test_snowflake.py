@@ -26,7 +26,8 @@ KNOWN = Known(
     {
         "sales.orders": {"order_id": "order_id", "amount": "Amount"},
         "crm.customers": {"customer_id": "customer_id"},
-    }
+    },
+    frozenset(["sales", "crm"]),
 )
 
 
@@ -100,15 +101,15 @@ def test_what_snowflake_cut_is_unknown():
 
 def test_credits_of_runs_are_costs_of_products_and_no_reads():
     tags = [
-        {"domain": "sales", "product": "orders", "run": "r"},
-        {"domain": "sales", "product": "stg_orders", "run": "r"},
-        {"domain": "sales"},
+        {"database": "MESH", "domain": "sales", "product": "orders", "run": "r"},
+        {"database": "MESH", "domain": "sales", "product": "stg_orders", "run": "r"},
+        {"database": "MESH", "domain": "sales"},
     ]
     rows = [
         (f"q{at}", NOW, "MESH", json.dumps(tag), Decimal("0.1"), None)
         for at, tag in enumerate(tags)
     ]
-    found = [each for _, reads in costs_of_runs(rows, KNOWN) for each in reads]
+    found = [each for _, reads in costs_of_runs(rows, "MESH", KNOWN) for each in reads]
     assert [(each.product, each.count) for each in found] == [
         ("sales.orders", 0), ("sales.(other)", 0)
     ]  # fmt: skip
@@ -118,6 +119,50 @@ def test_credits_of_runs_are_costs_of_products_and_no_reads():
     assert {name: cost.credits for name, cost in done.consumers.items()} == {
         "nobody": pytest.approx(0.1), "user JSMITH": pytest.approx(0.3)
     }  # fmt: skip
+
+
+OWN = {"database": "MESH", "domain": "sales", "product": "sales.orders", "run": "r"}
+
+
+@pytest.mark.parametrize(
+    ("change", "product"),
+    [
+        ({}, "sales.orders"),
+        ({"database": "mesh"}, "sales.orders"),
+        ({"product": None}, "sales.(other)"),
+        ({"domain": None, "product": None}, "mesh.(other)"),
+        ({"environment": "dev"}, None),
+        ({"database": "OTHER"}, None),
+        ({"database": None}, None),
+        ({"domain": "evil\x1b[31m"}, None),
+        ({"domain": ["sales"]}, None),
+    ],
+)
+def test_only_runs_of_this_mesh_in_production_cost(change, product):
+    rows = [("q", NOW, "MESH", json.dumps({**OWN, **change}), Decimal("0.1"), None)]
+    found = [each.product for _, reads in costs_of_runs(rows, "MESH", KNOWN) for each in reads]
+    assert found == ([product] if product else [])
+
+
+def test_runs_of_another_mesh_are_consumers_and_environments_are_not():
+    [found] = read(access(tag=json.dumps({**OWN, "database": "other", "domain": "risk"})))["q1"]
+    assert found.consumer == "risk of OTHER"
+    assert read(access(tag=json.dumps(OWN))) == {}
+    assert read(access(tag='{"database": "MESH", "environment": "dev", "step": "mesh sql"}')) == {}
+
+
+@pytest.mark.parametrize(
+    "tag", ["[" * 200_000, '{"consumer": null}', '{"consumer": "\\ud800\\u001b"}', '["run"]']
+)
+def test_a_hostile_tag_says_nothing(tag):
+    [found] = read(access(tag=tag))["q1"]
+    assert (found.product, found.consumer) == ("sales.orders", "")
+
+
+def test_a_history_in_another_form_is_unknown():
+    rows = [access("q1", None, table(""), table("a.b")), access("q2", credit="NaN")]
+    assert [each.product for each in read(rows[0])["q1"]] == [UNKNOWN]
+    assert [each.nanocredits for each in read(rows[1])["q2"]] == [None]
 
 
 class History:
@@ -204,13 +249,16 @@ def test_the_statements_run(chosen, tmp_path):
     began = (NOW - timedelta(days=1)).isoformat()
     objects = json.dumps([table(f"{session.database}.SALES.ORDERS")])
     views = "snowflake.account_usage"
+    run_tag = json.dumps(
+        {"database": session.database, "domain": "sales", "product": "orders", "run": "r"}
+    )
     session.execute(
         f"insert into {views}.access_history values ('q1', ?, 'ANN', ?)", began, objects
     )
     session.execute(
         f"insert into {views}.query_history values ('q1', ?, '', 'SUCCESS', 7, 100, 50)", began
     )
-    for query, tag in (("q1", ""), ("q2", '{"domain": "sales", "product": "orders", "run": "r"}')):
+    for query, tag in (("q1", ""), ("q2", run_tag)):
         session.execute(
             f"insert into {views}.query_attribution_history values (?, ?, 'ANN', ?, 0.25, null)",
             query, began, tag,

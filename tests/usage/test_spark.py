@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 
 from meshhouse.engines.histories import Known
 from meshhouse.engines.spark.event_log import reads_of
+from meshhouse.usage import ReadStore
 from meshhouse.usage.reads import UNKNOWN
 from tests.support.spark_here import needs_spark
 
@@ -164,12 +166,6 @@ def test_misuse(mesh, arguments, said):
     assert said in mesh.run("usage", "import", *arguments, code=2).stderr
 
 
-def test_a_form_that_only_spark_reads_is_refused(mesh, tmp_path):
-    (tmp_path / "app-1.lz4").write_bytes(b"LZ4Block")
-    shown = mesh.run("usage", "import", "spark", str(tmp_path), code=2).stderr
-    assert "spark.eventLog.compression.codec=zstd" in shown
-
-
 def test_other_files_are_named_and_left_out(mesh, logs):
     (logs / "empty").touch()
     (logs / "notes.txt").write_bytes(b"\x00\xff\n{}")
@@ -179,15 +175,70 @@ def test_other_files_are_named_and_left_out(mesh, logs):
     assert UNKNOWN not in {each.product for each in rows(mesh)}
 
 
-def test_a_damaged_log_is_said_in_one_line(mesh, tmp_path):
-    (tmp_path / "app-1.zstd").write_bytes(b"not zstd at all")
-    shown = mesh.run("usage", "import", "spark", str(tmp_path), code=1).stderr
-    assert "app-1 cannot be read" in shown
-    assert "Traceback" not in shown
+PACKED = gzip.compress(RECORDED.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("app-1.zstd", b"not zstd at all", "app-1 ("),
+        ("app-1.zstd", b"\x28\xb5\x2f\xfd\x00", "app-1 ("),
+        ("app-1.gz", PACKED[: len(PACKED) // 2], "end-of-stream"),
+        ("app-1.gz", PACKED[:60] + b"\xff" * 60 + PACKED[120:], "app-1 ("),
+        ("app-1.lz4", b"LZ4Block", "spark.eventLog.compression.codec=zstd"),
+    ],
+)
+def test_a_log_that_cannot_be_read_stops_no_other(mesh, logs, name, content, said):
+    (logs / name).write_bytes(content)
+    done = mesh.run("usage", "import", "spark", str(logs), code=1)
+    assert "Added 1 log." in done.stdout
+    assert "Left out, cannot be read: app-1 (" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def kept_of(reads, tmp_path):
+    """The reads as a store has them."""
+    store = ReadStore(tmp_path)
+    store.add("spark", [("1", reads)])
+    return store.read().reads
+
+
+def test_what_a_log_says_is_bounded(tmp_path):
+    begin, end = query(1)
+    huge = [
+        {"Event": "SparkListenerApplicationStart", "User": "\ud800a\x1b", "Timestamp": 1},
+        {"Event": "SparkListenerEnvironmentUpdate",
+         "Spark Properties": {"spark.meshhouse.consumer": "\udfff" + "f" * 500}},
+        {"Event": "SparkListenerJobStart", "Stage IDs": [1],
+         "Properties": {"spark.sql.execution.id": "1"}},
+        {"Event": "SparkListenerStageCompleted", "Stage Info": {"Stage ID": 1, "Accumulables": [
+            {"Name": "internal.metrics.input.bytesRead", "Value": 2**70}]}},
+    ]  # fmt: skip
+    back = end.replace("1796070001000", "1796060000000")  # the clock was set back meanwhile
+    lines = [begin, *map(json.dumps, huge), "[" * 200_000, back]
+    unknown, read = sorted(kept_of(reads_of(lines, KNOWN), tmp_path), key=lambda each: each.product)
+    assert (unknown.product, unknown.count) == (UNKNOWN, 1)
+    assert datetime.now(UTC) - unknown.at < timedelta(hours=1)
+    assert (read.product, read.bytes, read.milliseconds) == ("sales.orders", None, None)
+    assert (read.user, read.consumer) == ("a", "f" * 100)
+
+
+def test_a_table_of_another_catalog_is_unknown():
+    """It has the name of a product, and may be of this lake or of another one."""
+    [read] = reads_of(query(1, name="BatchScan other.sales.orders"), KNOWN)
+    assert (read.product, read.columns) == (UNKNOWN, None)
+
+
+def test_an_environment_has_no_history(mesh, logs):
+    done = mesh.run("usage", "import", "spark", str(logs), environment={"MESH_ENV": "dev"}, code=2)
+    assert "Unset MESH_ENV" in done.stderr
 
 
 READ = """
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from meshhouse.engines.spark.session import catalog_settings, session
 

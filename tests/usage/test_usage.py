@@ -89,3 +89,25 @@ def test_runs_of_other_domains_are_reads_with_the_columns_of_their_models(sold):
     assert found.columns_30_days["amount"] >= 1
     assert found.unknown_columns_90_days == 0
     assert usages(sold.repository, engine(sold.repository).ledger)["crm.customers"].consumers == {}
+
+
+def test_a_read_of_a_later_time_counts_as_one_of_now(products):
+    found = orders(products, read(-300))
+    assert (found.state, found.reads_30_days, found.last_read) == ("used", 1, NOW)
+
+
+@pytest.mark.parametrize("name", ["people", "Others", "nobody", "user ann", "User "])
+def test_a_declared_name_that_stands_for_other_readers_is_marked(products, name):
+    found = orders(products, read(1, consumer=name), read(1))
+    assert set(found.consumers) == {f"consumer {name}", "user ann"}
+
+
+def test_what_a_reader_declares_cannot_control_the_terminal(sold):
+    sold.run("sql", "select amount from shop.orders")
+    [file] = (sold.home / "reads").glob("*.jsonl")
+    lines = file.read_text()
+    file.write_text(lines.replace('"amount"', '"amount\\u001b[31m\\u202e"'))
+    for arguments in (("usage", "shop.orders"), ("usage", "--cost"), ("usage",)):
+        shown = sold.run(*arguments).stdout
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown

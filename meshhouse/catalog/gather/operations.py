@@ -26,11 +26,7 @@ from meshhouse.catalog.documents import (
 from meshhouse.catalog.gather.known import Sources
 from meshhouse.usage import Cost, Costs, Usage, store_of
 from meshhouse.usage.costs import DAYS, costs_of
-from meshhouse.usage.usage import LONG, builds, first_published, usage_of
-
-PEOPLE = "people"
-"""Stands for every reader that declared no consumer."""
-_USER = "user "
+from meshhouse.usage.usage import LONG, PEOPLE, USER, builds, first_published, usage_of
 
 
 @dataclass(frozen=True)
@@ -165,11 +161,11 @@ def _with_reads(reader: ReaderFacts, use: Usage) -> ReaderFacts:
 
 
 def _use(use: Usage) -> UseFacts:
-    people = [each for name, each in use.consumers.items() if name.startswith(_USER)]
+    people = [each for name, each in use.consumers.items() if name.startswith(USER)]
     consumers = [
         ConsumerFacts(name, each.reads_30_days, each.reads_90_days, each.last_read)
         for name, each in use.consumers.items()
-        if not name.startswith(_USER)
+        if not name.startswith(USER)
     ]
     if people:
         consumers.append(
@@ -194,5 +190,5 @@ def _without_names(consumers: Mapping[str, Cost]) -> dict[str, Cost]:
     """Costs of consumers, those of people in one sum."""
     found: dict[str, Cost] = defaultdict(Cost)
     for name, cost in consumers.items():
-        found[PEOPLE if name.startswith(_USER) else name] += cost
+        found[PEOPLE if name.startswith(USER) else name] += cost
     return found

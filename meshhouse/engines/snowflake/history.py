@@ -21,7 +21,8 @@ from typing import Any
 from meshhouse.engines.histories import Imported, Known, shared
 from meshhouse.engines.snowflake.session import connect
 from meshhouse.errors import MeshError
-from meshhouse.usage.reads import HISTORY, UNKNOWN, Read
+from meshhouse.repository import ROOT_DOMAIN
+from meshhouse.usage.reads import HISTORY, UNKNOWN, Read, clean
 from meshhouse.usage.store import ReadStore
 
 SOURCE = "snowflake"
@@ -80,7 +81,7 @@ def import_history(store: ReadStore, known: Known, now: datetime | None = None) 
         ) from error
     queries = [
         *reads_of(accesses, session.database, known),
-        *costs_of_runs(runs, known),
+        *costs_of_runs(runs, session.database, known),
     ]
     added = store.add(SOURCE, queries, until.isoformat())
     store.forget(SOURCE, until - OVERLAP - timedelta(days=1))
@@ -100,7 +101,7 @@ def reads_of(
     for row in rows:
         query, began, user, objects, tag, status, produced, scanned, elapsed, *paid = row
         about = _tag(tag)
-        if _is_of_run(about) or str(status or "SUCCESS").upper() != "SUCCESS":
+        if _is_of(about, database) or str(status or "SUCCESS").upper() != "SUCCESS":
             continue
         scans = dict(_scans(_decoded(objects), database, known))
         sizes, times = shared(_whole(scanned), scans), shared(_whole(elapsed), scans)
@@ -110,8 +111,8 @@ def reads_of(
                 at=_utc(began),
                 product=product,
                 columns=columns,
-                user=str(user),
-                consumer=str(about.get("consumer", "")),
+                user=clean(str(user)),
+                consumer=_consumer(about),
                 via=f"{HISTORY}{SOURCE}",
                 rows=_whole(produced) if len(scans) == 1 else None,
                 bytes=sizes[product],
@@ -125,21 +126,25 @@ def reads_of(
 
 
 def costs_of_runs(
-    rows: Iterable[tuple[Any, ...]], known: Known
+    rows: Iterable[tuple[Any, ...]], database: str, known: Known
 ) -> Iterator[tuple[str, list[Read]]]:
-    """Id and cost of each query of the mesh's own runs.
+    """Id and cost of each query of this mesh's runs in production.
 
     Args:
         rows: of `_RUNS`.
-        known: the declared products; a model that is none of them counts for its domain.
+        database: the mesh's database.
+        known: what is declared; a model that is not a product counts for its domain.
     """
     for query, began, user, tag, *paid in rows:
         about = _tag(tag)
         credit = _nanocredits(paid)
-        if not _is_of_run(about) or credit is None:
+        domain = str(about.get("domain") or ROOT_DOMAIN)
+        is_declared = domain == ROOT_DOMAIN or domain in known.domains
+        is_of_production = _database(about) == database.upper() and not about.get("environment")
+        if not (about.get("run") and is_of_production and is_declared) or credit is None:
             continue
-        domain = str(about.get("domain", "mesh"))
-        product = f"{domain}.{about.get('product', '')}".lower()
+        name = str(about.get("product") or "").lower()
+        product = name if name.startswith(f"{domain}.") else f"{domain}.{name}"
         yield (
             str(query),
             [
@@ -147,7 +152,7 @@ def costs_of_runs(
                     at=_utc(began),
                     product=product if product in known.columns else f"{domain}.(other)",
                     columns=None,
-                    user=str(user),
+                    user=clean(str(user)),
                     consumer=domain,
                     via=f"{HISTORY}{SOURCE}",
                     count=0,
@@ -162,6 +167,9 @@ def _scans(
 ) -> Iterator[tuple[str, tuple[str, ...] | None]]:
     """Each product that a query read, with its columns; `UNKNOWN` if Snowflake cut the list."""
     for each in objects if isinstance(objects, list) else []:
+        if not isinstance(each, dict):
+            yield UNKNOWN, None
+            continue
         name = str(each.get("objectName", ""))
         if _CUT in (name, each.get("objectDomain")) or each.get("objectId") == -1:
             yield UNKNOWN, None
@@ -169,7 +177,12 @@ def _scans(
         parts = [quoted.replace('""', '"') or plain for quoted, plain in _PART.findall(name)]
         product = ".".join(parts[1:]).lower()
         is_table = str(each.get("objectDomain", "")).lower() in _TABLES
-        if not is_table or parts[0].upper() != database.upper() or product not in known.columns:
+        if (
+            not is_table
+            or len(parts) != 3
+            or parts[0].upper() != database.upper()
+            or product not in known.columns
+        ):
             continue
         columns = [str(column.get("columnName", _CUT)) for column in each.get("columns") or ()]
         yield product, None if _CUT in columns else known.names(product, columns)
@@ -181,8 +194,21 @@ def _tag(text: Any) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_of_run(tag: Mapping[str, Any]) -> bool:
-    return bool(tag.get("run"))
+def _is_of(tag: Mapping[str, Any], database: str) -> bool:
+    """Whether a query is of this mesh's runs or environments, which do not count as reads."""
+    is_of_mesh = _database(tag) in ("", database.upper())  # tags without it are of older versions
+    return is_of_mesh and bool(tag.get("run") or tag.get("environment"))
+
+
+def _database(tag: Mapping[str, Any]) -> str:
+    return str(tag.get("database") or "").upper()
+
+
+def _consumer(tag: Mapping[str, Any]) -> str:
+    """The declared consumer, or the domain of another mesh whose run it is."""
+    if tag.get("run"):
+        return clean(f"{tag.get('domain') or ROOT_DOMAIN} of {_database(tag)}")
+    return clean(str(tag.get("consumer") or ""))
 
 
 def _decoded(value: Any) -> Any:
@@ -190,14 +216,15 @@ def _decoded(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _nanocredits(paid: Iterable[Any]) -> int | None:
     """Credits as whole billionths; None if Snowflake attributes none to the query."""
     known = [Decimal(str(each)) for each in paid if each is not None]
-    return round(sum(known) * 1_000_000_000) if known else None
+    total = sum(known, Decimal())
+    return round(total * 1_000_000_000) if known and total.is_finite() else None
 
 
 def _whole(value: Any) -> int | None:

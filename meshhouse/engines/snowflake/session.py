@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.addresses import refuse_credentials
 from meshhouse.engines.protocol import RUN_VARIABLE
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.repository.environment import current_environment
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,9 +132,16 @@ class Session:
         """Tags the next statements in Snowflake's query history.
 
         Args:
-            about: what the statements are for, such as the product; domain and run are added.
+            about: what the statements are for, such as the product; database, environment, domain
+                and run are added. Several meshes can share an account, and thus a history.
         """
-        tag = {"domain": self._domain, "run": os.environ.get(RUN_VARIABLE, ""), **about}
+        tag = {
+            "database": self.database,
+            "environment": current_environment(),
+            "domain": self._domain,
+            "run": os.environ.get(RUN_VARIABLE, ""),
+            **about,
+        }
         tag = {key: value for key, value in tag.items() if value}
         if tag != self._tag:
             self.execute(_tagging(tag))

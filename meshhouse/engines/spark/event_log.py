@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from typing import IO, Any
 
 from meshhouse.engines.histories import Imported, Known, shared
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.usage.reads import HISTORY, UNKNOWN, Read
+from meshhouse.usage.reads import HISTORY, UNKNOWN, Read, clean
 from meshhouse.usage.store import ReadStore
 
 SOURCE = "spark"
@@ -32,6 +33,8 @@ CONSUMER = "spark.meshhouse.consumer"
 _SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQL"
 _BEGIN = '{"Event":"SparkListener'
 _ROLLING = "eventlog_v2_"
+CATALOG = "mesh"
+"""What applications call the lake's catalog, see the pages of products."""
 _IN_PROGRESS = ".inprogress"
 _SCAN = re.compile(r"^BatchScan (?P<name>\S+)$")
 _COLUMN = re.compile(r"(?:^|, )(?P<name>.+?)#\d+L?(?=, |$)", re.DOTALL)
@@ -55,7 +58,7 @@ def import_logs(store: ReadStore, folder: Path | None, known: Known) -> Imported
     """Adds the reads of the finished logs of a folder, each log once.
 
     Raises:
-        UsageError: the folder does not exist, or a log is compressed in a form of Spark's own.
+        UsageError: the folder does not exist.
     """
     if folder is None:
         raise UsageError("Name the folder of Spark's event logs: the setting spark.eventLog.dir.")
@@ -64,19 +67,27 @@ def import_logs(store: ReadStore, folder: Path | None, known: Known) -> Imported
     found = logs_in(folder)
     finished = [each for each in found if each.is_finished]
     before = store.imported(SOURCE)
-    added, others = 0, []
+    added, others, broken = 0, [], []
     for log in finished:
         if log.id in before:
             continue
-        reads = _of_log(log, known)
+        try:
+            reads = _of_log(log, known)
+        except MeshError as error:  # the others count all the same, and it is tried again next time
+            broken.append(f"{log.id} ({error})")
+            continue
         if reads is None:
             others.append(log.id)
         else:
             added += store.add(SOURCE, [(log.id, reads)])
     waiting = [each.id for each in found if not each.is_finished]
-    left_out = {"the application still runs or was killed": waiting, "not an event log": others}
+    left_out = {
+        "the application still runs or was killed": waiting,
+        "not an event log": others,
+        "cannot be read": broken,
+    }
     notes = (f"Left out, {why}: {', '.join(names)}." for why, names in left_out.items() if names)
-    return Imported(added, "log", "logs", tuple(notes))
+    return Imported(added, "log", "logs", tuple(notes), is_whole=not broken)
 
 
 def logs_in(folder: Path) -> list[Log]:
@@ -109,13 +120,21 @@ def reads_of(lines: Iterable[str], known: Known) -> list[Read]:
     for line in lines:
         try:
             seen.take(json.loads(line), known)
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except _DAMAGE:
             damaged += bool(line.strip())
     reads = [read for query in seen.queries.values() for read in seen.reads(query, known)]
     if damaged:
-        about = seen.began, UNKNOWN, None, seen.user, seen.consumer, f"{HISTORY}{SOURCE}"
+        # The time of a damaged line is unknown, so it counts as one of now.
+        at = datetime.now(UTC)
+        about = at, UNKNOWN, None, seen.user, seen.consumer, f"{HISTORY}{SOURCE}"
         reads.append(Read(*about, count=damaged))
     return reads
+
+
+_DAMAGE = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError
+)  # fmt: skip
+"""What a damaged line raises: OSError for a time that the operating system does not know."""
 
 
 @dataclass
@@ -134,7 +153,6 @@ class _Query:
 class _Application:
     user: str = "unknown"
     consumer: str = ""
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     queries: dict[int, _Query] = field(default_factory=dict)
     roots: dict[int, int] = field(default_factory=dict)
     """Execution -> the query for which it runs."""
@@ -144,9 +162,9 @@ class _Application:
         """Takes one event of the log."""
         match event["Event"]:
             case "SparkListenerApplicationStart":
-                self.user, self.began = str(event["User"]), _time(event["Timestamp"])
+                self.user = clean(str(event["User"]))
             case "SparkListenerEnvironmentUpdate":
-                self.consumer = str(event["Spark Properties"].get(CONSUMER, ""))
+                self.consumer = clean(str(event["Spark Properties"].get(CONSUMER, "")))
             case "SparkListenerJobStart":
                 execution = (event.get("Properties") or {}).get("spark.sql.execution.id")
                 if execution is not None:
@@ -179,8 +197,11 @@ class _Application:
         root = root if root in self.queries else execution
         self.roots[execution] = root
         query = self.queries.setdefault(root, _Query(_time(event["time"])))
-        for product, columns in _scans(event["sparkPlanInfo"]):
+        for catalog, product, columns in _scans(event["sparkPlanInfo"]):
             if product not in known.columns:
+                continue
+            if catalog != CATALOG:  # it may be this lake's or another one's
+                query.scans[UNKNOWN] = None
                 continue
             before = query.scans.setdefault(product, set())
             if columns is None or before is None:
@@ -198,8 +219,8 @@ class _Application:
             )
 
 
-def _scans(plan: dict[str, Any]) -> Iterator[tuple[str, list[str] | None]]:
-    """Each product of the lake that a plan scans, with its columns; None if Spark cut them."""
+def _scans(plan: dict[str, Any]) -> Iterator[tuple[str, str, list[str] | None]]:
+    """Catalog, table and columns of each table that a plan scans; None if Spark cut the columns."""
     waiting = [plan]
     while waiting:
         node = waiting.pop()
@@ -207,7 +228,8 @@ def _scans(plan: dict[str, Any]) -> Iterator[tuple[str, list[str] | None]]:
         found = _SCAN.match(node["nodeName"])
         parts = found["name"].split(".") if found else []
         if len(parts) == 3 and not _OF_RUNS.search(parts[0]):
-            yield ".".join(parts[1:]).lower(), _columns(node["nodeName"], node["simpleString"])
+            columns = _columns(node["nodeName"], node["simpleString"])
+            yield parts[0].lower(), ".".join(parts[1:]).lower(), columns
 
 
 def _columns(name: str, text: str) -> list[str] | None:
@@ -228,7 +250,12 @@ def _position(path: Path) -> tuple[int, str]:
 
 
 def _of_log(log: Log, known: Known) -> list[Read] | None:
-    """The reads of a log; None if the file is not a log of Spark's."""
+    """The reads of a log; None if the file is not a log of Spark's.
+
+    Raises:
+        MeshError: it cannot be read.
+    """
+    import pyarrow as pa
 
     def lines() -> Iterator[str]:
         for path in log.files:
@@ -239,8 +266,8 @@ def _of_log(log: Log, known: Known) -> list[Read] | None:
         found = lines()
         first = next(found, "")
         return reads_of(chain([first], found), known) if _BEGIN in first[:100] else None
-    except (OSError, EOFError) as error:
-        raise MeshError(f"The event log {log.id} cannot be read: {error}.") from error
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise MeshError(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 _CODECS = {".zstd", ".gz", ".lz4", ".lzf", ".snappy"}
@@ -249,9 +276,9 @@ _CODECS = {".zstd", ".gz", ".lz4", ".lzf", ".snappy"}
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[str]]:
     if path.suffix in (".lz4", ".lzf", ".snappy"):
-        raise UsageError(
-            f"{path} is compressed in Spark's own form of {path.suffix[1:]}. Set "
-            "spark.eventLog.compression.codec=zstd, which is Spark's default."
+        raise MeshError(
+            f"it is compressed in Spark's own form of {path.suffix[1:]}: set "
+            "spark.eventLog.compression.codec=zstd, which is Spark's default"
         )
     if path.suffix == ".zstd":
         import pyarrow as pa

@@ -185,6 +185,7 @@ def test_statements_say_for_which_domain_product_and_run_they_are(mesh, chosen, 
         if each.startswith("alter session set query_tag")
     ]
     assert {tag["domain"] for tag in tags} == {"shop"}
+    assert {tag["database"] for tag in tags} == {connect("shop").database}
     assert {tag.get("run") for tag in tags} == {done.run_id}
     assert {"orders", "stg_sales", "shop.orders"} <= {tag.get("product") for tag in tags}
 

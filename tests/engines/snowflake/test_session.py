@@ -123,8 +123,9 @@ def test_a_session_that_ended_is_replaced_with_its_tag(session, monkeypatch, fak
     monkeypatch.setattr(session, "connection", Ended(errno))
     assert session.rows("select 1") == [(1,)]
     sent = fakesnow.statements()[before:]
+    tag = f'{{"database": "{session.database}", "step": "landing"}}'
     assert [each for each in sent if "query_tag" in each] == [
-        """alter session set query_tag = '{"step": "landing"}'"""
+        f"alter session set query_tag = '{tag}'"
     ]
     assert session.rows("select 2") == [(2,)]
 
