@@ -193,7 +193,7 @@ class OperationsFacts:
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """Masked rows of a public product, taken when it was published."""
+    """Rows that were taken when it was published, without columns whose values are protected."""
 
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str | None, ...], ...] = ()
@@ -219,6 +219,8 @@ class ProductFacts:
     declared` if no run publishes it any more: the worst that holds."""
     why: str = ""
     """What is behind a bad state, in one sentence."""
+    back_until: date | None = None
+    """The last day on which a retired product can surely be brought back."""
     published_at: datetime | None = None
     refreshed_at: datetime | None = None
     refreshed_within_hours: float | None = None
@@ -367,6 +369,8 @@ class Mesh:
     """Relation of a product -> a digest of everything that decides the traces of its columns."""
     consumer: str = ""
     """The domain for which the catalog is made; empty for everyone."""
+    environment: str = ""
+    """Empty for production."""
     operations: OperationsFacts | None = None
     """None if nobody gathered it."""
     policies: PolicyFacts | None = None
