@@ -82,7 +82,7 @@ class CassandraSink:
             self._store(session, delivery, rows, stamp, is_new)
             if delivery.is_full and not is_new:
                 self._sweep(session, delivery.grain, stamp)
-            self._finish(session, delivery.number, stamp)
+            self._finish(session, delivery, stamp)
 
     def _check(self, stored: _Stored, delivery: Delivery) -> None:
         if stored.started not in (None, delivery.number):
@@ -168,8 +168,18 @@ class CassandraSink:
         )  # fmt: skip
         return stamp
 
-    def _finish(self, session: Session, number: int, stamp: int) -> None:
-        self._compare_and_set(session, "publication = ?, started = null", [number], stamp)
+    def _finish(self, session: Session, delivery: Delivery, stamp: int) -> None:
+        done = "publication = ?, started = null"
+        try:
+            self._compare_and_set(session, done, [delivery.number], stamp)
+        except MeshError:
+            # Rows written here may have come after the sweep of the other one: all rows are next.
+            now = self._stored(session, delivery.product)
+            if now and now.stamp != stamp:
+                self._compare_and_set(
+                    session, "publication = null, stamp = ?", [(now.stamp or 0) + 1], now.stamp
+                )
+            raise
 
     def _compare_and_set(
         self, session: Session, changes: str, values: list[int | None], stamp: int | None
@@ -256,7 +266,12 @@ class CassandraSink:
 
     def _sweep(self, session: Session, grain: tuple[str, ...], stamp: int) -> None:
         """Removes the rows that a delivery of all rows did not write."""
-        keys = ", ".join(map(quote, grain))
+        kinds = self._columns(session, self._plain)
+        # The driver reads a timestamp through a float, which is wrong after the year 2242.
+        keys = ", ".join(
+            f"tounixtimestamp({quote(name)})" if kinds[name][0] == "timestamp" else quote(name)
+            for name in grain
+        )
         query = session.prepare(f"select {keys}, writetime({quote(NUMBER)}) from {self._table}")
         delete = self._delete(session, grain)
         _execute(

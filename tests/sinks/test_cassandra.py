@@ -159,6 +159,28 @@ def test_a_late_writer_never_wins(mesh, server, table, monkeypatch):
     assert rows(server, table, "id, name") == [(1, "new"), (2, "a")]
 
 
+def test_rows_of_a_delivery_of_all_rows_that_was_overtaken_do_not_stay(
+    mesh, server, table, monkeypatch
+):
+    mesh.publish("(1, 'a', 1), (2, 'a', 1)")
+    assert mesh.deliver()[0].ok
+    mesh.publish("(1, 'late', 1), (2, 'a', 1), (3, 'late', 1)")
+    store = CassandraSink._store
+
+    def overtaken(self, *arguments):
+        monkeypatch.setattr(CassandraSink, "_store", store)
+        mesh.publish("(1, 'new', 1), (2, 'a', 1)")
+        assert mesh.deliver(full=True)[-1].ok
+        store(self, *arguments)  # after the sweep of the newer one
+
+    monkeypatch.setattr(CassandraSink, "_store", overtaken)
+    monkeypatch.setattr(import_module("meshhouse.sinks.deliver"), "lock", no_lock)
+    assert "another process delivers" in mesh.deliver(full=True)[-1].problem
+    [done] = mesh.deliver()
+    assert (done.since, done.problem) == (None, "")
+    assert rows(server, table, "id, name") == [(1, "new"), (2, "a")]
+
+
 def test_values_of_every_type_and_hostile_names(mesh, server, table):
     kinds = {
         "integer": ("3", 3), "bigint": ("-9223372036854775808", -(2**63)),
@@ -186,6 +208,17 @@ def test_values_of_every_type_and_hostile_names(mesh, server, table):
         assert done.problem == ""
     [found] = server.query(f'select "{HOSTILE}", {", ".join(names)} from shop."{table}"')
     assert tuple(map(plain, found)) == ("ü", *(each for _, each in kinds.values()))
+
+
+def test_rows_with_a_far_time_in_the_key_are_removed(mesh, server, table):
+    mesh.with_columns(COLUMNS[0], Column("at", "timestamp"))
+    mesh.product = replace(mesh.product, grain=("id", "at"))
+    far = "(2, '2500-01-01 00:00:00.123')"
+    mesh.publish(f"(1, '2999-12-31 23:59:59.999'), {far}", 'id, "at"')
+    assert mesh.deliver()[0].ok
+    mesh.publish(far, 'id, "at"')
+    assert mesh.deliver(full=True)[-1].ok
+    assert rows(server, table, "id") == [(2,)]
 
 
 def test_what_cassandra_cannot_hold_is_refused(mesh, server, table):
