@@ -73,10 +73,16 @@ class KeptRows(Kept):
         with self._connection:
             self._do("update recent set seen = 0 where seen > 0")
 
+    def end_reading(self, since: int, latest: int) -> None:
+        """Keeps which rows are there; one that comes back later is new."""
+        with self._connection:
+            self._do("delete from recent where seen = 0 and number between ? and ?", since, latest)
+            self._do("update recent set copies = seen where number between ? and ?", since, latest)
+
     def is_new(self, number: int, digest: bytes) -> bool:
         """Whether a row was not sent before; equal rows count one by one.
 
-        The answers are kept with the next `begin_rows`, and forgotten by `roll_back`.
+        The answers are kept with the next `begin_rows` or `end_reading`.
         """
         known = self._connection.execute(
             "update recent set seen = seen + 1 where number = ? and digest = ? and seen < copies",

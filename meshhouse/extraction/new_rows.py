@@ -97,6 +97,8 @@ class TableRun(Run):
         """Sends all rows if one of them is not as it was."""
         name, before = self._source.name, self._kept.taken().get(self._source.name)
         begun, digest = time.time(), _Digest()
+        if before:  # the newest reading must have the greatest time, even if the clock went back
+            begun = max(begun, float(before.stamp) + 0.002)
         path = self._new_parcel()
         with closing(table.rows(what, 0, 0)) as read:
             rows = (digest.add(row) for row in self._checked(read))
@@ -126,6 +128,7 @@ class TableRun(Run):
             unsent = _Unsent(self._kept, cursor, self._checked(read))
             if not self._send_all(unsent, cursor, before or Reached(since, since)):
                 return False
+        self._kept.end_reading(since, latest)
         if before and unsent.high < before.high:
             self._notes.append(
                 f"No row of {self._source.name} has a `{cursor.column}` of "
@@ -144,7 +147,6 @@ class TableRun(Run):
                 return False
             if not pieces:
                 path.unlink()
-                self._kept.roll_back()
                 return True
             high = max(reached.high, unsent.high)
             reached = Reached(high, max(reached.floor, high - cursor.lag))

@@ -22,7 +22,7 @@ STEPS = [
     (new_rows, "write_parcel", 1), (new_rows, "write_parcel", 2), (KeptRows, "is_new", 4),
     (KeptRows, "begin_rows", 1), (KeptRows, "begin_rows", 2), (KeptRows, "begin", 1),
     ("target", "append", 1), ("target", "append", 2), ("target", "append", 3),
-    (Kept, "finish", 1), (Kept, "finish", 2), (KeptRows, "roll_back", 1),
+    (Kept, "finish", 1), (Kept, "finish", 2), (KeptRows, "end_reading", 1),
 ]  # fmt: skip
 NOON = datetime(2017, 3, 1, 12)  # noqa: DTZ001 - a text of SQL
 WHOLE = [

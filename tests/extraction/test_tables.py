@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,6 +78,23 @@ def test_equal_cursors_and_late_rows_are_neither_lost_nor_sent_twice(shop):
     shop.run()
     shop.run()
     assert sorted(shop.numbers()) == [1, 2, 2, 2, 3, 4, 6, 7, 8]
+
+
+def test_a_row_that_changes_back_in_the_lag_is_sent_again(shop):
+    shop.declare(BY_TIME)
+    sell(shop, (1, "2017-03-01"), (2, "2017-03-01"), (2, "2017-03-01"))
+    shop.run()
+    for amount in (9, 1.5):
+        shop.database.do(f"update {{}}.sales set amount = {amount} where sale_id = 1")
+        shop.run()
+    assert [each["amount"] for each in shop.events() if each["sale_id"] == 1] == [1.5, 9, 1.5]
+    # Rows that are gone and come back are new, and equal rows count one by one.
+    shop.database.do("delete from {}.sales where sale_id = 2")
+    shop.run()
+    sell(shop, (2, "2017-03-01"))
+    shop.run()
+    shop.run()
+    assert shop.numbers().count(2) == 3
 
 
 def test_a_transaction_that_commits_late_is_not_lost(shop):
@@ -154,6 +172,18 @@ def test_a_whole_table_is_sent_again_only_if_it_changed(shop):
     sell(shop, (4, None))
     assert "is read every 24 hours" in shop.run().stderr
     assert len(shop.numbers()) == 4
+
+
+def test_the_newest_reading_has_the_greatest_time_though_the_clock_went_back(shop, monkeypatch):
+    monkeypatch.setenv(VARIABLE, shop.database.url)
+    shop.declare("key: sale_id")
+    for number, clock in enumerate((2_000_000_000, 1_999_996_400, 1_999_996_401)):
+        sell(shop, (number, None))
+        monkeypatch.setattr(new_rows, "time", SimpleNamespace(time=lambda now=clock: now))
+        extract(shop.mesh.repository, shop.mesh.repository.raw_table(TABLE))
+    times, numbers = shop.column("timestamp"), shop.numbers()
+    newest = [n for at, n in zip(times, numbers, strict=True) if at == max(times)]
+    assert sorted(newest) == [0, 1, 2]
 
 
 def test_memory_and_parcels_are_bounded(shop, monkeypatch):
