@@ -219,6 +219,8 @@ class ProductFacts:
     declared` if no run publishes it any more: the worst that holds."""
     why: str = ""
     """What is behind a bad state, in one sentence."""
+    back_until: date | None = None
+    """The last day on which a retired product can surely be brought back."""
     published_at: datetime | None = None
     refreshed_at: datetime | None = None
     refreshed_within_hours: float | None = None

@@ -234,8 +234,18 @@ def test_a_product_that_was_retired_is_shown_for_the_time_of_notice(published):
     assert [each.name for each in found.columns] == ["orders", "amount"]
     assert found.description.startswith("All orders")
     assert found.checks == ()
+    assert found.back_until > datetime.now(UTC).date()
     later = documents(published, now=datetime.now(UTC) + timedelta(days=400))
     assert "shop.totals" not in {each.relation for each in later.products}
+
+
+def test_a_rollback_names_the_publication_that_readers_see_again(published):
+    before = product(documents(published), "shop.orders").publications[0]
+    published.sell(4)
+    published.run("run", "shop")
+    published.run("rollback", "shop.orders")
+    newest = product(documents(published), "shop.orders").publications[0]
+    assert (newest.kind, newest.shows) == ("rollback", before.number)
 
 
 def test_a_disabled_product_that_was_never_published_is_left_out(mesh):

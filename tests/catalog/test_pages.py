@@ -6,7 +6,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -292,10 +292,15 @@ def test_checks_of_the_audit_and_of_dbt_are_counted_apart():
 def test_a_retired_product_offers_no_way_to_read_it():
     mesh = full_mesh()
     entry = replace(mesh.products[0].publications[0], kind="retire", done_by="ada")
-    product = replace(mesh.products[0], state="retired", publications=(entry,))
+    product = replace(
+        mesh.products[0], state="retired", publications=(entry,), back_until=date(2026, 5, 30)
+    )
     page = html_of(replace(mesh, products=(product,)))[paths.product("shop.orders")]
     assert "Use it" not in page.seen
-    assert "Retired on 2026-03-01 09:00 UTC by ada" in page.seen
+    assert (
+        "Retired on 2026-03-01 09:00 UTC by ada: it cannot be read. Until 2026-05-30, mesh retire"
+        in page.seen
+    )
     assert not [each for each in page.all("code") if "data-snippet" in each]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 
 from meshhouse.catalog.documents import (
     ColumnFacts,
@@ -23,6 +24,7 @@ from meshhouse.catalog.gather.columns import columns_of, sample_of, shown_of
 from meshhouse.catalog.gather.history import publications_of, state_of
 from meshhouse.catalog.gather.known import Known, Sources
 from meshhouse.catalog.inputs import inputs_of
+from meshhouse.governance.policies import notice_days
 from meshhouse.governance.readers import Read, Readers
 from meshhouse.repository.references import Reading
 
@@ -62,6 +64,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         owner=owner_of(known, sources),
         state=state,
         why=sources.without_places(why),
+        back_until=_back_until(known, sources) if state == "retired" else None,
         published_at=status.published_at,
         refreshed_at=status.refreshed_at,
         refreshed_within_hours=status.promise.total_seconds() / 3600 if status.promise else None,
@@ -87,6 +90,12 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         ledger_position=max((int(each["number"]) for each in known.history), default=0),
         yours=_yours(product.domain, others, sources.consumer),
     )
+
+
+def _back_until(known: Known, sources: Sources) -> date | None:
+    if known.retired is None:
+        return None
+    return (known.retired.at + timedelta(days=notice_days(sources.repository))).date()
 
 
 def first_sentence(description: str) -> str:
