@@ -12,8 +12,8 @@ from pathlib import Path
 from meshhouse.catalog import site
 from meshhouse.catalog.declared import Declarations
 from meshhouse.catalog.digests import Digests
-from meshhouse.catalog.documents import ProductFacts
-from meshhouse.catalog.gather import gather
+from meshhouse.catalog.documents import Mesh, ProductFacts
+from meshhouse.catalog.gather import check_consumer, gather
 from meshhouse.engines import Engine
 from meshhouse.repository import Repository
 
@@ -47,9 +47,14 @@ class Catalog:
         """Gathers all documents and writes the pages that changed.
 
         Raises:
-            UsageError: there is no such consumer, or the folder cannot hold a site.
+            UsageError: there is no such consumer, or the folder cannot hold a site, or has that of
+                another environment or consumer.
             MeshError: the ledger cannot be read, or a page cannot be made.
         """
+        check_consumer(self._declarations.now(), self._consumer)
+        return site.build(self._gathered, self.folder, digests=self._digests)
+
+    def _gathered(self) -> Mesh:
         mesh = gather(self._declarations.now(), self._engine, self._consumer)
         # The digest of an equal document is known. Comparing takes a third of making a digest.
         products = tuple(
@@ -57,7 +62,7 @@ class Catalog:
             for each in mesh.products
         )
         self._before = {each.relation: each for each in products}
-        return site.build(replace(mesh, products=products), self.folder, digests=self._digests)
+        return replace(mesh, products=products)
 
     def position(self) -> object:
         """What differs after each landing, publication and other entry of the ledger."""

@@ -193,7 +193,7 @@ class OperationsFacts:
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """Masked rows of a public product, taken when it was published."""
+    """Rows that were taken when it was published, without columns whose values are protected."""
 
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str | None, ...], ...] = ()
@@ -369,6 +369,8 @@ class Mesh:
     """Relation of a product -> a digest of everything that decides the traces of its columns."""
     consumer: str = ""
     """The domain for which the catalog is made; empty for everyone."""
+    environment: str = ""
+    """Empty for production."""
     operations: OperationsFacts | None = None
     """None if nobody gathered it."""
     policies: PolicyFacts | None = None

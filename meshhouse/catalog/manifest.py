@@ -10,9 +10,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from meshhouse import files
 from meshhouse.errors import UsageError
+from meshhouse.repository import printable
 
 NAME = ".catalog.json"
 LOCK = ".catalog.lock"
@@ -32,12 +34,28 @@ class Written:
 
 
 @dataclass(frozen=True)
+class View:
+    """Whose site it is."""
+
+    environment: str = ""
+    """Empty for production."""
+    consumer: str = ""
+    """Empty for everyone."""
+
+    def __str__(self) -> str:
+        of = f"the environment `{self.environment}`" if self.environment else "production"
+        return f"{of} for {f'`{self.consumer}`' if self.consumer else 'everyone'}"
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What the last build left."""
 
     code: str = ""
     """The digest of the code that made the pages."""
     pages: Mapping[str, Written] = field(default_factory=dict)
+    view: View | None = None
+    """None if it is not known."""
 
 
 def read(folder: Path) -> Manifest:
@@ -48,7 +66,8 @@ def read(folder: Path) -> Manifest:
     try:
         found = json.loads((folder / NAME).read_text())
         pages = {path: Written(*each) for path, each in found["pages"].items() if is_safe(path)}
-        return Manifest(str(found["code"]), pages)
+        view = View(*map(str, found["view"])) if "view" in found else None
+        return Manifest(str(found["code"]), pages, view)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return Manifest()
 
@@ -56,7 +75,23 @@ def read(folder: Path) -> Manifest:
 def write(folder: Path, manifest: Manifest) -> None:
     """Replaces the manifest of a folder."""
     pages = {path: [each.digest, each.size] for path, each in sorted(manifest.pages.items())}
-    files.replace(folder / NAME, json.dumps({"code": manifest.code, "pages": pages}))
+    document: dict[str, Any] = {"code": manifest.code, "pages": pages}
+    if manifest.view is not None:
+        document["view"] = [manifest.view.environment, manifest.view.consumer]
+    files.replace(folder / NAME, json.dumps(document))
+
+
+def check(folder: Path, before: Manifest, view: View) -> None:
+    """Checks that a folder does not have the site of another view.
+
+    Raises:
+        UsageError: it has one.
+    """
+    if before.view not in (None, view):
+        raise UsageError(
+            f"{folder} has the catalog of {printable(str(before.view))}, and this is the one of "
+            f"{printable(str(view))}; nothing was written. Choose another folder: `-o FOLDER`."
+        )
 
 
 def is_safe(path: str) -> bool:

@@ -37,15 +37,19 @@ _HOSTS = ("localhost", "127.0.0.1", "[::1]")
 class Rebuilds:
     """Builds again when a page is asked for and the ledger has changed since the last build."""
 
-    def __init__(self, position: Callable[[], object], build: Callable[[], object]) -> None:
-        """Takes what it calls; the site is built.
+    def __init__(
+        self, position: Callable[[], object], build: Callable[[], bool], built_at: object
+    ) -> None:
+        """Takes what it calls.
 
         Args:
             position: something that differs after each change of the ledger.
-            build: brings the site up to date; raises nothing.
+            build: brings the site up to date; returns whether it could, and raises nothing.
+            built_at: the position before the site was built. What is published during a build
+                is in the next one.
         """
         self._position, self._build = position, build
-        self._built_at = position()
+        self._built_at = built_at
         self._looked = time.monotonic()
         self._lock = threading.Lock()
 
@@ -58,8 +62,7 @@ class Rebuilds:
         try:
             self._looked = time.monotonic()
             position = self._position()
-            if position != self._built_at:
-                self._build()
+            if position != self._built_at and self._build():
                 self._built_at = position
         finally:
             self._lock.release()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from meshhouse.catalog import manifest, paths, search
 from meshhouse.catalog.digests import Digests, digest_of_code
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.exports import facts, odcs, odps, openapi, texts
-from meshhouse.catalog.manifest import Manifest, Written
+from meshhouse.catalog.manifest import Manifest, View, Written
 from meshhouse.catalog.page import Maker, Page
 from meshhouse.catalog.pages import (
     assets,
@@ -77,7 +77,7 @@ class Built:
 
 
 def build(
-    mesh: Mesh,
+    mesh: Mesh | Callable[[], Mesh],
     folder: Path,
     makers: Sequence[Maker] = (),
     digests: Digests | None = None,
@@ -86,14 +86,15 @@ def build(
     """Brings a folder up to date with the documents of a mesh.
 
     Args:
-        mesh: the documents.
+        mesh: the documents, or what gathers them. It is called when no other build writes into
+            the folder, so that older facts never replace newer ones.
         folder: new, empty, or of an earlier build.
         makers: of the pages; by default `MAKERS`.
         digests: kept from the build before, if the same process made it.
         jobs: processes that render; by default as many as the machine allows.
 
     Raises:
-        UsageError: the folder cannot hold a site.
+        UsageError: the folder cannot hold a site, or has that of another environment or consumer.
         MeshError: a page cannot be made. Pages that were written stay; the next build goes on.
     """
     manifest.prepare(folder)
@@ -101,13 +102,15 @@ def build(
     digests.next_build()
     with lock(folder / manifest.LOCK):
         _clear(folder / manifest.DRAFTS)
-        before = manifest.read(folder)
+        mesh = mesh() if callable(mesh) else mesh
+        before, view = manifest.read(folder), View(mesh.environment, mesh.consumer)
+        manifest.check(folder, before, view)
         pages = _listed(mesh, makers or MAKERS)
         new = {path: digests.of(page.inputs) for path, page in pages.items()}
         changed = _changed(folder, before, new)
-        if changed and before.pages:
+        if changed:
             same = {path: before.pages[path] for path in before.pages.keys() - {*changed}}
-            manifest.write(folder, Manifest(before.code, same))
+            manifest.write(folder, Manifest(before.code, same, view))
         render(folder, [pages[path] for path in changed], jobs)
         gone = sorted(before.pages.keys() - new.keys())
         _remove(folder, gone)
@@ -117,7 +120,7 @@ def build(
             for path, digest in new.items()
         }
         if changed or gone or before.code != digest_of_code():
-            manifest.write(folder, Manifest(digest_of_code(), known))
+            manifest.write(folder, Manifest(digest_of_code(), known, view))
         total = sum(each.size for each in known.values())
         return Built(folder, len(known), tuple(changed), tuple(gone), total)
 

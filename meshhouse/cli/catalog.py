@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from meshhouse.catalog.build import Catalog
 from meshhouse.catalog.server import Rebuilds, Server
@@ -42,19 +43,34 @@ def catalog(context: click.Context, consumer: str, port: int, no_open: bool) -> 
     The site is written again when something was published. Ctrl-C ends it.
     """
     if context.invoked_subcommand is not None:
+        given = [each for each in context.command.params if _was_given(context, each)]
+        if given:
+            raise UsageError(
+                f"`{given[0].opts[0]}` is an option of `mesh catalog` and has no effect on `mesh "
+                f"catalog {context.invoked_subcommand}`. Write options after the command: "
+                f"`mesh catalog {context.invoked_subcommand} --help` lists them."
+            )
         return
     made = _catalog(consumer, None)
     out = console()
+    built_at = made.position()
     out.print(_line(made.build()), markup=False)
+    last = ""
 
-    def build_again() -> None:
+    def build_again() -> bool:
+        nonlocal last
         try:
             out.print(_line(made.build()), markup=False)
         except MeshError as error:  # the old pages stay; the next request tries again
-            out.print(f"mesh: {error}", markup=False)
+            if str(error) != last:
+                out.print(f"mesh: {error}", markup=False)
+            last = str(error)
+            return False
+        last = ""
+        return True
 
     try:
-        server = Server(made.folder, port, Rebuilds(made.position, build_again))
+        server = Server(made.folder, port, Rebuilds(made.position, build_again, built_at))
     except OSError as error:
         raise UsageError(
             f"Port {port} cannot be used: {error.strerror}. Another `mesh catalog` may run there: "
@@ -81,6 +97,11 @@ def build(consumer: str, folder: Path | None, quiet: bool, as_json: bool) -> Non
         print_json(asdict(built))
     else:
         console(quiet).print(_line(built), markup=False)
+
+
+def _was_given(context: click.Context, option: click.Parameter) -> bool:
+    source = context.get_parameter_source(option.name or "")
+    return source not in (None, ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP)
 
 
 def _catalog(consumer: str, folder: Path | None) -> Catalog:

@@ -28,6 +28,7 @@ from meshhouse.errors import UsageError
 from meshhouse.lake.damage import damaged_in
 from meshhouse.repository import Repository
 from meshhouse.serve.connection import fail_again, published
+from meshhouse.serve.relation import unwrapped
 from meshhouse.usage.record import recorder_of
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _answer(asked: Any, rows: Any, query: str, wanted: Output) -> None:
 def _answer_once(asked: Any, rows: Any, query: str, wanted: Output) -> None:
     drawing = _drawing()
     if wanted.form != "table":
-        _write(drawing.from_arrow(rows) if asked is None else asked.sql(query), wanted)
+        _write(drawing.from_arrow(rows) if asked is None else unwrapped(asked.sql(query)), wanted)
         return
     if asked is not None:
         asked.execute(query)

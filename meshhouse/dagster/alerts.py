@@ -78,12 +78,12 @@ def _failed(
     kept = {each.job for each in still}
     filters = dg.RunsFilter(statuses=_ENDED, updated_after=now - _LOOK_BACK)
     streaks: dict[str, list[dg.RunRecord]] = defaultdict(list)
-    ended: set[str] = set()
+    succeeded: list[dg.DagsterRun] = []
     for record in instance.get_run_records(filters, limit=_MOST_RUNS):  # newest first
         subject = _subject(record.dagster_run)
         if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS:
-            ended.add(subject)
-        elif subject not in ended and subject not in kept:
+            succeeded.append(record.dagster_run)
+        elif subject not in kept and not _is_mended(subject, succeeded):
             streaks[subject].append(record)
     for subject, failures in streaks.items():
         for first in reversed(failures):
@@ -99,19 +99,43 @@ def _failed(
 
 def _still_failed(instance: dg.DagsterInstance, known: Sequence[Cause]) -> Iterator[JobFailure]:
     """Failures that are known and that no success followed, however long ago they began."""
-    for each in known:
-        if each.rule != JOB_FAILED or each.since is None:
-            continue
-        job = each.subject.partition(": ")[0]
-        succeeded = dg.RunsFilter(
-            job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS], created_after=each.since
-        )
-        records = instance.get_run_records(succeeded, limit=_MOST_RUNS)
-        if not any(_subject(one.dagster_run) == each.subject for one in records):
-            yield JobFailure(
-                each.subject, str(each.facts["run_id"]), each.since,
-                tuple(each.facts["reasons"]), each.link, each.domain, each.groups,
-            )  # fmt: skip
+    failed = {each: each.since for each in map(_known, known) if each is not None}
+    if not failed:
+        return
+    succeeded = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.SUCCESS], created_after=min(failed.values())
+    )
+    records = instance.get_run_records(succeeded, limit=_MOST_RUNS)
+    for each in failed:
+        later = [
+            one.dagster_run for one in records if one.create_timestamp.astimezone(UTC) > each.since
+        ]
+        if not _is_mended(each.job, later):
+            yield each
+
+
+def _known(cause: Cause) -> JobFailure | None:
+    if cause.rule != JOB_FAILED or cause.since is None:
+        return None
+    return JobFailure(
+        cause.subject, str(cause.facts["run_id"]), cause.since, tuple(cause.facts["reasons"]),
+        cause.link, cause.domain, cause.groups,
+    )  # fmt: skip
+
+
+def _is_mended(subject: str, succeeded: Sequence[dg.DagsterRun]) -> bool:
+    """Whether the same job succeeded, or runs of all assets that a failed run was about.
+
+    People choose assets by hand, and the next run has other ones beside them.
+    """
+    job, _, assets = subject.partition(": ")
+    missing = set(assets.split(", ")) if assets else {job}
+    for run in succeeded:
+        if _subject(run) in (subject, job):
+            return True
+        if assets:
+            missing -= {each.to_user_string() for each in run.asset_selection or ()}
+    return not missing
 
 
 def _groups(repository: Repository, run: dg.DagsterRun) -> tuple[str, ...]:

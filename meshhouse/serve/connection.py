@@ -21,7 +21,7 @@ from meshhouse.repository import Repository
 from meshhouse.repository.environment import stored_schema
 from meshhouse.repository.types import parse_type
 from meshhouse.serve.reads import Columns, products_read
-from meshhouse.serve.relation import Relation
+from meshhouse.serve.relation import Relation, unwrapped
 from meshhouse.serve.sandbox import shut_in
 from meshhouse.serve.statements import Checked, checked
 from meshhouse.usage.record import Recorder, recorder_of
@@ -119,7 +119,7 @@ class Connection:
 
     def register(self, name: str, data: object) -> Connection:
         """Lets queries read a data frame or an Arrow table of this process under a name."""
-        self._connection.register(name, data._relation if isinstance(data, Relation) else data)
+        self._connection.register(name, unwrapped(data))
         self._local.add(name)
         return self
 

@@ -20,12 +20,23 @@ Found = dict[str, set[str] | None]
 """Product -> the columns that are read; None if they are unknown."""
 
 
+MOST_PARTS = 10_000
+"""Parts of a query that are looked at, which takes 6 ms: a list in IN may have 100,000."""
+
+
+class TooLong(Exception):
+    """A query has more than `MOST_PARTS` parts, so nobody knows what it reads."""
+
+
 def products_read(tree: Any, columns: Columns) -> dict[str, tuple[str, ...] | None]:
     """Product -> the names of its columns that a query reads, sorted; None if they are unknown.
 
     Args:
         tree: the query, from `json_serialize_sql`.
         columns: what can be read.
+
+    Raises:
+        TooLong: the query has too many parts.
     """
     found: Found = {}
     _Walk(columns, found).query(tree, None, frozenset())
@@ -41,6 +52,8 @@ class _Scope:
     outer: _Scope | None
     sources: dict[str, str | None] = field(default_factory=dict)
     """Name in the query -> product; None for what the query makes itself, and for other tables."""
+    only_tested: set[str] = field(default_factory=set)
+    """Names of sources of semi and anti joins, whose columns `*` does not return."""
     hidden: tuple[str, ...] = ()
     """Parameters of functions inside the query."""
 
@@ -55,6 +68,7 @@ class _Walk:
     def __init__(self, columns: Columns, found: Found) -> None:
         self._columns = columns
         self._found = found
+        self._left = MOST_PARTS
 
     def query(self, node: Any, outer: _Scope | None, local: frozenset[str]) -> None:
         """Notes what a query node reads; `local` holds the names of common table expressions."""
@@ -121,7 +135,10 @@ class _Walk:
     ) -> None:
         before = set(scope.sources)
         self._table(node["left"], scope, local, later)
+        left = set(scope.sources)
         self._table(node["right"], scope, local, later)
+        if node.get("join_type") in ("SEMI", "ANTI"):
+            scope.only_tested |= scope.sources.keys() - left
         joined = [
             each for name, each in scope.sources.items() if name not in before and each is not None
         ]
@@ -136,6 +153,9 @@ class _Walk:
                 self._read(each, name)
 
     def _expression(self, node: Any, scope: _Scope, local: frozenset[str]) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise TooLong
         if isinstance(node, list):
             for each in node:
                 self._expression(each, scope, local)
@@ -166,7 +186,10 @@ class _Walk:
             return
         named = node.get("relation_name", "").lower()
         source = scope.sources.get(named) if named else None
-        products = [source] if source else ([] if named else scope.products)
+        every = [
+            each for name, each in scope.sources.items() if each and name not in scope.only_tested
+        ]
+        products = [source] if source else ([] if named else every)
         left_out = {str(each).lower() for each in node.get("exclude_list") or ()}
         for product in products:
             for name in self._columns[product]:

@@ -92,3 +92,8 @@ class Relation:
 
     def __str__(self) -> str:
         return str(self._relation)
+
+
+def unwrapped(found: object) -> Any:
+    """DuckDB's own relation, for SQL of the platform, which only writes the rows in a form."""
+    return found._relation if isinstance(found, Relation) else found

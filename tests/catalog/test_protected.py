@@ -66,7 +66,7 @@ def planted(new_mesh):
 def test_no_file_of_a_site_holds_values_of_protected_columns(planted, consumer):
     recorded = str(planted.history("shop.orders"))
     assert PLANTED.search(recorded), "the changes do not hold the values that this test is about"
-    folder = planted.root / "site"
+    folder = planted.root / f"site-{consumer}"
     planted.run("catalog", "build", "-o", str(folder), *(["--for", consumer] if consumer else []))
     found = {
         f"{path.relative_to(folder)}: {each.group()}"
@@ -81,7 +81,7 @@ def test_no_file_of_a_site_holds_values_of_protected_columns(planted, consumer):
 
 
 def test_an_owner_sees_what_only_its_domain_may_see_and_no_names_of_people(planted):
-    folder = planted.root / "site"
+    folder = planted.root / "site-shop"
     planted.run("catalog", "build", "-o", str(folder), "--for", "shop")
     page = (folder / "products/shop/orders.json").read_text()
     assert "BranchlaneX" in page

@@ -25,8 +25,8 @@ def site(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, position=lambda: 0, build=lambda: None):
-    server = Server(folder, 0, Rebuilds(position, build))
+def serving(folder: Path, position=lambda: 0, build=lambda: True, built_at=0):
+    server = Server(folder, 0, Rebuilds(position, build, built_at))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -93,11 +93,36 @@ def test_a_page_is_current_after_the_ledger_changed(site, monkeypatch):
 
     def build():
         (site / "index.html").write_text(f"<p>{position[0]}")
+        return True
 
-    with serving(site, lambda: position[0], build) as server:
+    with serving(site, lambda: position[0], build, 1) as server:
         assert get(server, "/")[2] == b"<p>home"
         position[0] = 2
         clock[0] += 0.5
         assert get(server, "/")[2] == b"<p>home"  # looks once a second
         clock[0] += 1
         assert get(server, "/")[2] == b"<p>2"
+
+
+def test_what_is_published_during_the_first_build_is_shown(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("meshhouse.catalog.server.time.monotonic", lambda: clock[0])
+    builds = []
+    before = 1
+    rebuilds = Rebuilds(lambda: 2, lambda: not builds.append(1), before)
+    clock[0] += 2
+    rebuilds.look()
+    clock[0] += 2
+    rebuilds.look()
+    assert len(builds) == 1
+
+
+def test_a_build_that_failed_is_tried_again(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("meshhouse.catalog.server.time.monotonic", lambda: clock[0])
+    outcomes = [False, True]
+    rebuilds = Rebuilds(lambda: 2, lambda: outcomes.pop(0), 1)
+    for _ in range(3):
+        clock[0] += 2
+        rebuilds.look()
+    assert outcomes == []

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from meshhouse.catalog import manifest, site
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.page import Page
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.locks import lock_if_free
 
 MESH = Mesh(datetime(2026, 1, 1, tzinfo=UTC), (), (), ())
 
@@ -232,3 +234,26 @@ def test_content_in_bytes_and_hostile_text_arrive_as_they_are(tmp_path):
     site.build(MESH, tmp_path, [make])
     assert (tmp_path / "a.png").read_bytes() == b"\x89PNG\0\xff"
     assert (tmp_path / "b.html").read_text() == "<script>?\u202e\0"
+
+
+def test_documents_are_gathered_when_no_other_build_writes(tmp_path):
+    """A build that gathered before another one must not write older facts after it."""
+    folder = tmp_path / "site"
+    build(folder, index="a")
+
+    def gather():
+        with lock_if_free(folder / ".catalog.lock") as holder:
+            assert holder, "the folder is not locked"
+        return MESH
+
+    site.build(gather, folder, [making(index="b")])
+    assert shown(folder) == {"index.html": "<p>b</p>"}
+
+
+@pytest.mark.parametrize("view", [{"environment": "pr7"}, {"consumer": "sales"}])
+def test_a_folder_with_the_site_of_another_view_is_refused(tmp_path, view):
+    build(tmp_path, index="a")
+    with pytest.raises(UsageError, match=r"has the catalog of production for everyone.*-o FOLDER"):
+        site.build(replace(MESH, **view), tmp_path, [making(index="b")])
+    assert shown(tmp_path) == {"index.html": "<p>a</p>"}
+    site.build(replace(MESH, **view), tmp_path / "other", [making(index="b")])

@@ -8,6 +8,8 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.catalog.conftest import CUSTOMER, published, published_once  # noqa: F401 - fixtures
 from tests.conftest import Mesh
 from tests.support.guides import Followed
@@ -33,7 +35,8 @@ def test_a_second_build_writes_nothing_and_a_publication_writes_its_pages(publis
     assert (folder / "products/shop/orders.html").is_file()
     assert len(first["written"]) == first["pages"] > 5
     again = build(mesh)
-    assert (again["written"], again["removed"]) == ([], [])
+    # These two say when the site was built.
+    assert (again["written"], again["removed"]) == (["assets/built.js", "index.html"], [])
     mesh.sell(4)
     mesh.run("run", "shop")
     changed = build(mesh)["written"]
@@ -41,7 +44,7 @@ def test_a_second_build_writes_nothing_and_a_publication_writes_its_pages(publis
     # Its page has a picture that says when what it reads becomes late; its facts are the same.
     assert "products/crm/customers.json" not in changed
     assert "glossary.html" not in changed
-    assert not any(each.startswith("assets/") for each in changed)
+    assert [each for each in changed if each.startswith("assets/")] == ["assets/built.js"]
 
 
 def test_protected_values_and_markup_from_texts_are_in_no_file(published, tmp_path):  # noqa: F811
@@ -121,3 +124,21 @@ def test_the_guide(published, tmp_path):  # noqa: F811
     assert "written" in printed[0]
     assert (published.root / "site/index.html").is_file()
     assert (published.root / "site-for-crm/index.html").is_file()
+
+
+@pytest.mark.parametrize("option", [("--for", "shop"), ("--port", "1"), ("--no-open",)])
+def test_an_option_before_the_command_is_refused(mesh, tmp_path, option):
+    said = mesh.run("catalog", *option, "build", "-o", str(tmp_path / "site"), code=2).stderr
+    assert f"`{option[0]}` is an option of `mesh catalog` and has no effect" in said
+    assert not (tmp_path / "site").exists()
+
+
+def test_the_site_of_an_environment_names_it_on_every_page(mesh, tmp_path):
+    folder = tmp_path / "site"
+    named = {"MESH_ENV": "pr7"}
+    mesh.run("catalog", "build", "-o", str(folder), environment=named)
+    for page in folder.rglob("*.html"):
+        assert "Environment <code>pr7</code>" in page.read_text(), page
+    assert "MESH_ENV=pr7 mesh sql" in (folder / "products/shop/orders.html").read_text()
+    said = mesh.run("catalog", "build", "-o", str(folder), code=2).stderr
+    assert "has the catalog of the environment `pr7` for everyone" in said

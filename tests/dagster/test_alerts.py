@@ -77,6 +77,30 @@ def test_a_failed_run_is_not_over_because_it_is_old(mesh, hook, monkeypatch):
     assert [each.json["state"] for each in hook.posted] == ["open", "closed"]
 
 
+def test_a_failed_run_is_over_when_its_assets_succeed_beside_others(mesh, hook, monkeypatch):
+    monkeypatch.setitem(globals(), "broken", True)
+
+    @dg.asset
+    def yard() -> None: ...
+
+    job = dg.Definitions(assets=[storehouse, yard]).get_implicit_global_asset_job_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(*assets: str) -> None:
+            keys = [dg.AssetKey(each) for each in assets]
+            job.execute_in_process(
+                instance=instance, raise_on_error=False, asset_selection=keys or None
+            )
+            look(mesh.repository, instance)
+
+        run("storehouse")
+        run("yard")
+        assert [each.json["state"] for each in hook.posted] == ["open"]
+        monkeypatch.setitem(globals(), "broken", False)
+        run("storehouse", "yard")
+    assert [each.json["state"] for each in hook.posted] == ["open", "closed"]
+
+
 def test_a_run_that_the_ledger_knows_is_sent_once_and_by_its_domain(sold, hook, monkeypatch):
     monkeypatch.setenv("MESH_ROOT", str(sold.root))
     sold.edit("domains/shop/models/products/orders.sql", "select", "select 1 / 'x' as wrong,")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from meshhouse.serve.reads import products_read
+from meshhouse.serve.reads import MOST_PARTS, TooLong, products_read
 from meshhouse.serve.statements import checked
 
 TABLES = {
@@ -130,3 +130,25 @@ def test_what_is_no_product_is_left_out(parser):
 @pytest.mark.parametrize("sql", ["explain select * from sales.orders", "show tables"])
 def test_what_reads_no_rows_has_no_tree(parser, sql):
     assert checked(parser, sql, TABLES).tree is None
+
+
+@pytest.mark.parametrize("join", ["semi join", "anti join"])
+def test_a_table_that_only_filters_returns_no_columns(parser, join):
+    found = read(parser, f"select * from sales.orders {join} crm.households using (household_id)")
+    assert found == {"sales.orders": ALL_ORDERS, "crm.households": ("household_id",)}
+    found = read(
+        parser,
+        f"select * from sales.orders o {join} crm.households h "
+        "on o.household_id = h.household_id and h.age > 1",
+    )
+    assert found == {"sales.orders": ALL_ORDERS, "crm.households": ("age", "household_id")}
+
+
+def test_a_query_that_is_too_long_is_not_looked_through(parser):
+    """It would wait: 100,000 values in IN take 60 ms."""
+    values = ", ".join(map(str, range(MOST_PARTS)))
+    with pytest.raises(TooLong):
+        read(parser, f"select order_id from sales.orders where order_id in ({values})")
+    few = ", ".join(map(str, range(1_000)))
+    found = read(parser, f"select amount from sales.orders where order_id in ({few})")
+    assert found == {"sales.orders": ("amount", "order_id")}

@@ -40,9 +40,7 @@ def gather(
     Raises:
         UsageError: there is no such consumer.
     """
-    if consumer and consumer not in repository.domain_names:
-        names = printable(", ".join(repository.domain_names))
-        raise UsageError(f"There is no domain `{printable(consumer)}`. Domains: {names}.")
+    check_consumer(repository, consumer)
     now = now or datetime.now(UTC)
     sources = read_sources(repository, engine, now, consumer)
     broken = {
@@ -70,10 +68,22 @@ def gather(
         traces=traces,
         trace_digests=traces.digests(),
         consumer=consumer,
+        environment=repository.environment,
         operations=operations.facts(products),
         policies=policies_of(repository, published, now, hashes),
         storage=_storage(engine),
     )
+
+
+def check_consumer(repository: Repository, consumer: str) -> None:
+    """Checks that a catalog can be made for a consumer.
+
+    Raises:
+        UsageError: there is no such domain.
+    """
+    if consumer and consumer not in repository.domain_names:
+        names = printable(", ".join(repository.domain_names))
+        raise UsageError(f"There is no domain `{printable(consumer)}`. Domains: {names}.")
 
 
 def _storage(engine: Engine) -> str:

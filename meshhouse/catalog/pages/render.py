@@ -15,6 +15,7 @@ from jinja2 import BaseLoader, Environment, FileSystemLoader, StrictUndefined
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.pages import drawings, words
+from meshhouse.repository.environment import current_environment
 
 _INDENTED = re.compile(r"\n\s+")
 FOLDER = Path(__file__).parent / "templates"
@@ -57,12 +58,14 @@ def html(template: str, page: str, **facts: Any) -> str:
         facts: what the template uses.
     """
     found = environment().get_template(template)
-    return found.render(page=page, href=partial(_href, page), **facts)
+    name = current_environment()
+    return found.render(page=page, href=partial(_href, page), mesh_environment=name, **facts)
 
 
 def text(template: str, **facts: Any) -> str:
     """Plain text from a template: nothing is escaped, so a page escapes it as a whole."""
-    return _plain().get_template(template).render(**facts)
+    name = current_environment()
+    return _plain().get_template(template).render(mesh_environment=name, **facts)
 
 
 @cache

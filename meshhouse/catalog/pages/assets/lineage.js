@@ -86,9 +86,14 @@
     tell(late, hit);
   }
 
+  // A link that was cut in the middle of a character has no decoded form.
+  function decoded(text) {
+    try { return decodeURIComponent(text); } catch { return text; }
+  }
+
   // A link such as lineage.html#late=sales.orders chooses the product.
   function follow() {
-    const late = decodeURIComponent(location.hash.slice(1)).match(/^late=(.*)$/);
+    const late = decoded(location.hash.slice(1)).match(/^late=(.*)$/);
     if (!late || !rows.has(late[1])) return;
     form.elements.late.value = late[1];
     show();
