@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -228,7 +229,11 @@ def test_a_product_that_was_retired_is_shown_for_the_time_of_notice(published):
     published.run("retire", "shop.totals")
     found = product(documents(published), "shop.totals")
     assert found.state == "retired"
-    assert found.columns == ()
+    assert re.fullmatch(r"It was retired on \d{4}-\d\d-\d\d by .+\.", found.why)
+    # Readers who look for it find what it was.
+    assert [each.name for each in found.columns] == ["orders", "amount"]
+    assert found.description.startswith("All orders")
+    assert found.checks == ()
     assert found.back_until > datetime.now(UTC).date()
     later = documents(published, now=datetime.now(UTC) + timedelta(days=400))
     assert "shop.totals" not in {each.relation for each in later.products}

@@ -331,6 +331,7 @@ def test_a_domain_without_anything_has_a_page():
     alone = Mesh(mesh.built_at, (empty,), (), ())
     made = html_of(alone)
     assert "This domain has no products." in made[paths.domain("shop")].seen
+    assert "There are no products yet." in made[paths.OPERATIONS].seen
     assert "Nothing is published yet" in made[paths.INDEX].seen
     assert "not checked" in made[paths.POLICIES].seen
 

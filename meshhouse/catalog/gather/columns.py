@@ -30,7 +30,7 @@ def columns_of(known: Known, readers: Readers, shown: Shown) -> tuple[ColumnFact
         shown: columns whose values may be shown.
     """
     declared = {each.name.lower(): as_mapping(each) for each in known.product.columns}
-    published = list(known.contract.columns.values()) if known.contract else []
+    published = list(known.described.columns.values()) if known.described else []
     measured = _measured(known)
     found = []
     for column in published or declared.values():
@@ -53,7 +53,7 @@ def shown_of(known: Known, owned: bool) -> Shown:
         owned: whether the catalog is made for the domain that owns it.
     """
     declared = {each.name.lower(): as_mapping(each) for each in known.product.columns}
-    published = list(known.contract.columns.values()) if known.contract else []
+    published = list(known.described.columns.values()) if known.described else []
     clear: dict[str, bool] = {}
     personal: set[str] = set()
     measured = _measured(known)
@@ -66,7 +66,7 @@ def shown_of(known: Known, owned: bool) -> Shown:
         values = [*(value for value, _ in top or ()), *sampled.get(name, ())]
         if any(map(is_personal, both)) or looks_personal(name, column, filter(None, values)):
             personal.add(name)
-    grain = {*(known.contract.grain if known.contract else ()), *known.product.grain}
+    grain = {*(known.described.grain if known.described else ()), *known.product.grain}
     is_about_people = not personal.isdisjoint(map(str.lower, grain))
     open_ = frozenset(name for name, is_clear in clear.items() if is_clear)
     return Shown(open_, frozenset() if is_about_people else open_ - personal, frozenset(clear))

@@ -15,6 +15,7 @@ from meshhouse.catalog.gather.checks import failures
 from meshhouse.catalog.gather.known import NOT_DECLARED, Known
 from meshhouse.catalog.gather.sentences import Shown, sentence_of
 from meshhouse.heads import Standing
+from meshhouse.runs.retirement import Retired
 
 _MOST = 90
 _FAILED = ("failed", "rejected", "not published")
@@ -80,7 +81,7 @@ def state_of(
     if status.damage:
         return "damaged", status.damage
     if known.retired is not None:
-        return "retired", f"{known.retired.by} retired it."
+        return "retired", _end(known.retired)
     if status.last_run in _FAILED:
         return "failed", _failure(known, newest_audit, shown)
     fresh = status.freshness(now)
@@ -93,6 +94,11 @@ def state_of(
     if status.state != "declared" or (not known.is_declared and not is_broken):
         return NOT_DECLARED, "No run publishes it any more."
     return fresh, ""
+
+
+def _end(found: Retired) -> str:
+    by = f" by {found.by}" if found.by else ""
+    return f"It was retired on {found.at:%Y-%m-%d}{by}."
 
 
 def _failure(known: Known, audit: Mapping[str, Any] | None, shown: Shown) -> str:

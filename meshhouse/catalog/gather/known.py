@@ -43,6 +43,8 @@ class Known:
     """Its publications, oldest first."""
     retired: Retired | None = None
     is_declared: bool = True
+    last_contract: str = ""
+    """Of a retired product: the text of what it was published with last."""
 
     @property
     def relation(self) -> str:
@@ -53,6 +55,13 @@ class Known:
     def contract(self) -> Contract | None:
         """What it was published with; None if nothing is published."""
         return Contract.from_text(self.head.contract) if self.head.contract else None
+
+    @cached_property
+    def described(self) -> Contract | None:
+        """What describes it: what it was published with, also after it was retired."""
+        return self.contract or (
+            Contract.from_text(self.last_contract) if self.last_contract else None
+        )
 
     @cached_property
     def statistics(self) -> Mapping[str, Any]:
@@ -147,9 +156,10 @@ def _shown(repository: Repository, engine: Engine, now: datetime) -> Iterator[Kn
 
     As long as consumers would have had notice of the end, they may look for a retired product.
     """
+    in_use = dict(zip((repository.environment, ""), _ledgers(engine), strict=False))
     ledgers = {
         environment: (ledger.heads(), publications_of(ledger))
-        for environment, ledger in zip((repository.environment, ""), _ledgers(engine), strict=False)
+        for environment, ledger in in_use.items()
     }
     visible = engine.visible()
     since = now - timedelta(days=notice_days(repository))
@@ -160,9 +170,9 @@ def _shown(repository: Repository, engine: Engine, now: datetime) -> Iterator[Kn
         heads, histories = ledgers[status.environment]
         declared.update(product.relations)
         head = heads.get(product.relation) or Head(product.domain, product.name)
-        known = Known(
-            product, head, status, histories.get(product.relation, ()), gone.get(product.relation)
-        )
+        history, retired_then = histories.get(product.relation, ()), gone.get(product.relation)
+        last = _last_contract(in_use[status.environment], history) if retired_then else ""
+        known = Known(product, head, status, history, retired_then, last_contract=last)
         # dbt builds no such product, so nobody will ever see it. What is published stays readable.
         if status.state != "declared" and not head.is_published and known.retired is None:
             continue
@@ -174,17 +184,30 @@ def _shown(repository: Repository, engine: Engine, now: datetime) -> Iterator[Kn
             ):
                 continue
             declared.add(relation)
-            yield _undeclared(head, environment, histories.get(relation, ()), gone.get(relation))
+            history = histories.get(relation, ())
+            last = _last_contract(in_use[environment], history) if relation in gone else ""
+            yield _undeclared(head, environment, history, gone.get(relation), last)
+
+
+def _last_contract(ledger: Ledger, history: Sequence[Mapping[str, Any]]) -> str:
+    """The text of the contract of the last publication; empty if there was none."""
+    found = (each["contract_hash"] for each in reversed(history) if each.get("contract_hash"))
+    named = next(found, None)
+    return (ledger.contract(str(named)) or "") if named else ""
 
 
 def _undeclared(
-    head: Head, environment: str, history: Sequence[Mapping[str, Any]], gone: Retired | None
+    head: Head,
+    environment: str,
+    history: Sequence[Mapping[str, Any]],
+    gone: Retired | None,
+    last_contract: str,
 ) -> Known:
     """A product that can be read, or was retired, and that no domain declares any more.
 
     A broken domain may declare it in a file that cannot be read.
     """
-    product = _product(head)
+    product = _product(replace(head, contract=head.contract or last_contract))
     hours = REFRESHED_WITHIN_HOURS.of(product.promises)
     status = ProductStatus(
         product=product,
@@ -197,7 +220,7 @@ def _undeclared(
         rolled_back=head.rolled_back,
         environment=environment,
     )
-    return Known(product, head, status, history, gone, is_declared=False)
+    return Known(product, head, status, history, gone, False, last_contract)
 
 
 def _product(head: Head) -> Product:

@@ -47,7 +47,8 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
     audit = sources.audits.shown.get(known.relation)
     newest = sources.audits.rejected.get(known.relation)
     state, why = state_of(known, newest, shown, sources.now, product.domain in broken)
-    description = str(contract.get("description", "")) if contract else product.description
+    described = known.described
+    description = str(described.get("description", "")) if described else product.description
     passed, run = counted(audit)
     others = _readers(known, sources, readers)
     return ProductFacts(
@@ -58,8 +59,8 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         is_latest=product.is_latest,
         sentence=first_sentence(description),
         description=description,
-        grain=tuple(contract.grain) if contract else product.grain,
-        grain_text=str(contract.get("grain.text", "")) if contract else "",
+        grain=tuple(described.grain) if described else product.grain,
+        grain_text=str(described.get("grain.text", "")) if described else "",
         owner=owner_of(known, sources),
         state=state,
         why=sources.without_places(why),
@@ -74,7 +75,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         checks_run=run,
         deprecated_on=product.deprecated_on,
         classification=_strictest(columns),
-        tags=tuple(map(str, contract.get("tags", ()))) if contract else (),
+        tags=tuple(map(str, described.get("tags", ()))) if described else (),
         columns=columns,
         checks=checks_of(contract, audit, shown),
         promises=_promises(known, sources),

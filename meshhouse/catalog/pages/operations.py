@@ -87,6 +87,7 @@ def _operations(
         most=MOST,
         bad=bad,
         soon=soon,
+        count=len(products),
         budgets=[each for each in budgets if (each.promise.budget_left_percent or 0) < 100],
         promises=len(budgets),
         read=[each for each in read if _reads(each)],
