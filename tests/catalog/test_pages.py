@@ -29,7 +29,7 @@ from meshhouse.catalog.pages import assets, words
 from meshhouse.heads import REPEATS
 from tests.support.catalog_mesh import full_mesh
 
-VOID = {"meta", "link", "input", "img", "br"}
+VOID = {"meta", "link", "input", "img", "br", "wbr"}
 
 
 @dataclass
@@ -426,7 +426,7 @@ TAGS = {
     "option", "p", "path", "polyline", "pre", "rect", "script", "section", "select", "span",
     "strong", "summary", "svg", "table", "tbody", "td", "text", "th", "thead", "time", "title",
     "tspan",
-    "tr", "ul",
+    "tr", "ul", "wbr",
 }  # fmt: skip
 
 
