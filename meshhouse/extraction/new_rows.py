@@ -69,14 +69,19 @@ class TableRun(Run):
         )
 
     def _read(self) -> bool:
-        self._kept.check_origin(self._source.identity)
         if self._source.cursor is None and self._is_early():
             return True
         with OPENED[self._source.database](self._source) as table:
             what = wanted(self._raw, self._source, self._spec.key, table)
+            self._kept.check_origin(self._origin(what))
             if what.cursor is None:
                 return self._whole(table, what)
             return self._new(table, what, what.cursor)
+
+    def _origin(self, what: Wanted) -> str:
+        """What the state stands for: numbers of another type or rows of another key differ."""
+        kind = f" ({what.cursor.kind})" if what.cursor else ""
+        return f"{self._source.identity}{kind}, key {self._spec.key or 'none'}"
 
     def _is_early(self) -> bool:
         """Whether the whole table was read less than `every_hours` ago."""
