@@ -57,7 +57,9 @@ def test_every_decision_is_in_the_index():
     for each in numbered:
         title, _, head, *_ = each.read_text().splitlines()
         assert f"[{each.name[:4]}]({each.name}) | {title.removeprefix('# ')} |" in index
-        assert re.match(r"Date: \d{4}-\d\d-\d\d\. Status: (accepted|proposed|replaced by \[\d{4}\])", head)
+        assert re.match(
+            r"Date: \d{4}-\d\d-\d\d\. Status: (accepted|proposed|replaced by \[\d{4}\])", head
+        )
 
 
 CONTRIBUTING = ROOT / "docs" / "contributing.md"
