@@ -125,7 +125,8 @@ class TableRun(Run):
     def _new(self, table: Table, what: Wanted, cursor: Cursor) -> bool:
         """Sends the rows that were not sent yet, in order of the cursor."""
         before = self._kept.reached()
-        latest = cursor.latest(table.now())
+        now = table.now()
+        latest = cursor.latest(now)
         self._put_aside(table.aside(cursor, latest), cursor)
         since = max(before.floor, before.high - cursor.lag) if before else cursor.lowest
         self._kept.read_again()
@@ -134,6 +135,12 @@ class TableRun(Run):
             if not self._send_all(unsent, cursor, before or Reached(since, since)):
                 return False
         self._kept.end_reading(since, latest)
+        if cursor.is_ahead(unsent.high, now):
+            self._notes.append(
+                f"The greatest `{cursor.column}` of {self._source.name} is "
+                f"{cursor.text(unsent.high)}, which is later than now in UTC. If that is not its "
+                "local time, correct it: rows before it, minus the lag, are not sent."
+            )
         if before and unsent.high < before.high:
             self._notes.append(
                 f"No row of {self._source.name} has a `{cursor.column}` of "
@@ -171,7 +178,11 @@ class TableRun(Run):
                 f"{aside.future:,} rows of {name} wait: their `{column}` is in the future."
             )
         if aside.unusable:
-            also = "" if cursor.kind == "integer" else ", infinite or outside the years 1 to 9999"
+            also = (
+                ""
+                if cursor.kind == "integer"
+                else ", infinite, without a day or month, or outside the years 1 to 9999"
+            )
             self._unusable = (
                 f"{aside.unusable:,} rows of {name} were not sent, because their `{column}` is "
                 f"null{also}. Correct them, or extract a view that gives them a value, such as "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
 
@@ -131,6 +132,34 @@ def test_rows_without_a_usable_cursor_are_counted_and_fail(shop):
     sell(shop, (8, "2017-04-01"))
     shop.run()
     assert shop.numbers() == [2, 8]
+
+
+def test_dates_without_a_day_are_counted(shop):
+    shop.database.do(f"create table {{}}.other (sale_id bigint, customer_id int, amount int, "
+                     f"sold_at {shop.database.instant}, c date)")  # fmt: skip
+    shop.declare("cursor: c, lag: 0", table="other")
+    shop.database.do("insert into {}.other values (1, 1, 1, null, '2017-03-01')")
+    if shop.database.kind == "mysql":
+        shop.database.do(
+            "set session sql_mode = ''",
+            "insert into {}.other values (2, 1, 1, null, '2017-03-00'),"
+            " (3, 1, 1, null, '2017-00-01'), (4, 1, 1, null, '2018-00-00')",
+        )
+        assert "3 rows of" in shop.run(code=1).stderr
+        shop.database.do("delete from {}.other where sale_id > 1")
+    assert "later than now in UTC" not in shop.run().stderr
+    assert shop.numbers() == [1]
+
+
+def test_a_local_time_ahead_of_utc_is_said(shop):
+    ahead = (datetime.now(UTC) + timedelta(hours=10)).strftime("%Y-%m-%d %H:%M:%S")
+    shop.database.do(f"create table {{}}.other (sale_id bigint, customer_id int, amount int, "
+                     f"sold_at {shop.database.instant}, c {shop.database.local})",
+                     f"insert into {{}}.other values (1, 1, 1, null, '{ahead}')")  # fmt: skip
+    shop.declare("cursor: c, lag: 60", table="other")
+    said = shop.run().stderr
+    assert f"The greatest `c` of {shop.database.schema}.other is {ahead}" in said
+    assert "later than now in UTC" in said
 
 
 @pytest.mark.parametrize("kind", ["integer", "date", "local"])
