@@ -15,6 +15,7 @@ from meshhouse.cli.run import TerminalReporter
 from meshhouse.engines import LANDERS, Engine, lake_of, lander
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError, UsageError
+from meshhouse.extraction import no_reading_in_part
 from meshhouse.landing import Landing, Pace, follow_table, land_table, reprocess_table
 from meshhouse.maintenance import keep_short, maintain_while_landing
 from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
@@ -102,7 +103,9 @@ def land(
     reporter = TerminalReporter(repository, quiet or as_json)
     for raw in tables:
         progress = reporter.landing(raw)
-        reporter.landed(land_table(repository, target.store, raw, progress, accept, lands))
+        with no_reading_in_part(repository, raw.topic):
+            done = land_table(repository, target.store, raw, progress, accept, lands)
+        reporter.landed(done)
         _keep_short(target, raw, reporter)
     summary = reporter.summary([], 0)["landed"]
     if as_json:

@@ -5,6 +5,6 @@ into rows (landing/).
 """
 
 from meshhouse.extraction.run import Extracted
-from meshhouse.extraction.steps import extract
+from meshhouse.extraction.steps import extract, no_reading_in_part
 
-__all__ = ["Extracted", "extract"]
+__all__ = ["Extracted", "extract", "no_reading_in_part"]

@@ -54,6 +54,12 @@ class Cursor:
         ahead = now if self.kind == "timestamptz" else min(now, _END - _AHEAD) + _AHEAD
         return ahead.date().toordinal() if self.kind == "date" else _micros(ahead)
 
+    def is_ahead(self, number: int, now: datetime) -> bool:
+        """Whether a time without a zone, or a date, is later than now in UTC."""
+        if self.kind == "date":
+            return number > now.date().toordinal()
+        return self.kind == "timestamp" and number > _micros(now)
+
     @property
     def highest(self) -> int:
         """The greatest number that can be used at any time."""

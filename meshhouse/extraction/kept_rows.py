@@ -43,7 +43,7 @@ class KeptRows(Kept):
     _origin = ""
 
     def check_origin(self, identity: str) -> None:
-        """Refuses to go on with another table or cursor than before.
+        """Refuses to go on with another table, cursor, type of cursor or key than before.
 
         Raises:
             MeshError: the rows that were sent came from elsewhere.
@@ -51,10 +51,10 @@ class KeptRows(Kept):
         for (before,) in self._do("select identity from origin"):
             if before != identity:
                 raise MeshError(
-                    f"the rows sent so far came from `{before}`, and now the declaration says "
-                    f"`{identity}`. Restore the declaration, or declare a raw table with another "
-                    f"topic. To start again with this one, delete the topic and {self.path}, and "
-                    "land with `--accept new-topic`."
+                    f"the rows sent so far came from `{before}`, and now it is `{identity}`. "
+                    "Restore the declaration or the type of the cursor, or declare a raw table "
+                    "with another topic. To start again with this one, delete the topic and "
+                    f"{self.path}, and land with `--accept new-topic`."
                 )
         self._origin = identity
 

@@ -43,6 +43,8 @@ _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _CURSORS = {"datetime": "timestamp", "timestamp": "timestamptz", "date": "date"} | dict.fromkeys(
     _INTEGERS, "integer"
 )
+_WITH_ZEROS = ("timestamp", "date")
+"""Kinds of cursor that may have a zero as day or month; MySQL's own `timestamp` cannot."""
 _TIMES = {"datetime": False, "timestamp": True}
 _BINARY = (
     "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "geometry", "point",
@@ -124,11 +126,14 @@ class MysqlTable:
     def aside(self, cursor: Cursor, latest: int) -> Aside:
         """See `Table`."""
         column = _quoted(cursor.column)
+        has_zeros = cursor.kind in _WITH_ZEROS
+        partial = f" or {_partial(cursor)}" if has_zeros else ""
+        exact = f" and not {_partial(cursor)}" if has_zeros else ""
         bounds = [cursor.text(n) for n in (latest, cursor.highest, cursor.lowest, latest)]
         [(future, all_of_them)] = self._all(
-            f"select sum({column} > {_bound(cursor)} and {column} <= {_bound(cursor)}), count(*) "
-            f"from {self._name} where {column} is null or {column} < {_bound(cursor)} "
-            f"or {column} > {_bound(cursor)}",
+            f"select sum({column} > {_bound(cursor)} and {column} <= {_bound(cursor)}{exact}), "
+            f"count(*) from {self._name} where {column} is null or {column} < {_bound(cursor)} "
+            f"or {column} > {_bound(cursor)}{partial}",
             bounds,
         )
         return Aside(int(all_of_them) - int(future or 0), int(future or 0))
@@ -150,9 +155,10 @@ class MysqlTable:
                 f"cast({column} as char)" if cursor.kind == "integer"
                 else f"date_format({column}, '{form}')"
             )  # fmt: skip
+            exact = f"and not {_partial(cursor)} " if cursor.kind in _WITH_ZEROS else ""
             condition = (
                 f"where {column} >= {_bound(cursor)} and {column} <= {_bound(cursor)} "
-                f"order by {column}"
+                f"{exact}order by {column}"
             )
             bounds = [cursor.text(since), cursor.text(latest)]
         sql = f"select {', '.join(selected)}, {place} from {self._name} {condition}"
@@ -276,6 +282,12 @@ def _bound(cursor: Cursor) -> str:
     """The parameter for a value of a cursor."""
     kind = {"integer": "signed", "date": "date"}.get(cursor.kind, "datetime(6)")
     return f"cast(%s as {kind})"
+
+
+def _partial(cursor: Cursor) -> str:
+    """Whether a date such as `2017-03-00` has a zero, which MySQL allows in some modes."""
+    column = _quoted(cursor.column)
+    return f"(month({column}) = 0 or dayofmonth({column}) = 0)"
 
 
 def _quoted(name: str) -> str:

@@ -69,14 +69,19 @@ class TableRun(Run):
         )
 
     def _read(self) -> bool:
-        self._kept.check_origin(self._source.identity)
         if self._source.cursor is None and self._is_early():
             return True
         with OPENED[self._source.database](self._source) as table:
             what = wanted(self._raw, self._source, self._spec.key, table)
+            self._kept.check_origin(self._origin(what))
             if what.cursor is None:
                 return self._whole(table, what)
             return self._new(table, what, what.cursor)
+
+    def _origin(self, what: Wanted) -> str:
+        """What the state stands for: numbers of another type or rows of another key differ."""
+        kind = f" ({what.cursor.kind})" if what.cursor else ""
+        return f"{self._source.identity}{kind}, key {self._spec.key or 'none'}"
 
     def _is_early(self) -> bool:
         """Whether the whole table was read less than `every_hours` ago."""
@@ -120,7 +125,8 @@ class TableRun(Run):
     def _new(self, table: Table, what: Wanted, cursor: Cursor) -> bool:
         """Sends the rows that were not sent yet, in order of the cursor."""
         before = self._kept.reached()
-        latest = cursor.latest(table.now())
+        now = table.now()
+        latest = cursor.latest(now)
         self._put_aside(table.aside(cursor, latest), cursor)
         since = max(before.floor, before.high - cursor.lag) if before else cursor.lowest
         self._kept.read_again()
@@ -129,6 +135,12 @@ class TableRun(Run):
             if not self._send_all(unsent, cursor, before or Reached(since, since)):
                 return False
         self._kept.end_reading(since, latest)
+        if cursor.is_ahead(unsent.high, now):
+            self._notes.append(
+                f"The greatest `{cursor.column}` of {self._source.name} is "
+                f"{cursor.text(unsent.high)}, which is later than now in UTC. If that is not its "
+                "local time, correct it: rows before it, minus the lag, are not sent."
+            )
         if before and unsent.high < before.high:
             self._notes.append(
                 f"No row of {self._source.name} has a `{cursor.column}` of "
@@ -166,7 +178,11 @@ class TableRun(Run):
                 f"{aside.future:,} rows of {name} wait: their `{column}` is in the future."
             )
         if aside.unusable:
-            also = "" if cursor.kind == "integer" else ", infinite or outside the years 1 to 9999"
+            also = (
+                ""
+                if cursor.kind == "integer"
+                else ", infinite, without a day or month, or outside the years 1 to 9999"
+            )
             self._unusable = (
                 f"{aside.unusable:,} rows of {name} were not sent, because their `{column}` is "
                 f"null{also}. Correct them, or extract a view that gives them a value, such as "

@@ -1,7 +1,8 @@
 """Extraction of what is new for one raw table into its topic.
 
-Belongs here: the entry to an extraction, and which of two raw tables may extract. Not here: what is
-new (new_files.py, new_rows.py), parcels (parcel.py), or the state on disk (kept.py).
+Belongs here: the entry to an extraction, which of two raw tables may extract, and whether a topic
+holds a part of a reading. Not here: what is new (new_files.py,
+new_rows.py), parcels (parcel.py), or the state on disk (kept.py).
 
 The steps are the same for files and tables: write a parcel, keep that it is being sent, send it,
 keep that it was sent. A kill between any two steps leaves a state from which the next run goes on.
@@ -9,7 +10,8 @@ keep that it was sent. A kill between any two steps leaves a state from which th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.extraction.kept import Kept
@@ -17,8 +19,9 @@ from meshhouse.extraction.kept_rows import KeptRows
 from meshhouse.extraction.new_files import FileRun
 from meshhouse.extraction.new_rows import TableRun
 from meshhouse.extraction.run import Extracted
-from meshhouse.locks import lock
+from meshhouse.locks import lock, lock_if_free
 from meshhouse.repository import RawTable, Repository
+from meshhouse.repository.model import SourceTable
 
 
 def extract(
@@ -56,6 +59,46 @@ def extract(
         if isinstance(kept, KeptRows):
             return TableRun(repository, raw, spec, kept, stopped, say).all()
         return FileRun(repository, raw, spec, kept, stopped, say).all()
+
+
+@contextmanager
+def no_reading_in_part(repository: Repository, topic: str) -> Iterator[None]:
+    """Keeps extractions out of a topic that has readings of a whole table.
+
+    Its newest reading is the table. If a part of one landed, the rest of the table would be gone.
+
+    Raises:
+        MeshError: a reading is sent in part.
+    """
+    for domain in repository.domains:
+        for raw in domain.raw_tables:
+            table = raw.extraction.table if raw.extraction else None
+            if raw.topic == topic and table is not None and table.cursor is None:
+                with _sent_whole(repository, raw, table):
+                    yield
+                return
+    yield
+
+
+@contextmanager
+def _sent_whole(repository: Repository, raw: RawTable, table: SourceTable) -> Iterator[None]:
+    folder = repository.home / "extract"
+    kept = KeptRows(folder, raw.relation, raw.topic)
+    with lock_if_free(folder / f"{kept.stem}.lock") as holder:
+        if holder:
+            raise MeshError(
+                f"{raw.relation} is being extracted by another process ({holder}). Wait until it "
+                "ends, and repeat `mesh land`."
+            )
+        if kept.path.exists():
+            with kept:
+                is_partial = kept.sending() is not None
+            if is_partial:
+                raise MeshError(
+                    f"a reading of {table.name} is sent in part: run `mesh extract {raw.relation}` "
+                    "first, and repeat `mesh land`."
+                )
+        yield
 
 
 def _check_alone(repository: Repository, raw: RawTable) -> None:

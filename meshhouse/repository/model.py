@@ -64,7 +64,7 @@ class SourceTable:
 
     @property
     def identity(self) -> str:
-        """What must stay the same for the rows that were sent to be known again."""
+        """The table and the cursor, which must stay for the rows that were sent to be known."""
         return f"{self.database} {self.name}" + (f" by {self.cursor}" if self.cursor else "")
 
 

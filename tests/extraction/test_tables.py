@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
 
 import pytest
 
-from meshhouse.extraction import extract, new_rows
+from meshhouse.extraction import extract, new_rows, parcel
 from tests.support import tabled
 from tests.support.tabled import TABLE, TOPICS, VARIABLE, Database, Shop
 
@@ -133,6 +134,34 @@ def test_rows_without_a_usable_cursor_are_counted_and_fail(shop):
     assert shop.numbers() == [2, 8]
 
 
+def test_dates_without_a_day_are_counted(shop):
+    shop.database.do(f"create table {{}}.other (sale_id bigint, customer_id int, amount int, "
+                     f"sold_at {shop.database.instant}, c date)")  # fmt: skip
+    shop.declare("cursor: c, lag: 0", table="other")
+    shop.database.do("insert into {}.other values (1, 1, 1, null, '2017-03-01')")
+    if shop.database.kind == "mysql":
+        shop.database.do(
+            "set session sql_mode = ''",
+            "insert into {}.other values (2, 1, 1, null, '2017-03-00'),"
+            " (3, 1, 1, null, '2017-00-01'), (4, 1, 1, null, '2018-00-00')",
+        )
+        assert "3 rows of" in shop.run(code=1).stderr
+        shop.database.do("delete from {}.other where sale_id > 1")
+    assert "later than now in UTC" not in shop.run().stderr
+    assert shop.numbers() == [1]
+
+
+def test_a_local_time_ahead_of_utc_is_said(shop):
+    ahead = (datetime.now(UTC) + timedelta(hours=10)).strftime("%Y-%m-%d %H:%M:%S")
+    shop.database.do(f"create table {{}}.other (sale_id bigint, customer_id int, amount int, "
+                     f"sold_at {shop.database.instant}, c {shop.database.local})",
+                     f"insert into {{}}.other values (1, 1, 1, null, '{ahead}')")  # fmt: skip
+    shop.declare("cursor: c, lag: 60", table="other")
+    said = shop.run().stderr
+    assert f"The greatest `c` of {shop.database.schema}.other is {ahead}" in said
+    assert "later than now in UTC" in said
+
+
 @pytest.mark.parametrize("kind", ["integer", "date", "local"])
 def test_cursors_of_other_types(shop, kind):
     column, values = {
@@ -172,6 +201,24 @@ def test_a_whole_table_is_sent_again_only_if_it_changed(shop):
     sell(shop, (4, None))
     assert "is read every 24 hours" in shop.run().stderr
     assert len(shop.numbers()) == 4
+
+
+def test_a_reading_that_is_sent_in_part_does_not_land(shop, monkeypatch):
+    monkeypatch.setenv(VARIABLE, shop.database.url)
+    monkeypatch.setattr(parcel, "_EVENTS", 2)
+    shop.declare("key: sale_id")
+    sell(shop, *((n, None) for n in range(6)))
+    asked = count()
+    repository = shop.mesh.repository
+    raw = repository.raw_table(TABLE)
+    # Asked once while rows are read, and before each piece.
+    assert not extract(repository, raw, stopped=lambda: next(asked) == 2).complete
+    assert len(shop.numbers()) == 2
+    said = shop.mesh.run("land", TABLE, code=1).stderr
+    assert f"a reading of {shop.database.schema}.sales is sent in part" in said
+    assert f"run `mesh extract {TABLE}` first" in said
+    shop.run()
+    assert "6 rows landed" in shop.mesh.run("land", TABLE).stderr
 
 
 def test_the_newest_reading_has_the_greatest_time_though_the_clock_went_back(shop, monkeypatch):
@@ -252,6 +299,25 @@ def test_what_does_not_fit_is_one_line(shop):
     assert shop.numbers() == [1]
     shop.mesh.edit(TOPICS, "cursor: changed_at", "cursor: sold_at")
     refused("Restore the declaration")
+
+
+def test_another_key_or_type_of_the_cursor_is_refused(shop):
+    shop.database.do(f"create table {{}}.other (sale_id bigint, customer_id int, amount int, "
+                     f"sold_at {shop.database.instant}, c {shop.database.local})")  # fmt: skip
+    shop.declare("cursor: c, lag: 60, key: sale_id", table="other")
+    shop.database.do("insert into {}.other values (1, 7, 1, null, '2017-03-01 12:00:00')")
+    shop.run()
+    shop.mesh.edit(TOPICS, "key: sale_id", "key: customer_id")
+    shop.database.do("insert into {}.other values (2, 7, 1, null, '2017-03-01 12:01:00')")
+    said = shop.run(code=1).stderr
+    assert "(timestamp), key sale_id`" in said
+    assert "(timestamp), key customer_id`" in said
+    assert "Restore the declaration or the type of the cursor" in said
+    shop.mesh.edit(TOPICS, "key: customer_id", "key: sale_id")
+    alter = "alter {} type" if shop.database.kind == "postgres" else "modify c"
+    shop.database.do(f"alter table {{}}.other {alter.replace('{}', 'c')} date")
+    assert "(date), key sale_id`" in shop.run(code=1).stderr
+    assert shop.column("key") == [b"1"]
 
 
 def test_a_table_that_was_filled_again_is_said(shop):
