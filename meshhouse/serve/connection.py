@@ -102,8 +102,9 @@ class Connection:
         found = self._checked(query)
         relation = self._connection.sql(found.text, alias=alias, params=params)
         self._record(found)
-        # None if DuckDB has already run it, because it only explains.
-        return relation and Relation(relation, self._recorder.record_unknown)
+        if relation is None:  # DuckDB has already run it, because it only explains
+            return None
+        return Relation(relation, self._recorder.record_unknown)
 
     query = sql
 

@@ -81,7 +81,9 @@ def test_with_a_cursor(shop):
     raw = repository.raw_table(TABLE)
     expected: list[int] = []
     killed = 0
-    for place, name, number in STEPS:
+    # A kill that the log cannot see needs no broker; each takes 10 s with one.
+    seen = [each for each in STEPS if each[0] in ("target", Kept)] if shop.environment else STEPS
+    for place, name, number in seen:
         for is_after in (False, True):
             begin, second = len(expected), killed * 10
             # Seven new rows: some have the cursor of another, and some are late.
@@ -94,7 +96,7 @@ def test_with_a_cursor(shop):
             killed += die(shop, place, name, number, is_after)
             steps.extract(repository, raw)
             assert sorted(shop.numbers()) == expected, (name, number, is_after)
-    assert killed == 2 * len(STEPS)
+    assert killed == 2 * len(seen)
     assert list((shop.mesh.home / "extract").glob("*.arrow")) == []
 
 
