@@ -34,7 +34,7 @@ def test_a_query_of_the_command_line_is_recorded(sold):
     [read] = kept(sold)
     assert (read.product, read.columns) == ("shop.orders", ("amount", "order_id"))
     assert (read.via, read.user, read.consumer, read.count) == ("mesh sql", user(), "", 1)
-    assert abs(read.at - NOW) < timedelta(minutes=10)
+    assert abs(read.at - datetime.now(UTC)) < timedelta(minutes=10)
 
 
 def test_a_consumer_can_be_declared(sold, monkeypatch):
