@@ -18,21 +18,12 @@ from pathlib import Path
 from benchmarks.catalog import synthetic
 from meshhouse.catalog import search, site
 from meshhouse.catalog.pages import assets, home
+from tests.support.browser import PROGRAMS, TIMES_OF_KEYS
 
 TYPED = (
     "basket", "custoner", "hausehold", "campain", "invoice supplier", "ticket_12", "premium",
     "vehicel", "price stock", "ledger entry", "column_03", "member reward point", "forcast",
 )  # fmt: skip
-PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-MEASURE = """
-times = []; at = 0;
-addEventListener("keydown", () => { at = performance.now(); }, true);
-addEventListener("input", () => requestAnimationFrame(() => {
-  const drawn = new MessageChannel();
-  drawn.port1.onmessage = () => times.push(performance.now() - at);
-  drawn.port2.postMessage(0);
-}), true);
-"""
 
 
 def main() -> None:
@@ -49,7 +40,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto((folder / "index.html").as_uri())
-        page.evaluate(MEASURE)
+        page.evaluate(TIMES_OF_KEYS)
         for text in TYPED:
             page.locator("input").fill("")
             for key in text:

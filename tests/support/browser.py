@@ -18,13 +18,23 @@ import pytest
 PICTURES = os.environ.get("MESH_TESTS_PICTURES")
 """The folder for pictures of the pages that tests saw; None for no pictures."""
 _NEEDED = bool(os.environ.get("MESH_TESTS_NEED_BROWSER"))
-_PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+TIMES_OF_KEYS = """
+times = []; at = 0;
+addEventListener("keydown", () => { at = performance.now(); }, true);
+addEventListener("input", () => requestAnimationFrame(() => {
+  const drawn = new MessageChannel();
+  drawn.port1.onmessage = () => times.push(performance.now() - at);
+  drawn.port2.postMessage(0);
+}), true);
+"""
+"""Script that notes the milliseconds from each key press to what is drawn for it."""
 
 
 @contextmanager
 def running_browser() -> Iterator[Any]:
     """Starts the browser; skips the test where none is installed, unless CI needs it."""
-    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         reason = "no browser: `make browser` installs Debian's chromium-headless-shell"
         assert not _NEEDED, reason
