@@ -18,7 +18,7 @@ from meshhouse.extraction.kept import Kept
 from meshhouse.extraction.kept_rows import KeptRows
 from meshhouse.extraction.new_files import FileRun
 from meshhouse.extraction.new_rows import TableRun
-from meshhouse.extraction.run import Extracted
+from meshhouse.extraction.run import Extracted, Task
 from meshhouse.locks import lock, lock_if_free
 from meshhouse.repository import RawTable, Repository
 from meshhouse.repository.model import SourceTable
@@ -57,8 +57,8 @@ def extract(
 
     with lock(folder / f"{kept.stem}.lock", refuse), kept:
         if isinstance(kept, KeptRows):
-            return TableRun(repository, raw, spec, kept, stopped, say).all()
-        return FileRun(repository, raw, spec, kept, stopped, say).all()
+            return TableRun(Task(repository, raw, spec, kept, stopped, say)).all()
+        return FileRun(Task(repository, raw, spec, kept, stopped, say)).all()
 
 
 @contextmanager
