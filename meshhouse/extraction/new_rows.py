@@ -17,7 +17,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from meshhouse.errors import MeshError, UsageError
+from meshhouse.errors import UsageError
 from meshhouse.events.batches import Event
 from meshhouse.extraction import mysql, postgres
 from meshhouse.extraction.cursor import Cursor
@@ -44,12 +44,8 @@ class TableRun(Run[KeptRows]):
 
     def all(self) -> Extracted:
         """Sends the new rows."""
-        try:
+        with self._named():
             complete = self._finish_begun() and self._read()
-        except MeshError as error:
-            if str(error).startswith(self._raw.relation):
-                raise
-            raise type(error)(f"{self._raw.relation}: {error}") from error
         return Extracted(
             self._raw, 0, self._events, 0, (), (), complete, tuple(self._notes), self._unusable
         )

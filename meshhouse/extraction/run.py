@@ -7,7 +7,8 @@ parcel. Not here: what is new (new_files.py, new_rows.py, new_records.py), or th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -42,7 +43,7 @@ class Extracted:
     complete: bool
     """False if the run was stopped before the end."""
     notes: tuple[str, ...] = ()
-    """Sentences about rows of a table that were not sent."""
+    """Sentences about rows or records that were not sent, or cannot land."""
     unusable: str | None = None
     """Rows of a table that can never be sent as they are, and what to do about them."""
 
@@ -72,6 +73,8 @@ class Task(Generic[K]):
     """Asked between files and batches; True stops the run."""
     say: Callable[[str], None]
     """Called with messages of one line."""
+    accept: Collection[str] = ()
+    """Losses that the user accepts explicitly: `lost-records`."""
 
 
 class StoppedError(Exception):
@@ -100,6 +103,16 @@ class Run(Generic[K]):
         self._agree(sending)
         self._sweep(sending)
         return sending is None or self._send(sending)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Begins messages of errors with the raw table."""
+        try:
+            yield
+        except MeshError as error:
+            if str(error).startswith(self._raw.relation):
+                raise
+            raise type(error)(f"{self._raw.relation}: {error}") from error
 
     def _partitions(self) -> int:
         return len(self._target.describe(self._raw.topic).partitions)
