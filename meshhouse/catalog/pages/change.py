@@ -1,6 +1,6 @@
 """What changed, as HTML: the page of `mesh diff --html`, and the pages of the site about changes.
 
-Belongs here: what such a page says, whoever judged the change. Not here: judging a change
+Belongs here: what such a page says. Not here: judging a change
 (governance/), comparing rows (runs/), or which publications have a page (changed.py).
 
 The page of a pull request is kept as its artifact, so it is one file without scripts: its style is
