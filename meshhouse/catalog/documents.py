@@ -111,6 +111,53 @@ class PublicationFacts:
     """What it changed for consumers, as sentences."""
     shows: int | None = None
     """Number of the publication that readers see again after a rollback."""
+    undid: int | None = None
+    """Number of the publication that a rollback took back."""
+    back: tuple[str, ...] = ()
+    """What a rollback does to columns, as sentences: which are back, gone, or as they were."""
+    has_page: bool = False
+    """Whether it changed the contract and is among `ProductFacts.contract_changes`."""
+
+
+@dataclass(frozen=True)
+class ChangedFacts:
+    """One change of a contract, as the publication recorded it or as both contracts show it."""
+
+    key: str
+    """Kind and subject, such as `S1:amount`; the kind alone if the subject is protected."""
+    verdict: str
+    what: str
+    effect: str = ""
+    is_silent: bool = False
+    hits: tuple[str, ...] | None = None
+    """Columns of readers, `domain.model.column`; None if they were not recorded."""
+    allowed: str = ""
+    """What let it pass: a waiver or a confirmation, with its reason, as a sentence."""
+
+
+@dataclass(frozen=True)
+class ContractChangeFacts:
+    """What one publication or rollback changed in the contract of its product."""
+
+    number: int
+    kind: str
+    at: datetime
+    before: int
+    """Number of the publication that readers saw until then."""
+    version: int
+    owner: str = ""
+    bump: str = ""
+    """The smallest version step that all changes allow; empty if it is not known."""
+    parts: tuple[str, ...] = ()
+    """Parts of the contract that differ, such as `columns`."""
+    is_kept: bool = True
+    """Whether the ledger has both contracts. If not, only what was recorded is known."""
+    done_by: str = ""
+    rows: tuple[int | None, int | None] = (None, None)
+    """Before and after."""
+    back: tuple[str, ...] = ()
+    """See `PublicationFacts`."""
+    changes: tuple[ChangedFacts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -238,6 +285,10 @@ class ProductFacts:
     promises: tuple[PromiseFacts, ...] = ()
     publications: tuple[PublicationFacts, ...] = ()
     """Newest first, at most 90."""
+    contract_changes: tuple[ContractChangeFacts, ...] = ()
+    """Publications and rollbacks that changed the contract, newest first, at most 5."""
+    older_contract_changes: int = 0
+    """Those that are left out."""
     readers: tuple[ReaderFacts, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
     reads: tuple[str, ...] = ()

@@ -5,6 +5,6 @@ into rows (landing/).
 """
 
 from meshhouse.extraction.run import Extracted
-from meshhouse.extraction.steps import extract, no_reading_in_part
+from meshhouse.extraction.steps import extract, extracted_whole, no_reading_in_part
 
-__all__ = ["Extracted", "extract", "no_reading_in_part"]
+__all__ = ["Extracted", "extract", "extracted_whole", "no_reading_in_part"]

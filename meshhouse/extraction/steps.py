@@ -11,7 +11,8 @@ keep that it was sent. A kill between any two steps leaves a state from which th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.extraction.kept import Kept
@@ -55,10 +56,23 @@ def extract(
             f"{raw.relation} is being extracted by another process ({holder}). Wait until it ends."
         )
 
-    with lock(folder / f"{kept.stem}.lock", refuse), kept:
+    def wait(holder: str) -> None:
+        say(f"waiting until process {holder} has landed {raw.topic}")
+
+    gate = lock(_gate(repository, raw), wait) if _read_whole(raw) else nullcontext()
+    with lock(folder / f"{kept.stem}.lock", refuse), gate, kept:
         if isinstance(kept, KeptRows):
             return TableRun(repository, raw, spec, kept, stopped, say).all()
         return FileRun(repository, raw, spec, kept, stopped, say).all()
+
+
+def extracted_whole(repository: Repository, topic: str) -> tuple[RawTable, SourceTable] | None:
+    """The table that fills a topic with readings of all its rows, and its raw table."""
+    for domain in repository.domains:
+        for raw in domain.raw_tables:
+            if raw.topic == topic and (table := _read_whole(raw)):
+                return raw, table
+    return None
 
 
 @contextmanager
@@ -66,39 +80,43 @@ def no_reading_in_part(repository: Repository, topic: str) -> Iterator[None]:
     """Keeps extractions out of a topic that has readings of a whole table.
 
     Its newest reading is the table. If a part of one landed, the rest of the table would be gone.
+    Several landings may be in here at the same time.
 
     Raises:
-        MeshError: a reading is sent in part.
+        MeshError: a reading is being sent, or was sent in part.
     """
-    for domain in repository.domains:
-        for raw in domain.raw_tables:
-            table = raw.extraction.table if raw.extraction else None
-            if raw.topic == topic and table is not None and table.cursor is None:
-                with _sent_whole(repository, raw, table):
-                    yield
-                return
-    yield
-
-
-@contextmanager
-def _sent_whole(repository: Repository, raw: RawTable, table: SourceTable) -> Iterator[None]:
-    folder = repository.home / "extract"
-    kept = KeptRows(folder, raw.relation, raw.topic)
-    with lock_if_free(folder / f"{kept.stem}.lock") as holder:
+    found = extracted_whole(repository, topic)
+    if found is None:
+        yield
+        return
+    raw, table = found
+    with lock_if_free(_gate(repository, raw), shared=True) as holder:
         if holder:
             raise MeshError(
-                f"{raw.relation} is being extracted by another process ({holder}). Wait until it "
-                "ends, and repeat `mesh land`."
+                f"{raw.relation} is being extracted by another process ({holder}), and a part of "
+                "a reading must not land. Wait until it ends, and repeat the command."
             )
+        kept = KeptRows(repository.home / "extract", raw.relation, raw.topic)
         if kept.path.exists():
             with kept:
                 is_partial = kept.sending() is not None
             if is_partial:
                 raise MeshError(
-                    f"a reading of {table.name} is sent in part: run `mesh extract {raw.relation}` "
-                    "first, and repeat `mesh land`."
+                    f"a reading of {table.name} is sent in part: run `mesh extract "
+                    f"{raw.relation}` first, and repeat the command."
                 )
         yield
+
+
+def _read_whole(raw: RawTable) -> SourceTable | None:
+    """The table whose rows an extraction sends all at once; None if it does not."""
+    table = raw.extraction.table if raw.extraction else None
+    return table if table is not None and table.cursor is None else None
+
+
+def _gate(repository: Repository, raw: RawTable) -> Path:
+    """The lock between one extraction of a whole table and the landings of its topic."""
+    return repository.home / "locks" / f"{raw.relation}.reading"
 
 
 def _check_alone(repository: Repository, raw: RawTable) -> None:

@@ -54,6 +54,7 @@ def gather(
             key=lambda each: each.relation,
         )
     )
+    sources.comparisons.remember()
     topics = tuple(topics_of(sources, products))
     domains = tuple(domains_of(sources, products, topics, broken))
     contracts = [each.contract for each in sources.products if each.contract is not None]
