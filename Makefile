@@ -90,6 +90,7 @@ test-dbt-1.11: $(VENV)/dbt-1.11/.installed ## tests of dbt with the older dbt-co
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and all checks that need no data
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ty check --quiet --python $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --processes 2 models domains
 	$(BIN)/mesh check --target all

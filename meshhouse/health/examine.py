@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from meshhouse.engines import host_programs
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.health.events import events
 from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
@@ -266,7 +266,12 @@ def _versions() -> Iterator[Finding]:
         if found is not None and duckdb is not None and not found.startswith(duckdb):
             what = f"is for DuckDB {found}, and DuckDB is {duckdb}"
             yield Finding("versions", name, Level.DAMAGED, what, "Run `make install`.")
-    for name, found in host_programs().items():
+    try:
+        programs = host_programs()
+    except UsageError as error:
+        yield Finding("versions", "java", Level.DAMAGED, "is missing", str(error))
+        return
+    for name, found in programs.items():
         yield Finding("versions", name, Level.OK, found)
 
 
