@@ -150,6 +150,10 @@ class _OneSink:
             self._columns = ()
         numbers = [each["number"] for each in self._shown]
         at = numbers.index(position) if position in numbers and not full else None
+        note = ""
+        if at is not None and position != recorded and self._is_another(writer, self._shown[at]):
+            note = f"publication {position}, which it has, is another one than the ledger's"
+            at = None
         if at == len(numbers) - 1:
             if recorded != position:  # stored before a crash, which kept it out of the ledger
                 self._now = self._shown[-1]
@@ -161,8 +165,7 @@ class _OneSink:
                 f"target `{self._engine.name}` keeps its tables outside the lake, and sinks "
                 "read the lake. Deliver from there with its own tools, or remove the sink."
             )
-        note = ""
-        if position is not None and at is None and not full:
+        if position is not None and at is None and not full and not note:
             note = f"publication {position}, which it has, is not in the ledger"
         with publications(self._repository, lake, self._product.relation) as kept:
             while at is None or at < len(self._shown) - 1:
@@ -170,6 +173,15 @@ class _OneSink:
                 self._now = self._shown[at]
                 yield self._done(self._send(writer, kept, before, note))
                 note = ""
+
+    def _is_another(self, writer: SinkWriter, entry: Entry) -> bool:
+        """Whether the sink has rows of another publication with the same number.
+
+        After a restore from a backup numbers come again. What a sink stored before a publication
+        was made cannot be that publication.
+        """
+        stored, made = writer.stored_at(self._product.relation), entry.get("finished_at")
+        return stored is not None and made is not None and stored < made
 
     def _next(self, kept: Publications, at: int | None, note: str
               ) -> tuple[int, Entry | None, str]:  # fmt: skip
@@ -210,7 +222,7 @@ class _OneSink:
         grain = tuple(each for each in types if each.lower() in _lower(product.grain))
         delivery = Delivery(
             product.relation, product.version, number, before["number"] if before else None,
-            self._now.get("finished_at"), columns, grain,
+            self._now.get("finished_at"), columns, grain, str(self._now.get("publication_id") or ""),
         )  # fmt: skip
         what = f"what changed since {delivery.since}" if before else "all rows"
         self._say(

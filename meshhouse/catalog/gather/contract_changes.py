@@ -10,7 +10,7 @@ contracts add what no reader needed to know then, and what a rollback gives back
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from meshhouse.catalog.documents import ChangedFacts, ContractChangeFacts
 from meshhouse.catalog.gather.comparisons import Compared, Comparisons
@@ -18,7 +18,7 @@ from meshhouse.catalog.gather.known import Known
 from meshhouse.catalog.gather.sentences import Shown, sentence_of
 from meshhouse.governance.change import Change, Verdict, smallest_bump
 from meshhouse.governance.returned import MEANING
-from meshhouse.heads import Standing
+from meshhouse.heads import Turn, turns_of
 
 MOST = 5
 """Contract changes of one product that have a page: with 5,000 products, 25,000 pages."""
@@ -26,42 +26,6 @@ ROLLBACK = "rollback"
 _CHECK = " (check "
 
 Entry = Mapping[str, Any]
-
-
-class Turn(NamedTuple):
-    """An entry of a product's history that changes which rows readers see."""
-
-    entry: Entry
-    before: Entry
-    """The publication that readers saw until then."""
-    after: Entry
-    """The publication that they see since."""
-
-    @property
-    def hashes(self) -> tuple[str, str]:
-        """Of both contracts; empty where none was stored."""
-        before, after = (str(each.get("contract_hash") or "") for each in (self.before, self.after))
-        return before, after
-
-    @property
-    def changes_contract(self) -> bool:
-        """Whether both have contracts that differ."""
-        before, after = self.hashes
-        return bool(before and after and before != after)
-
-
-def turns_of(history: Iterable[Entry]) -> Iterator[Turn]:
-    """Every entry after which readers see another publication, oldest first.
-
-    The first publication is left out, and so is the one after a retirement: readers saw nothing.
-    """
-    standing = Standing()
-    for entry in history:
-        before = standing.shown[-1] if standing.shown else None
-        standing.add(entry)
-        after = standing.shown[-1] if standing.shown else None
-        if before is not None and after is not None and after is not before:
-            yield Turn(entry, before, after)
 
 
 def contract_changes(

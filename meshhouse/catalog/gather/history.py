@@ -13,9 +13,10 @@ from typing import Any
 from meshhouse.catalog.documents import PublicationFacts
 from meshhouse.catalog.gather.checks import failures
 from meshhouse.catalog.gather.comparisons import Comparisons
-from meshhouse.catalog.gather.contract_changes import ROLLBACK, Turn, given_back, turns_of
+from meshhouse.catalog.gather.contract_changes import ROLLBACK, given_back
 from meshhouse.catalog.gather.known import NOT_DECLARED, Known
 from meshhouse.catalog.gather.sentences import Shown, sentence_of
+from meshhouse.heads import Turn, turns_of
 from meshhouse.runs.retirement import Retired
 
 _MOST = 90
