@@ -129,7 +129,7 @@ class Reading:
         until = begun - answer.behind
         if not reading.is_in_doubt:
             self._advance(shard, new, until)
-            reading.is_fresh = not self._may_miss(self._positions[shard])
+            reading.is_fresh = answer.behind < self._retention
         is_closed = self._shards[shard].is_closed
         if answer.following is None or (_is_over(answer) and is_closed):
             self._end(shard)
@@ -190,12 +190,7 @@ class Reading:
         position = self._positions[shard]
         if new:
             position = replace(position, sequence=new[-1].sequence, arrived=new[-1].arrived)
-        # A first reading begins among the oldest records, where some vanish meanwhile: nothing is
-        # lost before it has come to younger ones.
-        if position.read_until is not None or time.time() - until < self._retention:
-            until = max(until, position.read_until or 0.0)
-            position = replace(position, read_until=until)
-        self._put(position)
+        self._put(replace(position, read_until=max(until, position.read_until or 0.0)))
 
     def _end(self, shard: str) -> None:
         self._put(replace(self._positions[shard], is_ended=True))

@@ -6,11 +6,13 @@ import json
 import os
 import random
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -266,6 +268,44 @@ def test_shards_that_came_and_went_meanwhile_are_refused(flow):
     assert any("shards before shard shardId-000000000003" in note for note in done.notes)
     while flow.extract().events:
         pass
+
+
+def test_a_shard_that_was_not_begun_in_time_is_refused(flow):
+    flow.put(1)
+    [first] = flow.stream.open()
+    flow.stream.split(first)
+    flow.extract()
+    [state] = (flow.mesh.home / "extract").glob("*.db")
+    with sqlite3.connect(state) as kept:  # as after a kill between the parent and its children
+        kept.execute("update shards set read_until = null where not is_ended")
+    kept.close()
+    flow.put(6)
+    flow.extract()
+    assert flow.arrived() == flow.put_so_far
+    with sqlite3.connect(state) as kept:
+        kept.execute("update shards set read_until = null where not is_ended")
+    kept.close()
+    first.is_listed = False
+    with pytest.raises(MeshError, match="the first records of shard shardId-000000000001"):
+        flow.extract()
+
+
+def test_a_run_that_falls_behind_what_the_stream_keeps_stops(flow, monkeypatch):
+    real, hours, records = time.time, 0.0, kinesis.Stream.records
+
+    def slowly(*arguments: Any) -> kinesis.Answer:
+        nonlocal hours
+        answer = records(*arguments)
+        hours += 25
+        flow.stream.open()[0].trimmed = 4
+        return answer
+
+    flow.put(6)
+    monkeypatch.setattr(kinesis.Stream, "records", slowly)
+    monkeypatch.setattr(shards, "time", SimpleNamespace(time=lambda: real() + hours * 3600))
+    with pytest.raises(MeshError, match="may have removed records of shard"):
+        flow.extract()
+    assert flow.events("value") == []
 
 
 def test_a_stream_that_was_created_again_is_refused(flow):
