@@ -23,7 +23,7 @@ import pytest
 import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
-from tests.support import killing, pace, ram, snowflake_here
+from tests.support import killing, pace, ram, snowflake_here, spark_here
 from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
@@ -41,11 +41,13 @@ ram.use_memory()
 WARM = Warm()
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
-    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote "
+    "-XX:ReservedCodeCacheSize=256m"
 )
 """Java of tests does not live long enough to earn what a full compiler costs: half of the processor
 time of the demo's run on Spark, and 3.5 of 9 s of a Kafka broker. The check of each class's code
-takes 15% of the start of Spark."""
+takes 15% of the start of Spark. Without the full compiler, 48 MB are reserved for compiled code:
+five runs of two domains on Spark fill them, and then code is dropped and compiled again."""
 SERVERS = {"broker", "browser", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
@@ -351,11 +353,12 @@ def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engin
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The Spark session of this process, on two cores."""
+    """The Spark session of this process, on two cores, with settings for small tables."""
     from meshhouse.engines.spark.session import session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_SPARK_MASTER", "local[2]")
+        patch.setenv("MESH_SPARK_CONF", spark_here.QUICK)
         started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
     yield started
     started.stop()
