@@ -51,7 +51,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
 @click.option(
     "--again-from",
     metavar="OFFSET|TIME",
-    help="Land again what was landed since then. The new rows replace the earlier ones.",
+    help="Reprocess what was landed since then: new rows replace the earlier ones.",
 )
 @click.option(
     "--engine",
