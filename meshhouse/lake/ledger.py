@@ -126,6 +126,11 @@ class LakeLedger:
         return _in_order(rows)
 
     @explained()
+    def entries_from(self, ledger: str, number: int) -> list[dict[str, Any]]:
+        """See `Ledger.entries_from`."""
+        return _in_order(self._select(ledger, f"where number >= {int(number)}"))
+
+    @explained()
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`; they all have numbers, because older versions wrote none."""
         return _in_order(self._select("publications", "where kind = 'rename'"))

@@ -6,7 +6,7 @@ published without a declaration. Not here: printing them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -70,7 +70,10 @@ class ProductStatus:
 
 
 def product_statuses(
-    repository: Repository, ledger: Ledger, lake: Lake | None = None
+    repository: Repository,
+    ledger: Ledger,
+    lake: Lake | None = None,
+    domains: Collection[str] | None = None,
 ) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first.
 
@@ -80,11 +83,13 @@ def product_statuses(
         repository: where they are declared.
         ledger: what was recorded of them.
         lake: where their files are, if they are files.
+        domains: whose products; None for all. The declarations of others are not read.
     """
     shown = lake.visible() if lake is not None else {}
-    own, behind = _heads(ledger)
+    own, behind = _heads(ledger, domains)
     statuses = []
-    for product in (each for domain in repository.readings for each in domain.products):
+    chosen = repository.readings if domains is None else map(repository.reading, sorted(domains))
+    for product in (each for domain in chosen for each in domain.products):
         here, there = (heads.get(product.relation) for heads in (own, behind))
         inherited = not _was_published(here) and _was_published(there)
         found = _status(product, there if inherited else here)
@@ -95,13 +100,22 @@ def product_statuses(
     return statuses
 
 
-def _heads(ledger: Ledger) -> tuple[dict[str, Head], dict[str, Head]]:
+def _heads(
+    ledger: Ledger, domains: Collection[str] | None = None
+) -> tuple[dict[str, Head], dict[str, Head]]:
     """Heads of the environment in use, and of production behind it."""
     behind = ledger.production
     return (
-        ledger.heads(documents=False),
-        behind.heads(documents=False) if behind is not None else {},
+        _heads_of(ledger, domains),
+        _heads_of(behind, domains) if behind is not None else {},
     )
+
+
+def _heads_of(ledger: Ledger, domains: Collection[str] | None) -> dict[str, Head]:
+    found: dict[str, Head] = {}
+    for domain in [None] if domains is None else sorted(domains):
+        found |= ledger.heads(domain, documents=False)
+    return found
 
 
 def _was_published(head: Head | None) -> bool:

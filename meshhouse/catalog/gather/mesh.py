@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.gather.domains import domains_of
 from meshhouse.catalog.gather.known import read_sources
-from meshhouse.catalog.gather.operations import Operations
+from meshhouse.catalog.gather.operations import (
+    Operations,
+    operations_facts,
+    publications_by_day,
+    waits_of,
+)
 from meshhouse.catalog.gather.policies import policies_of
 from meshhouse.catalog.gather.products import product_of
 from meshhouse.catalog.gather.topics import topics_of
@@ -69,7 +74,13 @@ def gather(
         trace_digests=traces.digests(),
         consumer=consumer,
         environment=repository.environment,
-        operations=operations.facts(products),
+        operations=operations_facts(
+            products,
+            publications_by_day(products, now),
+            sorted(waits_of(products, operations.landings)),
+            operations.costs,
+            now,
+        ),
         policies=policies_of(repository, published, now, hashes),
         storage=_storage(engine),
     )

@@ -95,13 +95,19 @@ def pages(mesh: Mesh) -> Iterator[Page]:
         ]
         columns = tuple((each.relation, tuple(c.name for c in each.columns)) for each in readers)
         known = frozenset(graph.behind(relation)) | {relation}
+        # Not the whole document: a publication with the same contract does not change this page.
         decides = (
-            product,
+            relation,
+            product.domain,
+            repr(
+                [(c.name, c.type, c.classification, c.description, c.readers)
+                 for c in product.columns]
+            ),
             [mesh.trace_digests[each] for each in (relation, *(name for name, _ in columns))],
             columns,
             sorted(known),
             most,
-        )
+        )  # fmt: skip
         render = partial(_render, product, columns, known, mesh.traces, most)
         yield Page(paths.columns(relation), decides, render)
 

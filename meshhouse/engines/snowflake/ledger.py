@@ -117,6 +117,10 @@ class SnowflakeLedger:
         wanted += [("finished_at >= ?", since)] if since else []
         return self._entries(ledger, wanted)
 
+    def entries_from(self, ledger: str, number: int) -> list[dict[str, Any]]:
+        """See `Ledger.entries_from`."""
+        return self._entries(ledger, [("number >= ?", number)])
+
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`."""
         return self._entries("publications", [("kind = ?", "rename")])
