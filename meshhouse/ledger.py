@@ -305,6 +305,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def newest(self, ledger: str) -> list[dict[str, Any]]:
+        """Rows of one table with its largest number; empty if no row has a number."""
+        ...
+
     def renames(self) -> list[dict[str, Any]]:
         """Publications of the kind `rename`, of all domains, oldest first."""
         ...

@@ -6,7 +6,7 @@ published without a declaration. Not here: printing them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import is_remote
 from meshhouse.ledger import Head, Ledger
-from meshhouse.repository import Product, Repository, broken_because
+from meshhouse.repository import Domain, Product, Repository, broken_because
 from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
 
@@ -74,6 +74,7 @@ def product_statuses(
     ledger: Ledger,
     lake: Lake | None = None,
     domains: Collection[str] | None = None,
+    seen: dict[str, list[str]] | None = None,
 ) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first.
 
@@ -84,11 +85,16 @@ def product_statuses(
         ledger: what was recorded of them.
         lake: where their files are, if they are files.
         domains: whose products; None for all. The declarations of others are not read.
+        seen: relation -> the files that were looked at for damage; is added to.
     """
+    seen = {} if seen is None else seen
     shown = lake.visible() if lake is not None else {}
     own, behind = _heads(ledger, domains)
     statuses = []
-    chosen = repository.readings if domains is None else map(repository.reading, sorted(domains))
+    chosen: Iterable[Domain] = repository.readings
+    if domains is not None:
+        names = sorted({*domains} & {*repository.domain_names})
+        chosen = [repository.reading(each) for each in names]
     for product in (each for domain in chosen for each in domain.products):
         here, there = (heads.get(product.relation) for heads in (own, behind))
         inherited = not _was_published(here) and _was_published(there)
@@ -96,7 +102,7 @@ def product_statuses(
         if inherited and here is not None:  # runs here tried it and published nothing
             found = replace(found, last_run=here.last_run)
         found = replace(found, environment="" if inherited else repository.environment)
-        statuses.append(replace(found, damage=_damage(product.relation, shown)))
+        statuses.append(replace(found, damage=_damage(product.relation, shown, seen)))
     return statuses
 
 
@@ -122,7 +128,7 @@ def _was_published(head: Head | None) -> bool:
     return head is not None and head.kind is not None
 
 
-def _damage(relation: str, shown: Mapping[str, str]) -> str:
+def _damage(relation: str, shown: Mapping[str, str], seen: dict[str, list[str]]) -> str:
     """The first damaged file of what consumers see of a product.
 
     In an object store only the metadata file is read: a look at each file is a request, and
@@ -132,7 +138,8 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
     if location is None:
         return ""
     if not is_remote(location):
-        return next((str(each) for each in damage_of(relation, location)), "")
+        files = seen.setdefault(relation, [])
+        return next((str(each) for each in damage_of(relation, location, seen=files)), "")
     try:
         read_metadata(location, relation)
     except Damaged as error:

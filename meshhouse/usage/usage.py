@@ -29,6 +29,7 @@ NOBODY, PEOPLE, OTHERS = "nobody", "people", "others"
 USER = "user "
 """Begins the consumer of a reader who declared none."""
 RESERVED = frozenset([NOBODY, PEOPLE, OTHERS])
+READ_RECENTLY = "It was read in the last 90 days."
 USED, UNUSED, UNPROVED = "used", "unused", "not proved"
 _BARE, _EVERY = "bare", "*"
 """Of the reads in contracts, see governance/readers.py."""
@@ -287,7 +288,7 @@ def _state(
 ) -> tuple[str, str]:
     """State and reason of a product."""
     if is_read:
-        return USED, "It was read in the last 90 days."
+        return USED, READ_RECENTLY
     if published is None:
         return UNPROVED, "It was never published."
     if published > now - LONG:

@@ -94,6 +94,8 @@ class Sources:
     """The domain for which the catalog is made; empty for everyone."""
     versions: Mapping[str, Sequence[Known]] = field(default_factory=dict)
     """`domain.model` -> the products of its versions."""
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Relation -> the files that were looked at for damage."""
 
     @cached_property
     def relations(self) -> frozenset[str]:
@@ -121,7 +123,8 @@ def read_sources(
         now: the time of the catalog.
         consumer: the domain for which the catalog is made.
     """
-    products = list(known_products(repository, engine, now))
+    files: dict[str, list[str]] = {}
+    products = list(known_products(repository, engine, now, seen=files))
     contracts = [each.contract for each in products if each.contract is not None]
     declared = [
         reading for domain in repository.readings for reading in readings(repository, domain)
@@ -135,17 +138,54 @@ def read_sources(
         now=now,
         products=products,
         audits=read_audits(
-            _ledgers(engine), {each.relation: (each.head, each.history) for each in products}, now
+            ledgers_of(engine), {each.relation: (each.head, each.history) for each in products}, now
         ),
         kept=promises_kept(engine.ledger, [each.product for each in products], now),
         reads=reads_by_relation(contracts),
         readings=_by_relation(declared),
         consumer=consumer,
         versions=versions,
+        files=files,
     )
 
 
-def _ledgers(engine: Engine) -> list[Ledger]:
+def sources_of(
+    repository: Repository,
+    engine: Engine,
+    now: datetime,
+    consumer: str,
+    domains: Collection[str],
+) -> Sources:
+    """What the ledger and the declarations say of the products of some domains.
+
+    Who reads them is left out, because that takes the contracts and declarations of all domains.
+    """
+    files: dict[str, list[str]] = {}
+    products = list(known_products(repository, engine, now, domains, files))
+    kept: dict[str, Sequence[Kept]] = {}
+    versions: dict[str, list[Known]] = {}
+    for each in products:
+        versions.setdefault(each.product.plain_relation, []).append(each)
+    for domain in sorted(domains):
+        own = [each.product for each in products if each.product.domain == domain]
+        kept |= promises_kept(engine.ledger, own, now, domain)
+    histories = {each.relation: (each.head, each.history) for each in products}
+    return Sources(
+        repository=repository,
+        engine=engine,
+        now=now,
+        products=products,
+        audits=read_audits(ledgers_of(engine), histories, now),
+        kept=kept,
+        reads={},
+        readings={},
+        consumer=consumer,
+        versions=versions,
+        files=files,
+    )
+
+
+def ledgers_of(engine: Engine) -> list[Ledger]:
     """The ledger in use, and production's behind that of an environment."""
     behind = engine.ledger.production
     return [engine.ledger, *([behind] if behind is not None else [])]
@@ -156,6 +196,7 @@ def known_products(
     engine: Engine,
     now: datetime,
     domains: Collection[str] | None = None,
+    seen: dict[str, list[str]] | None = None,
 ) -> Iterator[Known]:
     """What consumers can read, what is declared and can be published, and what was retired lately.
 
@@ -166,8 +207,9 @@ def known_products(
         engine: the target in use.
         now: the time of the catalog.
         domains: whose products; None for all.
+        seen: relation -> the files that were looked at for damage; is added to.
     """
-    in_use = dict(zip((repository.environment, ""), _ledgers(engine), strict=False))
+    in_use = dict(zip((repository.environment, ""), ledgers_of(engine), strict=False))
     ledgers = {
         environment: (heads_of(ledger, domains), _histories(ledger, domains))
         for environment, ledger in in_use.items()
@@ -177,7 +219,7 @@ def known_products(
     own, _ = ledgers[repository.environment]
     gone = {each.relation: each for each in retired_among(own.values()) if each.at >= since}
     declared = set()
-    for status in product_statuses(repository, engine.ledger, engine.lake, domains):
+    for status in product_statuses(repository, engine.ledger, engine.lake, domains, seen):
         product = status.product
         heads, histories = ledgers[status.environment]
         declared.update(product.relations)

@@ -6,11 +6,13 @@ of this folder).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.gather.domains import domains_of
-from meshhouse.catalog.gather.known import read_sources
+from meshhouse.catalog.gather.known import Sources, read_sources
 from meshhouse.catalog.gather.operations import (
     Operations,
     operations_facts,
@@ -31,6 +33,17 @@ _TRACES = "traces"
 """Folder with the steps of columns, which take 10 ms of parsing for each contract."""
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """The documents of a mesh, and what they were made from."""
+
+    mesh: Mesh
+    sources: Sources
+    operations: Operations
+    broken: Mapping[str, str]
+    """Domains that no run can build, with the reason."""
+
+
 def gather(
     repository: Repository, engine: Engine, consumer: str = "", now: datetime | None = None
 ) -> Mesh:
@@ -45,6 +58,13 @@ def gather(
     Raises:
         UsageError: there is no such consumer.
     """
+    return gathered(repository, engine, consumer, now).mesh
+
+
+def gathered(
+    repository: Repository, engine: Engine, consumer: str = "", now: datetime | None = None
+) -> Gathered:
+    """The same, with what the documents were made from."""
     check_consumer(repository, consumer)
     now = now or datetime.now(UTC)
     sources = read_sources(repository, engine, now, consumer)
@@ -65,7 +85,7 @@ def gather(
     hashes = {each.relation: each.head.contract_hash or "" for each in sources.products}
     traces = Traces(contracts, repository.workspace / _TRACES, hashes)
     published = {each.relation: each for each in contracts}
-    return Mesh(
+    mesh = Mesh(
         built_at=now,
         domains=domains,
         products=products,
@@ -84,6 +104,7 @@ def gather(
         policies=policies_of(repository, published, now, hashes),
         storage=_storage(engine),
     )
+    return Gathered(mesh, sources, operations, broken)
 
 
 def check_consumer(repository: Repository, consumer: str) -> None:

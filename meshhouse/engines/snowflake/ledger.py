@@ -121,6 +121,12 @@ class SnowflakeLedger:
         """See `Ledger.entries_from`."""
         return self._entries(ledger, [("number >= ?", number)])
 
+    def newest(self, ledger: str) -> list[dict[str, Any]]:
+        """See `Ledger.newest`."""
+        found = self._entries(ledger, [])
+        number = max((each["number"] for each in found), default=0)
+        return [each for each in found if each["number"] == number]
+
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`."""
         return self._entries("publications", [("kind = ?", "rename")])
