@@ -29,6 +29,7 @@ from meshhouse.catalog.manifest import Manifest, View, Written
 from meshhouse.catalog.page import Maker, Page
 from meshhouse.catalog.pages import (
     assets,
+    changed,
     columns,
     domain,
     home,
@@ -45,6 +46,7 @@ MAKERS: tuple[Maker, ...] = (
     assets.pages,
     home.pages,
     product.pages,
+    changed.pages,
     columns.pages,
     lineage.pages,
     domain.domain_pages,

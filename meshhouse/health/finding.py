@@ -24,7 +24,7 @@ class Finding:
     """The result of one check of one subject."""
 
     area: str
-    """`declarations`, `catalog`, `tables`, `events`, `ledger`, `locks`, `disk`, `clock` or
+    """`declarations`, `catalog`, `tables`, `events`, `ledger`, `sinks`, `locks`, `disk`, `clock` or
     `versions`."""
     subject: str
     """A table, a topic, a file."""

@@ -21,7 +21,6 @@ from meshhouse.catalog.documents import (
     ProductFacts,
     TopicFacts,
     adapter,
-    as_json,
     is_listed,
 )
 from meshhouse.catalog.page import Page
@@ -78,10 +77,12 @@ def _file(path: str, document: ProductFacts | DomainFacts | TopicFacts) -> Page:
 
 
 def _json(document: Any) -> bytes:
+    writer = adapter(type(document))
     try:
-        return adapter(type(document)).dump_json(document) + b"\n"
-    except ValueError:  # half of a surrogate pair, which JSON can escape
-        return json.dumps(as_json(document), separators=(",", ":")).encode() + b"\n"
+        return writer.dump_json(document) + b"\n"
+    except ValueError:  # half of a surrogate pair, which Python's JSON escapes
+        values = writer.dump_python(document, mode="json")
+        return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
 def _entries(products: Sequence[ProductFacts]) -> tuple[ProductEntry, ...]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from meshhouse.catalog.gather.audits import Audits, read_audits
+from meshhouse.catalog.gather.comparisons import Comparisons
 from meshhouse.engines import Engine
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.policies import notice_days
@@ -29,6 +30,8 @@ from meshhouse.runs.retirement import Retired, retired_among
 from meshhouse.runs.status import ProductStatus, product_statuses
 
 NOT_DECLARED = "not declared"
+_CHANGES = "changes"
+"""Folder with what contracts of the ledger say beside each other."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Sources:
     """Relation in lower case -> what published contracts say of its readers."""
     readings: Mapping[str, Sequence[Reading]]
     """Relation -> the models of other domains that refer to it, as they are declared now."""
+    comparisons: Comparisons
     consumer: str = ""
     """The domain for which the catalog is made; empty for everyone."""
     versions: Mapping[str, Sequence[Known]] = field(default_factory=dict)
@@ -143,6 +147,7 @@ def read_sources(
         kept=promises_kept(engine.ledger, [each.product for each in products], now),
         reads=reads_by_relation(contracts),
         readings=_by_relation(declared),
+        comparisons=Comparisons(ledgers_of(engine), repository.workspace / _CHANGES),
         consumer=consumer,
         versions=versions,
         files=files,
@@ -179,6 +184,7 @@ def sources_of(
         kept=kept,
         reads={},
         readings={},
+        comparisons=Comparisons(ledgers_of(engine), repository.workspace / _CHANGES),
         consumer=consumer,
         versions=versions,
         files=files,

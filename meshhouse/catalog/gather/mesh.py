@@ -79,6 +79,7 @@ def gathered(
             key=lambda each: each.relation,
         )
     )
+    sources.comparisons.remember()
     topics = tuple(topics_of(sources, products))
     domains = tuple(domains_of(sources, products, topics, broken))
     contracts = [each.contract for each in sources.products if each.contract is not None]

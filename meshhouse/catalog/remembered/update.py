@@ -135,6 +135,7 @@ class _Update:
         sources = sources_of(self._repository, self._engine, self._now, self._consumer, gathered)
         self._check_same(sources, gathered)
         made = self._made(found, sources, gathered, built)
+        sources.comparisons.remember()
         # What happens meanwhile may be in some documents and not in others.
         if self._engine.states() != states or known_states(states) != found.shown:
             raise _NotProved
@@ -234,8 +235,16 @@ class _Update:
         """Whether new entries are of the usual kinds, and not of the future."""
         publications = found.entries["publications"]
         every = [each for entries in found.entries.values() for each in entries]
-        return all(each["kind"] in _KINDS for each in publications) and all(
-            each["finished_at"] <= self._now for each in every
+        # With another contract in between, pages about changes come and go.
+        hashes = self._state.hashes
+        is_same = all(
+            each["contract_hash"] in (None, hashes.get(f"{each['domain']}.{each['product']}"))
+            for each in publications
+        )
+        return (
+            is_same
+            and all(each["kind"] in _KINDS for each in publications)
+            and all(each["finished_at"] <= self._now for each in every)
         )
 
     def _gathered_domains(self, found: Since) -> set[str]:
