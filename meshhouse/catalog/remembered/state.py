@@ -152,7 +152,8 @@ def light(products: Sequence[ProductFacts]) -> list[ProductFacts]:
     return [
         replace(
             each,
-            description="", columns=(), checks=(), versions=(), readers=(), sample=None, contract_changes=(),
+            description="", columns=(), checks=(), versions=(), readers=(), sample=None,
+            contract_changes=(),
             publications=each.publications[: newest.get(each.relation, 0)],
             # The page of operations shows those promises whose budget is not whole.
             promises=tuple(
