@@ -16,6 +16,7 @@ from meshhouse.catalog.documents import (
     Mesh,
     ProductFacts,
     PublicationFacts,
+    is_listed,
 )
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part
@@ -34,6 +35,8 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     topics = {(each.domain, each.table) for each in mesh.topics}
     graph = Graph.of(mesh)
     for product in mesh.products:
+        if not is_listed(mesh, product.domain):
+            continue
         page = paths.product(product.relation)
         beside = (
             tuple((name, name in relations) for name in product.reads),
@@ -59,7 +62,7 @@ def _plain_pages(mesh: Mesh, domains: Collection[str]) -> Iterator[Page]:
     versions: dict[str, list[ProductFacts]] = {}
     for product in mesh.products:
         plain = plain_name(product)
-        if plain.lower() not in taken:
+        if plain.lower() not in taken and is_listed(mesh, product.domain):
             versions.setdefault(plain, []).append(product)
     for plain, found in versions.items():
         found.sort(key=lambda each: -each.version)
