@@ -1,7 +1,7 @@
 """Documents: what the catalog knows of products, domains and topics, as plain facts.
 
-Belongs here: frozen dataclasses, and their form as JSON. Not here: where facts come from
-(gather/), or how people see them (pages/).
+Belongs here: frozen dataclasses. Not here: where facts come from (gather/), their form as JSON
+(exports/facts.py), or how people see them (pages/).
 
 A document holds facts, not sentences that age: a page computes "3 h ago" when it is read. Whatever
 is unknown is None or empty, and pages say "unknown".
@@ -10,9 +10,8 @@ is unknown is None or empty, and pages say "unknown".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
 
 STATES = (
     "damaged", "failed", "late", "never published", "not declared", "no promise", "fresh",
@@ -429,18 +428,3 @@ class Mesh:
     storage: str = "lake"
     """Where published tables are: `lake` (Iceberg in a folder, with a catalog file), `store`
     (Iceberg in an object store or with a catalog service) or `warehouse` (the engine's tables)."""
-
-
-def as_json(document: Any) -> dict[str, Any]:
-    """A document as JSON values: dates as ISO text, tuples as lists."""
-    return _plain(asdict(document))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    return value

@@ -32,7 +32,7 @@ _COMMANDS = {
     "diff": ("diff", "Show what changed, whom it hits, and the ways out."),
     "doctor": ("doctor", "Find damage, and say how to repair it."),
     "env": ("env", "List or drop environments."),
-    "extract": ("extract", "Send new files and rows to topics."),
+    "extract": ("extract", "Send new files, rows and records to topics."),
     "history": ("publications", "List the publications of a product."),
     "import": ("importing", "Make an existing dbt project a domain."),
     "new": ("new", "Write the files of a domain, topic, product, reference or version."),

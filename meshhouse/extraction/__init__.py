@@ -1,4 +1,4 @@
-"""Extraction: what is in files and tables becomes events of a topic, exactly once.
+"""Extraction: what is in files, tables and streams becomes events of a topic, once.
 
 Belongs here: finding what is new, and sending it. Not here: topics (events/), or turning events
 into rows (landing/).

@@ -1,28 +1,31 @@
 """Extraction of what is new for one raw table into its topic.
 
 Belongs here: the entry to an extraction, which of two raw tables may extract, and whether a topic
-holds a part of a reading. Not here: what is new (new_files.py,
-new_rows.py), parcels (parcel.py), or the state on disk (kept.py).
+holds a part of a reading. Not here: what is new (new_files.py, new_rows.py, new_records.py),
+parcels (parcel.py), or the state on disk (kept.py).
 
-The steps are the same for files and tables: write a parcel, keep that it is being sent, send it,
-keep that it was sent. A kill between any two steps leaves a state from which the next run goes on.
+The steps are the same for files, tables and streams: write a parcel, keep that it is being sent,
+send it, keep that it was sent. A kill between any two steps leaves a state from which the next run
+goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.extraction.kept import Kept
 from meshhouse.extraction.kept_rows import KeptRows
+from meshhouse.extraction.kept_shards import KeptShards
 from meshhouse.extraction.new_files import FileRun
+from meshhouse.extraction.new_records import StreamRun
 from meshhouse.extraction.new_rows import TableRun
-from meshhouse.extraction.run import Extracted
+from meshhouse.extraction.run import Extracted, Task
 from meshhouse.locks import lock, lock_if_free
 from meshhouse.repository import RawTable, Repository
-from meshhouse.repository.model import SourceTable
+from meshhouse.repository.model import Extraction, SourceTable
 
 
 def extract(
@@ -31,25 +34,28 @@ def extract(
     *,
     stopped: Callable[[], bool] = lambda: False,
     say: Callable[[str], None] = lambda line: None,
+    accept: Collection[str] = (),
 ) -> Extracted:
-    """Sends new files of a raw table in order of their names, or new rows; each exactly once.
+    """Sends new files of a raw table in order of their names, new rows or new records; each once.
 
     Args:
         repository: the repository.
         raw: a raw table that declares `extract`.
         stopped: called between files and batches; True stops, and the next run goes on there.
         say: called with messages of one line.
+        accept: with `lost-records`, goes on after records of a stream that are gone.
 
     Raises:
-        UsageError: the folder, the database's table or the topic cannot be used.
-        MeshError: a file or row is not an event, the database refuses, another process extracts
-            the table, or the topic does not hold what was sent. What came before is taken.
+        UsageError: the folder, the database's table, the stream or the topic cannot be used.
+        MeshError: a file or row is not an event, the database or Kinesis refuses, records are
+            gone, another process extracts the table, or the topic does not hold what was sent.
+            What came before is taken.
     """
     _check_alone(repository, raw)
     spec = raw.extraction
     assert spec is not None, f"{raw.relation} declares no extraction"
     folder = repository.home / "extract"
-    kept = (KeptRows if spec.table else Kept)(folder, raw.relation, raw.topic)
+    kept = _kept(spec)(folder, raw.relation, raw.topic)
 
     def refuse(holder: str) -> None:
         raise MeshError(
@@ -62,8 +68,16 @@ def extract(
     gate = lock(_gate(repository, raw), wait) if _read_whole(raw) else nullcontext()
     with lock(folder / f"{kept.stem}.lock", refuse), gate, kept:
         if isinstance(kept, KeptRows):
-            return TableRun(repository, raw, spec, kept, stopped, say).all()
-        return FileRun(repository, raw, spec, kept, stopped, say).all()
+            return TableRun(Task(repository, raw, spec, kept, stopped, say)).all()
+        if isinstance(kept, KeptShards):
+            return StreamRun(Task(repository, raw, spec, kept, stopped, say, accept)).all()
+        return FileRun(Task(repository, raw, spec, kept, stopped, say)).all()
+
+
+def _kept(spec: Extraction) -> type[Kept]:
+    if spec.table:
+        return KeptRows
+    return KeptShards if spec.stream else Kept
 
 
 def extracted_whole(repository: Repository, topic: str) -> tuple[RawTable, SourceTable] | None:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts, as_json
+from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts
 from meshhouse.catalog.page import Page
 
 
@@ -69,10 +69,12 @@ def _file(path: str, document: ProductFacts | DomainFacts | TopicFacts) -> Page:
 
 
 def _json(document: Any) -> bytes:
+    writer = adapter(type(document))
     try:
-        return adapter(type(document)).dump_json(document) + b"\n"
-    except ValueError:  # half of a surrogate pair, which JSON can escape
-        return json.dumps(as_json(document), separators=(",", ":")).encode() + b"\n"
+        return writer.dump_json(document) + b"\n"
+    except ValueError:  # half of a surrogate pair, which Python's JSON escapes
+        values = writer.dump_python(document, mode="json")
+        return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
 
 @cache
