@@ -1,7 +1,7 @@
 """The ledger in Snowflake: native tables `meshhouse.*`.
 
 Belongs here: appending entries in the transaction of a publication, and reading them. Not here: the
-columns of ledgers (meshhouse/ledger.py), or how products become visible (engine.py, publish.py).
+columns of ledgers (meshhouse/ledger.py), or how products become visible (shown.py, publish.py).
 """
 
 from __future__ import annotations
