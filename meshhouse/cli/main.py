@@ -40,7 +40,7 @@ _COMMANDS = {
     "kafka": ("kafka", "Run a Kafka broker for this mesh, without Docker."),
     "land": ("land", "Land the events that wait in topics."),
     "rejected": ("rejected", "Show, replay or discard rejected events."),
-    "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
+    "maintain": ("maintain", "Merge small files, remove old snapshots and unused files."),
     "notices": ("notices", "Show what is wrong, and tell owners and consumers."),
     "metrics": ("metrics", "Print figures for Prometheus, or serve them."),
     "prepare": ("prepare", "Parse every domain, as part of an image."),
