@@ -66,6 +66,7 @@ _SECONDS = {
     "dagster/test_buttons.py": 45,
     "sinks/test_cassandra.py": 45,
     "dagster/test_process.py": 43,
+    "catalog/test_changes.py": 40,
     "landing/test_exact.py": 40,
     "journeys/test_catalog_service.py": 39,
     "catalog/test_snippets.py": 38,
