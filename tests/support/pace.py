@@ -33,6 +33,7 @@ _SECONDS = {
     "notices/test_look.py": 30,
     "catalog/test_browser.py": 60,
     "catalog/test_snippets.py": 50,
+    "catalog/test_changes.py": 40,
     "engines/spark/test_tables.py": 176,
     "journeys/test_parity.py": 160,
     "journeys/test_contracts.py": 157,
