@@ -170,7 +170,7 @@ def _copies(
     try:
         connection.execute(f"create or replace table {quote_relation(relation)} as {rows}")
     except duckdb.Error:
-        return False  # whoever reads the view sees what is wrong; most relations are not read
+        return False  # a check that reads the view says what is wrong; most relations are not read
     return True
 
 
