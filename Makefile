@@ -23,7 +23,7 @@ $(BIN)/.installed: pyproject.toml | $(UV)
 	@touch $@
 
 $(BIN)/.installed-dev: pyproject.toml | $(UV)
-	$(SYNC) --extra cassandra --extra demo --extra fast --extra kafka --extra mysql --extra postgres --extra s3 --extra snowflake --extra spark --group dev
+	$(SYNC) --extra cassandra --extra demo --extra fast --extra kafka --extra kinesis --extra mysql --extra postgres --extra s3 --extra snowflake --extra spark --group dev
 	@touch $@ $(BIN)/.installed
 
 # Replaces Snowflake in tests. It needs another version of DuckDB, so it has its own environment.
@@ -40,7 +40,8 @@ postgres: install ## packages for PostgreSQL: sinks, extraction, and Dagster's r
 cassandra: install ## packages for sinks in Cassandra
 mysql: install ## packages for extraction from MySQL and MariaDB
 s3: install ## packages for a warehouse in an object store
-spark snowflake kafka fast postgres cassandra mysql s3:
+kinesis: install ## packages for extraction from Amazon Kinesis
+spark snowflake kafka fast postgres cassandra mysql s3 kinesis:
 	$(SYNC) --extra demo --extra $@ --no-dev
 
 demo: install ## a whole mesh on real retail data: from events to published products
@@ -90,6 +91,7 @@ test-dbt-1.11: $(VENV)/dbt-1.11/.installed ## tests of dbt with the older dbt-co
 lint: $(BIN)/.installed-dev ## style of Python and SQL, and all checks that need no data
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ty check --quiet --python $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --processes 2 models domains
 	$(BIN)/mesh check --target all
@@ -106,4 +108,4 @@ lock: $(UV) ## write exact versions of all packages into pyproject.toml
 clean: ## remove the local lake, events and builds
 	rm -rf .mesh target domains/*/target logs domains/*/logs
 
-.PHONY: help install spark snowflake kafka fast postgres cassandra mysql s3 demo dev browser mariadb test test-fast explore test-dbt-1.11 lint bench lock clean
+.PHONY: help install spark snowflake kafka fast postgres cassandra mysql s3 kinesis demo dev browser mariadb test test-fast explore test-dbt-1.11 lint bench lock clean

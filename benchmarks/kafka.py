@@ -246,7 +246,7 @@ def freshness(settings: KafkaSettings, rate: float, seconds: float = 30.0) -> di
         arrived: list[tuple[float, dict[int, int]]] = []
         worker = threading.Thread(
             target=follow,
-            args=(source, target, raw_of(topic), topic, stop, Pace(1.0), look),
+            args=(source, LakeStore(target), raw_of(topic), topic, stop, Pace(1.0), look),
         )
         worker.start()
         producer = Producer({**configuration(settings), "linger.ms": 5})

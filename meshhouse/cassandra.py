@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10
 _REQUEST_SECONDS = 30
-_EXAMPLE = "cassandra://user:password@host1,host2:9042/?datacenter=dc1"
+_EXAMPLE = "cassandra://user:password@host1,host2:9042/?datacenter=dc1&ssl_ca=ca.pem"
+_FLAGS = {"true": True, "false": False}
+_OPTIONS = {"datacenter", "ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_check_hostname"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class _Address:
     user: str
     password: str = field(repr=False)
     datacenter: str | None
+    tls: ssl.SSLContext | None
+    """How connections are encrypted; None if they are not."""
 
 
 @contextmanager
@@ -70,6 +76,7 @@ def connected(variable: str) -> Iterator[Session]:
         else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connect_timeout=_CONNECT_SECONDS,
+        ssl_context=address.tls,
     )
     try:
         try:
@@ -78,10 +85,10 @@ def connected(variable: str) -> Iterator[Session]:
             errors = getattr(error, "errors", None)
             causes = list(errors.values()) if isinstance(errors, dict) else [error]
             refused = any(isinstance(each, AuthenticationFailed) for each in causes)
-            raise MeshError(
-                f"cannot connect to Cassandra with {variable}: "
-                + ("it refuses the user or the password." if refused else "no host answers.")
-            ) from None
+            why = _unreachable(causes, address)
+            if refused:
+                why = "it refuses the user or the password"
+            raise MeshError(f"cannot connect to Cassandra with {variable}: {why}.") from None
         try:
             yield session
         except (NoHostAvailable, DriverException) as error:
@@ -101,12 +108,16 @@ def _address(variable: str) -> _Address:
         parts = urlsplit(secret)
         hosts = tuple(each for each in (parts.hostname or "").split(",") if each)
         options = parse_qs(parts.query, strict_parsing=bool(parts.query))
-        known = parts.scheme == "cassandra" and options.keys() <= {"datacenter"}
+        known = parts.scheme == "cassandra" and options.keys() <= _OPTIONS
         if not (known and hosts and parts.path in ("", "/")) or parts.fragment:
             raise ValueError
+        first = {name: values[0] for name, values in options.items()}
+        for name in ("ssl", "ssl_check_hostname"):
+            if first.get(name, "true") not in _FLAGS:
+                raise ValueError
         return _Address(
             hosts, parts.port or 9042, unquote(parts.username or ""),
-            unquote(parts.password or ""), options.get("datacenter", [None])[0],
+            unquote(parts.password or ""), first.get("datacenter"), _tls(variable, first),
         )  # fmt: skip
     except ValueError:
         raise MeshError(
@@ -114,6 +125,48 @@ def _address(variable: str) -> _Address:
             f"a password). Write it like {_EXAMPLE}, with special characters of the password "
             "percent-encoded."
         ) from None
+
+
+def _tls(variable: str, options: Mapping[str, str]) -> ssl.SSLContext | None:
+    """How to encrypt, by the options of a connection; None if they ask for no encryption.
+
+    Raises:
+        MeshError: the options contradict each other, or a file cannot be used.
+    """
+    others = sorted(name for name in options if name.startswith("ssl_"))
+    if not _FLAGS[options.get("ssl", "true" if others else "false")]:
+        if others:
+            raise MeshError(f"{variable} has `ssl=false` and `{others[0]}`. Remove one of them.")
+        return None
+    if "ssl_key" in options and "ssl_cert" not in options:
+        raise MeshError(f"{variable} has `ssl_key` without `ssl_cert`. Add the certificate.")
+    name = "ssl_ca"
+    try:
+        context = ssl.create_default_context(cafile=options.get("ssl_ca"))
+        name = "ssl_cert"
+        if certificate := options.get("ssl_cert"):
+            # A key with a password would ask for it on the terminal.
+            context.load_cert_chain(certificate, options.get("ssl_key"), password="")
+    except ssl.SSLError:
+        what = "certificates in PEM" if name == "ssl_ca" else "a certificate and its key in PEM"
+        raise MeshError(
+            f"the file of `{name}` in {variable} cannot be used: it must hold {what}, "
+            "without a password."
+        ) from None
+    except OSError as error:
+        raise MeshError(
+            f"a file of `{name}` in {variable} cannot be read: {error.strerror}."
+        ) from None
+    context.check_hostname = _FLAGS[options.get("ssl_check_hostname", "true")]
+    return context
+
+
+def _unreachable(causes: Sequence[object], address: _Address) -> str:
+    """Why no host can be used, as far as the errors of the driver say it."""
+    for each in causes:
+        if found := re.search(r"certificate verify failed: (.*?)\.? \(_ssl", str(each)):
+            return f"the certificate of the server is not accepted ({found[1]})"
+    return "no host answers" + ("" if address.tls else ", or the hosts expect encryption (`ssl`)")
 
 
 def _said(error: Any) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshhouse.ledger import Head, Ledger, user
 
@@ -59,6 +59,42 @@ class Standing:
                 pass  # the same rows; another name shows them, or none does
             case _:
                 self.shown.append(entry)
+
+
+class Turn(NamedTuple):
+    """An entry of a product's history that changes which rows readers see."""
+
+    entry: Entry
+    before: Entry
+    """The publication that readers saw until then."""
+    after: Entry
+    """The publication that they see since."""
+
+    @property
+    def hashes(self) -> tuple[str, str]:
+        """Of both contracts; empty where none was stored."""
+        before, after = (str(each.get("contract_hash") or "") for each in (self.before, self.after))
+        return before, after
+
+    @property
+    def changes_contract(self) -> bool:
+        """Whether both have contracts that differ."""
+        before, after = self.hashes
+        return bool(before and after and before != after)
+
+
+def turns_of(history: Iterable[Entry]) -> Iterator[Turn]:
+    """Every entry after which readers see another publication, oldest first.
+
+    The first publication is left out, and so is the one after a retirement: readers saw nothing.
+    """
+    standing = Standing()
+    for entry in history:
+        before = standing.shown[-1] if standing.shown else None
+        standing.add(entry)
+        after = standing.shown[-1] if standing.shown else None
+        if before is not None and after is not None and after is not before:
+            yield Turn(entry, before, after)
 
 
 def effective_publications(history: Iterable[Entry]) -> list[Entry]:

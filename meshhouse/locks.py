@@ -51,16 +51,27 @@ def shared_lock(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def lock_if_free(path: Path) -> Iterator[str]:
-    """Holds a lock file if it is free; yields "", or the process id of the other holder."""
+def lock_if_free(path: Path, shared: bool = False) -> Iterator[str]:
+    """Holds a lock file if it is free.
+
+    Args:
+        path: the file; its folder is created.
+        shared: others may hold it in shared mode at the same time.
+
+    Yields:
+        "", or the process id of the other holder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             yield file.read().strip() or "unknown"
             return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
         yield ""
 
 

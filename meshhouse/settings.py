@@ -98,10 +98,11 @@ _STORAGE = Group(
         Setting("AWS_ACCESS_KEY_ID", "", "Access key."),
         Setting("AWS_SECRET_ACCESS_KEY", "", "Secret of the access key."),
         Setting("AWS_SESSION_TOKEN", "", "Token that belongs to a temporary access key."),
-        Setting("AWS_REGION", "", "Region of the bucket. Without it, `AWS_DEFAULT_REGION`."),
+        Setting("AWS_REGION", "", "Region of bucket and stream. Without it, `AWS_DEFAULT_REGION`."),
         Setting("AWS_DEFAULT_REGION", "", "Region, if neither `AWS_REGION` nor a profile has one."),
-        Setting("AWS_ENDPOINT_URL", "", "Address of a store that is not Amazon S3."),
+        Setting("AWS_ENDPOINT_URL", "", "Address of a store, or of Kinesis, that is not Amazon's."),
         Setting("AWS_ENDPOINT_URL_S3", "", "The same, for S3 alone."),
+        Setting("AWS_ENDPOINT_URL_KINESIS", "", "The same, for Kinesis alone."),
         Setting("AWS_CONFIG_FILE", "~/.aws/config", "File of AWS's profiles."),
         Setting("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials", "File of AWS's credentials."),
         Setting(

@@ -322,7 +322,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from meshhouse.events.kafka.broker import Broker
 
     running = Broker(tmp_path_factory.mktemp("broker"))
-    running.start(port=0)
+    # Groups of tests may notice sooner than by default who left.
+    running.start(port=0, properties={"group.min.session.timeout.ms": "1000"})
     yield running
     running.stop()
 

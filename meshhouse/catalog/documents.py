@@ -1,7 +1,7 @@
 """Documents: what the catalog knows of products, domains and topics, as plain facts.
 
-Belongs here: frozen dataclasses, and their form as JSON. Not here: where facts come from
-(gather/), or how people see them (pages/).
+Belongs here: frozen dataclasses. Not here: where facts come from (gather/), their form as JSON
+(exports/facts.py), or how people see them (pages/).
 
 A document holds facts, not sentences that age: a page computes "3 h ago" when it is read. Whatever
 is unknown is None or empty, and pages say "unknown".
@@ -10,9 +10,12 @@ is unknown is None or empty, and pages say "unknown".
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cache
 from typing import Any
+
+from pydantic import TypeAdapter
 
 STATES = (
     "damaged", "failed", "late", "never published", "not declared", "no promise", "fresh",
@@ -111,6 +114,53 @@ class PublicationFacts:
     """What it changed for consumers, as sentences."""
     shows: int | None = None
     """Number of the publication that readers see again after a rollback."""
+    undid: int | None = None
+    """Number of the publication that a rollback took back."""
+    back: tuple[str, ...] = ()
+    """What a rollback does to columns, as sentences: which are back, gone, or as they were."""
+    has_page: bool = False
+    """Whether it changed the contract and is among `ProductFacts.contract_changes`."""
+
+
+@dataclass(frozen=True)
+class ChangedFacts:
+    """One change of a contract, as the publication recorded it or as both contracts show it."""
+
+    key: str
+    """Kind and subject, such as `S1:amount`; the kind alone if the subject is protected."""
+    verdict: str
+    what: str
+    effect: str = ""
+    is_silent: bool = False
+    hits: tuple[str, ...] | None = None
+    """Columns of readers, `domain.model.column`; None if they were not recorded."""
+    allowed: str = ""
+    """What let it pass: a waiver or a confirmation, with its reason, as a sentence."""
+
+
+@dataclass(frozen=True)
+class ContractChangeFacts:
+    """What one publication or rollback changed in the contract of its product."""
+
+    number: int
+    kind: str
+    at: datetime
+    before: int
+    """Number of the publication that readers saw until then."""
+    version: int
+    owner: str = ""
+    bump: str = ""
+    """The smallest version step that all changes allow; empty if it is not known."""
+    parts: tuple[str, ...] = ()
+    """Parts of the contract that differ, such as `columns`."""
+    is_kept: bool = True
+    """Whether the ledger has both contracts. If not, only what was recorded is known."""
+    done_by: str = ""
+    rows: tuple[int | None, int | None] = (None, None)
+    """Before and after."""
+    back: tuple[str, ...] = ()
+    """See `PublicationFacts`."""
+    changes: tuple[ChangedFacts, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -238,6 +288,10 @@ class ProductFacts:
     promises: tuple[PromiseFacts, ...] = ()
     publications: tuple[PublicationFacts, ...] = ()
     """Newest first, at most 90."""
+    contract_changes: tuple[ContractChangeFacts, ...] = ()
+    """Publications and rollbacks that changed the contract, newest first, at most 5."""
+    older_contract_changes: int = 0
+    """Those that are left out."""
     readers: tuple[ReaderFacts, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
     reads: tuple[str, ...] = ()
@@ -375,21 +429,23 @@ class Mesh:
     """None if nobody gathered it."""
     policies: PolicyFacts | None = None
     """None if the declarations were not checked."""
+    listed: frozenset[str] | None = None
+    """The domains of which anything changed since the build before; None if that is not known.
+    Then `products` has whole documents of these domains and of those that they are shown with. Of
+    others, it has what pages of the whole mesh show."""
+    entries: int | None = None
+    """Publications of all products; None if `products` has them all."""
     storage: str = "lake"
     """Where published tables are: `lake` (Iceberg in a folder, with a catalog file), `store`
     (Iceberg in an object store or with a catalog service) or `warehouse` (the engine's tables)."""
 
 
-def as_json(document: Any) -> dict[str, Any]:
-    """A document as JSON values: dates as ISO text, tuples as lists."""
-    return _plain(asdict(document))
+@cache
+def adapter(kind: type) -> TypeAdapter[Any]:
+    """What reads and writes documents of a class as JSON, and knows their schema."""
+    return TypeAdapter(kind)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, (datetime, date)):
-        return value.isoformat()
-    return value
+def is_listed(mesh: Mesh, domain: str) -> bool:
+    """Whether pages of a domain may have changed since the build before."""
+    return mesh.listed is None or domain in mesh.listed

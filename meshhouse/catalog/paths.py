@@ -20,6 +20,7 @@ OPERATIONS = "operations.html"
 POLICIES = "policies.html"
 LEDGER = "ledger.html"
 GLOSSARY = "glossary.html"
+PULLS = "changes/pulls"
 FACTS = "mesh.json"
 OPENAPI = "openapi.json"
 LLMS = "llms.txt"
@@ -33,6 +34,11 @@ _SCHEMES = ("https://", "http://", "file://")
 def domain(name: str, extension: str = "html") -> str:
     """The page of a domain, or the file with its facts: `json`."""
     return f"domains/{name}.{extension}"
+
+
+def lineage(domain: str) -> str:
+    """The page with the lineage of one domain, in a mesh whose products are too many for one."""
+    return f"lineage/{domain}.html"
 
 
 def topic(domain: str, table: str, extension: str = "html") -> str:
@@ -56,6 +62,22 @@ def columns(relation: str, column: str = "") -> str:
     page = product(relation, "columns.html")
     # A lone surrogate has no form in UTF-8.
     return f"{page}#{quote(anchor(column).encode(errors='replace'))}" if column else page
+
+
+def change(relation: str, number: int) -> str:
+    """The page of what a publication or rollback changed in a product's contract.
+
+    Args:
+        relation: `domain.name`, such as `sales.orders_v1`.
+        number: of the publication.
+    """
+    domain, _, name = relation.partition(".")
+    return f"changes/{domain}/{name}/{number}.html"
+
+
+def pull(name: str) -> str:
+    """The page of a pull request, which `mesh diff --html` puts into the site."""
+    return f"{PULLS}/{name}.html"
 
 
 def anchor(column: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
@@ -13,6 +14,7 @@ from meshhouse.engines import Engine, engine
 from meshhouse.errors import UsageError
 from meshhouse.governance.report import as_lines, as_markdown, as_sarif
 from meshhouse.markdown import code
+from meshhouse.modes import use_users_umask
 from meshhouse.repository import Repository, printable
 from meshhouse.runs.diff import (
     Difference,
@@ -48,6 +50,13 @@ _FORMS = ("--json", "--sarif", "--markdown", "--html")
 @click.option("--sarif", is_flag=True, help="Print as SARIF 2.1.0, for code hosts.")
 @click.option("--markdown", is_flag=True, help="Print as a comment for a pull request.")
 @click.option("--html", is_flag=True, help="Print as a page: one file, without scripts.")
+@click.option(
+    "-o",
+    "place",
+    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER",
+    help="With --html: write the page to a file, or into the folder of a catalog.",
+)
 @click.option("--quiet", is_flag=True, help="Print only what changed.")
 def diff(
     targets: tuple[str, ...],
@@ -58,6 +67,7 @@ def diff(
     sarif: bool,
     markdown: bool,
     html: bool,
+    place: Path | None,
     quiet: bool,
 ) -> int:
     """Compare what is declared with what consumers see; needs no data and no build.
@@ -69,6 +79,8 @@ def diff(
     form, *more = [form for form, on in forms if on] or [""]
     if more:
         raise UsageError(f"{' and '.join([form, *more])} cannot be combined. Choose one.")
+    if place is not None and not html:
+        raise UsageError("-o is the file of the page: add --html.")
     if data and sarif:
         raise UsageError("--sarif has no place for rows. Use another form with --data.")
     if earlier is None and later is not None:
@@ -82,7 +94,9 @@ def diff(
     else:
         found = declared_difference(repository, chosen, targets)
         rows = _builds(repository, chosen, found) if data else []
-    if form:
+    if place is not None:
+        _write_page(place, found, rows, repository.environment, quiet)
+    elif form:
         _print_as(form, found, rows)
     else:
         for line in _lines(found, rows, quiet):
@@ -106,6 +120,21 @@ def _print_as(form: str, found: Difference, rows: Sequence[RowsOfTwo | str]) -> 
         from meshhouse.catalog.pages.change import change_page
 
         click.echo(change_page(found, rows))
+
+
+def _write_page(
+    place: Path,
+    found: Difference,
+    rows: Sequence[RowsOfTwo | str],
+    environment: str,
+    quiet: bool,
+) -> None:
+    # Jinja2 takes 0.1 s to import, which other forms do not need.
+    from meshhouse.catalog.pulls import write_page
+
+    use_users_umask()
+    written = write_page(found, rows, place, environment)
+    console(quiet).print(f"written   {printable(str(written))}", markup=False)
 
 
 def _publications(

@@ -1,4 +1,4 @@
-"""`mesh extract`: new files and new rows of databases become events of topics."""
+"""`mesh extract`: new files, rows of databases and records of Kinesis become events of topics."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from meshhouse.cli.output import console, counted, escaped, print_json
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.extraction import Extracted
 from meshhouse.extraction import extract as extract_one
+from meshhouse.extraction.new_records import LOST_RECORDS
 from meshhouse.repository import Repository
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN_RAW.TABLE]...")
+@click.option(
+    "--accept",
+    type=click.Choice([LOST_RECORDS]),
+    multiple=True,
+    help="Go on although records of a Kinesis stream are gone.",
+)
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was extracted as JSON.")
-def extract(targets: tuple[str, ...], quiet: bool, as_json: bool) -> int:
-    """Send new files and rows to topics, as `extract` of raw tables says, each exactly once."""
+def extract(targets: tuple[str, ...], accept: tuple[str, ...], quiet: bool, as_json: bool) -> int:
+    """Send new files, rows and records to topics, as `extract` of raw tables says, each once."""
     repository = Repository.find()
     tables = [raw for raw in repository.raw_tables(targets) if raw.extraction]
     if not tables:
@@ -29,13 +36,16 @@ def extract(targets: tuple[str, ...], quiet: bool, as_json: bool) -> int:
             f"No raw table{where} has `config.meta.extract`. Declare it beside the topic, such as "
             "`extract: {files: in/*.csv}`."
         )
+    if accept and (len(tables) > 1 or not tables[0].extraction.stream):
+        raise UsageError("--accept is about one stream: name one raw table that reads Kinesis.")
     out = console(quiet or as_json)
     done: list[Extracted] = []
     problems: list[str] = []
     with until_signalled() as stopped:
         for raw in tables:
             try:
-                result = extract_one(repository, raw, stopped=stopped, say=partial(_say, out))
+                said = partial(_say, out)
+                result = extract_one(repository, raw, stopped=stopped, say=said, accept=accept)
             except MeshError as error:
                 if len(tables) == 1:
                     raise
@@ -70,7 +80,7 @@ def _report(out: Console, result: Extracted) -> None:
     for note in result.notes:
         out.print(escaped(f"note      {note}"), markup=False)
     spec = result.raw.extraction
-    files = "" if spec and spec.table else f"{counted(result.files, 'new file')}, "
+    files = "" if spec and (spec.table or spec.stream) else f"{counted(result.files, 'new file')}, "
     out.print(
         f"{result.raw.relation}: {files}{counted(result.events, 'event')} sent to "
         f"{result.raw.topic}",

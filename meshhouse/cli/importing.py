@@ -29,9 +29,9 @@ def import_(path: Path, domain: str | None, owner: str | None, as_json: bool) ->
     from meshhouse.runs.import_project import import_project
 
     repository = Repository.find()
-    if not as_json:
-        _say(f"reading {display_path(path)}")
-    done = import_project(repository, path, domain, _owner(owner))
+    say = (lambda line: None) if as_json else _say
+    say(f"reading {display_path(path)}")
+    done = import_project(repository, path, domain, _owner(owner), say)
     if as_json:
         print_json(
             {

@@ -10,12 +10,12 @@ from functools import partial
 
 import click
 
-from meshhouse.cli.output import console, print_json
+from meshhouse.cli.output import console, escaped, print_json
 from meshhouse.cli.run import TerminalReporter
 from meshhouse.engines import LANDERS, Engine, lake_of, lander
 from meshhouse.engines import engine as engine_of
 from meshhouse.errors import MeshError, UsageError
-from meshhouse.extraction import no_reading_in_part
+from meshhouse.extraction import extracted_whole, no_reading_in_part
 from meshhouse.landing import Landing, Pace, follow_table, land_table, reprocess_table
 from meshhouse.maintenance import keep_short, maintain_while_landing
 from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_because
@@ -51,7 +51,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
 @click.option(
     "--again-from",
     metavar="OFFSET|TIME",
-    help="Land what was landed since then once more, in its place, without duplicates.",
+    help="Reprocess what was landed since then: new rows replace the earlier ones.",
 )
 @click.option(
     "--engine",
@@ -60,7 +60,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
     show_default=True,
     help="What reads and decodes: this process, or Spark (topics in Kafka only).",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was landed as JSON.")
 def land(
     targets: tuple[str, ...],
@@ -94,7 +94,7 @@ def land(
             lander=lands,
             maintain=partial(_maintain, target),
         )
-        _follow(tables, work, quiet, as_json)
+        _follow(_followed(repository, tables), work, quiet, as_json)
         return code
     if again_from is not None:
         if not targets:
@@ -127,6 +127,30 @@ def _keep_short(target: Engine, raw: RawTable, reporter: TerminalReporter) -> No
         keep_short(target.lake, [raw.relation, f"{raw.schema}.{raw.rejected}"])
     except (MeshError, OSError) as error:
         reporter.warned(f"{raw.relation} was not shortened; `mesh maintain` does it: {error}")
+
+
+def _followed(repository: Repository, tables: Sequence[RawTable]) -> list[RawTable]:
+    """The tables that can land event by event; names each other one.
+
+    Raises:
+        UsageError: there are others only.
+    """
+    followed: list[RawTable] = []
+    others: list[str] = []
+    for raw in tables:
+        if found := extracted_whole(repository, raw.topic):
+            others.append(
+                f"{raw.relation} is not followed: its topic has readings of the whole table "
+                f"{found[1].name}, and a part of one would look like a table that lost rows."
+            )
+        else:
+            followed.append(raw)
+    if others and not followed:
+        remedy = "Without `--follow`, run `mesh extract` and `mesh land` instead."
+        raise UsageError(" ".join([*others, remedy]))
+    for line in others:
+        click.echo(escaped(f"mesh: {line}"), err=True)
+    return followed
 
 
 def _follow(

@@ -358,12 +358,12 @@ def _jobs_for(domains: int) -> int:
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[DOMAIN|DOMAIN.PRODUCT]...")
-@click.option("--downstream", is_flag=True, help="Also run everything that uses them.")
+@click.option("--downstream", is_flag=True, help="Also run everything that uses what is named.")
 @click.option("--force", is_flag=True, help="Publish even what is unchanged or was rolled back.")
 @click.option(
     "--full-refresh",
     is_flag=True,
-    help="Build everything from nothing, incremental models too, and publish it; forces.",
+    help="Build everything from scratch, incremental models too, and publish it.",
 )
 @click.option(
     "--confirm",
@@ -379,7 +379,7 @@ def _jobs_for(domains: int) -> int:
     help="Domains that run at once. Without it, as many as cores and memory allow.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done and why; change nothing.")
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 def run(
     targets: tuple[str, ...],

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from meshhouse.cli.output import console, counted, escaped, print_json, results, table
+from meshhouse.cli.output import console, counted, escaped, print_json, print_texts, results
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
+from meshhouse.ledger import Ledger
 from meshhouse.repository import Domain, Repository
+from meshhouse.runs.status import age
+
+if TYPE_CHECKING:
+    from meshhouse.sinks import SinkState
 
 
 @click.command()
@@ -36,11 +42,11 @@ def sinks(targets: tuple[str, ...], to_deliver: bool, full: bool, as_json: bool)
         if as_json:
             print_json(outcomes)
         return 1 if any(each["problem"] for each in outcomes) else 0
-    # Loads DuckDB and pyarrow, which other commands do without.
-    from meshhouse.sinks import sink_states
-
-    states = sink_states(engine(repository).ledger, domains)
-    states = [each for each in states if products is None or each.product in products]
+    states = [
+        each
+        for each in _states(engine(repository).ledger, domains)
+        if products is None or each.product in products
+    ]
     if as_json:
         print_json([{**vars(each)} for each in states])
         return 0
@@ -53,8 +59,44 @@ def sinks(targets: tuple[str, ...], to_deliver: bool, full: bool, as_json: bool)
         for each in states
     ]  # fmt: skip
     columns = ["product", "sink", "delivered", "at", "current", "behind", "state"]
-    results().print(table(columns, rows, right=["delivered", "current", "behind"]))
+    print_texts(columns, rows, right=["delivered", "current", "behind"])
     return 0
+
+
+def states_in_production(repository: Repository, ledger: Ledger) -> list[SinkState]:
+    """What each sink has received; an environment delivers nothing."""
+    if repository.environment:
+        return []
+    domains, _ = _chosen(repository, ())
+    return _states(ledger, domains)
+
+
+def print_summary(states: Sequence[SinkState], now: datetime) -> None:
+    """Prints what each sink has, how many publications wait, and the last error of each."""
+    if not states:
+        return
+    rows = [
+        (each.product, each.sink, "none" if each.delivered is None else each.delivered,
+         age(each.delivered_at, now), each.waiting)
+        for each in states
+    ]  # fmt: skip
+    out = results()
+    out.print()
+    columns = ["product", "sink", "publication", "delivered", "waiting"]
+    print_texts(columns, rows, right=["publication", "waiting"])
+    for each in states:
+        if each.problem:
+            line = f"{each.product} was not delivered to {each.sink}: {each.problem}"
+            console().print(escaped(line), markup=False)
+
+
+def _states(ledger: Ledger, domains: Sequence[Domain]) -> list[SinkState]:
+    if not any(product.sinks for domain in domains for product in domain.products):
+        return []
+    # Loads DuckDB and pyarrow, which a mesh without sinks does without.
+    from meshhouse.sinks import sink_states
+
+    return sink_states(ledger, domains)
 
 
 def deliver_and_say(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from meshhouse.cli.output import console, fitting, print_json, results, table, width
+from meshhouse.cli.sinks import print_summary, states_in_production
 from meshhouse.engines import engine
 from meshhouse.governance.policies import notice_days
 from meshhouse.repository import Repository, printable
@@ -26,7 +27,7 @@ _LESS_IMPORTANT = ("version", "last run", "score", "refreshed")
 @click.option("--retired", "all_retired", is_flag=True, help="Show all retired products.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def status(all_retired: bool, as_json: bool) -> None:
-    """Show each product: version, published when, rows, score, freshness."""
+    """Show each product and its sinks: version, published when, rows, score, freshness."""
     repository = Repository.find()
     chosen = engine(repository)
     statuses = product_statuses(repository, chosen.ledger, chosen.lake)
@@ -35,6 +36,7 @@ def status(all_retired: bool, as_json: bool) -> None:
     since = now - timedelta(days=notice_days(repository))
     gone = [each for each in retired(chosen) if all_retired or each.at >= since]
     declared = {each.product.relation for each in statuses}
+    sinks = states_in_production(repository, chosen.ledger)
     broken = broken_domains(repository)
     for domain, because in _grouped(broken):
         click.echo(f"mesh: {domain}: {because}", err=True)
@@ -57,6 +59,11 @@ def status(all_retired: bool, as_json: bool) -> None:
                     "broken": broken.get(each.product.domain),
                     "state": each.state,
                     "objectives": [one.as_json() for one in kept[each.product.relation]],
+                    "sinks": [
+                        {name: value for name, value in vars(one).items() if name != "product"}
+                        for one in sinks
+                        if one.product == each.product.relation
+                    ],
                 }
                 for each in statuses
             ]
@@ -125,6 +132,7 @@ def status(all_retired: bool, as_json: bool) -> None:
         console().print(
             f"Consumers still see {', '.join(sorted(names))}, but no run publishes them any more."
         )
+    print_summary(sinks, now)
 
 
 def _cells(status: ProductStatus, now: datetime, broken: bool) -> tuple[Any, ...]:

@@ -110,7 +110,8 @@ def _land(
     reporter: Reporter,
 ) -> "Landing":
     """Lands a raw table; what goes wrong fails the step."""
-    from meshhouse.landing import land_table, reprocess_table  # as above
+    from meshhouse.extraction import no_reading_in_part  # as above
+    from meshhouse.landing import land_table, reprocess_table
 
     try:
         if config.again_from:
@@ -121,7 +122,8 @@ def _land(
             )
         _extract(context, repository, raw)
         advance = _progress(context, raw, reporter.landing(raw))
-        done = land_table(repository, engine.store, raw, advance)
+        with no_reading_in_part(repository, raw.topic):
+            done = land_table(repository, engine.store, raw, advance)
     except MeshError as error:
         reporter.failed(raw.domain, str(error))
         # What a person has to correct fails again.

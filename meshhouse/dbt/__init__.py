@@ -31,7 +31,7 @@ from meshhouse.engines.failures import plain
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.repository import Repository, display_path, printable
-from meshhouse.repository.manifest import manifest_path, target_folder
+from meshhouse.repository.manifest_file import manifest_path, target_folder
 
 _LOCK = threading.Lock()
 _PARSED = "partial_parse.msgpack"

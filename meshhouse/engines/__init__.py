@@ -75,11 +75,15 @@ def variables_of_jobs(jobs: int) -> dict[str, str]:
 
 
 def host_programs() -> dict[str, str]:
-    """Programs that the current target needs besides Python packages -> their paths."""
-    if os.environ.get("MESH_TARGET") == "spark":
-        from meshhouse.java import find_java
+    """Programs that the current target needs besides Python packages -> their paths.
 
-        return {"java": str(find_java())}
+    Raises:
+        UsageError: a program is missing, or not in the right version.
+    """
+    if os.environ.get("MESH_TARGET") == "spark":
+        from meshhouse.engines.spark.session import sparks_java  # for this target alone
+
+        return {"java": str(sparks_java())}
     return {}
 
 

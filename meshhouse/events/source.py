@@ -32,6 +32,10 @@ SKIPPED = b"\xffmesh tail skipped a line: "
 
 The first of them is not valid UTF-8, so every format rejects the event.
 """
+LEFT_OUT = b"\xffmesh extract left out: "
+"""As `SKIPPED`: the event that `mesh extract` sends in place of records that it cannot send."""
+AGGREGATED = b"\xf3\x89\x9a\xc2"
+"""The first bytes of a record in which the Kinesis Producer Library packs several events."""
 
 
 @dataclass(frozen=True)

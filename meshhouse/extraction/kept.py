@@ -1,8 +1,8 @@
 """What was extracted for one raw table, on disk.
 
 Belongs here: the files that were taken, how many events each partition got, and the parcel that is
-being sent. Not here: parcels (parcel.py), rows of tables (kept_rows.py), or deciding what is new
-(new_files.py).
+being sent. Not here: parcels (parcel.py), rows of tables (kept_rows.py), shards (kept_shards.py),
+or deciding what is new (new_files.py).
 
 SQLite keeps each step whole: after a kill, the file holds the state before or after it.
 """
@@ -29,6 +29,10 @@ create table if not exists sending (
     only integer primary key check (only = 1), parcel text, pieces text,
     name text, size integer, stamp text, sha256 text, events integer
 );
+"""
+
+_ORIGIN = """
+create table if not exists origin (only integer primary key check (only = 1), identity text);
 """
 
 
@@ -148,6 +152,35 @@ class Kept:
         return MeshError(
             f"{self.path} cannot be used: {error}. It says what was extracted: make its folder "
             "writable and make room, or restore it from a backup."
+        )
+
+
+class KeptWithOrigin(Kept):
+    """The state of one raw table whose origin must stay the same."""
+
+    tables = Kept.tables + _ORIGIN
+    _origin = ""
+
+    def origin_before(self, identity: str) -> str | None:
+        """What was extracted before; `identity`, what is extracted now, is kept from now on."""
+        self._origin = identity
+        rows = self._do("select identity from origin")
+        return rows[0][0] if rows else None
+
+    def begin(self, sending: Sending) -> None:
+        """See `Kept`; from the first parcel on, the origin must not change."""
+        self.keep_origin()
+        super().begin(sending)
+
+    def keep_origin(self) -> None:
+        """Keeps the origin, with the step that is kept next."""
+        self._do("insert or ignore into origin values (1, ?)", self._origin)
+
+    def start_again(self) -> str:
+        """How to extract from another origin, as a sentence."""
+        return (
+            "To start again with this one, delete the topic and "
+            f"{self.path}, and land with `--accept new-topic`."
         )
 
 

@@ -13,10 +13,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from meshhouse.errors import MeshError
-from meshhouse.extraction.kept import Kept, Sending
+from meshhouse.extraction.kept import KeptWithOrigin, Sending
 
 _ROWS = """
-create table if not exists origin (only integer primary key check (only = 1), identity text);
 create table if not exists reached (
     only integer primary key check (only = 1), high integer, floor integer
 );
@@ -36,11 +35,10 @@ class Reached:
     """The rows that were sent are known from this number on."""
 
 
-class KeptRows(Kept):
+class KeptRows(KeptWithOrigin):
     """The state of one raw table that is extracted from a table."""
 
-    tables = Kept.tables + _ROWS
-    _origin = ""
+    tables = KeptWithOrigin.tables + _ROWS
 
     def check_origin(self, identity: str) -> None:
         """Refuses to go on with another table, cursor, type of cursor or key than before.
@@ -48,20 +46,13 @@ class KeptRows(Kept):
         Raises:
             MeshError: the rows that were sent came from elsewhere.
         """
-        for (before,) in self._do("select identity from origin"):
-            if before != identity:
-                raise MeshError(
-                    f"the rows sent so far came from `{before}`, and now it is `{identity}`. "
-                    "Restore the declaration or the type of the cursor, or declare a raw table "
-                    "with another topic. To start again with this one, delete the topic and "
-                    f"{self.path}, and land with `--accept new-topic`."
-                )
-        self._origin = identity
-
-    def begin(self, sending: Sending) -> None:
-        """See `Kept`; from the first parcel on, the origin must not change."""
-        self._do("insert or ignore into origin values (1, ?)", self._origin)
-        super().begin(sending)
+        before = self.origin_before(identity)
+        if before not in (None, identity):
+            raise MeshError(
+                f"the rows sent so far came from `{before}`, and now it is `{identity}`. "
+                "Restore the declaration or the type of the cursor, or declare a raw table "
+                f"with another topic. {self.start_again()}"
+            )
 
     def reached(self) -> Reached | None:
         """How far the table was read; None if nothing was."""

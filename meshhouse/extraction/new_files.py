@@ -7,7 +7,7 @@ databases share (run.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events.batches import Event
@@ -15,28 +15,18 @@ from meshhouse.events.files import EventFile, form_of, key_of
 from meshhouse.extraction.files import Found, copied, found_files, unpacked_name
 from meshhouse.extraction.kept import Kept, Sending, Taken
 from meshhouse.extraction.parcel import write_parcel
-from meshhouse.extraction.run import Extracted, Run
-from meshhouse.repository import RawTable, Repository
-from meshhouse.repository.model import Extraction
+from meshhouse.extraction.run import Extracted, Run, Task
 
 SETTLED_SECONDS = 2.0
 """A file in a folder that was written later than this may be incomplete."""
 
 
-class FileRun(Run):
+class FileRun(Run[Kept]):
     """One run for one raw table with files."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        raw: RawTable,
-        spec: Extraction,
-        kept: Kept,
-        stopped: Callable[[], bool],
-        say: Callable[[str], None],
-    ) -> None:
-        super().__init__(repository, raw, spec, kept, stopped, say)
-        self._folder = repository.root / "domains" / raw.domain
+    def __init__(self, task: Task[Kept]) -> None:
+        super().__init__(task)
+        self._folder = task.repository.root / "domains" / task.raw.domain
 
     def all(self) -> Extracted:
         """Sends the events of new files, file by file in order of names."""

@@ -12,23 +12,19 @@ read, and sent if anything in it changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 
-from meshhouse.errors import MeshError, UsageError
+from meshhouse.errors import UsageError
 from meshhouse.events.batches import Event
 from meshhouse.extraction import mysql, postgres
 from meshhouse.extraction.cursor import Cursor
 from meshhouse.extraction.kept import Sending, Taken
 from meshhouse.extraction.kept_rows import KeptRows, Reached
-from meshhouse.extraction.parcel import write_parcel
-from meshhouse.extraction.run import Extracted, Run
+from meshhouse.extraction.run import Extracted, Run, StoppedError, Task
 from meshhouse.extraction.table import Aside, Row, Table, Wanted, wanted
-from meshhouse.repository import RawTable, Repository
-from meshhouse.repository.model import Extraction
 
 OPENED = {"postgres": postgres.opened, "mysql": mysql.opened}
 """Database -> what opens a table of it."""
@@ -36,34 +32,20 @@ _ROWS, _BYTES = 100_000, 64 << 20
 """Limits of a parcel of rows with a cursor."""
 
 
-class TableRun(Run):
+class TableRun(Run[KeptRows]):
     """One run for one raw table with a table of a database."""
 
-    _kept: KeptRows
-
-    def __init__(
-        self,
-        repository: Repository,
-        raw: RawTable,
-        spec: Extraction,
-        kept: KeptRows,
-        stopped: Callable[[], bool],
-        say: Callable[[str], None],
-    ) -> None:
-        super().__init__(repository, raw, spec, kept, stopped, say)
-        assert spec.table is not None
-        self._source = spec.table
+    def __init__(self, task: Task[KeptRows]) -> None:
+        super().__init__(task)
+        assert task.spec.table is not None
+        self._source = task.spec.table
         self._notes: list[str] = []
         self._unusable: str | None = None
 
     def all(self) -> Extracted:
         """Sends the new rows."""
-        try:
+        with self._named():
             complete = self._finish_begun() and self._read()
-        except MeshError as error:
-            if str(error).startswith(self._raw.relation):
-                raise
-            raise type(error)(f"{self._raw.relation}: {error}") from error
         return Extracted(
             self._raw, 0, self._events, 0, (), (), complete, tuple(self._notes), self._unusable
         )
@@ -189,19 +171,6 @@ class TableRun(Run):
                 f"coalesce({column}, created_at)."
             )
 
-    def _written(self, path: Path, events: Iterator[Event]) -> tuple[tuple[int, int], ...] | None:
-        """Writes a parcel; None if the run was stopped meanwhile."""
-        try:
-            return write_parcel(path, events, self._partitions())
-        except _StoppedError:
-            path.unlink(missing_ok=True)
-            return None
-        except (MeshError, OSError) as error:
-            path.unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise MeshError(f"{path} cannot be written: {error.strerror or error}.") from error
-            raise
-
     def _checked(self, rows: Iterator[Row]) -> Iterator[Row]:
         """Rows that can be events.
 
@@ -210,7 +179,7 @@ class TableRun(Run):
         """
         for number, row in enumerate(rows):
             if number % 1_000 == 0 and self._stopped():
-                raise _StoppedError
+                raise StoppedError
             where = f"A row of {self._source.name}" + (
                 f" with `{self._source.cursor}` {row.cursor}" if row.cursor is not None else ""
             )
@@ -232,10 +201,6 @@ class TableRun(Run):
         """Rows as events; all rows of a parcel have one time."""
         for row in rows:
             yield None if row.key is None else row.key.encode(), row.event, int(now * 1000), None
-
-
-class _StoppedError(Exception):
-    """The run was asked to stop."""
 
 
 class _Unsent:

@@ -1,4 +1,4 @@
-"""A parcel: events of a file or a table, on disk until all of them are in the topic.
+"""A parcel: events of a file, a table or a stream, on disk until all of them are in the topic.
 
 Belongs here: writing and sending a parcel. Not here: which parcel is being sent (kept.py).
 

@@ -1,24 +1,30 @@
-"""What the extractions of files and of tables have in common.
+"""What all extractions have in common.
 
-Belongs here: the result, whether the topic agrees with what was kept, and sending a parcel. Not
-here: what is new (new_files.py, new_rows.py), or the state on disk (kept.py).
+Belongs here: the task, the result, whether the topic agrees with what was kept, and sending a
+parcel. Not here: what is new (new_files.py, new_rows.py, new_records.py), or the state on disk
+(kept.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 from uuid import uuid4
 
 from meshhouse.errors import MeshError
 from meshhouse.events import open_writer, uses_kafka
+from meshhouse.events.batches import Event
 from meshhouse.events.kafka.writer import KafkaLines
 from meshhouse.events.tail.tail import LogProducer
 from meshhouse.extraction.kept import Kept, Sending
-from meshhouse.extraction.parcel import send_parcel
+from meshhouse.extraction.parcel import send_parcel, write_parcel
 from meshhouse.repository import RawTable, Repository
 from meshhouse.repository.model import Extraction
+
+K = TypeVar("K", bound=Kept)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Extracted:
     complete: bool
     """False if the run was stopped before the end."""
     notes: tuple[str, ...] = ()
-    """Sentences about rows of a table that were not sent."""
+    """Sentences about rows or records that were not sent, or cannot land."""
     unusable: str | None = None
     """Rows of a table that can never be sent as they are, and what to do about them."""
 
@@ -54,27 +60,38 @@ class Extracted:
         )
 
 
-class Run:
+@dataclass(frozen=True)
+class Task(Generic[K]):
+    """What one run extracts, and whom it asks and answers meanwhile."""
+
+    repository: Repository
+    raw: RawTable
+    spec: Extraction
+    kept: K
+    """The state on disk."""
+    stopped: Callable[[], bool]
+    """Asked between files and batches; True stops the run."""
+    say: Callable[[str], None]
+    """Called with messages of one line."""
+    accept: Collection[str] = ()
+    """Losses that the user accepts explicitly: `lost-records`."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop while a parcel was written."""
+
+
+class Run(Generic[K]):
     """One run for one raw table."""
 
-    def __init__(
-        self,
-        repository: Repository,
-        raw: RawTable,
-        spec: Extraction,
-        kept: Kept,
-        stopped: Callable[[], bool],
-        say: Callable[[str], None],
-    ) -> None:
-        self._raw = raw
-        self._spec = spec
-        self._kept = kept
-        self._stopped = stopped
-        self._say = say
-        self._target = open_writer(repository.root, repository.home)
-        is_kafka = uses_kafka(repository.root)
+    def __init__(self, task: Task[K]) -> None:
+        root = task.repository.root
+        self._raw, self._spec, self._kept = task.raw, task.spec, task.kept
+        self._stopped, self._say = task.stopped, task.say
+        self._target = open_writer(root, task.repository.home)
+        is_kafka = uses_kafka(root)
         self._longest = KafkaLines.max_event_bytes if is_kafka else LogProducer.max_event_bytes
-        self._producer = f"extract:{raw.relation}"
+        self._producer = f"extract:{task.raw.relation}"
         self._parcels = self._events = 0
 
     def _finish_begun(self) -> bool:
@@ -87,11 +104,34 @@ class Run:
         self._sweep(sending)
         return sending is None or self._send(sending)
 
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Begins messages of errors with the raw table."""
+        try:
+            yield
+        except MeshError as error:
+            if str(error).startswith(self._raw.relation):
+                raise
+            raise type(error)(f"{self._raw.relation}: {error}") from error
+
     def _partitions(self) -> int:
         return len(self._target.describe(self._raw.topic).partitions)
 
     def _new_parcel(self) -> Path:
         return self._kept.folder / f"{self._kept.stem}.{uuid4().hex}.arrow"
+
+    def _written(self, path: Path, events: Iterator[Event]) -> tuple[tuple[int, int], ...] | None:
+        """Writes a parcel; None if the run was stopped meanwhile."""
+        try:
+            return write_parcel(path, events, self._partitions())
+        except StoppedError:
+            path.unlink(missing_ok=True)
+            return None
+        except (MeshError, OSError) as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise MeshError(f"{path} cannot be written: {error.strerror or error}.") from error
+            raise
 
     def _agree(self, sending: Sending | None) -> None:
         """Refuses to go on if the topic holds other events than those that were sent."""

@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from meshhouse.governance.comparison import Comparison
-from meshhouse.governance.statistics import are_comparable, rewritten_periods
+from meshhouse.governance.statistics_compared import are_comparable, rewritten_periods
 
 LATE_DAYS = 3
 """Days before the newest one in which late rows are expected, unless the contract promises it."""

@@ -1,7 +1,8 @@
 """Statistics of a table: one small row per column, its keys, and its rows per day.
 
-Belongs here: the queries that measure a table on any engine, and how two measurements compare. Not
-here: what a difference means (rules/), or where statistics are stored (ledger.py).
+Belongs here: the queries that measure a table on any engine. Not here: how two measurements compare
+(statistics_compared.py), what a difference means (rules/), or where statistics are stored
+(ledger.py).
 
 Statistics are a JSON document; decimals, dates and timestamps are text:
 
@@ -42,6 +43,7 @@ from typing import TYPE_CHECKING, Any
 from meshhouse.engines.protocol import Reader
 from meshhouse.governance.classes import looks_personal, personal_values
 from meshhouse.governance.contract import Contract
+from meshhouse.governance.statistics_compared import MODULUS, UNITS, folded
 from meshhouse.repository.classes import CLASSES, is_personal, rank
 from meshhouse.repository.types import parse_type
 from meshhouse.sql import literal
@@ -59,14 +61,11 @@ SAMPLE = 5
 """Rows of the sample."""
 PERIODS = 400
 """Periods up to which a unit is used: a year of days."""
-_UNITS = (("day", 10), ("month", 7), ("year", 4))
-"""Unit -> characters of a date's text that name it."""
 _TIMES = frozenset({"date", "timestamp", "timestamptz"})
 _NUMBERS = frozenset({"bigint", "integer", "decimal", "double"})
 _NESTED = frozenset({"struct", "array", "map"})
 _MAP = re.compile(r"\bmap\s*[<(]", re.IGNORECASE)
 """A map in a declared type, or in DuckDB's spelling, at any level."""
-_MODULUS = 2**64
 _SEPARATOR, _NULL = literal("\x1f"), literal("\x1e")
 _OPEN = (-1, CLASSES.index("public"))
 """Ranks of columns whose values everyone may see; see repository/classes.py."""
@@ -146,58 +145,6 @@ def measure(reader: Reader, relation: str, contract: Contract) -> Statistics:
     """Measures a relation that a reader of the audit sees, with the columns of its contract."""
     types = {name: str(column["type"]) for name, column in contract.columns.items()}
     return _measure(reader, relation, contract, types)
-
-
-def are_comparable(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> bool:
-    """Whether differences of two statistics are differences of the data."""
-    return bool(before and after) and before["engine"] == after["engine"]  # type: ignore[index]
-
-
-def found_again(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> float | None:
-    """The share of keys of before that are among those of after, from 0 to 1.
-
-    Args:
-        before: `keys` of the earlier statistics.
-        after: `keys` of the later ones.
-
-    Returns:
-        The share, exact if both sketches are; None if it cannot be known.
-    """
-    if not before or not after or before["columns"] != after["columns"]:
-        return None
-    known = before["sketch"]
-    if not after["exact"]:  # larger hashes may be among the keys that the sketch leaves out
-        known = [each for each in known if each <= after["sketch"][-1]]
-    if not known:
-        return None
-    return len({*known} & {*after["sketch"]}) / len(known)
-
-
-def rewritten_periods(
-    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
-) -> dict[str, tuple[int, int]] | None:
-    """Periods of before whose rows or values differ after.
-
-    Args:
-        before: `periods` of the earlier statistics.
-        after: `periods` of the later ones.
-
-    Returns:
-        Period -> its rows before and after; None if the two cannot be compared, for example
-        because the table has other columns or DuckDB another version.
-    """
-    if not before or not after:
-        return None
-    if any(before[key] != after[key] for key in ("column", "of", "method")):
-        return None
-    units = [unit for unit, _ in _UNITS]
-    unit = max(before["unit"], after["unit"], key=units.index)
-    old, new = (_folded(each["counts"], unit) for each in (before, after))
-    return {
-        period: (counts[0], new.get(period, [0, ""])[0])
-        for period, counts in old.items()
-        if counts != new.get(period)
-    }
 
 
 def _measure(
@@ -411,32 +358,21 @@ def _periods(
     days = {
         str(row["d"]) if row["d"] is not None else "null": [
             int(row["n"]),
-            f"{int(row['s'] or 0) % _MODULUS:x}",
+            f"{int(row['s'] or 0) % MODULUS:x}",
         ]
         for row in found
     }
     unit = next(
-        (unit for unit, length in _UNITS if len({each[:length] for each in days}) <= PERIODS),
-        _UNITS[-1][0],
+        (unit for unit, length in UNITS if len({each[:length] for each in days}) <= PERIODS),
+        UNITS[-1][0],
     )
     return {
         "column": column.name,
         "unit": unit,
         "of": [each.name for each in others],
         "method": f"{method}, decimals as doubles",
-        "counts": _folded(days, unit),
+        "counts": folded(days, unit),
     }
-
-
-def _folded(counts: Mapping[str, Sequence[Any]], unit: str) -> dict[str, list[Any]]:
-    """Counts of days or months as those of a longer unit."""
-    length = dict(_UNITS)[unit]
-    folded: dict[str, list[int]] = {}
-    for period, (rows, checksum) in sorted(counts.items()):
-        total = folded.setdefault(period[:length], [0, 0])
-        total[0] += rows
-        total[1] = (total[1] + int(checksum, 16)) % _MODULUS
-    return {period: [rows, f"{checksum:x}"] for period, (rows, checksum) in folded.items()}
 
 
 def _value(value: Any, kind: str) -> Any:

@@ -18,10 +18,11 @@ from pathlib import Path
 import duckdb
 
 from meshhouse.engines import host_programs
-from meshhouse.errors import MeshError
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.health.events import events
 from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
+from meshhouse.health.streams import streams
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
 from meshhouse.lake.ledger import LakeLedger
@@ -30,6 +31,7 @@ from meshhouse.ledger import LEDGERS
 from meshhouse.locks import holders
 from meshhouse.repository import Repository
 from meshhouse.runs.status import broken_domains
+from meshhouse.sinks import sink_states
 
 _FEW_BYTES = 1024**3
 _AHEAD = timedelta(minutes=2)
@@ -50,6 +52,7 @@ def examine(repository: Repository, lake: Lake | None, deep: bool = False) -> li
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("declarations", lambda: _declarations(repository)),
         ("events", lambda: events(home, lake, deep)),
+        ("streams", lambda: streams(repository)),
         ("locks", lambda: _locks(home)),
         ("disk", lambda: _disk(home)),
         ("versions", _versions),
@@ -59,6 +62,7 @@ def examine(repository: Repository, lake: Lake | None, deep: bool = False) -> li
             ("catalog", lambda: _catalog(lake)),
             ("tables", lambda: _tables(lake, deep)),
             ("ledger", lambda: ledger(lake)),
+            ("sinks", lambda: _sinks(repository, lake)),
             ("clock", lambda: _clock(lake)),
             *checks,
         ]
@@ -200,6 +204,31 @@ def _disk(home: Path) -> Iterator[Finding]:
         yield Finding("disk", str(home), Level.NOTE, what, "Only its owner can land and publish.")
 
 
+def _sinks(repository: Repository, lake: Lake) -> Iterator[Finding]:
+    if repository.environment:
+        return  # sinks receive production's publications
+    domains = [each for each in repository.readings if not each.problems]
+    for each in sink_states(LakeLedger(lake), domains):
+        subject = f"{each.product} to {each.sink}"
+        waiting = (
+            "1 publication waits" if each.waiting == 1 else f"{each.waiting} publications wait"
+        )
+        if each.problem:
+            what = f"failed, and {waiting}: {each.problem}"
+            remedy = f"Afterwards, `mesh sinks --deliver {each.product}`."
+            yield Finding("sinks", subject, Level.NOTE, what, remedy)
+        elif each.waiting:
+            remedy = (
+                f"Run `mesh sinks --deliver {each.product}`. Runs in Dagster deliver only with the "
+                "schedule `sinks_every_five_minutes`."
+            )
+            yield Finding("sinks", subject, Level.NOTE, waiting, remedy)
+        else:
+            number = "nothing, as nothing is published"
+            number = f"publication {each.delivered}" if each.delivered is not None else number
+            yield Finding("sinks", subject, Level.OK, f"has {number}")
+
+
 def _clock(lake: Lake) -> Iterator[Finding]:
     now, newest, which = datetime.now(UTC), None, ""
     ledger = LakeLedger(lake)
@@ -239,7 +268,12 @@ def _versions() -> Iterator[Finding]:
         if found is not None and duckdb is not None and not found.startswith(duckdb):
             what = f"is for DuckDB {found}, and DuckDB is {duckdb}"
             yield Finding("versions", name, Level.DAMAGED, what, "Run `make install`.")
-    for name, found in host_programs().items():
+    try:
+        programs = host_programs()
+    except UsageError as error:
+        yield Finding("versions", "java", Level.DAMAGED, "is missing", str(error))
+        return
+    for name, found in programs.items():
         yield Finding("versions", name, Level.OK, found)
 
 

@@ -126,6 +126,22 @@ class LakeLedger:
         return _in_order(rows)
 
     @explained()
+    def entries_from(self, ledger: str, number: int) -> list[dict[str, Any]]:
+        """See `Ledger.entries_from`."""
+        return _in_order(self._select(ledger, f"where number >= {int(number)}"))
+
+    @explained()
+    def newest(self, ledger: str) -> list[dict[str, Any]]:
+        """See `Ledger.newest`."""
+        location = self._lake.state(f"{ownership.LEDGER}.{ledger}")
+        if location is None:
+            return []
+        # A commit may write the number that the table's properties note, or a larger one.
+        found = self.entries_from(ledger, _last_number(location))
+        number = max((each["number"] for each in found), default=0)
+        return [each for each in found if each["number"] == number]
+
+    @explained()
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`; they all have numbers, because older versions wrote none."""
         with reading(self._lake):

@@ -14,14 +14,14 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from meshhouse.addresses import refuse_credentials
+from meshhouse import aws
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.extras import installs
 
 WAREHOUSE = "MESH_WAREHOUSE"
 """Names the folder of an object store that holds new tables."""
 
-SECONDS = 10
+SECONDS = aws.SECONDS
 """How long a connection may take; after that, the store counts as unreachable."""
 
 NOT_INSTALLED = (
@@ -100,13 +100,7 @@ def access() -> Access:
         UsageError: there are no credentials, no region, or no such profile.
     """
     service, session, region = _store(_variables())
-    credentials = session.get_credentials()
-    frozen = credentials.get_frozen_credentials() if credentials else None
-    if frozen is None or not frozen.access_key or not frozen.secret_key:
-        raise UsageError(
-            "There are no credentials for the object store: set AWS_PROFILE, or AWS_ACCESS_KEY_ID "
-            "and AWS_SECRET_ACCESS_KEY, or log in as your AWS tools do."
-        )
+    frozen = aws.credentials(session, "the object store")
     endpoint = service.meta.endpoint_url
     return Access(endpoint, region, _is_amazon(endpoint), frozen.access_key, frozen.secret_key,
                   frozen.token)  # fmt: skip
@@ -134,31 +128,19 @@ def _variables() -> tuple[tuple[str, str], ...]:
 @lru_cache(maxsize=4)
 def _store(variables: tuple[tuple[str, str], ...]) -> tuple[Any, Any, str]:
     """Client, session and region; cached until one of AWS's variables changes."""
-    try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-    except ImportError as error:
-        raise UsageError(NOT_INSTALLED) from error
-    for name, value in variables:
-        if name.startswith("AWS_ENDPOINT_URL"):
-            instead = "Write the address alone; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are for"
-            refuse_credentials(name, value, f"{instead} credentials.")
+    boto, region = aws.session(NOT_INSTALLED)
+    from botocore.config import Config
+
     limits = {"connect_timeout": SECONDS, "retries": {"total_max_attempts": 3}}
-    try:
-        session = boto3.Session()
-        # Amazon's other tools read AWS_REGION; boto3 reads only AWS_DEFAULT_REGION.
-        region = os.environ.get("AWS_REGION") or session.region_name
-        found = session.client("s3", region_name=region, config=Config(**limits))
+    with aws.usable_settings():
+        found = boto.client("s3", region_name=region, config=Config(**limits))
         if not _is_amazon(found.meta.endpoint_url):
             region = region or "us-east-1"
             style = Config(**limits, s3={"addressing_style": "path"})
-            found = session.client("s3", region_name=region, config=style)
-    except (BotoCoreError, ValueError) as error:
-        raise UsageError(f"AWS's settings cannot be used: {str(error).rstrip('.')}.") from error
+            found = boto.client("s3", region_name=region, config=style)
     if region is None:
         raise UsageError("The region of the bucket is not known: set AWS_REGION.")
-    return found, session, region
+    return found, boto, region
 
 
 def _is_amazon(endpoint: str) -> bool:

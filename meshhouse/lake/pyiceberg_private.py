@@ -21,6 +21,7 @@ from pyiceberg.table.update import RemoveSnapshotsUpdate, update_table_metadata
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import EMPTY_DICT
 
+from meshhouse.lake.avro_readers import keep_readers
 from meshhouse.lake.manifests import MANIFEST_BYTES, is_small, with_status
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ PRIVATE = {
     "pyiceberg.io.pyarrow.ArrowProjectionVisitor": ("_cast_if_needed", "_construct_field"),
 }  # fmt: skip
 """Class -> its private methods that are called or replaced here, or in projection.py."""
+
+keep_readers()  # this module is loaded with every lake
 
 
 class Exchange(_OverwriteFiles):

@@ -18,7 +18,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from meshhouse.events.source import SKIPPED
+from meshhouse.events.source import AGGREGATED, LEFT_OUT, SKIPPED
 from meshhouse.lake.schema import iceberg_schema
 from meshhouse.lake.texts import docs_of
 from meshhouse.landing.convert import converted
@@ -124,6 +124,10 @@ class Decoder:
             reason = "has no value (a tombstone), which only a changelog accepts"
         place = events.schema.get_field_index("reason")
         reasons = pc.if_else(bad, reason, events["reason"])
+        if self._raw.extraction and self._raw.extraction.stream:
+            for begin, refusal in _OF_STREAMS.items():
+                is_so = pc.fill_null(pc.starts_with(original, begin), False)
+                reasons = pc.if_else(is_so, refusal, reasons)
         return events.set_column(place, pa.field("reason", pa.string()), reasons)
 
     def _plainly(self, events: pa.Table) -> pa.Table:
@@ -298,6 +302,15 @@ _NONE_REJECTED = pa.table(
     {"_reason": pa.array([], pa.string()), "_place": pa.array([], pa.int64())}
 )
 _SKIPPED_LINE = "replaces a line that is too long for an event; the value says which line"
+_OF_STREAMS = {
+    AGGREGATED: "is an aggregated record of the Kinesis Producer Library, which holds several "
+    "events; switch aggregation off in the producer",
+    LEFT_OUT: "replaces records that were not extracted; the value says which",
+}
+"""The first bytes of an event that was extracted from a stream -> why it is rejected.
+
+Formats that are not text, such as Avro, might read such bytes.
+"""
 _EXACT = ("bigint", "integer", "decimal")
 """Types that store every digit."""
 

@@ -18,7 +18,10 @@ from typing import Any
 from meshhouse.catalog import paths
 from meshhouse.governance.change import Verdict
 from meshhouse.governance.contract import Contract
-from meshhouse.notices.audience import said
+from meshhouse.governance.readers import EVERY
+from meshhouse.governance.returned import returned_columns
+from meshhouse.heads import Turn
+from meshhouse.notices.audience import UNKNOWN, said
 from meshhouse.notices.causes import BREACH, RECOVERY
 from meshhouse.notices.facts import Use
 from meshhouse.notices.message import NOTICE, Message
@@ -35,6 +38,8 @@ _OF_DATES = ("Y1", "Y2", "Y3")
 Entry = Mapping[str, Any]
 Audience = Callable[[Sequence[str]], Sequence[Use]]
 """Names of a product -> who reads it."""
+Undone = Callable[[Entry], Turn | None]
+"""The entry of a rollback -> which publication it took back, and which readers see again."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,19 @@ class _Said:
     text: str
     only: str = ""
     """The consumer domain that it concerns; empty for everyone who reads the product."""
+    column: str = ""
+    """The column that it concerns, in lower case; empty for everyone who reads the product."""
+
+    def concerns(self, use: Use) -> bool:
+        """Whether a consumer reads what it is about."""
+        if self.only not in ("", use.domain):
+            return False
+        read = {each.lower() for _, columns in use.models for each in columns}
+        return (
+            not self.column
+            or not read.isdisjoint((EVERY, UNKNOWN, self.column))
+            or any(each.startswith(f"{self.column}.") for each in read)
+        )
 
 
 def notices(
@@ -93,6 +111,7 @@ def notices(
     known: Mapping[str, Known],
     contract_of: Callable[[str], Contract | None],
     audience: Audience,
+    undone: Undone = lambda entry: None,
 ) -> tuple[list[Message], dict[str, Known]]:
     """The messages about new publications, and what is known after them.
 
@@ -101,13 +120,14 @@ def notices(
         known: relation -> what was seen before.
         contract_of: the contract with a hash.
         audience: who reads a product now.
+        undone: what a rollback took back.
     """
     after = dict(known)
     messages: list[Message] = []
     for entry in entries:
         relation = f"{entry['domain']}.{entry['product']}"
         before = after.get(relation)
-        sentences, names, now = _judged(entry, relation, before, after, contract_of)
+        sentences, names, now = _judged(entry, relation, before, after, contract_of, undone)
         if now is not None:
             after[relation] = now
         if entry.get("renamed_from"):
@@ -124,14 +144,15 @@ def _judged(
     before: Known | None,
     known: Mapping[str, Known],
     contract_of: Callable[[str], Contract | None],
+    undone: Undone,
 ) -> tuple[list[_Said], tuple[str, ...], Known | None]:
     """The sentences of an entry, the names whose readers it concerns, and what is known after."""
     kind, names = entry["kind"], before.names if before else (relation,)
     promised = entry.get("contract_hash")
     now = Known.of(relation, contract_of(promised) if promised else None)
     if kind == "rollback":
-        text = f"{relation} was rolled back: readers see an earlier publication again."
-        return [_Said(ROLLBACK, text)], names, replace(now, shown="rolled back")
+        said = list(_of_rollback(relation, undone(entry), contract_of))
+        return said, names, replace(now, shown="rolled back")
     if kind == "retire":
         text = f"{relation} was retired and cannot be read any more."
         kept = replace(before or now, shown="retired")
@@ -180,6 +201,27 @@ def _of_publication(
     return [*found, *_changes(entry)], tuple(dict.fromkeys(names))
 
 
+def _of_rollback(
+    relation: str, turn: Turn | None, contract_of: Callable[[str], Contract | None]
+) -> Iterator[_Said]:
+    """What a rollback undid, and which columns it gives back, for each consumer its own ones."""
+    if turn is None:
+        text = f"{relation} was rolled back: readers see an earlier publication again."
+        yield _Said(ROLLBACK, text)
+        return
+    yield _Said(
+        ROLLBACK,
+        f"{relation} was rolled back: publication {turn.before['number']} was undone, and readers "
+        f"see publication {turn.after['number']} again.",
+    )
+    before, after = (contract_of(each) if each else None for each in turn.hashes)
+    for found in returned_columns(before, after, turn.before.get("changes") or ()):
+        text = f"Your column {found.column} {found.how}."
+        yield _Said(ROLLBACK, text, column=found.column.lower())
+    for each in _changes(turn.before):
+        yield replace(each, kind=ROLLBACK, text=f"Undone: {each.text}")
+
+
 def _changes(entry: Entry) -> Iterator[_Said]:
     """What the publication changed, for each consumer that it hits."""
     for each in entry.get("changes") or ():
@@ -192,11 +234,20 @@ def _changes(entry: Entry) -> Iterator[_Said]:
                         consumer)  # fmt: skip
 
 
+def _key(entry: Entry, relation: str, consumer: str) -> str:
+    """What tells a repetition of a notice from another notice.
+
+    The number alone does not: after the mesh was restored from a backup, numbers come again.
+    """
+    identity = entry.get("publication_id") or entry.get("run_id") or ""
+    return f"publication:{relation}:{entry['number']}:{identity}:{consumer}"
+
+
 def _messages(
     entry: Entry, relation: str, sentences: Sequence[_Said], found: Sequence[Use], owner: str
 ) -> Iterator[Message]:
     for use in found:
-        own = [each for each in sentences if each.only in ("", use.domain)]
+        own = [each for each in sentences if each.concerns(use)]
         if not own:
             continue
         own.sort(key=lambda each: WORST_FIRST.index(each.kind))
@@ -205,7 +256,7 @@ def _messages(
         lines = [*others, f"Your models: {said(use)}."]
         lines += [f"Owner: {owner}."] if owner else []
         yield Message(
-            key=f"publication:{relation}:{entry['number']}:{use.domain}",
+            key=_key(entry, relation, use.domain),
             state=NOTICE,
             kind=own[0].kind,
             domain=use.domain,

@@ -13,6 +13,7 @@ from typing import Any
 from meshhouse.engines import Engine
 from meshhouse.governance.contract import Contract
 from meshhouse.governance.objectives import WINDOW
+from meshhouse.heads import Turn, publications_of, turns_of
 from meshhouse.ledger import Head
 from meshhouse.notices.audience import uses
 from meshhouse.notices.causes import FAILED, RETIRING_DAYS, Cause
@@ -160,20 +161,31 @@ class Reading:
         is_ahead = looked > self.now + _LOOK_BACK
         since = None if is_ahead else min(looked, self.now) - _LOOK_BACK
         entries = self.engine.ledger.entries("publications", None, since)
-        if _newest(entries, self.engine.ledger.heads(documents=False)) < memory["position"]:
+        seen = None if is_ahead else memory.get("seen")
+        new = [each for each in entries if _is_new(each, memory["position"], seen)]
+        newest = _newest(entries, self.engine.ledger.heads(documents=False))
+        if newest < memory["position"] and not (new and seen):
             return [], self._first()  # the lake was restored from an older backup
-        new = [each for each in entries if each["number"] > memory["position"]]
         if not new:
-            return [], {**memory, "looked": self.now.isoformat()} if is_ahead else memory
+            if is_ahead or seen is None:
+                return [], _memory(memory["position"], known, self.now, entries)
+            return [], memory
         new.sort(key=lambda each: each["number"])
-        messages, known = notices(new, known, self._contract, self.audience)
-        return messages, _memory(new[-1]["number"], known, self.now)
+        messages, known = notices(new, known, self._contract, self.audience, self._undone)
+        return messages, _memory(newest, known, self.now, entries)
 
     def _first(self) -> dict[str, Any]:
         heads = self.engine.ledger.heads()
         entries = self.engine.ledger.entries("publications", None, self.now - _LOOK_BACK)
         known = {name: _seen(name, each) for name, each in heads.items() if each.kind is not None}
-        return _memory(_newest(entries, heads), known, self.now)
+        return _memory(_newest(entries, heads), known, self.now, entries)
+
+    def _undone(self, entry: Mapping[str, Any]) -> Turn | None:
+        """What a rollback took back; None if the history does not say it."""
+        relation = f"{entry['domain']}.{entry['product']}"
+        history = publications_of(self.engine.ledger, entry["domain"]).get(relation, ())
+        turns = (each for each in turns_of(history) if each.entry["number"] == entry["number"])
+        return next(turns, None)
 
     def _contract(self, contract_hash: str) -> Contract | None:
         text = self.engine.ledger.contract(contract_hash)
@@ -193,8 +205,25 @@ def _seen(relation: str, head: Head) -> Known:
     return Known.of(relation, contract, shown)
 
 
-def _memory(position: int, known: dict[str, Known], now: datetime) -> dict[str, Any]:
+def _is_new(entry: Mapping[str, Any], position: int, seen: Sequence[str] | None) -> bool:
+    """Whether the last look did not see an entry.
+
+    After the lake was restored from a backup, new entries have numbers that were used before. All
+    entries that this look reads and that are not new were read by the last one.
+    """
+    return entry["number"] > position or (seen is not None and _identity(entry) not in seen)
+
+
+def _identity(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("publication_id") or entry["number"])
+
+
+def _memory(
+    position: int, known: dict[str, Known], now: datetime, entries: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    since = now - _LOOK_BACK
     return {
+        "seen": [_identity(each) for each in entries if each["finished_at"] >= since],
         "position": position,
         "known": {name: each.as_json() for name, each in known.items()},
         "looked": now.astimezone(UTC).isoformat(),

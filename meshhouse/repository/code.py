@@ -1,8 +1,8 @@
 """The code version of a product: a digest of everything except data that decides its rows.
 
-Belongs here: which nodes, macros, seeds, variables and tools of dbt's manifest the digest
-covers, and which reads it cannot cover. Not here: reading the manifest (manifest.py), or
-finding a read of the clock in a text (hidden.py).
+Belongs here: which nodes, seeds, variables and tools of dbt's manifest the digest covers, and which
+reads it cannot cover. Not here: reading the manifest (manifest.py), which macros a text uses
+(macros.py), or finding a read of the clock in a text (hidden.py).
 
 The SQL that dbt renders depends on more than the text of the model. The digest covers each
 part by its content. If the content of a part cannot be read, every run builds the product.
@@ -21,6 +21,7 @@ from typing import Any
 
 from meshhouse.repository.hidden import hidden_in_value, hidden_inputs, jinja_names
 from meshhouse.repository.keys import EVERY_RUN
+from meshhouse.repository.macros import Macros
 from meshhouse.repository.project import (
     PLATFORM_MACROS,
     connection,
@@ -70,11 +71,6 @@ def scheme(version: str) -> str:
     return version.rpartition(":")[0]
 
 
-def internal_packages(adapter: object) -> set[str]:
-    """Packages that come with dbt and its adapter; the versions of these tools cover them."""
-    return {"dbt", f"dbt_{adapter}"}
-
-
 class Code:
     """The code of the nodes in one manifest, with the settings of their project."""
 
@@ -93,6 +89,7 @@ class Code:
         self._root = root
         self._folder = folder
         self._others = frozenset(others)
+        self._macros = Macros(content["macros"], self.adapter)
 
     def node(self, identifier: str) -> Mapping[str, Any] | None:
         """A model, seed, snapshot, test, function or source by dbt's unique id."""
@@ -140,7 +137,7 @@ class Code:
             if self.is_own(node) and node["resource_type"] != "source"
         ]
         text = "\n".join(_strings([parts, self._operations]))
-        macros = self._macros_behind(text, identifiers)
+        macros = self._macros.behind(text, map(self.node, identifiers))
         words = set(re.findall(r"\w+", " ".join([text, *macros.values()])))
         decides = {
             "nodes": parts,
@@ -184,7 +181,7 @@ class Code:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if lines:
             hook = {"when": when, "sql": "\n".join(lines)}
-            macros = self._macros_called([text], {})
+            macros = self._macros.called([text], {})
             found.setdefault(owner, []).append(
                 {**hook, "macros": _texts_digest(macros)} if macros else hook
             )
@@ -196,11 +193,11 @@ class Code:
         `test_not_null`, or a part of every test, such as `get_where_subquery`.
         """
         about = node.get("test_metadata") or {}
-        own = [name for name in self._by_name if name.startswith("materialization_test_")]
+        own = [name for name in self._macros.names if name.startswith("materialization_test_")]
         names = " ".join([*_BEHIND_TESTS, *own])
         texts = [str(node.get("raw_code") or ""), *_strings(about.get("kwargs"))]
         texts += [str((node.get("config") or {}).get("where") or ""), f"{{{{ {names} }}}}"]
-        macros = self._macros_called(texts, node)
+        macros = self._macros.called(texts, node)
         return _texts_digest(macros) if macros else ""
 
     def parts(self, identifiers: Collection[str]) -> dict[str, str]:
@@ -214,7 +211,7 @@ class Code:
         """
         decides = self._decides(identifiers)
         nodes = [node for each in identifiers if (node := self.node(each)) and self.is_own(node)]
-        macros = [self._macros[identifier] for identifier, _ in decides["macros"]]
+        macros = [self._macros.own[identifier] for identifier, _ in decides["macros"]]
         files = {path for node in (*nodes, *macros) for path in self._files_of(node)}
         files |= {self._folder / name for name in ("dbt_project.yml", "vars.yml")}
         found = {self._place(path): _digest(path.read_bytes()) for path in files if path.is_file()}
@@ -244,7 +241,7 @@ class Code:
         parts = [self._part(each, node) for each, node in nodes if node and self.is_own(node)]
         # Names are searched in the texts themselves: as JSON, a line break before `var` is `\nvar`.
         text = "\n".join(_strings([parts, self._operations]))
-        macros = self._macros_behind(text, identifiers)
+        macros = self._macros.behind(text, map(self.node, identifiers))
         everything = [text, *macros.values()]
         words = set(re.findall(r"\w+", " ".join(everything)))
         profile = self._profile
@@ -263,7 +260,7 @@ class Code:
 
     def unprovable(self, identifiers: Iterable[str]) -> str:
         """Why rows may change although code and inputs did not; empty if they cannot change."""
-        names = frozenset(macro["name"] for macro in self._macros.values())
+        names = frozenset(macro["name"] for macro in self._macros.own.values())
         for identifier in sorted(identifiers):
             node = self.node(identifier)
             if node is None or not self.is_own(node):
@@ -303,7 +300,7 @@ class Code:
             return "is written in Python"
         hooks = [text for key in _HOOKS for text in _strings(config.get(key))]
         texts = [str(node.get("raw_code") or ""), *hooks]
-        everything = [*texts, *self._macros_called(texts, node)]
+        everything = [*texts, *self._macros.called(texts, node)]
         for text in everything:
             for found in hidden_inputs(text, names):
                 return f"reads {found.kind} ({found.what})"
@@ -347,84 +344,6 @@ class Code:
             for _, node in sorted(self._content["nodes"].items())
             if node["resource_type"] == "operation" and self.is_own(node)
         ]
-
-    @cached_property
-    def _internal(self) -> set[str]:
-        """See `internal_packages`."""
-        return internal_packages(self.adapter)
-
-    @cached_property
-    def _macros(self) -> dict[str, dict[str, Any]]:
-        """Macros of the project and of installed packages, by unique id."""
-        every = self._content["macros"]
-        return {key: each for key, each in every.items()
-                if each["package_name"] not in self._internal}  # fmt: skip
-
-    @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        """Name -> unique ids. `adapter.dispatch('name')` may also choose `<adapter>__name`."""
-        found: dict[str, list[str]] = {}
-        for identifier, macro in self._macros.items():
-            for name in {macro["name"], macro["name"].rpartition("__")[2]}:
-                found.setdefault(name, []).append(identifier)
-        return found
-
-    @cached_property
-    def _overriding(self) -> list[str]:
-        """Macros that replace one of dbt's own, although no text names them."""
-        internal = {
-            macro["name"]
-            for macro in self._content["macros"].values()
-            if macro["package_name"] in self._internal
-        }
-        return [
-            identifier
-            for identifier, macro in self._macros.items()
-            if macro["name"].startswith("materialization_")
-            or {macro["name"], macro["name"].rpartition("__")[2]} & internal
-        ]
-
-    def _macros_behind(self, text: str, identifiers: Iterable[str]) -> dict[str, str]:
-        """Unique id -> SQL of the macros that may take part in rendering a text.
-
-        Every macro whose name the text mentions counts. dbt notes only the macros of the branch
-        that a model took, and `is_incremental()` takes the other branch on the second day.
-        """
-        found: dict[str, str] = {}
-        noted = [each for key in identifiers for each in self._noted(self.node(key))]
-        waiting = [*self._overriding, *noted, *self._named(re.findall(r"\w+", text))]
-        while waiting:
-            identifier = waiting.pop()
-            macro = self._macros.get(identifier)
-            if macro is None or identifier in found:
-                continue
-            found[identifier] = macro["macro_sql"]
-            waiting += self._noted(macro)
-            waiting += self._named(re.findall(r"\w+", macro["macro_sql"]))
-        return found
-
-    def _macros_called(self, texts: Iterable[str], node: Mapping[str, Any]) -> list[str]:
-        """SQL of the macros that the Jinja of these texts calls, directly or indirectly."""
-        found: dict[str, str] = {}
-        waiting = [*self._noted(node), *(each for text in texts for each in self._called(text))]
-        while waiting:
-            identifier = waiting.pop()
-            macro = self._macros.get(identifier)
-            if macro is None or identifier in found:
-                continue
-            found[identifier] = macro["macro_sql"]
-            waiting += [*self._noted(macro), *self._called(macro["macro_sql"])]
-        return [found[each] for each in sorted(found)]
-
-    def _noted(self, node: Mapping[str, Any] | None) -> list[str]:
-        """Macros that a node or macro uses, according to dbt."""
-        return list((node or {}).get("depends_on", {}).get("macros", ()))
-
-    def _named(self, words: Iterable[str]) -> list[str]:
-        return [each for word in set(words) for each in self._by_name.get(word, ())]
-
-    def _called(self, text: str) -> list[str]:
-        return self._named(jinja_names(text))
 
 
 def _texts_digest(texts: Iterable[str]) -> str:

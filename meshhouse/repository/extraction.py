@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from meshhouse.repository import keys
-from meshhouse.repository.model import Extraction, SourceTable
+from meshhouse.repository.model import Extraction, SourceStream, SourceTable
 from meshhouse.repository.problems import Problems
 from meshhouse.repository.shapes import mappings
 from meshhouse.repository.yaml import Located
@@ -25,6 +25,9 @@ _OF_TABLES = (
     keys.EXTRACT_DATABASE, keys.EXTRACT_CONNECTION, keys.EXTRACT_TABLE, keys.EXTRACT_CURSOR,
     keys.EXTRACT_LAG, keys.EXTRACT_EVERY,
 )  # fmt: skip
+_OF_STREAMS = (keys.EXTRACT_KINESIS, keys.EXTRACT_REGION)
+_STREAM = re.compile(r"[a-zA-Z0-9_.-]{1,128}", re.ASCII)
+_REGION = re.compile(r"[a-z0-9-]{1,40}", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 _TABLE = re.compile(r"[^.\s\"`\x00]+\.[^.\"`\x00]+")
 
@@ -39,12 +42,18 @@ def read_extraction(
     declared = keys.EXTRACT.of(meta)
     if not isinstance(declared, Located):
         return None  # the shape of the file says what is wrong
-    columns = [str(each.get("name")) for each in mappings(table.get("columns"))]
     is_table = any(declared.get(each) is not None for each in _OF_TABLES)
-    found = list(_common(declared, meta, columns, is_table))
-    found += table_problems(declared) if is_table else _of_files(declared)
+    is_stream = any(declared.get(each) is not None for each in _OF_STREAMS)
+    if is_stream:
+        found = list(_of_stream(declared))
+    else:
+        columns = [str(each.get("name")) for each in mappings(table.get("columns"))]
+        found = list(_common(declared, meta, columns, is_table))
+        found += table_problems(declared) if is_table else _of_files(declared)
     for name, problem in found:
         problems.add(path, declared.line_of(name), f"extract of `{table.get('name')}`: {problem}")
+    if is_stream:
+        return None if found else Extraction(stream=_stream_of(declared))
     key = declared.get(keys.EXTRACT_KEY)
     named = None if key is None else str(key)
     if is_table:
@@ -66,12 +75,36 @@ def _common(declared: Located, meta: Located, columns: list[str], is_table: bool
         yield first, "a changelog needs the key of its events: add `key`."
 
 
+def _of_stream(declared: Located) -> Found:
+    for each in declared:
+        if each == keys.EXTRACT_KEY:
+            yield each, "the key of an event is the record's partition key: remove `key`."
+        elif each not in _OF_STREAMS:
+            yield each, f"`{each}` does not belong to a stream: remove it beside `kinesis`."
+    name, region = declared.get(keys.EXTRACT_KINESIS), declared.get(keys.EXTRACT_REGION)
+    if not _STREAM.fullmatch(str(name or "")):
+        yield (
+            keys.EXTRACT_KINESIS,
+            "`kinesis` must be the name of a stream: letters, digits, `_`, `.` and `-`. "
+            "Credentials come from AWS's own variables and files.",
+        )
+    if region is not None and not _REGION.fullmatch(str(region)):
+        yield keys.EXTRACT_REGION, "`region` must be the name of a region, such as eu-west-1."
+
+
+def _stream_of(declared: Located) -> SourceStream:
+    region = declared.get(keys.EXTRACT_REGION)
+    return SourceStream(
+        str(declared[keys.EXTRACT_KINESIS]), None if region is None else str(region)
+    )
+
+
 def _of_files(declared: Located) -> Found:
     if not declared.get(keys.EXTRACT_FILES):
         yield (
             keys.EXTRACT_FILES,
-            f"it has neither `{keys.EXTRACT_FILES}` nor `{keys.EXTRACT_DATABASE}`: write what "
-            "becomes events.",
+            f"it has none of `{keys.EXTRACT_FILES}`, `{keys.EXTRACT_DATABASE}` and "
+            f"`{keys.EXTRACT_KINESIS}`: write what becomes events.",
         )
         return
     files, form = str(declared[keys.EXTRACT_FILES]), declared.get(keys.EXTRACT_FORMAT)

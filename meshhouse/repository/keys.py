@@ -51,6 +51,7 @@ PATTERN = Key("pattern", (SOURCE_TABLE,), TEXT, "`text` only: how a line becomes
 EXTRACT_FILES, EXTRACT_KEY, EXTRACT_FORMAT = "files", "key", "format"
 EXTRACT_DATABASE, EXTRACT_CONNECTION, EXTRACT_TABLE = "database", "connection", "table"
 EXTRACT_CURSOR, EXTRACT_LAG, EXTRACT_EVERY = "cursor", "lag", "every_hours"
+EXTRACT_KINESIS, EXTRACT_REGION = "kinesis", "region"
 EXTRACT = Key(
     "extract", (SOURCE_TABLE,),
     Map(
@@ -59,13 +60,15 @@ EXTRACT = Key(
             EXTRACT_FILES: TEXT, EXTRACT_KEY: TEXT, EXTRACT_FORMAT: TEXT,
             EXTRACT_DATABASE: TEXT, EXTRACT_CONNECTION: TEXT, EXTRACT_TABLE: TEXT,
             EXTRACT_CURSOR: TEXT, EXTRACT_LAG: NUMBER, EXTRACT_EVERY: NUMBER,
+            EXTRACT_KINESIS: TEXT, EXTRACT_REGION: TEXT,
         },
         is_of_the_mesh=True,
     ),
     "what becomes events of the topic. [Files](guides/files.md): `files`, a path or `s3://` "
     "address with `*`; `key`, the column that is the key of an event; `format`, if the suffix does "
     "not say it. [A table of a database](guides/databases.md): `database`, `connection`, `table`, "
-    "`key`, `cursor` with `lag`, or `every_hours`",
+    "`key`, `cursor` with `lag`, or `every_hours`. [A Kinesis stream](guides/kinesis.md): "
+    "`kinesis`, `region`",
 )  # fmt: skip
 CHANGELOG = Key(
     "changelog", (SOURCE_TABLE,), FLAG,

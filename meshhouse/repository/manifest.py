@@ -1,7 +1,7 @@
 """dbt's manifest of one domain: its models, and what they depend on.
 
-Belongs here: the only reader of `target/manifest.json`, and whether that file is up to date.
-Not here: making the manifest (meshhouse/dbt/), or a product's code version (code.py).
+Belongs here: what the manifest says; no other module reads it. Not here: its file
+(manifest_file.py), or a product's code version (code.py).
 """
 
 from __future__ import annotations
@@ -13,68 +13,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from meshhouse.repository.code import Code, internal_packages
-from meshhouse.repository.environment import workspace
+from meshhouse.repository.code import Code
+from meshhouse.repository.manifest_file import ESSENCE, manifest_path
 from meshhouse.repository.model import Domain, Product
-from meshhouse.repository.project import project_fingerprint
 from meshhouse.repository.read import Repository
 from meshhouse.repository.yaml import DeclarationError, display_path
-
-_FINGERPRINT = "meshhouse.fingerprint"
-_ESSENCE = "meshhouse.manifest.json"
-"""What the platform reads of a manifest: 90 KB instead of the 700 KB that dbt writes for ten
-models, of which most is the SQL of macros that come with dbt."""
-_NOT_READ = ("child_map", "parent_map", "group_map", "docs", "selectors", "exposures", "metrics",
-             "saved_queries", "semantic_models")  # fmt: skip
-
-
-def manifest_path(repository: Repository, domain: str) -> Path:
-    """Where dbt writes a domain's manifest."""
-    return target_folder(repository, domain) / "manifest.json"
-
-
-def target_folder(repository: Repository, domain: str) -> Path:
-    """Where dbt writes a domain's artifacts; one folder per environment, as schemas differ."""
-    return workspace(repository.folder(domain) / "target", repository.environment)
-
-
-def is_fresh(repository: Repository, domain: Domain) -> bool:
-    """Whether the manifest was made from the current files."""
-    manifest = manifest_path(repository, domain.name)
-    path = manifest.with_name(_FINGERPRINT)
-    return (
-        manifest.exists()
-        and manifest.with_name(_ESSENCE).exists()
-        and path.exists()
-        # A plain `dbt` command also writes the manifest, maybe from code since reverted.
-        and manifest.stat().st_mtime_ns <= path.stat().st_mtime_ns
-        and path.read_text() == project_fingerprint(repository, domain)
-    )
-
-
-def mark_fresh(repository: Repository, domain: Domain, fingerprint: str) -> None:
-    """Records the fingerprint of the files that the manifest was made from."""
-    path = manifest_path(repository, domain.name)
-    content = json.loads(path.read_bytes())
-    path.with_name(_ESSENCE).write_text(json.dumps(_essence(content)))
-    path.with_name(_FINGERPRINT).write_text(fingerprint)
-
-
-def _essence(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest without what the platform never reads."""
-    adapter = content["metadata"].get("adapter_type")
-    return {
-        **{key: value for key, value in content.items() if key not in _NOT_READ},
-        "macros": {
-            identifier: {key: macro[key] for key in ("name", "package_name")}
-            if macro["package_name"] in internal_packages(adapter)
-            else macro
-            for identifier, macro in content["macros"].items()
-        },
-    }
 
 
 class Manifest:
@@ -88,8 +33,8 @@ class Manifest:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """The manifest as dbt wrote it, without what `_essence` leaves out."""
-        return json.loads(self.path.with_name(_ESSENCE).read_bytes())
+        """The manifest as dbt wrote it, without what manifest_file.py leaves out."""
+        return json.loads(self.path.with_name(ESSENCE).read_bytes())
 
     @property
     def nodes(self) -> dict[str, Any]:

@@ -69,8 +69,17 @@ class SourceTable:
 
 
 @dataclass(frozen=True)
+class SourceStream:
+    """A Kinesis data stream that events are extracted from."""
+
+    name: str
+    region: str | None = None
+    """None for the region of AWS's variables and files."""
+
+
+@dataclass(frozen=True)
 class Extraction:
-    """Where events of a topic come from, other than from producers: files, or a table."""
+    """Where events of a topic come from, other than from producers: files, a table or a stream."""
 
     files: str = ""
     """A pattern of paths, relative to the folder of the domain, or of an object store."""
@@ -80,6 +89,8 @@ class Extraction:
     """What the files hold; None if their suffixes say so."""
     table: SourceTable | None = None
     """The table, if the events are its rows."""
+    stream: SourceStream | None = None
+    """The stream, if the events are its records."""
 
 
 @dataclass(frozen=True)

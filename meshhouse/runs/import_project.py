@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +80,11 @@ class Imported:
 
 
 def import_project(
-    repository: Repository, path: Path, domain: str | None, owner: tuple[str, str] | None
+    repository: Repository,
+    path: Path,
+    domain: str | None,
+    owner: tuple[str, str] | None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Imported:
     """Makes a dbt project a domain of this mesh; the project itself is not changed.
 
@@ -89,6 +93,7 @@ def import_project(
         path: the folder of the project.
         domain: the name of the new domain; None for the project's name.
         owner: name and e-mail address of the team that owns it.
+        say: receives one line if another import has to end first.
 
     Raises:
         UsageError: the project cannot be read, or the domain exists already.
@@ -98,7 +103,10 @@ def import_project(
     name = domain or project.name
     folder = _free_folder(repository, project, name)
     stage = repository.root / "domains" / _STAGE
-    with lock(repository.workspace / "locks" / "import"):
+    # `domains/` is the same in all environments, whose workspaces are not.
+    place = repository.home / "locks" / "import"
+    with lock(place, lambda holder: say(f"waiting for another import (process {holder})")):
+        _free_folder(repository, project, name)  # the other one may have taken it
         shutil.rmtree(stage, ignore_errors=True)
         try:
             done = _explained(_Import(repository, project, name, owner, stage), folder)

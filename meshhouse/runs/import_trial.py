@@ -21,7 +21,7 @@ from meshhouse.engines.duckdb.trial import built_columns, create_empty, reserved
 from meshhouse.engines.iceberg import PINS_VARIABLE
 from meshhouse.repository import Repository
 from meshhouse.repository.foreign.built import BuiltModel, built_models
-from meshhouse.repository.manifest import manifest_path
+from meshhouse.repository.manifest_file import manifest_path
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,8 @@ from meshhouse.errors import MeshError
 from meshhouse.locks import lock
 from meshhouse.processes import in_processes, jobs_by_default
 from meshhouse.repository import Domain, Repository
-from meshhouse.repository.manifest import (
-    Manifest,
-    is_fresh,
-    manifest_path,
-    mark_fresh,
-    target_folder,
-)
+from meshhouse.repository.manifest import Manifest
+from meshhouse.repository.manifest_file import is_fresh, manifest_path, mark_fresh, target_folder
 from meshhouse.repository.project import project_fingerprint
 
 _MIB_OF_A_PARSE = 250

@@ -5,7 +5,8 @@ declarations (repository/sinks.py), publication itself (runs/), or when deliveri
 dagster/).
 """
 
-from meshhouse.sinks.deliver import Outcome, SinkState, deliver, sink_states
+from meshhouse.sinks.deliver import Outcome, deliver
 from meshhouse.sinks.delivery import Change, Delivery
+from meshhouse.sinks.received import SinkState, sink_states
 
 __all__ = ["Change", "Delivery", "Outcome", "SinkState", "deliver", "sink_states"]

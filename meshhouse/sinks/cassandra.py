@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,14 @@ class CassandraSink:
                 return None
             stored = self._stored(session, product)
             return stored.publication if stored else None
+
+    def stored_at(self, product: str) -> datetime | None:
+        """See `SinkWriter`: a stamp is a time, unless the clock went back."""
+        with cassandra.connected(self._variable) as session:
+            stored = self._stored(session, product)
+            if stored is None or stored.stamp is None:
+                return None
+            return datetime.fromtimestamp(stored.stamp / 1_000_000, UTC)
 
     def deliver(self, delivery: Delivery, rows: Iterator[Change]) -> None:
         """See `SinkWriter`."""

@@ -1,8 +1,8 @@
 """Delivering what sinks have not received yet.
 
-Belongs here: which publications a sink lacks, the order of deliveries, and their record in the
-ledger. Not here: the changed rows (changes.py), or one kind of sink (postgres.py,
-cassandra.py, topic.py, own.py).
+Belongs here: which publication comes next, the order of deliveries, and their record in the
+ledger. Not here: what a sink has received (received.py), the changed rows (changes.py), or one kind
+of sink (postgres.py, cassandra.py, topic.py, own.py).
 
 Deliveries come after publication, so a sink cannot stop or delay one. The ledger holds the last
 delivered publication of each sink and product. A delivery that fails is recorded and tried again
@@ -16,15 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from meshhouse.engines import Engine
 from meshhouse.errors import MeshError
 from meshhouse.extras import missing
 from meshhouse.governance.clear import clear_columns
 from meshhouse.governance.contract import Contract
-from meshhouse.heads import REPEATS, effective_publications, publications_of
-from meshhouse.ledger import Ledger
+from meshhouse.heads import effective_publications, publications_of
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Product, Repository, Sink
 from meshhouse.sinks.cassandra import CassandraSink
@@ -32,11 +30,17 @@ from meshhouse.sinks.changes import Publications, publications
 from meshhouse.sinks.delivery import ADDED, CHANGED, REMOVED, Change, Delivery, SinkWriter
 from meshhouse.sinks.own import OwnSink
 from meshhouse.sinks.postgres import PostgresSink
+from meshhouse.sinks.received import (
+    DELIVERED,
+    FAILED,
+    LEDGER,
+    Entry,
+    deliveries_of,
+    last_delivered,
+    shown_of,
+    with_sinks,
+)
 from meshhouse.sinks.topic import TopicSink
-
-LEDGER = "deliveries"
-DELIVERED, FAILED = "delivered", "failed"
-Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,23 +68,6 @@ class Outcome:
         return not self.problem
 
 
-@dataclass(frozen=True)
-class SinkState:
-    """What one sink of a product has received."""
-
-    product: str
-    sink: str
-    delivered: int | None
-    """The last delivered publication, as the ledger has it."""
-    delivered_at: datetime | None
-    current: int | None
-    """The newest publication or rollback."""
-    waiting: int
-    """How many publications it lacks."""
-    problem: str
-    """Why the last attempt failed; empty if it did not."""
-
-
 def deliver(
     repository: Repository,
     engine: Engine,
@@ -103,7 +90,7 @@ def deliver(
     """
     outcomes: list[Outcome] = []
     for domain in domains:
-        chosen = _with_sinks(domain, products)
+        chosen = with_sinks(domain, products)
         if not chosen or repository.environment:
             continue
         path = repository.workspace / "locks" / f"{domain.name}.sinks"
@@ -112,41 +99,6 @@ def deliver(
         )):  # fmt: skip
             outcomes += _deliver_domain(repository, engine, domain, chosen, say, full)
     return outcomes
-
-
-def sink_states(ledger: Ledger, domains: Iterable[Domain]) -> list[SinkState]:
-    """What each declared sink has received, by the ledger."""
-    found = []
-    for domain in domains:
-        chosen = _with_sinks(domain, None)
-        if not chosen:
-            continue
-        history, past = publications_of(ledger, domain.name), ledger.entries(LEDGER)
-        for product in chosen:
-            shown = _shown(history.get(product.relation, []))
-            for sink in product.sinks:
-                mine = _of(past, product, sink)
-                last = _last(mine)
-                delivered = last["publication"] if last else None
-                failed = mine[-1] if mine and mine[-1]["kind"] == FAILED else None
-                numbers = [each["number"] for each in shown]
-                at = numbers.index(delivered) + 1 if delivered in numbers else 0
-                found.append(
-                    SinkState(
-                        product.relation, sink.name, delivered,
-                        last["finished_at"] if last else None,
-                        numbers[-1] if numbers else None, len(numbers) - at,
-                        str(failed["message"]) if failed else "",
-                    )
-                )  # fmt: skip
-    return found
-
-
-def _with_sinks(domain: Domain, products: Sequence[str] | None) -> list[Product]:
-    return [
-        each for each in domain.products
-        if each.sinks and (products is None or each.relation in products)
-    ]  # fmt: skip
 
 
 def _deliver_domain(
@@ -159,8 +111,8 @@ def _deliver_domain(
         if not effective_publications(entries):
             continue  # never published, or retired: consumers see nothing either
         for sink in product.sinks:
-            mine = _of(past, product, sink)
-            one = _OneSink(repository, engine, product, sink, _shown(entries), mine, say)
+            mine = deliveries_of(past, product, sink)
+            one = _OneSink(repository, engine, product, sink, shown_of(entries), mine, say)
             yield from one.deliver(full)
 
 
@@ -189,7 +141,7 @@ class _OneSink:
             yield self._failed(text)
 
     def _deliver(self, full: bool) -> Iterator[Outcome]:
-        last = _last(self._past)
+        last = last_delivered(self._past)
         recorded = last["publication"] if last else None
         self._columns = tuple(str(last["columns"] or "").split(", ")) if last else ()
         writer = writer_of(self._repository, self._sink)
@@ -198,6 +150,10 @@ class _OneSink:
             self._columns = ()
         numbers = [each["number"] for each in self._shown]
         at = numbers.index(position) if position in numbers and not full else None
+        note = ""
+        if at is not None and position != recorded and self._is_another(writer, self._shown[at]):
+            note = f"publication {position}, which it has, is another one than the ledger's"
+            at = None
         if at == len(numbers) - 1:
             if recorded != position:  # stored before a crash, which kept it out of the ledger
                 self._now = self._shown[-1]
@@ -209,8 +165,7 @@ class _OneSink:
                 f"target `{self._engine.name}` keeps its tables outside the lake, and sinks "
                 "read the lake. Deliver from there with its own tools, or remove the sink."
             )
-        note = ""
-        if position is not None and at is None and not full:
+        if position is not None and at is None and not full and not note:
             note = f"publication {position}, which it has, is not in the ledger"
         with publications(self._repository, lake, self._product.relation) as kept:
             while at is None or at < len(self._shown) - 1:
@@ -218,6 +173,15 @@ class _OneSink:
                 self._now = self._shown[at]
                 yield self._done(self._send(writer, kept, before, note))
                 note = ""
+
+    def _is_another(self, writer: SinkWriter, entry: Entry) -> bool:
+        """Whether the sink has rows of another publication with the same number.
+
+        After a restore from a backup numbers come again. What a sink stored before a publication
+        was made cannot be that publication.
+        """
+        stored, made = writer.stored_at(self._product.relation), entry.get("finished_at")
+        return stored is not None and made is not None and stored < made
 
     def _next(self, kept: Publications, at: int | None, note: str
               ) -> tuple[int, Entry | None, str]:  # fmt: skip
@@ -259,6 +223,7 @@ class _OneSink:
         delivery = Delivery(
             product.relation, product.version, number, before["number"] if before else None,
             self._now.get("finished_at"), columns, grain,
+            str(self._now.get("publication_id") or ""),
         )  # fmt: skip
         what = f"what changed since {delivery.since}" if before else "all rows"
         self._say(
@@ -354,26 +319,6 @@ def _counted(rows: Iterator[Change], counts: Counter[str]) -> Iterator[Change]:
     for each in rows:
         counts[each.kind] += 1
         yield each
-
-
-def _shown(entries: Iterable[Entry]) -> list[Entry]:
-    """What consumers saw, in order: publications, and rollbacks to earlier rows."""
-    return [each for each in entries
-            if each["kind"] == "rollback" or each["kind"] not in REPEATS]  # fmt: skip
-
-
-def _of(past: Iterable[Entry], product: Product, sink: Sink) -> list[Entry]:
-    """The deliveries of a product to a sink, also under its former name."""
-    names = {product.relation, product.former_relation}
-    return [
-        each for each in past
-        if each["sink"] == sink.name and f"{each['domain']}.{each['product']}" in names
-    ]  # fmt: skip
-
-
-def _last(past: Sequence[Entry]) -> Entry | None:
-    """The newest delivery that succeeded."""
-    return next((each for each in reversed(past) if each["kind"] == DELIVERED), None)
 
 
 def _lower(names: Iterable[str]) -> frozenset[str]:

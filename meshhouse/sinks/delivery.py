@@ -45,6 +45,8 @@ class Delivery:
     columns: Mapping[str, str]
     """Name -> DuckDB's type of each delivered column."""
     grain: tuple[str, ...]
+    identity: str = ""
+    """Tells publications apart whose numbers are equal: after a restore numbers come again."""
 
     @property
     def is_full(self) -> bool:
@@ -62,6 +64,10 @@ class SinkWriter(Protocol):
             product: whose rows.
             recorded: the number as the ledger has it, for sinks that do not keep one.
         """
+        ...
+
+    def stored_at(self, product: str) -> datetime | None:
+        """When the sink stored the publication that it has; None if it does not keep that."""
         ...
 
     def deliver(self, delivery: Delivery, rows: Iterator[Change]) -> None:

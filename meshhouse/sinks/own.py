@@ -7,6 +7,7 @@ named (repository/sinks.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from meshhouse.errors import MeshError
@@ -29,6 +30,10 @@ class OwnSink:
     def position(self, product: str, recorded: int | None) -> int | None:
         """See `SinkWriter`."""
         return recorded
+
+    def stored_at(self, product: str) -> datetime | None:
+        """See `SinkWriter`."""
+        return None
 
     def deliver(self, delivery: Delivery, rows: Iterator[Change]) -> None:
         """See `SinkWriter`."""

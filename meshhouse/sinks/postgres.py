@@ -58,6 +58,16 @@ class PostgresSink:
                 return None
             return self._stored(cursor, product)
 
+    def stored_at(self, product: str) -> datetime | None:
+        """See `SinkWriter`."""
+        with self._connected() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                f"select delivered_at from {self._deliveries} where table_name = %s and "
+                "product = %s", (self._name, product),
+            )  # fmt: skip
+            found = cursor.fetchone()
+            return found[0] if found else None
+
     def deliver(self, delivery: Delivery, rows: Iterator[Change]) -> None:
         """See `SinkWriter`."""
         for name in delivery.columns:

@@ -32,6 +32,10 @@ class TopicSink:
         """See `SinkWriter`."""
         return recorded
 
+    def stored_at(self, product: str) -> datetime | None:
+        """See `SinkWriter`."""
+        return None
+
     def deliver(self, delivery: Delivery, rows: Iterator[Change]) -> None:
         """See `SinkWriter`."""
         writer = open_writer(self._repository.root, self._repository.home)
@@ -47,6 +51,7 @@ def _event(delivery: Delivery, change: Change, now: int) -> Event:
         "meshhouse.product": delivery.product.encode(),
         "meshhouse.version": b"%d" % delivery.version,
         "meshhouse.publication": b"%d" % delivery.number,
+        "meshhouse.publication_id": delivery.identity.encode(),
         "meshhouse.change": change.kind.encode(),
         "meshhouse.full": b"true" if delivery.is_full else b"false",
     }

@@ -1,8 +1,8 @@
 """Who reads which product, and what products cost.
 
-Belongs here: recording reads (record.py), keeping them (store.py), what they say about each product
-(usage.py), and costs (costs.py). Not here: finding out what a query reads, which is part of what
-runs the query (serve/, engines/), or showing figures (cli/, catalog/).
+Belongs here: recording reads (record.py), keeping them (lines.py, store.py), what they say about
+each product (usage.py), and costs (costs.py). Not here: finding out what a query reads, which is
+part of what runs the query (serve/, engines/), or showing figures (cli/, catalog/).
 """
 
 from meshhouse.usage.costs import Cost, Costs, costs, costs_of

@@ -1,23 +1,18 @@
 """Keeping reads: lines become rows of one table, each exactly once.
 
-Belongs here: the table, folding files into it, and how far each source was read. Not here: what the
-rows say (usage.py).
+Belongs here: the table, folding files into it, and how far each source was read. Not here: what is
+new in a file (lines.py), or what the rows say (usage.py).
 
 The table has one row for each product, set of columns, consumer, user, way and day, so its size
 does not grow with the number of queries. Each file of lines is remembered with the position up to
 which it was folded, in the same transaction as the rows. So a crash neither loses nor repeats a
 line, and the files need no lock: a process that appends never waits.
-
-A line says when it was written, by a clock that may be wrong. Nobody could have written it before
-the last time that the folder was folded, or after now, so its time is moved into between.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -27,12 +22,11 @@ from pathlib import Path
 
 from meshhouse.errors import MeshError
 from meshhouse.repository import Repository
-from meshhouse.usage.reads import Read, from_line, unknown
-from meshhouse.usage.record import LINES, MOST_BYTES, folder_of
+from meshhouse.usage.lines import KEPT, dated, new_lines
+from meshhouse.usage.reads import Read, unknown
+from meshhouse.usage.record import LINES, folder_of
 
 NAME = "reads.db"
-KEPT = timedelta(days=400)
-"""How long rows are kept: a year, and a month to compare it with the year before."""
 _OPEN_DAYS = 2
 """Days after which nobody appends to the file of a day any more."""
 _SINCE, _FOLDED = "since", "folded"
@@ -40,8 +34,6 @@ _SINCE, _FOLDED = "since", "folded"
 _WAIT_SECONDS = 10
 _LARGEST = 2**50
 """Of an imported figure: 1 PiB, 35,000 years, a million credits. SQLite sums up to 2**63."""
-_AT_ONCE = 10_000
-"""Lines whose reads are in memory at once: a full file of 300,000 takes 400 MiB otherwise."""
 _FIGURES = ("rows", "bytes", "milliseconds", "nanocredits")
 _SCHEMA = """
 create table if not exists reads (
@@ -124,11 +116,11 @@ class ReadStore:
         stored, now = self._stored(since), datetime.now(UTC)
         reads, began, files = [*stored.reads], stored.since, self._files()
         for path in files:
-            found = _lines(path, stored.positions.get(path.name, 0))
+            found = new_lines(path, stored.positions.get(path.name, 0))
             if found is None:
                 reads.append(unknown("file that cannot be read"))
             else:
-                reads += _dated(found.reads(), stored.folded, now)
+                reads += dated(found.reads(), stored.folded, now)
         # What lines say proves nothing: before the first fold, reads are recorded since now.
         return Kept(began or (now if files else None), tuple(reads))
 
@@ -281,11 +273,11 @@ def _fold_file(
     table: sqlite3.Connection, path: Path, folded: datetime | None, now: datetime
 ) -> int:
     position = table.execute("select position from files where name = ?", [path.name]).fetchone()
-    found = _lines(path, position[0] if position else 0)
+    found = new_lines(path, position[0] if position else 0)
     if found is None:
         return 0
     for reads in found.batches():
-        _add(table, _dated(reads, folded, now))
+        _add(table, dated(reads, folded, now))
     if position is None or position[0] != found.end:
         table.execute("insert or replace into files values (?, ?)", [path.name, found.end])
     return len(found.lines)
@@ -301,72 +293,6 @@ class _Stored:
     since: datetime | None
     folded: datetime | None
     """When the folder was last folded."""
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """What is new in a file."""
-
-    lines: list[bytes]
-    """Whole lines."""
-    end: int
-    """The position after them."""
-    lost: str = ""
-    """Why others may be lost; empty if none are."""
-
-    def batches(self) -> Iterator[list[Read]]:
-        """The reads of the lines, some at a time."""
-        for first in range(0, len(self.lines), _AT_ONCE):
-            some = self.lines[first : first + _AT_ONCE]
-            yield [read for line in some for read in from_line(line)]
-        if self.lost:
-            yield [unknown(self.lost)]
-
-    def reads(self) -> Iterator[Read]:
-        """The reads of the lines."""
-        return (each for some in self.batches() for each in some)
-
-
-def _lines(path: Path, position: int) -> _Lines | None:
-    """What a file has after a position; None if it has more, which cannot be read."""
-    try:
-        about = path.lstat()
-        if stat.S_ISREG(about.st_mode) and about.st_size == position:
-            return _Lines([], position)  # also of another user's file
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with open(os.open(path, flags), "rb") as file:  # noqa: PTH123 - it has no flags
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                return None
-            is_shorter = about.st_size < position
-            begin = 0 if is_shorter else position
-            file.seek(begin)
-            content = file.read(max(2 * MOST_BYTES - begin, 0))  # nobody records more
-    except FileNotFoundError:  # another process has folded and removed it
-        return _Lines([], position)
-    except OSError:
-        return None
-    if len(content) > MOST_BYTES and b"\n" not in content:
-        return None
-    end = begin + content.rfind(b"\n") + 1
-    lost = "file that became shorter" if is_shorter else ""
-    if begin < MOST_BYTES <= end:
-        lost = "full file"
-    return _Lines(content[: end - begin].splitlines(), end, lost)
-
-
-def _dated(reads: Iterable[Read], folded: datetime | None, now: datetime) -> list[Read]:
-    """Reads of new lines, at a time when they can have been written."""
-    return [
-        each if each.at == (at := _possible(each.at, folded, now)) else replace(each, at=at)
-        for each in reads
-    ]
-
-
-def _possible(at: datetime, folded: datetime | None, now: datetime) -> datetime:
-    if folded is None:  # before the first time, any day of those that are kept is possible
-        folded = at if at >= now - KEPT else now
-    return min(max(at, folded), now)
 
 
 def _plausible(read: Read, now: datetime) -> Read:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from meshhouse.catalog.documents import Mesh as Documents
-from meshhouse.catalog.documents import ProductFacts, as_json
+from meshhouse.catalog.documents import ProductFacts
 from meshhouse.catalog.gather import gather
 from meshhouse.engines import engine
 from meshhouse.errors import UsageError
@@ -117,7 +118,7 @@ def test_rejected_events_are_counted_by_reason_without_their_values(published):
     [(reason, count)] = topic.rejected
     assert count == 1
     assert "sale_id" in reason
-    assert "private-text" not in json.dumps(as_json(topic))
+    assert "private-text" not in json.dumps(asdict(topic), default=str)
 
 
 def test_protected_values_are_nowhere_and_others_are_for_whom_they_may_be(published):
@@ -128,7 +129,7 @@ def test_protected_values_are_nowhere_and_others_are_for_whom_they_may_be(publis
     assert column(orders, "customer_id").distinct == 1
     assert column(orders, "sold_at").top == ()  # restricted
     for consumer in ("", "shop", "crm", "mesh"):
-        text = json.dumps(as_json(documents(published, consumer)), default=str)
+        text = json.dumps(asdict(documents(published, consumer)), default=str)
         assert str(CUSTOMER) not in text
     owned = product(documents(published, "shop"), "shop.orders")
     assert [value for value, _ in column(owned, "sold_at").top] == ["2017-01-01 12:00:00+00"]
@@ -205,7 +206,7 @@ def test_products_of_a_broken_domain_are_shown(published):
     assert (after.rows, after.columns, after.state) == (3, before.columns, "fresh")
     domains = {each.name: each for each in found.domains}
     assert "orders.yml" in domains["shop"].problem
-    assert str(published.root) not in json.dumps(as_json(found), default=str)
+    assert str(published.root) not in json.dumps(asdict(found), default=str)
 
 
 def test_what_consumers_still_see_although_nobody_declares_it_is_shown(published):

@@ -23,7 +23,7 @@ from dagster._grpc.types import ExecuteRunArgs
 
 from meshhouse.dagster.home import dagster_home
 from meshhouse.repository import Repository
-from meshhouse.repository.manifest import manifest_path
+from meshhouse.repository.manifest_file import manifest_path
 
 
 def main(root: str, file: str, module: str, *keys: str) -> None:

@@ -11,7 +11,7 @@ from dagster_dbt import DagsterDbtTranslator
 from meshhouse.dagster.domain import domain_assets
 from meshhouse.dagster.reporter import Silent
 from meshhouse.dagster.settings import Settings
-from meshhouse.repository.manifest import manifest_path
+from meshhouse.repository.manifest_file import manifest_path
 from tests.conftest import Mesh
 
 

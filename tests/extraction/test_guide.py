@@ -1,4 +1,4 @@
-"""The pages about files and about databases, followed as their reader does."""
+"""The pages about files, databases and Kinesis, followed as their reader does."""
 
 from tests.support import tabled
 from tests.support.guides import BLOCK, Followed
@@ -28,3 +28,11 @@ def test_the_page_about_databases(mesh, tmp_path):
     [shown] = [line for line in page.splitlines() if line.startswith("extract: {")]
     for part in shown.removeprefix("extract: {").removesuffix("}").split(", "):
         assert part in topics
+
+
+def test_the_page_about_kinesis(mesh, tmp_path, store):
+    # The store's variables lead to moto.
+    extracted = Followed(mesh, tmp_path, {}).follow("kinesis.md")[0]
+    assert "2 events sent to shop.clicks" in extracted
+    assert "2 rows landed, 0 events rejected" in extracted
+    assert "/basket" in extracted

@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from meshhouse.events.errors import SourceAway
-from meshhouse.extraction import new_rows, steps
+from meshhouse.extraction import new_rows, run, steps
 from meshhouse.extraction.kept import Kept
 from meshhouse.extraction.kept_rows import KeptRows
 from meshhouse.repository import RawTable, Repository
@@ -22,14 +22,14 @@ from tests.support.kafka_topics import Cluster
 from tests.support.tabled import TABLE, VARIABLE, Database, Shop
 
 STEPS = [
-    (new_rows, "write_parcel", 1), (new_rows, "write_parcel", 2), (KeptRows, "is_new", 4),
+    (run, "write_parcel", 1), (run, "write_parcel", 2), (KeptRows, "is_new", 4),
     (KeptRows, "begin_rows", 1), (KeptRows, "begin_rows", 2), (KeptRows, "begin", 1),
     ("target", "append", 1), ("target", "append", 2), ("target", "append", 3),
     (Kept, "finish", 1), (Kept, "finish", 2), (KeptRows, "end_reading", 1),
 ]  # fmt: skip
 NOON = datetime(2017, 3, 1, 12)  # noqa: DTZ001 - a text of SQL
 WHOLE = [
-    (new_rows, "write_parcel", 1), (Kept, "begin", 1), ("target", "append", 1),
+    (run, "write_parcel", 1), (Kept, "begin", 1), ("target", "append", 1),
     ("target", "append", 2), (Kept, "finish", 1),
 ]  # fmt: skip
 

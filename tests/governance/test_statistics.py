@@ -12,11 +12,11 @@ import duckdb
 import pytest
 
 from meshhouse.governance.contract import Contract
-from meshhouse.governance.statistics import (
+from meshhouse.governance.statistics import statistics_of
+from meshhouse.governance.statistics_compared import (
     are_comparable,
     found_again,
     rewritten_periods,
-    statistics_of,
 )
 
 ORDERS = """(values

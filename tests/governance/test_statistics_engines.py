@@ -13,7 +13,8 @@ import pytest
 
 from meshhouse.engines.duckdb.engine import DuckDBReader
 from meshhouse.governance.contract import Contract
-from meshhouse.governance.statistics import Statistics, measure, rewritten_periods
+from meshhouse.governance.statistics import Statistics, measure
+from meshhouse.governance.statistics_compared import rewritten_periods
 from tests.support.snowflake_here import needs_snowflake
 from tests.support.spark_here import needs_spark
 

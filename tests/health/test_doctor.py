@@ -253,3 +253,24 @@ def test_a_reader_meets_the_damage_that_doctor_names(built: Mesh) -> None:
             connection.execute("select * from shop.totals").fetchall()
     finally:
         path.write_bytes(kept)
+
+
+def test_the_target_spark_needs_java(
+    mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MESH_TARGET", "spark")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    missing = [each for each in damaged(examined(mesh, deep=False)) if each.subject == "java"]
+    assert [each.remedy for each in missing] == [
+        f"Spark needs Java 17 or 21. Found: {tmp_path}/bin/java does not run. "
+        "Install one and set JAVA_HOME."
+    ]
+
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.9\"' >&2\n")
+    java.chmod(0o755)
+    assert ("java", Level.OK, str(java)) in [
+        (each.subject, each.level, each.what) for each in examined(mesh, deep=False)
+    ]

@@ -19,6 +19,7 @@ from meshhouse.events import EventLog
 from meshhouse.events.kafka.broker import Broker
 from meshhouse.events.kafka.confluent import ConfluentClient
 from meshhouse.events.kafka.python import PythonClient
+from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import Rebalance, Source
 from meshhouse.lake import Lake
@@ -43,6 +44,14 @@ LONG = 120
 @pytest.fixture(scope="module")
 def cluster(broker) -> Cluster:
     return Cluster(broker)
+
+
+@pytest.fixture(scope="module")
+def lively(broker) -> Cluster:
+    """Its members hear of a change of their group after a second, not after three."""
+    made = Cluster(broker)
+    made.settings = KafkaSettings({**made.settings.properties, "session.timeout.ms": "3000"})
+    return made
 
 
 @pytest.fixture(params=[PythonClient, ConfluentClient])
@@ -257,8 +266,9 @@ def test_a_stop_commits_what_was_read_also_to_the_group(cluster, client, lake, s
 
 
 def test_offsets_that_the_group_did_not_receive_are_committed_again(
-    cluster, client, lake, source_of
+    cluster, client, lake, source_of, monkeypatch
 ):
+    monkeypatch.setattr("meshhouse.landing.follow._LOOK_SECONDS", 0.2)
     topic, admin = cluster.create(), cluster.admin()
     cluster.send(topic, sold(range(3)))
     unheard = source_of(cluster, lambda *arguments: Unheard(client(*arguments)))
@@ -267,8 +277,8 @@ def test_offsets_that_the_group_did_not_receive_are_committed_again(
     admin.close()
 
 
-def test_who_reads_briefly_and_works_in_between_shares_with_others(cluster, client):
-    topic, stop = cluster.create(2), threading.Event()
+def test_who_reads_briefly_and_works_in_between_shares_with_others(lively, client):
+    topic, stop = lively.create(2), threading.Event()
     owned: list[set[int]] = [set(), set()]
 
     def take_part(number: int, seconds: float, work: float) -> None:
@@ -278,7 +288,7 @@ def test_who_reads_briefly_and_works_in_between_shares_with_others(cluster, clie
             mine.update(partitions)
             return dict.fromkeys(partitions, 0)
 
-        member = client(cluster.settings, topic, topic)
+        member = client(lively.settings, topic, topic)
         member.subscribe(topic, Rebalance(gained, mine.difference_update, mine.difference_update))
         while not stop.is_set():
             member.poll(seconds)
@@ -301,10 +311,10 @@ def test_who_reads_briefly_and_works_in_between_shares_with_others(cluster, clie
 
 
 def test_two_followers_share_the_partitions_and_who_stays_takes_over(
-    cluster, client, lake, source_of
+    lively, client, lake, source_of
 ):
-    topic, sent = cluster.create(4), 0
-    producer = cluster.producer()
+    topic, sent = lively.create(4), 0
+    producer = lively.producer()
 
     def send_to_all() -> None:
         nonlocal sent
@@ -318,7 +328,7 @@ def test_two_followers_share_the_partitions_and_who_stays_takes_over(
         send_to_all()
         return first.rows > before and second.rows > 0
 
-    one, other = source_of(cluster, client), source_of(cluster, client)
+    one, other = source_of(lively, client), source_of(lively, client)
     with following(one, lake, topic) as first:
         send_to_all()
         wait_for_rows(lake, sent)
@@ -334,41 +344,33 @@ def test_two_followers_share_the_partitions_and_who_stays_takes_over(
 
 
 @pytest.mark.server
-def test_a_broker_that_is_away_for_a_while_stops_no_follower(
+def test_without_a_broker_a_follower_can_be_stopped_and_others_wait_for_it(
     tmp_path, lake, source_of, monkeypatch
 ):
     monkeypatch.setattr("meshhouse.landing.follow._LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("meshhouse.events.kafka.confluent._CLOSE_SECONDS", 1.0)
     broker = Broker(tmp_path / "broker")
     broker.start(0)
     try:
         own = Cluster(broker)
         topic, source = own.create(), Looked(source_of(own))
-        with following(source, lake, topic) as follower:
+        leaving = Lake(tmp_path / "python"), Lake(tmp_path / "confluent")
+        with (
+            following(source, lake, topic) as follower,
+            following(source_of(own, PythonClient), leaving[0], topic, group="python") as one,
+            following(source_of(own, ConfluentClient), leaving[1], topic, group="other") as other,
+        ):
             own.send(topic, sold(range(5)))
-            wait_for_rows(lake, 5)
+            for each in (lake, *leaving):
+                wait_for_rows(each, 5)
             broker.kill()
+            assert one.end().rows == other.end().rows == 5
             wait_until(lambda: source.misses > 1, LONG, "missing the broker")
             broker.start(int(own.settings.bootstrap_servers.rpartition(":")[2]))
             own.send(topic, sold(range(5, 10)))
             wait_until(lambda: follower.error or len(ids(lake)) >= 10, LONG, "landing 10 rows")
             follower.end()
         assert ids(lake) == list(range(10))
-    finally:
-        broker.stop()
-
-
-@pytest.mark.server
-def test_a_follower_stops_although_the_broker_is_away(tmp_path, client, lake, source_of):
-    broker = Broker(tmp_path / "broker")
-    broker.start(0)
-    try:
-        own = Cluster(broker)
-        topic = own.create()
-        with following(source_of(own, client), lake, topic) as follower:
-            own.send(topic, sold(range(5)))
-            wait_for_rows(lake, 5)
-            broker.kill()
-            assert follower.end().rows == 5
     finally:
         broker.stop()
 
@@ -484,8 +486,9 @@ def test_a_follower_whose_topic_is_made_again_says_what_was_landed(
 
 
 def test_a_follower_reads_an_added_partition_long_before_kafkas_300_seconds(
-    cluster, client, lake, source_of
+    cluster, client, lake, source_of, monkeypatch
 ):
+    monkeypatch.setattr("meshhouse.landing.follow._LOOK_SECONDS", 0.2)
     topic, admin = cluster.create(), cluster.admin()
     cluster.send(topic, sold(range(3)))
     with following(source_of(cluster, client), lake, topic):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshhouse.governance.contract import Contract
+from meshhouse.heads import Turn
 from meshhouse.notices.audience import uses
 from meshhouse.notices.changes import Known, notices
 
@@ -33,7 +34,7 @@ def read(reader: str, column: str, relation: str = "shop.orders", **keys) -> dic
 
 def entry(kind: str = "publish", number: int = 2, product: str = "orders", **keys) -> dict:
     return {"domain": "shop", "product": product, "kind": kind, "number": number,
-            "finished_at": AT, "contract_hash": "now", **keys}  # fmt: skip
+            "finished_at": AT, "contract_hash": "now", "publication_id": "one", **keys}  # fmt: skip
 
 
 CRM = contract("crm.customers", reads=[read("crm.customers", "amount")])
@@ -74,7 +75,7 @@ def test_a_change_reaches_only_the_consumers_that_it_hits():
                "hits": ["crm.customers.spent"]}  # fmt: skip
     [message] = told(entry(changes=[dropped]))
     assert (message.domain, message.kind) == ("crm", "breach")
-    assert message.key == "publication:shop.orders:2:crm"
+    assert message.key == "publication:shop.orders:2:one:crm"
     body = message.body(AT)
     assert "crm.customers (amount)" in body
     assert "shop team #shop" in body
@@ -99,6 +100,38 @@ def test_a_publication_after_a_rollback_is_a_recovery():
     first, second = told(entry("rollback", 2), entry(number=3), readers=[CRM])
     assert (first.kind, second.kind) == ("rollback", "recovery")
     assert first.identity != second.identity
+
+
+def test_a_rollback_says_what_it_undid_and_each_consumer_its_own_columns():
+    def columns(*names: str, amount: str) -> list[dict]:
+        types = dict.fromkeys(names, "bigint") | {"amount": amount}
+        return [{"name": name, "type": kind} for name, kind in types.items()]
+
+    contracts = {
+        "old": contract("shop.orders", columns=columns("id", "cost", amount="decimal(12,2)")),
+        "new": contract("shop.orders", columns=columns("id", "size", amount="bigint")),
+    }
+    gone = {"change": "S1:cost", "what": "Column cost is gone.", "verdict": "breaking",
+            "hits": ["finance.margins.margin"]}  # fmt: skip
+    back = entry("rollback", 3, contract_hash="old")
+    turn = Turn(back, entry(number=2, contract_hash="new", changes=[gone]),
+                entry(number=1, contract_hash="old"))  # fmt: skip
+    messages, _ = notices(
+        [back], BEFORE, contracts.get, lambda names: uses(names, (CRM, FINANCE)), lambda _: turn
+    )
+    crm, finance = (each.body(AT) for each in messages)
+    assert "publication 2 was undone, and readers see publication 1 again." in messages[0].title
+    assert "Your column amount is decimal(12,2) again." in crm
+    assert "cost" not in crm
+    assert "Your column cost is back." in finance
+    assert "Undone: Change S1:cost (breaking): Column cost is gone." in finance
+    assert "amount" not in finance
+    assert "size" not in crm + finance
+
+
+def test_the_same_number_of_another_publication_is_another_notice():
+    one, other = told(entry("rollback"), entry("rollback", publication_id="two"), readers=[CRM])
+    assert one.identity != other.identity
 
 
 def test_a_deprecation_is_one_notice_with_the_day():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -314,6 +315,31 @@ def test_an_outbox_that_is_newer_than_a_restored_lake_begins_again(sold: Mesh, h
     run(sold, "shop", "published")
     look_at(sold)
     assert said(hook.posted) == [("deprecation", "notice", "crm")]
+
+
+def test_a_number_that_comes_again_after_a_restore_is_another_publication(
+    sold: Mesh, hook, tmp_path
+):
+    def deprecated(day: str) -> None:
+        sold.edit(ORDERS, "    config:\n", f"    deprecation_date: {day}\n    config:\n")
+        run(sold, "shop", "published")
+
+    run(sold, "crm", "published")
+    look_at(sold)
+    shutil.copytree(sold.home / "lake", tmp_path / "backup")
+    declared = (sold.root / ORDERS).read_text()
+    deprecated("2099-12-31")
+    first = sold.history("shop.orders")[0]
+    look_at(sold)
+    shutil.rmtree(sold.home / "lake")
+    shutil.copytree(tmp_path / "backup", sold.home / "lake")
+    sold.write(ORDERS, declared)
+    deprecated("2098-01-01")
+    assert sold.history("shop.orders")[0]["number"] == first["number"]
+    look_at(sold)
+    look_at(sold)
+    assert [each.json["title"][-11:] for each in hook.posted] == ["2099-12-31.", "2098-01-01."]
+    assert len({each.json["id"] for each in hook.posted}) == 2
 
 
 def test_what_nobody_receives_is_said(sold: Mesh, hook, monkeypatch):

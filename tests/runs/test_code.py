@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meshhouse.repository.manifest import Manifest, is_fresh
+from meshhouse.repository.manifest import Manifest
+from meshhouse.repository.manifest_file import is_fresh
 from meshhouse.repository.project import tool_versions
 from meshhouse.runs.parse import fresh_manifest
 from tests.conftest import Mesh

@@ -20,6 +20,8 @@ FILES = {
     "models/ignored/broken.sql": "select {% if",
     "models/ignored/broken.yml": "models: [",
     "seeds/absent.csv": "a\n1\n",
+    "models/.older/dim.sql": "select 1 as a",
+    "seeds/.raw_b.csv": "a\n1\n",
     "seeds/logs/deep.csv": "a\n1\n",
     "seeds/raw_a.csv": "a,b\n1,2\n",
     "seeds/seeds.yml": "seeds:\n  - name: raw_a\n    description: Mine.\n"
@@ -111,12 +113,14 @@ def test_a_ref_to_the_project_keeps_its_version(mesh: Mesh, done: Imported):
     assert "{{ ref('dim', v=1) }}" in sql
 
 
-def test_only_what_dbtignore_names_is_not_copied(mesh: Mesh, done: Imported):
+def test_only_what_dbtignore_names_and_hidden_files_are_not_copied(mesh: Mesh, done: Imported):
     assert (done.folder / "models/staging/target/stg_a.sql").exists()
     assert (done.folder / "seeds/logs/deep.csv").exists()
     assert not (done.folder / "models/ignored").exists()
     assert "absent" in done.topics
     assert any(".dbtignore names them: 3 files" in each for each in done.decisions)
+    names = "begin with a dot: models/.older, seeds/.raw_b.csv. "
+    assert any(names in each for each in done.decisions)
 
 
 def test_tests_of_a_source_join_those_of_its_seed(mesh: Mesh, done: Imported):

@@ -10,7 +10,8 @@ from benchmarks.generated import mesh_of
 from meshhouse.dbt import DbtFailed
 from meshhouse.repository import Repository
 from meshhouse.repository.code import Code
-from meshhouse.repository.manifest import Manifest, is_fresh, manifest_path
+from meshhouse.repository.manifest import Manifest
+from meshhouse.repository.manifest_file import is_fresh, manifest_path
 from meshhouse.runs.parse import fresh_manifest, parse_domains
 
 

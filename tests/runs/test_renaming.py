@@ -12,20 +12,28 @@ from meshhouse.runs import names
 from meshhouse.serve.connection import published
 from tests.conftest import Mesh
 from tests.support.engines_help import run_local
+from tests.support.kept import Kept
 
 FOLDER = "domains/shop/models/products"
 OTHER = "domains/crm/models/products"
 
 
-@pytest.fixture
-def sold(mesh: Mesh) -> Mesh:
-    """Two publications of `shop.totals`, and a reader in crm."""
+@pytest.fixture(scope="module")
+def sold_twice(new_mesh) -> Kept:
+    """See `sold`."""
+    mesh = new_mesh()
     mesh.write("domains/crm/models/staging/stg_shop__totals.sql",
                "select orders, amount from {{ ref('shop', 'totals') }}\n")  # fmt: skip
     for number in (1, 2):
         mesh.sell(number)
         mesh.run("run", "shop")
-    return mesh
+    return Kept(mesh.root)
+
+
+@pytest.fixture
+def sold(sold_twice: Kept) -> Mesh:
+    """Two publications of `shop.totals`, and a reader in crm."""
+    return Mesh(sold_twice.restored())
 
 
 def rename(mesh: Mesh, folder: str, name: str, before: str = "shop.totals") -> None:

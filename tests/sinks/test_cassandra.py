@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
@@ -269,6 +270,49 @@ def test_no_message_has_a_credential(mesh, server, monkeypatch):
         assert "ORDERS_C" in done.problem
         assert "hunter2" not in done.problem
     assert "hunter2" not in str(mesh.engine().ledger.entries("deliveries"))
+
+
+def test_an_encrypted_connection_trusts_only_the_named_authority(
+    mesh, server, table, monkeypatch, tmp_path
+):
+    mesh.publish("(1, 'a', 1)")
+    key = server.certificate.with_name("key.pem")
+    both = f"ssl_cert={server.certificate}&ssl_key={key}"
+    for options, problem in [
+        ("ssl=true", "is not accepted (self-signed certificate)"),
+        (f"ssl_ca={tmp_path}/none", "a file of `ssl_ca` in ORDERS_C cannot be read: No such file"),
+        (f"ssl_ca={key}", "the file of `ssl_ca` in ORDERS_C cannot be used"),
+        (f"ssl_cert={key}", "the file of `ssl_cert` in ORDERS_C cannot be used"),
+        (f"ssl_key={key}", "`ssl_key` without `ssl_cert`"),
+        (f"ssl=false&{both}", "`ssl=false` and `ssl_cert`"),
+        ("ssl=maybe", "cannot be used"),
+    ]:
+        monkeypatch.setenv("ORDERS_C", f"{server.connection}/?{options}")
+        [done] = mesh.deliver()
+        assert problem in done.problem, options
+    trusted = f"ssl_ca={server.certificate}"
+    encrypted = []
+
+    def noted(*arguments, **options):
+        made = create(*arguments, **options)
+        encrypted.append(made)
+        return made
+
+    create = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", noted)
+    for options in (f"{trusted}&{both}", f"{trusted}&ssl_check_hostname=false"):
+        monkeypatch.setenv("ORDERS_C", f"{server.connection}/?{options}")
+        assert [done.problem for done in mesh.deliver(full=True)] == [""]
+    assert rows(server, table, "id") == [(1,)]
+    assert all(each.session_stats()["connect_good"] for each in encrypted)
+    assert {each.check_hostname for each in encrypted} == {True, False}
+
+
+def test_a_host_that_is_away_leaves_the_others(mesh, server, table, monkeypatch):
+    monkeypatch.setenv("ORDERS_C", server.connection.replace("127.0.0.1", "127.0.0.9,127.0.0.1"))
+    mesh.publish("(1, 'a', 1)")
+    assert mesh.deliver()[0].ok
+    assert rows(server, table, "id") == [(1,)]
 
 
 def test_a_keyspace_is_not_made(tmp_path, server, monkeypatch):

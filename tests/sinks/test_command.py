@@ -46,6 +46,24 @@ def test_a_run_delivers_after_it_published_and_a_broken_sink_stops_nothing(sold:
               for each in json.loads(sold.run("sinks", "--json").stdout)}  # fmt: skip
     assert [states[kind]["waiting"] for kind in ("kafka", "python", "postgres")] == [0, 0, 2]
     assert "NOT_SET_PG" in states["postgres"]["problem"]
+    status = sold.run("status")
+    lines = {" ".join(line.split()[:3]): line for line in status.stdout.splitlines()}
+    [current] = {each["current"] for each in states.values()}
+    assert lines[f"shop.orders kafka:published.orders {current}"].endswith(" 0")
+    assert lines["shop.orders postgres:analytics.orders@NOT_SET_PG none"].endswith(" 2")
+    assert (
+        "not delivered to postgres:analytics.orders@NOT_SET_PG: the environment var"
+        in status.stderr
+    )
+    [orders] = [each for each in json.loads(sold.run("status", "--json").stdout)
+                if each["product"] == "shop.orders"]  # fmt: skip
+    assert {each["sink"]: each["waiting"] for each in orders["sinks"]} == {
+        each["sink"]: each["waiting"] for each in states.values()
+    }
+    doctor = sold.run("doctor").stdout
+    assert f"shop.orders to kafka:published.orders has publication {current}" in doctor
+    assert "failed, and 2 publications wait: the environment variable" in doctor
+    assert "`mesh sinks --deliver shop.orders`" in doctor
     assert "NOT_SET_PG is not set" in sold.run("sinks", "--deliver", code=1).stderr
     sold.sell(4)
     sold.run("run", "shop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,23 @@ def test_a_delivery_that_is_killed_after_its_commit_is_not_repeated(mesh, server
     assert rows(server, "select xmin, ctid, name from {}.orders", schema) == before
     assert mesh.deliver() == []
     assert mesh.states()[0].waiting == 0
+
+
+def test_a_number_that_comes_again_after_a_restore_is_another_publication(
+    mesh, server, schema, tmp_path
+):
+    lake, backup = mesh.repository.home / "lake", tmp_path / "backup"
+    mesh.publish("(1, 'a', 1)")
+    assert mesh.deliver()[0].ok
+    shutil.copytree(lake, backup)
+    lost = mesh.publish("(1, 'b', 1), (2, 'b', 2)")
+    assert mesh.deliver()[0].ok
+    shutil.rmtree(lake)
+    shutil.copytree(backup, lake)
+    assert mesh.publish("(1, 'c', 1)") == lost
+    [done] = mesh.deliver()
+    assert "is another one" in done.note
+    assert rows(server, "select id, name from {}.orders", schema) == [("1", "c")]
 
 
 def test_all_rows_replace_what_was_changed_by_hand(mesh, server, schema):

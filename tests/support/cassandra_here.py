@@ -41,6 +41,12 @@ native_transport_port: {port}
 auto_bootstrap: false
 authenticator: PasswordAuthenticator
 authorizer: AllowAllAuthorizer
+client_encryption_options:
+  enabled: true
+  optional: true
+  keystore: {keys}
+  keystore_password: secret
+  store_type: PKCS12
 """
 _LOG = """\
 <configuration><appender name="E" class="ch.qos.logback.core.ConsoleAppender"><encoder>
@@ -66,6 +72,8 @@ class Cassandra:
     """A running server with the user `cassandra` and the keyspace `shop`."""
 
     port: int
+    certificate: Path
+    """That of the server, which signed it itself. Connections may be encrypted or not."""
 
     @property
     def connection(self) -> str:
@@ -91,9 +99,10 @@ def running() -> Iterator[Cassandra]:
     jars = fetch_jars("cassandra-5.0.4", _JARS.read_text(), "`pip install jgo`")
     java = find_java("Cassandra", (11, 17, 21), "Java 11, 17 or 21", "", bundled=True)
     folder = Path(tempfile.mkdtemp(prefix="cassandra"))
-    server = Cassandra(_free_port())
+    server = Cassandra(_free_port(), folder / "certificate.pem")
+    keys = _certified(server.certificate)
     settings = folder / "cassandra.yaml"
-    settings.write_text(_SETTINGS.format(port=server.port, gossip=_free_port()))
+    settings.write_text(_SETTINGS.format(port=server.port, gossip=_free_port(), keys=keys))
     (folder / "logback.xml").write_text(_LOG)
     agent = next(each for each in jars if each.name.startswith("jamm-"))
     command = [
@@ -117,6 +126,23 @@ def running() -> Iterator[Cassandra]:
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _certified(certificate: Path) -> Path:
+    """Writes a certificate for 127.0.0.1 and returns the file with it and its key."""
+    key, keys = certificate.with_name("key.pem"), certificate.with_name("keys.p12")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "2", "-subj", "/CN=cassandra", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    subprocess.run(
+        ["openssl", "pkcs12", "-export", "-inkey", key, "-in", certificate, "-out", keys,
+         "-passout", "pass:secret"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return keys
 
 
 def _wait(server: Cassandra, process: subprocess.Popen[bytes], log: Path) -> None:

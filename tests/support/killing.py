@@ -166,25 +166,25 @@ def problems(home: Path) -> list[str]:
     lake = Lake(home)
     states = lake.states()
     found: list[str] = []
-    raw = raw_table()
-    if raw.relation in states:
-        found += _landing_problems(lake, states)
-    for domain in ("shop", RIVAL):
-        if {f"{domain}.{name}" for name in NAMES} & states.keys():
-            found += _publication_problems(states, domain)
+    # One connection for all questions: creating the views takes most of the time of each.
+    with connect_memory() as connection:
+        create_views(connection, states)
+        if raw_table().relation in states:
+            found += _landing_problems(lake, connection)
+        for domain in ("shop", RIVAL):
+            if {f"{domain}.{name}" for name in NAMES} & states.keys():
+                found += _publication_problems(connection, domain)
     return found
 
 
-def _landing_problems(lake: Lake, states: Mapping[str, str]) -> list[str]:
+def _landing_problems(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[str]:
     raw = raw_table()
-    with connect_memory() as connection:
-        create_views(connection, states)
-        rows = connection.execute(
-            f"""select _topic_partition, count(*), count(distinct _offset), max(_offset) + 1 from (
-                select _topic_partition, _offset from {raw.relation}
-                union all select _topic_partition, _offset from {raw.schema}.{raw.rejected}
-            ) group by all"""
-        ).fetchall()
+    rows = connection.execute(
+        f"""select _topic_partition, count(*), count(distinct _offset), max(_offset) + 1 from (
+            select _topic_partition, _offset from {raw.relation}
+            union all select _topic_partition, _offset from {raw.schema}.{raw.rejected}
+        ) group by all"""
+    ).fetchall()
     found = []
     stored = {number: end for number, end in offsets(lake).items() if end}
     if stored != {number: end for number, _, _, end in rows}:
@@ -195,17 +195,15 @@ def _landing_problems(lake: Lake, states: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _publication_problems(states: Mapping[str, str], domain: str) -> list[str]:
-    with connect_memory() as connection:
-        create_views(connection, states)
-        rounds = connection.execute(
-            f"select distinct round from {domain}.orders union all "
-            f"select distinct round from {domain}.order_lines"
-        ).fetchall()
-        snapshots = connection.execute(
-            "select product, count(*) from meshhouse.publications "
-            f"where domain = '{domain}' group by all"
-        ).fetchall()
+def _publication_problems(connection: duckdb.DuckDBPyConnection, domain: str) -> list[str]:
+    rounds = connection.execute(
+        f"select distinct round from {domain}.orders union all "
+        f"select distinct round from {domain}.order_lines"
+    ).fetchall()
+    snapshots = connection.execute(
+        "select product, count(*) from meshhouse.publications "
+        f"where domain = '{domain}' group by all"
+    ).fetchall()
     found = []
     if len(rounds) != 2 or rounds[0] != rounds[1]:
         found.append(f"products show rounds {rounds}")

@@ -50,6 +50,7 @@ _SECONDS = {
     "extraction/test_files.py": 80,
     "extraction/test_table_kills.py": 60,
     "extraction/test_tables.py": 60,
+    "extraction/test_kinesis.py": 25,
     "extraction/test_table_values.py": 20,
     "runs/test_dbt_tests.py": 77,
     "journeys/test_retail.py": 75,

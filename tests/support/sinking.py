@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import uuid
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ class SinkMesh:
         entry = {
             "domain": "shop", "product": "orders", "rows": candidate.rows, "kind": "publish",
             "version": 1, "snapshot_id": candidate.staged.snapshot_id,
-            "finished_at": datetime.now(UTC),
+            "finished_at": datetime.now(UTC), "publication_id": str(uuid.uuid4()),
         }  # fmt: skip
         engine.ledger.commit([candidate.staged], {"publications": [entry]})
         return int(engine.ledger.entries("publications", "shop")[-1]["number"])

@@ -188,7 +188,9 @@ def _give_record(record: Path, variables: Mapping[str, str]) -> None:
 
 def _forget() -> None:
     """Empties the platform's caches: a connection to DuckDB does not survive a fork."""
-    for name in [each for each in sys.modules if each.startswith("meshhouse.")]:
+    # These know what is the same for every mesh: readers of a schema, and scripts of Dagster.
+    kept = {"meshhouse.lake.avro_readers", "meshhouse.dagster.storage"}
+    for name in {each for each in sys.modules if each.startswith("meshhouse.")} - kept:
         for value in list(vars(sys.modules[name]).values()):
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -15,8 +15,10 @@ from meshhouse.catalog.gather.known import Known
 from meshhouse.catalog.gather.sentences import Shown
 from meshhouse.governance.classes import looks_personal
 from meshhouse.governance.readers import Read, Readers
-from meshhouse.repository import Column
+from meshhouse.ledger import Head
+from meshhouse.repository import Column, Product
 from meshhouse.repository.classes import classes_of, is_personal
+from meshhouse.runs.status import ProductStatus
 
 _TOP = 10
 
@@ -39,6 +41,12 @@ def columns_of(known: Known, readers: Readers, shown: Shown) -> tuple[ColumnFact
         reads = readers.of_column(name)
         found.append(_facts(column, both, measured.get(name), reads, name, shown))
     return tuple(found)
+
+
+def shown_of_product(product: Product, head: Head) -> Shown:
+    """The columns of a published product whose values everyone may see."""
+    nothing = ProductStatus(product, None, None, None, None, None, None, False)  # decides nothing
+    return shown_of(Known(product, head, nothing), False)
 
 
 def shown_of(known: Known, owned: bool) -> Shown:

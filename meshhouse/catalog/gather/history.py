@@ -6,15 +6,17 @@ freshness (runs/status.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from meshhouse.catalog.documents import PublicationFacts
 from meshhouse.catalog.gather.checks import failures
+from meshhouse.catalog.gather.comparisons import Comparisons
+from meshhouse.catalog.gather.contract_changes import ROLLBACK, given_back
 from meshhouse.catalog.gather.known import NOT_DECLARED, Known
 from meshhouse.catalog.gather.sentences import Shown, sentence_of
-from meshhouse.heads import Standing
+from meshhouse.heads import Turn, turns_of
 from meshhouse.runs.retirement import Retired
 
 _MOST = 90
@@ -22,14 +24,19 @@ _FAILED = ("failed", "rejected", "not published")
 _MOST_NAMED = 3
 
 
-def publications_of(known: Known, shown: Shown) -> tuple[PublicationFacts, ...]:
+def publications_of(
+    known: Known, shown: Shown, comparisons: Comparisons, changed: Collection[int] = ()
+) -> tuple[PublicationFacts, ...]:
     """The newest entries of a product's history, newest first.
 
     Args:
         known: the product.
         shown: columns whose values may be shown.
+        comparisons: of the ledger's contracts.
+        changed: numbers of those that have a page about their change of the contract.
     """
-    shows = _shown_again(known.history)
+    turns = {int(each.entry["number"]): each for each in turns_of(known.history)
+             if each.entry["kind"] == ROLLBACK}  # fmt: skip
     return tuple(
         PublicationFacts(
             number=int(each["number"]),
@@ -44,20 +51,24 @@ def publications_of(known: Known, shown: Shown) -> tuple[PublicationFacts, ...]:
             changes=tuple(
                 sentence_of(change, known.contract, shown) for change in each.get("changes") or ()
             ),
-            shows=shows.get(int(each["number"])),
+            has_page=int(each["number"]) in changed,
+            **_rolled_back(turns.get(int(each["number"])), known, shown, comparisons),
         )
         for each in reversed(known.history[-_MOST:])
     )
 
 
-def _shown_again(history: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """Number of each rollback -> number of the publication that it shows again."""
-    found, standing = {}, Standing()
-    for entry in history:
-        standing.add(dict(entry))
-        if entry["kind"] == "rollback" and standing.shown:
-            found[int(entry["number"])] = int(standing.shown[-1]["number"])
-    return found
+def _rolled_back(
+    turn: Turn | None, known: Known, shown: Shown, comparisons: Comparisons
+) -> dict[str, Any]:
+    """What is known of a rollback beside its entry."""
+    if turn is None:
+        return {}
+    return {
+        "shows": int(turn.after["number"]),
+        "undid": int(turn.before["number"]),
+        "back": given_back(turn, known, shown, comparisons),
+    }
 
 
 def state_of(

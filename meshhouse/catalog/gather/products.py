@@ -21,6 +21,7 @@ from meshhouse.catalog.documents import (
 from meshhouse.catalog.gather.checks import checks_of, counted
 from meshhouse.catalog.gather.clear import most_protected
 from meshhouse.catalog.gather.columns import columns_of, sample_of, shown_of
+from meshhouse.catalog.gather.contract_changes import contract_changes
 from meshhouse.catalog.gather.history import publications_of, state_of
 from meshhouse.catalog.gather.known import Known, Sources
 from meshhouse.catalog.inputs import inputs_of
@@ -51,6 +52,7 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
     description = str(described.get("description", "")) if described else product.description
     passed, run = counted(audit)
     others = _readers(known, sources, readers)
+    changed, older = contract_changes(known, shown, sources.comparisons)
     return ProductFacts(
         relation=known.relation,
         domain=product.domain,
@@ -79,7 +81,11 @@ def product_of(known: Known, sources: Sources, broken: Mapping[str, str]) -> Pro
         columns=columns,
         checks=checks_of(contract, audit, shown),
         promises=_promises(known, sources),
-        publications=publications_of(known, shown),
+        publications=publications_of(
+            known, shown, sources.comparisons, {each.number for each in changed}
+        ),
+        contract_changes=changed,
+        older_contract_changes=older,
         readers=others,
         versions=_versions(known, sources),
         reads=_reads(known),

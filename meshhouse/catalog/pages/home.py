@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import STATES, Mesh
+from meshhouse.catalog.documents import STATES, Mesh, PublicationFacts
 from meshhouse.catalog.newest import newest_publications
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.render import html
@@ -44,13 +44,8 @@ class DomainCard:
 class Change:
     """A publication as the list of changes shows it."""
 
-    at: datetime
     relation: str
-    kind: str
-    rows: int | None
-    changes: tuple[str, ...]
-    shows: int | None = None
-    """See `PublicationFacts`."""
+    entry: PublicationFacts
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
@@ -113,6 +108,6 @@ def _order(card: DomainCard) -> tuple[bool, int, str]:
 
 def _changes(mesh: Mesh) -> tuple[Change, ...]:
     return tuple(
-        Change(each.at, relation, each.kind, each.rows, each.changes, each.shows)
+        Change(relation, each)
         for relation, each in newest_publications(mesh.products, MOST_CHANGES)
     )

@@ -136,14 +136,17 @@ def plural(value: int, one: str, many: str = "") -> str:
     return f"{value:,} {one if value == 1 else many or one + 's'}"
 
 
-def done(kind: str, shows: int | None = None) -> str:
+def done(kind: str, shows: int | None = None, undid: int | None = None) -> str:
     """What an entry of the ledger did, as a verb.
 
     Args:
         kind: of the entry.
         shows: the publication that a rollback shows again, if it is known.
+        undid: the publication that a rollback took back, if it is known.
     """
     said = _DONE.get(kind, kind)
+    if undid is not None:
+        said += f", undid publication {undid}"
     return f"{said}, shows publication {shows} again" if shows is not None else said
 
 

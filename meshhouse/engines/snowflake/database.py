@@ -1,12 +1,12 @@
 """The current state of each table in Snowflake: the counterpart of the lake's catalog.
 
 Belongs here: the table `states`, and transactions that change several states at once. Not here: the
-rows of raw tables (landing.py) and of generations (engine.py).
+rows of raw tables (landing.py) and of generations (engine.py, shown.py).
 
 Snowflake commits every DDL statement by itself, so no transaction can make several products visible
 at once. Publication therefore has two steps. One transaction on `states` and the ledger decides
 which states are current. Then each product's table is replaced; if that is interrupted, the next
-run completes it (engine.py). Consumers never see a state that was not audited.
+run completes it (shown.py). Consumers never see a state that was not audited.
 """
 
 from __future__ import annotations
@@ -148,6 +148,14 @@ class Database:
             f"where not exists (select 1 from {self.states_table} where relation = '')"
         )
         self._is_prepared = True
+
+    def schemas(self) -> list[str]:
+        """Names of all schemas, in lower case."""
+        session = self.session
+        found = session.rows(
+            f"select schema_name from {session.name('information_schema', 'schemata')}"
+        )
+        return [name.lower() for (name,) in found]
 
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema if it does not exist."""

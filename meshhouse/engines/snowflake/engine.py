@@ -1,7 +1,7 @@
 """Target `snowflake`: domains build native tables, publication clones them.
 
 Belongs here: the engine protocol, implemented with Snowflake's statements. Not here: connections
-(session.py), landing (landing.py), the ledger (ledger.py), the text of statements (publish.py).
+(session.py), landing (landing.py), the ledger (ledger.py), or what readers see (shown.py).
 
 A candidate is a zero-copy clone of the built table, called a generation, which never changes. The
 audit reads it, publication clones it to `<domain>.<product>`, and rollback clones an older one.
@@ -9,7 +9,6 @@ audit reads it, publication clones it to `<domain>.<product>`, and rollback clon
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,22 +20,17 @@ from meshhouse.engines.dbt_snapshots import refuse_snapshots
 from meshhouse.engines.iceberg import readable
 from meshhouse.engines.protocol import NOTHING, PREVIOUS_SUFFIX, Build, Candidate, Reader
 from meshhouse.engines.snowflake.contracts import declared_words, require_values_within
-from meshhouse.engines.snowflake.database import SCHEMA, Database, hidden_name, next_state
+from meshhouse.engines.snowflake.database import SCHEMA, Database, next_state
 from meshhouse.engines.snowflake.ledger import SnowflakeLedger
-from meshhouse.engines.snowflake.publish import (
-    generation,
-    generation_of,
-    show_statements,
-    tag_statements,
-)
+from meshhouse.engines.snowflake.publish import generation, generation_of
 from meshhouse.engines.snowflake.reader import SnowflakeReader
-from meshhouse.engines.snowflake.session import Session, connect
+from meshhouse.engines.snowflake.session import connect
+from meshhouse.engines.snowflake.shown import Shown
 from meshhouse.engines.snowflake.store import SnowflakeStore
 from meshhouse.engines.types import contract_types, require_contract_types
-from meshhouse.errors import MeshError, NotShown, UsageError
-from meshhouse.heads import publications_of
+from meshhouse.errors import MeshError, UsageError
 from meshhouse.ledger import Staged
-from meshhouse.repository import Domain, Product, Repository, undeclared
+from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.environment import split_schema, stored_schema
 from meshhouse.settings import value as value_of
 
@@ -44,11 +38,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-_LOG = logging.getLogger(__name__)
 _NOT_CLONED = re.compile(r"\btransient\b|\bview\b", re.IGNORECASE)
 """Words in Snowflake's refusal to clone a transient table or a view into a permanent table."""
-_KEPT_GENERATIONS = 3
-"""Generations kept of each product: the published one, and earlier ones for rollbacks."""
 
 
 class SnowflakeEngine:
@@ -60,7 +51,7 @@ class SnowflakeEngine:
         self._repository = repository
         self._database: Database | None = None
         self._store: SnowflakeStore | None = None
-        self._has_made_tags = False
+        self._shown: Shown | None = None
 
     lake: ClassVar[None] = None
     """Snowflake keeps its own tables."""
@@ -82,6 +73,13 @@ class SnowflakeEngine:
         if self._store is None:  # it keeps what it knows of each domain's tables
             self._store = SnowflakeStore(self.database)
         return self._store
+
+    @property
+    def shown(self) -> Shown:
+        """What readers see of the current environment."""
+        if self._shown is None:  # it remembers that it made the tags
+            self._shown = Shown(self._repository, self.database)
+        return self._shown
 
     @property
     def ledger(self) -> SnowflakeLedger:
@@ -181,7 +179,7 @@ class SnowflakeEngine:
         """
         session = connect(product.domain)
         session.tag(product=product.relation)
-        self._make_tags(session)  # a role without the right to do so fails before any decision
+        self.shown.make_tags(session)  # a role without the right to do so fails before any decision
         schema = self._repository.build_schema(product.domain)
         built = session.name(schema, product.build_name)
         base = self.database.properties(product.relation)[0]
@@ -204,7 +202,7 @@ class SnowflakeEngine:
             require_contract_types(product, declared_words(promised, self.database.columns(name)))
             require_values_within(product, promised, session, kept)
         except MeshError:
-            self._drop(product, state)
+            self.shown.drop(product, state)
             raise
         ((rows,),) = session.rows(f"select count(*) from {kept}")
         return Candidate(
@@ -253,7 +251,7 @@ class SnowflakeEngine:
         states = self.states()
         for candidate in candidates:
             if states.get(candidate.product.relation) != candidate.staged.state:
-                self._drop(candidate.product, int(candidate.staged.state))
+                self.shown.drop(candidate.product, int(candidate.staged.state))
 
     def restore(self, product: Product, snapshot_id: int) -> Staged:
         """Stages an earlier generation again.
@@ -262,7 +260,7 @@ class SnowflakeEngine:
             MeshError: the generation is no longer kept.
         """
         base = self.database.properties(product.relation)[0]
-        if snapshot_id not in self._generations(product.relation):
+        if snapshot_id not in self.shown.generations(product.relation):
             raise MeshError(
                 f"The previous publication of {product.relation} is no longer kept, so it cannot "
                 "be published again. Run the domain again to publish a new one."
@@ -279,7 +277,7 @@ class SnowflakeEngine:
         """Clones the generation that the other name shows; see `Engine.alias`."""
         session = connect(shown.relation.partition(".")[0])
         session.tag(product=relation, step="publication")
-        kept = self._generations(shown.relation) if with_history else set()
+        kept = self.shown.generations(shown.relation) if with_history else set()
         schema = f"{relation.partition('.')[0]}_generations"
         self.database.ensure_schema(self.database.stored(schema))
         for state in sorted({*kept, int(shown.state)}):
@@ -293,157 +291,23 @@ class SnowflakeEngine:
 
     def environments(self) -> set[str]:
         """Names of the environments that have schemas."""
-        return {split_schema(schema)[0] for schema in self._schemas()} - {""}
+        return {split_schema(schema)[0] for schema in self.database.schemas()} - {""}
 
     def drop(self, environment: str) -> None:
         """Drops every schema of an environment, its ledger last; a second call changes nothing."""
-        own = [each for each in self._schemas() if split_schema(each)[0] == environment]
+        own = [each for each in self.database.schemas() if split_schema(each)[0] == environment]
         ledger = stored_schema(environment, SCHEMA)
         for schema in sorted(own, key=lambda each: each == ledger):
             self.database.session.execute(
                 f"drop schema if exists {self.database.session.name(schema)} cascade"
             )
 
-    def _schemas(self) -> list[str]:
-        session = self.database.session
-        found = session.rows(
-            f"select schema_name from {session.name('information_schema', 'schemata')}"
-        )
-        return [name.lower() for (name,) in found]
+    def finish_publications(self, domain: Domain) -> None:
+        """See `Shown.finish_publications`."""
+        self.shown.finish_publications(domain)
 
     def _show(self, relations: Sequence[str]) -> None:
-        failed: dict[str, str] = {}
-        for relation in relations:
-            if relation.partition(".")[0].endswith("_retired"):
-                continue
-            state, _ = self.database.properties(relation)
-            try:
-                if state is None:
-                    self._hide(relation)
-                else:
-                    self._show_one(self._named(relation), state)
-            except MeshError as error:  # the decision is recorded: the next run completes it
-                failed[relation] = str(error)
-        if failed:
-            domain = next(iter(failed)).partition(".")[0]
-            raise NotShown(
-                f"{', '.join(failed)}: published, but not visible yet: "
-                f"{' '.join(dict.fromkeys(failed.values()))} Correct this, then run `mesh run "
-                f"{domain}` to make it visible."
-            )
-
-    def _hide(self, relation: str) -> None:
-        """Drops what readers see of a retired product; its generations stay."""
-        domain, _, name = relation.partition(".")
-        session = connect(domain)
-        session.tag(product=relation, step="retirement")
-        shown = session.relation(self.database.stored(relation))
-        session.execute(f"drop table if exists {shown}")
-        if not self.database.environment and f"{domain}_shared" in self._schemas():
-            session.execute(f"drop view if exists {session.name(f'{domain}_shared', name)}")
-        self.database.mark_hidden(relation)
-
-    def finish_publications(self, domain: Domain) -> None:
-        """Completes publications that were interrupted after their decision was recorded.
-
-        Raises:
-            MeshError: a product of this domain cannot be made visible. Products of other domains
-                only cause a warning.
-        """
-        if not self.database.has_states():
-            return
-        products = {
-            name: product
-            for each in self._repository.readings
-            for product in each.products
-            for name in product.relations
-        }
-        waiting = self.database.session.rows(
-            f"select relation, state from {self.database.states_table} "
-            "where relation <> '' and (shown is null or shown <> state)"
-        )
-        for relation, state in waiting:
-            hidden = hidden_name(relation)
-            name = hidden or relation
-            product = products[name].called(name) if name in products else self._named(name)
-            if product.domain not in self._repository.domain_names:
-                continue  # a raw table
-            try:
-                if hidden is None:
-                    self._show_one(product, int(state))
-                elif hidden in self.states():  # something else has the name by now
-                    self.database.mark_hidden(hidden)
-                else:
-                    self._hide(hidden)
-            except MeshError as error:
-                if product.domain == domain.name:
-                    raise
-                what = "published, but not visible" if hidden is None else "retired, but visible"
-                _LOG.warning("%s is %s yet: %s", name, what, error)
-
-    def _named(self, relation: str) -> Product:
-        """The product that a relation shows, under that name, whether declared or not."""
-        domain, _, name = relation.partition(".")
-        if domain in self._repository.domain_names:
-            declared = self._repository.reading(domain).product(name)
-            if declared is not None:
-                return declared.called(relation)
-        return undeclared(relation)
-
-    def _show_one(self, product: Product, state: int) -> None:
-        session = connect(product.domain)
-        session.tag(product=product.relation, step="publication")
-        # Only production's products are shared: an environment is for trying things out.
-        self.database.ensure_schema(self.database.stored(product.domain))
-        if product.shared and not self.database.environment:
-            self.database.ensure_schema(f"{product.domain}_shared")
-        owner = self._repository.reading(product.domain).owner(product)
-        self._make_tags(session)
-        for statement in show_statements(session, product, state, owner, self.database.environment):
-            session.execute(statement)
-        marked = session.execute(
-            f"update {self.database.states_table} set shown = ? where relation = ? and state = ?",
-            state,
-            product.relation,
-            state,
-        )
-        if marked.rowcount == 0:  # another run published a newer state, which this one replaced
-            newer, _ = self.database.properties(product.relation)
-            if newer is not None:
-                self._show_one(product, newer)
-            return
-        history = publications_of(self.ledger, product.domain).get(product.relation, ())
-        published = [entry["snapshot_id"] for entry in history]
-        kept = {state, *list(dict.fromkeys(reversed(published)))[:_KEPT_GENERATIONS]}
-        for old in self._generations(product.relation) - kept:
-            if old < state:
-                self._drop(product, old)
-
-    def _make_tags(self, session: Session) -> None:
-        """Creates the tags once; all environments use production's."""
-        if not self._has_made_tags:
-            self.database.ensure_schema(SCHEMA)
-            for statement in tag_statements(session):
-                session.execute(statement)
-            self._has_made_tags = True
-
-    def _generations(self, relation: str) -> set[int]:
-        session = self.database.session
-        domain, _, name = relation.partition(".")
-        prefix = f"{name}__".upper()
-        found = session.rows(
-            f"select table_name from {session.name('information_schema', 'tables')} "
-            "where table_schema = ? and startswith(table_name, ?)",
-            self.database.stored(f"{domain}_generations").upper(),
-            prefix,
-        )
-        numbers = (name.removeprefix(prefix) for (name,) in found)
-        return {int(number) for number in numbers if number.isdecimal()}
-
-    def _drop(self, product: Product, state: int) -> None:
-        session = connect(product.domain)
-        kept = session.relation(self.database.stored(generation(product, state)))
-        session.execute(f"drop table if exists {kept}")
+        self.shown.show(relations)
 
     def _bytes(self, relation: str) -> int:
         schema, _, name = relation.partition(".")

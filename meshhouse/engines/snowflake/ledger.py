@@ -1,7 +1,7 @@
 """The ledger in Snowflake: native tables `meshhouse.*`.
 
 Belongs here: appending entries in the transaction of a publication, and reading them. Not here: the
-columns of ledgers (meshhouse/ledger.py), or how products become visible (engine.py, publish.py).
+columns of ledgers (meshhouse/ledger.py), or how products become visible (shown.py, publish.py).
 """
 
 from __future__ import annotations
@@ -116,6 +116,16 @@ class SnowflakeLedger:
         wanted = [("domain = ?", domain)] if domain else []
         wanted += [("finished_at >= ?", since)] if since else []
         return self._entries(ledger, wanted)
+
+    def entries_from(self, ledger: str, number: int) -> list[dict[str, Any]]:
+        """See `Ledger.entries_from`."""
+        return self._entries(ledger, [("number >= ?", number)])
+
+    def newest(self, ledger: str) -> list[dict[str, Any]]:
+        """See `Ledger.newest`."""
+        found = self._entries(ledger, [])
+        number = max((each["number"] for each in found), default=0)
+        return [each for each in found if each["number"] == number]
 
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`."""

@@ -1,7 +1,7 @@
 """The SQL statements that make one generation of a product visible in Snowflake.
 
 Belongs here: SQL text only, so that tests can compare the statements that fakesnow cannot run. Not
-here: deciding what is published (runs/publication.py), or running the statements (engine.py).
+here: deciding what is published (runs/publication.py), or running the statements (shown.py).
 
 Every statement can be repeated, so an interrupted publication can be completed.
 """

@@ -29,6 +29,8 @@ from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.source import EventBatch, Rebalance
 
 _BUFFER_KIBIBYTES = 16 * 1024
+_GATHER_SECONDS = 0.02
+"""How long a poll that has an event waits for more: large batches cost less for each event."""
 _CLOSE_SECONDS = 10.0
 _PASSING_ERRORS = frozenset({-195, -187, -185, -193})
 """Errors after which librdkafka retries by itself: a broker is unreachable, all brokers are
@@ -120,7 +122,10 @@ class ConfluentClient:
         from confluent_kafka import KafkaError
 
         with explained(self._settings):
-            messages = self._consumer.consume(POLL_RECORDS, seconds)
+            # `consume` waits until it has so many messages, however few there are.
+            messages = self._consumer.consume(1, seconds)
+            if messages:
+                messages += self._consumer.consume(POLL_RECORDS - 1, _GATHER_SECONDS)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure

@@ -13,7 +13,7 @@ from meshhouse.governance import growth
 from meshhouse.governance.change import Change, Verdict
 from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.readers import Read
-from meshhouse.governance.statistics import found_again
+from meshhouse.governance.statistics_compared import found_again
 
 _TIMES = ("date", "timestamp")
 _DAYS = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}

@@ -17,7 +17,7 @@ from meshhouse.governance.rules.filling import other_roots
 from meshhouse.governance.rules.keys import foreign_targets, unique_columns
 from meshhouse.governance.rules.spelling import is_respelled
 from meshhouse.governance.shape import changed_values
-from meshhouse.governance.statistics import are_comparable, found_again
+from meshhouse.governance.statistics_compared import are_comparable, found_again
 
 _ENOUGH = 0.99
 """The share of published keys that must be found again."""

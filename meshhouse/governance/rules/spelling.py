@@ -17,7 +17,7 @@ from meshhouse.governance.comparison import Comparison, change
 from meshhouse.governance.expressions import Value
 from meshhouse.governance.likeness import Measured, measured
 from meshhouse.governance.shape import changed_values
-from meshhouse.governance.statistics import rewritten_periods
+from meshhouse.governance.statistics_compared import rewritten_periods
 
 _ZONE = re.compile(
     r"(?:[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_]+)?"

@@ -22,6 +22,10 @@ _WRITTEN_BY_DBT = {"target", "logs"}
 """Folders in that of a dbt project; deeper ones are folders of models."""
 
 
+_NAMES = 20
+"""Most files that a sentence lists."""
+
+
 def copy_project(project: ForeignProject, to: Path) -> list[str]:
     """Copies a project into a new folder, and returns what a person should know of it.
 
@@ -31,6 +35,7 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
     """
     to.mkdir(parents=True)
     ignored: list[Path] = []
+    hidden: list[Path] = []
     for kind in FOLDERS:
         for folder in project.folders(kind):
             if project.path not in folder.resolve().parents:
@@ -40,6 +45,7 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
                 )
             _refuse_links(folder)
             ignored += _copy(folder, to / kind, is_ignored=project.is_ignored)
+            hidden += _hidden(folder)
     for folder in _docs(project):
         ignored += _copy(folder, to / "models", (".md",), is_ignored=project.is_ignored)
     for name in FILES:
@@ -50,7 +56,12 @@ def copy_project(project: ForeignProject, to: Path) -> list[str]:
         # `dbt deps` installs local packages as links.
         for package in sorted(each for each in project.packages_path.iterdir() if each.is_dir()):
             _copy_package(package.resolve(), to / "dbt_packages" / package.name)
-    return [*_about(ignored), *_padded(to), *_local_packages(project, to)]
+    return [
+        *_about(ignored),
+        *_about_hidden(project, hidden),
+        *_padded(to),
+        *_local_packages(project, to),
+    ]
 
 
 def _refuse_links(folder: Path) -> None:
@@ -69,6 +80,23 @@ def _about(ignored: Sequence[Path]) -> Iterator[str]:
     if ignored:
         names = ", ".join(sorted({each.name for each in ignored})[:5])
         yield f"Not copied, because .dbtignore names them: {len(ignored)} files, such as {names}."
+
+
+def _hidden(folder: Path) -> Iterator[Path]:
+    """What a copy leaves out because its name begins with a dot."""
+    for place, names, files in os.walk(folder):
+        yield from (Path(place, each) for each in [*names, *files] if each.startswith("."))
+        names[:] = [each for each in names if not each.startswith(".")]
+
+
+def _about_hidden(project: ForeignProject, hidden: Sequence[Path]) -> Iterator[str]:
+    if hidden:
+        names = sorted(str(each.relative_to(project.path)) for each in hidden)
+        more = f", and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        yield (
+            f"Not copied, because their names begin with a dot: {', '.join(names[:_NAMES])}{more}. "
+            "If the domain needs one, copy it there under another name."
+        )
 
 
 def _docs(project: ForeignProject) -> list[Path]:

@@ -15,6 +15,7 @@ from sqlglot import ErrorLevel, parse_one
 from meshhouse.catalog.gather import gather
 from meshhouse.engines import Engine, dbt_variables, engine
 from meshhouse.engines.snowflake.session import connect
+from meshhouse.engines.snowflake.shown import Shown
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.events import open_source
 from meshhouse.heads import publications_of
@@ -124,14 +125,14 @@ def test_a_publication_that_was_stopped_half_way_is_finished_by_the_next_run(
     mesh.sell(20)
     land(mesh, chosen)
     with monkeypatch.context() as broken:
-        shown = type(chosen)._show_one
+        shown = Shown.show_one
 
         def stop_at_totals(self, product, state):
             if product.name == "totals":
                 raise KeyboardInterrupt
             shown(self, product, state)
 
-        broken.setattr(type(chosen), "_show_one", stop_at_totals)
+        broken.setattr(Shown, "show_one", stop_at_totals)
         with pytest.raises(KeyboardInterrupt):
             run(mesh, chosen, "shop")
     assert rows("select orders from shop.totals") == [(19,)]
