@@ -113,7 +113,9 @@ def _keep_private() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `mesh`."""
     garbage.look_seldom()
-    sys.exit(run(cli, sys.argv[1:] if arguments is None else arguments))
+    code = run(cli, sys.argv[1:] if arguments is None else arguments)
+    garbage.look_no_more()
+    sys.exit(code)
 
 
 def run(command: click.Command, arguments: list[str]) -> int:

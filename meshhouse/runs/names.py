@@ -166,7 +166,9 @@ def _suspects(
     The new name is empty if the ledger must say which version the table shows.
     """
     found = {}
-    heads = engine.ledger.heads(domain.name, documents=False)
+    numbered = any(each.versioned and each.plain_relation in states for each in domain.products)
+    # A read of the ledger takes 5 ms, and each domain of a run would make two.
+    heads = engine.ledger.heads(domain.name, documents=False) if numbered else {}
     for product in domain.products:
         plain, former = product.plain_relation, product.former_relation
         alike = [each for each in versions.get(plain, ())

@@ -83,7 +83,10 @@ class Steps:
         candidates: list[Candidate] = []
         try:
             # One by one, so that those that were staged can be withdrawn when one fails.
-            candidates.extend(engine.stage(plan.manifest.described(each)) for each in plan.to_build)
+            with engine.staging(self._domain):
+                candidates.extend(
+                    engine.stage(plan.manifest.described(each)) for each in plan.to_build
+                )
             measured = self._audit(candidates, promised)
             refused = self._refused(promised, measured) if measured else []
             losses = self._unjudged_losses()
@@ -166,6 +169,7 @@ class Steps:
         gate = Gate(
             self._repository, self._engine.ledger, self._domain, self._confirmed, shown=shown
         )
+        gate.read_ahead(self._plan.to_build)
         for product in self._plan.to_build:
             relation = product.relation
             judged = gate.judge(product, contracts[relation], statistics[relation])
