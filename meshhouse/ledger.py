@@ -294,6 +294,21 @@ class Ledger(Protocol):
         """
         ...
 
+    def entries_from(self, ledger: str, number: int) -> list[dict[str, Any]]:
+        """Rows of one table whose number is at least this, oldest first.
+
+        Like `entries`, but entries of older versions, which have no number, are left out.
+
+        Args:
+            ledger: the table.
+            number: of a commit.
+        """
+        ...
+
+    def newest(self, ledger: str) -> list[dict[str, Any]]:
+        """Rows of one table with its largest number; empty if no row has a number."""
+        ...
+
     def renames(self) -> list[dict[str, Any]]:
         """Publications of the kind `rename`, of all domains, oldest first."""
         ...

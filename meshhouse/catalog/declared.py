@@ -58,20 +58,31 @@ class Declarations:
     """The repository of a process that lives."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
         self._read: Repository | None = None
         self._stamp: Stamp | None = None
 
-    def now(self) -> Repository:
-        """The repository as it is declared now; the one of before if no file changed."""
-        fresh = Repository(self._root)
+    def looked(self) -> tuple[Repository, Stamp]:
+        """The repository, of which a new process has read nothing yet, and a stamp of its files."""
+        fresh = Repository(self.root)
         # Before anything is read: what changes later gives another stamp next time.
         found = stamp(fresh)
         if self._read is not None and found.is_proof and found == self._stamp:
-            return self._read
-        self._read = fresh if _is_covered(fresh) else None
-        self._stamp = found
-        return fresh
+            return self._read, found
+        return fresh, found
+
+    def now(self) -> Repository:
+        """The repository as it is declared now; the one of before if no file changed."""
+        found, of_it = self.looked()
+        self.keep(found, of_it)
+        return found
+
+    def keep(self, repository: Repository, found: Stamp) -> bool:
+        """Keeps a repository for the next time; False if its stamp does not cover all its files."""
+        if repository is not self._read:
+            self._read = repository if _is_covered(repository) else None
+            self._stamp = found
+        return self._read is not None
 
 
 def _is_covered(repository: Repository) -> bool:

@@ -7,11 +7,13 @@ Belongs here: digests of documents and of the code that makes pages. Not here: w
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from meshhouse.catalog.documents import ProductFacts, adapter
 from meshhouse.settings import value
 
 _HERE = Path(__file__).parent
@@ -48,9 +50,22 @@ class Digests:
             return _digest(f"{type(item).__name__} {item!r}")
         known = self._now.get(id(item)) or self._before.get(id(item))
         if known is None:
-            known = item, _digest(repr(item))
+            known = item, _digest(_text(item))
         self._now[id(item)] = known
         return known[1]
+
+    def know(self, document: object, digest: str) -> None:
+        """Takes the digest of a document of which only a part is in memory."""
+        self._now[id(document)] = document, digest
+
+
+def _text(document: object) -> str:
+    # JSON, which is written twice as fast, so that a product has the same digest when it is read
+    # from its own file: there, times have another class.
+    if isinstance(document, ProductFacts):
+        with suppress(ValueError):  # half of a surrogate pair
+            return adapter(ProductFacts).dump_json(document).decode()
+    return repr(document)
 
 
 @cache

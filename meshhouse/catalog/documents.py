@@ -12,6 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
 
 STATES = (
     "damaged", "failed", "late", "never published", "not declared", "no promise", "fresh",
@@ -425,6 +429,23 @@ class Mesh:
     """None if nobody gathered it."""
     policies: PolicyFacts | None = None
     """None if the declarations were not checked."""
+    listed: frozenset[str] | None = None
+    """The domains of which anything changed since the build before; None if that is not known.
+    Then `products` has whole documents of these domains and of those that they are shown with. Of
+    others, it has what pages of the whole mesh show."""
+    entries: int | None = None
+    """Publications of all products; None if `products` has them all."""
     storage: str = "lake"
     """Where published tables are: `lake` (Iceberg in a folder, with a catalog file), `store`
     (Iceberg in an object store or with a catalog service) or `warehouse` (the engine's tables)."""
+
+
+@cache
+def adapter(kind: type) -> TypeAdapter[Any]:
+    """What reads and writes documents of a class as JSON, and knows their schema."""
+    return TypeAdapter(kind)
+
+
+def is_listed(mesh: Mesh, domain: str) -> bool:
+    """Whether pages of a domain may have changed since the build before."""
+    return mesh.listed is None or domain in mesh.listed

@@ -178,6 +178,15 @@ class Graph:
         return Part(tuple(sorted(nodes, key=_place)), tuple(sorted(edges)))
 
 
+def nearby(graph: Graph, keys: Iterable[str], steps: int = 2) -> set[str]:
+    """What has one of these nodes in its drawing, and the nodes themselves; see `Graph.around`."""
+    found = {*keys}
+    for near in (graph.before, graph.after):
+        for key in keys:
+            found.update(name for name, _ in _walk(key, near, steps))
+    return found
+
+
 def domains_of(mesh: Mesh, graph: Graph, most: int = 200) -> Part:
     """The domains, and which of them read which.
 

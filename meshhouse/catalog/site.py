@@ -79,7 +79,7 @@ class Built:
 
 
 def build(
-    mesh: Mesh | Callable[[], Mesh],
+    mesh: Mesh | Callable[[bool], Mesh],
     folder: Path,
     makers: Sequence[Maker] = (),
     digests: Digests | None = None,
@@ -89,7 +89,8 @@ def build(
 
     Args:
         mesh: the documents, or what gathers them. It is called when no other build writes into
-            the folder, so that older facts never replace newer ones.
+            the folder, so that older facts never replace newer ones. It gets whether all files are
+            there as the build before left them: only then its documents may leave out domains.
         folder: new, empty, or of an earlier build.
         makers: of the pages; by default `MAKERS`.
         digests: kept from the build before, if the same process made it.
@@ -104,21 +105,28 @@ def build(
     digests.next_build()
     with lock(folder / manifest.LOCK):
         _clear(folder / manifest.DRAFTS)
-        mesh = mesh() if callable(mesh) else mesh
-        before, view = manifest.read(folder), View(mesh.environment, mesh.consumer)
+        before = manifest.read(folder)
+        sizes = _sizes(folder, before.pages)
+        is_whole = before.code == digest_of_code() and all(
+            sizes[path] == each.size for path, each in before.pages.items()
+        )
+        mesh = mesh(is_whole) if callable(mesh) else mesh
+        view = View(mesh.environment, mesh.consumer)
         manifest.check(folder, before, view)
         pages = _listed(mesh, makers or MAKERS)
         new = {path: digests.of(page.inputs) for path, page in pages.items()}
-        changed = _changed(folder, before, new)
+        changed = _changed(before, new, {**sizes, **_sizes(folder, new.keys() - sizes.keys())})
+        if mesh.listed is not None:
+            new = {**{path: each.digest for path, each in before.pages.items()}, **new}
         if changed:
             same = {path: before.pages[path] for path in before.pages.keys() - {*changed}}
             manifest.write(folder, Manifest(before.code, same, view))
         render(folder, [pages[path] for path in changed], jobs)
         gone = sorted(before.pages.keys() - new.keys())
         _remove(folder, gone)
-        sizes = {path: (folder / path).stat().st_size for path in changed}
+        written = {path: (folder / path).stat().st_size for path in changed}
         known = {
-            path: Written(digest, sizes[path]) if path in sizes else before.pages[path]
+            path: Written(digest, written[path]) if path in written else before.pages[path]
             for path, digest in new.items()
         }
         if changed or gone or before.code != digest_of_code():
@@ -141,14 +149,21 @@ def _listed(mesh: Mesh, makers: Iterable[Maker]) -> dict[str, Page]:
     return found
 
 
-def _changed(folder: Path, before: Manifest, new: Mapping[str, str]) -> list[str]:
+def _sizes(folder: Path, pages: Iterable[str]) -> dict[str, int | None]:
+    """The size of each file; None if there is none."""
+    place = os.fspath(folder)  # `Path` would take longer than the system
+    return {path: _size(f"{place}/{path}") for path in pages}
+
+
+def _changed(
+    before: Manifest, new: Mapping[str, str], sizes: Mapping[str, int | None]
+) -> list[str]:
     """Pages to write: those that do not exist first, and the home page last."""
     is_same_code = before.code == digest_of_code()
     missing, differing = [], []
-    place = os.fspath(folder)  # `Path` would take longer than the system
     for path, digest in new.items():
         known = before.pages.get(path)
-        size = _size(f"{place}/{path}")
+        size = sizes[path]
         if size is None:
             missing.append(path)
         elif not is_same_code or known is None or known != Written(digest, size):
@@ -158,7 +173,7 @@ def _changed(folder: Path, before: Manifest, new: Mapping[str, str]) -> list[str
 
 def _size(path: str) -> int | None:
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - see `_changed`
+        return os.stat(path).st_size  # noqa: PTH116 - see `_sizes`
     except OSError:
         return None
 

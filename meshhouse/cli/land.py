@@ -51,7 +51,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
 @click.option(
     "--again-from",
     metavar="OFFSET|TIME",
-    help="Land what was landed since then once more, in its place, without duplicates.",
+    help="Reprocess what was landed since then: new rows replace the earlier ones.",
 )
 @click.option(
     "--engine",
@@ -60,7 +60,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
     show_default=True,
     help="What reads and decodes: this process, or Spark (topics in Kafka only).",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was landed as JSON.")
 def land(
     targets: tuple[str, ...],
@@ -141,13 +141,13 @@ def _followed(repository: Repository, tables: Sequence[RawTable]) -> list[RawTab
         if found := extracted_whole(repository, raw.topic):
             others.append(
                 f"{raw.relation} is not followed: its topic has readings of the whole table "
-                f"{found[1].name}, and a part of one would look like a table that lost rows."
+                f"{found[1].name}, and a part of one would look like a table that lost rows. "
+                f"Run `mesh land {raw.relation}` after `mesh extract` instead."
             )
         else:
             followed.append(raw)
     if others and not followed:
-        remedy = "Without `--follow`, run `mesh extract` and `mesh land` instead."
-        raise UsageError(" ".join([*others, remedy]))
+        raise UsageError(" ".join(others))
     for line in others:
         click.echo(escaped(f"mesh: {line}"), err=True)
     return followed

@@ -89,6 +89,7 @@ def damage_of(
     deep: bool = False,
     data: bool = True,
     named_in: str | None = None,
+    seen: list[str] | None = None,
 ) -> Iterator[Damage]:
     """The damaged files of a table.
 
@@ -99,7 +100,10 @@ def damage_of(
         deep: read all data files and count their rows.
         data: check data files; False checks only metadata and manifests.
         named_in: check only data files whose name is in this text, such as an error message.
+        seen: the location of each file that was looked at is added to it.
     """
+    seen = [] if seen is None else seen
+    seen.append(location)
     table = _load(relation, location)
     if isinstance(table, Damage):
         yield table
@@ -108,6 +112,7 @@ def damage_of(
     manifests: dict[str, ManifestFile] = {}
     for snapshot in table.metadata.snapshots:
         if history or snapshot.snapshot_id == current:
+            seen.append(snapshot.manifest_list)
             found = _read(
                 relation, snapshot.manifest_list, lambda s=snapshot: s.manifests(table.io)
             )
@@ -117,6 +122,7 @@ def damage_of(
                 manifests |= {each.manifest_path: each for each in found}
     files: dict[str, DataFile] = {}
     for path, manifest in manifests.items():
+        seen.append(path)
         entries = _read(relation, path, lambda m=manifest: m.fetch_manifest_entry(table.io),
                         manifest.manifest_length, table)  # fmt: skip
         if isinstance(entries, Damage):
@@ -126,6 +132,7 @@ def damage_of(
     for path, file in files.items() if data else ():
         if named_in is not None and path.rpartition("/")[2] not in named_in:
             continue
+        seen.append(path)
         check = (lambda p=path, f=file: _count(table, p, f)) if deep else (lambda: None)
         done = _read(relation, path, check, file.file_size_in_bytes, table)
         if isinstance(done, Damage):

@@ -185,7 +185,9 @@ def _measurements(
 ) -> dict[str, list[Measurement]]:
     """Product relation -> its measurements, in the order of the ledger."""
     found: dict[str, list[Measurement]] = {}
-    for row in ledger.entries("objectives", domain, now - _REMEMBERED):
+    # From midnight: then only a new day leaves a measurement out.
+    begin = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    for row in ledger.entries("objectives", domain, begin - _REMEMBERED):
         each = Measurement(
             row["objective"], row["target"], row["measured"], row["finished_at"], row["started_at"]
         )

@@ -23,7 +23,7 @@ from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Head, Staged
 from meshhouse.repository import Domain, Product, Repository, display_path
 from meshhouse.repository.references import Reading, readers
-from meshhouse.runs.names import entry_of, names_of, plain_of, standing_of
+from meshhouse.runs.aliases import entry_of, names_of, plain_of, standing_of
 
 SUFFIX = "_retired"
 """Schema of retired tables: the domain's name with this suffix."""
@@ -216,10 +216,15 @@ def is_announced(product: Product, head: Head) -> bool:
 
 def retired(engine: Engine) -> list[Retired]:
     """Every product that is retired now, in the environment in use; newest last."""
+    return retired_among(engine.ledger.heads(documents=False).values())
+
+
+def retired_among(heads: Iterable[Head]) -> list[Retired]:
+    """Those of some products that are retired now; newest last."""
     found = [
         Retired(head.relation, head.retired_version, head.retired_at, head.retired_rows,
                 head.retired_by)
-        for head in engine.ledger.heads(documents=False).values()
+        for head in heads
         if head.kind == "retire"
     ]  # fmt: skip
     return sorted(found, key=lambda each: each.at)

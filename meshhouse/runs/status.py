@@ -6,7 +6,7 @@ published without a declaration. Not here: printing them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from meshhouse.lake import Lake
 from meshhouse.lake.damage import Damaged, damage_of, read_metadata
 from meshhouse.lake.object_store import is_remote
 from meshhouse.ledger import Head, Ledger
-from meshhouse.repository import Product, Repository, broken_because
+from meshhouse.repository import Domain, Product, Repository, broken_because
 from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.references import first_unresolved
 
@@ -70,7 +70,11 @@ class ProductStatus:
 
 
 def product_statuses(
-    repository: Repository, ledger: Ledger, lake: Lake | None = None
+    repository: Repository,
+    ledger: Ledger,
+    lake: Lake | None = None,
+    domains: Collection[str] | None = None,
+    seen: dict[str, list[str]] | None = None,
 ) -> list[ProductStatus]:
     """Every declared product, published or not, upstream domains first.
 
@@ -80,35 +84,51 @@ def product_statuses(
         repository: where they are declared.
         ledger: what was recorded of them.
         lake: where their files are, if they are files.
+        domains: whose products; None for all. The declarations of others are not read.
+        seen: relation -> the files that were looked at for damage; is added to.
     """
+    seen = {} if seen is None else seen
     shown = lake.visible() if lake is not None else {}
-    own, behind = _heads(ledger)
+    own, behind = _heads(ledger, domains)
     statuses = []
-    for product in (each for domain in repository.readings for each in domain.products):
+    chosen: Iterable[Domain] = repository.readings
+    if domains is not None:
+        names = sorted({*domains} & {*repository.domain_names})
+        chosen = [repository.reading(each) for each in names]
+    for product in (each for domain in chosen for each in domain.products):
         here, there = (heads.get(product.relation) for heads in (own, behind))
         inherited = not _was_published(here) and _was_published(there)
         found = _status(product, there if inherited else here)
         if inherited and here is not None:  # runs here tried it and published nothing
             found = replace(found, last_run=here.last_run)
         found = replace(found, environment="" if inherited else repository.environment)
-        statuses.append(replace(found, damage=_damage(product.relation, shown)))
+        statuses.append(replace(found, damage=_damage(product.relation, shown, seen)))
     return statuses
 
 
-def _heads(ledger: Ledger) -> tuple[dict[str, Head], dict[str, Head]]:
+def _heads(
+    ledger: Ledger, domains: Collection[str] | None = None
+) -> tuple[dict[str, Head], dict[str, Head]]:
     """Heads of the environment in use, and of production behind it."""
     behind = ledger.production
     return (
-        ledger.heads(documents=False),
-        behind.heads(documents=False) if behind is not None else {},
+        _heads_of(ledger, domains),
+        _heads_of(behind, domains) if behind is not None else {},
     )
+
+
+def _heads_of(ledger: Ledger, domains: Collection[str] | None) -> dict[str, Head]:
+    found: dict[str, Head] = {}
+    for domain in [None] if domains is None else sorted(domains):
+        found |= ledger.heads(domain, documents=False)
+    return found
 
 
 def _was_published(head: Head | None) -> bool:
     return head is not None and head.kind is not None
 
 
-def _damage(relation: str, shown: Mapping[str, str]) -> str:
+def _damage(relation: str, shown: Mapping[str, str], seen: dict[str, list[str]]) -> str:
     """The first damaged file of what consumers see of a product.
 
     In an object store only the metadata file is read: a look at each file is a request, and
@@ -118,7 +138,8 @@ def _damage(relation: str, shown: Mapping[str, str]) -> str:
     if location is None:
         return ""
     if not is_remote(location):
-        return next((str(each) for each in damage_of(relation, location)), "")
+        files = seen.setdefault(relation, [])
+        return next((str(each) for each in damage_of(relation, location, seen=files)), "")
     try:
         read_metadata(location, relation)
     except Damaged as error:

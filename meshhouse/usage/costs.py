@@ -11,9 +11,9 @@ consumers sum to the same total, to the last unit.
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -148,33 +148,67 @@ def costs_of(
         reads: of all consumers.
         since: the beginning of the time that runs and reads are of.
     """
-    names = {name.lower(): each.relation for each in products for name in each.relations}
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    cells: dict[Cell, Cost] = defaultdict(Cost)
-    own: dict[str, Cost] = defaultdict(Cost)
-    spent = False
-    for each in reads:
-        product = names.get(each.product.lower(), each.product)
-        paid = Cost(nanocredits=each.nanocredits or 0)
-        spent = spent or each.nanocredits is not None
-        if not each.count:  # the work of a run
-            own[product] += paid
-            continue
-        if product != UNKNOWN:
-            counts[product][consumer_of(each)] += each.count
-        cells[product or f"{ROOT_DOMAIN}.{OTHER}", consumer_of(each)] += paid
-    for relation, size in sizes.items():
-        own[relation] += Cost(bytes=size)
-    for run in runs:
-        for relation, milliseconds in _of_run(run).items():
-            own[relation] += Cost(milliseconds=milliseconds)
-    for product, cost in own.items():
-        weights = dict(sorted(counts[product].items())) or {NOBODY: 1}
-        amounts = (cost.bytes, cost.milliseconds, cost.nanocredits)
-        shares = [divided(each, weights) for each in amounts]
-        for consumer in weights:
-            cells[product, consumer] += Cost(*(each[consumer] for each in shares))
-    return Costs({cell: cost for cell, cost in cells.items() if cost != Cost()}, since, spent)
+    tally = Tally()
+    tally.add(products, runs, reads)
+    return tally.costs(sizes, since)
+
+
+@dataclass
+class Tally:
+    """What runs and reads add up to, before it is divided: more of them can be added later."""
+
+    own: dict[str, Cost] = field(default_factory=dict)
+    """Product -> what its runs cost."""
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Product -> consumer -> reads."""
+    paid: dict[str, dict[str, Cost]] = field(default_factory=dict)
+    """Product -> consumer -> what its own queries cost."""
+    knows_credits: bool = False
+
+    def add(
+        self,
+        products: Sequence[Product],
+        runs: Iterable[Mapping[str, Any]],
+        reads: Iterable[Read],
+    ) -> None:
+        """Adds runs and reads; see `costs_of`."""
+        names = {name.lower(): each.relation for each in products for name in each.relations}
+        for each in reads:
+            product = names.get(each.product.lower(), each.product)
+            paid = Cost(nanocredits=each.nanocredits or 0)
+            self.knows_credits = self.knows_credits or each.nanocredits is not None
+            if not each.count:  # the work of a run
+                self.own[product] = self.own.get(product, Cost()) + paid
+                continue
+            consumer = consumer_of(each)
+            if product != UNKNOWN:
+                counts = self.counts.setdefault(product, {})
+                counts[consumer] = counts.get(consumer, 0) + each.count
+            of = self.paid.setdefault(product or f"{ROOT_DOMAIN}.{OTHER}", {})
+            of[consumer] = of.get(consumer, Cost()) + paid
+        for run in runs:
+            for relation, milliseconds in _of_run(run).items():
+                cost = Cost(milliseconds=milliseconds)
+                self.own[relation] = self.own.get(relation, Cost()) + cost
+
+    def costs(self, sizes: Mapping[str, int], since: datetime) -> Costs:
+        """Divides the sums; see `costs_of`."""
+        cells: dict[Cell, Cost] = defaultdict(Cost)
+        for product, of in self.paid.items():
+            for consumer, cost in of.items():
+                cells[product, consumer] += cost
+        for product in dict.fromkeys((*sizes, *self.own)):
+            cost = self.own.get(product, Cost()) + Cost(bytes=sizes.get(product, 0))
+            weights = dict(sorted(self.counts.get(product, {}).items())) or {NOBODY: 1}
+            if len(weights) == 1:
+                cells[product, next(iter(weights))] += cost
+                continue
+            amounts = (cost.bytes, cost.milliseconds, cost.nanocredits)
+            shares = [divided(each, weights) for each in amounts]
+            for consumer in weights:
+                cells[product, consumer] += Cost(*(each[consumer] for each in shares))
+        known = {cell: cost for cell, cost in cells.items() if cost != Cost()}
+        return Costs(known, since, self.knows_credits)
 
 
 def _of_run(run: Mapping[str, Any]) -> dict[str, int]:

@@ -29,6 +29,7 @@ NOBODY, PEOPLE, OTHERS = "nobody", "people", "others"
 USER = "user "
 """Begins the consumer of a reader who declared none."""
 RESERVED = frozenset([NOBODY, PEOPLE, OTHERS])
+READ_RECENTLY = "It was read in the last 90 days."
 USED, UNUSED, UNPROVED = "used", "unused", "not proved"
 _BARE, _EVERY = "bare", "*"
 """Of the reads in contracts, see governance/readers.py."""
@@ -124,6 +125,7 @@ def usage_of(
     built: Iterable[Read],
     published: Mapping[str, datetime],
     now: datetime,
+    windows_end: datetime | None = None,
 ) -> dict[str, Usage]:
     """Relation -> who reads it.
 
@@ -133,13 +135,16 @@ def usage_of(
         built: reads by runs of other domains, see `builds`.
         published: relation -> when it was first published.
         now: the time up to which reads count.
+        windows_end: an earlier time from which 30 and 90 days are counted back; by default `now`.
+            With the last midnight, only a new day takes reads out of the counts.
     """
+    end = windows_end or now
     relations = _by_name(products)
     # What is of a later time comes from a clock that is wrong, or from a line that came just now.
     recent = [
         each if each.at <= now else replace(each, at=now)
         for each in (*kept.reads, *built)
-        if now - LONG <= each.at and each.count
+        if end - LONG <= each.at and each.count
     ]
     of: dict[str, list[Read]] = defaultdict(list)
     for each in recent:
@@ -149,14 +154,14 @@ def usage_of(
     found = {}
     for product in products:
         reads = of[product.relation]
-        state, why = _state(bool(reads), published.get(product.relation), kept.since, hidden, now)
+        state, why = _state(bool(reads), published.get(product.relation), kept.since, hidden, end)
         last = max((each.at for each in reads), default=None)
-        short = [each for each in reads if each.at >= now - SHORT]
+        short = [each for each in reads if each.at >= end - SHORT]
         found[product.relation] = Usage(
             relation=product.relation,
             state=state,
             why=why,
-            consumers=_consumers(reads, now),
+            consumers=_consumers(reads, end),
             columns_30_days=_columns(short),
             columns_90_days=_columns(reads),
             unknown_columns_90_days=sum(each.count for each in reads if each.columns is None),
@@ -251,14 +256,14 @@ def _contracted(
     return {key: None if each is None else tuple(sorted(each)) for key, each in found.items()}
 
 
-def _consumers(reads: Collection[Read], now: datetime) -> dict[str, ConsumerUse]:
+def _consumers(reads: Collection[Read], end: datetime) -> dict[str, ConsumerUse]:
     """Each consumer's reads, the one with most reads first."""
     of: dict[str, list[Read]] = defaultdict(list)
     for each in reads:
         of[consumer_of(each)].append(each)
     uses = {
         consumer: ConsumerUse(
-            reads_30_days=sum(each.count for each in of[consumer] if each.at >= now - SHORT),
+            reads_30_days=sum(each.count for each in of[consumer] if each.at >= end - SHORT),
             reads_90_days=sum(each.count for each in of[consumer]),
             last_read=max(each.at for each in of[consumer]),
         )
@@ -283,7 +288,7 @@ def _state(
 ) -> tuple[str, str]:
     """State and reason of a product."""
     if is_read:
-        return USED, "It was read in the last 90 days."
+        return USED, READ_RECENTLY
     if published is None:
         return UNPROVED, "It was never published."
     if published > now - LONG:

@@ -241,7 +241,7 @@ def test_documents_are_gathered_when_no_other_build_writes(tmp_path):
     folder = tmp_path / "site"
     build(folder, index="a")
 
-    def gather():
+    def gather(is_whole):
         with lock_if_free(folder / ".catalog.lock") as holder:
             assert holder, "the folder is not locked"
         return MESH

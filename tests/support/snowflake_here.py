@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -54,7 +55,11 @@ def start(folder: Path) -> tuple[Snowflake, subprocess.Popen[bytes]]:
     server.log.touch()
     with (folder / "server.log").open("wb") as output:
         process = subprocess.Popen(
-            [_PYTHON, _SERVER, str(port), server.log], stdout=output, stderr=output
+            [_PYTHON, _SERVER, str(port), server.log],
+            stdout=output,
+            stderr=output,
+            # A killed server leaves its files of stages; pytest removes this folder.
+            env={**os.environ, "TMPDIR": str(folder)},
         )
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:

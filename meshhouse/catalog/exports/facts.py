@@ -11,13 +11,18 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts
+from meshhouse.catalog.documents import (
+    DomainFacts,
+    Mesh,
+    ProductFacts,
+    TopicFacts,
+    adapter,
+    is_listed,
+)
 from meshhouse.catalog.page import Page
 
 
@@ -55,11 +60,14 @@ class Index:
 def pages(mesh: Mesh) -> Iterator[Page]:
     """One file for each document, and the list of all."""
     for product in mesh.products:
-        yield _file(paths.product(product.relation, "json"), product)
+        if is_listed(mesh, product.domain):
+            yield _file(paths.product(product.relation, "json"), product)
     for domain in mesh.domains:
-        yield _file(paths.domain(domain.name, "json"), domain)
+        if is_listed(mesh, domain.name):
+            yield _file(paths.domain(domain.name, "json"), domain)
     for topic in mesh.topics:
-        yield _file(paths.topic(topic.domain, topic.table, "json"), topic)
+        if is_listed(mesh, topic.domain):
+            yield _file(paths.topic(topic.domain, topic.table, "json"), topic)
     listed = (_entries(mesh.products), mesh.domains, mesh.topics)
     yield Page(paths.FACTS, listed, partial(_index, *listed))
 
@@ -75,12 +83,6 @@ def _json(document: Any) -> bytes:
     except ValueError:  # half of a surrogate pair, which Python's JSON escapes
         values = writer.dump_python(document, mode="json")
         return json.dumps(values, separators=(",", ":")).encode() + b"\n"
-
-
-@cache
-def adapter(kind: type) -> TypeAdapter[Any]:
-    """What writes documents of a class, and knows their schema."""
-    return TypeAdapter(kind)
 
 
 def _entries(products: Sequence[ProductFacts]) -> tuple[ProductEntry, ...]:

@@ -13,7 +13,14 @@ from functools import partial
 from typing import Any
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import CheckFacts, ColumnFacts, Mesh, ProductFacts, PromiseFacts
+from meshhouse.catalog.documents import (
+    CheckFacts,
+    ColumnFacts,
+    Mesh,
+    ProductFacts,
+    PromiseFacts,
+    is_listed,
+)
 from meshhouse.catalog.exports.standard import (
     as_yaml,
     status_of,
@@ -54,7 +61,7 @@ _PROMISES: Mapping[str, tuple[str, str]] = {
 def pages(mesh: Mesh) -> Iterator[Page]:
     """One file for each product that is or was published."""
     for product in mesh.products:
-        if product.publications:
+        if is_listed(mesh, product.domain) and product.publications:
             path = paths.product(product.relation, "odcs.yaml")
             yield Page(path, product, partial(_text, product))
 

@@ -12,7 +12,11 @@ from functools import partial
 from typing import Any
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import Mesh, ProductFacts
+from meshhouse.catalog.documents import (
+    Mesh,
+    ProductFacts,
+    is_listed,
+)
 from meshhouse.catalog.exports.standard import (
     as_yaml,
     status_of,
@@ -29,7 +33,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     """One file for each product that is or was published."""
     versions = {each.relation: each.version for each in mesh.products}
     for product in mesh.products:
-        if product.publications:
+        if is_listed(mesh, product.domain) and product.publications:
             read = {each: str(versions.get(each, 1)) for each in product.reads}
             inputs = (product, read)
             path = paths.product(product.relation, "odps.yaml")

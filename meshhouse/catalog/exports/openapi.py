@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts
-from meshhouse.catalog.exports.facts import Index, adapter
+from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts, adapter
+from meshhouse.catalog.exports.facts import Index
 from meshhouse.catalog.page import Page
 
 _DOCUMENTS = (Index, ProductFacts, DomainFacts, TopicFacts)

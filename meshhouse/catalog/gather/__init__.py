@@ -4,6 +4,6 @@ Belongs here: reading each source once, and joining what it says; a module for e
 rules that other rooms own (runs/, governance/), or how people see documents (pages/).
 """
 
-from meshhouse.catalog.gather.mesh import check_consumer, gather
+from meshhouse.catalog.gather.mesh import Gathered, check_consumer, gather, gathered
 
-__all__ = ["check_consumer", "gather"]
+__all__ = ["Gathered", "check_consumer", "gather", "gathered"]

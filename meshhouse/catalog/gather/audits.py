@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from meshhouse.heads import Entry
@@ -61,7 +61,8 @@ def _rejected(
     ledgers: Sequence[Ledger], heads: Sequence[Head], now: datetime
 ) -> dict[str, Mapping[str, Any]]:
     runs = {each.relation: each.last_run_at for each in heads if each.last_run == "rejected"}
-    times = [each for each in runs.values() if each is not None and each > now - _REMEMBERED]
+    since = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - _REMEMBERED
+    times = [each for each in runs.values() if each is not None and each > since]
     if not times:
         return {}
     newest: dict[str, Mapping[str, Any]] = {}

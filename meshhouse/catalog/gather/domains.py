@@ -7,6 +7,7 @@ state of a product (history.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from meshhouse.catalog.documents import STATES, DomainFacts, ProductFacts, TopicFacts
 from meshhouse.catalog.gather.known import Sources
@@ -67,6 +68,17 @@ def domains_of(
             problem="This domain was removed. Consumers can still read its products.",
             is_removed=True,
         )
+
+
+def domain_again(domain: DomainFacts, products: Sequence[ProductFacts]) -> DomainFacts:
+    """The document of a domain with the states of its products now.
+
+    Args:
+        domain: its document, made from the same declarations on the same day.
+        products: documents of its products.
+    """
+    kept = domain.promises_kept_percent if domain.is_removed else _kept(products)
+    return replace(domain, state=_worst(products), promises_kept_percent=kept)
 
 
 def _worst(products: Sequence[ProductFacts]) -> str:

@@ -7,9 +7,9 @@ what documents say of them (products.py).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +26,7 @@ from meshhouse.repository.keys import REFRESHED_WITHIN_HOURS
 from meshhouse.repository.read import undeclared
 from meshhouse.repository.references import Reading, readings
 from meshhouse.runs.objectives import Kept, promises_kept
-from meshhouse.runs.retirement import Retired, retired
+from meshhouse.runs.retirement import Retired, retired_among
 from meshhouse.runs.status import ProductStatus, product_statuses
 
 NOT_DECLARED = "not declared"
@@ -98,6 +98,8 @@ class Sources:
     """The domain for which the catalog is made; empty for everyone."""
     versions: Mapping[str, Sequence[Known]] = field(default_factory=dict)
     """`domain.model` -> the products of its versions."""
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Relation -> the files that were looked at for damage."""
 
     @cached_property
     def relations(self) -> frozenset[str]:
@@ -125,7 +127,8 @@ def read_sources(
         now: the time of the catalog.
         consumer: the domain for which the catalog is made.
     """
-    products = list(_shown(repository, engine, now))
+    files: dict[str, list[str]] = {}
+    products = list(known_products(repository, engine, now, seen=files))
     contracts = [each.contract for each in products if each.contract is not None]
     declared = [
         reading for domain in repository.readings for reading in readings(repository, domain)
@@ -139,38 +142,90 @@ def read_sources(
         now=now,
         products=products,
         audits=read_audits(
-            _ledgers(engine), {each.relation: (each.head, each.history) for each in products}, now
+            ledgers_of(engine), {each.relation: (each.head, each.history) for each in products}, now
         ),
         kept=promises_kept(engine.ledger, [each.product for each in products], now),
         reads=reads_by_relation(contracts),
         readings=_by_relation(declared),
-        comparisons=Comparisons(_ledgers(engine), repository.workspace / _CHANGES),
+        comparisons=Comparisons(ledgers_of(engine), repository.workspace / _CHANGES),
         consumer=consumer,
         versions=versions,
+        files=files,
     )
 
 
-def _ledgers(engine: Engine) -> list[Ledger]:
+def sources_of(
+    repository: Repository,
+    engine: Engine,
+    now: datetime,
+    consumer: str,
+    domains: Collection[str],
+) -> Sources:
+    """What the ledger and the declarations say of the products of some domains.
+
+    Who reads them is left out, because that takes the contracts and declarations of all domains.
+    """
+    files: dict[str, list[str]] = {}
+    products = list(known_products(repository, engine, now, domains, files))
+    kept: dict[str, Sequence[Kept]] = {}
+    versions: dict[str, list[Known]] = {}
+    for each in products:
+        versions.setdefault(each.product.plain_relation, []).append(each)
+    for domain in sorted(domains):
+        own = [each.product for each in products if each.product.domain == domain]
+        kept |= promises_kept(engine.ledger, own, now, domain)
+    histories = {each.relation: (each.head, each.history) for each in products}
+    return Sources(
+        repository=repository,
+        engine=engine,
+        now=now,
+        products=products,
+        audits=read_audits(ledgers_of(engine), histories, now),
+        kept=kept,
+        reads={},
+        readings={},
+        comparisons=Comparisons(ledgers_of(engine), repository.workspace / _CHANGES),
+        consumer=consumer,
+        versions=versions,
+        files=files,
+    )
+
+
+def ledgers_of(engine: Engine) -> list[Ledger]:
     """The ledger in use, and production's behind that of an environment."""
     behind = engine.ledger.production
     return [engine.ledger, *([behind] if behind is not None else [])]
 
 
-def _shown(repository: Repository, engine: Engine, now: datetime) -> Iterator[Known]:
+def known_products(
+    repository: Repository,
+    engine: Engine,
+    now: datetime,
+    domains: Collection[str] | None = None,
+    seen: dict[str, list[str]] | None = None,
+) -> Iterator[Known]:
     """What consumers can read, what is declared and can be published, and what was retired lately.
 
     As long as consumers would have had notice of the end, they may look for a retired product.
+
+    Args:
+        repository: what is declared.
+        engine: the target in use.
+        now: the time of the catalog.
+        domains: whose products; None for all.
+        seen: relation -> the files that were looked at for damage; is added to.
     """
-    in_use = dict(zip((repository.environment, ""), _ledgers(engine), strict=False))
+    in_use = dict(zip((repository.environment, ""), ledgers_of(engine), strict=False))
     ledgers = {
-        environment: (ledger.heads(), publications_of(ledger))
+        environment: (heads_of(ledger, domains), _histories(ledger, domains))
         for environment, ledger in in_use.items()
     }
     visible = engine.visible()
-    since = now - timedelta(days=notice_days(repository))
-    gone = {each.relation: each for each in retired(engine) if each.at >= since}
+    since = midnight(now) - timedelta(days=notice_days(repository))
+    own, _ = ledgers[repository.environment]
+    gone = {each.relation: each for each in retired_among(own.values()) if each.at >= since}
     declared = set()
-    for status in product_statuses(repository, engine.ledger, engine.lake):
+    for status in product_statuses(repository, engine.ledger, engine.lake, domains, seen):
         product = status.product
         heads, histories = ledgers[status.environment]
         declared.update(product.relations)
@@ -192,6 +247,29 @@ def _shown(repository: Repository, engine: Engine, now: datetime) -> Iterator[Kn
             history = histories.get(relation, ())
             last = _last_contract(in_use[environment], history) if relation in gone else ""
             yield _undeclared(head, environment, history, gone.get(relation), last)
+
+
+def heads_of(ledger: Ledger, domains: Collection[str] | None) -> dict[str, Head]:
+    """What is current of the products of some domains, or of all."""
+    found: dict[str, Head] = {}
+    for domain in [None] if domains is None else sorted(domains):
+        found |= ledger.heads(domain)
+    return found
+
+
+def _histories(ledger: Ledger, domains: Collection[str] | None) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for domain in [None] if domains is None else sorted(domains):
+        found |= publications_of(ledger, domain)
+    return found
+
+
+def midnight(now: datetime) -> datetime:
+    """When the day of a catalog began, in UTC.
+
+    Days of the past count as a whole, so that only a new day changes what they say.
+    """
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _last_contract(ledger: Ledger, history: Sequence[Mapping[str, Any]]) -> str:

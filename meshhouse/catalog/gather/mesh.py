@@ -6,12 +6,19 @@ of this folder).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from meshhouse.catalog.documents import Mesh
 from meshhouse.catalog.gather.domains import domains_of
-from meshhouse.catalog.gather.known import read_sources
-from meshhouse.catalog.gather.operations import Operations
+from meshhouse.catalog.gather.known import Sources, read_sources
+from meshhouse.catalog.gather.operations import (
+    Operations,
+    operations_facts,
+    publications_by_day,
+    waits_of,
+)
 from meshhouse.catalog.gather.policies import policies_of
 from meshhouse.catalog.gather.products import product_of
 from meshhouse.catalog.gather.topics import topics_of
@@ -24,6 +31,17 @@ from meshhouse.runs.status import broken_domains
 
 _TRACES = "traces"
 """Folder with the steps of columns, which take 10 ms of parsing for each contract."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The documents of a mesh, and what they were made from."""
+
+    mesh: Mesh
+    sources: Sources
+    operations: Operations
+    broken: Mapping[str, str]
+    """Domains that no run can build, with the reason."""
 
 
 def gather(
@@ -40,6 +58,13 @@ def gather(
     Raises:
         UsageError: there is no such consumer.
     """
+    return gathered(repository, engine, consumer, now).mesh
+
+
+def gathered(
+    repository: Repository, engine: Engine, consumer: str = "", now: datetime | None = None
+) -> Gathered:
+    """The same, with what the documents were made from."""
     check_consumer(repository, consumer)
     now = now or datetime.now(UTC)
     sources = read_sources(repository, engine, now, consumer)
@@ -61,7 +86,7 @@ def gather(
     hashes = {each.relation: each.head.contract_hash or "" for each in sources.products}
     traces = Traces(contracts, repository.workspace / _TRACES, hashes)
     published = {each.relation: each for each in contracts}
-    return Mesh(
+    mesh = Mesh(
         built_at=now,
         domains=domains,
         products=products,
@@ -70,10 +95,17 @@ def gather(
         trace_digests=traces.digests(),
         consumer=consumer,
         environment=repository.environment,
-        operations=operations.facts(products),
+        operations=operations_facts(
+            products,
+            publications_by_day(products, now),
+            sorted(waits_of(products, operations.landings)),
+            operations.costs,
+            now,
+        ),
         policies=policies_of(repository, published, now, hashes),
         storage=_storage(engine),
     )
+    return Gathered(mesh, sources, operations, broken)
 
 
 def check_consumer(repository: Repository, consumer: str) -> None:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -23,9 +23,11 @@ from meshhouse.catalog.documents import (
     ReaderFacts,
     UseFacts,
 )
-from meshhouse.catalog.gather.known import Sources
-from meshhouse.usage import Cost, Costs, Usage, store_of
-from meshhouse.usage.costs import DAYS, costs_of
+from meshhouse.catalog.gather.known import Known, Sources, midnight
+from meshhouse.repository import Product, Repository
+from meshhouse.usage import Cost, Costs, Kept, Usage, store_of
+from meshhouse.usage.costs import DAYS, Tally
+from meshhouse.usage.reads import Read
 from meshhouse.usage.usage import LONG, PEOPLE, USER, builds, first_published, usage_of
 
 
@@ -36,11 +38,16 @@ class Operations:
     sources: Sources
 
     @cached_property
-    def _kept(self) -> Any:
-        return store_of(self.sources.repository).read(self.sources.now - LONG)
+    def _end(self) -> datetime:
+        return midnight(self.sources.now)
 
     @cached_property
-    def _products(self) -> list[Any]:
+    def kept(self) -> Kept:
+        """The recorded reads that count."""
+        return recorded_reads(self.sources.repository, self.sources.now)
+
+    @cached_property
+    def _products(self) -> list[Product]:
         return [each.product for each in self.sources.products]
 
     @cached_property
@@ -48,7 +55,7 @@ class Operations:
         return [entry for each in self.sources.products for entry in each.history]
 
     @cached_property
-    def _builds(self) -> list[Any]:
+    def _builds(self) -> list[Read]:
         heads = {each.relation: each.head for each in self.sources.products}
         return builds(self._publications, heads, self._products)
 
@@ -56,20 +63,29 @@ class Operations:
     def usages(self) -> Mapping[str, Usage]:
         """Relation -> who reads it."""
         published = first_published(self._publications)
-        return usage_of(self._products, self._kept, self._builds, published, self.sources.now)
+        return usage_of(
+            self._products, self.kept, self._builds, published, self.sources.now, self._end
+        )
+
+    @cached_property
+    def tally(self) -> Tally:
+        """What runs and reads add up to."""
+        since = first_day(self.sources.now)
+        reads = [each for each in (*self.kept.reads, *self._builds) if each.at >= since]
+        runs = self.sources.engine.ledger.entries("runs", since=since)
+        tally = Tally()
+        tally.add(self._products, runs, reads)
+        return tally
 
     @cached_property
     def costs(self) -> Costs:
         """What everything costs."""
-        since = self.sources.now - timedelta(days=DAYS)
-        reads = [each for each in (*self._kept.reads, *self._builds) if each.at >= since]
-        sizes = {
-            each.relation: each.head.bytes or 0
-            for each in self.sources.products
-            if each.head.is_published
-        }
-        runs = self.sources.engine.ledger.entries("runs", since=since)
-        return costs_of(self._products, sizes, runs, reads, since)
+        return self.tally.costs(sizes_of(self.sources.products), first_day(self.sources.now))
+
+    @cached_property
+    def landings(self) -> Sequence[Mapping[str, Any]]:
+        """The landings that count, of all domains."""
+        return self.sources.engine.ledger.entries("landings", since=first_day(self.sources.now))
 
     def added(self, product: ProductFacts) -> ProductFacts:
         """The document of a product with its use and cost."""
@@ -78,40 +94,74 @@ class Operations:
             return product
         cost = self.costs.products.get(product.relation, Cost())
         readers = tuple(_with_reads(each, use) for each in product.readers)
-        return replace(product, use=_use(use), readers=readers, cost=self._cost(cost))
+        return replace(product, use=_use(use), readers=readers, cost=cost_facts(cost, self.costs))
 
-    def facts(self, products: Sequence[ProductFacts]) -> OperationsFacts:
-        """The document of the whole mesh."""
-        now = self.sources.now
-        since = now - timedelta(days=DAYS)
-        landings = self.sources.engine.ledger.entries("landings", since=since)
-        waits = sorted(_waits(products, landings))
-        days = Counter(
-            entry.at.date()
-            for each in products
-            for entry in each.publications
-            if entry.kind == "publish" and entry.at >= since
-        )
-        return OperationsFacts(
-            since=since.date(),
-            publications=tuple(_every_day(days, since.date(), now.date())),
-            latency_p50_seconds=quantile(waits, 0.5),
-            latency_p95_seconds=quantile(waits, 0.95),
-            cost_of_domains=self._listed(self.costs.domains),
-            cost_of_consumers=self._listed(_without_names(self.costs.consumers)),
-            cost=self._cost(self.costs.total),
-            ledger_entries=max((each.ledger_position for each in products), default=0),
-        )
 
-    def _listed(self, found: Mapping[str, Cost]) -> tuple[tuple[str, CostFacts], ...]:
-        """The most expensive first."""
-        ordered = sorted(found.items(), key=lambda each: (-each[1].milliseconds, each[0]))
-        return tuple((name, self._cost(cost)) for name, cost in ordered)
+def recorded_reads(repository: Repository, now: datetime) -> Kept:
+    """The recorded reads that count in a catalog."""
+    return store_of(repository).read(midnight(now) - LONG)
 
-    def _cost(self, cost: Cost) -> CostFacts:
-        """Credits are None, not zero, where nobody knows them."""
-        spent = cost.credits if self.costs.knows_credits else None
-        return CostFacts(bytes=cost.bytes, seconds=cost.seconds, credits=spent)
+
+def first_day(now: datetime) -> datetime:
+    """The beginning of the first day that figures of 30 days count."""
+    return midnight(now) - timedelta(days=DAYS)
+
+
+def sizes_of(products: Iterable[Known]) -> dict[str, int]:
+    """Relation of what is published -> bytes."""
+    return {each.relation: each.head.bytes or 0 for each in products if each.head.is_published}
+
+
+def publications_by_day(products: Iterable[ProductFacts], now: datetime) -> Counter[date]:
+    """Day -> publications."""
+    since = first_day(now)
+    return Counter(
+        entry.at.date()
+        for each in products
+        for entry in each.publications
+        if entry.kind == "publish" and entry.at >= since
+    )
+
+
+def operations_facts(
+    products: Sequence[ProductFacts],
+    days: Mapping[date, int],
+    waits: Sequence[float],
+    costs: Costs,
+    now: datetime,
+) -> OperationsFacts:
+    """The document of the whole mesh.
+
+    Args:
+        products: all documents.
+        days: day -> publications.
+        waits: of all products, sorted; see `waits_of`.
+        costs: what everything costs.
+        now: the time of the catalog.
+    """
+    since = first_day(now)
+    return OperationsFacts(
+        since=since.date(),
+        publications=tuple(_every_day(days, since.date(), now.date())),
+        latency_p50_seconds=quantile(waits, 0.5),
+        latency_p95_seconds=quantile(waits, 0.95),
+        cost_of_domains=_listed(costs.domains, costs),
+        cost_of_consumers=_listed(_without_names(costs.consumers), costs),
+        cost=cost_facts(costs.total, costs),
+        ledger_entries=max((each.ledger_position for each in products), default=0),
+    )
+
+
+def _listed(found: Mapping[str, Cost], costs: Costs) -> tuple[tuple[str, CostFacts], ...]:
+    """The most expensive first."""
+    ordered = sorted(found.items(), key=lambda each: (-each[1].milliseconds, each[0]))
+    return tuple((name, cost_facts(cost, costs)) for name, cost in ordered)
+
+
+def cost_facts(cost: Cost, costs: Costs) -> CostFacts:
+    """A cost as a document. Credits are None, not zero, where nobody knows them."""
+    spent = cost.credits if costs.knows_credits else None
+    return CostFacts(bytes=cost.bytes, seconds=cost.seconds, credits=spent)
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
@@ -126,7 +176,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-def _waits(
+def waits_of(
     products: Iterable[ProductFacts], landings: Iterable[Mapping[str, Any]]
 ) -> Iterator[float]:
     """Seconds from each landing of rows to the first publication of each product that reads it."""

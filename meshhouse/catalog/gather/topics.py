@@ -7,13 +7,15 @@ of them is read (landing/).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from meshhouse.catalog.documents import ColumnFacts, ColumnUse, ProductFacts, TopicFacts
 from meshhouse.catalog.gather.columns import as_mapping, class_of
 from meshhouse.catalog.gather.known import Sources
+from meshhouse.engines import Engine
 from meshhouse.landing.rejected import summaries
 from meshhouse.landing.store import RawState, lands_itself
-from meshhouse.repository import Column, RawTable
+from meshhouse.repository import Column, RawTable, Repository
 
 _UNKNOWN = "reason not recorded here"
 
@@ -26,8 +28,8 @@ def topics_of(sources: Sources, products: Sequence[ProductFacts]) -> Iterator[To
         products: documents of all products.
     """
     tables = [raw for domain in sources.repository.readings for raw in domain.raw_tables]
-    states = {raw.relation: _state(sources, raw) for raw in tables}
-    rejected = _rejected(sources, [raw for raw in tables if states[raw.relation].state])
+    states = {raw.relation: _state(sources.engine, raw) for raw in tables}
+    rejected = _rejected(sources.engine, [raw for raw in tables if states[raw.relation].state])
     readers = _readers(products)
     built: dict[tuple[str, str], list[str]] = {}
     for each in products:
@@ -49,18 +51,46 @@ def topics_of(sources: Sources, products: Sequence[ProductFacts]) -> Iterator[To
         )
 
 
-def _state(sources: Sources, raw: RawTable) -> RawState:
+def topics_again(
+    documents: Sequence[TopicFacts], repository: Repository, engine: Engine
+) -> Iterator[TopicFacts]:
+    """Documents of topics with what is in their raw tables now.
+
+    Args:
+        documents: as they were made from the same declarations and contracts.
+        repository: what is declared.
+        engine: the target in use.
+    """
+    domains = sorted({each.domain for each in documents} & {*repository.domain_names})
+    tables = {
+        (raw.domain, raw.name): raw
+        for name in domains
+        for raw in repository.reading(name).raw_tables
+    }
+    states = {key: _state(engine, raw) for key, raw in tables.items()}
+    rejected = _rejected(engine, [raw for key, raw in tables.items() if states[key].state])
+    for each in documents:
+        key = each.domain, each.table
+        yield replace(
+            each,
+            rows=states[key].total_rows if states[key].state else None,
+            landed_at=states[key].landed_at,
+            rejected=rejected.get(tables[key].relation, ()),
+        )
+
+
+def _state(engine: Engine, raw: RawTable) -> RawState:
     """The raw table that the environment reads: its own, or production's."""
-    store = sources.engine.store
+    store = engine.store
     owner = store if lands_itself(store, raw) else store.in_environment("")
     return owner.writer(raw).read()
 
 
 def _rejected(
-    sources: Sources, tables: Sequence[RawTable]
+    engine: Engine, tables: Sequence[RawTable]
 ) -> Mapping[str, tuple[tuple[str, int], ...]]:
     """Relation -> reasons with numbers of events, the quoted values left out."""
-    lake, store = sources.engine.lake, sources.engine.store
+    lake, store = engine.lake, engine.store
     if lake is not None:
         return {each.raw.relation: each.reasons for each in summaries(lake, tables)}
     counts = {raw.relation: store.rejected_share(raw)[0] for raw in tables}

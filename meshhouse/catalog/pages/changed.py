@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import ContractChangeFacts, Mesh
+from meshhouse.catalog.documents import ContractChangeFacts, Mesh, is_listed
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.change import ChangedProduct, ShownChange, body, named, verdict_of
 from meshhouse.catalog.pages.render import html
@@ -22,6 +22,8 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each contract change that documents hold."""
     owners = {each.name: each.owner.name or each.owner.email for each in mesh.domains}
     for product in mesh.products:
+        if not is_listed(mesh, product.domain):
+            continue
         for change in product.contract_changes:
             domains = sorted({_domain(hit) for each in change.changes for hit in each.hits or ()})
             known = tuple((each, owners[each]) for each in domains if each in owners)

@@ -80,7 +80,12 @@ class ShownColumn:
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
-    """One page for each product whose SQL is known."""
+    """One page for each product whose SQL is known.
+
+    None if the build before has them: contracts decide them, and those are the same.
+    """
+    if mesh.listed is not None:
+        return
     graph = Graph.of(mesh)
     most = MOST_STEPS_LARGE if len(mesh.products) > LARGE else MOST_STEPS
     products = {each.relation: each for each in mesh.products}
@@ -95,13 +100,19 @@ def pages(mesh: Mesh) -> Iterator[Page]:
         ]
         columns = tuple((each.relation, tuple(c.name for c in each.columns)) for each in readers)
         known = frozenset(graph.behind(relation)) | {relation}
+        # Not the whole document: a publication with the same contract does not change this page.
         decides = (
-            product,
+            relation,
+            product.domain,
+            repr(
+                [(c.name, c.type, c.classification, c.description, c.readers)
+                 for c in product.columns]
+            ),
             [mesh.trace_digests[each] for each in (relation, *(name for name, _ in columns))],
             columns,
             sorted(known),
             most,
-        )
+        )  # fmt: skip
         render = partial(_render, product, columns, known, mesh.traces, most)
         yield Page(paths.columns(relation), decides, render)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts
+from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, TopicFacts, is_listed
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
@@ -28,6 +28,8 @@ def domain_pages(mesh: Mesh) -> Iterator[Page]:
     for each in mesh.topics:
         topics.setdefault(each.domain, []).append(each)
     for domain in mesh.domains:
+        if not is_listed(mesh, domain.name):
+            continue
         own = [products[name] for name in domain.products if name in products]
         own.sort(key=lambda each: (worst(each.state), each.relation))
         linked = sorted({*domain.reads_from, *domain.read_by} & names)
@@ -40,6 +42,8 @@ def topic_pages(mesh: Mesh) -> Iterator[Page]:
     """One page for each topic."""
     products = {each.relation: each for each in mesh.products}
     for topic in mesh.topics:
+        if not is_listed(mesh, topic.domain):
+            continue
         built = [products[name] for name in topic.products if name in products]
         inputs = (topic, built, paths.topic_asset(topic.domain, topic.table))
         yield Page(paths.topic(topic.domain, topic.table), inputs, partial(_topic, *inputs))

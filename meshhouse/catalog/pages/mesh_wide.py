@@ -46,13 +46,17 @@ def policy_pages(mesh: Mesh) -> Iterator[Page]:
 def ledger_pages(mesh: Mesh) -> Iterator[Page]:
     """The newest entries of the ledger."""
     newest = tuple(newest_publications(mesh.products, MOST_ENTRIES))
-    entries = sum(len(each.publications) for each in mesh.products)
+    entries = mesh.entries
+    if entries is None:
+        entries = sum(len(each.publications) for each in mesh.products)
     inputs = (newest, entries - len(newest))
     yield Page(paths.LEDGER, inputs, partial(_ledger, *inputs))
 
 
 def glossary_pages(mesh: Mesh) -> Iterator[Page]:
-    """The vocabulary of columns."""
+    """The vocabulary of columns. The build before has it if contracts are the same."""
+    if mesh.listed is not None:
+        return
     inputs = _terms(mesh)
     yield Page(paths.GLOSSARY, inputs, partial(_glossary, *inputs))
 

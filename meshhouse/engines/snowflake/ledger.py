@@ -117,6 +117,16 @@ class SnowflakeLedger:
         wanted += [("finished_at >= ?", since)] if since else []
         return self._entries(ledger, wanted)
 
+    def entries_from(self, ledger: str, number: int) -> list[dict[str, Any]]:
+        """See `Ledger.entries_from`."""
+        return self._entries(ledger, [("number >= ?", number)])
+
+    def newest(self, ledger: str) -> list[dict[str, Any]]:
+        """See `Ledger.newest`."""
+        found = self._entries(ledger, [])
+        number = max((each["number"] for each in found), default=0)
+        return [each for each in found if each["number"] == number]
+
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`."""
         return self._entries("publications", [("kind = ?", "rename")])

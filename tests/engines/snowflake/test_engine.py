@@ -69,12 +69,23 @@ def test_events_land_once_with_their_offsets_and_what_is_rejected(mesh, chosen):
 def test_a_domain_is_built_audited_and_published_without_copying_a_row(mesh, chosen, fakesnow):
     mesh.sell(*range(1, 20))
     land(mesh, chosen)
+    before = len(fakesnow.statements())
     done = run(mesh, chosen, "shop")
     assert done.message == ""
     assert done.outcome == "published"
     assert {each["product"]: each["rows"] for each in done.published} == {"orders": 19, "totals": 1}
     assert all(check.outcome == "passed" for _, audit in done.audited for check in audit.checks)
     assert rows("select orders, amount from shop.totals") == [(19, pytest.approx(28.5))]
+    # Statements say for which domain, product and run they are.
+    tags = [
+        json.loads(re.search(r"query_tag = '(.*)'", each, re.DOTALL)[1])
+        for each in fakesnow.statements()[before:]
+        if each.startswith("alter session set query_tag")
+    ]
+    assert {tag["domain"] for tag in tags} == {"shop"}
+    assert {tag["database"] for tag in tags} == {connect("shop").database}
+    assert {tag.get("run") for tag in tags} == {done.run_id}
+    assert {"orders", "stg_sales", "shop.orders"} <= {tag.get("product") for tag in tags}
 
 
 def test_a_candidate_that_fails_a_check_leaves_consumers_what_they_have(mesh, chosen):
@@ -173,22 +184,6 @@ def test_publication_keeps_grants_and_says_what_the_yaml_says(mesh, chosen, fake
     for statement in shown:
         assert parse_one(statement, dialect="snowflake", error_level=ErrorLevel.RAISE)
     assert rows("select count(*), count(customer_id) from shop_shared.orders") == [(19, 19)]
-
-
-def test_statements_say_for_which_domain_product_and_run_they_are(mesh, chosen, fakesnow):
-    mesh.sell(1)
-    land(mesh, chosen)
-    before = len(fakesnow.statements())
-    done = run(mesh, chosen, "shop")
-    tags = [
-        json.loads(re.search(r"query_tag = '(.*)'", each, re.DOTALL)[1])
-        for each in fakesnow.statements()[before:]
-        if each.startswith("alter session set query_tag")
-    ]
-    assert {tag["domain"] for tag in tags} == {"shop"}
-    assert {tag["database"] for tag in tags} == {connect("shop").database}
-    assert {tag.get("run") for tag in tags} == {done.run_id}
-    assert {"orders", "stg_sales", "shop.orders"} <= {tag.get("product") for tag in tags}
 
 
 def test_a_domain_pays_with_its_own_warehouse(mesh, chosen, monkeypatch):
