@@ -19,9 +19,11 @@ from pathlib import Path
 from meshhouse.catalog import site
 from meshhouse.catalog.digests import Digests
 from meshhouse.catalog.documents import (
+    ChangedFacts,
     CheckFacts,
     ColumnFacts,
     ColumnUse,
+    ContractChangeFacts,
     CostFacts,
     DomainFacts,
     Mesh,
@@ -39,6 +41,8 @@ from meshhouse.garbage import look_seldom
 
 DOMAINS, EACH, COLUMNS = 100, 50, 20
 PUBLICATIONS, CHECKS = 90, 24
+CONTRACT_CHANGES = 2
+"""Publications of each product that changed its contract, each with a page."""
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 WORDS = (
     "order", "basket", "store", "customer", "household", "campaign", "coupon", "ticket", "chat",
@@ -202,6 +206,7 @@ def _product(
                              10**5 + chance.randrange(10**4), 10**7, 100.0, f"run-{index}", "ci")
             for index in range(PUBLICATIONS)
         ),
+        contract_changes=tuple(_change(10**5 - 7 * at, after) for at in range(CONTRACT_CHANGES)),
         readers=(ReaderFacts(after, OWNER, (f"stg_{name}",), ("column_00", "column_01")),),
         versions=(VersionFacts(f"{domain}.{name}", 1, True, None, (after,)),),
         reads=(),
@@ -211,6 +216,16 @@ def _product(
         ledger_position=10**5,
         classification="internal" if before else "",
     )  # fmt: skip
+
+
+def _change(number: int, reader: str) -> ContractChangeFacts:
+    changes = tuple(
+        ChangedFacts(f"S5:column_{at:02}", "minor", f"Column `column_{at:02}` is added.",
+                     "Readers of `*` get one more column.", hits=(f"{reader}.stg.column_{at:02}",))
+        for at in range(3)
+    )  # fmt: skip
+    return ContractChangeFacts(number, "publish", NOW, number - 1, 1, "Team", "minor",
+                               ("code", "columns"), done_by="ci", changes=changes)  # fmt: skip
 
 
 def _column(chance: random.Random, domain: str, index: int, reader: str) -> ColumnFacts:

@@ -23,6 +23,7 @@ from tests.support.browser import PROGRAMS, TIMES_OF_KEYS
 TYPED = (
     "basket", "custoner", "hausehold", "campain", "invoice supplier", "ticket_12", "premium",
     "vehicel", "price stock", "ledger entry", "column_03", "member reward point", "forcast",
+    "oclumn_04", "dolumn", "olumn_02",
 )  # fmt: skip
 
 

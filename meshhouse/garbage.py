@@ -1,6 +1,6 @@
 """How often Python looks for garbage in the mesh's own processes.
 
-Belongs here: the one setting. Not here: which processes need it; each calls it when it starts.
+Belongs here: the settings. Not here: which processes need them; each calls the functions itself.
 """
 
 from __future__ import annotations
@@ -20,3 +20,12 @@ def look_seldom() -> None:
     """
     _, second, third = gc.get_threshold()
     gc.set_threshold(_NEW_OBJECTS, second, third)
+
+
+def look_no_more() -> None:
+    """Spares a process that is about to end the search for garbage that Python makes at its end.
+
+    The system takes the memory back anyway. The search took 1.5 s of the 8.8 CPU s of a `mesh run`
+    with one changed model. Files are closed where they are used, so none waits for it.
+    """
+    gc.freeze()

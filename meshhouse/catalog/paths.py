@@ -36,6 +36,11 @@ def domain(name: str, extension: str = "html") -> str:
     return f"domains/{name}.{extension}"
 
 
+def lineage(domain: str) -> str:
+    """The page with the lineage of one domain, in a mesh whose products are too many for one."""
+    return f"lineage/{domain}.html"
+
+
 def topic(domain: str, table: str, extension: str = "html") -> str:
     """The page of a topic, by its raw table, or the file with its facts: `json`."""
     return f"topics/{domain}/{table}.{extension}"

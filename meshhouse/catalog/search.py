@@ -5,11 +5,13 @@ Belongs here: what can be found, and in which file. Not here: scores and results
 
 `LIST` has every product, domain and owner; the home page loads it at once. Words of columns and
 descriptions are in 64 shards by their first two letters; the browser loads one when three letters
-are typed. All are scripts that push data, because `file://` forbids to fetch.
+are typed. A typo in these letters leads to another shard: `WORDS` has every word, and is loaded
+when a term finds little. All are scripts that push data, because a page that was opened as a file
+cannot fetch.
 
-A shard: `w` is word -> [columns with the word, products whose texts have it]; columns are positions
-in `c`, which is [name, products that have it]; products are positions in the list. Ascending
-positions are stored as differences, which compress to a half.
+In a shard, `w` maps each word to [columns with the word, products whose texts have it]. A column is
+a position in `c`, whose entries are [name, products that have it]. A product is a position in the
+list. Ascending positions are stored as differences, which halves the compressed size.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages.words import late_after, plain, short
 
 LIST = "search/list.js"
+WORDS = "search/words.js"
 SHARDS = 64
 SENTENCE = 80
 """Characters of a product's sentence: with 5,000 products, the list stays below 110 KiB."""
 _LONGEST_WORD = 40
+_FORGIVEN = 4
+"""Letters from which a word may have a typo; search.js has the same number."""
 _MOST_TEXT = 4000
 """Characters of one description that are indexed."""
 _WORD = re.compile(r"[^\W_]+")
@@ -57,6 +62,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     index = _Index(products)
     for number in range(SHARDS):
         yield Page(shard_file(number), (index.digest, number), partial(index.shard, number))
+    yield Page(WORDS, (index.digest, WORDS), index.words)
 
 
 def in_order(mesh: Mesh) -> list[ProductFacts]:
@@ -122,7 +128,7 @@ class _Index:
 
     def __init__(self, products: Sequence[ProductFacts]) -> None:
         self._products = products
-        self._shards: list[str] | None = None
+        self._shards: tuple[list[str], list[str]] | None = None
         hashed = hashlib.blake2b(digest_size=16)
         for product in products:
             for text in _texts(product):
@@ -131,9 +137,16 @@ class _Index:
 
     def shard(self, number: int) -> str:
         """The content of one shard."""
+        return _pushed(f"{number}", self._made()[0][number])
+
+    def words(self) -> str:
+        """The content of `WORDS`: one text, which a browser reads faster than a list."""
+        return _pushed("words", _json(" ".join(self._made()[1])))
+
+    def _made(self) -> tuple[list[str], list[str]]:
         if self._shards is None:
             self._shards = _shards(self._products)
-        return _pushed(f"{number}", self._shards[number])
+        return self._shards
 
 
 def _texts(product: ProductFacts) -> Iterator[str]:
@@ -146,7 +159,8 @@ def _texts(product: ProductFacts) -> Iterator[str]:
         yield column.description
 
 
-def _shards(products: Sequence[ProductFacts]) -> list[str]:
+def _shards(products: Sequence[ProductFacts]) -> tuple[list[str], list[str]]:
+    """The content of each shard, and all words that may have a typo, sorted."""
     columns: dict[str, list[int]] = {}
     shards = [_Shard() for _ in range(SHARDS)]
 
@@ -167,7 +181,8 @@ def _shards(products: Sequence[ProductFacts]) -> list[str]:
         for word in words_of(name):
             if len(word) > 1:
                 found(word)[0].add(name)
-    return [_packed(each, columns) for each in shards]
+    forgiven = sorted(word for shard in shards for word in shard.words if len(word) >= _FORGIVEN)
+    return [_packed(each, columns) for each in shards], forgiven
 
 
 def _packed(shard: _Shard, columns: dict[str, list[int]]) -> str:

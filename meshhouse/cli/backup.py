@@ -36,7 +36,9 @@ def backup(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--overwrite", is_flag=True, help="Move an existing mesh to another name first.")
+@click.option(
+    "--overwrite", is_flag=True, help="If there is a mesh already, rename its folder first."
+)
 @_QUIET
 @_JSON
 def restore(folder: str, overwrite: bool, quiet: bool, as_json: bool) -> None:

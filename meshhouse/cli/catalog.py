@@ -23,7 +23,7 @@ from meshhouse.repository import Repository
 
 _FOR = click.option(
     "--for", "consumer", default="", metavar="CONSUMER",
-    help="The view of one domain: what it owns and reads is marked.",
+    help="Mark what this domain owns and reads.",
 )  # fmt: skip
 _FOLDER = click.option(
     "-o", "folder", type=click.Path(path_type=Path), metavar="FOLDER",
@@ -34,7 +34,7 @@ _FOLDER = click.option(
 @click.group(invoke_without_command=True)
 @_FOR
 @click.option("--port", type=click.IntRange(0, 65535), default=8100, show_default=True,
-              help="0 for any free port.")  # fmt: skip
+              help="Port of the page; 0 for any free port.")  # fmt: skip
 @click.option("--no-open", is_flag=True, help="Do not open the browser.")
 @click.pass_context
 def catalog(context: click.Context, consumer: str, port: int, no_open: bool) -> None:

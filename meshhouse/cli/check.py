@@ -24,7 +24,7 @@ _WIDEST_NAME = 32
 @click.command()
 @click.option(
     "--target",
-    help="Also check that every model runs on this target, or on `all`: local, spark, snowflake.",
+    help="Check, too, that every model runs on this target, or on `all`: local, spark, snowflake.",
 )
 @click.option("--explain", metavar="PRODUCT", help="List each check of a product and its origin.")
 @click.option("--quiet", is_flag=True, help="Print findings only.")

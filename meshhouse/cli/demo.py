@@ -32,7 +32,12 @@ The retail data is the Complete Journey of 84.51°; chats and tickets are synthe
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="All 20.9 million promotions.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Replay all 20.9 million promotions, not those of two weeks.",
+)
 @click.option("--until", metavar="DATE", help="Only events to the end of this day (New York).")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")

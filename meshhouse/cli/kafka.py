@@ -44,7 +44,7 @@ def stop(quiet: bool) -> None:
     console(quiet).print("Kafka stopped." if stopped else "Kafka is not running.")
 
 
-@kafka.command()
+@kafka.command(short_help="Print whether the broker runs, and its address.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def status(as_json: bool) -> None:
     """Print whether the broker runs, and its address; the exit code is 1 if it does not run."""

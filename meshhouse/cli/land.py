@@ -51,7 +51,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
 @click.option(
     "--again-from",
     metavar="OFFSET|TIME",
-    help="Land what was landed since then once more, in its place, without duplicates.",
+    help="Reprocess what was landed since then: new rows replace the earlier ones.",
 )
 @click.option(
     "--engine",
@@ -60,7 +60,7 @@ from meshhouse.repository import BrokenDomain, RawTable, Repository, broken_beca
     show_default=True,
     help="What reads and decodes: this process, or Spark (topics in Kafka only).",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was landed as JSON.")
 def land(
     targets: tuple[str, ...],

@@ -40,7 +40,7 @@ _COMMANDS = {
     "kafka": ("kafka", "Run a Kafka broker for this mesh, without Docker."),
     "land": ("land", "Land the events that wait in topics."),
     "rejected": ("rejected", "Show, replay or discard rejected events."),
-    "maintain": ("maintain", "Merge small files, remove snapshots and files without use."),
+    "maintain": ("maintain", "Merge small files, remove old snapshots and unused files."),
     "notices": ("notices", "Show what is wrong, and tell owners and consumers."),
     "metrics": ("metrics", "Print figures for Prometheus, or serve them."),
     "prepare": ("prepare", "Parse every domain, as part of an image."),
@@ -113,7 +113,9 @@ def _keep_private() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of `mesh`."""
     garbage.look_seldom()
-    sys.exit(run(cli, sys.argv[1:] if arguments is None else arguments))
+    code = run(cli, sys.argv[1:] if arguments is None else arguments)
+    garbage.look_no_more()
+    sys.exit(code)
 
 
 def run(command: click.Command, arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ from meshhouse.repository import Repository
 @click.command()
 @click.option(
     "-o", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-    help="Write them to a file, for the textfile collector of node_exporter.",
+    help="Write the figures to a file, for the textfile collector of node_exporter.",
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), metavar="PORT",
               help="Serve them at /metrics until Ctrl-C; 0 for any free port.")  # fmt: skip

@@ -28,7 +28,7 @@ for each in (domain, topic, product, reference):
     new.add_command(each)
 
 
-@new.command()
+@new.command(short_help="Write the next version of a product.")
 @click.argument("product", metavar="DOMAIN.PRODUCT")
 def version(product: str) -> None:
     """Write the next version of a product: its SQL, checks and declaration.

@@ -55,7 +55,7 @@ def domain(
     )
 
 
-@click.command()
+@click.command(short_help="Write a product: SQL with all columns of its source, declaration.")
 @click.argument("name", metavar="DOMAIN.NAME")
 @click.option(
     "--from",
@@ -93,7 +93,7 @@ def product(name: str, origin: str | None, grain: str | None, description: str |
     )
 
 
-@click.command()
+@click.command(short_help="Let a domain read a product of another domain.")
 @click.argument("consumer", metavar="DOMAIN")
 @click.option("--to", "relation", metavar="DOMAIN.PRODUCT", help="The product to read.")
 def reference(consumer: str, relation: str | None) -> None:

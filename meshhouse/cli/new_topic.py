@@ -55,7 +55,7 @@ class Samples:
     """Events of a topic without a value."""
 
 
-@click.command()
+@click.command(short_help="Declare a topic and its raw table from sample events.")
 @click.argument("name", metavar="DOMAIN.TABLE")
 @click.option("--from", "origin", metavar="FILE|TOPIC|TABLE",
               help="Sample events: a file, or a topic; by default the topic itself. With "

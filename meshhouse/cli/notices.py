@@ -57,7 +57,7 @@ def notices(context: click.Context, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only what went wrong.")
 def send(as_json: bool, quiet: bool) -> int:
-    """Look once, and send what is due. For cron."""
+    """Look once for problems, and send the messages that are due. For cron."""
     repository = Repository.find()
     done = look(repository, engine(repository))
     if as_json:
@@ -92,7 +92,7 @@ def test(as_json: bool, quiet: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--quiet", is_flag=True, help="Print only what went wrong.")
 def drop_waiting(name: str, as_json: bool, quiet: bool) -> None:
-    """Give up a message that waits, or all that wait for a channel.
+    """Drop a message that waits, or all that wait for a channel.
 
     For messages that a receiver refuses for good, and for channels that are not set any more.
     """

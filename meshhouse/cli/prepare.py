@@ -14,7 +14,7 @@ from meshhouse.runs.parse import fresh_manifest, parse_domains
 def prepare() -> int:
     """Parse every domain now, as part of an image or a package.
 
-    A checkout that is prepared loads without dbt, also where nobody may write to it.
+    A prepared checkout loads without dbt, even if it is read-only.
     """
     repository = Repository.find()
     failed = parse_all(repository)

@@ -32,7 +32,7 @@ _table = click.argument("name", metavar="TABLE")
 @click.group(invoke_without_command=True)
 @click.pass_context
 def rejected(context: click.Context) -> None:
-    """Show, replay or discard what landing did not take."""
+    """Show, replay or discard rejected events, which landing could not convert."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

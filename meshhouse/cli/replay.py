@@ -64,7 +64,9 @@ def _target(repository: Repository, to: str | None) -> ReplayTarget:
 @click.command()
 @click.argument("topics", nargs=-1)
 @click.option("--until", metavar="DATE", help="Only events to the end of this day (New York).")
-@click.option("--all", "everything", is_flag=True, help="All 53 weeks of promotions, not two.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Write all 53 weeks of promotions, not only two."
+)
 @click.option(
     "--to",
     type=click.Choice(["log", "kafka"]),

@@ -19,7 +19,7 @@ from meshhouse.runs.retirement import unretire
 @click.argument("product", metavar="DOMAIN.PRODUCT[.vN]")
 @click.option("--undo", is_flag=True, help="Bring a retired product back.")
 def retire(product: str, undo: bool) -> None:
-    """Hide a product that no domain reads from consumers.
+    """Hide a product from consumers, if no other domain reads it.
 
     It must be removed from the declarations, or be past its `deprecation_date`. Its files are kept
     for the notice period, in which `--undo` brings it back.

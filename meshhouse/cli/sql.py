@@ -58,7 +58,14 @@ class Output:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Read the query from this file.",
 )
-@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(_FORMATS),
+    default="table",
+    show_default=True,
+    help="Form of the result.",
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="Write to this file.")
 @click.option("--all", "everything", is_flag=True, help=f"Show all rows, not only {boxes.ROWS}.")
 @click.option(

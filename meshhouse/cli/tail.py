@@ -19,7 +19,8 @@ from meshhouse.repository import Repository
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
-    help="Partitions of a topic that must be created (1). All lines of a file go to one of them.",
+    help="Partitions, if the topic does not exist yet; 1 by default. All lines of a file go to one "
+    "of them.",
 )
 @click.option("--once", is_flag=True, help="Ship the lines that the file has now, then stop.")
 @click.option(

@@ -106,7 +106,7 @@ def list_(as_json: bool) -> None:
         )
 
 
-@topic.command()
+@topic.command(short_help="Show partitions, offsets, lag and newest events of a topic.")
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(0, 1_000), default=5, show_default=True,
               help="How many of the newest events to show.")  # fmt: skip

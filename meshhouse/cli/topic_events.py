@@ -37,7 +37,7 @@ _ONLY_BINARY = ("avro", "protobuf")
 _Row = tuple[bytes | None, bytes, int, None]
 
 
-@click.command()
+@click.command(short_help="Send the lines or rows of a file to a topic.")
 @click.argument("name")
 @click.argument("file", metavar="FILE.jsonl|.csv|.parquet|-",
                 type=click.Path(path_type=Path, allow_dash=True))  # fmt: skip

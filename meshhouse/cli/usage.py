@@ -1,6 +1,6 @@
 """`mesh usage`: who reads which product, which are unused, and what they cost.
 
-Belongs here: printing them. Not here: counting (usage/), or what a history of queries looks like
+Belongs here: printing them. Not here: counting (usage/), or reading the history of a warehouse
 (engines/).
 """
 
@@ -39,7 +39,7 @@ def usage() -> None:
     """
 
 
-@usage.command()
+@usage.command(short_help="Show who reads products, and which are unused.")
 @click.argument("name", required=False, metavar="[DOMAIN.PRODUCT]")
 @click.option("--cost", "as_cost", is_flag=True, help="Show what products cost instead.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -61,7 +61,9 @@ def show(name: str | None, as_cost: bool, as_json: bool) -> None:
         _show_all(found)
 
 
-@usage.command("import")
+@usage.command(
+    "import", short_help="Add reads from a warehouse's history or from Spark's event logs."
+)
 @click.argument("history", type=click.Choice(HISTORIES))
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")

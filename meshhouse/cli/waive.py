@@ -23,7 +23,10 @@ from meshhouse.scaffold.write import editing
 @click.option("--owner", required=True, help="Who answers for it: name and e-mail address.")
 @click.option("--until", required=True, metavar="DATE", help="The last day, such as 2027-01-31.")
 @click.option(
-    "--consent", multiple=True, metavar="DOMAIN", help="A domain that reads it and agreed; repeat."
+    "--consent",
+    multiple=True,
+    metavar="DOMAIN",
+    help="A domain that reads the product and has agreed; can be repeated.",
 )
 def waive(
     product: str, change: str, because: str, owner: str, until: str, consent: tuple[str, ...]

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,10 @@ class IcebergEngine:
     def ledger_of(self, environment: str) -> Ledger:
         """The ledger of another environment."""
         return LakeLedger(self.lake.in_environment(environment))
+
+    def staging(self, domain: Domain) -> AbstractContextManager[None]:
+        """See `Engine.staging`; nothing to open."""
+        return nullcontext()
 
     def states(self) -> dict[str, str]:
         """`schema.table` -> metadata location, of the environment's own tables."""

@@ -212,6 +212,10 @@ class Engine(Protocol):
         """
         ...
 
+    def staging(self, domain: Domain) -> AbstractContextManager[None]:
+        """Entered around several calls of `stage`; opens once what each of them reads."""
+        ...
+
     def stage(self, product: Product) -> Candidate:
         """Writes dbt's build of a product as the state that publication would make visible."""
         ...

@@ -18,6 +18,7 @@ _SHARDS = """
 create table if not exists shards (
     shard text primary key, sequence text, arrived real, read_until real, is_ended integer
 );
+create table if not exists stream (only integer primary key check (only = 1), retention real);
 """
 
 
@@ -52,11 +53,17 @@ class KeptShards(KeptWithOrigin):
             self._put(positions)
             self.begin(sending)
 
-    def keep(self, positions: Iterable[Position]) -> None:
-        """Keeps positions where nothing is to send."""
+    def keep(self, positions: Iterable[Position], retention: float) -> None:
+        """Keeps, at the end of a reading, positions and for how many seconds records stay."""
         with self._connection:
             self.keep_origin()
             self._put(positions)
+            self._do("insert or replace into stream values (1, ?)", retention)
+
+    def retention(self) -> float | None:
+        """For how many seconds the stream keeps records; None before the first whole reading."""
+        rows = self._do("select retention from stream")
+        return rows[0][0] if rows else None
 
     def _put(self, positions: Iterable[Position]) -> None:
         for each in positions:

@@ -133,8 +133,8 @@ class Stream:
         found = self._ask("describe_stream_summary", StreamName=self._source.name)
         found = found["StreamDescriptionSummary"]
         if found["StreamStatus"] in ("CREATING", "DELETING"):
-            doing = found["StreamStatus"].lower()
-            raise UsageError(f"{self._where} is {doing}. Wait until that ends.")
+            doing = {"CREATING": "created", "DELETING": "deleted"}[found["StreamStatus"]]
+            raise UsageError(f"The {self._where} is being {doing}. Wait until that ends.")
         return Facts(
             found["StreamARN"],
             found["StreamCreationTimestamp"].timestamp(),
@@ -211,6 +211,8 @@ class Stream:
 
     def _refused(self, code: str, call: str) -> Exception:
         action = "kinesis:" + "".join(each.capitalize() for each in call.split("_"))
+        if code.startswith("KMS"):
+            action = "kms:Decrypt"
         if code == "ExpiredIteratorException":
             return ExpiredIteratorError()
         if code == "InvalidArgumentException" and call == "get_shard_iterator":

@@ -70,7 +70,7 @@ class StreamRun(Run[KeptShards]):
                 return False
             if not pieces:
                 path.unlink()
-                self._kept.keep(reading.changed())
+                self._kept.keep(reading.changed(), facts.retention)
                 return True
             events = sum(each[1] for each in pieces)
             taken = Taken(self._source.name, 0, str(time.time()), "", events)

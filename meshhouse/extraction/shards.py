@@ -51,6 +51,8 @@ class _Open:
     """Whether records after the position may be lost, until the first record shows it."""
     is_fresh: bool = False
     """Whether it came to records that are far from being too old."""
+    is_after_record: bool = False
+    """Whether it began after a record, and not at the oldest one."""
 
 
 class Reading:
@@ -113,6 +115,11 @@ class Reading:
         answer = self._answer(shard)
         new = [each for each in answer.records if _is_after(each.sequence, before.sequence)]
         reading = self._open[shard]
+        if not answer.records and answer.behind >= self._retention and reading.is_after_record:
+            # The record is gone before its time, as after a shorter retention; see `_MARGIN`.
+            iterator = self._stream.iterator(shard, None)
+            self._open[shard] = _Open(iterator, self._may_miss(before))
+            return
         if reading.is_in_doubt and (answer.records or _is_over(answer)):
             if len(new) == len(answer.records):
                 self._lose(self._since(before))
@@ -168,7 +175,8 @@ class Reading:
         is_old = time.time() - position.arrived >= self._retention - _MARGIN
         if not is_old and not may_miss:
             try:
-                return _Open(self._stream.iterator(shard, sequence), is_in_doubt=False)
+                iterator = self._stream.iterator(shard, sequence)
+                return _Open(iterator, is_in_doubt=False, is_after_record=True)
             except UnknownSequenceError:
                 pass  # the record is gone before its time: begin at the oldest one
         return _Open(self._stream.iterator(shard, None), may_miss)
@@ -190,11 +198,9 @@ class Reading:
         self._put(position)
 
     def _end(self, shard: str) -> None:
-        self._list()
-        # Without a child, the end is not sure: the next run looks again.
-        if any(shard in each.parents for each in self._shards.values()):
-            self._put(replace(self._positions[shard], is_ended=True))
+        self._put(replace(self._positions[shard], is_ended=True))
         self._finish(shard)
+        self._list()  # shows the shards that came from it
 
     def _finish(self, shard: str) -> None:
         self._done.add(shard)

@@ -22,6 +22,7 @@ from meshhouse.errors import MeshError, UsageError
 from meshhouse.health.events import events
 from meshhouse.health.finding import Finding, Level
 from meshhouse.health.ledger import ledger
+from meshhouse.health.streams import streams
 from meshhouse.lake import Lake, catalog_file
 from meshhouse.lake.damage import Damage, damage_of
 from meshhouse.lake.ledger import LakeLedger
@@ -51,6 +52,7 @@ def examine(repository: Repository, lake: Lake | None, deep: bool = False) -> li
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
         ("declarations", lambda: _declarations(repository)),
         ("events", lambda: events(home, lake, deep)),
+        ("streams", lambda: streams(repository)),
         ("locks", lambda: _locks(home)),
         ("disk", lambda: _disk(home)),
         ("versions", _versions),

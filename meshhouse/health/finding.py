@@ -24,8 +24,8 @@ class Finding:
     """The result of one check of one subject."""
 
     area: str
-    """`declarations`, `catalog`, `tables`, `events`, `ledger`, `sinks`, `locks`, `disk`, `clock` or
-    `versions`."""
+    """`declarations`, `catalog`, `tables`, `events`, `ledger`, `sinks`, `streams`, `locks`, `disk`,
+    `clock` or `versions`."""
     subject: str
     """A table, a topic, a file."""
     level: Level

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from meshhouse.errors import MeshError
@@ -144,7 +144,9 @@ class LakeLedger:
     @explained()
     def renames(self) -> list[dict[str, Any]]:
         """See `Ledger.renames`; they all have numbers, because older versions wrote none."""
-        return _in_order(self._select("publications", "where kind = 'rename'"))
+        with reading(self._lake):
+            location = self._lake.state(f"{ownership.LEDGER}.publications")
+            return [dict(each) for each in _renames_at(location)] if location else []
 
     @explained()
     def heads(self, domain: str | None = None, documents: bool = True) -> dict[str, Head]:
@@ -374,6 +376,12 @@ def _last_number(location: str) -> int:
     shown = metadata.get("current-snapshot-id")
     snapshots = (each for each in metadata["snapshots"] if each["snapshot-id"] == shown)
     return int(next(snapshots, {}).get("summary", {}).get("total-records", 0))
+
+
+@lru_cache(maxsize=4)
+def _renames_at(location: str) -> list[dict[str, Any]]:
+    """Renames in a state of the publications, which never changes; each domain asks for them."""
+    return _in_order(_rows(location, "where kind = 'rename'"))
 
 
 @cache

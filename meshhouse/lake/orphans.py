@@ -10,11 +10,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
-
-from pyiceberg.table import Table
+from typing import TYPE_CHECKING
 
 from meshhouse.lake.catalog import Lake
 from meshhouse.lake.storage import Stored, listing
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 KEPT_STATES = 20
 """The number of newest metadata files that are kept at any age, for diagnosis."""

@@ -7,6 +7,7 @@ Not here: choosing the locations (catalog.py), writing, or DuckDB as a build tar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 ColumnsOf = Callable[[str], Iterable[tuple[str, object]]]
 """`schema.table` -> names and types of its columns."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a table is."""
+
+    rows: int
+    bytes: int
+    """Of its data files, which are compressed."""
 
 
 UNSIGNED = "allow_unsigned_extensions"
@@ -112,6 +122,7 @@ def create_views(
     connection: duckdb.DuckDBPyConnection,
     metadata_locations: Mapping[str, str],
     columns_of: ColumnsOf | None = None,
+    copied: Size | None = None,
 ) -> None:
     """Creates or replaces one view for each relation, over the given metadata location.
 
@@ -120,22 +131,47 @@ def create_views(
         metadata_locations: `schema.table` -> metadata location.
         columns_of: if given, a damaged table does not fail here. Its view has these columns, and
             reading it fails and says what is damaged.
+        copied: a relation up to this size becomes a table in the connection instead, with the rows
+            of its metadata location. Its metadata and data are then read once.
     """
     enable_store(connection, metadata_locations.values())
     schemas = {relation.partition(".")[0] for relation in metadata_locations}
     for schema in sorted(schemas):
         connection.execute(f"create schema if not exists {quote(schema)}")
     for relation, location in sorted(metadata_locations.items()):
-        view = f"create or replace view {quote_relation(relation)} as "
-        view += f"select * from iceberg_scan({literal(plain_path(location))})"
+        rows = f"select * from iceberg_scan({literal(plain_path(location))})"
         try:
             check_readable(connection, relation, location)
-            connection.execute(view)
+            if copied is None or not _copies(connection, relation, rows, location, copied):
+                connection.execute(f"create or replace view {quote_relation(relation)} as {rows}")
         except Damaged as error:
             if columns_of is None:
                 raise
             refusal = _refusal(error, columns_of(relation))
             connection.execute(f"create or replace view {quote_relation(relation)} as {refusal}")
+
+
+def _copies(
+    connection: duckdb.DuckDBPyConnection, relation: str, rows: str, location: str, most: Size
+) -> bool:
+    """Makes a table of a small relation; False if it is larger, or its data cannot be read."""
+    import duckdb
+
+    metadata = read_metadata(location, relation)
+    shown = metadata.get("current-snapshot-id")
+    found = [each for each in metadata.get("snapshots", ()) if each["snapshot-id"] == shown]
+    summary = found[0].get("summary", {}) if found else {}
+    size = Size(
+        rows=int(summary.get("total-records", most.rows + 1)),
+        bytes=int(summary.get("total-files-size", most.bytes + 1)),
+    )
+    if size.rows > most.rows or size.bytes > most.bytes:
+        return False
+    try:
+        connection.execute(f"create or replace table {quote_relation(relation)} as {rows}")
+    except duckdb.Error:
+        return False  # a check that reads the view says what is wrong; most relations are not read
+    return True
 
 
 def check_readable(connection: duckdb.DuckDBPyConnection, relation: str, location: str) -> None:

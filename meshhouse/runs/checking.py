@@ -7,7 +7,7 @@ Belongs here: which table such a check looks at, and its outcome. Not here: the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,12 +146,11 @@ def _staged(
     """
     candidates: dict[str, Candidate] = {}
     try:
-        for product in domain.products:
-            if product.name in names:
-                try:
-                    candidates[product.name] = engine.stage(manifest.described(product))
-                except MeshError:
-                    continue
+        with engine.staging(domain):
+            for product in domain.products:
+                if product.name in names:
+                    with suppress(MeshError):
+                        candidates[product.name] = engine.stage(manifest.described(product))
         yield candidates
     finally:
         engine.withdraw(list(candidates.values()))

@@ -32,6 +32,8 @@ from meshhouse.repository.waivers import Confirmation, Waivers, read_waivers
 _REMEMBERED = 30
 """Publications whose statistics show what is usual."""
 
+_MOST_READ_AHEAD = 1_000
+"""Publications whose statistics are kept in memory; each takes some kilobytes."""
 _DAYS = 30
 
 Statistics = Mapping[str, Any]
@@ -75,6 +77,7 @@ class Gate:
         self._shown = shown or {}
         self._read_histories: dict[str, Mapping[str, list[dict[str, Any]]]] = {}
         self._read_contracts: dict[str, dict[str | None, Contract]] = {}
+        self._read_statistics: dict[str, str] = {}
         if heads is not None:
             self.heads = heads
 
@@ -323,8 +326,8 @@ class Gate:
         contracts = [each for name, entries in histories.items()
                      for each in self._contracts_of(name, entries, names)]  # fmt: skip
         history = histories.get(relation, []) if candidate else []
-        recent = [each["publication_id"] for each in effective_publications(history)[-_REMEMBERED:]]
-        stored = self._ledger.statistics(recent) if recent else {}
+        recent = _recent(history)
+        stored = self._statistics(recent)
         measured = [json.loads(stored[each]) for each in recent if each in stored]
         return Past(
             names=frozenset(name.lower() for each in contracts for name in each.columns),
@@ -349,6 +352,25 @@ class Gate:
             self._read_histories[domain] = publications_of(self._ledger, domain)
         return self._read_histories[domain]
 
+    def read_ahead(self, products: Collection[Product]) -> None:
+        """Reads at once what judging each of these products would read: each read takes 5 ms."""
+        heads = [head for each in products if (head := self.head_of(each)) and head.contract]
+        wanted = [
+            publication
+            for head in heads
+            for publication in _recent(self._histories(head.domain).get(head.relation, ()))
+        ]
+        if len(wanted) <= _MOST_READ_AHEAD:
+            self._statistics(wanted)
+
+    def _statistics(self, publications: Sequence[str]) -> Mapping[str, str]:
+        """Publication id -> statistics, of those that have some."""
+        if not self._read_statistics.keys() >= {*publications}:
+            self._read_statistics |= dict.fromkeys(publications, "")
+            self._read_statistics |= self._ledger.statistics(publications)
+        known = self._read_statistics
+        return {each: known[each] for each in publications if known[each]}
+
     def _contracts_of(
         self, relation: str, entries: Sequence[Mapping[str, Any]], names: Collection[str]
     ) -> list[Contract]:
@@ -363,6 +385,11 @@ class Gate:
         contracts = [each for each in found if each is not None]
         is_named = relation in names or (contracts and contracts[-1].product in names)
         return contracts if is_named else []
+
+
+def _recent(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ids of the newest publications of a product, oldest first."""
+    return [each["publication_id"] for each in effective_publications(history)[-_REMEMBERED:]]
 
 
 def _is_same_code(before: Contract, after: Contract | None) -> bool:

@@ -24,13 +24,13 @@ from meshhouse.governance.report import Judged, refusal
 from meshhouse.governance.statistics import measure
 from meshhouse.ledger import user
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.runs.aliases import followers, moves, shown_versions
 from meshhouse.runs.audit_view import audit_view
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
-from meshhouse.runs.names import followers, moves, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,
@@ -83,7 +83,10 @@ class Steps:
         candidates: list[Candidate] = []
         try:
             # One by one, so that those that were staged can be withdrawn when one fails.
-            candidates.extend(engine.stage(plan.manifest.described(each)) for each in plan.to_build)
+            with engine.staging(self._domain):
+                candidates.extend(
+                    engine.stage(plan.manifest.described(each)) for each in plan.to_build
+                )
             measured = self._audit(candidates, promised)
             refused = self._refused(promised, measured) if measured else []
             losses = self._unjudged_losses()
@@ -166,6 +169,7 @@ class Steps:
         gate = Gate(
             self._repository, self._engine.ledger, self._domain, self._confirmed, shown=shown
         )
+        gate.read_ahead(self._plan.to_build)
         for product in self._plan.to_build:
             relation = product.relation
             judged = gate.judge(product, contracts[relation], statistics[relation])

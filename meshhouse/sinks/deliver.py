@@ -222,7 +222,8 @@ class _OneSink:
         grain = tuple(each for each in types if each.lower() in _lower(product.grain))
         delivery = Delivery(
             product.relation, product.version, number, before["number"] if before else None,
-            self._now.get("finished_at"), columns, grain, str(self._now.get("publication_id") or ""),
+            self._now.get("finished_at"), columns, grain,
+            str(self._now.get("publication_id") or ""),
         )  # fmt: skip
         what = f"what changed since {delivery.since}" if before else "all rows"
         self._say(

@@ -325,6 +325,13 @@ def test_results_appear_at_once_among_5000_products(large_site, page):
     assert all("customer" in each for each in found(page)[:10])
 
 
+@pytest.mark.parametrize("typed", ["hcannel", "cannel", "vhannel", "bchannel", "chamnel", "chanel"])
+def test_one_typo_anywhere_in_a_word_of_a_column_is_forgiven(full_site, page, typed):
+    page.goto(address(full_site))
+    page.keyboard.type(typed)
+    page.locator("#results a small", has_text="column channel").first.wait_for()
+
+
 def test_what_the_home_page_loads_is_small(large_site, page):
     import gzip
 

@@ -17,6 +17,7 @@ from meshhouse.catalog.documents import DomainFacts, Mesh, Owner, ProductFacts
 from meshhouse.catalog.drawing import Arrow, Drawn, part, picture
 from meshhouse.catalog.graph import MOST_NEAR, Graph, domains_of
 from meshhouse.catalog.pages import columns, lineage
+from meshhouse.catalog.pages.product import pages as product_pages
 from tests.catalog.test_pages import HOSTILE, Html, html_of
 from tests.support.lineage_mesh import MESH, NOW, contract, documents
 
@@ -101,6 +102,25 @@ def test_a_mesh_of_5000_products_is_not_drawn_at_once():
     assert sum("data-key" in each for _, each in page.tags) == 200
     assert "101 more domains" in page.seen
     assert len([each for each in page.all("th") if each.get("scope") == "row"]) == 300
+
+
+def test_a_large_mesh_has_a_page_for_the_lineage_of_each_domain():
+    many = [product(f"up.p{number}") for number in range(1_000)]
+    reader = product("down.all", ["up.p1", "up.p2"])
+    mesh = mesh_of(*many, reader, product("last.one", ["down.all"]))
+    pages = {each.path: each for each in lineage.pages(mesh)}
+    whole = Html(pages[paths.LINEAGE].render())
+    assert paths.lineage("down") in [each["href"] for each in whole.all("a")]
+    own = Html(pages[paths.lineage("down")].render())
+    assert {"up.p1", "up.p2", "down.all", "last.one"} == {
+        each["data-key"] for _, each in own.tags if "node" in (each.get("class") or "")
+    }
+    assert len(Html(pages[paths.lineage("up")].render()).all("tr")) == 1_001
+    [page] = [each for each in product_pages(mesh) if each.path == paths.product("up.p1")]
+    [link] = [each["href"] for each in Html(page.render()).all("a") if "lineage/" in each["href"]]
+    assert link == "../../lineage/up.html#up.p1"
+    assert any(each.get("id") == "up.p1" for _, each in
+               Html(pages[paths.lineage("up")].render()).tags)  # fmt: skip
 
 
 def test_an_empty_mesh_has_a_page():

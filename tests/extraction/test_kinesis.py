@@ -25,6 +25,7 @@ from meshhouse.extraction.kept_shards import KeptShards
 from meshhouse.repository import Repository
 from tests.conftest import Mesh
 from tests.support.extracting import extract_and_die
+from tests.support.kafka_topics import Cluster
 from tests.support.kinesis_fake import FakeKinesis, FakeStream, running
 
 TOPICS = "domains/shop/models/topics.yml"
@@ -144,13 +145,32 @@ def test_keys_times_and_places_arrive_with_the_values(flow):
     assert flow.events("value") == [b'{"sale_id": 1}', b""]
     [at, _] = flow.events("timestamp")
     assert abs(at.timestamp() - record["ApproximateArrivalTimestamp"]) < 0.002
-    assert flow.events("headers")[1] == [
+    headers = [(each["key"], each["value"]) for each in flow.events("headers")[1]]
+    assert headers == [
         ("kinesis.shard", b"shardId-000000000000"),
         ("kinesis.sequence", other["SequenceNumber"].encode()),
-    ] or flow.events("headers")[1] == [
-        {"key": "kinesis.shard", "value": b"shardId-000000000000"},
-        {"key": "kinesis.sequence", "value": other["SequenceNumber"].encode()},
     ]
+
+
+@pytest.mark.server
+def test_in_kafka_an_event_has_the_place_of_its_record(flow, broker, monkeypatch):
+    cluster = Cluster(broker)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", cluster.settings.bootstrap_servers)
+    topic = cluster.create()
+    flow.mesh.edit(TOPICS, "topic: shop.sales", f"topic: {topic}")
+    for _ in range(2):
+        flow.put(3)
+        assert flow.extract().events == 3
+    source = open_source(flow.mesh.root, flow.mesh.home)
+    held = source.describe(topic).partitions
+    ranges = {n: (each.begin, each.end) for n, each in held.items() if each.end}
+    places = [
+        {each["key"]: each["value"] for each in headers}["kinesis.sequence"].decode()
+        for batch in source.read(topic, ranges, 1 << 20)
+        for headers in batch.events["headers"].to_pylist()
+    ]
+    [shard] = flow.stream.open()
+    assert sorted(places) == [each["SequenceNumber"] for each in shard.records]
 
 
 STEPS = [
@@ -193,7 +213,14 @@ def test_a_quiet_shard_goes_on_after_its_last_record_is_gone(flow, way):
     flow.stream.open()[0].trimmed = 3
     flow.put(2)
     assert flow.extract().events == 2
+    flow.stream.open()[0].trimmed = 5  # before its time
+    flow.put(2)
+    assert flow.extract().events == 2
     assert flow.arrived() == flow.put_so_far
+
+
+def doctor(flow: Flow) -> str:
+    return flow.mesh.run("doctor", code=None).stdout
 
 
 def test_a_position_that_is_too_old_is_refused_unless_nothing_was_lost(flow):
@@ -202,7 +229,9 @@ def test_a_position_that_is_too_old_is_refused_unless_nothing_was_lost(flow):
     flow.passes(25)
     flow.put(2)
     assert flow.extract().events == 2  # the last record is still there, so all after it are
+    assert "is extracted until 20" in doctor(flow)
     flow.passes(25)
+    assert "records that were not sent are gone from" in doctor(flow)
     flow.stream.open()[0].trimmed = 5
     with pytest.raises(MeshError, match=r"may have removed records of shard .*-000000000000 that"):
         flow.extract()

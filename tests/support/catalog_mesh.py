@@ -10,8 +10,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from meshhouse.catalog.documents import (
+    ChangedFacts,
     CheckFacts,
     ColumnFacts,
+    ContractChangeFacts,
     CostFacts,
     DomainFacts,
     FindingFacts,
@@ -59,6 +61,24 @@ def full_mesh(text: str = "What was bought.", name: str = "channel", now: dateti
         )
         for number in range(3)
     )  # fmt: skip
+    first, second, third = publications
+    rollback = replace(
+        second, kind="rollback", shows=6, undid=7, changes=(), back=(text, "`channel` is back"),
+        has_page=True,
+    )  # fmt: skip
+    publications = (replace(first, has_page=True), rollback, third)
+    hits = ("crm.customers.total", f"gone.{text}.?")
+    judged = tuple(
+        ChangedFacts(f"S1:{text}", verdict, text, text, verdict == "minor", each, text)
+        for verdict, each in (("forbidden", hits), ("minor", None), ("harmless", ()))
+    )
+    changes = tuple(
+        ContractChangeFacts(
+            number, kind, now, number - 1, 1, text, "major", (text,), number == 9, text, (10, None),
+            back, judged,
+        )
+        for number, kind, back in ((9, "publish", ()), (8, "rollback", (text,)))
+    )  # fmt: skip
     orders = ProductFacts(
         relation="shop.orders",
         domain="shop",
@@ -87,6 +107,8 @@ def full_mesh(text: str = "What was bought.", name: str = "channel", now: dateti
         checks=(CheckFacts("1", text, text, text, text, "passed", text),),
         promises=(PromiseFacts(text, 24, 3.0, True, now, 88.5, days),),
         publications=publications,
+        contract_changes=changes,
+        older_contract_changes=2,
         readers=(ReaderFacts("crm", owner, (text,), (text,), 7, now),),
         versions=(VersionFacts("shop.orders", 1, True, None, ("crm",)),),
         reads=("crm.customers", "crm.gone"),
@@ -97,8 +119,10 @@ def full_mesh(text: str = "What was bought.", name: str = "channel", now: dateti
     )
     customers = replace(
         orders, relation="crm.customers", domain="crm", model="customers", state="late",
-        readers=(), reads=(), topics=(), promises=(), sample=None, deprecated_on=None,
+        contract_changes=(), readers=(), reads=(), topics=(), promises=(), sample=None,
+        deprecated_on=None,
         versions=(VersionFacts("crm.customers", 1, True, None),),
+        publications=tuple(replace(each, has_page=False) for each in publications),
     )  # fmt: skip
     shop = DomainFacts(
         "shop",

@@ -1,4 +1,4 @@
-"""The lineage page: which domains and products read which, and who is hit if one is late.
+"""The pages about lineage: which domains and products read which, and who is hit if one is late.
 
 Belongs here: how much is drawn and listed. Not here: the graph (graph.py), drawings (drawing.py),
 or markup (templates/lineage.html).
@@ -23,7 +23,7 @@ from meshhouse.catalog.pages.words import late_after
 MOST_DRAWN = 200
 """Products and topics that one drawing shows."""
 MOST_LISTED = 1_000
-"""Products in the table. A page of 5,000 would be 3 MB; the page of a domain lists its own."""
+"""Products in one table. A page of 5,000 would be 3 MB; beyond, each domain has a page."""
 MOST_HIT = 30
 """Names of products that are hit, in one row."""
 
@@ -43,7 +43,7 @@ class Row:
 
 
 def pages(mesh: Mesh) -> Iterator[Page]:
-    """The lineage page."""
+    """The lineage page; in a large mesh also one for each domain."""
     graph = Graph.of(mesh)
     count = len(mesh.products)
     domains = domains_of(mesh, graph)
@@ -56,6 +56,35 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     known = tuple(each.name for each in mesh.domains)
     inputs = (domains, products, rows, listed, known, count)
     yield Page(paths.LINEAGE, inputs, partial(_render, *inputs))
+    if listed:
+        yield from _domain_pages(mesh, graph)
+
+
+def _domain_pages(mesh: Mesh, graph: Graph) -> Iterator[Page]:
+    """The lineage of each domain: its products, what they read and who reads them."""
+    own: dict[str, list[ProductFacts]] = {}
+    for product in _in_order(mesh.products):
+        own.setdefault(product.domain, []).append(product)
+    for domain in mesh.domains:
+        products = own.get(domain.name, [])
+        if domain.products and products:
+            near = graph.of_domain(domain.name, MOST_DRAWN)
+            rows = [_row(each, graph, MOST_HIT) for each in products[:MOST_LISTED]]
+            inputs = (domain, near, rows, len(products))
+            yield Page(paths.lineage(domain.name), inputs, partial(_domain, *inputs))
+
+
+def _domain(domain: DomainFacts, near: Part, rows: Sequence[Row], count: int) -> str:
+    page = paths.lineage(domain.name)
+    title = f"Products and topics of {domain.name}, what they read and who reads them"
+    return html(
+        "domain_lineage.html",
+        page,
+        domain=domain,
+        picture=part(near, page, title),
+        rows=rows,
+        count=count,
+    )
 
 
 def _in_order(products: Sequence[ProductFacts]) -> list[ProductFacts]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from urllib.parse import quote
 
 from meshhouse.catalog import paths
 from meshhouse.catalog.documents import (
@@ -22,6 +23,7 @@ from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part
 from meshhouse.catalog.page import Page
 from meshhouse.catalog.pages import words
+from meshhouse.catalog.pages.lineage import MOST_LISTED
 from meshhouse.catalog.pages.render import html
 from meshhouse.catalog.pages.snippets import snippets
 
@@ -34,6 +36,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
     domains = {each.name for each in mesh.domains}
     topics = {(each.domain, each.table) for each in mesh.topics}
     graph = Graph.of(mesh)
+    is_large = len(mesh.products) > MOST_LISTED
     for product in mesh.products:
         if not is_listed(mesh, product.domain):
             continue
@@ -47,6 +50,7 @@ def pages(mesh: Mesh) -> Iterator[Page]:
             graph.around(product.relation),
             graph.hits(product.relation),
             paths.product_asset(product.relation),
+            is_large,
         )
         inputs = (product, *beside[:2], tuple(sorted(beside[2])), *beside[3:])
         yield Page(page, inputs, partial(_render, product, *beside))
@@ -97,6 +101,7 @@ def _render(
     near: Part,
     hit: tuple[int, int],
     asset: str | None,
+    is_large: bool,
 ) -> str:
     page = paths.product(product.relation)
     return html(
@@ -119,7 +124,15 @@ def _render(
         trends=_trends(product),
         picture=part(near, page, f"What {product.relation} is built from, and who reads it"),
         hit=hit,
+        hit_page=_hit_page(product, is_large),
     )
+
+
+def _hit_page(product: ProductFacts, is_large: bool) -> str:
+    """Where the products are listed that get old data if this one is late."""
+    if is_large:
+        return f"{paths.lineage(product.domain)}#{quote(product.relation)}"
+    return f"{paths.LINEAGE}#late={quote(product.relation)}"
 
 
 def _topic(

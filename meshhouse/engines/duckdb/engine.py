@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +23,7 @@ from meshhouse.engines.types import contract_types, duckdb_type, require_contrac
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lake.object_store import explained
 from meshhouse.lake.storage import delete, exists
-from meshhouse.lake.views import connect_memory, create_views
+from meshhouse.lake.views import Size, connect_memory, create_views
 from meshhouse.ledger import Staged
 from meshhouse.repository import Domain, Product, Repository
 from meshhouse.repository.types import DataType
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from meshhouse.lake.texts import Texts
 
+_COPIED = Size(rows=100_000, bytes=2**20)
+"""Relations up to this size are read once for an audit. A dozen queries read each candidate, and
+every scan of an Iceberg table opens its metadata again: 2.6 ms of CPU instead of 0.2 ms."""
 _ROWS_PER_BATCH = 122_880
 """Size of DuckDB's row groups: so many rows are passed to the Parquet writer at once."""
 
@@ -59,6 +62,16 @@ class DuckDBEngine(IcebergEngine):
     def build_folder(self, domain: str) -> Path:
         """The folder of the domain's DuckDB file."""
         return work_file(self._repository.workspace, domain).parent
+
+    @contextmanager
+    def staging(self, domain: Domain) -> Iterator[None]:
+        """Keeps the domain's DuckDB file open: opening it takes 10 ms for each product.
+
+        DuckDB gives a second connection of this process to the same file what the first one holds.
+        """
+        path = work_file(self._repository.workspace, domain.name)
+        with closing(_read_only(path)) if path.exists() else nullcontext():
+            yield
 
     @explained()
     def stage(self, product: Product) -> Candidate:
@@ -144,7 +157,7 @@ class DuckDBEngine(IcebergEngine):
     ) -> Iterator[Reader]:
         """Opens a DuckDB connection with one view per relation."""
         with closing(connect_memory()) as connection:
-            create_views(connection, states)
+            create_views(connection, states, copied=_COPIED)
             for relation, like in empty.items():
                 schema = quote(relation.partition(".")[0])
                 connection.execute(f"create schema if not exists {schema}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -165,6 +165,10 @@ class SnowflakeEngine:
             UsageError: a raw table of the domain has never been landed.
         """
         return readable(self._repository, domain, self.database.shown())
+
+    def staging(self, domain: Domain) -> AbstractContextManager[None]:
+        """See `Engine.staging`; the session is open already."""
+        return nullcontext()
 
     def stage(self, product: Product) -> Candidate:
         """Clones dbt's table into a new generation; no row is copied.

@@ -106,9 +106,11 @@ class KafkaWriter:
             self._sequences[place] = position.next_sequence
         known = self._sequences[place]
         skip = min(events.num_rows, max(0, known - sequence))
-        for number, event in enumerate(_rows(events.slice(skip)), sequence + skip):
-            headers = [(PRODUCER_HEADER, producer.encode()), (SEQUENCE_HEADER, b"%d" % number)]
-            self._sender.send(topic, partition, event, headers)
+        rest = events.slice(skip)
+        own = zip(_rows(rest), _headers(rest), strict=True)
+        for number, (event, headers) in enumerate(own, sequence + skip):
+            place_of = [(PRODUCER_HEADER, producer.encode()), (SEQUENCE_HEADER, b"%d" % number)]
+            self._sender.send(topic, partition, event, [*headers, *place_of])
         del self._sequences[place]  # after a failure, ask the cluster again
         self._sender.flush()
         self._sequences[place] = max(known, sequence + events.num_rows)

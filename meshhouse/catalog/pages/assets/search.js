@@ -1,13 +1,14 @@
 // Search: loads the index that the build made (catalog/search.py), scores, shows. Names, domains
 // and owners are in one list; words of columns and descriptions come in shards after three letters.
+// After a typo in the first two letters, words.js says where.
 "use strict";
 (function () {
-  const MOST = 50, SEEN = 10, SHARDS = 64, FEW = 3;
+  const MOST = 50, SEEN = 10, SHARDS = 64, FEW = 3, FORGIVEN = 4, RELATED = 8;
   const root = document.documentElement.dataset.root || "";
   const asked = new Set();
   const shards = new Map();
   const kept = new Map();
-  let list = null;
+  let list = null, vocabulary = null;
   let waiting = [];
 
   function load(name) {
@@ -15,14 +16,16 @@
     asked.add(name);
     const script = document.createElement("script");
     script.src = `${root}search/${name.padStart(2, "0")}.js`;
-    script.onerror = () => { shards.set(name, { c: [], w: {} }); waiting.forEach((each) => each()); };
+    script.onerror = () => { if (name !== "list") take([name, name === "words" ? "" : { c: [], w: {} }]); };
     document.head.append(script);
   }
 
   function take([name, data]) {
     asked.add(name);
     if (name === "list") { list = prepared(data); count(); }
+    else if (name === "words") vocabulary = data.split(" ");
     else shards.set(name, data);
+    kept.clear();
     waiting.forEach((each) => each());
   }
 
@@ -124,16 +127,23 @@
     });
   }
 
+  // Words of other shards, for a term with a typo in its first two letters.
+  function related(term) {
+    if (!vocabulary) { load("words"); return []; }
+    const rest = term.slice(2), own = shardOf(term);
+    return vocabulary.filter((word) => (word.startsWith(rest, 2) || word.startsWith(rest, 1) || word.startsWith(rest, 3))
+      && nearly(word, term) && shardOf(word) !== own).slice(0, RELATED);
+  }
+
   // Every product that has a term, by position. Typos count where little else fits.
   function matches(term) {
     const shard = [...term].length > 1 ? shards.get(shardOf(term)) : null;
-    const key = `${term} ${shard ? 1 : 0}`;
-    if (kept.has(key)) return kept.get(key);
+    if (kept.has(term)) return kept.get(term);
     const found = { scores: new Float64Array(list.products.length), columns: new Array(list.products.length), count: 0 };
     inList(found, (product) => inName(product, term), (domain) => inWords(domain.words, term, 50, 40),
       (owner) => inWords(owner.words, term, 45, 35), (product) => inSentence(product.said, term));
     if (shard) inShard(shard, found, term, (word) => word.startsWith(term), 48, 22);
-    if (found.count < FEW && term.length > 3) {
+    if (found.count < FEW && term.length >= FORGIVEN) {
       const tried = new Map();
       const near = (word) => {
         if (!tried.has(word)) tried.set(word, nearly(word, term));
@@ -142,9 +152,14 @@
       inList(found, (product) => (product.words.some(near) ? 30 : 0), (domain) => (domain.words.some(near) ? 20 : 0),
         (owner) => (owner.words.some(near) ? 15 : 0), () => 0);
       if (shard) inShard(shard, found, term, near, 18, 8);
+      for (const word of related(term)) {
+        const other = shardOf(word);
+        if (shards.has(other)) inShard(shards.get(other), found, term, (each) => each === word, 18, 8);
+        else load(other);
+      }
     }
     if (kept.size > 20) kept.clear();
-    kept.set(key, found);
+    kept.set(term, found);
     return found;
   }
 
