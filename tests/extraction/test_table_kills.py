@@ -93,7 +93,7 @@ def test_with_a_cursor(shop):
     raw = repository.raw_table(TABLE)
     expected: list[int] = []
     killed = 0
-    # A kill that the log cannot see needs no broker; each takes 10 s with one.
+    # A kill that the log cannot see needs no broker; each takes a second with one.
     seen = [each for each in STEPS if each[0] in ("target", Kept)] if shop.environment else STEPS
     for place, name, number in seen:
         for is_after in (False, True):
