@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -59,9 +62,26 @@ def main() -> None:
         measured("full build", catalog.build)
         # Declarations are only reused if their files were older than two seconds.
         measured("nothing changed", catalog.build)
-        publish(ledger, products[:1], asked.publications, NOW)
+        settle(repository.root)
+        measured("nothing changed, files settled", catalog.build)
+        publish(ledger, products[:1], asked.publications, datetime.now(UTC))
         built = measured("after one publication, same process", catalog.build)
         print(f"  {len(built.written)} files written")
+        publish(ledger, products[:1], asked.publications + 1, datetime.now(UTC))
+        command = [sys.executable, "-m", "meshhouse.cli.main", "catalog", "build"]
+        command += ["-o", str(catalog.folder)]
+        place = {**os.environ, "MESH_ROOT": str(repository.root)}
+
+        def build_in_a_new_process() -> None:
+            subprocess.run(command, env=place, check=True)
+
+        measured("after one publication, `mesh catalog build`", build_in_a_new_process)
+
+
+def settle(root: Path) -> None:
+    """Makes all files an hour old: of files that changed just now, nothing is proved."""
+    for path in root.rglob("*"):
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
 
 
 def measured(name: str, work: Callable[[], T]) -> T:

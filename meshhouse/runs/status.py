@@ -6,7 +6,7 @@ published without a declaration. Not here: printing them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -91,11 +91,7 @@ def product_statuses(
     shown = lake.visible() if lake is not None else {}
     own, behind = _heads(ledger, domains)
     statuses = []
-    chosen: Iterable[Domain] = repository.readings
-    if domains is not None:
-        names = sorted({*domains} & {*repository.domain_names})
-        chosen = [repository.reading(each) for each in names]
-    for product in (each for domain in chosen for each in domain.products):
+    for product in _declared(repository, domains):
         here, there = (heads.get(product.relation) for heads in (own, behind))
         inherited = not _was_published(here) and _was_published(there)
         found = _status(product, there if inherited else here)
@@ -104,6 +100,16 @@ def product_statuses(
         found = replace(found, environment="" if inherited else repository.environment)
         statuses.append(replace(found, damage=_damage(product.relation, shown, seen)))
     return statuses
+
+
+def _declared(repository: Repository, domains: Collection[str] | None) -> Iterator[Product]:
+    if domains is None:
+        chosen: Iterable[Domain] = repository.readings
+    else:
+        names = sorted({*domains} & {*repository.domain_names})
+        chosen = [repository.reading(each) for each in names]
+    for domain in chosen:
+        yield from domain.products
 
 
 def _heads(

@@ -178,3 +178,39 @@ def test_anything_else_is_gathered_as_a_whole(mesh, change, monkeypatch):
     mesh.build()
     assert mesh.differences() == []
     assert len(mesh.gathered) == 2
+
+
+def test_a_real_mesh_is_brought_up_to_date(published, tmp_path, monkeypatch):
+    """Landings, rows, files of tables, products of other domains, a rollback and a lost file."""
+    whole = []
+    original = builder.gathered
+
+    def noted(*given: Any) -> Any:
+        whole.append(given)
+        return original(*given)
+
+    monkeypatch.setattr(builder, "gathered", noted)
+    for path in published.root.rglob("*"):
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
+
+    def check(gathered: int) -> None:
+        repository = published.repository
+        folder, now = tmp_path / "site", datetime.now(UTC)
+        Catalog(repository, engine(repository), folder=folder).build(now)
+        shutil.rmtree(tmp_path / "whole", ignore_errors=True)
+        site.build(gather(repository, engine(repository), now=now), tmp_path / "whole")
+        found, expected = contents(folder), contents(tmp_path / "whole")
+        names = found.keys() | expected.keys()
+        assert [each for each in sorted(names) if found.get(each) != expected.get(each)] == []
+        assert len(whole) == gathered
+
+    check(1)
+    published.sell(4, 5)
+    published.run("run")
+    check(1)
+    published.run("rollback", "shop.orders")
+    check(1)
+    repository = published.repository
+    for file in (repository.home / "lake").rglob("*crm/customers*/data/*.parquet"):
+        file.unlink()
+    check(2)

@@ -13,7 +13,7 @@ from functools import partial
 from markupsafe import Markup
 
 from meshhouse.catalog import paths
-from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts
+from meshhouse.catalog.documents import DomainFacts, Mesh, ProductFacts, is_listed
 from meshhouse.catalog.drawing import part
 from meshhouse.catalog.graph import Graph, Part, domains_of
 from meshhouse.catalog.page import Page
@@ -67,7 +67,7 @@ def _domain_pages(mesh: Mesh, graph: Graph) -> Iterator[Page]:
         own.setdefault(product.domain, []).append(product)
     for domain in mesh.domains:
         products = own.get(domain.name, [])
-        if domain.products and products:
+        if domain.products and products and is_listed(mesh, domain.name):
             near = graph.of_domain(domain.name, MOST_DRAWN)
             rows = [_row(each, graph, MOST_HIT) for each in products[:MOST_LISTED]]
             inputs = (domain, near, rows, len(products))
