@@ -107,9 +107,11 @@ def _address(variable: str) -> _Address:
     try:
         parts = urlsplit(secret)
         hosts = tuple(each for each in (parts.hostname or "").split(",") if each)
-        options = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        # An option without a value must not be ignored: it may ask for encryption.
+        options = parse_qs(parts.query, strict_parsing=bool(parts.query), keep_blank_values=True)
         known = parts.scheme == "cassandra" and options.keys() <= _OPTIONS
-        if not (known and hosts and parts.path in ("", "/")) or parts.fragment:
+        once = all(len(values) == 1 and values[0] for values in options.values())
+        if not (known and once and hosts and parts.path in ("", "/")) or parts.fragment:
             raise ValueError
         first = {name: values[0] for name, values in options.items()}
         for name in ("ssl", "ssl_check_hostname"):

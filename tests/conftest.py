@@ -23,7 +23,7 @@ import pytest
 import meshhouse
 from meshhouse.engines import Engine, engine
 from meshhouse.repository import Repository
-from tests.support import killing, pace, ram, snowflake_here
+from tests.support import killing, pace, ram, snowflake_here, spark_here
 from tests.support.kept import Kept
 from tests.support.tiny import ROOT, copy_tiny
 from tests.support.warm import Warm
@@ -41,11 +41,13 @@ ram.use_memory()
 WARM = Warm()
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC "
-    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote "
+    "-XX:ReservedCodeCacheSize=256m"
 )
 """Java of tests does not live long enough to earn what a full compiler costs: half of the processor
 time of the demo's run on Spark, and 3.5 of 9 s of a Kafka broker. The check of each class's code
-takes 15% of the start of Spark."""
+takes 15% of the start of Spark. Without the full compiler, 48 MB are reserved for compiled code:
+five runs of two domains on Spark fill them, and then code is dropped and compiled again."""
 SERVERS = {"broker", "browser", "fakesnow", "nessie", "spark", "store"}
 """Fixtures that start a server or a Java process."""
 
@@ -268,6 +270,19 @@ def _dbt_parses_each_text_once() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _dbt_does_not_ask_where_its_flags_come_from() -> Iterator[None]:
+    """dbt looks through the stack for each flag of its behavior, for the text of a warning.
+
+    pytest's stack is deep: 0.3 of the 2.2 s of processor time that runs of two domains take.
+    """
+    from dbt_common.behavior_flags import BehaviorFlagRendered
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "dbt"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _warm_process_ends_with_the_tests() -> Iterator[None]:
     yield
     WARM.close()
@@ -352,11 +367,12 @@ def chosen(mesh: Mesh, fakesnow: snowflake_here.Snowflake, monkeypatch) -> Engin
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The Spark session of this process, on two cores."""
+    """The Spark session of this process, on two cores, with settings for small tables."""
     from meshhouse.engines.spark.session import session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_SPARK_MASTER", "local[2]")
+        patch.setenv("MESH_SPARK_CONF", spark_here.QUICK)
         started = session(log=tmp_path_factory.mktemp("spark") / "spark.log")
     yield started
     started.stop()

@@ -6,11 +6,12 @@ Belongs here: what can be found, and in which file. Not here: scores and results
 `LIST` has every product, domain and owner; the home page loads it at once. Words of columns and
 descriptions are in 64 shards by their first two letters; the browser loads one when three letters
 are typed. A typo in these letters leads to another shard: `WORDS` has every word, and is loaded
-when a term finds little. All are scripts that push data, because `file://` forbids to fetch.
+when a term finds little. All are scripts that push data, because a page that was opened as a file
+cannot fetch.
 
-A shard: `w` is word -> [columns with the word, products whose texts have it]; columns are positions
-in `c`, which is [name, products that have it]; products are positions in the list. Ascending
-positions are stored as differences, which compress to a half.
+In a shard, `w` maps each word to [columns with the word, products whose texts have it]. A column is
+a position in `c`, whose entries are [name, products that have it]. A product is a position in the
+list. Ascending positions are stored as differences, which halves the compressed size.
 """
 
 from __future__ import annotations

@@ -141,13 +141,13 @@ def _followed(repository: Repository, tables: Sequence[RawTable]) -> list[RawTab
         if found := extracted_whole(repository, raw.topic):
             others.append(
                 f"{raw.relation} is not followed: its topic has readings of the whole table "
-                f"{found[1].name}, and a part of one would look like a table that lost rows."
+                f"{found[1].name}, and a part of one would look like a table that lost rows. "
+                f"Run `mesh land {raw.relation}` after `mesh extract` instead."
             )
         else:
             followed.append(raw)
     if others and not followed:
-        remedy = "Without `--follow`, run `mesh extract` and `mesh land` instead."
-        raise UsageError(" ".join([*others, remedy]))
+        raise UsageError(" ".join(others))
     for line in others:
         click.echo(escaped(f"mesh: {line}"), err=True)
     return followed

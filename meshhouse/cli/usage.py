@@ -1,6 +1,6 @@
 """`mesh usage`: who reads which product, which are unused, and what they cost.
 
-Belongs here: printing them. Not here: counting (usage/), or what a history of queries looks like
+Belongs here: printing them. Not here: counting (usage/), or reading the history of a warehouse
 (engines/).
 """
 

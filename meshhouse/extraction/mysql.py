@@ -209,10 +209,12 @@ def _arguments(variable: str) -> dict[str, Any]:
         )
     try:
         url = urlsplit(secret)
-        options, port = dict(parse_qsl(url.query, strict_parsing=bool(url.query))), url.port
+        pairs = parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
+        options, port = dict(pairs), url.port
     except ValueError:
         url, options, port = urlsplit(""), {}, None
-    if url.scheme not in ("mysql", "mariadb") or not url.hostname or options.keys() - {"ssl_ca"}:
+    is_known = options.keys() <= {"ssl_ca"} and all(options.values())
+    if url.scheme not in ("mysql", "mariadb") or not url.hostname or not is_known:
         raise MeshError(
             f"{variable} is not a connection of MySQL. Write {_EXAMPLE}, with `%40` for an @ in "
             "the password, and `?ssl_ca=FILE` to check the server's certificate."

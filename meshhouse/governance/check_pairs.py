@@ -1,6 +1,6 @@
 """Which check of a candidate took the place of a published check.
 
-Belongs here: pairing the checks of two contracts, also if ids or names of columns changed. Not
+Belongs here: pairing the checks of two contracts, even if ids or names of columns changed. Not
 here: what a changed check means (rules/).
 """
 

@@ -1,7 +1,7 @@
 """Columns whose values may leave the mesh, or be shown to a person.
 
 Belongs here: which columns were never declared personal. Not here: the classes
-(repository/classes.py), or who is shown what (runs/two_states.py, sinks/, lint/sinks.py).
+(repository/classes.py), or who may see what (runs/two_states.py, sinks/, lint/sinks.py).
 """
 
 from __future__ import annotations

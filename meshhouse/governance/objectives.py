@@ -3,16 +3,17 @@
 Belongs here: pure functions from facts and measurements to numbers. Not here: reading or recording
 measurements (runs/objectives.py), or checks that stop a publication (audit/).
 
-Measured, and met if:
+Three objectives are the greatest value that keeps the promise:
 
 - `refreshed_within_hours`: hours since the refresh before this one, or since the last one where
-  the run failed; at most.
-- `completeness_percent`: share of values that are not null, over all columns outside the grain;
-  at least.
-- `latency_minutes`: from the newest event to its publication; at most.
-- `retention_days`: age of the oldest row, by the column `retained_on`; at most.
-- `availability_percent`: share of the last 30 days in which the product was published and fresh;
-  at least.
+  the run failed.
+- `latency_minutes`: minutes from the newest event to its publication.
+- `retention_days`: age of the oldest row, by the column `retained_on`.
+
+Two are the least value that keeps it:
+
+- `completeness_percent`: share of values that are not null, over all columns outside the grain.
+- `availability_percent`: share of the last 30 days in which the product was published and fresh.
 """
 
 from __future__ import annotations

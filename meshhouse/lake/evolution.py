@@ -1,7 +1,7 @@
 """New columns and fields of a table that exists.
 
-Belongs here: which change of a type keeps every stored value, and the ids of columns and nested
-fields, which stay with their values. Not here: new states (states.py), or the types themselves
+Belongs here: which changes of a type keep every stored value, and the ids by which columns and
+nested fields keep their values. Not here: new states (states.py), or the types themselves
 (schema.py).
 """
 

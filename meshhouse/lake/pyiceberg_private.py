@@ -10,6 +10,7 @@ with. A test fails with any other release and says what to compare.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pyiceberg.io import FileIO
@@ -17,9 +18,16 @@ from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestEntryStat
 from pyiceberg.table import CreateTableTransaction, Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Summary
-from pyiceberg.table.update import RemoveSnapshotsUpdate, update_table_metadata
+from pyiceberg.table.update import (
+    RemoveSnapshotsUpdate,
+    TableUpdate,
+    _apply_table_update,
+    _TableMetadataUpdateContext,
+    _update_table_metadata_log,
+)
 from pyiceberg.table.update.snapshot import _OverwriteFiles
 from pyiceberg.typedef import EMPTY_DICT
+from pyiceberg.utils.datetime import datetime_to_millis
 
 from meshhouse.lake.avro_readers import keep_readers
 from meshhouse.lake.manifests import MANIFEST_BYTES, is_small, with_status
@@ -128,11 +136,39 @@ class MergingExchange(Relayout):
         return _OverwriteFiles._summary(self, snapshot_properties)
 
 
+def metadata_after(
+    base: TableMetadata, updates: Iterable[TableUpdate], location: str | None = None
+) -> TableMetadata:
+    """Metadata with changes: pyiceberg's `update_table_metadata` without its deep copy.
+
+    The copy took 8% of a run of three small domains, and grows with the snapshots of a table. It is
+    not needed: no change writes into a part of the metadata, all of them replace the part.
+
+    Args:
+        base: the metadata before.
+        updates: the changes.
+        location: the location of `base`, for the log of metadata files; None to log nothing.
+    """
+    context = _TableMetadataUpdateContext()
+    metadata = base
+    for update in updates:
+        metadata = _apply_table_update(update, metadata, context)
+    if context.has_changes():
+        if location:
+            metadata = _update_table_metadata_log(metadata, location, base.last_updated_ms)
+        if metadata.last_updated_ms == base.last_updated_ms:
+            now = datetime_to_millis(datetime.now(UTC))
+            metadata = metadata.model_copy(update={"last_updated_ms": now})
+    metadata.spec().check_compatible(metadata.schema())
+    metadata.sort_order().check_compatible(metadata.schema())
+    return metadata
+
+
 class StagedTransaction(Transaction):
     """A transaction that computes its metadata once for each change.
 
-    pyiceberg computes it again, with a deep copy, at each of the 20 times that one commit looks at
-    it. That was half of the time of a small commit.
+    pyiceberg computes it again at each of the 20 times that one commit looks at it. With its deep
+    copy, that was half of the time of a small commit.
     """
 
     _known: tuple[Any, Any, TableMetadata] | None = None
@@ -142,7 +178,7 @@ class StagedTransaction(Transaction):
         """The table's metadata with the changes so far."""
         known, base = self._known, self._table.metadata
         if known is None or known[0] is not base or known[1] is not self._updates:
-            known = (base, self._updates, update_table_metadata(base, self._updates))
+            known = (base, self._updates, metadata_after(base, self._updates))
             self._known = known
         return known[2]
 

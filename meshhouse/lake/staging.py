@@ -11,9 +11,8 @@ from typing import Any
 from pyiceberg.io import FileIO
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import update_table_metadata
 
-from meshhouse.lake.pyiceberg_private import NoCatalog, StagedTable
+from meshhouse.lake.pyiceberg_private import NoCatalog, StagedTable, metadata_after
 from meshhouse.lake.states import write_metadata
 
 
@@ -29,9 +28,7 @@ class _Stage(NoCatalog):
         """Writes the metadata file; pyiceberg calls it at the end of a transaction."""
         for requirement in requirements:
             requirement.validate(table.metadata)
-        metadata = update_table_metadata(
-            table.metadata, updates, metadata_location=table.metadata_location or None
-        )
+        metadata = metadata_after(table.metadata, updates, table.metadata_location or None)
         metadata = _no_earlier(metadata, table.metadata)
         location = write_metadata(table, metadata)
         return CommitTableResponse(metadata=metadata, metadata_location=location)

@@ -18,10 +18,10 @@ from meshhouse.governance.report import Judged
 from meshhouse.ledger import Head, Ledger
 from meshhouse.repository import BrokenDomain, Domain, Product, Repository, printable
 from meshhouse.repository.manifest import Manifest
+from meshhouse.runs.aliases import shown_versions
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.gate import Gate
 from meshhouse.runs.history import past_publications
-from meshhouse.runs.names import shown_versions
 from meshhouse.runs.parse import fresh_manifest
 
 

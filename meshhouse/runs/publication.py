@@ -20,7 +20,7 @@ from meshhouse.errors import MeshError
 from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Ledger, Staged
 from meshhouse.repository import Product
-from meshhouse.runs.names import KEPT, followers
+from meshhouse.runs.aliases import KEPT, followers
 from meshhouse.runs.plan import Basis
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

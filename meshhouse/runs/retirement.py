@@ -23,7 +23,7 @@ from meshhouse.heads import effective_publications, publications_of
 from meshhouse.ledger import Head, Staged
 from meshhouse.repository import Domain, Product, Repository, display_path
 from meshhouse.repository.references import Reading, readers
-from meshhouse.runs.names import entry_of, names_of, plain_of, standing_of
+from meshhouse.runs.aliases import entry_of, names_of, plain_of, standing_of
 
 SUFFIX = "_retired"
 """Schema of retired tables: the domain's name with this suffix."""

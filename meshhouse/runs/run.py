@@ -21,11 +21,12 @@ from meshhouse.governance.report import refusal
 from meshhouse.locks import lock
 from meshhouse.repository import Domain, Repository
 from meshhouse.repository.references import resolve
+from meshhouse.runs.aliases import moves, shown_versions
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.domain_plan import DomainPlan, pins_of
 from meshhouse.runs.history import past_publications
 from meshhouse.runs.logs import new_logs
-from meshhouse.runs.names import moves, settle, shown_versions
+from meshhouse.runs.names import settle
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,

@@ -24,13 +24,13 @@ from meshhouse.governance.report import Judged, refusal
 from meshhouse.governance.statistics import measure
 from meshhouse.ledger import user
 from meshhouse.repository import Domain, Product, Repository
+from meshhouse.runs.aliases import followers, moves, shown_versions
 from meshhouse.runs.audit_view import audit_view
 from meshhouse.runs.build_state import BuildState
 from meshhouse.runs.code_notes import CodeNotes
 from meshhouse.runs.contracts import DeclaredContracts
 from meshhouse.runs.domain_plan import DomainPlan
 from meshhouse.runs.gate import Gate
-from meshhouse.runs.names import followers, moves, shown_versions
 from meshhouse.runs.objectives import objective_entries
 from meshhouse.runs.outcome import (
     UNPUBLISHED,

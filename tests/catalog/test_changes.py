@@ -115,7 +115,8 @@ def test_older_changes_are_left_out_and_counted(tmp_path):
 
 def test_the_page_of_a_pull_request_is_put_into_the_site_and_stays(site):
     mesh, folder = site
-    # The declaration still has what was rolled back.
+    # The declaration still has what was rolled back, and changes a personal column.
+    mesh.edit(ORDERS_SQL, "cast(customer_id as", "cast(customer_id * 7 as")
     mesh.run("diff", "shop", "--data", "--html", "-o", str(folder), code=1)
     place = folder / "changes/pulls/declared.html"
     found = place.read_text()
@@ -123,6 +124,8 @@ def test_the_page_of_a_pull_request_is_put_into_the_site_and_stays(site):
     assert 'href="../../assets/mesh.css"' in found
     assert "would be refused" in found
     assert str(CUSTOMER) not in found
+    assert "of column <code>customer_id</code>. Its values are protected." in found
+    assert "multiplied by 7" not in found
     Catalog(mesh.repository, engine(mesh.repository), folder=folder).build()
     assert place.read_text() == found
     assert dead_links(folder) == set()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import WARM, Mesh
+from tests.support.kept import Kept
 
 BUTTONS = Path(__file__).with_name("buttons.py")
 
@@ -24,14 +25,27 @@ def press(mesh: Mesh, *requests: dict[str, Any]) -> list[dict[str, Any]]:
     return json.loads(told.read_text())
 
 
-@pytest.fixture
-def failed(mesh: Mesh) -> Mesh:
-    """A mesh in which `mesh run shop` published, and then had a candidate rejected."""
+@pytest.fixture(scope="module")
+def published_once(new_mesh) -> Kept:
+    """See `published`."""
+    mesh = new_mesh()
     mesh.sell(1, 2, 3)
     mesh.run("run", "shop")
-    mesh.sell(4, amount=-1.0)
-    mesh.run("run", "shop", code=1)
-    return mesh
+    return Kept(mesh.root)
+
+
+@pytest.fixture
+def published(published_once: Kept) -> Mesh:
+    """A mesh in which `mesh run shop` has published three sales."""
+    return Mesh(published_once.restored())
+
+
+@pytest.fixture
+def failed(published: Mesh) -> Mesh:
+    """A mesh in which `mesh run shop` published, and then had a candidate rejected."""
+    published.sell(4, amount=-1.0)
+    published.run("run", "shop", code=1)
+    return published
 
 
 def test_a_failed_run_of_mesh_run_is_executed_again_from_the_page(failed):
@@ -51,15 +65,6 @@ def test_a_failed_run_of_mesh_run_is_executed_again_from_the_page(failed):
     # The tags of the first run go with it, so the page says who began.
     assert missing["tags"]["meshhouse/started_by"] == "mesh run"
     assert missing["tags"]["meshhouse/user"] == getpass.getuser()
-
-
-@pytest.fixture(scope="module")
-def published(new_mesh) -> Mesh:
-    """A mesh in which shop has published three sales."""
-    mesh = new_mesh()
-    mesh.sell(1, 2, 3)
-    mesh.run("run", "shop")
-    return mesh
 
 
 ALONE = [
@@ -95,9 +100,8 @@ def test_what_cannot_be_evaluated_fails_and_is_not_called_passed(published):
     assert "mesh.overview was never published" in said
 
 
-def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(mesh):
-    mesh.sell(1, 2, 3)
-    mesh.run("run", "shop")
+def test_an_unchanged_product_keeps_its_figures_and_says_why_and_can_be_forced(published):
+    mesh = published
     keys = ["shop/build.stg_sales", "shop/build.orders", "shop/orders"]
     force = {"ops": {"shop": {"config": {"force": True}}}}
     look, kept, forced = press(

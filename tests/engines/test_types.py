@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from meshhouse.runs.outcome import DomainRun
 from meshhouse.runs.run import run_domain
 from tests.conftest import Mesh
 from tests.support.snowflake_here import needs_snowflake
-from tests.support.spark_here import needs_spark
+from tests.support.spark_here import needs_spark, with_compiler
 
 MOMENT = "cast('2024-03-10 02:30:00.123456+00:00' as {{ type_timestamptz() }})"
 RIGHT = {
@@ -141,11 +142,12 @@ NARROW = (("integer", "cast(3000000000 as bigint)"), ("integer", "cast(-21474836
 )
 def target(request, mesh) -> Iterator[SimpleNamespace]:
     """A mesh of one domain without topics, on each target."""
+    compiler = nullcontext()
     if request.param == "spark":
-        request.getfixturevalue("spark")
+        compiler = with_compiler(request.getfixturevalue("spark"))
     if request.param == "snowflake":
         request.getfixturevalue("chosen")
-    with pytest.MonkeyPatch.context() as patch:
+    with compiler, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MESH_TARGET", request.param)
         leave_nothing(mesh)
         yield SimpleNamespace(name=request.param, mesh=mesh)

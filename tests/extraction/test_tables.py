@@ -278,6 +278,8 @@ def test_what_does_not_fit_is_one_line(shop):
     port = str(database.server.server.port if database.kind == "postgres" else database.server.port)
     refused("nothing", SHOP_DATABASE=database.url.replace(f":{port}", ":1"))
     refused(VARIABLE, SHOP_DATABASE="%%% wrong-secret @@@")
+    if database.kind == "mysql":  # an empty option would mean no check of the certificate
+        refused("is not a connection of MySQL", SHOP_DATABASE=f"{database.url}?ssl_ca=")
     shop.mesh.edit(TOPICS, f"{database.schema}.sales", f"{database.schema}.nothing'--")
     refused("does not exist in the database", code=2)
     shop.mesh.edit(TOPICS, f"{database.schema}.nothing'--", f"{database.schema}.sales")

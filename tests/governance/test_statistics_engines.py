@@ -16,7 +16,7 @@ from meshhouse.governance.contract import Contract
 from meshhouse.governance.statistics import Statistics, measure
 from meshhouse.governance.statistics_compared import rewritten_periods
 from tests.support.snowflake_here import needs_snowflake
-from tests.support.spark_here import needs_spark
+from tests.support.spark_here import needs_spark, with_compiler
 
 COLUMNS = {
     "order_id": "bigint", "status": "string", "amount": "decimal(12,2)", "weight": "double",
@@ -107,6 +107,7 @@ def test_spark_measures_alike(spark, expected) -> None:
 
     found = []
     for amount in ("-3.25", "-3.26"):
-        spark.sql(rows("spark", amount)).createOrReplaceTempView("orders")
-        found.append(measure(SparkReader(spark), "orders", CONTRACT))
+        with with_compiler(spark):
+            spark.sql(rows("spark", amount)).createOrReplaceTempView("orders")
+            found.append(measure(SparkReader(spark), "orders", CONTRACT))
     check(*found, expected)

@@ -8,11 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from pydoc import locate
 
+import pyarrow as pa
 import pytest
+from pyiceberg.schema import Schema
+from pyiceberg.table.update import update_table_metadata
+from pyiceberg.types import LongType, NestedField
 
 import meshhouse
-from meshhouse.lake import pyiceberg_private
-from meshhouse.lake.pyiceberg_private import PRIVATE, VERSION
+from meshhouse.lake import Lake, pyiceberg_private
+from meshhouse.lake.pyiceberg_private import PRIVATE, VERSION, metadata_after
 
 SOURCES = Path(meshhouse.__file__).parent
 MODULE = Path(pyiceberg_private.__file__)
@@ -23,11 +27,34 @@ def test_the_private_names_were_compared_with_the_installed_pyiceberg() -> None:
     installed = version("pyiceberg")
     assert installed == VERSION, (
         f"pyiceberg {installed} is installed; {MODULE.name} was compared with {VERSION}. Compare "
-        "both releases of `_OverwriteFiles` and its base class (are the parts that Exchange and "
-        "Relayout copy or replace the same?), `Transaction._apply`, `Table._do_commit` (does it "
-        "still call `_delete_old_metadata`?), `RestCatalog._create_session` and the Parquet "
-        "writer's `_fos`. Run tests/lake and tests/maintenance, then set VERSION."
+        "both releases of `update_table_metadata` (`metadata_after` repeats it; do its parts still "
+        "leave their input as it is?), `_OverwriteFiles` and its base class (are the parts that "
+        "Exchange and Relayout copy or replace the same?), `Transaction._apply`, "
+        "`Table._do_commit` (does it still call `_delete_old_metadata`?), "
+        "`RestCatalog._create_session` and the Parquet writer's `_fos`. Run tests/lake and "
+        "tests/maintenance, then set VERSION."
     )
+
+
+def test_metadata_after_changes_is_pyicebergs_and_leaves_the_metadata_before_as_it_is(tmp_path):
+    lake = Lake(tmp_path)
+    columns = Schema(NestedField(1, "id", LongType(), required=False))
+    table = lake.stage("shop.orders", columns)
+    base = table.metadata_location or None
+    with table.transaction() as first:
+        first.append(pa.table({"id": [1, 2]}))
+    lake.commit([lake.staged(table, base)])
+    table = lake.stage("shop.orders", columns)
+    before = table.metadata.model_dump_json()
+    with table.transaction() as change:
+        change.delete("id = 1")
+        change.append(pa.table({"id": [3]}))
+        change.set_properties({"a": "b"})
+        plain = update_table_metadata(table.metadata, change._updates, False, "before.json")
+        found = metadata_after(table.metadata, change._updates, "before.json")
+        assert found == plain
+        assert len(found.snapshots) > 1
+        assert table.metadata.model_dump_json() == before
 
 
 @pytest.mark.parametrize("owner", PRIVATE)

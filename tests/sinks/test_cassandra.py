@@ -286,6 +286,8 @@ def test_an_encrypted_connection_trusts_only_the_named_authority(
         (f"ssl_key={key}", "`ssl_key` without `ssl_cert`"),
         (f"ssl=false&{both}", "`ssl=false` and `ssl_cert`"),
         ("ssl=maybe", "cannot be used"),
+        ("ssl_ca=", "cannot be used"),
+        ("ssl=true&ssl=false", "cannot be used"),
     ]:
         monkeypatch.setenv("ORDERS_C", f"{server.connection}/?{options}")
         [done] = mesh.deliver()

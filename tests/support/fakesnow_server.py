@@ -14,6 +14,7 @@ import uvicorn
 from fakesnow import transforms
 from fakesnow.cursor import FakeSnowflakeCursor
 from fakesnow.server import app
+from sqlglot.expressions import Expr
 
 # Statements that fakesnow does not know. They have no effect that a query could see.
 PASS = re.compile(
@@ -39,6 +40,30 @@ REWRITTEN = (
 )
 
 
+def transform(self, fun, *args, copy=True, **kwargs):
+    """Does what sqlglot's `transform` does, without a generator for each node.
+
+    fakesnow calls it 76 times for each statement, which was half of the server's processor time.
+    """
+    root, waiting = None, [self.copy() if copy else self]
+    while waiting:
+        node = waiting.pop()
+        parent, key, index = node.parent, node.arg_key, node.index
+        new = fun(node, *args, **kwargs)
+        if root is None:
+            root = new
+        elif parent and key and new is not node:
+            parent.set(key, new, index)
+        if new is not node:
+            continue
+        for value in reversed(node.args.values()):
+            if isinstance(value, list):
+                waiting.extend(each for each in reversed(value) if isinstance(each, Expr))
+            elif isinstance(value, Expr):
+                waiting.append(value)
+    return root
+
+
 def main() -> None:
     """Serves until it is killed."""
     port, statements = int(sys.argv[1]), Path(sys.argv[2])
@@ -49,12 +74,15 @@ def main() -> None:
             with lock, statements.open("a") as file:
                 file.write(json.dumps(command) + "\n")
         if PASS.match(command):
-            command = "select 'Statement executed successfully.' as status"
+            self._sqlstate = None
+            self._execute(transforms.SUCCESS_NOP)
+            return self
         for pattern, replacement in REWRITTEN:
             command = pattern.sub(replacement, command)
         return execute(self, command, *args, **kwargs)
 
     FakeSnowflakeCursor.execute = recorded
+    Expr.transform = transform
     # fakesnow sums numbers as doubles; Snowflake is exact.
     transforms.numeric_agg_implicit_cast = lambda expression: expression
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -18,6 +18,7 @@ from typing import Any
 from meshhouse.lint.sql.dialects import every_dialect
 from meshhouse.lint.sql.rendering import Rendered
 from meshhouse.lint.sql.targets import Places, differing, judge
+from tests.support.spark_here import SPARKS_COMPILER
 
 FILE = Path(__file__).parent.parent / "lint" / "sql" / "portability.tsv"
 COLUMNS = {
@@ -128,7 +129,7 @@ def on_spark(
     from meshhouse.engines.spark.dbt import OF_EVERY_SESSION
 
     own = spark.newSession()
-    for name, value in OF_EVERY_SESSION.items():
+    for name, value in {**SPARKS_COMPILER, **OF_EVERY_SESSION}.items():
         own.conf.set(name, value)
     own.sql(f"{table('spark')} select * from t").coalesce(1).cache().createOrReplaceTempView("t")
 

@@ -1,8 +1,8 @@
 """Lineage across the models of one domain, up to what comes from outside.
 
 Belongs here: what each model offers and uses, in columns of raw tables and of other domains'
-products. Not here: lineage inside one query (queries.py), or what is made of it (roots.py,
-through.py).
+products. Not here: lineage inside one query (queries.py), or what follows from it
+(roots.py, through.py).
 """
 
 from __future__ import annotations

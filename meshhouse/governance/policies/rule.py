@@ -1,6 +1,6 @@
 """A rule of the federation, and the facts that it judges.
 
-Belongs here: what a rule consists of. Not here: any rule (the modules beside this one), collecting
+Belongs here: what a rule consists of. Not here: the rules (the modules beside this one), collecting
 facts (facts.py), or severities and waivers (evaluation.py).
 
 A rule is a pure function of facts. Its remedy and an example of each kind, one that passes and one

@@ -3,9 +3,9 @@
 Belongs here: Kafka Connect's and Debezium's logical types as JSON that landing converts. Not here:
 envelopes (debezium.py), or the conversion to types (landing/convert.py).
 
-An event with a schema says how each value is encoded. Without one, a count could be milliseconds or
-microseconds, and `1234` a decimal or base64; so the declaration says it (`encoding`), or the event
-is rejected.
+An event with a schema says how each value is encoded. Without a schema, a time could be a number of
+milliseconds or of microseconds, and `1234` a decimal or base64. Then the declaration must say which
+(`encoding`); otherwise the event is rejected.
 """
 
 from __future__ import annotations

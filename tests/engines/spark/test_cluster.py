@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.chaos import wait_until
-from tests.support.spark_here import needs_spark
+from tests.support.spark_here import NO_COMPILER, QUICK, needs_spark
 
 pytestmark = [needs_spark, pytest.mark.server]
 LONG = 120
@@ -102,6 +102,7 @@ def thrift(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("thrift")
     chosen = {
         **settings(jars),
+        **NO_COMPILER,
         "spark.master": cluster.address,
         "spark.driver.extraClassPath": ":".join(map(str, jars)),
         "spark.driver.memory": "700m",
@@ -122,6 +123,7 @@ def thrift(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "MESH_SPARK_PORT": port,
             # For the audit's session: the Thrift server uses all the cluster's workers.
             "MESH_SPARK_MASTER": "local[1]",
+            "MESH_SPARK_CONF": QUICK,
         }
     finally:
         process.terminate()

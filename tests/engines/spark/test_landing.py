@@ -34,7 +34,7 @@ from tests.conftest import Mesh
 from tests.conftest import sale as sale_of_the_mesh
 from tests.support.chaos import wait_until
 from tests.support.kafka_topics import Cluster
-from tests.support.spark_here import needs_spark
+from tests.support.spark_here import QUICK, needs_spark
 
 ROOT = Path(__file__).parents[3]
 LONG = 120
@@ -519,7 +519,7 @@ def test_a_killed_lander_leaves_whole_commits_and_the_next_one_goes_on(place):
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, place.cluster.settings.bootstrap_servers, place.topic, home],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)),
-             "MESH_SPARK_MASTER": "local[2]",
+             "MESH_SPARK_MASTER": "local[2]", "MESH_SPARK_CONF": QUICK,
              "TMPDIR": str(home.parent)},
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -10,11 +10,11 @@ import sys
 import pytest
 
 from tests.conftest import ROOT, sale
-from tests.support.spark_here import needs_spark
+from tests.support.spark_here import QUICK, needs_spark
 from tests.support.tiny import TINY
 
 pytestmark = [needs_spark, pytest.mark.server]
-HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": "spark.driver.memory=700m"}
+HERE = {"MESH_SPARK_MASTER": "local[1]", "MESH_SPARK_CONF": f"spark.driver.memory=700m;{QUICK}"}
 
 # Runs in a new process, because the tests' session must survive.
 LIVES = """
