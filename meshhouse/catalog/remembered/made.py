@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from meshhouse.catalog.gather import Gathered
 from meshhouse.catalog.gather.operations import publications_by_day, sizes_of, waits_of
+from meshhouse.catalog.remembered.reads import digest_of_reads, rows_of
 from meshhouse.catalog.remembered.since import known_states, marks_of
 from meshhouse.catalog.remembered.state import (
     State,
     bad_domains,
-    digest_of_reads,
     light,
     marks_of_files,
 )
@@ -38,7 +38,8 @@ def state_of(found: Gathered, key: str, before: Mapping[str, str]) -> State | No
         marks=marks,
         shown=known_states(before),
         files=files,
-        reads=digest_of_reads(operations.kept),
+        reads=digest_of_reads(operations.kept, mesh.built_at),
+        rows=rows_of(operations.kept, mesh.built_at),
         hashes={each.relation: each.head.contract_hash or "" for each in sources.products},
         digests={},
         bad=bad_domains(mesh.products),

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 from meshhouse import files
@@ -31,14 +31,26 @@ from meshhouse.catalog.documents import (
 from meshhouse.catalog.newest import newest_publications
 from meshhouse.catalog.pages.mesh_wide import MOST_ENTRIES
 from meshhouse.lake.storage import plain_path
-from meshhouse.usage import Kept
 from meshhouse.usage.costs import Tally
 
-FORMAT = 1
+FORMAT = 2
 _EXTENSION = "built.json"
 
 FileMark = tuple[str, int, int]
 """Path, size and time of change."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Recorded reads of one product, set of columns, reader and way."""
+
+    count: int
+    at: datetime | None
+    """Of the last one, and not after the time of the catalog."""
+
+
+Rows = dict[str, Row]
+"""What the reads have in common -> the reads."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,9 @@ class State:
     files: dict[str, list[FileMark]]
     """Product -> the files that were looked at for damage."""
     reads: str
-    """Digest of the recorded reads."""
+    """Digest of the recorded reads before the day of the build."""
+    rows: Rows
+    """Recorded reads of the day of the build."""
     hashes: dict[str, str]
     """Product -> the hash of its contract; empty if nothing is published."""
     digests: dict[str, str]
@@ -137,11 +151,6 @@ def digest_of(items: Iterable[object]) -> str:
     for each in sorted(map(repr, items)):
         hashed.update(f"{each}\n".encode(errors="surrogatepass"))
     return hashed.hexdigest()
-
-
-def digest_of_reads(kept: Kept) -> str:
-    """A digest of the recorded reads that count."""
-    return digest_of([("since", kept.since and kept.since.isoformat()), *kept.reads])
 
 
 def light(products: Sequence[ProductFacts]) -> list[ProductFacts]:

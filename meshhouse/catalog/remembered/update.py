@@ -34,12 +34,11 @@ from meshhouse.catalog.gather.operations import (
 from meshhouse.catalog.gather.products import product_of
 from meshhouse.catalog.gather.topics import topics_again
 from meshhouse.catalog.graph import Graph, nearby
-from meshhouse.catalog.remembered.reads import with_builds
+from meshhouse.catalog.remembered.reads import digest_of_reads, new_reads, rows_of, with_reads
 from meshhouse.catalog.remembered.since import Since, known_states, since
 from meshhouse.catalog.remembered.state import (
     State,
     bad_domains,
-    digest_of_reads,
     light,
     mark,
     marks_of_files,
@@ -121,34 +120,44 @@ class _Update:
             raise _NotProved
         if site_mark(self._folder) != state.site:
             raise _NotProved
-        if digest_of_reads(recorded_reads(self._repository, self._now)) != state.reads:
+        kept = recorded_reads(self._repository, self._now)
+        recorded = new_reads(kept, self._now, state.rows)
+        if recorded is None or digest_of_reads(kept, self._now) != state.reads:
             raise _NotProved
         found = since(state, self._engine)
         if found is None or not self._is_plain(found):
             raise _NotProved
         states = self._engine.states()
         gathered = self._gathered_domains(found)
-        built = self._read_domains(found)
+        recorded = self._named(recorded)
+        built = self._read_domains(found, recorded)
         if len(gathered | built) > _MOST_DOMAINS or not gathered <= self._names():
             raise _NotProved
         self._check_files(gathered)
         sources = sources_of(self._repository, self._engine, self._now, self._consumer, gathered)
         self._check_same(sources, gathered)
-        made = self._made(found, sources, gathered, built)
+        made = self._made(found, sources, gathered, built, recorded)
         sources.comparisons.remember()
         # What happens meanwhile may be in some documents and not in others.
         if self._engine.states() != states or known_states(states) != found.shown:
             raise _NotProved
-        return made
+        return replace(made, state=replace(made.state, rows=rows_of(kept, self._now)))
 
-    def _made(self, found: Since, sources: Sources, gathered: set[str], built: set[str]) -> Updated:
+    def _made(
+        self,
+        found: Since,
+        sources: Sources,
+        gathered: set[str],
+        built: set[str],
+        recorded: Sequence[Read],
+    ) -> Updated:
         state = self._state
         whole = self._whole(gathered | built)
-        reads = self._builds(found, sources, gathered | built)
+        reads = [*self._builds(found, sources, gathered | built), *recorded]
         state.tally.add(
             [each.product for each in sources.products],
             [each for each in found.entries["runs"] if each["finished_at"] >= first_day(self._now)],
-            reads,
+            [each for each in reads if each.count],
         )
         own = sizes_of(sources.products)
         sizes = {
@@ -162,7 +171,7 @@ class _Update:
             for each in sources.products
         }
         for relation, old in whole.items():
-            document = with_builds(new.get(relation, old), old, reads)
+            document = with_reads(new.get(relation, old), old, reads)
             if relation in new and document.use is not None:
                 cost = cost_facts(costs.products.get(relation, Cost()), costs)
                 document = replace(document, cost=cost)
@@ -274,13 +283,30 @@ class _Update:
                     found.add(each.domain)
         return found
 
-    def _read_domains(self, found: Since) -> set[str]:
-        """Domains whose products new publications were built from."""
+    def _named(self, reads: Sequence[Read]) -> list[Read]:
+        """Recorded reads with the relations of their products, which a query may name otherwise."""
+        domains = {each.lower(): each for each in self._names()}
+        names = {each.lower(): each for each in self._before}
+        for schema in {each.product.lower().partition(".")[0] for each in reads}:
+            if (domain := domains.get(schema)) and domain in self._repository.domain_names:
+                for product in self._repository.reading(domain).products:
+                    names.update({each.lower(): product.relation for each in product.relations})
+        found = []
+        for each in reads:
+            name = each.product.lower()
+            if name not in names and name.partition(".")[0] in domains:
+                raise _NotProved
+            found.append(replace(each, product=names.get(name, each.product)))
+        return found
+
+    def _read_domains(self, found: Since, recorded: Sequence[Read]) -> set[str]:
+        """Domains whose products new publications were built from, or readers have read."""
         read = {
             name.partition(".")[0]
             for each in found.entries["publications"]
             for name in each.get("input_snapshots") or ()
         }
+        read |= {each.product.partition(".")[0] for each in recorded}
         return read & self._names()
 
     def _check_files(self, gathered: set[str]) -> None:
