@@ -285,7 +285,8 @@ def test_a_shard_that_was_not_begun_in_time_is_refused(flow):
     assert flow.arrived() == flow.put_so_far
     with sqlite3.connect(state) as kept:
         kept.execute(
-            "update shards set read_until = null, sequence = null, arrived = null where not is_ended"
+            "update shards set read_until = null, sequence = null, arrived = null "
+            "where not is_ended"
         )
     kept.close()
     first.is_listed = False
