@@ -234,7 +234,7 @@ def test_a_position_that_is_too_old_is_refused_unless_nothing_was_lost(flow):
     assert flow.extract().events == 2  # the last record is still there, so all after it are
     assert "is extracted until 20" in doctor(flow)
     flow.passes(25)
-    assert "records that were not sent are gone from" in doctor(flow)
+    assert "Kinesis removes records that were not sent" in doctor(flow)
     flow.stream.open()[0].trimmed = 5
     with pytest.raises(MeshError, match=r"may have removed records of shard .*-000000000000 that"):
         flow.extract()
