@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -142,6 +143,7 @@ def _tls(variable: str, options: Mapping[str, str]) -> ssl.SSLContext | None:
         return None
     if "ssl_key" in options and "ssl_cert" not in options:
         raise MeshError(f"{variable} has `ssl_key` without `ssl_cert`. Add the certificate.")
+    _check_files(variable, options)
     name = "ssl_ca"
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca"))
@@ -155,12 +157,27 @@ def _tls(variable: str, options: Mapping[str, str]) -> ssl.SSLContext | None:
             f"the file of `{name}` in {variable} cannot be used: it must hold {what}, "
             "without a password."
         ) from None
-    except OSError as error:
-        raise MeshError(
-            f"a file of `{name}` in {variable} cannot be read: {error.strerror}."
-        ) from None
     context.check_hostname = _FLAGS[options.get("ssl_check_hostname", "true")]
     return context
+
+
+def _check_files(variable: str, options: Mapping[str, str]) -> None:
+    for name in ("ssl_ca", "ssl_cert", "ssl_key"):
+        # An empty option reaches the library, which refuses it.
+        if not options.get(name):
+            continue
+        # Sinks run in Dagster, cron and a shell, each with another working folder.
+        if not Path(options[name]).is_absolute():
+            raise MeshError(
+                f"`{name}` in {variable} needs the whole path of a file, such as "
+                "/etc/ssl/cassandra.pem, because commands run in different folders."
+            )
+        try:
+            Path(options[name]).open("rb").close()
+        except OSError as error:
+            raise MeshError(
+                f"the file of `{name}` in {variable} cannot be read: {error.strerror}."
+            ) from None
 
 
 def _unreachable(causes: Sequence[object], address: _Address) -> str:

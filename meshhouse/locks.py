@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _LOOK_SECONDS = 0.01
+_TRY_SECONDS = 0.2
 
 
 @contextmanager
@@ -36,6 +37,45 @@ def lock(path: Path, on_wait: Callable[[str], None] = lambda holder: None) -> It
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextmanager
+def lock_unless_stopped(
+    path: Path, stopped: Callable[[], bool], on_wait: Callable[[str], None]
+) -> Iterator[bool]:
+    """Holds a lock file; waits while another process holds it, until the wait is stopped.
+
+    A waiting `flock` cannot be stopped by a flag, so this tries again and again. Holders in shared
+    mode that overlap without a gap keep it waiting.
+
+    Args:
+        path: the file; its folder is created.
+        stopped: called between attempts; True ends the wait.
+        on_wait: called once before a wait, with the process id of the holder.
+
+    Yields:
+        Whether the lock is held; False if the wait was stopped.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_waiting = False
+    with path.open("a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not is_waiting:
+                    file.seek(0)
+                    on_wait(file.read().strip() or "unknown")
+                    is_waiting = True
+            if stopped():
+                yield False
+                return
+            time.sleep(_TRY_SECONDS)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield True
 
 
 @contextmanager

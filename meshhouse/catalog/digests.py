@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from meshhouse.catalog.documents import ProductFacts, adapter
+from meshhouse.catalog.documents import adapter
 from meshhouse.settings import value
 
 _HERE = Path(__file__).parent
@@ -60,11 +60,10 @@ class Digests:
 
 
 def _text(document: object) -> str:
-    # JSON, which is written twice as fast, so that a product has the same digest when it is read
-    # from its own file: there, times have another class.
-    if isinstance(document, ProductFacts):
-        with suppress(ValueError):  # half of a surrogate pair
-            return adapter(ProductFacts).dump_json(document).decode()
+    # JSON, which is written twice as fast, so that a document has the same digest when it is read
+    # from a file: there, times have another class.
+    with suppress(ValueError):  # half of a surrogate pair
+        return adapter(type(document)).dump_json(document).decode()
     return repr(document)
 
 

@@ -22,7 +22,7 @@ from meshhouse.repository import Repository
     "--accept",
     type=click.Choice([LOST_RECORDS]),
     multiple=True,
-    help="Go on although records of a Kinesis stream are gone.",
+    help="Go on although Kinesis may have removed records that were not sent.",
 )
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was extracted as JSON.")
@@ -37,7 +37,9 @@ def extract(targets: tuple[str, ...], accept: tuple[str, ...], quiet: bool, as_j
             "`extract: {files: in/*.csv}`."
         )
     if accept and (len(tables) > 1 or not tables[0].extraction.stream):
-        raise UsageError("--accept is about one stream: name one raw table that reads Kinesis.")
+        raise UsageError(
+            "--accept works for one stream only: name one raw table that extracts from Kinesis."
+        )
     out = console(quiet or as_json)
     done: list[Extracted] = []
     problems: list[str] = []
@@ -71,7 +73,7 @@ def _code(done: list[Extracted], problems: list[str]) -> int:
 
 
 def _say(out: Console, line: str) -> None:
-    out.print(escaped(f"sent      {line}"), markup=False)
+    out.print(escaped(line), markup=False)
 
 
 def _report(out: Console, result: Extracted) -> None:

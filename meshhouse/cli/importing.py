@@ -9,7 +9,7 @@ import click
 
 from meshhouse.cli.output import console, escaped, print_json
 from meshhouse.errors import UsageError
-from meshhouse.repository import Repository, display_path
+from meshhouse.repository import Repository, display_path, names, printable
 
 _OWNER = re.compile(r"\s*(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
 
@@ -76,5 +76,10 @@ def _owner(text: str | None) -> tuple[str, str] | None:
     if found is None:
         raise UsageError(
             "`--owner` must be a name and an address: 'Sales team <sales@example.com>'."
+        )
+    if not names.EMAIL.fullmatch(found["email"]):
+        raise UsageError(
+            f"`--owner`: `{printable(found['email'])}` is not an e-mail address, such as "
+            "sales@example.com."
         )
     return found["name"], found["email"]

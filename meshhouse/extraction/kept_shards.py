@@ -30,7 +30,10 @@ class Position:
     sequence: str | None = None
     """The last record; a text, because it has more digits than any integer of SQLite."""
     arrived: float | None = None
-    """When Kinesis got that record, in seconds since 1970."""
+    """When Kinesis got that record, in seconds since 1970.
+
+    Without a record: when the first reading listed the shard. Records may be lost after that.
+    """
     read_until: float | None = None
     """All records that arrived before were read; None if the shard was not read yet."""
     is_ended: bool = False

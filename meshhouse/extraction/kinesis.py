@@ -34,7 +34,7 @@ _THROTTLED = {
 }  # fmt: skip
 _REFUSALS = {
     "AccessDeniedException", "AccessDenied", "ExpiredTokenException", "IncompleteSignature",
-    "InvalidClientTokenId", "InvalidSignatureException", "KMSAccessDeniedException",
+    "InvalidClientTokenId", "InvalidSignatureException",
     "MissingAuthenticationTokenException", "UnrecognizedClientException",
 }  # fmt: skip
 
@@ -221,6 +221,11 @@ class Stream:
             return UsageError(
                 f"There is no {self._where} for these credentials. Correct `kinesis` and `region`, "
                 "or create the stream."
+            )
+        if code.startswith("KMS") and code not in _THROTTLED:
+            return MeshError(
+                f"The key of {self._where} cannot be used ({code}). Enable it, or allow "
+                "kms:Decrypt."
             )
         if code in _REFUSALS:
             return MeshError(

@@ -30,6 +30,7 @@ class FileRun(Run[Kept]):
 
     def all(self) -> Extracted:
         """Sends the events of new files, file by file in order of names."""
+        self._create_topic()
         complete = self._finish_begun()
         known = self._kept.taken()
         found = found_files(self._spec.files, self._folder) if complete else []

@@ -49,10 +49,12 @@ class StreamRun(Run[KeptShards]):
                     f"`mesh extract {self._raw.relation} --accept {LOST_RECORDS}`."
                 ) from error
         if self._aggregated:
+            is_one = self._aggregated == 1
             self._notes.append(
-                f"{self._aggregated:,} records of {self._source.name} are aggregated by the "
-                "Kinesis Producer Library, and are rejected when they land. Switch aggregation "
-                "off in the producer."
+                f"{self._aggregated:,} {'record' if is_one else 'records'} of {self._source.name} "
+                f"{'is' if is_one else 'are'} aggregated by the Kinesis Producer Library, and "
+                f"{'is' if is_one else 'are'} rejected when {'it lands' if is_one else 'they land'}"
+                ". Switch aggregation off in the producer."
             )
         return Extracted(
             self._raw, 0, self._events, 0, (), (), complete, tuple(dict.fromkeys(self._notes))

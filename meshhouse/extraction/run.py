@@ -96,10 +96,10 @@ class Run(Generic[K]):
 
     def _finish_begun(self) -> bool:
         """Sends the rest of the parcel that an earlier run began; False if it was stopped."""
-        topic = self._raw.topic
-        if topic not in self._target.topics():
-            self._target.create_topic(topic, 1)
         sending = self._kept.sending()
+        if sending is None and not self._kept.sent() and not self._has_topic():
+            return True  # the first parcel creates the topic, if the origin can be read
+        self._create_topic()
         self._agree(sending)
         self._sweep(sending)
         return sending is None or self._send(sending)
@@ -114,7 +114,15 @@ class Run(Generic[K]):
                 raise
             raise type(error)(f"{self._raw.relation}: {error}") from error
 
+    def _has_topic(self) -> bool:
+        return self._raw.topic in self._target.topics()
+
+    def _create_topic(self) -> None:
+        if not self._has_topic():
+            self._target.create_topic(self._raw.topic, 1)
+
     def _partitions(self) -> int:
+        self._create_topic()
         return len(self._target.describe(self._raw.topic).partitions)
 
     def _new_parcel(self) -> Path:
@@ -180,5 +188,5 @@ class Run(Generic[K]):
         path.unlink()
         self._parcels += 1
         self._events += sending.taken.events
-        self._say(f"{sending.taken.name}, events: {sending.taken.events:,}")
+        self._say(f"sent      {sending.taken.name}, events: {sending.taken.events:,}")
         return True

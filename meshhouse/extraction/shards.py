@@ -29,9 +29,10 @@ from meshhouse.extraction.kinesis import (
 _RECORDS, _BYTES = 100_000, 64 << 20
 """Limits of a portion."""
 _MARGIN = 600
-"""A record that is older than the retention less these seconds may be gone.
+"""A record may be gone if its age is more than the retention minus these seconds.
 
-Reading after such a record can give empty answers without end, so it begins at the oldest one.
+Reading from a position after such a record can give empty answers without end, so reading begins
+at the oldest record.
 """
 
 
@@ -131,8 +132,11 @@ class Reading:
             self._advance(shard, new, until)
             reading.is_fresh = answer.behind < self._retention
         is_closed = self._shards[shard].is_closed
-        if answer.following is None or (_is_over(answer) and is_closed):
+        if answer.following is None:
             self._end(shard)
+        elif is_closed and _is_over(answer):
+            # AWS documents only a missing iterator as the end: the next run looks at it again.
+            self._finish(shard)
         elif not is_closed and (answer.behind == 0 or until >= self._begun):
             self._finish(shard)
         else:
@@ -159,7 +163,9 @@ class Reading:
     def _opened(self, position: Position) -> _Open:
         """Opens a shard at its position, or at the oldest record, whichever is later."""
         shard, sequence = position.shard, position.sequence
-        if position.read_until is None:
+        if position.read_until is None and sequence is None:
+            if self._may_miss(position):
+                self._lose(self._since(position))
             parents = self._shards[shard].parents
             known = [each for each in parents if each in self._positions]
             # Closed shards are listed as long as a record of them may be left. So a listed parent
@@ -184,6 +190,10 @@ class Reading:
     def _may_miss(self, position: Position) -> bool:
         """Whether records that were not read may be too old for the stream."""
         until = position.read_until
+        if until is None:
+            if position.sequence is not None:
+                return True
+            until = position.arrived
         return until is not None and time.time() - until >= self._retention
 
     def _advance(self, shard: str, new: list[Record], until: float) -> None:
@@ -210,11 +220,13 @@ class Reading:
             parents = self._shards[name].parents
             if not self._is_first and not any(each in self._positions for each in parents):
                 self._lose(f"shards before shard {name}")
-            self._put(Position(name))
-        for name, position in self._positions.items():
+            self._put(Position(name, arrived=self._begun if self._is_first else None))
+        for name, position in list(self._positions.items()):
             if name not in self._shards and not position.is_ended:
                 self._lose(f"the last records of shard {name}, which is gone")
                 self._put(replace(position, is_ended=True))
+                if name in self._queue:
+                    self._finish(name)
         self._is_first, self._is_listed = False, True
 
     def _put(self, position: Position) -> None:
@@ -222,7 +234,7 @@ class Reading:
         self._changed.add(position.shard)
 
     def _since(self, position: Position) -> str:
-        until = datetime.fromtimestamp(position.read_until or 0, UTC)
+        until = datetime.fromtimestamp(position.read_until or position.arrived or 0, UTC)
         return f"records of shard {position.shard} that arrived since {until:%Y-%m-%d %H:%M} UTC"
 
     def _lose(self, what: str) -> None:

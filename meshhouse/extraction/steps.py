@@ -12,7 +12,7 @@ goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from meshhouse.errors import MeshError, UsageError
@@ -23,7 +23,7 @@ from meshhouse.extraction.new_files import FileRun
 from meshhouse.extraction.new_records import StreamRun
 from meshhouse.extraction.new_rows import TableRun
 from meshhouse.extraction.run import Extracted, Task
-from meshhouse.locks import lock, lock_if_free
+from meshhouse.locks import lock, lock_if_free, lock_unless_stopped
 from meshhouse.repository import RawTable, Repository
 from meshhouse.repository.model import Extraction, SourceTable
 
@@ -63,10 +63,14 @@ def extract(
         )
 
     def wait(holder: str) -> None:
-        say(f"waiting until process {holder} has landed {raw.topic}")
+        say(f"waiting for process {holder}, which is landing {raw.topic}")
 
-    gate = lock(_gate(repository, raw), wait) if _read_whole(raw) else nullcontext()
-    with lock(folder / f"{kept.stem}.lock", refuse), gate, kept:
+    gate: AbstractContextManager[bool] = nullcontext(True)
+    if _read_whole(raw):
+        gate = lock_unless_stopped(_gate(repository, raw), stopped, wait)
+    with lock(folder / f"{kept.stem}.lock", refuse), gate as is_held, kept:
+        if not is_held:
+            return Extracted(raw, 0, 0, 0, (), (), complete=False)
         if isinstance(kept, KeptRows):
             return TableRun(Task(repository, raw, spec, kept, stopped, say)).all()
         if isinstance(kept, KeptShards):
@@ -91,7 +95,7 @@ def extracted_whole(repository: Repository, topic: str) -> tuple[RawTable, Sourc
 
 @contextmanager
 def no_reading_in_part(repository: Repository, topic: str) -> Iterator[None]:
-    """Keeps extractions out of a topic that has readings of a whole table.
+    """Keeps an extraction from adding to a topic of whole-table readings while it lands.
 
     Its newest reading is the table. If a part of one landed, the rest of the table would be gone.
     Several landings may be in here at the same time.
@@ -108,7 +112,7 @@ def no_reading_in_part(repository: Repository, topic: str) -> Iterator[None]:
         if holder:
             raise MeshError(
                 f"{raw.relation} is being extracted by another process ({holder}), and a part of "
-                "a reading must not land. Wait until it ends, and repeat the command."
+                "a reading must not land. Wait until the extraction ends, and repeat the command."
             )
         kept = KeptRows(repository.home / "extract", raw.relation, raw.topic)
         if kept.path.exists():

@@ -215,7 +215,7 @@ def _sinks(repository: Repository, lake: Lake) -> Iterator[Finding]:
         )
         if each.problem:
             what = f"failed, and {waiting}: {each.problem}"
-            remedy = f"Afterwards, `mesh sinks --deliver {each.product}`."
+            remedy = f"Correct that, then run `mesh sinks --deliver {each.product}`."
             yield Finding("sinks", subject, Level.NOTE, what, remedy)
         elif each.waiting:
             remedy = (

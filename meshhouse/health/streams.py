@@ -40,7 +40,8 @@ def streams(repository: Repository) -> Iterator[Finding]:
             left = state.read_until + state.retention - now
             if left < state.retention * _SOON:
                 gone = datetime.fromtimestamp(state.read_until + state.retention, UTC)
-                what += f"; records that were not sent are gone from {gone:%Y-%m-%d %H:%M} UTC on"
+                what += f"; from {gone:%Y-%m-%d %H:%M} UTC on, "
+                what += "Kinesis removes records that were not sent"
                 yield Finding("streams", subject, Level.NOTE, what, remedy)
             else:
                 yield Finding("streams", subject, Level.OK, what)

@@ -33,7 +33,6 @@ from meshhouse.repository.yaml import (
 
 CHECKS_SUFFIX = ".checks.yml"
 _FOLDERS = ("models", "macros", "tests", "seeds", "snapshots", "analyses")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,}")
 
 _Files = Sequence[tuple[Path, Located]]
 
@@ -206,7 +205,7 @@ class _Reader:
             for group in mappings(content.get("groups")):
                 owner = mapping(group.get("owner"))
                 email = owner.get("email")
-                if isinstance(email, str) and not _EMAIL.fullmatch(email):
+                if isinstance(email, str) and not names.EMAIL.fullmatch(email):
                     problem = f"`{email}` is not an e-mail address, such as sales@example.com."
                     self._problems.add(path, owner.line_of("email"), problem)
 

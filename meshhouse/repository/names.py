@@ -20,6 +20,7 @@ and Snowflake, Iceberg catalogs and file systems take at most 255."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _MODEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,}")
 _LONGEST_TOPIC = 249
 """Kafka's limit."""
 _LONGEST_COLUMN = 255

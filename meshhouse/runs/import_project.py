@@ -103,8 +103,8 @@ def import_project(
     name = domain or project.name
     folder = _free_folder(repository, project, name)
     stage = repository.root / "domains" / _STAGE
-    # `domains/` is the same in all environments, whose workspaces are not.
-    place = repository.home / "locks" / "import"
+    # Workspaces differ between environments, `domains/` does not: the lock belongs to the root.
+    place = repository.root / ".mesh" / "locks" / "import"
     with lock(place, lambda holder: say(f"waiting for another import (process {holder})")):
         _free_folder(repository, project, name)  # the other one may have taken it
         shutil.rmtree(stage, ignore_errors=True)

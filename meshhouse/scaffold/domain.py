@@ -6,7 +6,6 @@ Belongs here: which files it has, and the names it cannot have. Not here: the te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ from pathlib import Path
 from meshhouse.errors import UsageError
 from meshhouse.repository import Repository, names, printable
 from meshhouse.scaffold.templates import refuse_unwritable, rendered
-
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]{2,}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def new_domain(
         UsageError: the name or the address cannot be used.
     """
     check_domain_name(repository, name)
-    if not _EMAIL.fullmatch(owner.email):
+    if not names.EMAIL.fullmatch(owner.email):
         raise UsageError(
             f"`{printable(owner.email)}` is not an e-mail address, such as {name}@example.com."
         )

@@ -48,7 +48,9 @@ def test_every_extra_is_a_target_of_the_makefile():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(declared["optional-dependencies"]) <= targets
-    assert set(extras._MODULES.values()) == set(declared["optional-dependencies"])
+    # The one package of the extra kinesis is in the extra s3, too; extraction names the extra.
+    hinted = {*extras._MODULES.values(), "kinesis"}
+    assert hinted == set(declared["optional-dependencies"])
 
 
 def test_a_package_of_no_extra_has_no_hint():

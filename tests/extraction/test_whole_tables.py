@@ -58,5 +58,5 @@ def test_two_landings_share_the_topic_and_an_extraction_waits_for_both(whole: Me
 
     repository = whole.repository
     with no_reading_in_part(repository, TOPIC), no_reading_in_part(repository, TOPIC):  # noqa: SIM117
-        with pytest.raises(MeshError, match=r"waiting until process .* has landed shop.sales"):
+        with pytest.raises(MeshError, match=r"waiting for process .*, which is landing shop.sales"):
             extract(repository, repository.raw_table(TABLE), say=say)

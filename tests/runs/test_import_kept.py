@@ -119,7 +119,7 @@ def test_only_what_dbtignore_names_and_hidden_files_are_not_copied(mesh: Mesh, d
     assert not (done.folder / "models/ignored").exists()
     assert "absent" in done.topics
     assert any(".dbtignore names them: 3 files" in each for each in done.decisions)
-    names = "begin with a dot: models/.older, seeds/.raw_b.csv. "
+    names = "begin with a dot: models/.older/dim.sql, seeds/.raw_b.csv. "
     assert any(names in each for each in done.decisions)
 
 

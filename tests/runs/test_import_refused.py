@@ -170,3 +170,10 @@ def test_rules_of_the_mesh_that_no_project_keeps_get_waivers_with_an_end(mesh: M
     assert {each.owner for each in waivers} == {"Bikes <bikes@tiny.example>"}
     assert all(today < each.until <= today + timedelta(days=31) for each in waivers)
     assert "bikes.customers" in {each.product for each in waivers}
+
+
+def test_an_address_that_is_none_is_blamed_on_the_option(mesh: Mesh, tmp_path: Path):
+    said = mesh.run("import", str(tmp_path), "--owner", "Team <t@e.x>", code=2).stderr
+    assert said.splitlines()[-1] == (
+        "mesh: `--owner`: `t@e.x` is not an e-mail address, such as sales@example.com."
+    )

@@ -280,7 +280,12 @@ def test_an_encrypted_connection_trusts_only_the_named_authority(
     both = f"ssl_cert={server.certificate}&ssl_key={key}"
     for options, problem in [
         ("ssl=true", "is not accepted (self-signed certificate)"),
-        (f"ssl_ca={tmp_path}/none", "a file of `ssl_ca` in ORDERS_C cannot be read: No such file"),
+        (
+            f"ssl_ca={tmp_path}/none",
+            "the file of `ssl_ca` in ORDERS_C cannot be read: No such file",
+        ),
+        ("ssl_ca=ca.pem", "`ssl_ca` in ORDERS_C needs the whole path"),
+        (f"ssl_cert={key}&ssl_key={tmp_path}/none", "the file of `ssl_key` in ORDERS_C cannot"),
         (f"ssl_ca={key}", "the file of `ssl_ca` in ORDERS_C cannot be used"),
         (f"ssl_cert={key}", "the file of `ssl_cert` in ORDERS_C cannot be used"),
         (f"ssl_key={key}", "`ssl_key` without `ssl_cert`"),

@@ -7,8 +7,8 @@ or markup (templates/lineage.html).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -28,9 +28,12 @@ MOST_HIT = 30
 """Names of products that are hit, in one row."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A product in the table."""
+class Row(NamedTuple):
+    """A product in the table.
+
+    A tuple, because the digest of a tuple is that of its members, and the digest of a product is
+    known although only an outline of it may be in memory.
+    """
 
     product: ProductFacts
     reads: tuple[tuple[str, str], ...]

@@ -28,6 +28,7 @@ from meshhouse.events.kafka.library import (
     Explained,
     Headers,
     event_batch,
+    failed,
 )
 from meshhouse.events.kafka.oauth import ClientCredentials
 from meshhouse.events.kafka.settings import KafkaSettings
@@ -89,7 +90,17 @@ class explained(Explained):  # noqa: N801
         # kafka-python wraps exceptions of the callbacks in `Rebalance`.
         if error is not None and error.__cause__ and "rebalance callback" in str(error):
             raise error.__cause__
+        # The leader of a partition is unknown for a while after a broker started. kafka-python
+        # does not count this error among those that pass.
+        if error is not None and _has_no_leader(error):
+            raise failed(self._settings, "a partition has no leader now", SourceAway) from error
         super().__exit__(kind, error, trace)
+
+
+def _has_no_leader(error: BaseException) -> bool:
+    from kafka.errors import UnknownBrokerIdError
+
+    return isinstance(error, UnknownBrokerIdError)
 
 
 class PythonClient:

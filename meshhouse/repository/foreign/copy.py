@@ -22,6 +22,8 @@ _WRITTEN_BY_DBT = {"target", "logs"}
 """Folders in that of a dbt project; deeper ones are folders of models."""
 
 
+_READ = {".csv", ".md", ".py", ".sql", ".yaml", ".yml"}
+"""Endings of files that dbt reads."""
 _NAMES = 20
 """Most files that a sentence lists."""
 
@@ -83,10 +85,13 @@ def _about(ignored: Sequence[Path]) -> Iterator[str]:
 
 
 def _hidden(folder: Path) -> Iterator[Path]:
-    """What a copy leaves out because its name begins with a dot."""
-    for place, names, files in os.walk(folder):
-        yield from (Path(place, each) for each in [*names, *files] if each.startswith("."))
-        names[:] = [each for each in names if not each.startswith(".")]
+    """What dbt could read, and a copy leaves out because a name on its path begins with a dot."""
+    for place, _, files in os.walk(folder):
+        for each in files:
+            path = Path(place, each)
+            is_hidden = any(name.startswith(".") for name in path.relative_to(folder).parts)
+            if is_hidden and path.suffix in _READ:
+                yield path
 
 
 def _about_hidden(project: ForeignProject, hidden: Sequence[Path]) -> Iterator[str]:

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
+from kafka.errors import UnknownBrokerIdError
 
 from meshhouse.errors import MeshError
-from meshhouse.events.errors import UnknownTopic
+from meshhouse.events.errors import SourceAway, UnknownTopic
 from meshhouse.events.kafka.confluent import ConfluentClient
-from meshhouse.events.kafka.python import PythonClient
+from meshhouse.events.kafka.python import PythonClient, explained
 from meshhouse.events.kafka.settings import KafkaSettings
 from meshhouse.events.kafka.source import KafkaSource
 from meshhouse.events.source import EVENT_SCHEMA
@@ -159,3 +160,11 @@ def test_offsets_at_a_timestamp_are_those_of_the_first_event_after_it(cluster, s
     moment = datetime.fromtimestamp(1_500_000_004, UTC)
     assert source.offsets_at(topic, moment) == {0: 4}
     assert source.offsets_at(topic, datetime(2099, 1, 1, tzinfo=UTC)) == {0: 10}
+
+
+def test_a_partition_without_a_leader_is_away_and_not_an_error_for_good():
+    with (
+        pytest.raises(SourceAway, match="a partition has no leader now"),
+        explained(KafkaSettings({"bootstrap.servers": "localhost:9"})),
+    ):
+        raise UnknownBrokerIdError(-1)
