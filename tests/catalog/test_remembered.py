@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import meshhouse
 from benchmarks.catalog_gather import publish
 from benchmarks.generated import mesh_of
 from meshhouse.catalog import build as builder
@@ -18,10 +19,15 @@ from meshhouse.catalog import site
 from meshhouse.catalog.build import Catalog
 from meshhouse.catalog.gather import gather
 from meshhouse.engines import engine
+from meshhouse.landing import land_table
 from meshhouse.repository import Repository
+from meshhouse.runs.publication import rollback
+from meshhouse.runs.run import run_domain
+from meshhouse.usage import Read, store_of
 
 START = datetime(2026, 11, 30, 1, tzinfo=UTC)
 OWN = "."
+VERSIONS = "    latest_version: 1\n    versions: [{v: 1}, {v: 2}]\n"
 
 
 class Site:
@@ -69,24 +75,31 @@ class Site:
         common = {"run_id": f"run {self.now}", "started_at": self.now, "finished_at": self.now}
         engine(self.repository).ledger.commit([], {ledger: [{**common, **row}]})
 
-    def build(self) -> site.Built:
+    def build(self, consumer: str = "") -> site.Built:
         """Builds in a new process, as far as what is remembered goes."""
         self.wait()
-        return self.catalog().build(self.now)
+        return self.catalog(consumer).build(self.now)
 
     def catalog(self, consumer: str = "") -> Catalog:
         repository = self.repository
-        return Catalog(repository, engine(repository), consumer, self.folder)
+        return Catalog(repository, engine(repository), consumer, self.folder_of(consumer))
 
-    def differences(self) -> list[str]:
+    def folder_of(self, consumer: str) -> Path:
+        return self.folder.with_name(f"site-{consumer}") if consumer else self.folder
+
+    def differences(self, consumer: str = "") -> list[str]:
         """Files that are not those of a site for which everything is gathered at the same time."""
         shutil.rmtree(self.whole, ignore_errors=True)
         repository = self.repository
-        site.build(gather(repository, engine(repository), now=self.now), self.whole)
-        found, expected = contents(self.folder), contents(self.whole)
-        return sorted(
-            each for each in found.keys() | expected.keys() if found.get(each) != expected.get(each)
-        )
+        site.build(gather(repository, engine(repository), consumer, self.now), self.whole)
+        return differing(self.folder_of(consumer), self.whole)
+
+
+def differing(folder: Path, whole: Path) -> list[str]:
+    """Files that are in one folder only, or differ."""
+    found, expected = contents(folder), contents(whole)
+    names = found.keys() | expected.keys()
+    return sorted(each for each in names if found.get(each) != expected.get(each))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -180,8 +193,47 @@ def test_anything_else_is_gathered_as_a_whole(mesh, change, monkeypatch):
     assert len(mesh.gathered) == 2
 
 
+def test_a_view_for_a_consumer_is_brought_up_to_date(mesh):
+    mesh.publish("d000", "p1", input_snapshots={"d001.p0": 1})
+    mesh.build()
+    mesh.build("d000")
+    assert len(mesh.gathered) == 2
+    mesh.publish("d001", "p0")
+    for consumer in ("d000", ""):
+        mesh.build(consumer)
+        assert mesh.differences(consumer) == []
+    assert len(mesh.gathered) == 2
+
+
+def test_a_retirement_and_a_new_version_leave_the_site_of_a_full_build(mesh):
+    models = mesh.root / "domains" / "d002" / "models"
+    mesh.build()
+    mesh.publish("d001", "p1", kind="retire")
+    mesh.build()
+    assert mesh.differences() == []
+    mesh.publish("d000", "p0")
+    mesh.build()
+    assert mesh.differences() == []
+    assert len(mesh.gathered) == 2
+    sql, declared = models / "p0.sql", models / "p0.yml"
+    for version in ("p0_v1", "p0_v2"):
+        (models / f"{version}.sql").write_text(sql.read_text())
+    sql.unlink()
+    declared.write_text(f"{declared.read_text()}{VERSIONS}")
+    mesh.settle()
+    mesh.build()
+    assert mesh.differences() == []
+    assert len(mesh.gathered) == 3
+    mesh.publish("d002", "p0_v2", version=2)
+    mesh.build()
+    assert mesh.differences() == []
+    mesh.publish("d002", "p0_v2", version=2)
+    mesh.build()
+    assert mesh.differences() == []
+
+
 def test_a_real_mesh_is_brought_up_to_date(published, tmp_path, monkeypatch):
-    """Landings, rows, files of tables, products of other domains, a rollback and a lost file."""
+    """Landings, files of tables, builds of other domains, reads, a rollback and a lost file."""
     whole = []
     original = builder.gathered
 
@@ -192,25 +244,40 @@ def test_a_real_mesh_is_brought_up_to_date(published, tmp_path, monkeypatch):
     monkeypatch.setattr(builder, "gathered", noted)
     for path in published.root.rglob("*"):
         os.utime(path, (time.time() - 3600, time.time() - 3600))
+    repository = published.repository
+    chosen = engine(repository)
 
     def check(gathered: int) -> None:
-        repository = published.repository
         folder, now = tmp_path / "site", datetime.now(UTC)
         Catalog(repository, engine(repository), folder=folder).build(now)
         shutil.rmtree(tmp_path / "whole", ignore_errors=True)
         site.build(gather(repository, engine(repository), now=now), tmp_path / "whole")
-        found, expected = contents(folder), contents(tmp_path / "whole")
-        names = found.keys() | expected.keys()
-        assert [each for each in sorted(names) if found.get(each) != expected.get(each)] == []
+        assert differing(folder, tmp_path / "whole") == []
         assert len(whole) == gathered
 
     check(1)
     published.sell(4, 5)
-    published.run("run")
+    for domain in repository.domains:
+        for raw in domain.raw_tables:
+            land_table(repository, chosen.store, raw)
+        run_domain(repository, chosen, domain)
     check(1)
-    published.run("rollback", "shop.orders")
+    for consumer in ("", "crm", "a board", "people"):
+        monkeypatch.setenv("MESH_CONSUMER", consumer)
+        with meshhouse.connect(published.root) as connection:
+            connection.execute("select order_id from SHOP.Orders").fetchall()
+            connection.execute("select count(*) from shop.orders, shop.totals").fetchall()
+    monkeypatch.delenv("MESH_CONSUMER")
     check(1)
-    repository = published.repository
+    published.rows("select * from shop.orders")
+    published.rows("select order_id from shop.orders")
+    [orders] = [each for each in repository.reading("shop").products if each.name == "orders"]
+    rollback(chosen, chosen.ledger, orders)
+    check(1)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    old = Read(yesterday, "shop.orders", ("order_id",), "ada", "", "history of a warehouse")
+    store_of(repository).add("a warehouse", [("1", [old])])
+    check(2)
     for file in (repository.home / "lake").rglob("*crm/customers*/data/*.parquet"):
         file.unlink()
-    check(2)
+    check(3)

@@ -77,6 +77,7 @@ _SECONDS = {
     "landing/test_rejected.py": 37,
     "runs/test_retirement.py": 37,
     "catalog/test_gather.py": 36,
+    "catalog/test_remembered.py": 36,
     "demo/test_replay.py": 36,
     "cli/test_interrupts.py": 35,
     "dagster/test_retries.py": 35,
