@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from meshhouse.catalog.build import Catalog
 from meshhouse.catalog.documents import ChangedFacts, ContractChangeFacts
+from meshhouse.catalog.gather.comparisons import Compared
+from meshhouse.catalog.gather.contract_changes import contract_changes
+from meshhouse.catalog.gather.sentences import Shown, sentence_of
 from meshhouse.catalog.site import build
 from meshhouse.engines import engine
+from meshhouse.governance.change import Change, Verdict
 from tests.catalog.conftest import CUSTOMER
 from tests.catalog.test_removed import dead_links
 from tests.conftest import Mesh
@@ -143,3 +148,44 @@ def test_a_page_outside_a_site_is_one_file(site, tmp_path):
     assert "add --html" in mesh.run("diff", "shop", "-o", "x.html", code=2).stderr
     hostile = str(tmp_path / "changes/pulls/<b>.html")
     assert "cannot be the name" in mesh.run("diff", "shop", "--html", "-o", hostile, code=2).stderr
+
+
+OPEN = Shown(frozenset({"id"}), frozenset({"id"}), frozenset({"id"}))
+"""A product that has only the column `id` today."""
+FLU = "has the accepted values `flu`"
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ("D5:id", Shown(frozenset(), frozenset(), frozenset())),
+        ("V4:a check", Shown(frozenset(), frozenset(), frozenset())),
+        ("V3:diagnosis", OPEN),
+        ("D5:diagnosis", OPEN),
+    ],
+)
+def test_what_is_not_known_to_be_open_is_protected(change, shown):
+    said = sentence_of({"change": change, "what": FLU}, None, shown)
+    assert FLU not in said
+    assert "Its values are protected." in said
+
+
+def test_a_change_of_a_column_that_is_open_is_shown():
+    assert sentence_of({"change": "D5:id", "what": FLU}, None, OPEN) == FLU
+
+
+def test_the_page_of_an_older_change_hides_checks_when_a_column_is_gone_today():
+    history = [
+        {"kind": "publication", "number": number, "version": 1, "contract_hash": text,
+         "snapshot_id": number, "finished_at": NOW, "publication_id": text}
+        for number, text in enumerate("ab", start=1)
+    ]  # fmt: skip
+    change = Change("V4", "only flu", FLU, "", Verdict.MINOR)
+    compared = Compared((change,), (), (), "", ("diagnosis", "id"))
+    comparisons = SimpleNamespace(of=lambda *_: compared)
+    product = SimpleNamespace(domain="shop")
+    known = SimpleNamespace(history=history, product=product, contract=None)
+    [facts], _ = contract_changes(known, OPEN, comparisons)
+    assert [each.what for each in facts.changes] == [
+        "A change of kind V4 of a check. Its values are protected."
+    ]

@@ -26,7 +26,7 @@ from meshhouse.governance.judgement import judge
 from meshhouse.governance.returned import Returned, returned_columns
 from meshhouse.ledger import Ledger
 
-_FORMAT = 1
+_FORMAT = 2
 _FEW = 4
 """Contracts of one domain that are read one by one. With more, all of the domain are read at once:
 a look for one takes as long as reading them."""
@@ -45,6 +45,8 @@ class Compared:
     parts: tuple[str, ...]
     """Parts that differ."""
     owner: str
+    names: tuple[str, ...]
+    """All columns of both, in lower case."""
 
 
 class Comparisons:
@@ -136,7 +138,9 @@ def _compared(before: Contract, after: Contract, on: date) -> Compared:
         for name in before.document.keys() | after.document.keys()
         if name not in _NO_PARTS and before.get(name) != after.get(name)
     )
-    return Compared(changes, returned_columns(before, after), tuple(parts), after.owner)
+    names = sorted({name.lower() for each in (before, after) for name in each.columns})
+    columns = returned_columns(before, after)
+    return Compared(changes, columns, tuple(parts), after.owner, tuple(names))
 
 
 def _judged_by() -> list[Any]:
@@ -160,4 +164,5 @@ def _read(stored: Mapping[str, Any]) -> Compared:
         tuple(Returned(**each) for each in stored["columns"]),
         tuple(stored["parts"]),
         str(stored["owner"]),
+        tuple(stored["names"]),
     )  # fmt: skip

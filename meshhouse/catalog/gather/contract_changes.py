@@ -10,6 +10,7 @@ contracts add what no reader needed to know then, and what a rollback gives back
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from meshhouse.catalog.documents import ChangedFacts, ContractChangeFacts
@@ -55,6 +56,7 @@ def given_back(turn: Turn, known: Known, shown: Shown, comparisons: Comparisons)
         comparisons: of the ledger's contracts.
     """
     compared = _compared(turn, known, comparisons)
+    shown = _shown_then(shown, compared)
     columns = {each.column.lower(): each for each in compared.columns} if compared else {}
     found = [f"`{each.column}` {each.how}" for each in columns.values()]
     names = shown.columns | columns.keys()
@@ -71,6 +73,7 @@ def _facts(turn: Turn, known: Known, shown: Shown, comparisons: Comparisons) -> 
     entry = turn.entry
     is_rollback = entry["kind"] == ROLLBACK
     compared = _compared(turn, known, comparisons)
+    shown = _shown_then(shown, compared)
     recorded = () if is_rollback else tuple(entry.get("changes") or ())
     undone = tuple(turn.before.get("changes") or ()) if is_rollback else ()
     return ContractChangeFacts(
@@ -94,6 +97,11 @@ def _compared(turn: Turn, known: Known, comparisons: Comparisons) -> Compared | 
     if not turn.changes_contract:
         return None
     return comparisons.of(known.product.domain, *turn.hashes, turn.entry["finished_at"].date())
+
+
+def _shown_then(shown: Shown, compared: Compared | None) -> Shown:
+    """What may be shown of a change. A column that is gone today may have been protected."""
+    return replace(shown, columns=shown.columns.union(compared.names)) if compared else shown
 
 
 def _bump(compared: Compared | None, recorded: Sequence[Entry], is_rollback: bool) -> str:

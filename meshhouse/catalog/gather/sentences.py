@@ -64,8 +64,8 @@ class Shown:
 
     @property
     def is_everything(self) -> bool:
-        """Whether the product has no protected column."""
-        return self.columns <= self.measured
+        """Whether the product has no protected column; not so where no column is known."""
+        return bool(self.columns) and self.columns <= self.measured
 
 
 def sentence_of(change: Mapping[str, Any], contract: Contract | None, shown: Shown) -> str:
@@ -93,7 +93,9 @@ def sentence_of(change: Mapping[str, Any], contract: Contract | None, shown: Sho
     if row in _SQL and (shown.is_everything or not is_written):
         return without_literals(what)
     allowed = shown.declared if row in _DECLARED else shown.measured
-    if not row or row in _NAMES or shown.is_everything or column in allowed:
+    # A subject that is not a column today may be one that was protected when it was removed.
+    is_open = shown.is_everything and (not subject or column in shown.columns)
+    if not row or row in _NAMES or is_open or column in allowed:
         return what
     about = f"column `{subject}`" if column in shown.columns else "the product"
     return f"A change of kind {row} of {about}. Its values are protected."
