@@ -13,10 +13,10 @@ import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from meshhouse.addresses import check_files
 from meshhouse.errors import MeshError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10
 _REQUEST_SECONDS = 30
-_EXAMPLE = "cassandra://user:password@host1,host2:9042/?datacenter=dc1&ssl_ca=ca.pem"
+_EXAMPLE = "cassandra://user:password@host1,host2:9042/?datacenter=dc1&ssl_ca=/etc/ssl/ca.pem"
 _FLAGS = {"true": True, "false": False}
 _OPTIONS = {"datacenter", "ssl", "ssl_ca", "ssl_cert", "ssl_key", "ssl_check_hostname"}
 
@@ -143,7 +143,7 @@ def _tls(variable: str, options: Mapping[str, str]) -> ssl.SSLContext | None:
         return None
     if "ssl_key" in options and "ssl_cert" not in options:
         raise MeshError(f"{variable} has `ssl_key` without `ssl_cert`. Add the certificate.")
-    _check_files(variable, options)
+    check_files(variable, options, ("ssl_ca", "ssl_cert", "ssl_key"))
     name = "ssl_ca"
     try:
         context = ssl.create_default_context(cafile=options.get("ssl_ca"))
@@ -159,25 +159,6 @@ def _tls(variable: str, options: Mapping[str, str]) -> ssl.SSLContext | None:
         ) from None
     context.check_hostname = _FLAGS[options.get("ssl_check_hostname", "true")]
     return context
-
-
-def _check_files(variable: str, options: Mapping[str, str]) -> None:
-    for name in ("ssl_ca", "ssl_cert", "ssl_key"):
-        # An empty option reaches the library, which refuses it.
-        if not options.get(name):
-            continue
-        # Sinks run in Dagster, cron and a shell, each with another working folder.
-        if not Path(options[name]).is_absolute():
-            raise MeshError(
-                f"`{name}` in {variable} needs the whole path of a file, such as "
-                "/etc/ssl/cassandra.pem, because commands run in different folders."
-            )
-        try:
-            Path(options[name]).open("rb").close()
-        except OSError as error:
-            raise MeshError(
-                f"the file of `{name}` in {variable} cannot be read: {error.strerror}."
-            ) from None
 
 
 def _unreachable(causes: Sequence[object], address: _Address) -> str:

@@ -50,23 +50,29 @@ class KeptShards(KeptWithOrigin):
         rows = self._do("select shard, sequence, arrived, read_until, is_ended from shards")
         return {row[0]: Position(*row[:4], bool(row[4])) for row in rows}
 
-    def begin_records(self, sending: Sending, positions: Iterable[Position]) -> None:
-        """Keeps a parcel and its positions in one step, before its first event is sent."""
+    def begin_records(
+        self, sending: Sending, positions: Iterable[Position], retention: float
+    ) -> None:
+        """Keeps a parcel, its positions and the retention in one step, before it is sent."""
         with self._connection:
             self._put(positions)
-            self.begin(sending)
+            self._keep_retention(retention)
+            self.begin(sending)  # commits
 
     def keep(self, positions: Iterable[Position], retention: float) -> None:
         """Keeps, at the end of a reading, positions and for how many seconds records stay."""
         with self._connection:
             self.keep_origin()
             self._put(positions)
-            self._do("insert or replace into stream values (1, ?)", retention)
+            self._keep_retention(retention)
 
     def retention(self) -> float | None:
-        """For how many seconds the stream keeps records; None before the first whole reading."""
+        """For how many seconds the stream keeps records; None before the first parcel."""
         rows = self._do("select retention from stream")
         return rows[0][0] if rows else None
+
+    def _keep_retention(self, retention: float) -> None:
+        self._do("insert or replace into stream values (1, ?)", retention)
 
     def _put(self, positions: Iterable[Position]) -> None:
         for each in positions:

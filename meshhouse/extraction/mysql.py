@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 
+from meshhouse.addresses import check_files
 from meshhouse.errors import MeshError
 from meshhouse.extraction.cursor import Cursor
 from meshhouse.extraction.table import Aside, Row, TableColumn, Wanted
@@ -219,6 +220,7 @@ def _arguments(variable: str) -> dict[str, Any]:
             f"{variable} is not a connection of MySQL. Write {_EXAMPLE}, with `%40` for an @ in "
             "the password, and `?ssl_ca=FILE` to check the server's certificate."
         )
+    check_files(variable, options, ("ssl_ca",))
     found = {
         "host": url.hostname, "port": port or 3306, "user": unquote(url.username or ""),
         "password": unquote(url.password or ""), "database": unquote(url.path[1:]) or None,

@@ -77,7 +77,7 @@ class StreamRun(Run[KeptShards]):
             events = sum(each[1] for each in pieces)
             taken = Taken(self._source.name, 0, str(time.time()), "", events)
             sending = Sending(taken, path.name, pieces)
-            self._kept.begin_records(sending, reading.changed())
+            self._kept.begin_records(sending, reading.changed(), facts.retention)
             if not self._send(sending):
                 return False
 

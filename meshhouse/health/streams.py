@@ -36,10 +36,14 @@ def streams(repository: Repository) -> Iterator[Finding]:
                 yield Finding("streams", subject, Level.NOTE, what, remedy)
                 continue
             until = datetime.fromtimestamp(state.read_until, UTC)
+            gone = datetime.fromtimestamp(state.removed_from, UTC)
+            if not state.is_whole:
+                what = f"was not extracted to its end yet; by {gone:%Y-%m-%d %H:%M} UTC at the "
+                what += "latest, Kinesis begins to remove records that were not sent"
+                yield Finding("streams", subject, Level.NOTE, what, remedy)
+                continue
             what = f"is extracted until {until:%Y-%m-%d %H:%M} UTC"
-            left = state.read_until + state.retention - now
-            if left < state.retention * _SOON:
-                gone = datetime.fromtimestamp(state.read_until + state.retention, UTC)
+            if state.removed_from - now < state.retention * _SOON:
                 what += f"; from {gone:%Y-%m-%d %H:%M} UTC on, "
                 what += "Kinesis removes records that were not sent"
                 yield Finding("streams", subject, Level.NOTE, what, remedy)

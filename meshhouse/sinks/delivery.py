@@ -67,7 +67,7 @@ class SinkWriter(Protocol):
         ...
 
     def stored_at(self, product: str) -> datetime | None:
-        """When the sink stored the publication that it has; None if it does not keep that."""
+        """When the sink stored its publication; None if the sink does not keep that time."""
         ...
 
     def deliver(self, delivery: Delivery, rows: Iterator[Change]) -> None:

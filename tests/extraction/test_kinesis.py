@@ -25,6 +25,7 @@ from meshhouse.events.tail.tail import LogProducer
 from meshhouse.extraction import Extracted, kinesis, run, shards, steps
 from meshhouse.extraction.kept import Kept
 from meshhouse.extraction.kept_shards import KeptShards
+from meshhouse.health.streams import streams
 from meshhouse.repository import Repository
 from tests.conftest import Mesh
 from tests.support.extracting import extract_and_die
@@ -419,6 +420,8 @@ def test_a_shard_that_a_stopped_first_run_did_not_read_can_lose_records(flow, mo
     sent: list[str] = []
     monkeypatch.setattr(shards, "_RECORDS", 1)
     flow.extract(say=sent.append, stopped=lambda: bool(sent))
+    [found] = streams(flow.repository)
+    assert "at the latest, Kinesis begins to remove records that were not sent" in found.what
     read = {json.loads(each)["sale_id"] for each in flow.events("value")}
     [unread] = [
         each for each in flow.stream.open()

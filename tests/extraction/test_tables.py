@@ -280,6 +280,7 @@ def test_what_does_not_fit_is_one_line(shop):
     refused(VARIABLE, SHOP_DATABASE="%%% wrong-secret @@@")
     if database.kind == "mysql":  # an empty option would mean no check of the certificate
         refused("is not a connection of MySQL", SHOP_DATABASE=f"{database.url}?ssl_ca=")
+        refused("needs the whole path", SHOP_DATABASE=f"{database.url}?ssl_ca=ca.pem")
     shop.mesh.edit(TOPICS, f"{database.schema}.sales", f"{database.schema}.nothing'--")
     refused("does not exist in the database", code=2)
     shop.mesh.edit(TOPICS, f"{database.schema}.nothing'--", f"{database.schema}.sales")

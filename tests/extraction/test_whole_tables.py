@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from meshhouse.errors import MeshError
@@ -60,3 +62,18 @@ def test_two_landings_share_the_topic_and_an_extraction_waits_for_both(whole: Me
     with no_reading_in_part(repository, TOPIC), no_reading_in_part(repository, TOPIC):  # noqa: SIM117
         with pytest.raises(MeshError, match=r"waiting for process .*, which is landing shop.sales"):
             extract(repository, repository.raw_table(TABLE), say=say)
+
+
+def test_a_signal_ends_the_wait_for_a_landing(whole: Mesh):
+    with no_reading_in_part(whole.repository, TOPIC):
+        process = whole.start("extract", TABLE)
+        try:
+            assert process.stderr is not None
+            waits = f"waiting for process {os.getpid()}, which is landing {TOPIC}\n"
+            assert process.stderr.readline() == waits
+            process.terminate()
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert said.endswith("mesh: Interrupted. The next `mesh extract` goes on there.\n")

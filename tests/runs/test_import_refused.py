@@ -13,6 +13,7 @@ import pytest
 from meshhouse.errors import MeshError, UsageError
 from meshhouse.lint.rules import check_domain
 from meshhouse.repository.waivers import read_waivers
+from meshhouse.runs import import_project as importing
 from meshhouse.runs.import_project import import_project
 from tests.conftest import Mesh
 from tests.support.foreign import bikes, write
@@ -107,6 +108,28 @@ def test_a_killed_import_is_no_domain_and_the_next_one_works(mesh: Mesh, tmp_pat
     assert [each.model.name for each in done.products] == ["customers", "daily", "kinds"]
     assert not stage.exists()
     assert mesh.repository.domain("bikes").owner()["email"] == "bikes@tiny.example"
+
+
+def test_an_import_in_another_workspace_waits_for_a_running_one(mesh, tmp_path, monkeypatch):
+    project = write(tmp_path / "bikes", {"dbt_project.yml": PROJECT})
+    copied = mesh.root / "domains/.importing/copied"
+    waits = pytest.raises(MeshError, match=f"waiting for another import .process {os.getpid()}")
+
+    def say(line: str) -> None:
+        raise MeshError(line)
+
+    def meanwhile(*_):
+        assert not copied.exists(), "the other import did not wait"
+        write(copied.parent, {copied.name: ""})
+        monkeypatch.setenv("MESH_HOME", str(tmp_path / "home"))
+        with waits:
+            import_project(mesh.repository, project, "other", None, say)
+        assert copied.exists()
+        raise MeshError("the first import ends")
+
+    monkeypatch.setattr(importing._Import, "run", meanwhile)
+    with pytest.raises(MeshError, match="the first import ends"):
+        import_project(mesh.repository, project, None, None)
 
 
 def test_products_of_other_domains_are_read_through_staging(mesh: Mesh, tmp_path: Path):
